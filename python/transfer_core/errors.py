@@ -1,0 +1,99 @@
+"""Every error that a user can meet, one class per kind of mending.
+
+The class name crosses the wire: Ruby raises `Transfer::<the same name>`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
+
+
+class TransferError(Exception):
+    """Base of all errors that transfer_core raises on purpose."""
+
+    @property
+    def details(self) -> dict[str, Any]:
+        """Plain data that travels with the message, for programs rather than people."""
+        return {}
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong in a recipe: where (`steps[1].epochs`) and what."""
+
+    path: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.message}" if self.path else self.message
+
+
+class RecipeError(TransferError):
+    """A word or a value in a recipe is wrong; lists every problem that was found."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        super().__init__("; ".join(str(problem) for problem in problems))
+        self.problems = tuple(problems)
+
+    @property
+    def details(self) -> dict[str, Any]:
+        """The problems as `{path, message}`, so that Ruby can point at the user's line."""
+        return {"problems": [{"path": p.path, "message": p.message} for p in self.problems]}
+
+
+class DataError(TransferError):
+    """The user's data can't be trained on as it is; the message names the file and the way out."""
+
+    def __init__(self, message: str, path: str | None = None) -> None:
+        super().__init__(message)
+        self.path = path
+
+    @property
+    def details(self) -> dict[str, Any]:
+        """The offending file, where there is one."""
+        return {"path": self.path} if self.path else {}
+
+
+class ConfigurationError(TransferError):
+    """The machine or the settings can't do what was asked (a device, a folder, a variable)."""
+
+
+class WeightsNotFound(TransferError):
+    """No copy of the pretrained weights was found; the message lists where we looked."""
+
+
+class ModelFileError(TransferError):
+    """A saved model is truncated, altered, from a newer version, or not a model at all."""
+
+
+class DependencyError(TransferError):
+    """An optional package is missing; the message is the line that installs it."""
+
+    def __init__(self, feature: str, package: str, extra: str) -> None:
+        super().__init__(f"{feature} needs the package {package}: pip install 'transfer-core[{extra}]'")
+        self.package = package
+
+
+class ProtocolError(TransferError):
+    """The other end of the wire sent something that is not the protocol."""
+
+
+class Cancelled(TransferError):
+    """The user stopped the call."""
+
+
+class OutOfMemory(TransferError):
+    """The device ran out of memory even at the smallest batch."""
+
+
+def did_you_mean(word: object, known: Sequence[str]) -> str:
+    """The nearest known name as a clause (`, did you mean "adam"?`), or the empty string.
+
+    >>> did_you_mean("mobilnet_v2", ["mobilenet_v2", "resnet18"])
+    ', did you mean "mobilenet_v2"?'
+    """
+    nearest = get_close_matches(str(word), known, n=1, cutoff=0.6)
+    return f', did you mean "{nearest[0]}"?' if nearest else ""

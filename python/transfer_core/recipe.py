@@ -1,0 +1,195 @@
+"""The recipe: everything that decides a training, as immutable plain data.
+
+Ruby's DSL, Python's `train()` and the command line all build the same recipe; the saved model
+contains it. Fields that are `None` were left out by the user: `presets.complete` fills them.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, TypeAlias
+
+import msgspec
+from msgspec import Meta
+
+Count: TypeAlias = Annotated[int, Meta(ge=1)]
+Positive: TypeAlias = Annotated[float, Meta(gt=0)]
+NotNegative: TypeAlias = Annotated[float, Meta(ge=0)]
+Probability: TypeAlias = Annotated[float, Meta(ge=0, le=1)]
+Fraction: TypeAlias = Annotated[float, Meta(ge=0, lt=1)]
+
+
+class Base(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Immutable and compared by value."""
+
+
+# Data: where examples come from.
+
+
+class PathSource(Base, frozen=True, tag="path"):
+    """A class folder, or a manifest (.csv, .jsonl, .parquet)."""
+
+    path: str
+
+
+class StreamSource(Base, frozen=True, tag="stream"):
+    """Rows `{input, label}` that the caller hands over one batch at a time."""
+
+    stream: str
+
+
+class Splits(Base, frozen=True, tag="splits"):
+    """Separate sources for training, for choosing (`valid`) and for the final measure (`test`)."""
+
+    train: PathSource | StreamSource
+    valid: PathSource | StreamSource | None = None
+    test: PathSource | StreamSource | None = None
+
+
+Source: TypeAlias = PathSource | StreamSource | Splits
+
+
+class Columns(Base, frozen=True):
+    """The names of a manifest's columns; several targets make a regression with several outputs."""
+
+    input: str = "path"
+    target: str | tuple[str, ...] = "label"
+    split: str = "split"
+
+
+class SplitSizes(Base, frozen=True):
+    """How much is held out where the data brings no split: `test` of all, `valid` of what remains."""
+
+    test: Fraction = 0.2
+    valid: Fraction = 0.15
+
+
+# Augmentation.
+
+
+class Flip(Base, frozen=True, tag="flip"):
+    """Mirror left to right."""
+
+    probability: Probability = 0.5
+
+
+class Crop(Base, frozen=True, tag="crop"):
+    """A random crop of at least `min_scale` of the area, resized to the input size."""
+
+    min_scale: Annotated[float, Meta(gt=0, le=1)] = 0.5
+
+
+class Rotate(Base, frozen=True, tag="rotate"):
+    """Rotate by a random angle between -`degrees` and +`degrees`."""
+
+    degrees: Annotated[float, Meta(gt=0, le=180)] = 15.0
+
+
+class Color(Base, frozen=True, tag="color"):
+    """Change brightness, contrast and saturation by a factor within 1 ± `strength`."""
+
+    strength: Annotated[float, Meta(gt=0, lt=1)] = 0.2
+
+
+Augmentation: TypeAlias = Flip | Crop | Rotate | Color
+
+
+# The head: the new layers on top of the backbone.
+
+
+class LinearHead(Base, frozen=True, tag="linear"):
+    """One dense layer."""
+
+    dropout: Fraction = 0.0
+
+
+class MlpHead(Base, frozen=True, tag="mlp"):
+    """Dense layers with ReLU between them; `hidden` are their widths."""
+
+    hidden: tuple[Count, ...] = (256,)
+    dropout: Fraction = 0.1
+
+
+Head: TypeAlias = LinearHead | MlpHead
+
+
+# Steps, in the order in which they are taken.
+
+
+class Freeze(Base, frozen=True, tag="freeze"):
+    """Stop training the whole backbone, its `first` blocks, or the named `blocks`."""
+
+    first: Count | None = None
+    blocks: tuple[str, ...] | None = None
+
+
+class Unfreeze(Base, frozen=True, tag="unfreeze"):
+    """Let the `last` blocks, the named `blocks`, or `all` of the backbone train again."""
+
+    last: Count | None = None
+    blocks: tuple[str, ...] | None = None
+    all: bool | None = None
+
+
+Optimizer: TypeAlias = Literal["lbfgs", "adam", "adamw", "sgd"]
+Loss: TypeAlias = Literal["cross_entropy", "mean_squared_error"]
+Schedule: TypeAlias = Literal["constant", "cosine"]
+
+
+class Train(Base, frozen=True, tag="train"):
+    """Fit what is not frozen.
+
+    `early_stopping` is the number of epochs without a better validation loss after which training
+    ends (0: never). `warmup` is the share of all steps during which the learning rate rises from 0.
+    `class_weights` is `balanced`, `none`, or a weight per label.
+    """
+
+    epochs: Count | None = None
+    optimizer: Optimizer | None = None
+    learning_rate: Positive | None = None
+    momentum: Fraction | None = None
+    weight_decay: NotNegative | None = None
+    batch_size: Count | None = None
+    loss: Loss | None = None
+    schedule: Schedule | None = None
+    warmup: Fraction | None = None
+    early_stopping: Annotated[int, Meta(ge=0)] | None = None
+    class_weights: Literal["none", "balanced"] | dict[str, Positive] | None = None
+
+
+Step: TypeAlias = Freeze | Unfreeze | Train
+
+Task: TypeAlias = Literal["auto", "classification", "regression"]
+Preset: TypeAlias = Literal["fast", "balanced", "best"]
+Precision: TypeAlias = Literal["auto", "float32", "bfloat16", "float16"]
+
+
+class Recipe(Base, frozen=True, kw_only=True):
+    """The whole contract of one training.
+
+    `train` holds the training words that were given without any steps (`Transfer.train(epochs: 5)`):
+    they go into the last `train` step of the preset. `weights` is `pretrained`, `random`, the name of
+    a published file (`IMAGENET1K_V1`), or a path.
+    """
+
+    version: Literal[1] = 1
+    data: Source
+    backbone: str
+    weights: str = "pretrained"
+    task: Task = "auto"
+    columns: Columns = Columns()
+    split: SplitSizes = SplitSizes()
+    on_bad_input: Literal["raise", "skip"] = "raise"
+    augment: tuple[Augmentation, ...] | None = None
+    head: Head | None = None
+    steps: tuple[Step, ...] = ()
+    train: Train = Train()
+    seed: Annotated[int, Meta(ge=0, lt=2**32)] = 0
+    device: Annotated[str, Meta(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")] = "auto"
+    precision: Precision = "auto"
+    preset: Preset = "fast"
+
+
+def to_plain(recipe: Recipe) -> dict[str, Any]:
+    """The recipe as dicts, lists, strings and numbers; `parse_recipe` reads it back unchanged."""
+    plain: dict[str, Any] = msgspec.to_builtins(recipe)
+    return plain
