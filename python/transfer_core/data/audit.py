@@ -1,0 +1,158 @@
+"""What would make a training fail, or its figures mislead, found before anything expensive."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from transfer_core.data.bad_input import printable
+from transfer_core.data.dataset import Dataset, DataSplits, Targets, Task
+from transfer_core.data.example import Example, Found, Part
+from transfer_core.errors import DataError
+
+_IMBALANCE = 10
+_FEW_MEASURED = 20
+
+
+def check_split_marks(examples: Sequence[Example]) -> None:
+    """Either no example names its split or all do, and some are there to train on."""
+    counts = Counter(example.split for example in examples)
+    if None in counts and len(counts) > 1:
+        name = next(printable(example.name) for example in examples if example.split is None)
+        raise DataError(f"{name} names no split, but other rows do (one of: train, valid, test)")
+    if None not in counts and "train" not in counts:
+        raise DataError(f"the data has a split {' and '.join(_parts(counts))} but no train")
+
+
+def check_variety(task: Task, labels: Sequence[str], targets: Targets, found: Found) -> None:
+    """There is something to tell apart, and no class folder is empty."""
+    if found.empty:
+        folders = ", ".join(printable(folder) for folder in found.empty)
+        raise DataError(f"no images in the class folder {folders} (add photos or remove it)")
+    if task == "classification" and len(labels) < 2:
+        raise DataError(
+            f"all images have the label {_listed(labels)}; a classifier needs two classes"
+            f"{_wrapper_hint(found.examples)}"
+        )
+    if task == "regression" and (targets == targets[0]).all():
+        raise DataError(
+            f"every target is {', '.join(f'{value:g}' for value in targets[0])}; nothing to learn"
+        )
+
+
+def differing_labels(targets: Targets, digests: Sequence[str], rows: Sequence[int]) -> dict[int, int]:
+    """Each of `rows` whose image occurs with another class too, and the first row that says so."""
+    copies: dict[str, list[int]] = {}
+    for row in rows:
+        copies.setdefault(digests[row], []).append(row)
+    differing = {
+        row: other
+        for same in copies.values()
+        for row in same
+        if (other := next((o for o in same if targets[o] != targets[row]), None)) is not None
+    }
+    return dict(sorted(differing.items()))
+
+
+def check_classes_kept(labels: Sequence[str], before: Targets, after: Targets) -> None:
+    """No class lost all its images to `on_bad_input: :skip`."""
+    counts = np.bincount(before, minlength=len(labels))
+    for index in sorted(set(range(len(labels))) - set(after.tolist())):
+        raise DataError(
+            f"none of the {counts[index]} images of the class {_listed([labels[index]])} can be used "
+            "(replace them, or remove the class)"
+        )
+
+
+def check_divisible(task: Task, labels: Sequence[str], data: Dataset) -> None:
+    """Each class, or a regression as a whole, has two distinct images: one to train on, one to measure."""
+    if task == "regression":
+        if len(set(data.digests)) < 2:
+            raise DataError("there is only one distinct image; one can't be both trained on and measured")
+        return
+    distinct: dict[int, set[str]] = {}
+    for target, digest in zip(data.targets.tolist(), data.digests, strict=True):
+        distinct.setdefault(target, set()).add(digest)
+    single = [labels[index] for index in sorted(distinct) if len(distinct[index]) == 1]
+    if single:
+        raise DataError(
+            f"only one distinct image of {_listed(single)}: it can't be both trained on and measured "
+            "(add photos, or remove the class)"
+        )
+
+
+def check_trained_labels(splits: DataSplits) -> None:
+    """Every class that is measured or chosen by is trained on."""
+    if splits.task == "regression":
+        if len(splits.train):
+            return
+        raise DataError("no training images are left: all are also held out")
+    trained = set(splits.train.targets.tolist())
+    for name, part in (("valid", splits.valid), (splits.test_name, splits.test)):
+        unseen = sorted(set(part.targets.tolist()) - trained)
+        if unseen:
+            raise DataError(
+                f"{name} has labels that train never has: {_listed([splits.labels[i] for i in unseen])} "
+                "(add training images, or remove them there)"
+            )
+
+
+def warnings(splits: DataSplits, weighted: bool) -> Iterator[str]:
+    """What the user should know although training can go on; `weighted`: they chose class weights."""
+    if splits.task == "classification":
+        yield from _imbalance(splits, weighted)
+        yield from _unmeasured(splits)
+        yield from _alike(splits.labels)
+    if 0 < len(splits.test) < _FEW_MEASURED:
+        few = f"only {len(splits.test)} images are measured"
+        if splits.task == "classification":
+            few += f", each of them is {100 / len(splits.test):.0f} points of accuracy"
+        yield few
+
+
+def _imbalance(splits: DataSplits, weighted: bool) -> Iterator[str]:
+    counts = np.bincount(splits.train.targets, minlength=len(splits.labels))
+    most, least = int(counts.argmax()), int(counts.argmin())
+    if weighted or counts[most] < _IMBALANCE * counts[least]:
+        return
+    yield (
+        f"the classes are unbalanced: {counts[most]} training images of {_listed([splits.labels[most]])}, "
+        f"{counts[least]} of {_listed([splits.labels[least]])}; consider class_weights: :balanced"
+    )
+
+
+def _unmeasured(splits: DataSplits) -> Iterator[str]:
+    measured = set(splits.test.targets.tolist())
+    missing = [label for i, label in enumerate(splits.labels) if i not in measured]
+    if missing and measured:
+        yield f"{splits.test_name} has no image of {_listed(missing)}; the metrics say nothing about it"
+
+
+def _alike(labels: Sequence[str]) -> Iterator[str]:
+    by_lower: dict[str, list[str]] = {}
+    for label in labels:
+        by_lower.setdefault(label.casefold(), []).append(label)
+    for same in by_lower.values():
+        if len(same) > 1:
+            yield f"the classes {_listed(same)} differ only in upper and lower case; are they one?"
+
+
+def _wrapper_hint(examples: Sequence[Example]) -> str:
+    """Unpacked archives often hold the class folders one level down: `photos/photos/cat`."""
+    folders = {os.path.dirname(example.path) for example in examples}
+    common = os.path.commonpath(folders) if len({os.path.isabs(f) for f in folders}) == 1 else ""
+    if not common or common in folders or len(folders) < 2:
+        return ""
+    return f', did you mean "{printable(common)}"?'
+
+
+def _parts(counts: Counter[Part | None]) -> list[str]:
+    return [part for part in ("valid", "test") if part in counts]
+
+
+def _listed(labels: Sequence[str]) -> str:
+    shown = ", ".join(f'"{printable(label)}"' for label in labels[:10])
+    return f"{shown} and {len(labels) - 10} more" if len(labels) > 10 else shown

@@ -1,0 +1,71 @@
+"""One input that can't be used: how it is opened, and how its error is worded everywhere."""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import BinaryIO
+
+from transfer_core.errors import DataError
+
+_WAY_OUT = "(fix or remove it, or use on_bad_input: :skip)"
+
+
+class Unreadable(Exception):
+    """Why one input can't be used; the caller, who knows its name, makes a `DataError` of it."""
+
+
+def bad_input(name: str, reason: str, path: str | None = None, others: int = 0) -> DataError:
+    """The error for the input that messages call `name`; `others` inputs are bad as well."""
+    more = f"; {others} more can't be used either" if others else ""
+    return DataError(f"{printable(name)}: {reason}{more} {_WAY_OUT}", printable(path) if path else None)
+
+
+def reason_in(message: str, path: str) -> str:
+    """The bare reason in the message of a `bad_input` error for `path`.
+
+    >>> reason_in(str(bad_input("a.jpg", "the file is empty")), "a.jpg")
+    'the file is empty'
+    """
+    return message.removeprefix(f"{printable(path)}: ").removesuffix(f" {_WAY_OUT}")
+
+
+def printable(text: str) -> str:
+    r"""`text` on one line and in valid UTF-8, whatever bytes a file name held.
+
+    >>> printable("caf\udce9\n.jpg")
+    'caf\\udce9\\n.jpg'
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def open_input(path: str) -> BinaryIO:
+    """Open a regular file for reading.
+
+    Raises
+    ------
+    Unreadable
+        The file is missing, a folder, forbidden, or its name can't travel as UTF-8.
+    """
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        raise Unreadable("its name is not valid UTF-8, rename it") from None
+    try:
+        # Without O_NONBLOCK, opening a named pipe would wait for a writer that never comes.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise Unreadable("no such file") from None
+    except PermissionError:
+        raise Unreadable("it can't be read, permission denied") from None
+    except (OSError, ValueError) as error:
+        raise Unreadable(f"it can't be opened, {_explain(error)}") from error
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(mode):
+        return os.fdopen(descriptor, "rb")
+    os.close(descriptor)
+    raise Unreadable("it is a folder, not an image" if stat.S_ISDIR(mode) else "it is not a regular file")
+
+
+def _explain(error: Exception) -> str:
+    return (getattr(error, "strerror", None) or str(error)).lower()

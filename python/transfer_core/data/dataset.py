@@ -1,0 +1,104 @@
+"""The end of this room: columns of paths, digests and targets, in three parts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from transfer_core.data.bad_input import printable, reason_in
+from transfer_core.errors import DataError
+
+Task: TypeAlias = Literal["classification", "regression"]
+Targets: TypeAlias = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Columns of equal length; the images themselves stay on disk.
+
+    `inputs` are paths, `digests` the sha256 of the files' bytes in hex, `targets` class indices
+    (int64, (N,)) or values (float32, (N, K)).
+    """
+
+    inputs: tuple[str, ...]
+    digests: tuple[str, ...]
+    targets: Targets
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    def take(self, indices: Iterable[int]) -> Dataset:
+        """The rows at `indices`, in that order."""
+        rows = [int(i) for i in indices]
+        return Dataset(
+            tuple(self.inputs[i] for i in rows),
+            tuple(self.digests[i] for i in rows),
+            self.targets[rows],
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class DataSplits:
+    """`train` fits, `valid` chooses, `test` is only measured.
+
+    `labels` are the class names in sorted order, or the names of a regression's outputs. `test_name`
+    is what the user calls the measured part: `valid` where they gave train and valid and no test.
+    `skipped` are the inputs left out with `on_bad_input: :skip`, each as `name: reason`.
+    """
+
+    task: Task
+    labels: tuple[str, ...]
+    train: Dataset
+    valid: Dataset
+    test: Dataset
+    test_name: Literal["valid", "test"] = "test"
+    skipped: tuple[str, ...] = ()
+
+    def without(self, bad: Mapping[str, str]) -> DataSplits:
+        """Leave out inputs that turned out to be undecodable.
+
+        Parameters
+        ----------
+        bad
+            Path to reason; the message of the `DataError` that `decode_image` raised will do.
+
+        Raises
+        ------
+        DataError
+            A class has no training image left, or a part that was there has none at all.
+        """
+        left = replace(
+            self,
+            train=_without(self.train, bad),
+            valid=_without(self.valid, bad),
+            test=_without(self.test, bad),
+            skipped=self.skipped
+            + tuple(f"{printable(path)}: {reason_in(reason, path)}" for path, reason in bad.items()),
+        )
+        for name, before, after in (
+            ("training", self.train, left.train),
+            (self.test_name, self.test, left.test),
+        ):
+            if len(before) and not len(after):
+                raise DataError(f"none of the {len(before)} {name} images can be decoded: {left.skipped[-1]}")
+        if self.task == "classification":
+            _check_all_classes_trained(left)
+        return left
+
+
+def _without(part: Dataset, bad: Mapping[str, str]) -> Dataset:
+    return part.take(i for i, path in enumerate(part.inputs) if path not in bad)
+
+
+def _check_all_classes_trained(splits: DataSplits) -> None:
+    counts = np.bincount(splits.train.targets, minlength=len(splits.labels))
+    for label, count in zip(splits.labels, counts, strict=True):
+        if count == 0:
+            raise DataError(
+                f'class "{printable(label)}" has no decodable training image left '
+                "(replace its files, or remove the class)"
+            )

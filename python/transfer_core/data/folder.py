@@ -1,0 +1,157 @@
+"""A class folder: `photos/cat/1.jpg`, or `photos/train/cat/1.jpg` where the folder brings its own split."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from collections.abc import Iterable, Iterator
+
+from transfer_core.data.bad_input import printable
+from transfer_core.data.example import PART_NAMES, Example, Found, Part
+from transfer_core.data.formats import has_image_extension
+from transfer_core.errors import DataError
+
+# Copies of the folder tree, without images, that archives from macOS and Synology drives leave behind.
+_NOT_CLASSES = ("__MACOSX", "@eaDir")
+_MANIFESTS = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
+
+
+def read_folder(root: str) -> Found:
+    """List the images of a class folder, sorted by class and path.
+
+    The folder right below `root` (or below its train, valid and test folders) is the label; folders
+    inside a class count as that class. Hidden files and files without an image extension are ignored.
+
+    Raises
+    ------
+    DataError
+        No images, an image outside the class folders, or a layout that can be read in two ways.
+    """
+    folders, images = _list(root)
+    parts = _parts(root, folders)
+    if parts:
+        return _merge(_read_classes(os.path.join(root, name), part) for name, part in parts.items())
+    found = _read_classes(root, None)
+    if not found.examples and not images:
+        raise DataError(
+            f"{_shown(root)} holds no images{_what_is_there(root)}; {_expected(root)}", printable(root)
+        )
+    return found
+
+
+def _parts(root: str, folders: list[str]) -> dict[str, Part]:
+    """The folders that are a split; none if `root` holds classes.
+
+    `train` is also a thing one photographs. It is a split if it holds class folders, or if every folder
+    beside it is called like one; then all of them must be.
+    """
+    named = {name: PART_NAMES[name.lower()] for name in folders if name.lower() in PART_NAMES}
+    nested = [name for name in named if _holds_class_folders(os.path.join(root, name))]
+    if len(named) < len(folders) and "train" not in (named[name] for name in nested):
+        return {}
+    for name in folders:
+        if name not in nested:
+            why = "holds no class folders" if name in named else "is neither valid nor test"
+            raise DataError(
+                f"{_shown(root)} is split into {', '.join(named)}, but {_shown(root)}{printable(name)} {why} "
+                f"(move or rename it, or give data: {{train: …, test: …}}){_manifest_hint(root)}",
+                printable(root),
+            )
+    return named
+
+
+def _holds_class_folders(folder: str) -> bool:
+    folders, images = _list(folder)
+    return bool(folders) and not images
+
+
+def _read_classes(root: str, part: Part | None) -> Found:
+    folders, images = _list(root)
+    if images:
+        raise DataError(_outside(root, folders, images), printable(os.path.join(root, images[0])))
+    examples: list[Example] = []
+    empty = []
+    for folder in folders:
+        label = unicodedata.normalize("NFC", folder)
+        paths = sorted(_images_under(os.path.join(root, folder)))
+        examples += (Example(path, label, part, path) for path in paths)
+        if not paths:
+            empty.append(os.path.join(root, folder))
+    return Found(examples, tuple(empty) if part in (None, "train") else ())
+
+
+def _merge(parts: Iterable[Found]) -> Found:
+    found = list(parts)
+    return Found(
+        [example for one in found for example in one.examples],
+        tuple(folder for one in found for folder in one.empty),
+    )
+
+
+def _images_under(folder: str) -> Iterator[str]:
+    """Every image in `folder` and the folders inside, each real folder once, so that links can't loop."""
+    seen = set()
+    waiting = [folder]
+    while waiting:
+        current = waiting.pop()
+        status = os.stat(current)
+        if (status.st_dev, status.st_ino) in seen:
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        folders, images = _list(current)
+        yield from (os.path.join(current, name) for name in images)
+        waiting += (os.path.join(current, name) for name in reversed(folders))
+
+
+def _list(folder: str) -> tuple[list[str], list[str]]:
+    """The names of the visible folders and of the images in `folder`, sorted."""
+    folders, images = [], []
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.name.startswith(".") or entry.name in _NOT_CLASSES:
+                    continue
+                if entry.is_dir():
+                    folders.append(entry.name)
+                elif has_image_extension(entry.name):
+                    images.append(entry.name)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise DataError(f"{_shown(folder)} can't be listed: {reason}", printable(folder)) from error
+    return sorted(folders), sorted(images)
+
+
+def _outside(root: str, folders: list[str], images: list[str]) -> str:
+    first = printable(images[0])
+    if folders:
+        beside = f"{_shown(root)}{first} lies beside the class folders and has no label"
+        return f"{beside}: move it into one of them, or remove it"
+    return (
+        f"{_shown(root)} holds {_count(images)} and no class folders{_manifest_hint(root)}; {_expected(root)}"
+    )
+
+
+def _what_is_there(root: str) -> str:
+    """What was found instead of images, as a clause."""
+    names = sorted(os.listdir(root))
+    if not names:
+        return ", it is empty"
+    shown = ", ".join(printable(name) for name in names[:5])
+    return f" (found: {shown}{', …' if len(names) > 5 else ''}){_manifest_hint(root)}"
+
+
+def _manifest_hint(root: str) -> str:
+    manifests = sorted(name for name in os.listdir(root) if name.lower().endswith(_MANIFESTS))
+    return f', did you mean "{printable(os.path.join(root, manifests[0]))}"?' if manifests else ""
+
+
+def _expected(root: str) -> str:
+    return f"expected a folder per class, {_shown(root)}<label>/<image>"
+
+
+def _count(images: list[str]) -> str:
+    return "1 image" if len(images) == 1 else f"{len(images)} images"
+
+
+def _shown(folder: str) -> str:
+    return printable(os.path.join(folder, ""))

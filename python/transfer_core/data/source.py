@@ -1,0 +1,114 @@
+"""From the recipe's `data` to one list of examples, whatever kind of source it names."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from transfer_core.data.bad_input import printable
+from transfer_core.data.example import Example, Found, Part
+from transfer_core.data.folder import read_folder
+from transfer_core.data.formats import has_image_extension
+from transfer_core.data.manifest import read_manifest
+from transfer_core.data.stream import Row, read_stream
+from transfer_core.errors import DataError, did_you_mean
+from transfer_core.progress import Progress
+from transfer_core.recipe import Columns, PathSource, Source, Splits, StreamSource
+
+_ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What reading a source needs beside the source: column names, open streams, and where bytes go."""
+
+    columns: Columns
+    streams: Mapping[str, Iterable[Row]]
+    spool: Path
+    progress: Progress
+
+
+def read_source(source: Source, around: Surroundings) -> Found:
+    """All examples of `source`, in its own order.
+
+    Raises
+    ------
+    DataError
+        The path doesn't exist or is of no known kind, the source is empty, or an example of a named
+        part (`data: {train: …}`) says that it belongs to another one.
+    """
+    if not isinstance(source, Splits):
+        return _read_one(source, around)
+    named: dict[Part, PathSource | StreamSource | None]
+    named = {"train": source.train, "valid": source.valid, "test": source.test}
+    given = {part: one for part, one in named.items() if one is not None}
+    if len(given) == 1:
+        return _read_one(source.train, around)
+    parts = {part: _read_one(one, around) for part, one in given.items()}
+    return Found(
+        [_placed(example, part) for part, found in parts.items() for example in found.examples],
+        parts["train"].empty,
+    )
+
+
+def _placed(example: Example, part: Part) -> Example:
+    if example.split in (None, part):
+        return replace(example, split=part)
+    raise DataError(
+        f"data.{part}: {printable(example.name)} belongs to the split {example.split}; "
+        f"name a source that holds {part} alone, or give the whole as data: and let its own split count"
+    )
+
+
+def _read_one(source: PathSource | StreamSource, around: Surroundings) -> Found:
+    if isinstance(source, StreamSource):
+        return _read_rows(source, around)
+    path = os.path.expanduser(source.path)
+    if not os.path.exists(path):
+        raise DataError(f"{printable(source.path)} does not exist{_nearest_sibling(path)}", printable(path))
+    if os.path.isdir(path):
+        return read_folder(path)
+    if kind := _known_misfit(path):
+        raise DataError(f"{printable(path)} is {kind}", printable(path))
+    examples = _collect(read_manifest(path, around.columns, around.spool), around.progress)
+    if not examples:
+        raise DataError(f"{printable(path)} has no rows", printable(path))
+    return Found(examples)
+
+
+def _read_rows(source: StreamSource, around: Surroundings) -> Found:
+    if source.stream not in around.streams:
+        raise DataError(f'no stream is called "{source.stream}"')
+    examples = _collect(read_stream(around.streams[source.stream], around.spool), around.progress)
+    if not examples:
+        raise DataError("the data has no rows, expected {input:, label:} for each image")
+    return Found(examples)
+
+
+def _collect(examples: Iterable[Example], progress: Progress) -> list[Example]:
+    collected = []
+    for example in examples:
+        progress.check()
+        collected.append(example)
+    return collected
+
+
+def _nearest_sibling(path: str) -> str:
+    """A clause that names the nearest file or folder beside the first missing part of `path`."""
+    missing = os.path.abspath(path)
+    while not os.path.isdir(os.path.dirname(missing)):
+        missing = os.path.dirname(missing)
+    folder = os.path.dirname(missing)
+    siblings = os.listdir(folder) if os.access(folder, os.R_OK) else []
+    return did_you_mean(os.path.basename(missing), [printable(name) for name in siblings])
+
+
+def _known_misfit(path: str) -> str | None:
+    """What a path names instead of a folder or a manifest, with the way out."""
+    if has_image_extension(path):
+        return "one image, expected a folder of class folders or a manifest"
+    if path.lower().endswith(_ARCHIVES):
+        return "an archive, unpack it and name the folder"
+    return None

@@ -1,0 +1,172 @@
+"""What is learned: classes or numbers, and the labels as arrays."""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+
+from transfer_core.data.bad_input import printable
+from transfer_core.data.dataset import Targets, Task
+from transfer_core.data.example import Cell, Example
+from transfer_core.errors import DataError
+from transfer_core.recipe import Columns, Recipe, Train
+
+
+def decide_task(recipe: Recipe, labels: Iterable[Any]) -> Task:
+    """The recipe's task, else the one that its loss implies, else the one that `labels` look like.
+
+    Labels look like regression if they are lists, or numbers of which at least one isn't whole. Text and
+    whole numbers are class names.
+    """
+    if recipe.task != "auto":
+        return recipe.task
+    losses = {step.loss for step in (*recipe.steps, recipe.train) if isinstance(step, Train)}
+    if "mean_squared_error" in losses:
+        return "regression"
+    if "cross_entropy" in losses:
+        return "classification"
+    return _look_of(labels)
+
+
+def _look_of(labels: Iterable[Any]) -> Task:
+    fraction = False
+    for label in map(_plain, labels):
+        if isinstance(label, list | tuple):
+            return "regression"
+        number = _number(label) if isinstance(label, Cell | int | float) else None
+        if number is None or isinstance(label, bool):
+            return "classification"
+        fraction = fraction or not (math.isfinite(number) and number.is_integer())
+    return "regression" if fraction else "classification"
+
+
+def class_indices(
+    examples: Sequence[Example], labels: Sequence[str] | None = None
+) -> tuple[tuple[str, ...], Targets]:
+    """The sorted class names, and the index of each example's class: int64, (N,).
+
+    With `labels`, the classes of a trained model, a name that is not among them is an error.
+
+    Raises
+    ------
+    DataError
+        A label is missing, empty or a list.
+    """
+    names = [_class_name(example) for example in examples]
+    known = tuple(sorted(set(names))) if labels is None else tuple(labels)
+    unknown = sorted(set(names) - set(known))
+    if unknown:
+        raise DataError(f"the model has no class {_listed(unknown)} (it knows: {_listed(known)})")
+    index = {name: i for i, name in enumerate(known)}
+    return known, np.array([index[name] for name in names], dtype=np.int64)
+
+
+def values(examples: Sequence[Example], columns: Columns) -> tuple[tuple[str, ...], Targets]:
+    """The names of the outputs, and the examples' values: float32, (N, K).
+
+    Raises
+    ------
+    DataError
+        A label is missing, text, not finite, or longer or shorter than the first one.
+    """
+    rows = [_numbers(example) for example in examples]
+    for example, row in zip(examples, rows, strict=True):
+        if len(row) != len(rows[0]):
+            raise DataError(
+                f"{printable(example.name)}: {_outputs(len(row))}, but {printable(examples[0].name)} "
+                f"has {len(rows[0])}; every image needs the same outputs"
+            )
+    return _output_names(columns, len(rows[0])), np.array(rows, dtype=np.float32)
+
+
+def _outputs(count: int) -> str:
+    return "1 output" if count == 1 else f"{count} outputs"
+
+
+def _output_names(columns: Columns, count: int) -> tuple[str, ...]:
+    if not isinstance(columns.target, str):
+        return (
+            columns.target if len(columns.target) == count else tuple(f"output_{i + 1}" for i in range(count))
+        )
+    return (columns.target,) if count == 1 else tuple(f"{columns.target}_{i + 1}" for i in range(count))
+
+
+def _class_name(example: Example) -> str:
+    label = _plain(example.label)
+    if isinstance(label, list | tuple):
+        raise DataError(
+            f"{printable(example.name)}: a list as label, but classification takes one label per image "
+            "(for numbers say task: :regression)"
+        )
+    _check_present(example, label)
+    if isinstance(label, bool):
+        return str(label).lower()
+    if isinstance(label, float) and label.is_integer():
+        return str(int(label))
+    name = unicodedata.normalize("NFC", str(label)).strip()
+    if not name:
+        raise DataError(f"{printable(example.name)}: the label is empty")
+    return name
+
+
+def _numbers(example: Example) -> list[float]:
+    label = _plain(example.label)
+    parts = list(label) if isinstance(label, list | tuple) else [label]
+    if not parts:
+        raise DataError(f"{printable(example.name)}: the label is empty")
+    numbers = []
+    for part in map(_plain, parts):
+        _check_present(example, part)
+        number = _number(part)
+        if number is None:
+            raise DataError(
+                f"{printable(example.name)}: the label {_quoted(part)} is not a number, as regression needs "
+                "(for classes say task: :classification)"
+            )
+        if abs(number) > np.finfo(np.float32).max:
+            raise DataError(f"{printable(example.name)}: the label {number} is not a finite 32-bit number")
+        numbers.append(number)
+    return numbers
+
+
+def _check_present(example: Example, label: Any) -> None:
+    if label is None or (isinstance(label, str) and not label.strip()):
+        raise DataError(f"{printable(example.name)}: the label is empty")
+    if isinstance(label, float) and math.isnan(label):
+        raise DataError(f"{printable(example.name)}: the label is NaN")
+
+
+def _plain(label: Any) -> Any:
+    """`label` without NumPy's and decimal's types."""
+    if isinstance(label, bool | str):
+        return label
+    if hasattr(label, "tolist"):
+        return label.tolist()
+    if isinstance(label, Integral):
+        return int(label)
+    return float(label) if isinstance(label, Real | Decimal) else label
+
+
+def _number(label: Any) -> float | None:
+    """`label` as a number; None for text that isn't one (Python would also read `1_000`)."""
+    if isinstance(label, bool) or not isinstance(label, str | int | float):
+        return None
+    try:
+        return None if isinstance(label, str) and "_" in label else float(label)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _quoted(label: Any) -> str:
+    return f'"{printable(str(label))}"'
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(_quoted(name) for name in names[:10])
+    return f"{shown} and {len(names) - 10} more" if len(names) > 10 else shown
