@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,9 @@ TENSOR = 1
 TENSOR_FILE = 2
 ITEM_BYTES = {"float32": 4, "float64": 8, "int64": 8, "uint8": 1}
 LARGEST_INLINE = 8 * 1024 * 1024
-FILE_PREFIX = f"transfer-tensor-{os.getpid()}-"
+
+# Files whose receiver may not have come for them yet.
+_written: list[str] = []
 
 
 @dataclass(frozen=True)
@@ -98,16 +100,24 @@ def from_numpy(array: np.ndarray[Any, Any]) -> Tensor | TensorFile:
     data = array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
     if len(data) <= LARGEST_INLINE:
         return Tensor(dtype, array.shape, data)
-    descriptor, path = tempfile.mkstemp(prefix=FILE_PREFIX)
+    return TensorFile(dtype, array.shape, _write_file(data))
+
+
+def _write_file(data: bytes) -> str:
+    import tempfile
+
+    descriptor, path = tempfile.mkstemp(prefix="transfer-tensor-")
+    _written.append(path)
     with os.fdopen(descriptor, "wb") as file:
         file.write(data)
-    return TensorFile(dtype, array.shape, path)
+    return path
 
 
 def delete_unread_files() -> None:
     """Remove the tensor files of this process that their receiver never took."""
-    for path in Path(tempfile.gettempdir()).glob(f"{FILE_PREFIX}*"):
-        path.unlink(missing_ok=True)
+    for path in _written:
+        with suppress(FileNotFoundError):
+            os.unlink(path)
 
 
 def _expect(content: Any, kind: type, what: str) -> Any:

@@ -1,0 +1,87 @@
+"""From an exception to the error map that Ruby raises from."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from typing import Any
+
+from transfer_core import errors
+from transfer_core.errors import TransferError
+
+LONGEST_MESSAGE = 8 * 1024
+MOST_FRAMES = 50
+
+# The classes that Ruby knows by name.
+SHARED = {
+    name: kind
+    for name, kind in vars(errors).items()
+    if isinstance(kind, type) and issubclass(kind, TransferError) and kind is not TransferError
+}
+
+
+def describe_failure(error: BaseException) -> dict[str, Any]:
+    """The map `{type, message, details, python_class, …}` of `docs/protocol.md`."""
+    name = _shared_name(error)
+    described: dict[str, Any] = {
+        "type": name,
+        "message": _shorten(_message(error, name)),
+        "details": error.details if isinstance(error, TransferError) else {},
+        "python_class": _class_name(error),
+    }
+    if name == "RemoteError":
+        described["python_backtrace"] = _backtrace(error)
+    return described
+
+
+def _shared_name(error: BaseException) -> str:
+    if _is_out_of_memory(error):
+        return "OutOfMemory"
+    return next((kind.__name__ for kind in type(error).__mro__ if kind in SHARED.values()), "RemoteError")
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    if isinstance(error, MemoryError):
+        return True
+    # Only a torch that is imported can have run out of memory.
+    torch = sys.modules.get("torch")
+    if torch is None or not isinstance(error, RuntimeError):
+        return False
+    return isinstance(error, torch.cuda.OutOfMemoryError) or "can't allocate memory" in _text(error)
+
+
+def _message(error: BaseException, name: str) -> str:
+    said = _text(error)
+    if name == "OutOfMemory" and not isinstance(error, TransferError):
+        first_line = said.partition("\n")[0]
+        because = f" ({first_line})" if first_line else ""
+        return f"out of memory{because}: use a smaller batch_size, or close other programs"
+    return said or type(error).__name__
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # a foreign class whose __str__ is broken must not hide that it was raised
+        return ""
+
+
+def _shorten(message: str) -> str:
+    if len(message) <= LONGEST_MESSAGE:
+        return message
+    return f"{message[:LONGEST_MESSAGE]}… ({len(message) - LONGEST_MESSAGE} more characters)"
+
+
+def _class_name(error: BaseException) -> str:
+    kind = type(error)
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _backtrace(error: BaseException) -> list[str]:
+    """Frames as Ruby writes them (`file:line:in 'name'`), innermost last, without the worker's own."""
+    frames = traceback.extract_tb(error.__traceback__)
+    theirs = [frame for frame in frames if frame.filename != _SERVER_FILE]
+    return [f"{frame.filename}:{frame.lineno}:in '{frame.name}'" for frame in theirs[-MOST_FRAMES:]]
+
+
+_SERVER_FILE = __file__.replace("failures.py", "server.py")

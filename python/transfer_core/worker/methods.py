@@ -1,0 +1,125 @@
+"""What Ruby can call: one small function per method over the public API."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import asdict
+from typing import Any, Literal
+
+from transfer_core.worker.calls import Call
+from transfer_core.worker.model_cache import open_model
+from transfer_core.worker.server import Method
+
+# Nothing that is slow to import may stand above: the handshake comes first.
+
+Plain = dict[str, Any]
+Inputs = list[Any]  # paths as str, encoded images as bytes: a union that msgspec does not check
+
+
+def import_engines() -> None:
+    """Import what every training needs while Ruby still prepares its first call."""
+    # A package that is missing or broken is reported by the call that needs it.
+    for name in ("torch", "torchvision", "transfer_core.pipeline"):
+        with suppress(Exception):
+            importlib.import_module(name)
+
+
+def ping(call: Call) -> str:
+    """Proof of life."""
+    return "pong"
+
+
+def train(call: Call, recipe: Plain) -> Plain:
+    """Run a recipe; the model is on disk when this returns."""
+    from transfer_core import pipeline
+    from transfer_core.recipe_parser import parse_recipe
+
+    return pipeline.run(parse_recipe(recipe), Streams(call), call.progress).summary()
+
+
+def describe(call: Call, model: str) -> Plain:
+    """What a saved model is."""
+    return open_model(model).summary()
+
+
+def predict(call: Call, model: str, inputs: Inputs) -> list[Plain]:
+    """One prediction per input, in order."""
+    return open_model(model).predict(inputs)
+
+
+def embed(call: Call, model: str, inputs: Inputs) -> Any:
+    """Embeddings (N, W) float32, one row per input."""
+    return open_model(model).embed(inputs)
+
+
+def evaluate(
+    call: Call,
+    model: str,
+    data: str | Plain,
+    columns: Plain | None = None,
+    on_bad_input: Literal["raise", "skip"] = "raise",
+) -> Plain:
+    """Metrics on other labelled data."""
+    return open_model(model).evaluate(
+        data, columns=columns, on_bad_input=on_bad_input, streams=Streams(call), progress=call.progress
+    )
+
+
+def save(call: Call, model: str, path: str, backbone: bool = True) -> Plain:
+    """Write a saved model elsewhere, with or without its backbone's weights."""
+    written = open_model(model).save(path, backbone=backbone)
+    return {"path": os.fspath(written), "bytes": os.path.getsize(written)}
+
+
+def backbones(call: Call) -> list[Plain]:
+    """The facts of every backbone."""
+    from transfer_core.backbones import all_facts
+
+    return [asdict(facts) for facts in all_facts()]
+
+
+def backbone(call: Call, name: str) -> Plain:
+    """The facts of one backbone."""
+    from transfer_core.backbones import facts
+
+    return asdict(facts(name))
+
+
+def doctor(call: Call) -> list[Plain]:
+    """Is everything there that a training needs?"""
+    from transfer_core.doctor import examine
+
+    return [asdict(check) for check in examine()]
+
+
+class Streams(Mapping[str, Iterator[Plain]]):
+    """Ruby's streams by id. Ruby alone knows which exist, so every id leads to one."""
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+
+    def __getitem__(self, stream: str) -> Iterator[Plain]:
+        return self._call.rows(stream)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 0
+
+
+METHODS = {
+    "train": Method(train, "compute"),
+    "predict": Method(predict, "compute"),
+    "embed": Method(embed, "compute"),
+    "evaluate": Method(evaluate, "compute"),
+    "describe": Method(describe, "light"),
+    "save": Method(save, "light"),
+    "backbones": Method(backbones, "light"),
+    "backbone": Method(backbone, "light"),
+    "doctor": Method(doctor, "light"),
+    "ping": Method(ping, "now"),
+}

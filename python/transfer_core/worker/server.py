@@ -1,0 +1,159 @@
+"""The read loop: one thread reads, one computes, one answers what must not wait for a computation."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from queue import SimpleQueue
+from socket import socket
+from typing import Any, Literal, TypeAlias
+
+import transfer_core
+from transfer_core.errors import Cancelled, ProtocolError, did_you_mean
+from transfer_core.worker.arguments import BadCall, bind
+from transfer_core.worker.calls import Call, Questions
+from transfer_core.worker.failures import describe_failure
+from transfer_core.worker.outbox import Outbox
+from transfer_core.worker.protocol import (
+    VERSION,
+    Message,
+    Notification,
+    Request,
+    Response,
+    parse_message,
+    read_frame,
+    render_response,
+)
+
+Job: TypeAlias = Callable[[], None]
+
+
+@dataclass(frozen=True)
+class Method:
+    """`run(call, **params)` gives the result.
+
+    `lane` is the thread it runs on: `compute` and `light` each take one call after the other, `now` is
+    the reading thread itself, for what takes microseconds.
+    """
+
+    run: Callable[..., Any]
+    lane: Literal["now", "light", "compute"]
+
+
+class Server:
+    """Answers requests for `methods` until the connection ends.
+
+    `warm_up` runs once, after `hello` and before the first computation. `lost` is called from another
+    thread when that finds the connection closed.
+    """
+
+    def __init__(self, connection: socket, methods: Mapping[str, Method], warm_up: Job, lost: Job) -> None:
+        self._stream = open(connection.fileno(), "rb", buffering=1 << 16, closefd=False)  # noqa: SIM115
+        self._methods = methods
+        self._warm_up = warm_up
+        self._outbox = Outbox(connection, lost)
+        self._questions = Questions(self._outbox)
+        self._calls: dict[int, Call] = {}
+        self._lanes: dict[str, Callable[[Job], None]] = {
+            "now": lambda job: job(),
+            "light": _start_lane("transfer-light"),
+            "compute": _start_lane("transfer-compute"),
+        }
+
+    def run(self) -> None:
+        """Return at the end of the stream.
+
+        Raises
+        ------
+        ProtocolError
+            When the other side breaks the protocol; the connection is of no more use.
+        """
+        if not self._greet(self._read()):
+            return
+        self._lanes["compute"](self._warm_up)
+        while (message := self._read()) is not None:
+            match message:
+                case Request():
+                    self._open(message)
+                case Response():
+                    self._questions.receive(message)
+                case Notification("cancel", {"call": int(id), **others}) if not others:
+                    self._cancel(id)
+                case Notification(method, params):
+                    raise ProtocolError(f"unknown notification {method} {sorted(params)}")
+
+    def _read(self) -> Message | None:
+        content = read_frame(self._stream)
+        return None if content is None else parse_message(content)
+
+    def _greet(self, message: Message | None) -> bool:
+        """Answer `hello`; False if the stream ended before it."""
+        match message:
+            case None:
+                return False
+            case Request(id, "hello", {"protocol": int(), "gem_version": str()}):
+                self._outbox.send(render_response(id, None, self._hello()))
+                return True
+        raise ProtocolError("the first message is not hello {protocol, gem_version}")
+
+    def _hello(self) -> dict[str, Any]:
+        return {
+            "protocol": VERSION,
+            "core_version": transfer_core.__version__,
+            "python": ".".join(map(str, sys.version_info[:3])),
+            "pid": os.getpid(),
+            "capabilities": sorted(self._methods),
+        }
+
+    def _open(self, request: Request) -> None:
+        if request.id in self._calls:
+            raise ProtocolError(f"request {request.id} is already open")
+        if request.method == "hello":
+            raise ProtocolError("hello is only the first message")
+        call = Call(request.id, self._outbox, self._questions)
+        self._calls[request.id] = call
+        method = self._methods.get(request.method)
+        self._lanes[method.lane if method else "now"](partial(self._answer, call, request))
+
+    def _answer(self, call: Call, request: Request) -> None:
+        if not call.start():
+            return
+        try:
+            frame = render_response(call.id, None, self._perform(call, request))
+        except BaseException as error:
+            frame = render_response(call.id, describe_failure(error), None)
+        self._close(call, frame)
+
+    def _perform(self, call: Call, request: Request) -> Any:
+        method = self._methods.get(request.method)
+        if method is None:
+            known = sorted(self._methods)
+            nearest = did_you_mean(request.method, known)
+            raise BadCall(f'unknown method "{request.method}"{nearest} (one of: {", ".join(known)})')
+        return method.run(call, **bind(request.method, method.run, request.params))
+
+    def _cancel(self, id: int) -> None:
+        call = self._calls.get(id)
+        if call and call.cancel():
+            self._close(call, render_response(id, describe_failure(Cancelled("cancelled")), None))
+
+    def _close(self, call: Call, frame: bytes) -> None:
+        # Once Ruby has the response it may use the id again.
+        del self._calls[call.id]
+        call.answer(frame)
+
+
+def _start_lane(name: str) -> Callable[[Job], None]:
+    """A thread that runs one job after the other; returns how to give it one."""
+    jobs: SimpleQueue[Job] = SimpleQueue()
+
+    def work() -> None:
+        while True:
+            jobs.get()()
+
+    threading.Thread(target=work, name=name, daemon=True).start()
+    return jobs.put
