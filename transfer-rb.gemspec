@@ -1,0 +1,30 @@
+# frozen_string_literal: true
+
+require_relative "gem/lib/transfer/version"
+
+Gem::Specification.new do |spec|
+  spec.name = "transfer-rb"
+  spec.version = Transfer::VERSION
+  spec.authors = ["The transfer-rb authors"]
+  spec.summary = "Transfer learning in five steps: a pretrained network, your photos, one Ruby call"
+  spec.description = <<~TEXT
+    Trains an image model on your own photos from a pretrained backbone: choose, freeze, add a head, train,
+    fine-tune, evaluate. The recipe is Ruby; the work is done by PyTorch in a process of its own, which
+    `transfer setup` installs.
+  TEXT
+  spec.license = "MIT"
+  spec.required_ruby_version = ">= 3.2"
+  spec.metadata["rubygems_mfa_required"] = "true"
+
+  spec.files = Dir.chdir(__dir__) do
+    Dir["gem/**/*", "python/**/*.{py,typed,txt,json,toml}", "docs/**/*", "pyproject.toml", "README.md", "LICENSE",
+        "CHANGELOG.md"].select { |path| File.file?(path) }
+  end
+  spec.require_paths = ["gem/lib"]
+  spec.bindir = "gem/exe"
+  spec.executables = ["transfer"]
+
+  spec.add_dependency "msgpack", "~> 1.7"
+  spec.add_dependency "ruby-progressbar", "~> 1.11"
+  spec.add_dependency "thor", "~> 1.3"
+end
