@@ -1,0 +1,75 @@
+# frozen_string_literal: true
+
+require_relative "transfer/version"
+require_relative "transfer/errors"
+require_relative "transfer/backtrace"
+require_relative "transfer/configuration"
+require_relative "transfer/suggestion"
+require_relative "transfer/plain"
+require_relative "transfer/tensor"
+require_relative "transfer/event"
+require_relative "transfer/progress"
+require_relative "transfer/display"
+require_relative "transfer/input"
+require_relative "transfer/source"
+require_relative "transfer/recipe"
+require_relative "transfer/prediction"
+require_relative "transfer/model"
+require_relative "transfer/backbone"
+require_relative "transfer/job"
+
+# Transfer learning in five steps: choose a pretrained backbone, freeze it, add a head, train it, fine-tune.
+#
+# @example
+#   model = Transfer.train(backbone: "mobilenet_v2", data: "photos/")
+#   model.predict("new.jpg").label  # => "stop_sign"
+module Transfer
+  # With their libraries these take longer to load than everything else; the first call needs them.
+  autoload :Bridge, "#{__dir__}/transfer/bridge"
+  autoload :Python, "#{__dir__}/transfer/python"
+  private_constant :Bridge
+
+  class << self
+    # Trains and waits for the model. Ctrl-C cancels the training.
+    #
+    # @param words the recipe's words as keywords; a word that is none of the recipe's is a training word
+    # @param quiet [Boolean, nil] true: show no progress; nil: as configured
+    # @yield the recipe's words, see {Recipe::Words}; with an argument the block keeps its own `self`
+    # @return [Model]
+    # @raise [RecipeError] if a word or value is wrong; points at the line where it stands
+    # @raise [DataError] if the data can't be trained on
+    # @example
+    #   Transfer.train(backbone: "mobilenet_v2", data: "photos/", epochs: 5)
+    def train(quiet: nil, **words, &block) = Job.new(Recipe.build(words, &block), quiet:).run
+
+    # Trains in the background.
+    # @param (see train)
+    # @return [Job]
+    def start(quiet: nil, **words, &block) = Job.new(Recipe.build(words, &block), quiet:).start
+
+    # @param path [String, Pathname] a saved model
+    # @return [Model]
+    # @raise [ModelFileError]
+    def load(path) = Model.load(path)
+
+    # @return [Array<Backbone>] all backbones there are
+    def backbones = Bridge.call("backbones").map { |facts| Backbone.new(facts) }
+
+    # @param name [String, Symbol]
+    # @return [Backbone]
+    # @raise [RecipeError] if there is no such backbone
+    def backbone(name) = Backbone.new(Bridge.call("backbone", { "name" => name.to_s }))
+
+    # @return [Configuration]
+    def config = @config ||= Configuration.new
+
+    # @yieldparam config [Configuration]
+    def configure = yield(config)
+
+    # Ends the Python processes and waits for their end. The next call starts new ones.
+    def shutdown
+      Bridge.shutdown unless autoload?(:Bridge)
+      nil
+    end
+  end
+end

@@ -1,0 +1,103 @@
+# frozen_string_literal: true
+
+module Transfer
+  module Bridge
+    # One call in flight: the reader's thread fills it, the caller's thread waits for it.
+    class Call
+      attr_reader :name, :streams
+
+      # @param streams [Hash{String => Source::Pump}] rows the worker may ask for
+      # @yield tells the worker to stop; called at most once
+      def initialize(name, streams: {}, &tell)
+        @name = name
+        @streams = streams
+        @tell = tell
+        @events = Queue.new
+        @mutex = Mutex.new
+        @settled = ConditionVariable.new
+      end
+
+      # Yields what the worker tells about this call, until the call has ended.
+      def each_event
+        while (event = @events.pop)
+          yield event
+        end
+      end
+
+      # @return [Boolean] true if the call has ended, false after `timeout` seconds
+      def wait(timeout = nil)
+        limit = timeout && (now + timeout)
+        @mutex.synchronize do
+          until @outcome
+            rest = limit && (limit - now)
+            return false if rest&.negative?
+
+            @settled.wait(@mutex, rest)
+          end
+        end
+        true
+      end
+
+      # @param timeout [Numeric, nil] seconds; after that the call is cancelled and a late answer is ignored
+      # @return the result
+      # @raise [Error] what the worker or its end reported, [TimeoutError], or what was given to {#abort}
+      def value(timeout = nil)
+        unless wait(timeout)
+          cancel
+          raise TimeoutError, "#{name} took longer than #{timeout} s and was cancelled"
+        end
+
+        result, error = @outcome
+        raise @aborted_by if @aborted_by
+        raise told_by_user_lines(error) if error
+
+        result.is_a?(TensorFile) ? result.take : result
+      end
+
+      def done? = !@outcome.nil?
+
+      # Asks the worker to stop; the call then ends with {Cancelled}, unless it was just done.
+      def cancel
+        tell = @mutex.synchronize { @tell.tap { @tell = nil } unless @outcome }
+        tell&.call
+      end
+
+      # Stops the call because of an exception on this side, which {#value} raises.
+      def abort(exception)
+        @aborted_by ||= exception
+        cancel
+      end
+
+      # The rest belongs to the connection.
+
+      def event(event)
+        @events << event unless @events.closed?
+      end
+
+      def succeed(result) = settle([result, nil])
+
+      def fail(error) = settle([nil, error])
+
+      private
+
+      def settle(outcome)
+        @mutex.synchronize do
+          return if @outcome
+
+          @outcome = outcome
+          @settled.broadcast
+        end
+        @events.close
+        streams.each_value(&:stop)
+      end
+
+      def told_by_user_lines(error)
+        frames = error.is_a?(RemoteError) ? error.python_backtrace : []
+        error.set_backtrace(Backtrace.with_python(frames))
+        error
+      end
+
+      def now = Process.clock_gettime(Process::CLOCK_MONOTONIC)
+    end
+  end
+end

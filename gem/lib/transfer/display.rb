@@ -1,0 +1,105 @@
+# frozen_string_literal: true
+
+module Transfer
+  # Shows a training on the terminal: a bar per step, or where that is no terminal, a line now and then.
+  module Display
+    # @return [#show, #finish] fed with each event and the {Progress} after it
+    def self.for(io, quiet:)
+      return Nothing if quiet
+
+      io.tty? ? Bars.new(io) : Lines.new(io)
+    end
+
+    # Silence.
+    module Nothing
+      def self.show(_event, _progress); end
+      def self.finish; end
+    end
+
+    # One line per five seconds at most.
+    class Lines
+      EVERY_S = 5
+
+      def initialize(io, clock: -> { Process.clock_gettime(Process::CLOCK_MONOTONIC) })
+        @io = io
+        @clock = clock
+        @last = clock.call
+      end
+
+      def show(event, progress)
+        return @io.puts("transfer: warning: #{event.message}") if event.is_a?(Event::Warning)
+        return if @clock.call - @last < EVERY_S
+
+        @last = @clock.call
+        @io.puts(line(progress))
+      end
+
+      def finish; end
+
+      private
+
+      def line(progress)
+        counted = "#{progress.done}/#{progress.total} #{progress.unit}" if progress.total
+        counted = "epoch #{progress.epoch}/#{progress.epochs}" if progress.epochs
+        ["transfer: #{progress.title || progress.step}", counted].compact.join(", ")
+      end
+    end
+
+    # A bar per step, with rate and time left.
+    class Bars
+      FORMAT = "%t |%B| %c/%C%%s %r/s, %e"
+
+      def initialize(io)
+        require "ruby-progressbar"
+        @io = io
+      end
+
+      def show(event, progress)
+        case event
+        when Event::Stage then begin_step(event.title)
+        when Event::Progress then fill(event.done, event.total, " #{event.unit}", progress)
+        when Event::Epoch then fill(event.number, event.of, " epochs", progress)
+        when Event::Warning then warn_above(event.message)
+        end
+      end
+
+      # Leaves the cursor on a line of its own.
+      def finish
+        if @bar
+          @bar.finished? || @bar.stop
+        elsif @title
+          @io.puts(@title)
+        end
+        @bar = @title = nil
+      end
+
+      private
+
+      def begin_step(title)
+        finish
+        @title = title
+      end
+
+      def fill(done, total, unit, progress)
+        return unless total&.positive?
+
+        @title ||= progress.step.to_s
+        restart(total, unit) if @bar.nil? || @unit != unit
+        @bar.total = total if @bar.total != total
+        @bar.progress = done.clamp(0, total)
+      end
+
+      def restart(total, unit)
+        @bar&.stop
+        @unit = unit
+        @bar = ProgressBar.create(title: @title, total:, output: @io, format: format(FORMAT, unit))
+      end
+
+      def warn_above(message)
+        line = "warning: #{message}"
+        @bar ? @bar.log(line) : @io.puts(line)
+      end
+    end
+  end
+  private_constant :Display
+end

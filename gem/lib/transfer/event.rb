@@ -1,0 +1,35 @@
+# frozen_string_literal: true
+
+module Transfer
+  # What a running training tells. Blocks get them: `on(:epoch) { |event| event.metrics[:accuracy] }`.
+  module Event
+    # A step begins; `step` is one of :choose, :freeze, :head, :train, :fine_tune, :evaluate.
+    Stage = ::Data.define(:step, :title)
+    # `done` of `total` units are finished.
+    Progress = ::Data.define(:step, :done, :total, :unit)
+    # One pass over the training data ended; `metrics` has symbol keys.
+    Epoch = ::Data.define(:step, :number, :of, :metrics)
+    # Something to know that does not stop the work.
+    Warning = ::Data.define(:message)
+
+    KINDS = { stage: Stage, progress: Progress, epoch: Epoch, warning: Warning }.freeze
+    private_constant :KINDS
+
+    class << self
+      # @param plain [Hash] as it came over the wire
+      # @return [Array(Symbol, Data), nil] name and event; nil for a kind that a newer core may send
+      def parse(plain)
+        name = plain["event"].to_s.to_sym
+        kind = KINDS[name] or return
+        fields = kind.members.to_h { |member| [member, plain[member.to_s]] }
+        fields[:step] = fields[:step].to_sym if fields[:step]
+        fields[:metrics] = Plain.symbolize(fields[:metrics]) if fields[:metrics]
+        [name, kind.new(**fields)]
+      end
+
+      def known?(name) = KINDS.key?(name.to_s.to_sym)
+
+      def unknown(name) = Suggestion.unknown("event", name, KINDS.keys)
+    end
+  end
+end

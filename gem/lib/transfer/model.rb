@@ -1,0 +1,97 @@
+# frozen_string_literal: true
+
+module Transfer
+  # A trained model. It lives in a file; the worker is told which with every call, so that a model stays usable
+  # when the worker is replaced, after a fork, and in another process that has the file.
+  class Model
+    class << self
+      # @param path [String, Pathname] a `.transfer` file
+      # @return [Model]
+      # @raise [ModelFileError] if it is damaged, newer than this version, or no model
+      def load(path) = new(Bridge.call("describe", { "model" => Input.path(path.to_s) }))
+    end
+
+    # @return [Pathname] the file
+    attr_reader :path
+    # @return [Hash{Symbol => Object}] measured on examples that neither trained nor chose the model
+    attr_reader :metrics
+    # @return [Array<Hash{Symbol => Object}>] one entry per epoch or fit
+    attr_reader :history
+    # @return [Array<String>] the labels in their order; for a regression the names of the outputs
+    attr_reader :labels
+    # @return [Hash{Symbol => Object}] the whole recipe, including what the preset chose
+    attr_reader :recipe
+    # @return [Symbol] :classification or :regression
+    attr_reader :task
+    # @return [String] the name of the backbone
+    attr_reader :backbone
+    # @return [Hash{Symbol => Object}] everything the file says about itself
+    attr_reader :summary
+
+    # @param summary [Hash{String => Object}] a model summary of the protocol
+    # @api private
+    def initialize(summary)
+      @summary = Plain.symbolize(summary)
+      @path = Pathname.new(@summary.fetch(:path))
+      @task = @summary.fetch(:task).to_sym
+      @metrics, @history, @labels, @recipe, @backbone =
+        @summary.values_at(:metrics, :history, :labels, :recipe, :backbone)
+    end
+
+    # @param input [String, Pathname, IO, Array] a path, the bytes of an image, something to read them from, or
+    #   an Array of these
+    # @return [Prediction, Array<Prediction>] one for one, many for many
+    # @raise [DataError] if an input is no image; the message names it
+    def predict(input)
+      predictions = ask("predict", input) { |answer| answer.map { |plain| Prediction.new(plain) } }
+      input.is_a?(Array) ? predictions : predictions.first
+    end
+
+    # @param input (see #predict)
+    # @return [Array<Float>, Array<Array<Float>>] what the backbone sees in an image, as numbers
+    def embed(input)
+      embeddings = ask("embed", input, &:to_a)
+      input.is_a?(Array) ? embeddings : embeddings.first
+    end
+
+    # @param data a source with labels, as in a recipe: a path, or rows `{input:, label:}`
+    # @param columns [Hash, nil] names of a manifest's columns
+    # @param on_bad_input [Symbol] :raise or :skip
+    # @return [Hash{Symbol => Object}] metrics
+    # @raise [DataError]
+    def evaluate(data, columns: nil, on_bad_input: :raise)
+      columns = columns&.to_h { |name, column| [name.to_s, column.is_a?(Array) ? column.map(&:to_s) : column.to_s] }
+      source = Source.new(data, columns:)
+      params = { "data" => source.wire, "columns" => columns, "on_bad_input" => on_bad_input.to_s }.compact
+      Plain.symbolize(call("evaluate", params, streams: source.streams, timeout: nil))
+    end
+
+    # Writes the model into one file.
+    # @param file [String, Pathname]
+    # @param backbone [Boolean] false: a small file, which needs the same pretrained weights to be loaded
+    # @return [Pathname] the file
+    def save(file, backbone: true)
+      Pathname.new(call("save", { "path" => Input.path(file.to_s), "backbone" => backbone }).fetch("path"))
+    end
+
+    def ==(other) = other.is_a?(Model) && path == other.path
+    alias eql? ==
+    def hash = path.hash
+
+    def inspect
+      what = task == :classification ? "#{labels.size} labels" : labels.join(", ")
+      measure = metrics.find { |_, value| value.is_a?(Numeric) }&.then { |name, value| "#{name} #{value.round(3)}" }
+      "#<Transfer::Model #{path.basename}: #{[backbone, "#{task} of #{what}", measure].compact.join(', ')}>"
+    end
+    alias to_s inspect
+
+    private
+
+    def ask(name, input)
+      inputs = input.is_a?(Array) ? input : [input]
+      Input.batches(inputs).flat_map { |batch| yield call(name, { "inputs" => batch }) }.to_a
+    end
+
+    def call(name, params, **) = Bridge.call(name, { "model" => path.to_s, **params }, **)
+  end
+end

@@ -1,0 +1,69 @@
+# frozen_string_literal: true
+
+module Transfer
+  class Recipe
+    # A recipe while it is being written: the wire form so far, what to call on events, and for each path of the
+    # wire form (`steps[1]`) the line of the user's code that said it.
+    class Draft
+      attr_reader :words, :callbacks, :locations
+      attr_accessor :data
+
+      def initialize(parent = nil)
+        @words = parent ? parent.words.dup : {}
+        @locations = parent ? parent.locations.dup : {}
+        @callbacks = parent ? parent.callbacks.dup : []
+        @data = parent&.data
+        @own_lists = []
+      end
+
+      def set(word, value)
+        @locations[word] = Backtrace.user_location
+        @words[word] = plain(value, word)
+      end
+
+      # The first `augment` or step of a subclass replaces the list it inherited; the next ones are added.
+      def append(word, values)
+        @words[word] = [] unless @own_lists.include?(word)
+        @own_lists |= [word]
+        values.each do |value|
+          path = "#{word}[#{@words[word].size}]"
+          @locations[path] = Backtrace.user_location
+          @words[word] += [plain(value, path)]
+        end
+      end
+
+      def merge(word, values)
+        values.each_key { |key| @locations["#{word}.#{key}"] = Backtrace.user_location }
+        @words[word] = { **@words.fetch(word, {}), **plain(values, word) }
+      end
+
+      def source(value)
+        @locations["data"] = Backtrace.user_location
+        @data = value
+      end
+
+      def listen(event, block)
+        reject("on", Event.unknown(event)) unless Event.known?(event)
+        @callbacks += [[event.to_sym, block]]
+      end
+
+      # @raise [RecipeError] at the line of the user's code that is being run
+      def reject(path, message)
+        raise RecipeError, [RecipeError::Problem.new(path, message, Backtrace.user_location)]
+      end
+
+      private
+
+      def plain(value, path)
+        case value
+        when Symbol, Pathname then value.to_s
+        when String, Numeric, true, false, nil then value
+        when Hash then value.to_h { |key, inner| [key.to_s, plain(inner, "#{path}.#{key}")] }
+        when Array, Set, Range then value.map.with_index { |inner, i| plain(inner, "#{path}[#{i}]") }
+        else reject(path, "expected plain data (text, numbers, lists, hashes), got #{value.class}")
+        end
+      end
+    end
+    private_constant :Draft
+  end
+end

@@ -1,0 +1,85 @@
+# frozen_string_literal: true
+
+module Transfer
+  class Recipe
+    # The vocabulary. The same methods serve a block, a class body and keywords; each writes its word into the
+    # draft. Values are passed on as they are: the training core judges them.
+    module Words
+      # @!method backbone(name)
+      #   The pretrained network: `backbone "mobilenet_v2"`.
+      # @!method weights(name)
+      #   `:pretrained` (default), `:random`, the name of a published file, or a path.
+      # @!method task(name)
+      #   `:auto` (default), `:classification` or `:regression`.
+      # @!method seed(number)
+      #   Everything random starts from it; default 0.
+      # @!method device(name)
+      #   `:auto` (default), `:cpu`, `:cuda`, `:mps` …
+      # @!method precision(name)
+      #   `:auto` (default), `:float32`, `:bfloat16` or `:float16`.
+      # @!method preset(name)
+      #   `:fast` (default), `:balanced` or `:best`: fills what was not said.
+      # @!method on_bad_input(name)
+      #   `:raise` (default) or `:skip`.
+      %w[backbone weights task seed device precision preset on_bad_input].each do |word|
+        define_method(word) { |value| draft.set(word, value) }
+      end
+
+      # @param source [String, Pathname, Hash, Enumerable] a folder or manifest, `{train:, valid:, test:}`, rows
+      #   `{input:, label:}`, or a relation
+      def data(source) = draft.source(source)
+
+      # The names of a manifest's columns: `columns input: "file", target: "species"`.
+      def columns(wrong = nil, **names) = draft.set("columns", wrong || names)
+
+      # How much is held out: `split test: 0.2, valid: 0.15`.
+      def split(wrong = nil, **shares) = draft.set("split", wrong || shares)
+
+      # `augment :flip, :crop, rotate: { degrees: 10 }`.
+      def augment(*names, **with_options)
+        draft.append("augment", names + with_options.map { |name, options| augmentation(name, options) })
+      end
+
+      # `head :linear, dropout: 0.2`.
+      def head(type = nil, **options)
+        draft.set("head", type ? { type:, **options } : options)
+      end
+
+      # A step: `freeze :backbone`, `freeze first: 10`, or the names of blocks.
+      def freeze(*blocks, **options)
+        step("freeze", blocks == [:backbone] ? [] : blocks, options)
+      end
+
+      # A step: `unfreeze last: 3`, `unfreeze :all`, or the names of blocks.
+      def unfreeze(*blocks, **options)
+        return step("unfreeze", [], { all: true, **options }) if [[:all], [:backbone]].include?(blocks)
+
+        step("unfreeze", blocks, options)
+      end
+
+      # A step: `train epochs: 5, optimizer: :adam, learning_rate: 1e-3`.
+      def train(**options) = step("train", [], options)
+
+      # Calls the block with each event of that name: `:stage`, `:progress`, `:epoch` or `:warning`.
+      def on(event, &block)
+        raise ArgumentError, "on(:#{event}) needs a block" unless block
+
+        draft.listen(event, block)
+      end
+
+      private
+
+      def step(type, blocks, options)
+        draft.append("steps", [{ type:, **(blocks.empty? ? {} : { blocks: }), **options }])
+      end
+
+      def augmentation(name, options)
+        return name if options == true
+        return { type: name, **options } if options.is_a?(Hash)
+
+        draft.reject("augment", "#{name} takes its options as a hash, got #{options.inspect}")
+      end
+    end
+    private_constant :Words
+  end
+end

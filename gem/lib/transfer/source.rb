@@ -1,0 +1,56 @@
+# frozen_string_literal: true
+
+require_relative "source/rows"
+require_relative "source/pump"
+
+module Transfer
+  # Where examples come from: paths travel as text, anything that can be iterated travels as the name of a stream,
+  # whose rows the worker asks for when it wants them.
+  class Source
+    SPLITS = %w[train valid test].freeze
+    private_constant :SPLITS
+
+    @last_id = 0
+    @mutex = Mutex.new
+
+    class << self
+      # @return what stands in a recipe
+      def outline(data) = describe(data, ->(_) { "rows" }, ->(text) { text })
+
+      # Stream ids are unique in this process: several calls share one worker.
+      def next_id = @mutex.synchronize { "s#{@last_id += 1}" }
+
+      # Paths as text, splits key by key; each thing that can be iterated goes through `name_stream`.
+      def describe(data, name_stream, write_path)
+        case data
+        when String, Pathname then write_path.call(data.to_s)
+        when Hash
+          data.to_h do |key, inner|
+            [key.to_s, SPLITS.include?(key.to_s) ? describe(inner, name_stream, write_path) : inner]
+          end
+        else
+          stream?(data) ? { "stream" => name_stream.call(data) } : data
+        end
+      end
+
+      private
+
+      def stream?(data) = data.respond_to?(:find_each) || data.respond_to?(:each)
+    end
+
+    # @return what the worker is told
+    attr_reader :wire
+    # @return [Hash{String => Pump}] for each stream the rows that are still to come
+    attr_reader :streams
+
+    # @param columns [Hash, nil] names of a row's fields where they are not input, label and split
+    def initialize(data, columns: nil)
+      @streams = {}
+      open = lambda do |rows|
+        self.class.next_id.tap { |id| @streams[id] = Pump.new(Rows.new(rows, columns)) }
+      end
+      @wire = self.class.describe(data, open, Input.method(:path))
+    end
+  end
+  private_constant :Source
+end
