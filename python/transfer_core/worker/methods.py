@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from transfer_core.worker.calls import Call
 from transfer_core.worker.model_cache import open_model
@@ -76,16 +76,20 @@ def save(call: Call, model: str, path: str, backbone: bool = True) -> Plain:
 
 def backbones(call: Call) -> list[Plain]:
     """The facts of every backbone."""
+    import msgspec
+
     from transfer_core.backbones import all_facts
 
-    return [asdict(facts) for facts in all_facts()]
+    return [msgspec.to_builtins(facts) for facts in all_facts()]
 
 
 def backbone(call: Call, name: str) -> Plain:
     """The facts of one backbone."""
+    import msgspec
+
     from transfer_core.backbones import facts
 
-    return asdict(facts(name))
+    return cast(Plain, msgspec.to_builtins(facts(name)))
 
 
 def doctor(call: Call) -> list[Plain]:

@@ -1,0 +1,208 @@
+"""Is everything there that a training needs? Each check says how to mend what it found wrong."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from transfer_core import __version__, paths
+from transfer_core.errors import TransferError
+from transfer_core.progress import Progress
+
+OLDEST_PYTHON = (3, 10)
+SETUP = "transfer setup"
+SETUP_OFFLINE = "transfer setup --offline"
+
+# Package on PyPI: the module it brings.
+PACKAGES = {
+    "torch": "torch",
+    "torchvision": "torchvision",
+    "numpy": "numpy",
+    "msgpack": "msgpack",
+    "msgspec": "msgspec",
+    "safetensors": "safetensors",
+    "pillow": "PIL",
+}
+GIB = 2**30
+LEAST_FREE_DISK = 1 * GIB
+LEAST_FREE_MEMORY = 1 * GIB
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was looked at.
+
+    Parameters
+    ----------
+    detail
+        What was found.
+    remedy
+        The command that mends it; None where all is well or no command would help.
+    """
+
+    name: str
+    ok: bool
+    detail: str
+    remedy: str | None = None
+
+
+def examine() -> Iterator[Check]:
+    """Every check, in the order in which a training would stumble. Importing torch takes seconds."""
+    yield check_python()
+    yield Check("transfer_core", True, f"{__version__} in {Path(__file__).parent}")
+    for package, module in PACKAGES.items():
+        yield check_package(package, module)
+    for name, check in MACHINE.items():
+        try:
+            yield check()
+        except TransferError as error:
+            yield Check(name, False, str(error))
+        except Exception as error:
+            yield Check(name, False, f"{type(error).__name__}: {error}", SETUP)
+
+
+def check_python() -> Check:
+    """The interpreter that runs this."""
+    found = sys.version_info[:3]
+    detail = f"{'.'.join(map(str, found))} at {sys.executable}"
+    if found >= OLDEST_PYTHON:
+        return Check("python", True, detail)
+    oldest = ".".join(map(str, OLDEST_PYTHON))
+    return Check("python", False, f"{detail}, older than {oldest}", f"{SETUP} --python python{oldest}")
+
+
+def check_package(package: str, module: str) -> Check:
+    """A package is installed, and its module can really be imported."""
+    try:
+        installed = version(package)
+    except PackageNotFoundError:
+        return Check(package, False, "not installed", SETUP)
+    try:
+        import_module(module)
+    except Exception as error:
+        return Check(package, False, f"{installed}, but it can't be imported: {_first_line(error)}", SETUP)
+    return Check(package, True, installed)
+
+
+def check_device() -> Check:
+    """The device that `device: auto` takes."""
+    import torch
+
+    from transfer_core.devices import available_devices
+
+    first, *others = available_devices()
+    also = f", also there: {', '.join(others)}" if others else ""
+    if first.startswith("cuda"):
+        return Check("device", True, f"{first}, {torch.cuda.get_device_name(first)}{also}")
+    threads = torch.get_num_threads()
+    return Check("device", True, f"{first}, {threads} thread{'s' if threads > 1 else ''}{also}")
+
+
+def check_weights() -> Check:
+    """Backbones whose pretrained weights need no download."""
+    from transfer_core.backbones import all_facts
+
+    names = [facts.name for facts in all_facts()]
+    present = [name for name in names if weights_file(name)]
+    detail = f"{len(present)} of {len(names)} backbones on this machine"
+    if present:
+        return Check("weights", True, f"{detail}: {', '.join(present)}")
+    if paths.offline():
+        return Check("weights", False, f"{detail}, and TRANSFER_OFFLINE forbids downloads", SETUP_OFFLINE)
+    return Check("weights", True, f"{detail}; the first training downloads what it needs")
+
+
+def weights_file(backbone: str) -> Path | None:
+    """The verified local copy of a backbone's pretrained weights, without looking on the network."""
+    from transfer_core.backbones import weights
+    from transfer_core.backbones.facts import facts
+
+    candidates = weights._candidates(facts(backbone), "pretrained")
+    places = list(weights._places(candidates))
+    copies = (weights._copy_at(place, one, Progress()) for place in places for one in candidates)
+    return next((copy.path for copy in copies if copy), None)
+
+
+def check_home() -> Check:
+    """The folder for everything that is kept."""
+    home = paths.home()
+    if not _writable(home):
+        remedy = f"export TRANSFER_HOME={shlex.quote(str(Path.home() / 'transfer'))}"
+        return Check("home", False, f"{home} can't be written to", remedy)
+    kept = ", ".join(f"{folder.name} {_size(folder)}" for folder in (paths.runs(), paths.cache()))
+    return Check("home", True, f"{home} ({kept})")
+
+
+def check_disk() -> Check:
+    """Room on the disk of that folder."""
+    free = shutil.disk_usage(_nearest_folder(paths.home())).free
+    if free >= LEAST_FREE_DISK:
+        return Check("disk", True, f"{_gib(free)} free")
+    emptied = f"rm -r {shlex.quote(str(paths.cache()))}" if paths.cache().exists() else None
+    return Check("disk", False, f"only {_gib(free)} free, {_gib(LEAST_FREE_DISK)} wanted", emptied)
+
+
+def check_memory() -> Check:
+    """Memory that a training could use."""
+    total, free = _memory()
+    detail = f"{_gib(free)} free of {_gib(total)}"
+    ok = free >= LEAST_FREE_MEMORY
+    return Check("memory", ok, detail if ok else f"{detail}, {_gib(LEAST_FREE_MEMORY)} wanted")
+
+
+MACHINE: dict[str, Callable[[], Check]] = {
+    "device": check_device,
+    "weights": check_weights,
+    "home": check_home,
+    "disk": check_disk,
+    "memory": check_memory,
+}
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).partition("\n")[0] or type(error).__name__
+
+
+def _nearest_folder(path: Path) -> Path:
+    """The folder itself, or the one that it would be made in."""
+    return next(folder for folder in (path, *path.absolute().parents) if folder.exists())
+
+
+def _writable(path: Path) -> bool:
+    folder = _nearest_folder(path)
+    return folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)
+
+
+def _size(folder: Path) -> str:
+    count = 0
+    for where, _, names in os.walk(folder):
+        for name in names:
+            with suppress(FileNotFoundError):  # another process may be clearing up
+                count += os.lstat(os.path.join(where, name)).st_size
+    return f"{count / 1e6:.1f} MB"
+
+
+def _memory() -> tuple[int, int]:
+    """Bytes in all and to be had without swapping: the machine's, or the container's if it gets less."""
+    total = free = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    with suppress(OSError):
+        fields = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
+        free = int(fields["MemAvailable"].split()[0]) * 1024
+    group = Path("/sys/fs/cgroup")
+    with suppress(OSError, ValueError):  # no control group, or one that says "max"
+        limit = int((group / "memory.max").read_text())
+        total = min(total, limit)
+        free = min(free, limit - int((group / "memory.current").read_text()))
+    return total, free
+
+
+def _gib(count: int) -> str:
+    return f"{count / GIB:.1f} GiB"

@@ -1,0 +1,145 @@
+"""What `transfer doctor` reports, on this machine and on ones where something is missing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import numpy
+import pytest
+import torch
+
+from transfer_core import __version__, doctor
+from transfer_core.doctor import Check
+
+
+@pytest.fixture(autouse=True)
+def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in ("TRANSFER_WEIGHTS", "TRANSFER_OFFLINE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    monkeypatch.setenv("TRANSFER_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+def test_every_check_in_order() -> None:
+    checks = list(doctor.examine())
+    assert [check.name for check in checks] == [
+        *("python", "transfer_core"),
+        *("torch", "torchvision", "numpy", "msgpack", "msgspec", "safetensors", "pillow"),
+        *("device", "weights", "home", "disk", "memory"),
+    ]
+    assert all(check.detail for check in checks)
+    assert [check.remedy for check in checks if check.ok] == [None] * sum(check.ok for check in checks)
+
+
+def test_this_machine() -> None:
+    checks = {check.name: check for check in doctor.examine()}
+    version = ".".join(map(str, sys.version_info[:3]))
+    assert checks["python"] == Check("python", True, f"{version} at {sys.executable}")
+    assert checks["transfer_core"].detail == f"{__version__} in {Path(doctor.__file__).parent}"
+    assert checks["torch"] == Check("torch", True, torch.__version__)
+    assert checks["numpy"] == Check("numpy", True, numpy.__version__)
+
+
+def test_an_old_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "OLDEST_PYTHON", (9, 0))
+    check = doctor.check_python()
+    assert not check.ok
+    assert check.detail.endswith(f" at {sys.executable}, older than 9.0")
+    assert check.remedy == "transfer setup --python python9.0"
+
+
+def test_a_missing_package() -> None:
+    check = doctor.check_package("transfer-no-such-package", "nothing")
+    assert check == Check("transfer-no-such-package", False, "not installed", "transfer setup")
+
+
+def test_a_package_that_can_not_be_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "broken_by_upgrade.py").write_text("raise OSError('libcudart.so.12: no such file\\nmore')")
+    info = tmp_path / "broken_by_upgrade-1.2.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: broken-by-upgrade\nVersion: 1.2\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    detail = "1.2, but it can't be imported: libcudart.so.12: no such file"
+    expected = Check("broken-by-upgrade", False, detail, "transfer setup")
+    assert doctor.check_package("broken-by-upgrade", "broken_by_upgrade") == expected
+
+
+def test_the_device_is_the_one_that_torch_has() -> None:
+    check = doctor.check_device()
+    assert check.ok
+    assert check.detail.startswith("cuda:0, " if torch.cuda.is_available() else ("mps, ", "cpu, "))
+
+
+def test_weights_that_a_package_carries_are_found() -> None:
+    check = doctor.check_weights()
+    assert check.ok
+    count, _, names = check.detail.partition(" backbones on this machine: ")
+    assert names == "mobilenet_v2"
+    assert count.startswith("1 of ")
+
+
+def test_no_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("transfer_core.backbones.weights.PACKAGES", {})
+    check = doctor.check_weights()
+    assert check.ok
+    assert check.detail.endswith(" on this machine; the first training downloads what it needs")
+
+    monkeypatch.setenv("TRANSFER_OFFLINE", "1")
+    check = doctor.check_weights()
+    assert not check.ok
+    assert check.detail.endswith(" on this machine, and TRANSFER_OFFLINE forbids downloads")
+    assert check.remedy == "transfer setup --offline"
+
+
+def test_the_home_and_what_is_kept_there(own_home: Path) -> None:
+    assert doctor.check_home() == Check("home", True, f"{own_home} (runs 0.0 MB, cache 0.0 MB)")
+    (own_home / "runs" / "a").mkdir(parents=True)
+    (own_home / "runs" / "a" / "model").write_bytes(bytes(2_000_000))
+    assert doctor.check_home().detail == f"{own_home} (runs 2.0 MB, cache 0.0 MB)"
+
+
+def test_a_home_that_is_a_file(own_home: Path) -> None:
+    own_home.write_text("")
+    check = doctor.check_home()
+    assert (check.ok, check.detail) == (False, f"{own_home} can't be written to")
+    assert check.remedy == f"export TRANSFER_HOME={Path.home() / 'transfer'}"
+
+
+def test_the_disk_of_the_home(own_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    free = shutil.disk_usage(own_home.parent).free / 2**30
+    check = doctor.check_disk()
+    assert float(check.detail.split()[-3]) == pytest.approx(free, abs=0.2)
+
+    monkeypatch.setattr(doctor, "LEAST_FREE_DISK", 2**60)
+    (own_home / "cache").mkdir(parents=True)
+    check = doctor.check_disk()
+    assert not check.ok
+    assert check.detail.endswith(" free, 1073741824.0 GiB wanted")
+    assert check.remedy == f"rm -r {own_home / 'cache'}"
+
+
+def test_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    total, free = doctor._memory()
+    assert 0 < free <= total <= os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    monkeypatch.setattr(doctor, "LEAST_FREE_MEMORY", 2**60)
+    check = doctor.check_memory()
+    assert (check.ok, check.remedy) == (False, None)
+    assert check.detail.endswith(", 1073741824.0 GiB wanted")
+
+
+def test_a_setting_that_can_not_be_used_is_a_finding(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    nowhere = tmp_path / "nowhere"
+    monkeypatch.setenv("TRANSFER_WEIGHTS", str(nowhere))
+    check = {check.name: check for check in doctor.examine()}["weights"]
+    assert check == Check("weights", False, f"TRANSFER_WEIGHTS is {nowhere}, which is not a folder")
+
+
+def test_a_check_that_breaks_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "transfer_core.devices", None)
+    check = {check.name: check for check in doctor.examine()}["device"]
+    assert (check.ok, check.remedy) == (False, "transfer setup")
+    assert check.detail.startswith("ModuleNotFoundError: ")
