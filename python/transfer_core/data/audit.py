@@ -48,12 +48,14 @@ def differing_labels(targets: Targets, digests: Sequence[str], rows: Sequence[in
     copies: dict[str, list[int]] = {}
     for row in rows:
         copies.setdefault(digests[row], []).append(row)
-    differing = {
-        row: other
-        for same in copies.values()
-        for row in same
-        if (other := next((o for o in same if targets[o] != targets[row]), None)) is not None
-    }
+    differing = {}
+    for same in copies.values():
+        first: dict[int, int] = {}
+        for row in same:
+            first.setdefault(int(targets[row]), row)
+        if len(first) > 1:
+            for row in same:
+                differing[row] = min(other for target, other in first.items() if target != targets[row])
     return dict(sorted(differing.items()))
 
 

@@ -89,18 +89,25 @@ def _merge(parts: Iterable[Found]) -> Found:
 
 
 def _images_under(folder: str) -> Iterator[str]:
-    """Every image in `folder` and the folders inside, each real folder once, so that links can't loop."""
-    seen = set()
+    """Every image in `folder` and the folders inside, each real folder once, so that links can't loop.
+
+    A link back to the folder around `folder` isn't followed: that one holds the other classes.
+    """
+    seen = {_identity(os.path.dirname(folder))}
     waiting = [folder]
     while waiting:
         current = waiting.pop()
-        status = os.stat(current)
-        if (status.st_dev, status.st_ino) in seen:
+        if _identity(current) in seen:
             continue
-        seen.add((status.st_dev, status.st_ino))
+        seen.add(_identity(current))
         folders, images = _list(current)
         yield from (os.path.join(current, name) for name in images)
         waiting += (os.path.join(current, name) for name in reversed(folders))
+
+
+def _identity(folder: str) -> tuple[int, int]:
+    status = os.stat(folder)
+    return status.st_dev, status.st_ino
 
 
 def _list(folder: str) -> tuple[list[str], list[str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 
 READABLE = {
@@ -100,6 +101,9 @@ def _format_of_brand(brand: bytes) -> str | None:
 
 
 def _is_text(header: bytes) -> bool:
-    # The end of the header may cut a character in two.
-    text = header[:-3] if len(header) == HEADER_BYTES else header
-    return all(c.isprintable() or c.isspace() for c in text.decode("utf-8", "surrogateescape"))
+    try:
+        # Incremental, since the end of the header may cut a character in two.
+        text = codecs.getincrementaldecoder("utf-8")().decode(header)
+    except UnicodeDecodeError:
+        return False
+    return all(c.isprintable() or c.isspace() for c in text)

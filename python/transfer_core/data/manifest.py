@@ -121,7 +121,7 @@ def _read_parquet(path: str, columns: Columns) -> Iterator[tuple[str, Record]]:
                 for record in batch.to_pylist():
                     number += 1
                     yield f"{printable(path)} row {number}", record
-    except pyarrow.ArrowInvalid as error:
+    except pyarrow.ArrowException as error:
         raise DataError(f"{printable(path)} is not a valid Parquet file: {error}", path) from error
 
 

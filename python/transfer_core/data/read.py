@@ -50,7 +50,7 @@ def read_splits(
     if task == "classification":
         audit.check_classes_kept(labels, targets, kept.data.targets)
     given = [example.split for example in kept.examples]
-    if not {"valid", "test"} & set(given):
+    if recipe.split.test > 0 and not {"valid", "test"} & set(given):
         audit.check_divisible(task, labels, kept.data)
 
     strata = kept.data.targets.tolist() if task == "classification" else [0] * len(kept.data)

@@ -66,13 +66,19 @@ def _read_one(source: PathSource | StreamSource, around: Surroundings) -> Found:
     if isinstance(source, StreamSource):
         return _read_rows(source, around)
     path = os.path.expanduser(source.path)
+    if not path:
+        raise DataError("the path of the data is empty, expected a folder or a manifest")
     if not os.path.exists(path):
         raise DataError(f"{printable(source.path)} does not exist{_nearest_sibling(path)}", printable(path))
     if os.path.isdir(path):
         return read_folder(path)
     if kind := _known_misfit(path):
         raise DataError(f"{printable(path)} is {kind}", printable(path))
-    examples = _collect(read_manifest(path, around.columns, around.spool), around.progress)
+    try:
+        examples = _collect(read_manifest(path, around.columns, around.spool), around.progress)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise DataError(f"{printable(path)} can't be read: {reason}", printable(path)) from error
     if not examples:
         raise DataError(f"{printable(path)} has no rows", printable(path))
     return Found(examples)

@@ -17,6 +17,8 @@ from transfer_core.data.example import Cell, Example
 from transfer_core.errors import DataError
 from transfer_core.recipe import Columns, Recipe, Train
 
+_LARGEST = float(np.finfo(np.float32).max)
+
 
 def decide_task(recipe: Recipe, labels: Iterable[Any]) -> Task:
     """The recipe's task, else the one that its loss implies, else the one that `labels` look like.
@@ -129,7 +131,8 @@ def _numbers(example: Example) -> list[float]:
                 f"{printable(example.name)}: the label {_quoted(part)} is not a number, as regression needs "
                 "(for classes say task: :classification)"
             )
-        if abs(number) > np.finfo(np.float32).max:
+        _check_present(example, number)
+        if abs(number) > _LARGEST:
             raise DataError(f"{printable(example.name)}: the label {number} is not a finite 32-bit number")
         numbers.append(number)
     return numbers
