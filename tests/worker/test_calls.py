@@ -121,18 +121,25 @@ def test_events_after_the_response_are_dropped(worker: Client) -> None:
     assert worker.read() == [1, ping, None, "pong"]
 
 
-def test_a_reader_that_sleeps_costs_no_memory_and_loses_no_epoch(worker: Client, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("events", "padding", "most_read"),
+    # Frames of 300 kB leave the socket in pieces: one that has begun must be finished, not replaced.
+    [(40_000, 2000, 1000), (1000, 300_000, 20)],
+)
+def test_a_reader_that_sleeps_costs_no_memory_and_loses_no_epoch(
+    worker: Client, tmp_path: Path, events: int, padding: int, most_read: int
+) -> None:
     finished = tmp_path / "finished"
-    id = worker.request("flood", events=40_000, padding=2000, epochs=10, finished=str(finished))
+    id = worker.request("flood", events=events, padding=padding, epochs=10, finished=str(finished))
     wait_until(finished.exists, "the flood to end although nobody reads")
     *told, response = read_until_response(worker, id)
     epochs = [m[2]["event"]["number"] for m in told if m[2]["event"]["event"] == "epoch"]
     done = [m[2]["event"]["done"] for m in told if m[2]["event"]["event"] == "progress"]
     assert epochs == list(range(1, 11))
     assert done == sorted(set(done))
-    assert len(done) < 1000  # of 40,000: what fits into the socket, and the latest
-    assert done[-1] == 40_000
-    assert response["grown_kib"] < 8 * 1024  # the events weigh 80 MB
+    assert len(done) < most_read  # what fits into the socket, and the latest
+    assert done[-1] == events
+    assert response["grown_kib"] < 8 * 1024  # the events weigh hundreds of megabytes
 
 
 def test_events_that_can_not_be_dropped_wait_for_the_reader(worker: Client, tmp_path: Path) -> None:
