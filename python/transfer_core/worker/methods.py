@@ -34,10 +34,12 @@ def ping(call: Call) -> str:
 
 def train(call: Call, recipe: Plain) -> Plain:
     """Run a recipe; the model is on disk when this returns."""
-    from transfer_core import pipeline
     from transfer_core.recipe_parser import parse_recipe
 
-    return pipeline.run(parse_recipe(recipe), Streams(call), call.progress).summary()
+    parsed = parse_recipe(recipe)  # before torch is imported: what is wrong is told at once
+    from transfer_core import pipeline
+
+    return pipeline.run(parsed, Streams(call), call.progress).summary()
 
 
 def describe(call: Call, model: str) -> Plain:

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from socket import socket
 from typing import Any, Literal, TypeAlias
 
@@ -31,6 +31,8 @@ from transfer_core.worker.protocol import (
 
 Job: TypeAlias = Callable[[], None]
 
+WARM_UP_AFTER_S = 0.2
+
 
 @dataclass(frozen=True)
 class Method:
@@ -47,8 +49,8 @@ class Method:
 class Server:
     """Answers requests for `methods` until the connection ends.
 
-    `warm_up` runs once, after `hello` and before the first computation. `lost` is called from another
-    thread when that finds the connection closed.
+    `warm_up` runs after `hello`, if no computation is asked for at once. `lost` is called from another thread
+    when that finds the connection closed.
     """
 
     def __init__(self, connection: socket, methods: Mapping[str, Method], warm_up: Job, lost: Job) -> None:
@@ -58,11 +60,7 @@ class Server:
         self._outbox = Outbox(connection, lost)
         self._questions = Questions(self._outbox)
         self._calls: dict[int, Call] = {}
-        self._lanes: dict[str, Callable[[Job], None]] = {
-            "now": lambda job: job(),
-            "light": _start_lane("transfer-light"),
-            "compute": _start_lane("transfer-compute"),
-        }
+        self._lanes: dict[str, Callable[[Job], None]] = {}
 
     def run(self) -> None:
         """Return at the end of the stream.
@@ -74,7 +72,11 @@ class Server:
         """
         if not self._greet(self._read()):
             return
-        self._lanes["compute"](self._warm_up)
+        self._lanes = {
+            "now": lambda job: job(),
+            "light": _start_lane("transfer-light", when_idle=lambda: None),
+            "compute": _start_lane("transfer-compute", when_idle=self._warm_up),
+        }
         while (message := self._read()) is not None:
             match message:
                 case Request():
@@ -147,11 +149,19 @@ class Server:
         call.answer(frame)
 
 
-def _start_lane(name: str) -> Callable[[Job], None]:
-    """A thread that runs one job after the other; returns how to give it one."""
+def _start_lane(name: str, when_idle: Job) -> Callable[[Job], None]:
+    """A thread that runs one job after the other; returns how to give it one.
+
+    `when_idle` comes first, unless there is a job within a moment: importing torch would slow down the light
+    calls of a worker that is wanted for nothing else.
+    """
     jobs: SimpleQueue[Job] = SimpleQueue()
 
     def work() -> None:
+        try:
+            jobs.get(timeout=WARM_UP_AFTER_S)()
+        except Empty:
+            when_idle()
         while True:
             jobs.get()()
 

@@ -1,0 +1,45 @@
+"""The real methods, called over the wire."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+import pytest
+
+from transfer_core.backbones import all_facts
+from worker.client import REAL_WORKER, Client
+
+
+@pytest.fixture
+def real(start: Callable[..., Client], tmp_path: object) -> Client:
+    client = start(*REAL_WORKER, TRANSFER_HOME=str(tmp_path), TRANSFER_OFFLINE="1", HOME=str(tmp_path))
+    client.hello()
+    return client
+
+
+def test_backbones(real: Client) -> None:
+    expected = msgspec.json.decode(msgspec.json.encode(all_facts()))
+    assert real.call("backbones") == expected
+    assert real.call("backbone", name="mobilenet_v2") == next(
+        b for b in expected if b["name"] == "mobilenet_v2"
+    )
+
+
+def test_an_unknown_backbone(real: Client) -> None:
+    failure = real.call("backbone", name="mobilnet_v2")
+    assert failure["type"] == "RecipeError"
+    assert 'did you mean "mobilenet_v2"?' in failure["message"]
+
+
+def test_doctor(real: Client) -> None:
+    checks = {check["name"]: check for check in real.call("doctor")}
+    assert list(checks["python"]) == ["name", "ok", "detail", "remedy"]
+    assert checks["torch"]["ok"] is True
+    assert checks["weights"]["detail"].endswith(" backbones on this machine: mobilenet_v2")
+
+
+def test_a_recipe_that_is_wrong(real: Client) -> None:
+    failure = real.call("train", recipe={"data": "photos/", "backbone": "mobilenet_v2", "epochs": 5})
+    assert failure["type"] == "RecipeError"
+    assert [problem["path"] for problem in failure["details"]["problems"]] == ["epochs"]
