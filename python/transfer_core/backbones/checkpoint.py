@@ -1,0 +1,118 @@
+"""From a file of weights to tensors that fit a network, without running anything that the file contains."""
+
+from __future__ import annotations
+
+import pickle
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from transfer_core.errors import ModelFileError
+
+# How published files spell names that torchvision has renamed since.
+_RENAMED = (
+    (re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12]\.)"), r"\1\2"),
+    (re.compile(r"(encoder_layer_\d+\.mlp)\.linear_1\."), r"\1.0."),
+    (re.compile(r"(encoder_layer_\d+\.mlp)\.linear_2\."), r"\1.3."),
+)
+
+_SHOWN = 3  # misfits that a message spells out
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a `.safetensors` file, or of a `.pth` file that holds a state dict.
+
+    Raises
+    ------
+    ModelFileError
+        If the file can't be read, or holds anything but tensors: pickled code is refused, never run.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ModelFileError(f"{path} is refused: {_refusal(error)}") from None
+    except (OSError, EOFError, RuntimeError, ValueError, KeyError, SafetensorError) as error:
+        raise ModelFileError(f"{path} can't be read as weights: {_first_line(error)}") from error
+    return _state_dict(content, path)
+
+
+def fit(
+    network: nn.Module, names: Mapping[str, str], tensors: Mapping[str, Tensor], complaint: str
+) -> dict[str, Tensor]:
+    """The tensors under the network's own names and in its types; what it lacks (a classifier) is left out.
+
+    Parameters
+    ----------
+    names
+        From the publisher's name of a tensor to the network's; the network's own names are understood too.
+    complaint
+        How the error begins: `x.pth does not fit resnet18`.
+
+    Raises
+    ------
+    ModelFileError
+        With the first tensors that are missing or have another shape.
+    """
+    renamed = {names.get(name, name): tensor for name, tensor in _current_names(tensors).items()}
+    theirs = {own: published for published, own in names.items()}
+    fitting, misfits = {}, []
+    for name, wanted in network.state_dict().items():
+        came = renamed.get(name)
+        if came is not None and came.shape == wanted.shape:
+            fitting[name] = came.to(wanted.dtype)
+        elif came is not None:
+            misfits.append(f"{theirs[name]} is {tuple(came.shape)}, not {tuple(wanted.shape)}")
+        elif name.endswith("num_batches_tracked"):
+            fitting[name] = torch.tensor(0)  # files older than this counter are complete without it
+        else:
+            misfits.append(f"{theirs[name]} is missing")
+    if misfits:
+        raise ModelFileError(_misfit_message(complaint, misfits))
+    return fitting
+
+
+def _state_dict(content: Any, path: Path) -> dict[str, Tensor]:
+    """The file's tensors, also where a training script wrapped them with an optimizer's state."""
+    for wrapper in ("state_dict", "model"):
+        if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
+            content = content[wrapper]
+    if not isinstance(content, Mapping) or not all(isinstance(v, Tensor) for v in content.values()):
+        raise ModelFileError(
+            f"{path} holds no state dict: expected what torch.save(model.state_dict(), path) writes"
+        )
+    return {str(name).removeprefix("module."): tensor for name, tensor in content.items()}
+
+
+def _current_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    renamed = {}
+    for name, tensor in tensors.items():
+        for old, new in _RENAMED:
+            name = old.sub(new, name)
+        renamed[name] = tensor
+    return renamed
+
+
+def _misfit_message(complaint: str, misfits: list[str]) -> str:
+    more = f", and {len(misfits) - _SHOWN} more" if len(misfits) > _SHOWN else ""
+    return f"{complaint}: {', '.join(misfits[:_SHOWN])}{more}"
+
+
+def _refusal(error: pickle.UnpicklingError) -> str:
+    """The object that the file wants to make, out of torch's long message."""
+    if named := re.search(r"GLOBAL (\S+)", str(error)):
+        what = f"it holds more than tensors, it asks for {named[1]}"
+    else:
+        what = f"it is not a file of weights ({_first_line(error)})"
+    return f"{what}; save weights with torch.save(model.state_dict(), path) or as .safetensors"
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)

@@ -1,0 +1,156 @@
+"""What is known about every backbone before it is built: torch is not needed to read it."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.resources import files
+from typing import Literal
+
+import msgspec
+
+from transfer_core.errors import Problem, RecipeError, did_you_mean
+
+Interpolation = Literal["bilinear", "bicubic"]
+
+
+class Preprocessing(msgspec.Struct, frozen=True):
+    """How a photo becomes the tensor (3, crop_size, crop_size) that the published weights were measured with.
+
+    The shorter side is resized to `resize_size` pixels, the centre of `crop_size` pixels is cut out, values
+    are scaled to 0..1, `mean` is subtracted and `std` divided by, one number per channel (red, green, blue).
+    """
+
+    crop_size: int
+    resize_size: int
+    interpolation: Interpolation
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+class WeightsFacts(msgspec.Struct, frozen=True):
+    """One file of trained weights.
+
+    Parameters
+    ----------
+    name
+        `IMAGENET1K_V1`, or the file's name where it is the user's own.
+    sha256
+        The first hexadecimal digits, as the publisher gives them in the file's name; empty: not published.
+    bytes
+        Size of the file, within 1 KiB of the truth; 0: unknown.
+    top1, top5
+        Accuracy on ImageNet-1K's validation photos in percent, as the publisher measured it.
+    trained_on, terms
+        The training photos, and what their owners say about use. Whether these terms bind a user of the
+        weights is for the user to check.
+    """
+
+    name: str
+    file: str
+    url: str
+    sha256: str
+    bytes: int
+    top1: float | None
+    top5: float | None
+    preprocessing: Preprocessing
+    license: str
+    license_url: str
+    trained_on: str
+    terms: str
+    recipe: str | None = None
+
+    @property
+    def noncommercial(self) -> bool:
+        """True if the licence forbids commercial use."""
+        return "NC" in self.license.split("-")
+
+
+class BackboneFacts(msgspec.Struct, frozen=True):
+    """One architecture and the weights that are published for it.
+
+    Parameters
+    ----------
+    parameters
+        Of the published model, with its classifier.
+    backbone_parameters
+        Of the blocks alone: what can be frozen and fine-tuned.
+    embedding_width
+        Numbers per photo that the backbone hands to the head.
+    blocks
+        The names that `freeze` and `unfreeze` take, from the photo to the embedding.
+    default
+        The name of the preferred weights.
+    """
+
+    name: str
+    source: Literal["torchvision"]
+    family: str
+    paper: str
+    arxiv: str
+    code_license: str
+    code_url: str
+    embedding_width: int
+    parameters: int
+    backbone_parameters: int
+    default: str
+    blocks: tuple[str, ...]
+    weights: tuple[WeightsFacts, ...]
+
+    @property
+    def default_weights(self) -> WeightsFacts:
+        """The preferred weights: the publisher's choice, unless only that one forbids commercial use."""
+        return self.published(self.default)
+
+    def published(self, name: str) -> WeightsFacts:
+        """The published weights of that name.
+
+        Raises
+        ------
+        RecipeError
+            At `weights`, with the names that exist.
+        """
+        known = {weights.name: weights for weights in self.weights}
+        if name in known:
+            return known[name]
+        nearest = did_you_mean(name, [*known, "pretrained", "random"])
+        choices = ", ".join(["pretrained", "random", *known])
+        message = f'unknown weights "{name}" for {self.name}{nearest} (one of: {choices}, or a path)'
+        raise RecipeError([Problem("weights", message)])
+
+
+def facts(name: str) -> BackboneFacts:
+    """Everything known about the backbone `name`.
+
+    Raises
+    ------
+    RecipeError
+        At `backbone`, with the nearest name.
+
+    Examples
+    --------
+    >>> facts("mobilenet_v2").embedding_width
+    1280
+    """
+    known = _catalogue()
+    if name not in known:
+        nearest = did_you_mean(name, list(known))
+        message = f'unknown backbone "{name}"{nearest} (`transfer backbones` lists all {len(known)})'
+        raise RecipeError([Problem("backbone", message)])
+    return known[name]
+
+
+def all_facts() -> tuple[BackboneFacts, ...]:
+    """Every backbone, by name."""
+    return tuple(_catalogue().values())
+
+
+def backbone_names() -> tuple[str, ...]:
+    """The names of all backbones, sorted."""
+    return tuple(_catalogue())
+
+
+@cache
+def _catalogue() -> dict[str, BackboneFacts]:
+    """`torchvision.json`, which `scripts/build_backbone_facts.py` writes."""
+    text = files("transfer_core.backbones").joinpath("torchvision.json").read_bytes()
+    return {entry.name: entry for entry in msgspec.json.decode(text, type=list[BackboneFacts])}
