@@ -1,0 +1,106 @@
+# frozen_string_literal: true
+
+# What `bin/quickstart` runs: trains on FOLDER/photos, then looks at FOLDER/unseen with the model.
+#
+#   ruby -I gem/lib examples/quickstart.rb FOLDER
+
+require "transfer"
+
+# The steps of a training, one line each with its time; on a terminal the current one counts.
+class Steps
+  WIDTH = 78
+
+  def initialize(out)
+    @out = out
+    @number = 0
+  end
+
+  def begin(title)
+    finish
+    @title = title
+    @number += 1
+    @started = Process.clock_gettime(Process::CLOCK_MONOTONIC)
+    draw
+  end
+
+  def count(done, total, unit)
+    @counted = "#{done} of #{total} #{unit}"
+    draw
+  end
+
+  def finish
+    @out.puts "#{"\r\e[K" if @out.tty?}#{line}" if @title
+    @title = @counted = nil
+  end
+
+  private
+
+  def draw
+    @out.print("\r\e[K#{line}") if @out.tty?
+  end
+
+  def line
+    seconds = format("%.1f s", Process.clock_gettime(Process::CLOCK_MONOTONIC) - @started)
+    left = ["  #{@number}  #{@title}", @counted].compact.join(", ")
+    left[0, WIDTH - seconds.size - 1].ljust(WIDTH - seconds.size) + seconds
+  end
+end
+
+def bold(text) = $stdout.tty? ? "\e[1m#{text}\e[0m" : text
+def percent(share) = format("%.1f %%", share * 100)
+def seconds = Process.clock_gettime(Process::CLOCK_MONOTONIC)
+
+def describe(photos)
+  counts = Dir["#{photos}/*"].to_h { |folder| [File.basename(folder), Dir["#{folder}/*"].size] }
+  puts bold("#{counts.values.sum} pictures in #{counts.size} classes"), "  #{photos}"
+  words = counts.sort_by { |_, count| -count }.map { |label, count| "#{label} #{count}" }
+  puts words.join(", ").gsub(/(.{1,76})(?: |\z)/, "  \\1\n"), ""
+end
+
+def train(photos)
+  steps = Steps.new($stdout)
+  puts bold("MobileNetV2, pretrained on ImageNet, learns them")
+  Transfer.train(backbone: "mobilenet_v2", data: photos, quiet: true) do
+    on(:stage) { |stage| steps.begin(stage.title) }
+    on(:progress) { |progress| steps.count(progress.done, progress.total, progress.unit) }
+  end.tap { steps.finish }
+end
+
+def report(metrics)
+  low, high = metrics[:intervals][:accuracy].map { |share| percent(share) }
+  baseline = metrics[:baseline]
+  puts "", bold("Accuracy on #{metrics[:examples]} pictures it never saw")
+  puts format("  %-44s %8s  (95 %% interval %s to %s)", "this model", percent(metrics[:accuracy]), low, high)
+  puts format("  %-44s %8s", "always saying \"#{baseline[:label]}\"", percent(baseline[:accuracy]))
+  metrics[:most_confused].each do |pair|
+    puts format("  %-44s %8d", "mistaken: #{pair[:truth]} for #{pair[:predicted]}", pair[:count])
+  end
+end
+
+def predict(model, pictures)
+  puts "", bold("Three more pictures")
+  pictures.zip(model.predict(pictures)) do |picture, prediction|
+    scores = prediction.top(2).map { |label, score| "#{label} #{format('%.2f', score)}" }
+    puts format("  %-44s %s", File.basename(picture), scores.join(", "))
+  end
+end
+
+folder = ARGV.fetch(0)
+started = seconds
+describe("#{folder}/photos")
+model = train("#{folder}/photos")
+trained = seconds
+report(model.metrics)
+
+file = model.save("#{folder}/quickstart.transfer")
+puts "", bold("Saved"), "  #{file} (#{(File.size(file) / 1e6).round(1)} MB)"
+before = seconds
+predict(Transfer.load(file), Dir["#{folder}/unseen/*"])
+puts "", format("Training took %.1f s, three predictions %.1f s, all of it %.1f s.", trained - started,
+                seconds - before, seconds - started)
+
+puts "", bold("What to type next"), <<~TEXT.gsub(/^/, "  ")
+  bin/console
+  model = Transfer.train(backbone: "mobilenet_v2", data: "a folder per class/")
+  model.predict("new.jpg").label
+TEXT

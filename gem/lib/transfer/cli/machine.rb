@@ -1,0 +1,64 @@
+# frozen_string_literal: true
+
+require_relative "../doctor"
+require_relative "../setup"
+
+module Transfer
+  class CLI
+    desc "setup", "Install the Python half: PyTorch and the training core"
+    long_desc <<~TEXT, wrap: false
+      Makes an environment of its own, ~/.local/share/transfer/env or the one in
+      TRANSFER_HOME, with python3's venv and pip. Run it again after an update of the
+      gem; when nothing changed it does nothing.
+
+        transfer setup                    PyTorch as PyPI has it for this machine
+        transfer setup --cpu              a smaller download, without CUDA
+        transfer setup --cuda 12.6        PyTorch for this CUDA version
+        transfer setup --extras parquet   optional parts
+        transfer setup --offline          brings pretrained weights along, so that a
+                                          training with mobilenet_v2 never needs the
+                                          network afterwards
+    TEXT
+    option :cpu, type: :boolean, desc: "PyTorch without CUDA"
+    option :cuda, banner: "VERSION", desc: "PyTorch for this CUDA version, such as 12.6"
+    option :extras, banner: "A,B", desc: "Optional parts, separated by commas"
+    option :offline, type: :boolean, desc: "Bring pretrained weights along"
+    option :python, banner: "PATH", desc: "Build upon this Python (3.10 or newer)"
+    option :force, type: :boolean, desc: "Build anew"
+    json_option
+    # Installs the managed Python environment.
+    def setup
+      raise Thor::Error, "give --cpu or --cuda, not both" if options[:cpu] && options[:cuda]
+
+      words = { python: options[:python], torch: options[:cpu] ? "cpu" : options[:cuda], extras: list(:extras),
+                offline: options[:offline], force: options[:force] }
+      python = Setup.new(**words.compact).run
+      answer({ python: }) { puts "Ready: #{python}" }
+    end
+
+    desc "doctor", "Find out what is missing, and how to mend it"
+    long_desc <<~TEXT, wrap: false
+      Checks the interpreter, the versions, PyTorch and its devices, the pretrained
+      weights and the disk. Ends with status 1 if something is broken; every fault
+      comes with the command that mends it.
+    TEXT
+    json_option
+    # Checks both halves.
+    def doctor
+      checks = Doctor.checks
+      answer(checks.map(&:to_h)) do
+        puts Table.render(checks.map { |check| [check.ok ? "ok" : "FAULT", check.name, check.detail] })
+        faults = checks.reject(&:ok)
+        faults.each { |check| puts "", "To mend #{check.name}: #{check.remedy || 'see above'}" }
+      end
+      finish FAULT unless checks.all?(&:ok)
+    end
+
+    desc "version", "The versions of both halves"
+    json_option
+    # Prints versions.
+    def version
+      answer({ transfer: VERSION, ruby: RUBY_VERSION }) { puts "transfer-rb #{VERSION} (Ruby #{RUBY_VERSION})" }
+    end
+  end
+end

@@ -1,0 +1,79 @@
+# frozen_string_literal: true
+
+require "shellwords"
+
+module Transfer
+  class CLI
+    # Results in words: metrics and sizes in, lines of text out.
+    module Report
+      class << self
+        # @param summary [Hash{Symbol => Object}] a model summary
+        # @param seconds [Float] what the training took
+        # @return [Array<String>]
+        def training(summary, seconds)
+          sizes = summary[:sizes]
+          [*metrics(summary[:metrics]),
+           "Learned from #{sizes[:train]} photos, chosen by #{sizes[:valid]}, in #{format('%.1f', seconds)} s"]
+        end
+
+        # @return [Array<String>] the few numbers that tell whether a model is any good
+        def metrics(metrics)
+          metrics.key?(:accuracy) ? classification(metrics) : regression(metrics)
+        end
+
+        # @param file [String] where the model is
+        # @return [Array<String>]
+        def saved(file)
+          ["Saved #{file} (#{size(File.size(file))})", "Next: transfer predict #{Shellwords.escape(file)} PHOTO"]
+        end
+
+        # @param rows [Array<Hash{Symbol => Object}>] precision, recall, F1 and count of each class
+        # @return [String] a table
+        def per_class(rows)
+          cells = rows.map do |row|
+            scores = row.values_at(:precision, :recall, :f1).map { |score| format("%.3f", score) }
+            [row[:label], *scores, row[:support]]
+          end
+          Table.render(cells, header: %w[class precision recall f1 photos])
+        end
+
+        # @return [String] `9.1 MB`
+        def size(bytes)
+          return "#{bytes} B" if bytes < 1000
+
+          power = Math.log(bytes, 1000).floor.clamp(1, 3)
+          format("%.1f %s", bytes / (1000.0**power), %w[kB MB GB][power - 1])
+        end
+
+        # @return [String] `91.2 %`
+        def percent(share) = format("%.1f %%", share * 100)
+
+        private
+
+        def classification(metrics)
+          baseline = metrics[:baseline]
+          lines = ["Accuracy on #{metrics[:examples]} photos it never saw: #{percent(metrics[:accuracy])}" \
+                   "#{interval(metrics, :accuracy) { |share| percent(share) }}",
+                   "Always answering \"#{baseline[:label]}\" would give: #{percent(baseline[:accuracy])}"]
+          confused = metrics[:most_confused].map { |pair| "#{pair[:truth]} as #{pair[:predicted]} (#{pair[:count]})" }
+          confused.empty? ? lines : lines << "Most confused: #{confused.join(', ')}"
+        end
+
+        def regression(metrics)
+          ["Mean absolute error on #{metrics[:examples]} photos it never saw: #{short(metrics[:mae])}" \
+           "#{interval(metrics, :mae) { |value| short(value) }}",
+           "Always answering the mean would give: #{short(metrics[:baseline][:mae])}",
+           "R2 #{short(metrics[:r2])}, root mean squared error #{short(metrics[:rmse])}"]
+        end
+
+        def interval(metrics, name)
+          low, high = metrics.dig(:intervals, name)
+          low ? " (95 % interval #{yield low} to #{yield high})" : ""
+        end
+
+        def short(number) = format("%.4g", number)
+      end
+    end
+    private_constant :Report
+  end
+end

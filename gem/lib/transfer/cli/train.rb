@@ -1,0 +1,109 @@
+# frozen_string_literal: true
+
+require_relative "report"
+require_relative "train_options"
+
+module Transfer
+  class CLI
+    # Options that are words of a recipe under the same name.
+    WORDS = %i[weights task preset device precision on_bad_input seed].freeze
+    TRAINING_WORDS = %i[epochs optimizer learning_rate momentum weight_decay batch_size loss schedule warmup
+                        early_stopping class_weights].freeze
+    private_constant :WORDS, :TRAINING_WORDS
+
+    desc "train DATA --backbone NAME", "Train a model on your photos"
+    long_desc <<~TEXT, wrap: false
+      DATA is a folder with one folder of photos per class, or a manifest (.csv,
+      .jsonl, .parquet). The backbone is one of `transfer backbones`.
+
+        transfer train photos/ --backbone mobilenet_v2 --save signs.transfer
+        transfer train photos/ --backbone resnet18 --preset best
+        transfer train photos/ --backbone mobilenet_v2 --optimizer adam --epochs 5
+        transfer train photos/ --backbone mobilenet_v2 --unfreeze-last 3
+        transfer train a.csv --test b.csv --target-column age --backbone resnet18
+
+      What you leave out the preset fills: fast (frozen features and the best linear
+      head), balanced (then the last blocks are fine-tuned) or best (then all of it,
+      with augmentation).
+    TEXT
+    option :backbone, required: true, banner: "NAME", desc: "The pretrained network"
+    TRAIN_OPTIONS.each do |group, rows|
+      rows.each { |name, banner, desc| option name, group:, desc:, banner:, type: banner ? :string : :boolean }
+    end
+    json_option
+    # Trains, reports, saves.
+    def train(data)
+      file = options[:save] && can_be_saved(options[:save])
+      started = Process.clock_gettime(Process::CLOCK_MONOTONIC)
+      model = Transfer.train(quiet: options[:quiet], **recipe(data))
+      seconds = Process.clock_gettime(Process::CLOCK_MONOTONIC) - started
+      file = (file ? model.save(file, backbone: !options[:head_only]) : model.path).to_s
+      answer({ file:, seconds: seconds.round(2), **model.summary.slice(:task, :labels, :sizes, :metrics) }) do
+        puts Report.training(model.summary, seconds), Report.saved(file)
+      end
+    end
+
+    private
+
+    # The keywords of `Transfer.train`.
+    def recipe(data)
+      { backbone: options[:backbone], data: source(data), columns:, head:, augment: list(:augment),
+        split: some(test: value(:test_size), valid: value(:valid_size)), **words(WORDS), **training }.compact
+    end
+
+    def source(train)
+      return train unless options[:valid] || options[:test]
+
+      { train:, valid: options[:valid], test: options[:test] }.compact
+    end
+
+    def columns
+      targets = list(:target_column)
+      some(input: options[:input_column], target: targets&.one? ? targets.first : targets,
+           split: options[:split_column])
+    end
+
+    def head
+      hidden = list(:hidden)&.map { |width| number(width) }
+      some(type: options[:head] || (hidden && "mlp"), hidden:, dropout: value(:dropout))
+        &.then { |words| { type: "linear", **words } }
+    end
+
+    # Training words alone go to the preset's training; with fine-tuning they are steps.
+    def training
+      fine_tuning = { epochs: value(:fine_tune_epochs), optimizer: options[:fine_tune_optimizer],
+                      learning_rate: value(:fine_tune_learning_rate) }.compact
+      blocks = some(last: value(:unfreeze_last), all: options[:unfreeze_all])
+      raise Thor::Error, "fine-tuning needs --unfreeze-last N or --unfreeze-all" if blocks.nil? && fine_tuning.any?
+      return words(TRAINING_WORDS) unless blocks
+
+      { steps: [{ type: "freeze" }, { type: "train", **words(TRAINING_WORDS) },
+                { type: "unfreeze", **blocks }, { type: "train", **fine_tuning }] }
+    end
+
+    def words(names) = names.to_h { |name| [name, value(name)] }.compact
+
+    def list(option) = options[option]&.split(",")
+
+    def value(option) = options[option] && number(options[option])
+
+    # A number where the text is one. Whether it should be one is the core's business.
+    def number(text) = Integer(text, exception: false) || Float(text, exception: false) || text
+
+    def some(**values) = values.compact.then { |given| given unless given.empty? }
+
+    # Found out before the training, so that no work is lost.
+    def can_be_saved(file)
+      folder = File.dirname(File.expand_path(file))
+      problem =
+        if File.directory?(file) then "is a folder; name a file, such as #{File.join(file, 'model.transfer')}"
+        elsif File.exist?(file) && !options[:force] then "is there already; --force overwrites it"
+        elsif !File.directory?(folder) then "can't be written: there is no folder #{folder}"
+        elsif !File.writable?(folder) then "can't be written: no permission to write into #{folder}"
+        end
+      raise ConfigurationError, "#{file} #{problem}" if problem
+
+      file
+    end
+  end
+end

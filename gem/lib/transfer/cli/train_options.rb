@@ -1,0 +1,60 @@
+# frozen_string_literal: true
+
+module Transfer
+  class CLI
+    # The options of `transfer train`: group, name, what follows it (nil: nothing), and what it is for.
+    TRAIN_OPTIONS = {
+      "Model file" => [
+        [:save, "FILE", "Where to save the model"],
+        [:force, nil, "Overwrite the file if it is there"],
+        [:head_only, nil, "Leave the backbone out: small, but needs the same weights later"]
+      ],
+      "Data" => [
+        [:valid, "DATA", "Choose by this data, not by a part held out"],
+        [:test, "DATA", "Measure with this data, not with a part held out"],
+        [:test_size, "SHARE", "Share of the data held out to measure with (0.2)"],
+        [:valid_size, "SHARE", "Share of the rest held out to choose by (0.15)"],
+        [:input_column, "NAME", "A manifest's column of files (path)"],
+        [:target_column, "A,B", "A manifest's column of labels or numbers (label)"],
+        [:split_column, "NAME", "A manifest's column of train, valid, test (split)"],
+        [:on_bad_input, "WORD", "raise or skip: what to do about files that are no images"],
+        [:augment, "A,B", "Vary the photos while training: flip, crop, rotate, color"]
+      ],
+      "Network" => [
+        [:weights, "NAME", "pretrained, random, a published name, or a file"],
+        [:head, "TYPE", "linear or mlp"],
+        [:hidden, "256,128", "Widths of the hidden layers of an mlp head"],
+        [:dropout, "SHARE", "Dropout in the head"]
+      ],
+      "Training" => [
+        [:preset, "NAME", "fast, balanced or best: fills what you leave out"],
+        [:task, "NAME", "classification or regression, if labels leave a doubt"],
+        [:epochs, "N", "Passes over the data"],
+        [:optimizer, "NAME", "lbfgs, adam, adamw or sgd"],
+        [:learning_rate, "RATE", "Step size, such as 1e-3"],
+        [:momentum, "SHARE", "Momentum of sgd"],
+        [:weight_decay, "RATE", "Pull of the weights towards zero"],
+        [:batch_size, "N", "Photos per step"],
+        [:loss, "NAME", "cross_entropy or mean_squared_error"],
+        [:schedule, "NAME", "constant or cosine learning rate"],
+        [:warmup, "SHARE", "Share of the steps in which the learning rate rises"],
+        [:early_stopping, "N", "Stop after N epochs without improvement"],
+        [:class_weights, "NAME", "none or balanced: whether rare classes count more"]
+      ],
+      "Fine-tuning" => [
+        [:unfreeze_last, "N", "Then train the last N blocks, too"],
+        [:unfreeze_all, nil, "Then train the whole backbone, too"],
+        [:fine_tune_epochs, "N", "Passes over the data"],
+        [:fine_tune_optimizer, "NAME", "adam, adamw or sgd"],
+        [:fine_tune_learning_rate, "RATE", "Step size"]
+      ],
+      "Machine" => [
+        [:seed, "N", "Everything random starts from it (0)"],
+        [:device, "NAME", "auto, cpu, mps, cuda, cuda:1 ..."],
+        [:precision, "NAME", "auto, float32, bfloat16 or float16"],
+        [:quiet, nil, "Show no progress"]
+      ]
+    }.freeze
+    private_constant :TRAIN_OPTIONS
+  end
+end

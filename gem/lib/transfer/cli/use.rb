@@ -1,0 +1,98 @@
+# frozen_string_literal: true
+
+require_relative "embeddings"
+
+module Transfer
+  class CLI
+    # Photos that go to the worker at once: results of a long list appear while it works.
+    BATCH = 64
+    private_constant :BATCH
+
+    desc "predict MODEL PHOTO...", "What is on these photos"
+    long_desc <<~TEXT, wrap: false
+      Prints a line per photo: label, score (0 to 1) and file with tabs between them;
+      of a regression the number and the file.
+
+        transfer predict signs.transfer a.jpg b.jpg
+        transfer predict signs.transfer --top 3 a.jpg
+        find photos -name '*.jpg' | transfer predict signs.transfer -
+        transfer predict signs.transfer --json a.jpg
+    TEXT
+    option :top, type: :numeric, default: 1, desc: "How many labels per photo"
+    json_option
+    # Predicts photos.
+    def predict(model, *photos)
+      loaded = Transfer.load(model)
+      results = each_batch(photos).flat_map do |batch|
+        predictions = loaded.predict(batch)
+        batch.zip(predictions).each do |photo, prediction|
+          said(prediction).each { |words| puts [*words, photo].join("\t") } unless options[:json]
+        end
+        batch.zip(predictions).map { |photo, prediction| { input: photo, **prediction.to_h } }
+      end
+      puts JSON.pretty_generate(results) if options[:json]
+    end
+
+    desc "evaluate MODEL DATA", "How good a model is on labelled photos"
+    long_desc <<~TEXT, wrap: false
+      DATA is a folder with one folder per class, or a manifest, as in training.
+
+        transfer evaluate signs.transfer new-photos/
+        transfer evaluate signs.transfer test.csv --target-column species
+    TEXT
+    option :input_column, banner: "NAME", desc: "A manifest's column of files (path)"
+    option :target_column, banner: "A,B", desc: "A manifest's column of labels or numbers (label)"
+    option :on_bad_input, banner: "WORD", default: "raise", desc: "raise or skip: what to do about files that are no images"
+    json_option
+    # Measures a model.
+    def evaluate(model, data)
+      metrics = Transfer.load(model).evaluate(data, columns:, on_bad_input: options[:on_bad_input])
+      answer(metrics) do
+        puts Report.metrics(metrics)
+        puts "", Report.per_class(metrics[:per_class]) if metrics[:per_class]
+      end
+    end
+
+    desc "embed MODEL PHOTO...", "Turn photos into vectors, for search and clustering"
+    long_desc <<~TEXT, wrap: false
+      Writes one vector per photo, in the order given. Its ending says how:
+      .npy (float32, a row per photo), .csv (name and numbers), or .jsonl (an object
+      with input and embedding).
+
+        transfer embed signs.transfer photos/*.jpg --output vectors.npy
+        transfer embed signs.transfer a.jpg --json
+    TEXT
+    option :output, banner: "FILE", desc: "A .npy, .csv or .jsonl file"
+    json_option
+    # Writes embeddings.
+    def embed(model, *photos)
+      unless options[:output] || options[:json]
+        raise Thor::Error, "name a file with --output (.npy, .csv, .jsonl), or give --json"
+      end
+
+      write = options[:output] && Embeddings.writer(options[:output])
+      photos = each_batch(photos).to_a.flatten
+      vectors = Transfer.load(model).embed(photos).to_a
+      write&.call(photos, vectors)
+      answer(photos.zip(vectors).map { |input, embedding| { input:, embedding: } }) do
+        puts "#{vectors.size} vectors of #{vectors.first.size} numbers in #{options[:output]}"
+      end
+    end
+
+    private
+
+    # In batches, so that the first results appear while the last photos are not even named yet.
+    def each_batch(photos)
+      raise Thor::Error, "name at least one photo, or - to read names from standard input" if photos.empty?
+
+      names = photos == ["-"] ? $stdin.each_line(chomp: true).lazy.reject(&:empty?) : photos
+      names.each_slice(BATCH)
+    end
+
+    def said(prediction)
+      return prediction.top(options[:top]).map { |label, score| [label, format("%.4f", score)] } if prediction.label
+
+      [prediction.values&.map { |name, value| "#{name}=#{value}" } || [prediction.value]]
+    end
+  end
+end

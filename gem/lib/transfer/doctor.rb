@@ -1,0 +1,46 @@
+# frozen_string_literal: true
+
+require_relative "python"
+
+module Transfer
+  # Whether everything is in place: the interpreter, and what the training core says about itself.
+  module Doctor
+    # One thing that was looked at; `remedy` is the command that mends it, where one would.
+    Check = ::Data.define(:name, :ok, :detail, :remedy)
+
+    class << self
+      # @return [Array<Check>] in the order in which a training would stumble
+      def checks
+        interpreter = check_interpreter
+        return [interpreter] unless interpreter.ok
+
+        [interpreter, check_environment, *check_core].compact
+      end
+
+      private
+
+      def check_interpreter
+        Check.new("interpreter", true, Python.command.first, nil)
+      rescue PythonNotFound => e
+        Check.new("interpreter", false, e.message, "transfer setup")
+      end
+
+      # Only where the managed environment is the one in use.
+      def check_environment
+        note = Python.environment_note
+        return unless note && Python.command.first.start_with?(Python.environment)
+        return Check.new("environment", true, "made by `transfer setup`", nil) if note["gem_version"] == VERSION
+
+        Check.new("environment", false, "made by version #{note['gem_version']}, this is #{VERSION}", "transfer setup")
+      end
+
+      def check_core
+        Bridge.call("doctor").map do |check|
+          Check.new(check["name"], check["ok"], check["detail"], check["remedy"])
+        end
+      rescue Error => e
+        [Check.new("training core", false, e.message.lines.first.chomp, "transfer setup --force")]
+      end
+    end
+  end
+end
