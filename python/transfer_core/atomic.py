@@ -1,0 +1,58 @@
+"""A file appears whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from secrets import token_hex
+
+from transfer_core.errors import ConfigurationError
+
+
+@contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """A temporary file beside `path` that takes its place when the block ends well, or vanishes.
+
+    What stood at `path` before is there until then, and stays if anything fails. A link is followed.
+
+    Raises
+    ------
+    ConfigurationError
+        The file can't be written: no such folder, no permission, the disk is full.
+    """
+    target = Path(os.path.realpath(path))
+    temporary = target.with_name(f".transfer-{token_hex(8)}.tmp")
+    try:
+        if target.is_dir():
+            raise ConfigurationError(f"can't save to {path}: it is a folder; add the name of a file")
+        if not target.parent.is_dir():
+            raise ConfigurationError(
+                f"can't save to {path}: there is no folder {target.parent}; make it first"
+            )
+        with open(temporary, "xb") as created:
+            mode = stat.S_IMODE(os.fstat(created.fileno()).st_mode)
+        yield temporary
+        # The block may have made the file anew, private: back to what the umask says.
+        temporary.chmod(mode)
+        _flush(temporary)
+        os.replace(temporary, target)
+    except OSError as error:
+        raise ConfigurationError(f"can't save to {path}: {error.strerror}") from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+    # The file is in place: a folder that can't be flushed is no reason to say otherwise.
+    with suppress(OSError):
+        _flush(target.parent)
+
+
+def _flush(path: Path) -> None:
+    """Have the disk hold what was written, against a loss of power."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,100 @@
+"""What a saved model says about itself, and the seal that shows whether it was altered."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from transfer_core.errors import ModelFileError
+
+FORMAT_VERSION = 1
+LONGEST_ENTRY = 50_000_000
+
+
+class BackboneSource(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the backbone came from, and whether the file holds its tensors (`inside`).
+
+    `weights` is the published name, a path, or `random`; `weights_digest` the sha256 of what was loaded.
+    """
+
+    name: str
+    weights: str
+    weights_digest: str
+    fine_tuned: bool = False
+    inside: bool = True
+
+
+class TargetScaling(msgspec.Struct, frozen=True):
+    """A regression head answers z; the value is `mean + scale * z`, per output."""
+
+    mean: tuple[float, ...]
+    scale: tuple[float, ...]
+
+
+class ModelHeader(msgspec.Struct, frozen=True, kw_only=True):
+    """All of a model but its tensors.
+
+    `labels` are class names, or the names of a regression's outputs; `created_at` is ISO 8601 in UTC.
+    Dicts hold plain data; NaN and infinity in them are saved as null, JSON knows neither.
+    """
+
+    format_version: int = FORMAT_VERSION
+    task: Literal["classification", "regression"]
+    labels: tuple[str, ...]
+    recipe: dict[str, Any]
+    backbone: BackboneSource
+    embedding_width: int
+    preprocessing: dict[str, Any]
+    temperature: float = 1.0
+    target_scaling: TargetScaling | None = None
+    metrics: dict[str, Any]
+    history: tuple[dict[str, Any], ...] = ()
+    sizes: dict[str, int] = {}
+    warnings: tuple[str, ...] = ()
+    versions: dict[str, str] = {}
+    data_fingerprint: str = ""
+    created_at: str
+
+
+class _Seal(msgspec.Struct):
+    """What is read before anything else is believed."""
+
+    format_version: int
+    tensors_sha256: str = ""
+
+
+def seal(header: ModelHeader, tensors_sha256: str) -> str:
+    """The header as JSON, then the digest of the tensors, then a digest of all that stands before it."""
+    try:
+        fields = msgspec.json.encode(header)
+        msgspec.json.decode(fields, type=ModelHeader)
+    except (TypeError, ValueError, RecursionError, msgspec.MsgspecError) as error:
+        raise ModelFileError(f"this header can't be saved: {error}") from error
+    sealed = fields[:-1] + f',"tensors_sha256":"{tensors_sha256}"'.encode()
+    entry = sealed + f',"sha256":"{sha256(sealed).hexdigest()}"}}'.encode()
+    if len(entry) > LONGEST_ENTRY:
+        raise ModelFileError(
+            f"this header can't be saved: it has {len(entry):,} bytes, at most {LONGEST_ENTRY:,} fit; "
+            "a confusion matrix of very many labels is the usual cause"
+        )
+    return entry.decode()
+
+
+def unseal(entry: str, path: str | Path) -> tuple[ModelHeader, str]:
+    """The header and the digest of the tensors; `ModelFileError`, naming `path`, if one character changed."""
+    sealed, _, end = entry.rpartition(',"sha256":"')
+    try:
+        stamp = msgspec.json.decode(entry, type=_Seal)
+        if stamp.format_version > FORMAT_VERSION:
+            raise ModelFileError(
+                f"{path} was saved by a newer version (format {stamp.format_version}); "
+                f"this version reads up to {FORMAT_VERSION}: upgrade transfer-rb"
+            )
+        if end != sha256(sealed.encode()).hexdigest() + '"}':
+            raise ModelFileError(f"{path} is damaged: its header is not the one that was saved")
+        return msgspec.json.decode(entry, type=ModelHeader), stamp.tensors_sha256
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise ModelFileError(f"{path} is damaged: {error}") from error
