@@ -47,8 +47,6 @@ module Transfer
 
     # A bar per step, with rate and time left.
     class Bars
-      FORMAT = "%t |%B| %c/%C%%s %r/s, %e"
-
       def initialize(io)
         require "ruby-progressbar"
         @io = io
@@ -57,8 +55,8 @@ module Transfer
       def show(event, progress)
         case event
         when Event::Stage then begin_step(event.title)
-        when Event::Progress then fill(event.done, event.total, " #{event.unit}", progress)
-        when Event::Epoch then fill(event.number, event.of, " epochs", progress)
+        when Event::Progress then fill(event.done, event.total, event.unit, progress)
+        when Event::Epoch then fill(event.number, event.of, "epochs", progress)
         when Event::Warning then warn_above(event.message)
         end
       end
@@ -92,7 +90,7 @@ module Transfer
       def restart(total, unit)
         @bar&.stop
         @unit = unit
-        @bar = ProgressBar.create(title: @title, total:, output: @io, format: format(FORMAT, unit))
+        @bar = ProgressBar.create(title: @title, total:, output: @io, format: "%t |%B| %c/%C #{unit} %r/s, %e")
       end
 
       def warn_above(message)

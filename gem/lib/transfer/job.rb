@@ -131,7 +131,7 @@ module Transfer
     def result
       @model ||= Model.new(@call.value)
     rescue RecipeError => error
-      raise @recipe.explain(error.problems)
+      raise @recipe.explain(error), cause: nil
     end
 
     def withdraw

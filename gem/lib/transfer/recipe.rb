@@ -82,6 +82,7 @@ module Transfer
         when "data" then reader.data(value)
         when "on" then value.each { |event, block| reader.on(event, &block) }
         when "train" then draft.merge("train", value)
+        when "augment" then reader.augment(*(value.is_a?(Array) ? value : [value]))
         when *PLAIN_KEYS then draft.set(word, value)
         else
           positional = value.is_a?(Array) ? value : [value]
@@ -123,12 +124,11 @@ module Transfer
       @to_h = deep_freeze({ **source, **draft.words })
     end
 
-    # @param problems [Array<Hash>] `{"path" => "steps[1].epochs", "message" => "…"}` from the training core
+    # @param error [RecipeError] from the training core
     # @return [RecipeError] the same, pointing at the user's lines
-    def explain(problems)
-      RecipeError.new(problems.map do |problem|
-        path = problem["path"]
-        RecipeError::Problem.new(path, correct(path, problem["message"]), locate(path))
+    def explain(error)
+      RecipeError.new(error.problems.map do |problem|
+        problem.with(message: correct(problem.path, problem.message), location: locate(problem.path))
       end)
     end
 

@@ -13,7 +13,7 @@ module Transfer
         shape << level.size
         level = level.first
       end
-      new(dtype:, shape:, bytes: array.flatten.pack("#{directive(dtype)}*"))
+      new(dtype:, shape:, bytes: [array].flatten.pack("#{directive(dtype)}*"))
     end
 
     # @return [String] the letter by which `Array#pack` knows the type

@@ -1,5 +1,6 @@
 # frozen_string_literal: true
 
+require "io/nonblock"
 require "io/wait"
 require "socket"
 
@@ -25,6 +26,8 @@ module Transfer
         @launch = launch
         @socket, @worker_socket = UNIXSocket.pair
         @output, @worker_output = IO.pipe
+        # Ruby makes both non-blocking, for the child, too: its libraries don't expect a print to fail.
+        [@worker_socket, @worker_output].each { |io| io.nonblock = false }
         @outbox = Queue.new
         @dispatcher = Dispatcher.new { |frame| send(frame) }
         @hello = @dispatcher.open("hello", { "protocol" => PROTOCOL, "gem_version" => VERSION })
@@ -94,10 +97,10 @@ module Transfer
         while call_expected? && (frame = Frame.read(@socket))
           @dispatcher.receive(Message.parse(*frame))
         end
+      rescue Frame::CutShort, IOError, SystemCallError # the worker is gone
+        nil
       rescue ProtocolError => error
         @reason ||= error
-      rescue IOError, SystemCallError # the worker is gone
-        nil
       end
 
       # False if nothing came and nothing was asked for long enough.

@@ -8,6 +8,9 @@ module Transfer
     module Frame
       MAX_BYTES = 64 * 1024 * 1024
 
+      # The stream ended within a frame: whoever wrote it has died.
+      CutShort = Class.new(ProtocolError)
+
       class << self
         # @return [String] the bytes of one frame
         # @raise [ProtocolError] if the value is too big
@@ -25,7 +28,7 @@ module Transfer
         # @raise [ProtocolError] if it ended within one, or if what came is no frame
         def read(io)
           header = io.read(4) or return
-          raise ProtocolError, "the stream ended inside the length of a frame" if header.bytesize < 4
+          raise CutShort, "the stream ended inside the length of a frame" if header.bytesize < 4
 
           length = header.unpack1("N")
           raise ProtocolError, "empty frame" if length.zero?
@@ -33,7 +36,7 @@ module Transfer
 
           body = io.read(length) || ""
           if body.bytesize < length
-            raise ProtocolError, "the stream ended after #{body.bytesize} of the #{length} bytes of a frame"
+            raise CutShort, "the stream ended after #{body.bytesize} of the #{length} bytes of a frame"
           end
 
           [decode(body)]

@@ -37,7 +37,7 @@ module Transfer
 
       # `augment :flip, :crop, rotate: { degrees: 10 }`.
       def augment(*names, **with_options)
-        draft.append("augment", names + with_options.map { |name, options| augmentation(name, options) })
+        draft.append("augment", [*names, with_options].flat_map { |what| augmentations(what) })
       end
 
       # `head :linear, dropout: 0.2`.
@@ -73,11 +73,16 @@ module Transfer
         draft.append("steps", [{ type:, **(blocks.empty? ? {} : { blocks: }), **options }])
       end
 
-      def augmentation(name, options)
-        return name if options == true
-        return { type: name, **options } if options.is_a?(Hash)
+      # A name, names with their options, or the wire form.
+      def augmentations(what)
+        return [what] unless what.is_a?(Hash) && !what.transform_keys(&:to_sym).key?(:type)
 
-        draft.reject("augment", "#{name} takes its options as a hash, got #{options.inspect}")
+        what.map do |name, options|
+          next name if options == true
+          next { type: name, **options } if options.is_a?(Hash)
+
+          draft.reject("augment", "#{name} takes its options as a hash, got #{options.inspect}")
+        end
       end
     end
     private_constant :Words

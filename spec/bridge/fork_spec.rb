@@ -1,0 +1,115 @@
+# frozen_string_literal: true
+
+RSpec.describe "Transfer and processes that come and go" do
+  # What the block returns in a forked child.
+  def in_child
+    read, write = IO.pipe
+    child = fork do
+      read.close
+      write << Marshal.dump(yield)
+      write.close
+      exit!(0)
+    end
+    write.close
+    Marshal.load(read.read) # rubocop:disable Security/MarshalLoad -- our own child wrote it
+  ensure
+    read&.close
+    Process.wait(child) if child
+  end
+
+  def pid = bridge.call("pid")
+
+  before { |example| backend unless example.metadata[:script] }
+
+  # The child has no backend of its own making: `Transfer` would start the real one.
+  def pid_in_child
+    backend
+    pid.tap { Transfer.shutdown }
+  end
+
+  it "goes on in the parent" do
+    first = pid
+    in_child { nil }
+    expect(pid).to eq(first)
+  end
+
+  it "starts a worker of its own in the child" do
+    first = pid
+    expect(in_child { pid_in_child }).not_to eq(first)
+    expect(gone?(first)).to be(false)
+  end
+
+  it "works in both at the same time" do
+    first = pid
+    threads = Array.new(4) { Thread.new { Array.new(20) { pid } } }
+    children = Array.new(3) { in_child { pid_in_child } }
+    expect(threads.flat_map(&:value).uniq).to eq([first])
+    expect((children + [first]).uniq.size).to eq(4)
+  end
+
+  it "stays without a worker in the child if there was none" do
+    expect(in_child { Leaks.children }).to eq([])
+    Transfer.shutdown
+    expect(in_child { [Transfer.shutdown, Leaks.children] }).to eq([nil, []])
+  end
+
+  it "closes the inherited descriptors in the child, so that the worker sees the parent's end" do
+    pid
+    sockets = -> { Leaks.descriptors.grep(/socket/).size }
+    parent = sockets.call
+    expect(parent).to be >= 1
+    expect(in_child { sockets.call }).to eq(parent - 1)
+  end
+
+  it "tells a call that was in flight that it belongs to the parent" do
+    call = bridge.start("slow", { "seconds" => 0.3 })
+    expect(in_child { call.value(1) rescue $!.message }) # rubocop:disable Style/RescueModifier
+      .to eq("this call was made before the process forked; it belongs to the parent")
+    expect(call.value(5)).to be_a(Integer)
+  end
+
+  it "works in a grandchild" do
+    expect(in_child { in_child { pid_in_child } }).to be_a(Integer)
+  end
+
+  it "works after Process.daemon", script: true do
+    Dir.mktmpdir do |folder|
+      result = File.join(folder, "result")
+      _, status = ruby(<<~RUBY)
+        launch.("echo")
+        first = bridge.call("pid")
+        Process.daemon(true, true)
+        launch.("echo")
+        File.write("#{result}.new", [first, bridge.call("pid")].join(" "))
+        File.rename("#{result}.new", "#{result}")
+      RUBY
+      expect(status).to be_success
+      expect(eventually { File.exist?(result) }).to be(true)
+      first, second = File.read(result).split.map(&:to_i)
+      expect(first).not_to eq(second)
+      expect(eventually { gone?(first) && gone?(second) }).to be(true)
+    end
+  end
+
+  it "takes the worker along when the parent is killed", script: true do
+    ruby_running('launch.("echo"); puts bridge.call("pid"); sleep') do |output, parent|
+      worker = output.gets.to_i
+      expect(gone?(worker)).to be(false)
+      Process.kill(:KILL, parent)
+      expect(eventually(2) { gone?(worker) }).to be(true)
+    end
+  end
+
+  it "takes the worker along when the parent exits, exits at once, or fails", script: true do
+    ["", "exit!(0)", "raise 'over'", "Thread.new { bridge.call('stall') }; sleep 0.2"].each do |ending|
+      output, = ruby("launch.('echo'); puts bridge.call('pid'); #{ending}")
+      expect(eventually(2) { gone?(output.to_i) }).to be(true), ending
+    end
+  end
+
+  it "keeps the worker when the thread that made the first call has ended" do
+    first = Thread.new { pid }.value
+    sleep 0.1
+    expect(pid).to eq(first)
+  end
+end

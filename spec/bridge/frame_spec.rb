@@ -1,0 +1,81 @@
+# frozen_string_literal: true
+
+require "json"
+
+RSpec.describe "Transfer::Bridge frames and messages" do
+  vectors = JSON.parse(File.read(File.expand_path("../../docs/protocol_vectors.json", __dir__)))
+  frame = Transfer.const_get(:Bridge)::Frame
+  message = Transfer.const_get(:Bridge)::Message
+
+  # The notation of docs/protocol.md for what JSON can't say.
+  def self.meant(value)
+    case value
+    when Hash
+      notation = value.keys.first if value.size == 1
+      notation&.start_with?("$") ? special(notation, value[notation]) : value.transform_values { meant(_1) }
+    when Array then value.map { meant(_1) }
+    else value
+    end
+  end
+
+  def self.special(notation, value)
+    case notation
+    when "$bin" then [value].pack("H*")
+    when "$float" then { "nan" => Float::NAN, "inf" => Float::INFINITY, "-inf" => -Float::INFINITY }.fetch(value)
+    when "$tensor"
+      Transfer::Tensor.new(dtype: value["dtype"], shape: value["shape"], bytes: [value["bytes"]].pack("H*"))
+    when "$tensor_file"
+      Transfer.const_get(:TensorFile).new(dtype: value["dtype"], shape: value["shape"], path: value["path"])
+    end
+  end
+
+  def read(bytes) = Transfer.const_get(:Bridge)::Frame.read(StringIO.new(bytes))
+
+  it "has vectors of every kind" do
+    expect(vectors.count { |vector| vector.key?("value") }).to be > 25
+    expect(vectors.count { |vector| vector["receiver"] == "both" }).to be > 25
+  end
+
+  vectors.each do |vector|
+    bytes = [vector["hex"]].pack("H*")
+
+    if vector.key?("value")
+      it "reads #{vector['name']}" do
+        wire = read(bytes).first
+        # NaN is not equal to itself, its notation is.
+        expect(wire.inspect).to eq(self.class.meant(vector["value"]).inspect)
+        expect(message.parse(wire).to_wire).to eq(wire) unless wire.inspect.include?("NaN")
+      end
+
+      if vector["canonical"]
+        it "writes #{vector['name']}" do
+          expect(frame.encode(self.class.meant(vector["value"])).unpack1("H*")).to eq(vector["hex"])
+        end
+      end
+    elsif vector["receiver"] == "both"
+      it "refuses #{vector['name']}" do
+        expect { message.parse(read(bytes).first) }.to raise_error(Transfer::ProtocolError)
+      end
+    end
+  end
+
+  it "says what is wrong with a frame" do
+    {
+      "\0\0\0\0" => "empty frame",
+      "\x04\0\0\1" => "frame of 67108865 bytes, at most 67108864 are allowed",
+      "\0\0" => "the stream ended inside the length of a frame",
+      "\0\0\0\x09abc" => "the stream ended after 3 of the 9 bytes of a frame"
+    }.each do |bytes, words|
+      expect { read(bytes.b) }.to raise_error(Transfer::ProtocolError, words)
+    end
+  end
+
+  it "is nil at the end of the stream" do
+    expect(read("")).to be_nil
+  end
+
+  it "refuses to write a frame that is too big" do
+    expect { frame.encode("x" * (64 * 1024 * 1024)) }
+      .to raise_error(Transfer::ProtocolError, "frame of 67108869 bytes, at most 67108864 are allowed")
+  end
+end

@@ -1,0 +1,55 @@
+# frozen_string_literal: true
+
+RSpec.describe "Transfer::Bridge::Subprocess" do
+  def pid(backend) = backend.call("pid", {}).value(20)
+
+  it "serves from a process that trains when it has time" do
+    backend = backend()
+    training = backend.call("train", {})
+    training.cancel
+    training.wait(5)
+    expect(pid(backend)).to eq(backend.train.pid)
+    expect(backend.serve.pid).to be_nil
+  end
+
+  it "never lets a training delay a prediction" do
+    backend = backend()
+    training = backend.call("train", {})
+    pids = Array.new(20) { Thread.new { pid(backend) } }.map(&:value)
+    expect(pids.uniq).to eq([backend.serve.pid])
+    expect(backend.serve.pid).not_to eq(backend.train.pid)
+    training.cancel
+  end
+
+  it "keeps to the serving process once there is one" do
+    backend = backend()
+    first = pid(backend)
+    training = backend.call("train", {})
+    training.cancel
+    training.wait(5)
+    expect([first, pid(backend)]).to eq([backend.serve.pid] * 2)
+  end
+
+  it "lets predictions share the training process while it is idle" do
+    backend = backend()
+    backend.call("train", {}).tap(&:cancel).wait(5)
+    pids = Array.new(50) { Thread.new { pid(backend) } }.map(&:value)
+    expect(pids.uniq).to eq([backend.train.pid])
+    expect(Leaks.children.size).to eq(1)
+  end
+
+  it "ends waiting calls with Cancelled when it is shut down" do
+    call = backend.call("stall", {})
+    Transfer.shutdown
+    expect { call.value(1) }.to raise_error(Transfer::Cancelled, "the worker was shut down")
+  end
+
+  it "starts the configured Python with this gem's core, home and offline switch" do
+    config = Transfer::Configuration.new({ "TRANSFER_HOME" => "/tmp/home", "TRANSFER_OFFLINE" => "1" })
+    allow(Transfer).to receive(:config).and_return(config)
+    launch = bridge::Subprocess.configured.train.instance_variable_get(:@launch).call
+    expect(launch.command.drop(1)).to eq(["-m", "transfer_core.worker"])
+    expect(launch.env).to include("TRANSFER_HOME" => "/tmp/home", "TRANSFER_OFFLINE" => "1")
+    expect(launch.env["PYTHONPATH"].split(":").first).to eq(File.expand_path("../../python", __dir__))
+  end
+end

@@ -1,0 +1,221 @@
+# frozen_string_literal: true
+
+require "logger"
+
+RSpec.describe "Transfer::Bridge::Worker" do
+  def ask(worker, name, params = {}, timeout: 20, **) = worker.call(name, params, **).value(timeout)
+
+  it "carries values there and back" do
+    sent = { "text" => "naïve 🛑", "bytes" => "\xFF\x00".b, "numbers" => [1, 2.5, nil, true], "map" => { "a" => {} } }
+    expect(ask(worker, "echo", sent)).to eq(sent)
+  end
+
+  it "carries more than a socket buffer at once" do
+    sent = { "bytes" => Random.new(1).bytes(20_000_000) }
+    expect(ask(worker, "echo", sent)).to eq(sent)
+  end
+
+  it "starts nothing before the first call, and one process for all of them" do
+    worker = worker()
+    expect([Leaks.children, worker.pid]).to eq([[], nil])
+    pids = Array.new(100) { Thread.new { ask(worker, "pid") } }.map(&:value)
+    expect(pids.uniq).to eq([worker.pid])
+    expect(Leaks.children).to eq([worker.pid])
+  end
+
+  it "shares one slow start between all callers" do
+    Dir.mktmpdir do |folder|
+      starts = File.join(folder, "starts")
+      worker = worker("slow_start", 0.5, starts)
+      pids = Array.new(20) { Thread.new { ask(worker, "pid") } }.map(&:value)
+      expect(File.readlines(starts, chomp: true)).to eq(pids.uniq.map(&:to_s))
+    end
+  end
+
+  it "answers calls in the order in which they are ready" do
+    worker = worker()
+    slow = worker.call("slow", { "seconds" => 0.5 })
+    quick = worker.call("pid", {})
+    expect(quick.value(5)).to be_a(Integer)
+    expect(slow.done?).to be(false)
+    expect(slow.value(5)).to be_a(Integer)
+  end
+
+  it "delivers all events of a call before its answer" do
+    call = worker.call("events", { "count" => 1000 })
+    seen = []
+    call.each_event { |event| seen << event["number"] }
+    expect([seen, call.value(0)]).to eq([(0...1000).to_a, 1000])
+  end
+
+  it "is not disturbed by a library that prints" do
+    expect(ask(worker, "print_a_lot", { "lines" => 20_000 })).to eq("printed")
+  end
+
+  it "hands what a worker prints to the logger" do
+    log = StringIO.new
+    expect(ask(worker(logger: Logger.new(log)), "print_a_lot", { "lines" => 1 })).to eq("printed")
+    expect(eventually { log.string.include?("line 0 of standard error") }).to be(true)
+  end
+
+  describe "a start that fails" do
+    it "refuses another protocol, naming both sides and the way out" do
+      expect { ask(worker("wrong_version"), "pid") }.to raise_error(
+        Transfer::VersionMismatch,
+        "transfer-rb #{Transfer::VERSION} speaks protocol 1, transfer-core 9.9.9 speaks 2: run `transfer setup`"
+      )
+    end
+
+    it "does not wait forever for an answer, and ends what it started" do
+      expect { ask(worker("silent", startup_timeout: 0.3), "pid") }
+        .to raise_error(Transfer::TimeoutError, "the worker did not answer within 0.3 s of its start")
+      expect(Leaks.children).to eq([])
+    end
+
+    it "says what to do about a missing package" do
+      expect { ask(worker("no_start", "msgpack"), "pid") }
+        .to raise_error(Transfer::DependencyError, "#{Workers::PYTHON} has no module msgpack: run `transfer setup`")
+    end
+
+    it "reports the last words" do
+      expect { ask(worker("no_start"), "pid") }.to raise_error(Transfer::WorkerCrashed) do |error|
+        expect(error.message).to eq("the worker (pid #{error.pid}) exited with status 1: boom")
+        expect(error.stderr).to eq("Traceback (most recent call last):\nboom\n")
+      end
+    end
+
+    it "names a program that is not there" do
+      nowhere = bridge::Connection::Launch.new(command: ["/nowhere/python"])
+      expect { bridge::Worker.new { nowhere }.call("pid", {}) }.to raise_error(
+        Transfer::ConfigurationError, %r{\Acan't start /nowhere/python: No such file or directory}
+      )
+    end
+
+    it "fails every caller that waits, and tries again for the next" do
+      worker = worker("no_start")
+      errors = Array.new(5) { Thread.new { ask(worker, "pid") rescue $! } }.map(&:value) # rubocop:disable Style
+      expect(errors.map(&:class).uniq).to eq([Transfer::WorkerCrashed])
+      pid = errors.last.pid
+      expect { ask(worker, "pid") }.to raise_error(Transfer::WorkerCrashed) { |error| expect(error.pid).not_to eq(pid) }
+    end
+  end
+
+  describe "a worker that dies" do
+    it "is an error with its fate, for every waiting call, and is replaced" do
+      worker = worker()
+      first = ask(worker, "pid")
+      waiting = Array.new(3) { worker.call("stall", {}) }
+      expect { ask(worker, "crash", { "signal" => "SIGKILL" }) }.to raise_error(Transfer::WorkerCrashed) do |error|
+        expect([error.pid, error.signal, error.exit_status]).to eq([first, "SIGKILL", nil])
+        expect(error.message).to eq("the worker (pid #{first}) was ended by SIGKILL: going down")
+      end
+      waiting.each { |call| expect { call.value(5) }.to raise_error(Transfer::WorkerCrashed, /SIGKILL/) }
+      expect(ask(worker, "pid")).not_to eq(first)
+    end
+
+    it "tells an exit status" do
+      expect { ask(worker, "leave", { "status" => 7 }) }
+        .to raise_error(Transfer::WorkerCrashed, /\Athe worker \(pid \d+\) exited with status 7\z/)
+    end
+
+    it "is noticed though a grandchild holds its socket and its standard error" do
+      started = Leaks.now
+      expect { ask(worker("orphaned_socket"), "crash") }
+        .to raise_error(Transfer::WorkerCrashed, /was ended by SIGSEGV\z/)
+      expect(Leaks.now - started).to be < 3
+    end
+
+    it "is a crash in the middle of a frame, too" do
+      expect { ask(worker, "half_a_frame") }.to raise_error(Transfer::WorkerCrashed, /exited with status 0\z/)
+    end
+
+    it "is a protocol error after garbage, and the process is ended" do
+      worker = worker()
+      ask(worker, "pid")
+      expect { ask(worker, "garbage") }
+        .to raise_error(Transfer::ProtocolError, "frame of 1195725856 bytes, at most 67108864 are allowed")
+      expect(eventually { Leaks.children.empty? }).to be(true)
+    end
+  end
+
+  describe "errors of Python" do
+    def failure(**error) = ask(worker, "fail", error.transform_keys(&:to_s))
+
+    it "become the class of the same name" do
+      expect { failure(type: "DataError", message: "a.jpg is empty", details: { "path" => "a.jpg" }) }
+        .to raise_error(Transfer::DataError, "a.jpg is empty") { |error| expect(error.path).to eq("a.jpg") }
+    end
+
+    %w[ConfigurationError WeightsNotFound ModelFileError DependencyError ProtocolError Cancelled
+       OutOfMemory].each do |name|
+      it "include #{name}" do
+        expect { failure(type: name, message: "said so") }.to raise_error(Transfer.const_get(name), "said so")
+      end
+    end
+
+    it "that nobody foresaw keep their class and frames, below the line of Ruby" do
+      line = __LINE__ + 1
+      expect { failure(type: "RemoteError", message: "division by zero", python_class: "ZeroDivisionError", python_backtrace: ["a.py:3:in 'outer'", "b.py:7:in 'inner'"]) }
+        .to raise_error(Transfer::RemoteError, "ZeroDivisionError: division by zero") do |error|
+          expect(error.backtrace.grep(/#{__FILE__}:#{line}:/)).not_to be_empty
+          expect(error.backtrace.last(2)).to eq(["b.py:7:in 'inner'", "a.py:3:in 'outer'"])
+          expect([error.python_class, error.python_backtrace.size]).to eq(["ZeroDivisionError", 2])
+        end
+    end
+
+    it "never name a class outside the gem" do
+      expect { failure(type: "SystemExit", message: "x") }.to raise_error(Transfer::RemoteError, "x")
+    end
+  end
+
+  describe "limits" do
+    it "ends a call that takes too long, tells the worker, and ignores the late answer" do
+      worker = worker()
+      call = worker.call("train", {}) # answers when it is cancelled
+      expect { call.value(0.2) }.to raise_error(Transfer::TimeoutError, "train took longer than 0.2 s and was cancelled")
+      expect(call.wait(5)).to be(true)
+      expect(ask(worker, "echo", { "still" => "fine" })).to eq({ "still" => "fine" })
+    end
+
+    it "cancels" do
+      call = worker.call("train", {})
+      call.cancel
+      expect { call.value(5) }.to raise_error(Transfer::Cancelled, "cancelled")
+      expect { call.cancel }.not_to raise_error
+    end
+
+    it "stops a worker that has been idle, and starts another with the next call" do
+      worker = worker(idle_stop: 0.2)
+      first = ask(worker, "slow", { "seconds" => 0.5 }) # busy is not idle
+      expect(eventually { Leaks.children.empty? }).to be(true)
+      expect(ask(worker, "pid")).not_to eq(first)
+    end
+
+    it "ends a process that goes neither at the end of its socket nor at TERM" do
+      worker = worker("stubborn")
+      pid = ask(worker, "pid")
+      stub_const("#{bridge}::Child::PATIENCE", { nil => 0.1, "TERM" => 0.1, "KILL" => 2 })
+      worker.stop
+      expect(gone?(pid)).to be(true)
+    end
+  end
+
+  it "answers what it does not know with an error" do
+    error, = ask(worker, "question", { "method" => "dance", "params" => {} })
+    expect(error).to include("type" => "ProtocolError", "message" => 'unknown method "dance"')
+    error, = ask(worker, "question", { "method" => "next_rows", "params" => { "stream" => "s99", "max" => 1 } })
+    expect(error).to include("type" => "ProtocolError", "message" => 'unknown stream "s99"')
+  end
+
+  it "leaves nothing behind in 50 starts and stops" do
+    worker = worker()
+    ask(worker, "pid")
+    worker.stop
+    before = Leaks.state
+    50.times do
+      ask(worker, "pid")
+      worker.stop
+    end
+    expect(Leaks.left_since(before)).to eq({})
+  end
+end

@@ -1,0 +1,33 @@
+# frozen_string_literal: true
+
+require "open3"
+require "rbconfig"
+
+# Ruby programs in processes of their own: to be killed, interrupted, timed.
+module Scripts
+  LIB = File.expand_path("../../gem/lib", __dir__)
+  PRELUDE = <<~RUBY
+    $stdout.sync = true
+    require "transfer"
+    bridge = Transfer.const_get(:Bridge)
+    launch = lambda do |worker|
+      command = [#{ENV.fetch('TRANSFER_PYTHON').inspect}, "#{__dir__}/workers/\#{worker}.py"]
+      bridge::Subprocess.new { bridge::Connection::Launch.new(command:) }.tap { |backend| bridge.replace(backend) }
+    end
+  RUBY
+
+  # @return [Array(String, Process::Status)] what it printed on both streams, and how it ended
+  def ruby(code) = Open3.capture2e(RbConfig.ruby, "-w", "-I", LIB, stdin_data: PRELUDE + code)
+
+  # Runs it while the block looks at it.
+  # @yieldparam output [IO]
+  # @yieldparam pid [Integer]
+  # @return [Process::Status] how it ended
+  def ruby_running(code)
+    Open3.popen2e(RbConfig.ruby, "-w", "-I", LIB, "-e", PRELUDE + code) do |stdin, output, process|
+      stdin.close
+      yield output, process.pid
+      process.value
+    end
+  end
+end

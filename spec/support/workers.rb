@@ -1,0 +1,44 @@
+# frozen_string_literal: true
+
+# Real processes that speak the protocol, or fail to.
+module Workers
+  FOLDER = File.join(__dir__, "workers")
+  PYTHON = ENV.fetch("TRANSFER_PYTHON")
+
+  def launch(worker = "echo", *arguments, **settings)
+    bridge::Connection::Launch.new(
+      command: [PYTHON, File.join(FOLDER, "#{worker}.py"), *arguments.map(&:to_s)], startup_timeout: 20, **settings
+    )
+  end
+
+  # A place for one worker.
+  def worker(...)
+    launched = launch(...)
+    bridge::Worker.new { launched }.tap { |worker| (@workers ||= []) << worker }
+  end
+
+  # A backend that `Transfer` uses until the end of the example.
+  def backend(...)
+    launched = launch(...)
+    bridge::Subprocess.new { launched }.tap { |backend| bridge.replace(backend) }
+  end
+
+  def bridge = Transfer.const_get(:Bridge)
+
+  def gone?(pid)
+    Process.kill(0, pid)
+    File.read("/proc/#{pid}/stat").split[2] == "Z"
+  rescue Errno::ESRCH, Errno::ENOENT
+    true
+  end
+
+  def eventually(seconds = 5)
+    limit = Leaks.now + seconds
+    sleep 0.01 until (found = yield) || Leaks.now > limit
+    found
+  end
+
+  def self.included(base)
+    base.after { @workers&.each(&:stop) }
+  end
+end

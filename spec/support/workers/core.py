@@ -1,0 +1,126 @@
+"""The methods of the real core, without the learning."""
+
+import os
+import signal
+import tempfile
+
+from wire import Server, answer, refuse, write
+
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+signal.signal(signal.SIGTERM, signal.SIG_DFL)
+FOLDER = tempfile.gettempdir()
+
+
+def summary(path, recipe):
+    return {
+        "path": path, "task": "classification", "labels": ["blue", "red"], "backbone": recipe["backbone"],
+        "embedding_width": 2, "metrics": {"accuracy": 0.975, "per_class": {"red": {"recall": 1.0}}},
+        "history": [{"step": "train", "epoch": 1, "loss": 0.5}], "recipe": recipe,
+        "sizes": {"train": 8, "valid": 2, "test": 2}, "warnings": [], "created_at": "2024-01-01T00:00:00Z",
+        "versions": {"torch": "2"}, "bytes": 1234,
+    }
+
+
+def problems(recipe):
+    for i, step in enumerate(recipe.get("steps", [])):
+        if step.get("optimizer") == "adm":
+            yield f"steps[{i}].optimizer", 'unknown optimizer "adm", did you mean "adam"? (one of: lbfgs, adam)'
+    for word in recipe.get("train", {}):
+        if word not in ("epochs", "optimizer"):
+            yield f"train.{word}", f'unknown word "{word}" for train (one of: epochs, optimizer)'
+    for word in ("data", "backbone"):
+        if word not in recipe:
+            yield word, "is missing"
+    if not isinstance(recipe.get("seed", 0), int):
+        yield "seed", f"expected `int`, got `str` (got {recipe['seed']!r})"
+
+
+def train(server, id, params):
+    recipe = params["recipe"]
+    wrong = [{"path": path, "message": message} for path, message in problems(recipe)]
+    if wrong:
+        return refuse(id, "RecipeError", "wrong", details={"problems": wrong})
+    tell(id, event="stage", step="choose", title="Choosing " + recipe["backbone"])
+    tell(id, event="stage", step="train", title="Training the head")
+    if isinstance(recipe["data"], dict) and "stream" in recipe["data"]:
+        read_rows(server, id, recipe["data"]["stream"])
+    tell(id, event="progress", step="train", done=5, total=10, unit="photos")
+    for number in (1, 2):
+        tell(id, event="epoch", step="train", number=number, of=2, metrics={"accuracy": number / 2})
+    tell(id, event="news", text="from a newer core")
+    tell(id, event="warning", message="few photos")
+    if recipe["backbone"] == "endless":
+        server.wait_for_cancel(id)
+    if recipe["backbone"] == "deaf":
+        return
+    if id in server.cancelled:
+        return refuse(id, "Cancelled", "cancelled")
+    answer(id, summary(os.path.join(FOLDER, "m.transfer"), recipe))
+
+
+def read_rows(server, id, stream):
+    while True:
+        error, result = server.ask("next_rows", stream=stream, max=3)
+        if error or result["done"]:
+            return
+        tell(id, event="progress", step="choose", done=len(result["rows"]), total=0, unit="rows")
+        if id in server.cancelled:
+            return
+
+
+def tell(id, **event):
+    write([2, "event", {"call": id, "event": event}])
+
+
+def describe(server, id, params):
+    if not params["model"].endswith(".transfer"):
+        return refuse(id, "ModelFileError", f"{params['model']} is no model")
+    answer(id, summary(params["model"], {"backbone": "mobilenet_v2"}))
+
+
+def predict(server, id, params):
+    def say(item):
+        label = os.path.basename(item) if isinstance(item, str) else f"{len(item)} bytes"
+        return {"label": label, "score": 0.75, "scores": {label: 0.75, params["model"]: 0.25}}
+
+    answer(id, [say(item) for item in params["inputs"]])
+
+
+def embed(server, id, params):
+    import struct
+
+    import msgpack
+
+    numbers = [float(i) for i in range(2 * len(params["inputs"]))]
+    content = msgpack.packb(["float32", [len(params["inputs"]), 2], struct.pack(f"<{len(numbers)}f", *numbers)])
+    answer(id, msgpack.ExtType(1, content))
+
+
+def evaluate(server, id, params):
+    answer(id, {"accuracy": 0.5, **params})
+
+
+def save(server, id, params):
+    answer(id, {"path": params["path"], "bytes": 10 if params["backbone"] else 1})
+
+
+FACTS = {"name": "mobilenet_v2", "blocks": ["0", "1"], "parameters": 3_504_872, "embedding_width": 1280,
+         "weights": [{"name": "IMAGENET1K_V1"}], "family": "MobileNet"}
+
+
+def backbones(server, id, params):
+    answer(id, [FACTS])
+
+
+def backbone(server, id, params):
+    if params["name"] != FACTS["name"]:
+        message = f'unknown backbone "{params["name"]}" (one of: mobilenet_v2)'
+        return refuse(id, "RecipeError", message, details={"problems": [{"path": "backbone", "message": message}]})
+    answer(id, FACTS)
+
+
+def pid(server, id, params):
+    answer(id, os.getpid())
+
+
+Server({name: thing for name, thing in globals().items() if callable(thing)}).run()

@@ -1,0 +1,89 @@
+"""Does what it is told."""
+
+import os
+import signal
+import sys
+import time
+
+from wire import Server, answer, connection, frame, refuse, write
+
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def echo(server, id, params):
+    answer(id, params)
+
+
+def pid(server, id, params):
+    answer(id, os.getpid())
+
+
+def slow(server, id, params):
+    time.sleep(params["seconds"])
+    answer(id, os.getpid())
+
+
+def stall(server, id, params):
+    """Never answers, not even a cancel."""
+
+
+def train(server, id, params):
+    """Runs until it is cancelled."""
+    server.wait_for_cancel(id)
+    refuse(id, "Cancelled", "cancelled")
+
+
+def crash(server, id, params):
+    print("going down", file=sys.stderr, flush=True)
+    os.kill(os.getpid(), getattr(signal, params["signal"]))
+
+
+def leave(server, id, params):
+    os._exit(params["status"])
+
+
+def print_a_lot(server, id, params):
+    for number in range(params["lines"]):
+        print(f"line {number} of standard output")
+        print(f"line {number} of standard error", file=sys.stderr)
+    sys.stdout.flush()
+    answer(id, "printed")
+
+
+def half_a_frame(server, id, params):
+    connection.sendall(frame([1, id, None, "x" * 1000])[:100])
+    os._exit(0)
+
+
+def garbage(server, id, params):
+    connection.sendall(b"GET / HTTP/1.1\r\n\r\n")
+
+
+def events(server, id, params):
+    for number in range(params["count"]):
+        write([2, "event", {"call": id, "event": {"event": "epoch", "number": number}}])
+    answer(id, params["count"])
+
+
+def rows(server, id, params):
+    """Pulls a stream, `max` rows at a time, and stops after `stop_after` requests."""
+    seen, requests = [], 0
+    while True:
+        error, result = server.ask("next_rows", stream=params["stream"], max=params["max"])
+        if error:
+            return refuse(id, error["type"], error["message"])
+        requests += 1
+        seen += result["rows"]
+        if result["done"] or requests == params.get("stop_after"):
+            return answer(id, {"rows": seen, "requests": requests})
+
+
+def question(server, id, params):
+    answer(id, server.ask(params["method"], **params["params"]))
+
+
+def fail(server, id, params):
+    refuse(id, **params)
+
+
+Server({name: thing for name, thing in globals().items() if callable(thing) and not name.startswith("_")}).run()

@@ -1,0 +1,15 @@
+"""Dies while a grandchild still holds its socket and its standard error."""
+
+import os
+import signal
+import subprocess
+
+from wire import Server, connection
+
+
+def crash(server, id, params):
+    subprocess.Popen(["sleep", "3"], pass_fds=[connection.fileno()])
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
+Server({"crash": crash}).run()

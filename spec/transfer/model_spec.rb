@@ -1,0 +1,89 @@
+# frozen_string_literal: true
+
+RSpec.describe Transfer::Model do
+  before { backend("core") }
+
+  let(:model) { Transfer.load("signs.transfer") }
+
+  it "knows what its file says" do
+    expect(model).to have_attributes(
+      path: Pathname(File.absolute_path("signs.transfer")), task: :classification, labels: %w[blue red],
+      backbone: "mobilenet_v2", history: [{ step: "train", epoch: 1, loss: 0.5 }]
+    )
+    expect(model.metrics[:accuracy]).to eq(0.975)
+    expect(model.metrics[:per_class][:red][:recall]).to eq(1.0)
+    expect(model.summary[:sizes]).to eq({ train: 8, valid: 2, test: 2 })
+    expect(model.metrics).to be_frozen
+    expect(model.inspect).to eq(
+      "#<Transfer::Model signs.transfer: mobilenet_v2, classification of 2 labels, accuracy 0.975>"
+    )
+  end
+
+  it "is refused by the core if it is no model" do
+    expect { Transfer.load(Pathname("/photos/a.jpg")) }
+      .to raise_error(Transfer::ModelFileError, "/photos/a.jpg is no model") do |error|
+        expect(error.backtrace.first).to start_with("#{__FILE__}:#{__LINE__ - 2}:in")
+      end
+  end
+
+  it "predicts one for one and many for many" do
+    expect(model.predict("a.jpg").label).to eq("a.jpg")
+    expect(model.predict(%w[a.jpg b.jpg]).map(&:label)).to eq(%w[a.jpg b.jpg])
+    expect(model.predict([Pathname("/x/a.jpg")]).map(&:label)).to eq(%w[a.jpg])
+    expect(model.predict([])).to eq([])
+    expect(model.predict([StringIO.new("12345"), "\xFF\xD8\xFF"]).map(&:label)).to eq(["5 bytes", "3 bytes"])
+  end
+
+  it "predicts more than fits into a message, in order" do
+    names = Array.new(600) { |i| "#{i}.jpg" }
+    expect(model.predict(names).map(&:label)).to eq(names)
+  end
+
+  it "tells the worker its file each time, so that it survives the worker" do
+    before = model.predict("a.jpg").scores.keys.last
+    Transfer.shutdown
+    backend("core")
+    expect(model.predict("a.jpg").scores.keys.last).to eq(before).and eq(model.path.to_s)
+  end
+
+  it "embeds as Arrays" do
+    expect(model.embed("a.jpg")).to eq([0.0, 1.0])
+    expect(model.embed(%w[a.jpg b.jpg])).to eq([[0.0, 1.0], [2.0, 3.0]])
+  end
+
+  it "evaluates a folder, splits or rows" do
+    expect(model.evaluate("test/", columns: { target: :species }, on_bad_input: :skip)).to eq(
+      { accuracy: 0.5, model: model.path.to_s, data: File.absolute_path("test"), columns: { target: "species" },
+        on_bad_input: "skip" }
+    )
+    expect(model.evaluate([{ input: "a.jpg", label: "red" }])[:data].keys).to eq([:stream])
+  end
+
+  it "is saved" do
+    expect(model.save("/tmp/x.transfer")).to eq(Pathname("/tmp/x.transfer"))
+    expect(model.save(Pathname("x.transfer"), backbone: false)).to eq(Pathname(File.absolute_path("x.transfer")))
+  end
+
+  it "is compared by its file, and can be marshalled" do
+    expect(model).to eq(Transfer.load("./signs.transfer"))
+    expect(Marshal.load(Marshal.dump(model)).predict("a.jpg").label).to eq("a.jpg")
+  end
+
+  it "is used by 100 threads at once" do
+    model
+    labels = Array.new(100) { |i| Thread.new { model.predict("#{i}.jpg").label } }.map(&:value)
+    expect(labels).to eq(Array.new(100) { |i| "#{i}.jpg" })
+    expect(Leaks.children.size).to eq(1)
+  end
+
+  describe Transfer::Backbone do
+    it "lists facts" do
+      expect(Transfer.backbones.map(&:name)).to eq(["mobilenet_v2"])
+      facts = Transfer.backbone(:mobilenet_v2)
+      expect(facts).to have_attributes(blocks: %w[0 1], parameters: 3_504_872, embedding_width: 1280, to_s: "mobilenet_v2")
+      expect(facts[:family]).to eq("MobileNet")
+      expect(facts.inspect).to eq("#<Transfer::Backbone mobilenet_v2: 2 blocks, 3.5M parameters>")
+      expect(facts).to eq(Transfer.backbones.first)
+    end
+  end
+end

@@ -1,0 +1,130 @@
+# frozen_string_literal: true
+
+RSpec.describe Transfer::RecipeError do
+  here = "spec/transfer/recipe_error_spec.rb"
+  words = "data, backbone, weights, task, columns, split, on_bad_input, augment, head, freeze, train, unfreeze, " \
+          "seed, device, precision, preset, on"
+
+  def error
+    yield
+    nil
+  rescue described_class => error
+    error
+  end
+
+  describe "a wrong word" do
+    it "points at its line and suggests the nearest" do
+      error = error do
+        Transfer.train(backbone: "b") do
+          seed 1
+          agument :flip
+        end
+      end
+      expect(error.message).to eq(
+        "#{here}:#{__LINE__ - 4}: unknown word \"agument\", did you mean \"augment\"? (one of: #{words}); " \
+        "to call your own methods, give the block an argument: { |recipe| … }"
+      )
+      expect(error.backtrace.first).to start_with("#{__FILE__}:#{__LINE__ - 7}:in")
+      expect(Leaks.children).to eq([])
+    end
+
+    it "is found in a class body, too" do
+      error = error { Class.new(Transfer::Recipe) { bakbone "b" } }
+      expect(error.message)
+        .to eq("#{here}:#{__LINE__ - 2}: unknown word \"bakbone\", did you mean \"backbone\"? (one of: #{words})")
+    end
+
+    it "is nothing that a recipe class answers to later" do
+      expect { Transfer::Recipe.bakbone }.to raise_error(NoMethodError)
+    end
+
+    it "may be an event" do
+      error = error { Transfer.train { on(:epcoh) { nil } } }
+      expect(error.message).to eq(
+        "#{here}:#{__LINE__ - 2}: unknown event \"epcoh\", did you mean \"epoch\"? " \
+        "(one of: stage, progress, epoch, warning)"
+      )
+    end
+
+    it "may be a keyword, which the core takes for a training word first" do
+      backend("core")
+      error = error { Transfer.train(bakbone: "b", data: "p", epocs: 1) }
+      line = "#{here}:#{__LINE__ - 1}"
+      expect(error.message.lines(chomp: true)).to eq(
+        [
+          "#{line}: unknown word \"bakbone\", did you mean \"backbone\"? (one of: #{words})",
+          "#{line}: unknown word \"epocs\" for train (one of: epochs, optimizer)",
+          "#{line}: backbone is missing"
+        ]
+      )
+    end
+  end
+
+  describe "a wrong value" do
+    before { backend("core") }
+
+    it "found by the core points at the line of the block" do
+      error = error do
+        Transfer.train(backbone: "b", data: "p") do
+          freeze :backbone
+          train epochs: 5,
+                optimizer: :adm
+          seed "x"
+        end
+      end
+      expect(error.message.lines(chomp: true)).to eq(
+        [
+          "#{here}:#{__LINE__ - 7}: unknown optimizer \"adm\", did you mean \"adam\"? (one of: lbfgs, adam)",
+          "#{here}:#{__LINE__ - 6}: seed: expected `int`, got `str` (got 'x')"
+        ]
+      )
+      expect(error.backtrace.first).to start_with("#{__FILE__}:#{__LINE__ - 11}:in")
+      expect(error.problems.map(&:path)).to eq(["steps[1].optimizer", "seed"])
+      expect(error.problems.first.message).to start_with("unknown optimizer")
+      expect(error.problems.first.location.lineno).to eq(__LINE__ - 14)
+    end
+
+    it "points at the line of a class body, and what is missing at the call" do
+      child = Class.new(Transfer::Recipe) do
+        train optimizer: :adm
+      end
+      error = error { child.train(data: "p") }
+      expect(error.message.lines.map { |line| line[/rb:(\d+)/, 1].to_i }).to eq([__LINE__ - 3, __LINE__ - 1])
+    end
+
+    it "points at the line where a helper method says the word" do
+      error = error { Transfer.train(backbone: "b", data: "p") { |recipe| fast_steps(recipe) } }
+      expect(error.problems.first.location.label).to include("fast_steps")
+    end
+
+    it "is raised by the value of a job" do
+      job = Transfer.start(data: "p")
+      error = error { job.value }
+      expect(error.message).to eq("#{here}:#{__LINE__ - 2}: backbone is missing")
+      expect(job.status).to eq(:failed)
+    end
+
+    it "that is no data at all is found at once" do
+      error = error { Transfer.train { train epochs: Object } }
+      expect(error.message).to eq(
+        "#{here}:#{__LINE__ - 2}: epochs: expected plain data (text, numbers, lists, hashes), got Class"
+      )
+      error = error { Transfer.train { augment crop: 0.5 } }
+      expect(error.message).to eq("#{here}:#{__LINE__ - 1}: augment: crop takes its options as a hash, got 0.5")
+    end
+
+    it "may concern a question instead of a recipe" do
+      expect { Transfer.backbone(:mobilnet) }
+        .to raise_error(described_class, 'unknown backbone "mobilnet" (one of: mobilenet_v2)')
+    end
+
+    it "shows code of irb and eval" do
+      error = error { eval("Transfer.train(data: 'p')", binding, "(irb)", 7) } # rubocop:disable Style/EvalWithLocation
+      expect(error.message).to eq("(irb):7: backbone is missing")
+    end
+  end
+
+  def fast_steps(recipe)
+    recipe.train optimizer: :adm
+  end
+end

@@ -1,0 +1,203 @@
+# frozen_string_literal: true
+
+RSpec.describe Transfer::Recipe do
+  def build(**words, &block) = described_class.build(words, &block)
+
+  # The wire form that the three spellings below mean.
+  let(:wire) do
+    {
+      "data" => "photos/", "backbone" => "mobilenet_v2", "weights" => "IMAGENET1K_V1", "task" => "classification",
+      "columns" => { "input" => "file", "target" => %w[a b] }, "split" => { "test" => 0.2, "valid" => 0.1 },
+      "on_bad_input" => "skip", "augment" => ["flip", "crop", { "type" => "rotate", "degrees" => 10 }],
+      "head" => { "type" => "mlp", "hidden" => [64, 32], "dropout" => 0.2 },
+      "steps" => [
+        { "type" => "freeze" }, { "type" => "unfreeze", "last" => 3 }
+      ],
+      "seed" => 7, "device" => "cpu", "precision" => "float32", "preset" => "best"
+    }
+  end
+
+  let(:keywords) do
+    build(
+      data: "photos/", backbone: :mobilenet_v2, weights: "IMAGENET1K_V1", task: :classification,
+      columns: { input: :file, target: %i[a b] }, split: { test: 0.2, valid: 0.1 }, on_bad_input: :skip,
+      augment: [:flip, :crop, { rotate: { degrees: 10 } }], head: { type: :mlp, hidden: [64, 32], dropout: 0.2 },
+      freeze: :backbone, unfreeze: { last: 3 }, seed: 7, device: :cpu, precision: :float32, preset: :best
+    )
+  end
+
+  let(:block) do
+    build do
+      data "photos/"
+      backbone "mobilenet_v2"
+      weights :IMAGENET1K_V1
+      task :classification
+      columns input: "file", target: %w[a b]
+      split test: 0.2, valid: 0.1
+      on_bad_input :skip
+      augment :flip, :crop, rotate: { degrees: 10 }
+      head :mlp, hidden: [64, 32], dropout: 0.2
+      freeze :backbone
+      unfreeze last: 3
+      seed 7
+      device :cpu
+      precision :float32
+      preset :best
+    end
+  end
+
+  let(:yielded) do
+    build(data: Pathname("photos/"), backbone: "mobilenet_v2") do |recipe|
+      recipe.weights "IMAGENET1K_V1"
+      recipe.task "classification"
+      recipe.columns input: "file", target: %i[a b]
+      recipe.split test: 0.2, valid: 0.1
+      recipe.on_bad_input :skip
+      recipe.augment :flip
+      recipe.augment :crop, rotate: { degrees: 10 }
+      recipe.head :mlp, hidden: [64, 32], dropout: 0.2
+      recipe.freeze :backbone
+      recipe.unfreeze last: 3
+      recipe.seed 7
+      recipe.device "cpu"
+      recipe.precision :float32
+      recipe.preset :best
+    end
+  end
+
+  class SignModel < described_class # rubocop:disable Lint/ConstantDefinitionInBlock, RSpec/LeakyConstantDeclaration
+    data "photos/"
+    backbone "mobilenet_v2"
+    weights "IMAGENET1K_V1"
+    task :classification
+    columns input: :file, target: %w[a b]
+    split test: 0.2, valid: 0.1
+    on_bad_input :skip
+    augment :flip, :crop, rotate: { degrees: 10 }
+    head :mlp, hidden: [64, 32], dropout: 0.2
+    freeze :backbone
+    unfreeze last: 3
+    seed 7
+    device :cpu
+    precision :float32
+    preset :best
+  end
+
+  it "means the same in keywords, in a block, in a block with an argument and in a class body" do
+    expect([keywords, block, yielded].map(&:to_h)).to all(eq(wire))
+    expect(SignModel.to_h).to eq(wire)
+    expect(keywords).to eq(block)
+    expect([keywords, block].map(&:hash).uniq.size).to eq(1)
+  end
+
+  it "sends only what was said" do
+    expect(build(data: "p", backbone: "b").to_h).to eq({ "data" => "p", "backbone" => "b" })
+    expect(build.to_h).to eq({})
+  end
+
+  it "is frozen through and through" do
+    frozen = ->(v) { v.frozen? && (v.respond_to?(:each) ? v.to_a.flatten.all?(&frozen) : true) }
+    expect(frozen.call(block.to_h)).to be(true)
+    expect { block.to_h["steps"][0]["type"] << "x" }.to raise_error(FrozenError)
+  end
+
+  it "does not freeze what the user passed in" do
+    name = +"mobilenet_v2"
+    build(backbone: name)
+    expect(name).not_to be_frozen
+  end
+
+  it "keeps the order of the steps" do
+    recipe = build do
+      freeze first: 10
+      train epochs: 5, optimizer: :adam, learning_rate: 1e-3, class_weights: { cat: 2 }
+      unfreeze :all
+      unfreeze "features.17", "features.18"
+      freeze blocks: ["features.0"]
+      train
+    end
+    expect(recipe.to_h["steps"]).to eq(
+      [
+        { "type" => "freeze", "first" => 10 },
+        { "type" => "train", "epochs" => 5, "optimizer" => "adam", "learning_rate" => 1e-3,
+          "class_weights" => { "cat" => 2 } },
+        { "type" => "unfreeze", "all" => true },
+        { "type" => "unfreeze", "blocks" => ["features.17", "features.18"] },
+        { "type" => "freeze", "blocks" => ["features.0"] },
+        { "type" => "train" }
+      ]
+    )
+  end
+
+  it "takes any other keyword for a training word" do
+    recipe = build(backbone: "b", epochs: 5, optimizer: :sgd, momentum: 0.9, seed: 3)
+    expect(recipe.to_h).to eq(
+      { "backbone" => "b", "train" => { "epochs" => 5, "optimizer" => "sgd", "momentum" => 0.9 }, "seed" => 3 }
+    )
+    expect(build(train: { epochs: 5 }).to_h).to eq(build(epochs: 5).to_h)
+  end
+
+  it "reads what it wrote, and the steps of a saved recipe" do
+    saved = wire.merge("version" => 1, "steps" => [{ "type" => "train", "epochs" => 1 }])
+    expect(build(**saved.transform_keys(&:to_sym)).to_h).to eq(saved)
+  end
+
+  it "reads short forms" do
+    expect(build(augment: :flip).to_h).to eq({ "augment" => ["flip"] })
+    expect(build(head: :linear).to_h).to eq({ "head" => { "type" => "linear" } })
+    expect(build { augment crop: true }.to_h).to eq({ "augment" => ["crop"] })
+  end
+
+  it "describes data without touching it" do
+    rows = Enumerator.new { raise "touched" }
+    expect(build(data: { train: "a", valid: Pathname("b"), test: rows }).to_h["data"])
+      .to eq({ "train" => "a", "valid" => "b", "test" => { "stream" => "rows" } })
+  end
+
+  it "leaves wrong values to the core" do
+    expect(build(data: 5, seed: "x", split: 0.2).to_h).to eq({ "data" => 5, "seed" => "x", "split" => 0.2 })
+  end
+
+  it "hides the words of the block from nobody" do
+    helper = ->(n) { n * 2 }
+    expect(build { seed helper.call(4) }.to_h).to eq({ "seed" => 8 })
+    expect(build { |r| r.seed double(4) }.to_h).to eq({ "seed" => 8 })
+  end
+
+  def double(number) = number * 2
+
+  describe "a class" do
+    it "inherits, and replaces lists instead of adding to them" do
+      child = Class.new(SignModel) do
+        seed 8
+        augment :color
+        train epochs: 1
+        train epochs: 2
+      end
+      expect(child.to_h).to eq(
+        wire.merge("seed" => 8, "augment" => ["color"],
+                   "steps" => [{ "type" => "train", "epochs" => 1 }, { "type" => "train", "epochs" => 2 }])
+      )
+      expect(SignModel.to_h).to eq(wire)
+    end
+
+    it "takes what differs from keywords and from a block" do
+      recipe = SignModel.build({ seed: 1 }) { head :linear }
+      expect(recipe.to_h).to eq(wire.merge("seed" => 1, "head" => { "type" => "linear" }))
+    end
+
+    it "tells the step `train` from the verb, also where a macro says it" do
+      macro = Module.new { def two_steps = 2.times { |i| train(epochs: i + 1) } }
+      stub_const("MacroModel", Class.new(described_class) { extend macro; two_steps })
+      expect(MacroModel.to_h["steps"].size).to eq(2)
+      backend("core")
+      expect(MacroModel.train(data: "photos/", backbone: "b").recipe[:steps].size).to eq(2)
+      expect(MacroModel.start(data: "photos/", backbone: "b").value).to be_a(Transfer::Model)
+    end
+
+    it "can be stubbed like any other" do
+      allow(SignModel).to receive(:train).with(data: "x").and_return(:model)
+      expect(SignModel.train(data: "x")).to eq(:model)
+    end
+  end
+end

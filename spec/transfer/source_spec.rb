@@ -1,0 +1,154 @@
+# frozen_string_literal: true
+
+RSpec.describe "Transfer::Source" do
+  def source(data, **) = Transfer.const_get(:Source).new(data, **)
+
+  # Pulls the stream through a real worker and a real socket.
+  def pull(data, max: 3, **params)
+    columns = params.delete(:columns)
+    source = source(data, columns:)
+    params = { "stream" => source.wire.fetch("stream"), "max" => max, **params.transform_keys(&:to_s) }
+    worker.call("rows", params, streams: source.streams).value(20)
+  end
+
+  def rows(count) = Array.new(count) { |i| { input: "/p/#{i}.jpg", label: "a" } }
+
+  # Counts how far it was pulled, and whether it was left properly.
+  def counted(count = Float::INFINITY)
+    seen = { pulled: 0 }
+    rows = Enumerator.new do |out|
+      (1..count).each do |i|
+        seen[:pulled] = i
+        out << { input: "/p/#{i}.jpg", label: i }
+      end
+    ensure
+      seen[:left] = true
+    end
+    [rows, seen]
+  end
+
+  it "passes paths on, from here" do
+    expect(source("photos/").wire).to eq(File.absolute_path("photos"))
+    expect(source(Pathname("~/photos")).wire).to eq(File.expand_path("~/photos"))
+    expect(source({ train: "a", "test" => Pathname("/b") }).wire)
+      .to eq({ "train" => File.absolute_path("a"), "test" => "/b" })
+  end
+
+  it "leaves what it does not know to the core" do
+    expect(source(5).wire).to eq(5)
+    expect(source({ "type" => "path", "path" => "x" }).wire).to eq({ "type" => "path", "path" => "x" })
+  end
+
+  it "gives every stream a name of its own" do
+    sources = [source({ train: rows(1), test: rows(1) }), source(rows(1))]
+    names = sources.flat_map { |source| source.streams.keys }
+    expect(names.uniq.size).to eq(3)
+    expect(sources.first.wire.values.map { |split| split["stream"] }).to eq(names.first(2))
+  end
+
+  it "hands out the rows of anything that can be iterated" do
+    [rows(7), rows(7).each, rows(7).lazy, Set.new(rows(7)), Struct.new(:rows) { def each(&) = rows.each(&) }.new(rows(7))].each do |data|
+      result = pull(data)
+      expect(result["rows"]).to eq(Array.new(7) { |i| { "input" => "/p/#{i}.jpg", "label" => "a" } })
+      expect(result["requests"]).to eq(3)
+    end
+  end
+
+  it "ends when the rows are a multiple of what is asked for, and when there are none" do
+    expect(pull(rows(6)).then { |result| [result["rows"].size, result["requests"]] }).to eq([6, 3])
+    expect(pull([]).then { |result| [result["rows"].size, result["requests"]] }).to eq([0, 1])
+  end
+
+  it "pulls no row before it is asked for" do
+    data, seen = counted
+    expect(pull(data, max: 4, stop_after: 2)["rows"].size).to eq(8)
+    expect(seen[:pulled]).to eq(8)
+    expect(eventually { seen[:left] }).to be(true)
+  end
+
+  it "reads an Active Record relation with find_each, naming columns" do
+    record = Struct.new(:file, :species, :fold)
+    relation = Class.new do
+      define_method(:find_each) { |&block| [record.new("/a.jpg", :cat, :test), record.new("/b.jpg", "dog")].each(&block) }
+      def each = raise("loads all records at once")
+    end.new
+    expect(pull(relation, columns: { "input" => "file", "target" => "species", "split" => "fold" })["rows"]).to eq(
+      [{ "input" => "/a.jpg", "label" => "cat", "split" => "test" }, { "input" => "/b.jpg", "label" => "dog" }]
+    )
+  end
+
+  it "takes paths, IOs and bytes as inputs and names, numbers and lists as labels" do
+    data = [
+      { "input" => Pathname("/a.jpg"), "label" => :cat },
+      { input: StringIO.new("\xFF\xD8\xFF"), label: 1.5 },
+      { input: "\x89PNG\0".b, label: [1, 2.5], split: :valid }
+    ]
+    expect(pull(data)["rows"]).to eq(
+      [
+        { "input" => "/a.jpg", "label" => "cat" }, { "input" => "\xFF\xD8\xFF".b, "label" => 1.5 },
+        { "input" => "\x89PNG\0".b, "label" => [1, 2.5], "split" => "valid" }
+      ]
+    )
+    expect(pull([{ input: "/a.jpg", x: 1, y: 2 }], columns: { "target" => %w[x y] })["rows"])
+      .to eq([{ "input" => "/a.jpg", "label" => [1, 2] }])
+  end
+
+  it "keeps a message within its bounds" do
+    data = Array.new(6) { { input: "\0".b * 6_000_000, label: "a" } }
+    result = pull(data, max: 100)
+    expect([result["rows"].size, result["requests"]]).to eq([6, 3])
+  end
+
+  it "gives back what the rows raise" do
+    failure = Class.new(StandardError)
+    data = Enumerator.new do |out|
+      out << rows(1).first
+      raise failure, "the disk is gone"
+    end
+    expect { pull(data) }.to raise_error(failure, "the disk is gone")
+  end
+
+  it "names the row that is wrong" do
+    expect { pull([*rows(2), { label: "a" }]) }
+      .to raise_error(Transfer::DataError, "row 3 has no input: #{{ label: 'a' }.inspect}")
+    expect { pull([{ input: 5, label: "a" }]) }.to raise_error(
+      Transfer::DataError, "row 1: an input is a path, an IO or the bytes of an image, got Integer"
+    )
+  end
+
+  it "does not let a slow source hold up other calls" do
+    slow = Enumerator.new { |out| 2.times { |i| sleep 0.4; out << { input: "/#{i}", label: i } } } # rubocop:disable Style/Semicolon
+    source = source(slow)
+    worker = worker()
+    worker.call("pid", {}).value(20)
+    pulling = worker.call("rows", { "stream" => source.wire["stream"], "max" => 9 }, streams: source.streams)
+    started = Leaks.now
+    expect(worker.call("pid", {}).value(5)).to be_a(Integer)
+    expect(Leaks.now - started).to be < 0.4
+    expect(pulling.value(5)["rows"].size).to eq(2)
+  end
+
+  [
+    ["yields forever", -> { Enumerator.produce({ input: "/a", label: 1 }) { |row| row } }],
+    ["never yields", -> { Enumerator.new { sleep } }],
+    ["turns in circles", -> { Enumerator.new { loop { nil } } }]
+  ].each do |habit, make|
+    it "leaves a source that #{habit} when the call is cancelled" do
+      source = source(make.call)
+      call = worker.call("train", {}, streams: source.streams)
+      source.streams.each_value { |pump| pump.ask(3) { nil } }
+      sleep 0.05
+      call.cancel
+      expect { call.value(5) }.to raise_error(Transfer::Cancelled)
+      expect(eventually { Thread.list.none? { |thread| thread.name == "transfer-rows" } }).to be(true)
+    end
+  end
+
+  it "serves several streams of one call, and one source twice" do
+    data = rows(4)
+    sources = Array.new(2) { source(data) }
+    worker = worker()
+    calls = sources.map { |source| worker.call("rows", { "stream" => source.wire["stream"], "max" => 1 }, streams: source.streams) }
+    expect(calls.map { |call| call.value(20)["rows"].size }).to eq([4, 4])
+  end
+end

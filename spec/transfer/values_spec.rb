@@ -1,0 +1,125 @@
+# frozen_string_literal: true
+
+RSpec.describe "Transfer's values" do
+  describe Transfer::Tensor do
+    it "becomes nested Arrays" do
+      bytes = (0...6).to_a.pack("e*")
+      expect(described_class.new(dtype: "float32", shape: [2, 3], bytes:).to_a).to eq([[0, 1, 2], [3, 4, 5]])
+      expect(described_class.new(dtype: "float32", shape: [1, 2, 3], bytes:).to_a).to eq([[[0, 1, 2], [3, 4, 5]]])
+      expect(described_class.new(dtype: "float64", shape: [], bytes: [2.5].pack("E")).to_a).to eq(2.5)
+      expect(described_class.new(dtype: "int64", shape: [2], bytes: [-1, 2].pack("q<*")).to_a).to eq([-1, 2])
+      expect(described_class.new(dtype: "uint8", shape: [3], bytes: "\0\x7F\xFF".b).to_a).to eq([0, 127, 255])
+      expect(described_class.new(dtype: "float32", shape: [0, 1280], bytes: "").to_a).to eq([])
+    end
+
+    it "comes from nested Arrays" do
+      array = [[[1.5, -2.0]], [[0.25, 1e3]]]
+      expect(described_class.from_array(array)).to have_attributes(shape: [2, 1, 2], to_a: array)
+      expect(described_class.from_array(7, dtype: "int64").to_a).to eq(7)
+    end
+
+    it "refuses what does not fit" do
+      expect { described_class.new(dtype: "float32", shape: [2], bytes: "abc") }
+        .to raise_error(Transfer::ProtocolError, "float32 [2] takes 8 bytes, got 3")
+      expect { described_class.new(dtype: "float16", shape: [2], bytes: "abcd") }.to raise_error(
+        Transfer::ProtocolError, 'unknown dtype "float16" (one of: float32, float64, int64, uint8)'
+      )
+      expect { described_class.new(dtype: "uint8", shape: [-1], bytes: "") }
+        .to raise_error(Transfer::ProtocolError, "the shape of a tensor is a list of sizes, got [-1]")
+    end
+
+    it "travels in a file when it is big, which is then gone" do
+      Tempfile.create do |file|
+        File.binwrite(file.path, [1, 2].pack("e*"))
+        tensor = Transfer.const_get(:TensorFile).new(dtype: "float32", shape: [2], path: file.path).take
+        expect(tensor.to_a).to eq([1, 2])
+        expect(File.exist?(file.path)).to be(false)
+      end
+      expect { Transfer.const_get(:TensorFile).new(dtype: "float32", shape: [2], path: "/nowhere").take }
+        .to raise_error(Transfer::ProtocolError, "the file of a tensor is not there: /nowhere")
+    end
+  end
+
+  describe Transfer::Prediction do
+    let(:cat) { described_class.new({ "label" => "cat", "score" => 0.9, "scores" => { "cat" => 0.9, "dog" => 0.1 } }) }
+
+    it "is a label with scores" do
+      expect([cat.label, cat.score, cat.top(1), cat.value]).to eq(["cat", 0.9, { "cat" => 0.9 }, nil])
+      expect([cat.to_s, cat.inspect]).to eq(["cat", "#<Transfer::Prediction cat 0.900>"])
+      expect(cat.to_h).to eq({ label: "cat", score: 0.9, scores: { "cat" => 0.9, "dog" => 0.1 } })
+      expect([cat.frozen?, cat.scores.frozen?]).to eq([true, true])
+    end
+
+    it "is a number, or several with names" do
+      one = described_class.new({ "value" => 2.5 })
+      expect([one.value, one.to_s, one.inspect, one.top(2)]).to eq([2.5, "2.5", "#<Transfer::Prediction 2.5>", {}])
+      many = described_class.new({ "values" => { "x" => 1.0 } })
+      expect([many.values, many.to_h]).to eq([{ "x" => 1.0 }, { values: { "x" => 1.0 } }])
+    end
+
+    it "is compared by value" do
+      expect(cat).to eq(described_class.new(cat.to_h.transform_keys(&:to_s)))
+    end
+  end
+
+  describe Transfer::Event do
+    it "has the fields of its kind, and ignores those of a newer core" do
+      name, epoch = described_class.parse(
+        { "event" => "epoch", "step" => "train", "number" => 1, "of" => 5, "metrics" => { "accuracy" => 0.5 }, "new" => 1 }
+      )
+      expect([name, epoch.step, epoch.number, epoch.of, epoch.metrics[:accuracy]]).to eq([:epoch, :train, 1, 5, 0.5])
+      expect(described_class.parse({ "event" => "news" })).to be_nil
+    end
+  end
+
+  describe Transfer::Progress do
+    it "follows the events" do
+      progress = described_class.none
+      expect([progress.fraction, progress.inspect]).to eq([nil, "#<Transfer::Progress not started>"])
+      progress = progress.after(Transfer::Event::Stage.new(:head, "Computing features"))
+      progress = progress.after(Transfer::Event::Progress.new(:head, 3, 12, "photos"))
+      expect([progress.fraction, progress.inspect])
+        .to eq([0.25, "#<Transfer::Progress Computing features, 3/12 photos>"])
+      progress = progress.after(Transfer::Event::Stage.new(:train, "Training"))
+      progress = progress.after(Transfer::Event::Epoch.new(:train, 1, 2, { accuracy: 0.5 }))
+      expect([progress.step, progress.done, progress.fraction, progress.metrics])
+        .to eq([:train, nil, 0.5, { accuracy: 0.5 }])
+      expect(progress.after(Transfer::Event::Warning.new("x"))).to eq(progress)
+    end
+  end
+
+  describe Transfer::Configuration do
+    it "has defaults" do
+      expect(described_class.new({})).to have_attributes(
+        python: nil, quiet: false, bridge: :subprocess, timeout: 600, startup_timeout: 60, idle_stop: 600, home: nil,
+        offline: false, logger: nil
+      )
+    end
+
+    it "starts from the environment" do
+      env = { "PYTHON" => "/py", "QUIET" => "1", "BRIDGE" => "subprocess", "TIMEOUT" => "1.5", "IDLE_STOP" => "never",
+              "STARTUP_TIMEOUT" => "2", "HOME" => "/h", "OFFLINE" => "0" }.transform_keys { |name| "TRANSFER_#{name}" }
+      expect(described_class.new(env)).to have_attributes(
+        python: "/py", quiet: true, bridge: :subprocess, timeout: 1.5, idle_stop: nil, startup_timeout: 2, home: "/h",
+        offline: false
+      )
+    end
+
+    it "refuses what it does not know" do
+      expect { described_class.new({}).bridge = :carrier_pigeon }.to raise_error(
+        Transfer::ConfigurationError, "unknown bridge :carrier_pigeon (one of: :subprocess)"
+      )
+      expect { described_class.new({ "TRANSFER_TIMEOUT" => "soon" }) }.to raise_error(
+        Transfer::ConfigurationError, 'TRANSFER_TIMEOUT is a number of seconds or "never", got "soon"'
+      )
+    end
+
+    it "is set in one block" do
+      before = Transfer.config.idle_stop
+      Transfer.configure { |config| config.idle_stop = 5 }
+      expect(Transfer.config.idle_stop).to eq(5)
+    ensure
+      Transfer.config.idle_stop = before
+    end
+  end
+end
