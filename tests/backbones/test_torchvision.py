@@ -68,8 +68,9 @@ def lively(tensors, generator):
     for name, tensor in tensors.items():
         bound = (6 / tensor[0].numel()) ** 0.5 if tensor.dim() > 1 else 0.5
         centre = 1.0 if tensor.dim() == 1 and name.endswith(("weight", "running_var")) else 0.0
-        random = torch.rand(tensor.shape, generator=generator) * (2 * bound) + (centre - bound)
-        tensors[name] = random if tensor.is_meta else tensor
+        if tensor.is_meta:
+            low, high = centre - bound, centre + bound
+            tensors[name] = torch.empty(tensor.shape).uniform_(low, high, generator=generator)
     return tensors
 
 
