@@ -21,7 +21,7 @@ import torchvision
 from torch import nn
 
 from transfer_core.backbones.backbone import OnlyShapes
-from transfer_core.backbones.catalogue import BackboneFacts, Preprocessing, WeightsFacts
+from transfer_core.backbones.facts import BackboneFacts, Preprocessing, WeightsFacts
 from transfer_core.backbones.torchvision import arrange, create
 
 OUTPUT = Path(__file__).parents[1] / "python/transfer_core/backbones/torchvision.json"

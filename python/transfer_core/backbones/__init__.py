@@ -8,7 +8,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from transfer_core.backbones.catalogue import (
+from transfer_core.backbones.facts import (
     BackboneFacts,
     Preprocessing,
     WeightsFacts,

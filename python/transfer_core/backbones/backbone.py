@@ -13,7 +13,7 @@ from torch.overrides import TorchFunctionMode
 
 from transfer_core.backbones import torchvision
 from transfer_core.backbones.checkpoint import fit, read_tensors
-from transfer_core.backbones.catalogue import BackboneFacts, Preprocessing, WeightsFacts, facts
+from transfer_core.backbones.facts import BackboneFacts, Preprocessing, WeightsFacts, facts
 from transfer_core.backbones.weights import find_weights
 from transfer_core.progress import Progress
 

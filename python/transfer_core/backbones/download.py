@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO
 from urllib.request import Request, urlopen
 
-from transfer_core.backbones.catalogue import WeightsFacts
+from transfer_core.backbones.facts import WeightsFacts
 from transfer_core.errors import ConfigurationError
 from transfer_core.progress import Progress
 

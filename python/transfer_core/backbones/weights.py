@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from transfer_core.backbones.download import DownloadFailed, download
-from transfer_core.backbones.catalogue import BackboneFacts, WeightsFacts
+from transfer_core.backbones.facts import BackboneFacts, WeightsFacts
 from transfer_core.errors import ConfigurationError, ModelFileError, WeightsNotFound
 from transfer_core.paths import home, offline
 from transfer_core.progress import Progress
