@@ -47,7 +47,8 @@ class Steps
 end
 
 def bold(text) = $stdout.tty? ? "\e[1m#{text}\e[0m" : text
-def percent(share) = format("%.1f %%", share * 100)
+def row(left, right) = puts("  #{left.to_s.ljust(36)} #{right}")
+def percent(share) = "#{(share * 100).round(1)} %"
 def seconds = Process.clock_gettime(Process::CLOCK_MONOTONIC)
 
 def describe(photos)
@@ -60,28 +61,29 @@ end
 def train(photos)
   steps = Steps.new($stdout)
   puts bold("MobileNetV2, pretrained on ImageNet, learns them")
-  Transfer.train(backbone: "mobilenet_v2", data: photos, quiet: true) do
+  model = Transfer.train(backbone: "mobilenet_v2", data: photos, quiet: true) do
     on(:stage) { |stage| steps.begin(stage.title) }
     on(:progress) { |progress| steps.count(progress.done, progress.total, progress.unit) }
-  end.tap { steps.finish }
+  end
+  steps.finish
+  model
 end
 
 def report(metrics)
   low, high = metrics[:intervals][:accuracy].map { |share| percent(share) }
   baseline = metrics[:baseline]
   puts "", bold("Accuracy on #{metrics[:examples]} pictures it never saw")
-  puts format("  %-44s %8s  (95 %% interval %s to %s)", "this model", percent(metrics[:accuracy]), low, high)
-  puts format("  %-44s %8s", "always saying \"#{baseline[:label]}\"", percent(baseline[:accuracy]))
-  metrics[:most_confused].each do |pair|
-    puts format("  %-44s %8d", "mistaken: #{pair[:truth]} for #{pair[:predicted]}", pair[:count])
-  end
+  row "this model", "#{percent(metrics[:accuracy])}  (95 % interval #{low} to #{high})"
+  row "always saying \"#{baseline[:label]}\"", percent(baseline[:accuracy])
+  puts "", bold("Taken for something else most often")
+  metrics[:most_confused].each { |pair| row "#{pair[:truth]}, for #{pair[:predicted]}", pair[:count] }
 end
 
 def predict(model, pictures)
   puts "", bold("Three more pictures")
   pictures.zip(model.predict(pictures)) do |picture, prediction|
     scores = prediction.top(2).map { |label, score| "#{label} #{format('%.2f', score)}" }
-    puts format("  %-44s %s", File.basename(picture), scores.join(", "))
+    row File.basename(picture), scores.join(", ")
   end
 end
 
@@ -96,8 +98,10 @@ file = model.save("#{folder}/quickstart.transfer")
 puts "", bold("Saved"), "  #{file} (#{(File.size(file) / 1e6).round(1)} MB)"
 before = seconds
 predict(Transfer.load(file), Dir["#{folder}/unseen/*"])
-puts "", format("Training took %.1f s, three predictions %.1f s, all of it %.1f s.", trained - started,
-                seconds - before, seconds - started)
+puts "", bold("Time")
+row "training", "#{(trained - started).round(1)} s"
+row "three predictions", "#{(seconds - before).round(1)} s"
+row "all of it", "#{(seconds - started).round(1)} s"
 
 puts "", bold("What to type next"), <<~TEXT.gsub(/^/, "  ")
   bin/console

@@ -24,5 +24,6 @@ Dir.mktmpdir do |scratch|
   end
 
   puts "accuracy #{model.metrics[:accuracy].round(3)}, guessing gives #{model.metrics[:baseline][:accuracy].round(3)}"
-  model.predict(Dir["#{scratch}/digits/unseen/*"]).each { |prediction| puts "#{prediction.label} #{prediction.score.round(2)}" }
+  pictures = Dir["#{scratch}/digits/unseen/*"]
+  pictures.zip(model.predict(pictures)) { |path, prediction| puts "#{File.basename(path)} is a #{prediction.label}" }
 end

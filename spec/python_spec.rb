@@ -23,8 +23,8 @@ RSpec.describe "Transfer::Python" do
   def found(code: "puts Transfer::Python.command", **env)
     env = { "HOME" => home, "PATH" => "/nowhere", **env.transform_keys(&:to_s) }
     script = "begin; #{code}; rescue Transfer::PythonNotFound => e; puts e.message; end"
-    output, status = Open3.capture2e(env, RbConfig.ruby, "-I", "#{@scratch}/root/gem/lib", "-r", "transfer", "-e", script,
-                                     unsetenv_others: true)
+    command = [RbConfig.ruby, "-I", "#{@scratch}/root/gem/lib", "-r", "transfer", "-e", script]
+    output, status = Open3.capture2e(env, *command, unsetenv_others: true)
     expect(status).to be_success, output
     output.chomp
   end

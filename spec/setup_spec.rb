@@ -56,7 +56,10 @@ RSpec.describe "transfer setup" do
   end
 
   it "does not take two builds of PyTorch" do
-    expect(setup("--cpu", "--cuda", "12.6")).to eq(["", "transfer: give --cpu or --cuda, not both\n", 2])
+    expect(setup("--cpu", "--cuda", "12.6")).to eq(
+      ["", "transfer: give --cpu or --cuda, not both; transfer help setup explains it
+", 2]
+    )
   end
 
   it "says how to get a Python" do

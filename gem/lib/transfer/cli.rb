@@ -19,7 +19,14 @@ module Transfer
     INTERRUPTED = 130
 
     # Ends a command with a status when everything has been said already.
-    Finished = Class.new(StandardError) { attr_accessor :status }
+    class Finished < StandardError
+      attr_reader :status
+
+      def initialize(status)
+        @status = status
+        super("finished with status #{status}")
+      end
+    end
     private_constant :Finished
 
     check_unknown_options!
@@ -36,19 +43,19 @@ module Transfer
       def run(argv)
         start(with_help_first(argv), debug: true)
         OK
-      rescue Finished => e
-        e.status
-      rescue Thor::Error => e
-        complain(e, wrong_usage(e), USAGE)
-      rescue RecipeError => e
-        complain(e, e.problems.map { |problem| problem.with(location: nil) }.join("\ntransfer: "), FAULT)
-      rescue Transfer::Error => e
-        complain(e, e.message, FAULT)
+      rescue Finished => error
+        error.status
+      rescue Thor::Error => error
+        complain(error, wrong_usage(error, argv.first), USAGE)
+      rescue RecipeError => error
+        complain(error, error.problems.map { |problem| problem.with(location: nil) }.join("\ntransfer: "), FAULT)
+      rescue Transfer::Error => error
+        complain(error, error.message, FAULT)
       rescue Interrupt
         warn "transfer: stopped"
         INTERRUPTED
-      rescue StandardError => e
-        complain(e, "#{e.message} (#{e.class}; TRANSFER_DEBUG=1 shows where)", FAULT)
+      rescue StandardError => error
+        complain(error, "#{error.message} (#{error.class}; TRANSFER_DEBUG=1 shows where)", FAULT)
       end
 
       # Thor would end the process by itself.
@@ -70,15 +77,16 @@ module Transfer
         status
       end
 
-      def wrong_usage(error)
+      def wrong_usage(error, command)
         case error
         when Thor::UndefinedCommandError
           %(unknown command "#{error.command}"#{suggest(error.command, error.all_commands)}; transfer help lists them)
         when Thor::UnknownArgumentError
           unknown = error.unknown.first
-          %(unknown option "#{unknown}"#{suggest(unknown, error.switches)}; transfer help COMMAND lists them)
+          %(unknown option "#{unknown}"#{suggest(unknown, error.switches)}; transfer help #{command} lists them)
         else
-          error.message.sub(/\AERROR: /, "").sub(/\n+Usage: "?(.*?)"?\z/m, '; usage: \1').tr("\n", " ")
+          what = error.message[/\A(?:ERROR: )?(.*?)(?:\nUsage.*)?\z/m, 1].tr("\n", " ")
+          "#{what.sub(/\A[A-Z]/, &:downcase)}; transfer help #{command} explains it"
         end
       end
 
@@ -91,7 +99,7 @@ module Transfer
     private
 
     def finish(status)
-      raise Finished.new.tap { |finished| finished.status = status }
+      raise Finished, status
     end
 
     # The result as JSON if it was asked for, else in words.

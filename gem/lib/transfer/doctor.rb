@@ -6,7 +6,10 @@ module Transfer
   # Whether everything is in place: the interpreter, and what the training core says about itself.
   module Doctor
     # One thing that was looked at; `remedy` is the command that mends it, where one would.
-    Check = ::Data.define(:name, :ok, :detail, :remedy)
+    Check = ::Data.define(:name, :ok, :detail, :remedy) do
+      # @return [Boolean]
+      def mendable? = !ok && !remedy.nil?
+    end
 
     class << self
       # @return [Array<Check>] in the order in which a training would stumble
@@ -21,8 +24,8 @@ module Transfer
 
       def check_interpreter
         Check.new("interpreter", true, Python.command.first, nil)
-      rescue PythonNotFound => e
-        Check.new("interpreter", false, e.message, "transfer setup")
+      rescue PythonNotFound => error
+        Check.new("interpreter", false, error.message, "transfer setup")
       end
 
       # Only where the managed environment is the one in use.
@@ -38,8 +41,8 @@ module Transfer
         Bridge.call("doctor").map do |check|
           Check.new(check["name"], check["ok"], check["detail"], check["remedy"])
         end
-      rescue Error => e
-        [Check.new("training core", false, e.message.lines.first.chomp, "transfer setup --force")]
+      rescue Error => error
+        [Check.new("training core", false, error.message.lines.first.chomp, "transfer setup --force")]
       end
     end
   end

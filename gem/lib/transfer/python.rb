@@ -105,7 +105,8 @@ module Transfer
       private_constant :FINDS_CORE
 
       def on_path_of(program)
-        ENV.fetch("PATH", "").split(":").map { |folder| File.join(folder, program) }.find { |path| File.executable?(path) }
+        candidates = ENV.fetch("PATH", "").split(":").map { |folder| File.join(folder, program) }
+        candidates.find { |path| File.executable?(path) }
       end
     end
   end

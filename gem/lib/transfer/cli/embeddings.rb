@@ -24,7 +24,7 @@ module Transfer
         def npy(_names, vectors)
           shape = "(#{vectors.size}, #{vectors.first.size})"
           header = "{'descr': '<f4', 'fortran_order': False, 'shape': #{shape}, }"
-          header = "#{header.ljust((header.size + 1 + 10).ceildiv(64) * 64 - 11)}\n"
+          header = "#{header.ljust(((header.size + 11).ceildiv(64) * 64) - 11)}\n"
           ["\x93NUMPY\x01\x00".b, [header.size].pack("v"), header, vectors.flatten.pack("e*")].join
         end
 

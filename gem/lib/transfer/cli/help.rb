@@ -25,7 +25,8 @@ module Transfer
         command = all_commands.fetch(normalize_command_name(name)) { handle_no_command_error(name) }
         shell.say "#{banner(command)}\n\n#{command.description}.\n\n#{command.long_description}"
         command.options.values.group_by(&:group).each do |group, options|
-          shell.say "\n#{group || 'Options'}\n#{Table.render(options.map { |option| [switch(option), option.description] }).gsub(/^/, '  ')}"
+          rows = options.map { |option| [switch(option), option.description] }
+          shell.say "\n#{group || 'Options'}\n#{Table.render(rows).gsub(/^/, '  ')}"
         end
       end
 
@@ -33,6 +34,8 @@ module Transfer
       def banner(command, *) = "transfer #{command.usage}"
 
       private
+
+      def basename = "transfer"
 
       def switch(option) = [option.switch_name, (option.banner unless option.boolean?)].compact.join(" ")
     end

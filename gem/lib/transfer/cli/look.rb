@@ -1,6 +1,7 @@
 # frozen_string_literal: true
 
 module Transfer
+  # What can be looked up: networks and model files.
   class CLI
     desc "backbones", "The pretrained networks there are"
     long_desc <<~TEXT, wrap: false
@@ -20,7 +21,8 @@ module Transfer
     def backbones
       chosen = sort_backbones(Transfer.backbones.select { |backbone| wanted?(backbone) })
       answer(chosen.map(&:to_h)) do
-        puts Table.render(chosen.map { |backbone| row(backbone) }, header: ["backbone", "parameters", "top-1", "weights", "licence"])
+        puts Table.render(chosen.map { |backbone| row(backbone) },
+                          header: %w[backbone parameters top-1 weights licence])
       end
     end
 
@@ -35,13 +37,9 @@ module Transfer
     # Describes a model file.
     def info(file)
       model = Transfer.load(file)
-      summary = model.summary
-      answer(summary) do
-        puts Table.render([["file", "#{file} (#{Report.size(summary[:bytes])})"], ["task", model.task],
-                           ["labels", model.labels.join(", ")], ["backbone", model.backbone],
-                           ["made", summary[:created_at]], ["photos", summary[:sizes].map { |part| part.join(" ") }.join(", ")],
-                           ["versions", summary[:versions].map { |version| version.join(" ") }.join(", ")]])
-        puts nil, Report.metrics(model.metrics)
+      answer(model.summary) do
+        puts Table.render(Report.facts(file, model.summary))
+        puts "", Report.metrics(model.metrics)
       end
     end
 

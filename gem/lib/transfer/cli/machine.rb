@@ -4,6 +4,7 @@ require_relative "../doctor"
 require_relative "../setup"
 
 module Transfer
+  # The Python half on this machine.
   class CLI
     desc "setup", "Install the Python half: PyTorch and the training core"
     long_desc <<~TEXT, wrap: false
@@ -31,10 +32,13 @@ module Transfer
       raise Thor::Error, "give --cpu or --cuda, not both" if options[:cpu] && options[:cuda]
 
       words = { python: options[:python], torch: options[:cpu] ? "cpu" : options[:cuda], extras: list(:extras),
-                offline: options[:offline], force: options[:force] }
-      python = Setup.new(**words.compact).run
+                offline: options[:offline] }
+      python = Setup.new(**words.compact).run(force: options[:force])
       answer({ python: }) { puts "Ready: #{python}" }
     end
+
+    OUTCOMES = { true => "ok", false => "FAULT" }.freeze
+    private_constant :OUTCOMES
 
     desc "doctor", "Find out what is missing, and how to mend it"
     long_desc <<~TEXT, wrap: false
@@ -47,9 +51,8 @@ module Transfer
     def doctor
       checks = Doctor.checks
       answer(checks.map(&:to_h)) do
-        puts Table.render(checks.map { |check| [check.ok ? "ok" : "FAULT", check.name, check.detail] })
-        faults = checks.reject(&:ok)
-        faults.each { |check| puts "", "To mend #{check.name}: #{check.remedy || 'see above'}" }
+        puts Table.render(checks.map { |check| [OUTCOMES[check.ok], check.name, check.detail] })
+        checks.select(&:mendable?).each { |check| puts "To mend #{check.name}: #{check.remedy}" }
       end
       finish FAULT unless checks.all?(&:ok)
     end

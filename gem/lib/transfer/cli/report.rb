@@ -27,6 +27,14 @@ module Transfer
           ["Saved #{file} (#{size(File.size(file))})", "Next: transfer predict #{Shellwords.escape(file)} PHOTO"]
         end
 
+        # @return [Array<Array(String, String)>] what a model file says about itself
+        def facts(file, summary)
+          labels, sizes, versions = summary.values_at(:labels, :sizes, :versions)
+          [["file", "#{file} (#{size(summary[:bytes])})"], ["task", summary[:task]],
+           ["labels", labels.join(", ")], ["backbone", summary[:backbone]], ["made", summary[:created_at]],
+           ["photos", words(sizes)], ["versions", words(versions)]]
+        end
+
         # @param rows [Array<Hash{Symbol => Object}>] precision, recall, F1 and count of each class
         # @return [String] a table
         def per_class(rows)
@@ -42,7 +50,7 @@ module Transfer
           return "#{bytes} B" if bytes < 1000
 
           power = Math.log(bytes, 1000).floor.clamp(1, 3)
-          format("%.1f %s", bytes / (1000.0**power), %w[kB MB GB][power - 1])
+          "#{(bytes / (1000.0**power)).round(1)} #{%w[kB MB GB][power - 1]}"
         end
 
         # @return [String] `91.2 %`
@@ -65,6 +73,8 @@ module Transfer
            "Always answering the mean would give: #{short(metrics[:baseline][:mae])}",
            "R2 #{short(metrics[:r2])}, root mean squared error #{short(metrics[:rmse])}"]
         end
+
+        def words(hash) = hash.map { |pair| pair.join(" ") }.join(", ")
 
         def interval(metrics, name)
           low, high = metrics.dig(:intervals, name)

@@ -6,15 +6,18 @@ module Transfer
     module Table
       # @param rows [Array<Array>]
       # @param header [Array<String>, nil]
-      # @return [String] one line per row
+      # @return [String] one line per row, each with its end
       def self.render(rows, header: nil)
-        lines = [header, *rows].compact.map { |row| row.map(&:to_s) }
-        widths = lines.transpose.map { |column| column.map(&:length).max }
-        right = rows.transpose.map { |column| column.all? { |cell| cell.to_s.match?(/\A[\d.,]+( ?[%kMG]?B?)?\z/) } }
-        lines.map do |line|
-          line.each_with_index.map { |cell, i| right[i] ? cell.rjust(widths[i]) : cell.ljust(widths[i]) }.join("  ").rstrip
-        end.join("\n")
+        columns = rows.transpose.each_with_index.map { |cells, i| align([header&.at(i), *cells].compact.map(&:to_s)) }
+        columns.transpose.map { |line| "#{line.join('  ').rstrip}\n" }.join
       end
+
+      def self.align(cells)
+        width = cells.map(&:length).max
+        number = cells.last.match?(/\A[\d.,]+[kMG]?\z/)
+        cells.map { |cell| number ? cell.rjust(width) : cell.ljust(width) }
+      end
+      private_class_method :align
     end
     private_constant :Table
   end

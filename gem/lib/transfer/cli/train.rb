@@ -4,6 +4,7 @@ require_relative "report"
 require_relative "train_options"
 
 module Transfer
+  # Training.
   class CLI
     # Options that are words of a recipe under the same name.
     WORDS = %i[weights task preset device precision on_bad_input seed].freeze
@@ -34,16 +35,20 @@ module Transfer
     # Trains, reports, saves.
     def train(data)
       file = options[:save] && can_be_saved(options[:save])
-      started = Process.clock_gettime(Process::CLOCK_MONOTONIC)
-      model = Transfer.train(quiet: options[:quiet], **recipe(data))
-      seconds = Process.clock_gettime(Process::CLOCK_MONOTONIC) - started
+      model, seconds = timed { Transfer.train(quiet: options[:quiet], **recipe(data)) }
       file = (file ? model.save(file, backbone: !options[:head_only]) : model.path).to_s
-      answer({ file:, seconds: seconds.round(2), **model.summary.slice(:task, :labels, :sizes, :metrics) }) do
+      answer({ file:, seconds:, **model.summary.slice(:task, :labels, :sizes, :metrics) }) do
         puts Report.training(model.summary, seconds), Report.saved(file)
       end
     end
 
     private
+
+    def timed
+      started = Process.clock_gettime(Process::CLOCK_MONOTONIC)
+      result = yield
+      [result, (Process.clock_gettime(Process::CLOCK_MONOTONIC) - started).round(2)]
+    end
 
     # The keywords of `Transfer.train`.
     def recipe(data)

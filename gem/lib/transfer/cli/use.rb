@@ -3,6 +3,7 @@
 require_relative "embeddings"
 
 module Transfer
+  # What a trained model can do.
   class CLI
     # Photos that go to the worker at once: results of a long list appear while it works.
     BATCH = 64
@@ -22,8 +23,9 @@ module Transfer
     json_option
     # Predicts photos.
     def predict(model, *photos)
+      batches = each_batch(photos)
       loaded = Transfer.load(model)
-      results = each_batch(photos).flat_map do |batch|
+      results = batches.flat_map do |batch|
         predictions = loaded.predict(batch)
         batch.zip(predictions).each do |photo, prediction|
           said(prediction).each { |words| puts [*words, photo].join("\t") } unless options[:json]
@@ -42,7 +44,8 @@ module Transfer
     TEXT
     option :input_column, banner: "NAME", desc: "A manifest's column of files (path)"
     option :target_column, banner: "A,B", desc: "A manifest's column of labels or numbers (label)"
-    option :on_bad_input, banner: "WORD", default: "raise", desc: "raise or skip: what to do about files that are no images"
+    option :on_bad_input, banner: "WORD", default: "raise",
+                          desc: "raise or skip: what to do about files that are no images"
     json_option
     # Measures a model.
     def evaluate(model, data)
@@ -66,20 +69,23 @@ module Transfer
     json_option
     # Writes embeddings.
     def embed(model, *photos)
-      unless options[:output] || options[:json]
-        raise Thor::Error, "name a file with --output (.npy, .csv, .jsonl), or give --json"
-      end
-
-      write = options[:output] && Embeddings.writer(options[:output])
+      write = embeddings_writer
       photos = each_batch(photos).to_a.flatten
-      vectors = Transfer.load(model).embed(photos).to_a
-      write&.call(photos, vectors)
+      vectors = Transfer.load(model).embed(photos)
+      write.call(photos, vectors)
       answer(photos.zip(vectors).map { |input, embedding| { input:, embedding: } }) do
-        puts "#{vectors.size} vectors of #{vectors.first.size} numbers in #{options[:output]}"
+        puts "#{vectors.size} x #{vectors.first.size} numbers in #{options[:output]}"
       end
     end
 
     private
+
+    def embeddings_writer
+      return Embeddings.writer(options[:output]) if options[:output]
+      return proc {} if options[:json]
+
+      raise Thor::Error, "name a file with --output (.npy, .csv, .jsonl), or give --json"
+    end
 
     # In batches, so that the first results appear while the last photos are not even named yet.
     def each_batch(photos)
