@@ -122,8 +122,7 @@ def check_weights() -> Check:
 
 def weights_file(backbone: str) -> Path | None:
     """The verified local copy of a backbone's pretrained weights, without looking on the network."""
-    from transfer_core.backbones import weights
-    from transfer_core.backbones.facts import facts
+    from transfer_core.backbones import facts, weights
 
     candidates = weights._candidates(facts(backbone), "pretrained")
     places = list(weights._places(candidates))
