@@ -5,7 +5,7 @@ import msgspec
 import pytest
 
 from transfer_core.backbones import facts, weights
-from transfer_core.backbones.weights import find_weights, sha256
+from transfer_core.backbones.weights import find_weights, local_copy, sha256
 from transfer_core.errors import ConfigurationError, ModelFileError, RecipeError, WeightsNotFound
 from transfer_core.progress import Progress
 
@@ -70,6 +70,13 @@ def test_weights_are_found_at_each_place(machine, place):
     found = find_weights(NET)
     assert (found.path, found.weights) == (path, V2)
     assert found.digest == hashlib.sha256(SECOND).hexdigest()
+
+
+def test_a_look_at_this_machine_alone_downloads_nothing(machine, monkeypatch):
+    monkeypatch.delenv("TRANSFER_OFFLINE")
+    assert local_copy(NET) is None
+    path = machine.put("downloads", V1.file, FIRST)
+    assert local_copy(NET).path == path
 
 
 def test_places_are_looked_at_in_order(machine):

@@ -67,19 +67,28 @@ def find_weights(
     progress = progress or Progress()
     if _is_path(wanted):
         return _explicit(facts, Path(wanted).expanduser())
+    if found := local_copy(facts, wanted, progress):
+        return found
     candidates = _candidates(facts, wanted)
-    places = list(_places(candidates))
-    for place in places:
-        for weights in candidates:
-            if found := _copy_at(place, weights, progress):
-                return found
     if offline():
-        raise WeightsNotFound(_not_found(facts, candidates, places, "not tried, TRANSFER_OFFLINE is set"))
+        raise WeightsNotFound(_not_found(facts, candidates, "not tried, TRANSFER_OFFLINE is set"))
     try:
         path = download(candidates[0], _downloads(), progress)
     except DownloadFailed as error:
-        raise WeightsNotFound(_not_found(facts, candidates, places, str(error))) from error
+        raise WeightsNotFound(_not_found(facts, candidates, str(error))) from error
     return FoundWeights(path, candidates[0], sha256(path))
+
+
+def local_copy(
+    facts: BackboneFacts, wanted: str = "pretrained", progress: Progress | None = None
+) -> FoundWeights | None:
+    """The published file that `find_weights` would take from this machine; None: it would download."""
+    candidates = _candidates(facts, wanted)
+    for place in _places(candidates):
+        for weights in candidates:
+            if found := _copy_at(place, weights, progress or Progress()):
+                return found
+    return None
 
 
 def sha256(path: Path) -> str:
@@ -183,12 +192,10 @@ def _copy_at(place: _Place, weights: WeightsFacts, progress: Progress) -> FoundW
     return None
 
 
-def _not_found(
-    facts: BackboneFacts, candidates: list[WeightsFacts], places: list[_Place], download_result: str
-) -> str:
+def _not_found(facts: BackboneFacts, candidates: list[WeightsFacts], download_result: str) -> str:
     files = " or ".join(weights.file for weights in candidates)
     default = candidates[0]
-    looked = [place.title for place in places] + [f"{default.url}: {download_result}"]
+    looked = [place.title for place in _places(candidates)] + [f"{default.url}: {download_result}"]
     network = "unset TRANSFER_OFFLINE" if offline() else "a working network"
     return "\n".join(
         [
