@@ -98,7 +98,7 @@ def test_first_bytes(header, name, problem):
 def test_progress_counts_images_and_hears_cancel(photo):
     paths = [photo(f"{i}.png") for i in range(3)]
     events = []
-    fingerprints(paths, Progress(emit=events.append))
+    fingerprints(paths * 2, Progress(emit=events.append))
     assert events[-1] == {"event": "progress", "step": "choose", "done": 3, "total": 3, "unit": "images"}
     with pytest.raises(Cancelled):
         fingerprints(paths, Progress(cancelled=lambda: True))

@@ -91,6 +91,22 @@ def test_two_images_one_of_them_copied():
     assert split([0] * 10, images).test == [0]
 
 
+def test_two_images_both_copied():
+    images = [d for d in digests(2) for _ in range(5)]
+    assert len(split([0] * 10, images).test) == 5
+
+
+def test_a_large_share_leaves_something_to_train_on():
+    parts = split([0, 0, 1, 1, 1], sizes=SplitSizes(test=0.99, valid=0.99))
+    assert (len(parts.train), len(parts.valid), len(parts.test)) == (2, 0, 3)
+
+
+def test_rows_left_over_go_to_the_largest_remainders():
+    strata = [0] * 10 + [1] * 14 + [2] * 11  # a quarter: 2.5, 3.5, 2.75; together 9
+    parts = split(strata, sizes=SplitSizes(test=0.25))
+    assert np.bincount([strata[row] for row in parts.test]).tolist() == [3, 3, 3]
+
+
 def test_sizes_of_zero_hold_nothing_out():
     parts = split([0] * 10, sizes=SplitSizes(test=0, valid=0))
     assert (len(parts.train), parts.valid, parts.test) == (10, [], [])

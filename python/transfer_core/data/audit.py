@@ -43,22 +43,6 @@ def check_variety(task: Task, labels: Sequence[str], targets: Targets, found: Fo
         )
 
 
-def differing_labels(targets: Targets, digests: Sequence[str], rows: Sequence[int]) -> dict[int, int]:
-    """Each of `rows` whose image occurs with another class too, and the first row that says so."""
-    copies: dict[str, list[int]] = {}
-    for row in rows:
-        copies.setdefault(digests[row], []).append(row)
-    differing = {}
-    for same in copies.values():
-        first: dict[int, int] = {}
-        for row in same:
-            first.setdefault(int(targets[row]), row)
-        if len(first) > 1:
-            for row in same:
-                differing[row] = min(other for target, other in first.items() if target != targets[row])
-    return dict(sorted(differing.items()))
-
-
 def check_classes_kept(labels: Sequence[str], before: Targets, after: Targets) -> None:
     """No class lost all its images to `on_bad_input: :skip`."""
     counts = np.bincount(before, minlength=len(labels))

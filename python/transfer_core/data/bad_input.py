@@ -39,6 +39,11 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
+def counted(count: int) -> str:
+    """`1 image`, `2 images`."""
+    return "1 image" if count == 1 else f"{count} images"
+
+
 def open_input(path: str) -> BinaryIO:
     """Open a regular file for reading.
 

@@ -6,7 +6,7 @@ import os
 import unicodedata
 from collections.abc import Iterable, Iterator
 
-from transfer_core.data.bad_input import printable
+from transfer_core.data.bad_input import counted, printable
 from transfer_core.data.example import PART_NAMES, Example, Found, Part
 from transfer_core.data.formats import has_image_extension
 from transfer_core.errors import DataError
@@ -133,9 +133,8 @@ def _outside(root: str, folders: list[str], images: list[str]) -> str:
     if folders:
         beside = f"{_shown(root)}{first} lies beside the class folders and has no label"
         return f"{beside}: move it into one of them, or remove it"
-    return (
-        f"{_shown(root)} holds {_count(images)} and no class folders{_manifest_hint(root)}; {_expected(root)}"
-    )
+    alone = f"{_shown(root)} holds {counted(len(images))} and no class folders"
+    return f"{alone}{_manifest_hint(root)}; {_expected(root)}"
 
 
 def _what_is_there(root: str) -> str:
@@ -154,10 +153,6 @@ def _manifest_hint(root: str) -> str:
 
 def _expected(root: str) -> str:
     return f"expected a folder per class, {_shown(root)}<label>/<image>"
-
-
-def _count(images: list[str]) -> str:
-    return "1 image" if len(images) == 1 else f"{len(images)} images"
 
 
 def _shown(folder: str) -> str:

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeAlias
 
 from transfer_core.data import audit
-from transfer_core.data.bad_input import bad_input, printable
+from transfer_core.data.bad_input import counted, printable
 from transfer_core.data.dataset import Dataset, DataSplits, Targets, Task
 from transfer_core.data.example import Example
-from transfer_core.data.fingerprint import fingerprints
 from transfer_core.data.source import Surroundings, read_source
 from transfer_core.data.split import Parts, split_rows
 from transfer_core.data.stream import Row
 from transfer_core.data.task import class_indices, decide_task, values
+from transfer_core.data.usable import OnBadInput, keep_usable
 from transfer_core.errors import DataError
 from transfer_core.progress import Progress
 from transfer_core.recipe import Columns, PathSource, Recipe, Source, Train
-
-OnBadInput: TypeAlias = Literal["raise", "skip"]
 
 
 def read_splits(
@@ -46,7 +42,7 @@ def read_splits(
     labels, targets = _encode(found.examples, task, recipe.columns)
     audit.check_variety(task, labels, targets, found)
 
-    kept = _usable(found.examples, task, labels, targets, recipe.on_bad_input, progress)
+    kept = keep_usable(found.examples, task, labels, targets, recipe.on_bad_input, progress)
     if task == "classification":
         audit.check_classes_kept(labels, targets, kept.data.targets)
     given = [example.split for example in kept.examples]
@@ -98,73 +94,13 @@ def read_labelled(
     known, targets = _encode(examples, task, columns, labels)
     if len(known) != len(labels):
         raise DataError(f"the model has {len(labels)} outputs, but the data has {len(known)}")
-    return _usable(examples, task, labels, targets, on_bad_input, progress).data
-
-
-@dataclass(frozen=True)
-class _Kept:
-    """The examples that can be used, as they were found and as a dataset."""
-
-    examples: list[Example]
-    data: Dataset
-    skipped: tuple[str, ...]
+    return keep_usable(examples, task, labels, targets, on_bad_input, progress).data
 
 
 def _encode(
     examples: Sequence[Example], task: Task, columns: Columns, labels: Sequence[str] | None = None
 ) -> tuple[tuple[str, ...], Targets]:
     return class_indices(examples, labels) if task == "classification" else values(examples, columns)
-
-
-def _usable(
-    examples: Sequence[Example],
-    task: Task,
-    labels: Sequence[str],
-    targets: Targets,
-    on_bad_input: OnBadInput,
-    progress: Progress,
-) -> _Kept:
-    """Fingerprint all files, then raise on those that can't be used, or leave them out."""
-    prints = fingerprints([example.path for example in examples], progress)
-    digests = [found.digest for found in prints]
-    bad = {row: found.problem for row, found in enumerate(prints) if found.problem}
-    if bad and on_bad_input == "raise":
-        raise _bad_input(bad, examples, others=len(bad) - 1)
-    if task == "classification":
-        good = [row for row in range(len(examples)) if row not in bad]
-        twice = _same_images(good, examples, labels, targets, digests)
-        if twice and on_bad_input == "raise":
-            raise _bad_input(twice, examples, others=len(twice) - 2)
-        bad |= twice
-    skipped = tuple(f"{printable(examples[row].name)}: {reason}" for row, reason in sorted(bad.items()))
-    kept = [row for row in range(len(examples)) if row not in bad]
-    if not kept:
-        raise DataError(f"none of the {len(examples)} images can be used: {skipped[0]}")
-    if skipped:
-        progress.warning(f"left out {_images(len(skipped))} that can't be used, for example {skipped[0]}")
-    everything = Dataset(tuple(example.path for example in examples), tuple(digests), targets)
-    return _Kept([examples[row] for row in kept], everything.take(kept), skipped)
-
-
-def _bad_input(bad: Mapping[int, str], examples: Sequence[Example], others: int) -> DataError:
-    row = min(bad)
-    return bad_input(examples[row].name, bad[row], examples[row].path, others)
-
-
-def _same_images(
-    rows: Sequence[int],
-    examples: Sequence[Example],
-    labels: Sequence[str],
-    targets: Targets,
-    digests: Sequence[str],
-) -> dict[int, str]:
-    """The rows whose image also occurs with another label, each with the reason."""
-    differing = audit.differing_labels(targets, digests, rows)
-    return {
-        row: f"it is the same image as {printable(examples[other].name)}, "
-        f'which has the label "{printable(labels[targets[other]])}"'
-        for row, other in differing.items()
-    }
 
 
 def _measured(examples: Sequence[Example]) -> list[Example]:
@@ -176,14 +112,10 @@ def _measured(examples: Sequence[Example]) -> list[Example]:
 def _warn_of_copies(parts: Parts, examples: Sequence[Example], progress: Progress) -> None:
     if parts.copies:
         name = printable(examples[parts.copies[0]].name)
-        count = _images(len(parts.copies))
+        count = counted(len(parts.copies))
         progress.warning(f"left {count} out of training, exact copies of held-out ones, for example {name}")
 
 
 def _chooses_class_weights(recipe: Recipe) -> bool:
     trains = [step for step in (*recipe.steps, recipe.train) if isinstance(step, Train)]
     return any(train.class_weights is not None for train in trains)
-
-
-def _images(count: int) -> str:
-    return "1 image" if count == 1 else f"{count} images"

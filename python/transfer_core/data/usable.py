@@ -1,0 +1,98 @@
+"""Leave out the images that can't be used, or raise on the first of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from transfer_core.data.bad_input import bad_input, counted, printable
+from transfer_core.data.dataset import Dataset, Targets, Task
+from transfer_core.data.example import Example
+from transfer_core.data.fingerprint import fingerprints
+from transfer_core.errors import DataError
+from transfer_core.progress import Progress
+
+OnBadInput: TypeAlias = Literal["raise", "skip"]
+
+
+@dataclass(frozen=True)
+class Usable:
+    """The examples that can be used, as they were found and as a dataset; `skipped` are the others."""
+
+    examples: list[Example]
+    data: Dataset
+    skipped: tuple[str, ...]
+
+
+def keep_usable(
+    examples: Sequence[Example],
+    task: Task,
+    labels: Sequence[str],
+    targets: Targets,
+    on_bad_input: OnBadInput,
+    progress: Progress,
+) -> Usable:
+    """Fingerprint all files; those that are no images, or have two labels, can't be used.
+
+    Raises
+    ------
+    DataError
+        Some can't be used and `on_bad_input` is `raise`, or none can.
+    """
+    prints = fingerprints([example.path for example in examples], progress)
+    digests = [found.digest for found in prints]
+    bad = {row: found.problem for row, found in enumerate(prints) if found.problem}
+    if bad and on_bad_input == "raise":
+        raise _bad_input(bad, examples, others=len(bad) - 1)
+    if task == "classification":
+        good = [row for row in range(len(examples)) if row not in bad]
+        twice = _with_two_labels(good, examples, labels, targets, digests)
+        if twice and on_bad_input == "raise":
+            raise _bad_input(twice, examples, others=len(twice) - 2)
+        bad |= twice
+    skipped = tuple(f"{printable(examples[row].name)}: {reason}" for row, reason in sorted(bad.items()))
+    kept = [row for row in range(len(examples)) if row not in bad]
+    if not kept:
+        raise DataError(f"none of the {len(examples)} images can be used: {skipped[0]}")
+    if skipped:
+        progress.warning(f"left out {counted(len(skipped))} that can't be used, for example {skipped[0]}")
+    everything = Dataset(tuple(example.path for example in examples), tuple(digests), targets)
+    return Usable([examples[row] for row in kept], everything.take(kept), skipped)
+
+
+def _bad_input(bad: Mapping[int, str], examples: Sequence[Example], others: int) -> DataError:
+    row = min(bad)
+    return bad_input(examples[row].name, bad[row], examples[row].path, others)
+
+
+def _with_two_labels(
+    rows: Sequence[int],
+    examples: Sequence[Example],
+    labels: Sequence[str],
+    targets: Targets,
+    digests: Sequence[str],
+) -> dict[int, str]:
+    """The rows whose image also occurs with another label, each with the reason."""
+    differing = _differing(targets, digests, rows)
+    return {
+        row: f"it is the same image as {printable(examples[other].name)}, "
+        f'which has the label "{printable(labels[targets[other]])}"'
+        for row, other in differing.items()
+    }
+
+
+def _differing(targets: Targets, digests: Sequence[str], rows: Sequence[int]) -> dict[int, int]:
+    """Each of `rows` whose image occurs with another class too, and the first row that says so."""
+    copies: dict[str, list[int]] = {}
+    for row in rows:
+        copies.setdefault(digests[row], []).append(row)
+    differing = {}
+    for same in copies.values():
+        first: dict[int, int] = {}
+        for row in same:
+            first.setdefault(int(targets[row]), row)
+        if len(first) > 1:
+            for row in same:
+                differing[row] = min(other for target, other in first.items() if target != targets[row])
+    return dict(sorted(differing.items()))
