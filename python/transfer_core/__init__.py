@@ -1,3 +1,35 @@
-"""transfer_core: the training core of transfer-rb."""
+"""Model-based transfer learning in five steps: the training core of transfer-rb.
 
-__version__ = "0.1.0"
+>>> import transfer_core
+>>> model = transfer_core.train(backbone="mobilenet_v2", data="photos/")  # doctest: +SKIP
+>>> model.predict("new.jpg")["label"]  # doctest: +SKIP
+'stop_sign'
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from transfer_core.version import __version__
+
+if TYPE_CHECKING:
+    from transfer_core.model import Model
+    from transfer_core.model import load_model as load
+    from transfer_core.public import train
+
+__all__ = ["Model", "__version__", "load", "train"]
+
+# torch takes a second to import: nothing that needs it is imported before it is used.
+_LAZY = {
+    "train": ("transfer_core.public", "train"),
+    "load": ("transfer_core.model", "load_model"),
+    "Model": ("transfer_core.model", "Model"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, attribute = _LAZY[name]
+    return getattr(import_module(module), attribute)

@@ -37,13 +37,15 @@ class TargetScaling(msgspec.Struct, frozen=True):
 class ModelHeader(msgspec.Struct, frozen=True, kw_only=True):
     """All of a model but its tensors.
 
-    `labels` are class names, or the names of a regression's outputs; `created_at` is ISO 8601 in UTC.
+    `labels` are class names, or the names of a regression's outputs; `label_counts` says how many examples of
+    each class were trained on (empty for a regression); `created_at` is ISO 8601 in UTC.
     Dicts hold plain data; NaN and infinity in them are saved as null, JSON knows neither.
     """
 
     format_version: int = FORMAT_VERSION
     task: Literal["classification", "regression"]
     labels: tuple[str, ...]
+    label_counts: tuple[int, ...] = ()
     recipe: dict[str, Any]
     backbone: BackboneSource
     embedding_width: int

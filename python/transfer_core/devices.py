@@ -1,0 +1,61 @@
+"""Which device and which precision a training uses."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from transfer_core.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    import torch
+
+
+def choose_device(wanted: str = "auto") -> torch.device:
+    """The device for `wanted`: `auto` takes cuda, then mps, then cpu.
+
+    Raises
+    ------
+    ConfigurationError
+        If the wanted device is not there; the message names those that are.
+    """
+    import torch
+
+    present = available_devices()
+    if wanted == "auto":
+        return torch.device(present[0])
+    if wanted in present or (wanted == "cuda" and "cuda:0" in present):
+        return torch.device(wanted)
+    raise ConfigurationError(
+        f"device {wanted} is not available here (there is: {', '.join(present)}); use device: auto"
+    )
+
+
+def available_devices() -> list[str]:
+    """Names of the devices that torch can use here, fastest kind first; `cpu` is always the last."""
+    import torch
+
+    cuda = [f"cuda:{i}" for i in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+    mps = ["mps"] if torch.backends.mps.is_available() else []
+    return [*cuda, *mps, "cpu"]
+
+
+def choose_dtype(precision: str, device: torch.device) -> torch.dtype:
+    """The floating-point type of the backbone's forward pass.
+
+    `auto` is float32 on a CPU, where labels must not depend on the processor's age, and
+    the fastest type with float32's range on a GPU that has it.
+
+    Raises
+    ------
+    ConfigurationError
+        For float16 on a CPU, which has no fast arithmetic in it.
+    """
+    import torch
+
+    if precision == "auto":
+        fast = device.type == "cuda" and torch.cuda.is_bf16_supported()
+        return torch.bfloat16 if fast else torch.float32
+    if precision == "float16" and device.type == "cpu":
+        raise ConfigurationError("precision float16 needs a GPU; on a cpu use bfloat16 or float32")
+    dtype: torch.dtype = getattr(torch, precision)
+    return dtype

@@ -1,0 +1,132 @@
+"""The features of a dataset: from the store where they are known, computed and stored where not."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import msgspec
+import numpy as np
+import torch
+from torch import Tensor
+
+from transfer_core.data import Dataset
+from transfer_core.errors import DataError
+from transfer_core.features.extractor import Extractor, embed_all
+from transfer_core.features.loading import Load
+from transfer_core.features.pixels import Pixels, load_augmented_pixels, load_pixels
+from transfer_core.features.store import FeatureStore
+from transfer_core.progress import Progress, Step
+from transfer_core.recipe import Augmentation
+
+# How many random views stand beside the untouched one when the backbone is frozen.
+RANDOM_VIEWS = 3
+_STORE_EVERY = 512
+
+
+@dataclass(frozen=True)
+class Views:
+    """What is embedded of each image: the untouched view, then `count` - 1 random ones."""
+
+    augmentations: tuple[Augmentation, ...] = ()
+    seed: int = 0
+
+    @property
+    def count(self) -> int:
+        """Rows per image."""
+        return 1 + RANDOM_VIEWS if self.augmentations else 1
+
+    def key(self, digest: str, view: int) -> str:
+        """The image's key in the feature store."""
+        if view == 0:
+            return digest
+        kind = msgspec.json.encode((self.augmentations, self.seed, view))
+        return f"{digest}-{hashlib.sha256(kind).hexdigest()[:16]}"
+
+    def load(self, input: str, digest: str, view: int, extractor: Extractor) -> Pixels:
+        """The pixels of one view; the same file, seed and number give the same view."""
+        if view == 0:
+            return load_pixels(input, extractor.preprocessing)
+        rng = np.random.default_rng([self.seed, view, int(digest[:16], 16)])
+        return load_augmented_pixels(input, extractor.preprocessing, self.augmentations, rng)
+
+
+@dataclass(frozen=True)
+class Features:
+    """`embeddings` of the inputs that could be read, the views of each together, in the order of the dataset;
+    `bad` maps the path of each other input to the reason."""
+
+    embeddings: Tensor
+    bad: dict[str, str]
+
+
+def embed_dataset(
+    dataset: Dataset,
+    views_of: Sequence[int],
+    views: Views,
+    extractor: Extractor,
+    store: FeatureStore | None,
+    progress: Progress,
+    step: Step = "freeze",
+    on_bad_input: str = "raise",
+) -> Features:
+    """The first `views_of[i]` views of each image i, from the store or computed now.
+
+    What is computed is stored as it comes: a run that is stopped half-way has done half the work.
+
+    Raises
+    ------
+    DataError
+        For the first image that can't be decoded, unless `on_bad_input` is `skip`.
+    """
+    wanted = [
+        (row, view, views.key(dataset.digests[row], view))
+        for row, count in enumerate(views_of)
+        for view in range(count)
+    ]
+    known = store.find(extractor.fingerprint, [key for _, _, key in wanted]) if store else {}
+    missing = {key: (row, view) for row, view, key in wanted if key not in known}
+    loads = [
+        partial(views.load, dataset.inputs[row], dataset.digests[row], view, extractor)
+        for row, view in missing.values()
+    ]
+    reasons: dict[str, str] = {}
+    for key, outcome in _computed(list(missing), loads, extractor, store, progress, step):
+        if not isinstance(outcome, DataError):
+            known[key] = outcome
+        elif on_bad_input == "skip":
+            reasons[key] = str(outcome)
+        else:
+            raise outcome
+    bad = {dataset.inputs[row]: reasons[key] for row, _, key in wanted if key in reasons}
+    rows = [known[key] for row, _, key in wanted if dataset.inputs[row] not in bad]
+    return Features(torch.stack(rows) if rows else torch.empty(0, extractor.width), bad)
+
+
+def _computed(
+    keys: Sequence[str],
+    loads: Sequence[Load],
+    extractor: Extractor,
+    store: FeatureStore | None,
+    progress: Progress,
+    step: Step,
+) -> Iterator[tuple[str, Tensor | DataError]]:
+    """Each key with its embedding or its error; embeddings are stored a few hundred at a time."""
+    unsaved: list[tuple[str, Tensor]] = []
+    done = 0
+    try:
+        for batch in embed_all(extractor, loads):
+            for key, outcome in zip(keys[done:], batch, strict=False):
+                if not isinstance(outcome, DataError):
+                    unsaved.append((key, outcome))
+                yield key, outcome
+            done += len(batch)
+            if store and len(unsaved) >= _STORE_EVERY:
+                store.add(extractor.fingerprint, unsaved)
+                unsaved = []
+            progress.advance(step, done, len(loads), "images")
+    finally:
+        if store and unsaved:
+            store.add(extractor.fingerprint, unsaved)

@@ -1,0 +1,77 @@
+"""From an image file to the pixels that a backbone wants, the same way in training and in use."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+from torch import Tensor
+
+from transfer_core.backbones import Preprocessing
+from transfer_core.data import Input, decode_image
+from transfer_core.features.augment import Box, augment, crop_box
+from transfer_core.recipe import Augmentation
+
+# Changes whenever the same file would give other pixels: stored features of older versions are then missed.
+PIXELS_VERSION = 1
+
+Pixels: TypeAlias = npt.NDArray[np.uint8]
+
+_FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+
+
+def load_pixels(input: Input, preprocessing: Preprocessing, name: str | None = None) -> Pixels:
+    """The centre of an image as uint8 (H, W, 3), H = W = crop_size; an error calls it `name`.
+
+    One resize straight from the centre box does what publishers do in two (shorter side to resize_size,
+    then the middle crop_size): it touches only pixels that are used.
+
+    Raises
+    ------
+    DataError
+        If the image can't be decoded.
+    """
+    image = decode_image(input, at_least=preprocessing.resize_size, name=name)
+    return _resize(image, _centre_box(image, preprocessing), preprocessing)
+
+
+def load_augmented_pixels(
+    input: Input,
+    preprocessing: Preprocessing,
+    augmentations: Sequence[Augmentation],
+    rng: np.random.Generator,
+) -> Pixels:
+    """A random view of an image, uint8 (H, W, 3); raises as `load_pixels` does."""
+    image = decode_image(input, at_least=preprocessing.resize_size)
+    box = crop_box(*image.size, augmentations, rng)
+    return _resize(
+        augment(image, augmentations, rng), box or _centre_box(image, preprocessing), preprocessing
+    )
+
+
+def to_batch(pixels: Sequence[Pixels]) -> Tensor:
+    """A uint8 tensor (N, 3, H, W) in channels_last memory: a stack, without moving a byte twice."""
+    return torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2)
+
+
+def normalize(batch: Tensor, preprocessing: Preprocessing, dtype: torch.dtype) -> Tensor:
+    """uint8 (N, 3, H, W) as (x / 255 - mean) / std in `dtype`, on the batch's device."""
+    mean = torch.tensor(preprocessing.mean, device=batch.device).view(1, 3, 1, 1)
+    std = torch.tensor(preprocessing.std, device=batch.device).view(1, 3, 1, 1)
+    return torch.addcmul(-mean / std, batch.float(), 1 / (255 * std)).to(dtype)
+
+
+def _centre_box(image: Image.Image, preprocessing: Preprocessing) -> Box:
+    side = min(image.size) * preprocessing.crop_size / preprocessing.resize_size
+    left, top = (image.width - side) / 2, (image.height - side) / 2
+    return (left, top, left + side, top + side)
+
+
+def _resize(image: Image.Image, box: Box, preprocessing: Preprocessing) -> Pixels:
+    size = (preprocessing.crop_size, preprocessing.crop_size)
+    resized = image.resize(size, _FILTERS[preprocessing.interpolation], box=box, reducing_gap=2.0)
+    return np.asarray(resized)

@@ -1,0 +1,69 @@
+"""Step 4: fit the new head on the features of the frozen backbone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from transfer_core.heads.cross_validated import fit_linear
+from transfer_core.heads.minibatch import fit_minibatch
+from transfer_core.heads.modules import build_head, fold_standardization, last_dense, standardization
+from transfer_core.heads.rows import Rows
+from transfer_core.progress import Progress
+from transfer_core.recipe import Head, Train
+from transfer_core.training import Metrics
+
+FOLDS = 5
+
+
+@dataclass(frozen=True)
+class FittedHead:
+    """A `module` from features (N, D) to outputs (N, K), and how it came about.
+
+    `held_out` (M, K) are outputs for examples with `held_out_targets` that the fit did not see: what
+    the scores are calibrated on.
+    """
+
+    module: nn.Sequential
+    history: list[Metrics]
+    held_out: Tensor
+    held_out_targets: Tensor
+
+
+def fit_head(
+    spec: Head, train: Train, rows: Rows, valid: Rows, outputs: int, seed: int, progress: Progress
+) -> FittedHead:
+    """Fit a new head.
+
+    L-BFGS uses `valid` as training rows too, since it chooses by cross-validation; the other
+    optimisers keep it apart to stop early on.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    head = build_head(spec, rows.features.shape[1], outputs, generator)
+    if train.optimizer == "lbfgs":
+        return _fit_by_cross_validation(head, rows.joined(valid), outputs, seed, progress)
+    mean, scale = standardization(rows.features)
+    standard, standard_valid = (
+        replace(part, features=(part.features - mean) / scale) for part in (rows, valid)
+    )
+    history = fit_minibatch(head, standard, standard_valid, train, seed, progress)
+    fold_standardization(head, mean, scale)
+    with torch.no_grad():
+        return FittedHead(head, history, head(valid.features), valid.targets)
+
+
+def _fit_by_cross_validation(
+    head: nn.Sequential, rows: Rows, outputs: int, seed: int, progress: Progress
+) -> FittedHead:
+    mean, scale = standardization(rows.features)
+    standard = replace(rows, features=(rows.features - mean) / scale)
+    fit = fit_linear(standard, outputs, FOLDS, seed, progress)
+    with torch.no_grad():
+        layer = last_dense(head)
+        layer.weight.copy_(fit.weight.T)
+        layer.bias.copy_(fit.bias)
+    fold_standardization(head, mean, scale)
+    head.eval()
+    return FittedHead(head, [dict(entry) for entry in fit.path], fit.held_out, rows.targets)

@@ -1,0 +1,69 @@
+"""Features and what they should be turned into: the rows that a head is fitted on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Rows:
+    """`features` (N, D) float32; `targets` (N,) int64 classes or (N, K) float32 scaled values;
+    `weights` (N,) float32; `groups` (N,) int64, equal for rows that show the same example."""
+
+    features: Tensor
+    targets: Tensor
+    weights: Tensor
+    groups: Tensor
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    @property
+    def is_classification(self) -> bool:
+        """Whether the targets are classes."""
+        return not self.targets.is_floating_point()
+
+    def take(self, indices: Tensor) -> Rows:
+        """The rows at `indices`."""
+        return Rows(
+            self.features[indices], self.targets[indices], self.weights[indices], self.groups[indices]
+        )
+
+    def joined(self, other: Rows) -> Rows:
+        """These rows and `other`, whose examples are different ones."""
+        first_free = int(self.groups.max()) + 1 if len(self) else 0
+        return Rows(
+            torch.cat([self.features, other.features]),
+            torch.cat([self.targets, other.targets]),
+            torch.cat([self.weights, other.weights]),
+            torch.cat([self.groups, other.groups + first_free]),
+        )
+
+
+def rows_of(features: Tensor, targets: np.ndarray, weights: Tensor, views: int = 1) -> Rows:
+    """Rows for `features` (N * views, D), where the views of an example stand next to each other.
+
+    `targets` (N,) or (N, K) and `weights` (N,) are per example.
+    """
+    examples = torch.arange(len(targets)).repeat_interleave(views)
+    return Rows(features, torch.from_numpy(targets)[examples], weights[examples], examples)
+
+
+def fold_of(rows: Rows, folds: int, seed: int) -> Tensor:
+    """For each row the number of the fold that holds it out, (N,) int64.
+
+    Rows of one group share a fold; classes are spread evenly (stratified). With fewer groups than
+    folds there is one group per fold.
+    """
+    generator = np.random.default_rng(seed)
+    groups, first = np.unique(rows.groups.numpy(), return_index=True)
+    strata = rows.targets.numpy()[first] if rows.is_classification else np.zeros(len(groups), np.int64)
+    order = generator.permutation(len(groups))
+    order = order[np.argsort(strata[order], kind="stable")]
+    fold = np.empty(len(groups), np.int64)
+    fold[order] = np.arange(len(groups)) % folds
+    return torch.from_numpy(fold[np.searchsorted(groups, rows.groups.numpy())])

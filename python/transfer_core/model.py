@@ -1,0 +1,266 @@
+"""A trained model: predict, evaluate, embed, save, load."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeAlias, cast
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from transfer_core import backbones, model_file
+from transfer_core.backbones import Backbone, Preprocessing
+from transfer_core.data import Dataset, Input, Row, read_labelled
+from transfer_core.devices import available_devices, choose_device, choose_dtype
+from transfer_core.errors import DataError
+from transfer_core.features import (
+    Extractor,
+    FeatureStore,
+    Views,
+    build_extractor,
+    embed_all,
+    embed_dataset,
+    load_pixels,
+)
+from transfer_core.heads import build_head
+from transfer_core.metrics import classification_metrics, regression_metrics
+from transfer_core.model_file import BACKBONE_PREFIX, ModelHeader
+from transfer_core.progress import Progress
+from transfer_core.recipe import Recipe
+from transfer_core.recipe_parser import parse_recipe
+
+HEAD_PREFIX = "head."
+
+Embeddings: TypeAlias = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A backbone, a head and what is known about them; `path` is the file it was saved to or read from."""
+
+    path: Path
+    header: ModelHeader
+    backbone: Backbone
+    head: nn.Sequential
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Class names, or the names of a regression's outputs."""
+        return self.header.labels
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """Measured on examples that took no part in training; empty if none were held out."""
+        return self.header.metrics
+
+    @property
+    def history(self) -> tuple[dict[str, Any], ...]:
+        """One entry per epoch, or per regularisation strength, with its phase."""
+        return self.header.history
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        """What this model was trained by, presets filled in."""
+        return parse_recipe(self.header.recipe)
+
+    def predict(self, inputs: Input | Sequence[Input]) -> Any:
+        """A prediction (dict) for one input, a list of them for many.
+
+        A classification gives `label`, `score` and `scores` (label to probability, highest first), a
+        regression `value`, or `values` by name if it has several outputs.
+
+        Raises
+        ------
+        DataError
+            If an image can't be decoded.
+        """
+        if isinstance(inputs, str | bytes | os.PathLike):
+            return self.predict([inputs])[0]
+        answers = self._answers(torch.from_numpy(self.embed(inputs)))
+        return [self._prediction(answer) for answer in answers.tolist()]
+
+    def embed(self, inputs: Sequence[Input]) -> Embeddings:
+        """The embeddings (N, embedding_width), float32, of N images.
+
+        Raises
+        ------
+        DataError
+            If an image can't be decoded.
+        """
+        preprocessing = self.backbone.preprocessing
+        loads = [_load(_plain(input), i, len(inputs), preprocessing) for i, input in enumerate(inputs)]
+        rows = [row for batch in embed_all(self._extractor, loads) for row in batch]
+        for row in rows:
+            if isinstance(row, DataError):
+                raise row
+        stacked = torch.stack(cast(list[Tensor], rows)) if rows else torch.empty(0, self._extractor.width)
+        return stacked.numpy()
+
+    def evaluate(
+        self,
+        data: Any,
+        columns: Mapping[str, Any] | None = None,
+        on_bad_input: str = "raise",
+        streams: Mapping[str, Iterable[Row]] | None = None,
+        progress: Progress = Progress(),
+    ) -> dict[str, Any]:
+        """Metrics on other labelled data: a path, or whatever else a recipe's `data` may be.
+
+        Raises
+        ------
+        DataError
+            If an image can't be decoded, or has a label that the model doesn't know.
+        RecipeError
+            If `data` or `columns` are not as in a recipe.
+        """
+        words = {"data": data, "backbone": self.header.backbone.name, "on_bad_input": on_bad_input}
+        asked = parse_recipe({**words, "columns": columns or self.header.recipe["columns"]})
+        with tempfile.TemporaryDirectory(prefix="transfer-") as spool:
+            dataset = read_labelled(
+                asked.data,
+                self.labels,
+                self.header.task,
+                asked.columns,
+                asked.on_bad_input,
+                streams or {},
+                Path(spool),
+                progress,
+            )
+            return self.measure(dataset, progress, asked.on_bad_input)
+
+    def measure(self, dataset: Dataset, progress: Progress, on_bad_input: str = "raise") -> dict[str, Any]:
+        """Metrics on a dataset whose targets are this model's labels or outputs."""
+        progress.stage("evaluate", f"measure on {len(dataset)} images")
+        store = None if self.header.backbone.fine_tuned else FeatureStore()
+        once = [1] * len(dataset)
+        found = embed_dataset(
+            dataset, once, Views(), self._extractor, store, progress, "evaluate", on_bad_input
+        )
+        dataset = dataset.take(i for i, path in enumerate(dataset.inputs) if path not in found.bad)
+        if not len(dataset):
+            raise DataError("none of the images to measure on can be decoded")
+        return self.score(found.embeddings, dataset.targets)
+
+    def score(self, embeddings: Tensor, targets: npt.NDArray[Any]) -> dict[str, Any]:
+        """Metrics for embeddings (N, D) with the truth (N,) or (N, K), beside the trivial baseline."""
+        answers = self._answers(embeddings).numpy()
+        seed = int(self.header.recipe["seed"])
+        if self.header.task == "classification":
+            seen = np.repeat(np.arange(len(self.labels)), self.header.label_counts)
+            return classification_metrics(answers, targets, self.labels, seen, seed)
+        assert self.header.target_scaling is not None
+        mean = np.array([self.header.target_scaling.mean])
+        return regression_metrics(answers, targets, self.labels, mean, seed)
+
+    def save(self, path: str | os.PathLike[str], backbone: bool = True) -> Path:
+        """Write the model to `path`; without its backbone the file is small, but needs the weights to load.
+
+        Raises
+        ------
+        ConfigurationError
+            If the file can't be written; or without the backbone, if its weights exist nowhere else.
+        """
+        copy = model_file.copy_model if backbone else model_file.copy_without_backbone
+        copy(self.path, Path(path))
+        return Path(path)
+
+    def summary(self) -> dict[str, Any]:
+        """All facts about the model as plain data."""
+        return {
+            "path": str(self.path),
+            "task": self.header.task,
+            "labels": list(self.labels),
+            "backbone": self.header.backbone.name,
+            "embedding_width": self.header.embedding_width,
+            "metrics": self.metrics,
+            "history": list(self.history),
+            "recipe": self.header.recipe,
+            "sizes": self.header.sizes,
+            "warnings": list(self.header.warnings),
+            "created_at": self.header.created_at,
+            "versions": self.header.versions,
+            "bytes": self.path.stat().st_size,
+        }
+
+    @cached_property
+    def _extractor(self) -> Extractor:
+        device = choose_device(_device_here(self.header.recipe["device"]))
+        return build_extractor(self.backbone, device, choose_dtype(self.header.recipe["precision"], device))
+
+    @torch.no_grad()
+    def _answers(self, embeddings: Tensor) -> Tensor:
+        """Probabilities (N, C), or values (N, K) in the units of the targets, float64."""
+        outputs: Tensor = self.head(embeddings).double()
+        if self.header.task == "classification":
+            return (outputs / self.header.temperature).softmax(dim=1)
+        scaling = self.header.target_scaling
+        assert scaling is not None
+        return outputs * torch.tensor(scaling.scale) + torch.tensor(scaling.mean)
+
+    def _prediction(self, answer: list[float]) -> dict[str, Any]:
+        if self.header.task == "regression":
+            values = dict(zip(self.labels, answer, strict=True))
+            return {"values": values} if len(answer) > 1 else {"value": answer[0]}
+        ranked = sorted(zip(self.labels, answer, strict=True), key=lambda pair: -pair[1])
+        return {"label": ranked[0][0], "score": ranked[0][1], "scores": dict(ranked)}
+
+
+def load_model(path: str | os.PathLike[str], progress: Progress = Progress()) -> Model:
+    """Read a saved model.
+
+    Raises
+    ------
+    ModelFileError
+        If the file is missing, damaged, or not a saved model.
+    WeightsNotFound
+        If it was saved without its backbone and the weights are not on this machine.
+    """
+    header, arrays = model_file.read_model(Path(path))
+    tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    recipe = parse_recipe(header.recipe)
+    assert recipe.head is not None
+    head = build_head(recipe.head, header.embedding_width, len(header.labels), torch.Generator())
+    head.load_state_dict(_under(HEAD_PREFIX, tensors), assign=True)
+    backbone = _restore_backbone(header, _under(BACKBONE_PREFIX, tensors), progress)
+    return Model(Path(path), header, backbone, head.eval().requires_grad_(False))
+
+
+def save_new(path: Path, header: ModelHeader, backbone: Backbone, head: nn.Sequential) -> Model:
+    """Write a model that was just trained, and return it."""
+    tensors = {f"{BACKBONE_PREFIX}{name}": tensor for name, tensor in backbone.state_dict().items()}
+    tensors |= {f"{HEAD_PREFIX}{name}": tensor for name, tensor in head.state_dict().items()}
+    model_file.write_model(path, tensors, header)
+    return Model(path, header, backbone, head.eval().requires_grad_(False))
+
+
+def _restore_backbone(header: ModelHeader, tensors: dict[str, Tensor], progress: Progress) -> Backbone:
+    source = header.backbone
+    if not source.inside:
+        return backbones.load(source.name, source.weights, progress)
+    published = {weights.name: weights for weights in backbones.facts(source.name).weights}
+    return backbones.restore(source.name, tensors, published.get(source.weights), source.weights_digest)
+
+
+def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name[len(prefix) :]: tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def _plain(input: Input) -> Input:
+    return os.fspath(input) if isinstance(input, os.PathLike) else input
+
+
+def _device_here(wanted: str) -> str:
+    """A model trained on a GPU works on a machine without one."""
+    return wanted if wanted in available_devices() else "auto"
+
+
+def _load(input: Input, index: int, of: int, preprocessing: Preprocessing) -> Any:
+    name = "the image" if of == 1 else f"image {index + 1} of {of}"
+    return lambda: load_pixels(input, preprocessing, None if isinstance(input, str) else name)

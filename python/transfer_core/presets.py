@@ -1,0 +1,189 @@
+"""Fills in what the user left out of a recipe, and checks it against the backbone's blocks.
+
+What is chosen here is written into the recipe, so that `model.recipe` shows it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from msgspec.structs import asdict, replace
+
+from transfer_core.errors import Problem, RecipeError, did_you_mean
+from transfer_core.recipe import (
+    Augmentation,
+    Color,
+    Crop,
+    Flip,
+    Freeze,
+    LinearHead,
+    Recipe,
+    Step,
+    Train,
+    Unfreeze,
+)
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One `train` step together with the backbone's blocks that train in it (none: only the head)."""
+
+    train: Train
+    trainable: tuple[str, ...]
+
+
+def complete(recipe: Recipe, blocks: Sequence[str]) -> Recipe:
+    """`recipe` with every field filled that does not depend on the data.
+
+    Raises
+    ------
+    RecipeError
+        If a step names blocks that the backbone lacks.
+    """
+    _check_blocks(recipe, blocks)
+    head = recipe.head or LinearHead()
+    augment = recipe.augment if recipe.augment is not None else _preset_augmentation(recipe)
+    draft = replace(recipe, steps=_all_steps(recipe, blocks), head=head, augment=augment, train=Train())
+    _check_lbfgs(recipe, draft, blocks)
+    return replace(draft, steps=_fill_train_steps(draft, blocks))
+
+
+def phases(recipe: Recipe, blocks: Sequence[str]) -> list[Phase]:
+    """The `train` steps in order, each with what is not frozen by then; before the first step, all trains."""
+    trainable = set(blocks)
+    found = []
+    for step in recipe.steps:
+        if isinstance(step, Train):
+            found.append(Phase(step, tuple(block for block in blocks if block in trainable)))
+        elif isinstance(step, Freeze):
+            trainable -= set(_frozen_by(step, blocks))
+        else:
+            trainable |= set(_unfrozen_by(step, blocks))
+    return found
+
+
+def _frozen_by(step: Freeze, blocks: Sequence[str]) -> Sequence[str]:
+    return blocks[: step.first] if step.first else step.blocks or blocks
+
+
+def _unfrozen_by(step: Unfreeze, blocks: Sequence[str]) -> Sequence[str]:
+    return blocks[-step.last :] if step.last else step.blocks or blocks
+
+
+def _all_steps(recipe: Recipe, blocks: Sequence[str]) -> tuple[Step, ...]:
+    """The user's steps or the preset's, made complete: frozen at first, and the head fitted before the
+    backbone changes, so that a random head can't distort its features (Kumar et al. 2022, LP-FT)."""
+    steps = recipe.steps or _preset_steps(recipe, blocks)
+    if not isinstance(steps[0], Freeze):
+        steps = (Freeze(), *steps)
+    if phases(replace(recipe, steps=steps), blocks)[0].trainable:
+        steps = (Freeze(), Train(), Unfreeze(all=True), *steps)
+    return steps
+
+
+def _preset_steps(recipe: Recipe, blocks: Sequence[str]) -> tuple[Step, ...]:
+    """fast: a head on frozen features; balanced: then the last quarter; best: then everything."""
+    if recipe.preset == "fast":
+        return (Freeze(), recipe.train)
+    thaw = Unfreeze(last=max(1, len(blocks) // 4)) if recipe.preset == "balanced" else Unfreeze(all=True)
+    return (Freeze(), Train(class_weights=recipe.train.class_weights), thaw, recipe.train)
+
+
+def _preset_augmentation(recipe: Recipe) -> tuple[Augmentation, ...]:
+    if recipe.steps or recipe.preset == "fast":
+        return ()
+    if recipe.preset == "balanced":
+        return (Flip(), Crop())
+    return (Flip(), Crop(), Color())
+
+
+def _fill_train_steps(recipe: Recipe, blocks: Sequence[str]) -> tuple[Step, ...]:
+    filled = iter([_fill_train(phase, recipe) for phase in phases(recipe, blocks)])
+    return tuple(next(filled) if isinstance(step, Train) else step for step in recipe.steps)
+
+
+def _fill_train(phase: Phase, recipe: Recipe) -> Train:
+    """The step with its defaults: those of the head alone, or those of training through the backbone."""
+    train = phase.train
+    optimizer = train.optimizer or _default_optimizer(phase, recipe)
+    if optimizer == "lbfgs":
+        defaults = Train(class_weights="none")
+    elif phase.trainable:
+        defaults = _finetune_defaults(optimizer, recipe.preset)
+    else:
+        defaults = _head_defaults(optimizer)
+    said = {word: value for word, value in asdict(train).items() if value is not None}
+    return Train(**{**asdict(defaults), **said, "optimizer": optimizer})
+
+
+def _default_optimizer(phase: Phase, recipe: Recipe) -> str:
+    """L-BFGS where the problem is convex and the user asked for nothing that it doesn't know."""
+    if phase.trainable:
+        return "adamw"
+    of_minibatches = phase.train.epochs or phase.train.learning_rate or phase.train.batch_size
+    convex = isinstance(recipe.head, LinearHead) and recipe.head.dropout == 0
+    return "lbfgs" if convex and not of_minibatches else "adam"
+
+
+def _head_defaults(optimizer: str) -> Train:
+    return Train(
+        epochs=50,
+        learning_rate={"sgd": 1e-2}.get(optimizer, 1e-3),
+        momentum=0.9 if optimizer == "sgd" else None,
+        weight_decay=1e-2 if optimizer == "adamw" else 1e-4,
+        batch_size=32,
+        schedule="cosine",
+        warmup=0.0,
+        early_stopping=10,
+        class_weights="none",
+    )
+
+
+def _finetune_defaults(optimizer: str, preset: str) -> Train:
+    return Train(
+        epochs=15 if preset == "best" else 5,
+        learning_rate=1e-3 if optimizer == "sgd" else 1e-4,
+        momentum=0.9 if optimizer == "sgd" else None,
+        weight_decay=1e-2 if optimizer == "adamw" else 1e-4,
+        batch_size=32,
+        schedule="cosine",
+        warmup=0.1,
+        early_stopping=5,
+        class_weights="none",
+    )
+
+
+def _check_lbfgs(recipe: Recipe, draft: Recipe, blocks: Sequence[str]) -> None:
+    """L-BFGS needs a loss that is the same at every look, on rows that fit in memory."""
+    convex = isinstance(draft.head, LinearHead) and draft.head.dropout == 0
+    said = [f"steps[{i}]" for i, step in enumerate(recipe.steps) if isinstance(step, Train)] or ["train"]
+    problems = []
+    for path, phase in zip(reversed(said), reversed(phases(draft, blocks)), strict=False):
+        if phase.train.optimizer == "lbfgs" and (phase.trainable or not convex):
+            message = "L-BFGS fits a linear head without dropout on a frozen backbone; use adam, adamw or sgd"
+            problems.append(Problem(f"{path}.optimizer", message))
+    if problems:
+        raise RecipeError(problems)
+
+
+def _check_blocks(recipe: Recipe, blocks: Sequence[str]) -> None:
+    problems = []
+    for i, step in enumerate(recipe.steps):
+        if isinstance(step, Train):
+            continue
+        count, word = (step.first, "first") if isinstance(step, Freeze) else (step.last, "last")
+        if count and count > len(blocks):
+            message = f"{recipe.backbone} has only {len(blocks)} blocks (got {count})"
+            problems.append(Problem(f"steps[{i}].{word}", message))
+        for name in step.blocks or ():
+            if name not in blocks:
+                nearest = did_you_mean(name, list(blocks))
+                message = f'unknown block "{name}"{nearest} ({_span(recipe, blocks)})'
+                problems.append(Problem(f"steps[{i}].blocks", message))
+    if problems:
+        raise RecipeError(problems)
+
+
+def _span(recipe: Recipe, blocks: Sequence[str]) -> str:
+    return f"{recipe.backbone} has {len(blocks)} blocks, {blocks[0]} … {blocks[-1]}"

@@ -1,0 +1,170 @@
+"""The training loop: epochs over mini-batches with a schedule, early stopping and the best state kept.
+
+The head alone (on features in memory) and the backbone with its head (on images) are trained by this
+one loop; they differ in where batches come from.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, mse_loss
+
+from transfer_core.errors import Problem, RecipeError
+from transfer_core.progress import Progress, Step
+from transfer_core.recipe import Train
+
+Batch = tuple[Tensor, Tensor, Tensor]
+Metrics = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Batches of one epoch: inputs (N, …), targets (N,) or (N, K), weights (N,).
+
+    `epoch(number)` must give the same batches for the same number; `steps` is their count.
+    """
+
+    epoch: Callable[[int], Iterable[Batch]]
+    steps: int
+
+
+def train_epochs(
+    module: nn.Module,
+    source: Source,
+    validate: Callable[[], Metrics] | None,
+    train: Train,
+    step: Step,
+    seed: int,
+    progress: Progress,
+) -> list[Metrics]:
+    """Train the parameters of `module` that require gradients; returns the history, one entry per epoch.
+
+    `validate` gives at least `validation_loss`; the state with the lowest is put back at the end, be it
+    the one before the first epoch. Without it the last state stays. Dropout draws from a generator
+    seeded with `seed`; the caller's random state is left as it was.
+
+    Raises
+    ------
+    RecipeError
+        If the loss stops being a number.
+    """
+    assert train.epochs
+    assert train.learning_rate
+    parameters = [p for p in module.parameters() if p.requires_grad]
+    optimizer = build_optimizer(parameters, train)
+    total = train.epochs * source.steps
+    history: list[Metrics] = []
+    best = BestState(module)
+    if validate:
+        best.keep_if_better(validate()["validation_loss"], 0)
+    with torch.random.fork_rng(devices=_cuda_devices(parameters)):
+        torch.manual_seed(seed)
+        for number in range(1, train.epochs + 1):
+            module.train()
+            losses: list[Tensor] = []
+            rows: list[int] = []
+            batches = progress.track(source.epoch(number), step, source.steps, "batches")
+            for i, (inputs, targets, weights) in enumerate(batches):
+                set_learning_rate(optimizer, train, (number - 1) * source.steps + i, total)
+                loss = weighted_loss(module(inputs), targets, weights)
+                optimizer.zero_grad(set_to_none=True)
+                loss.backward()  # type: ignore[no-untyped-call]
+                optimizer.step()
+                losses.append(loss.detach())
+                rows.append(len(targets))
+            module.eval()
+            metrics = {"loss": _row_average(losses, rows), **(validate() if validate else {})}
+            _refuse_divergence(metrics["loss"], number)
+            history.append({"epoch": number, **metrics})
+            progress.epoch(step, number, train.epochs, metrics)
+            if validate:
+                best.keep_if_better(metrics["validation_loss"], number)
+                if train.early_stopping and number - best.epoch >= train.early_stopping:
+                    break
+    best.put_back()
+    return history
+
+
+def weighted_loss(output: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+    """Cross-entropy for classes (N,), mean squared error for values (N, K); rows weigh `weights` (N,)."""
+    if targets.is_floating_point():
+        losses = mse_loss(output, targets, reduction="none").mean(dim=1)
+    else:
+        losses = cross_entropy(output, targets, reduction="none")
+    return (losses * weights).sum() / weights.sum()
+
+
+def validation_metrics(output: Tensor, targets: Tensor, weights: Tensor) -> Metrics:
+    """Loss of `output` (N, K) on rows held out for choosing, and for classes the accuracy."""
+    metrics = {"validation_loss": float(weighted_loss(output, targets, weights))}
+    if not targets.is_floating_point():
+        metrics["accuracy"] = float((output.argmax(dim=1) == targets).float().mean())
+    return metrics
+
+
+def build_optimizer(parameters: list[nn.Parameter], train: Train) -> torch.optim.Optimizer:
+    """The optimiser that `train` names, for these parameters only."""
+    rate, decay = train.learning_rate or 0.0, train.weight_decay or 0.0
+    if train.optimizer == "sgd":
+        return torch.optim.SGD(parameters, lr=rate, momentum=train.momentum or 0.0, weight_decay=decay)
+    if train.optimizer == "adam":
+        return torch.optim.Adam(parameters, lr=rate, weight_decay=decay)
+    assert train.optimizer == "adamw"
+    return torch.optim.AdamW(parameters, lr=rate, weight_decay=decay)
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, train: Train, step: int, total: int) -> None:
+    """The learning rate of step `step` of `total`: linear warm-up, then constant or half a cosine to 0.
+
+    Loshchilov and Hutter, SGDR (2017), equation 5, without restarts.
+    """
+    warmup = math.ceil((train.warmup or 0.0) * total)
+    if step < warmup:
+        factor = (step + 1) / (warmup + 1)
+    elif train.schedule == "cosine":
+        factor = 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, total - warmup)))
+    else:
+        factor = 1.0
+    for group in optimizer.param_groups:
+        group["lr"] = (train.learning_rate or 0.0) * factor
+
+
+class BestState:
+    """Keeps a copy of a module's trainable parameters, and of its buffers, from its best epoch."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self._live = [p.data for p in module.parameters() if p.requires_grad] + list(module.buffers())
+        self._saved: list[Tensor] | None = None
+        self._loss = math.inf
+        self.epoch = 0
+
+    def keep_if_better(self, loss: float, epoch: int) -> None:
+        """Copy the state if `loss` is the lowest so far."""
+        if loss < self._loss:
+            self._loss, self.epoch = loss, epoch
+            self._saved = [tensor.clone() for tensor in self._live]
+
+    def put_back(self) -> None:
+        """Restore the best state, if one was kept."""
+        for live, saved in zip(self._live, self._saved or [], strict=False):
+            live.copy_(saved)
+
+
+def _refuse_divergence(loss: float, epoch: int) -> None:
+    if not math.isfinite(loss):
+        message = f"the loss became {loss} in epoch {epoch}: use a lower learning_rate"
+        raise RecipeError([Problem("train", message)])
+
+
+def _row_average(losses: list[Tensor], rows: list[int]) -> float:
+    counts = torch.tensor(rows, dtype=torch.float64)
+    return float((torch.stack(losses).double().cpu() * counts).sum() / counts.sum())
+
+
+def _cuda_devices(parameters: list[nn.Parameter]) -> list[torch.device]:
+    return list({p.device for p in parameters if p.device.type == "cuda"})

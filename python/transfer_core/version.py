@@ -1,0 +1,3 @@
+"""The version of the core, which is that of the gem."""
+
+__version__ = "0.1.0"
