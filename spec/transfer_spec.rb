@@ -5,7 +5,8 @@ RSpec.describe Transfer do
     verbs = %i[train start load backbones backbone config configure shutdown]
     expect(described_class.singleton_methods(false)).to include(*verbs)
     public_names = described_class.constants.select { |name| described_class.const_get(name).is_a?(Module) }
-    expect(public_names).not_to include(:Bridge, :Source, :Input, :Display, :Plain, :Backtrace, :Suggestion, :TensorFile)
+    expect(public_names)
+      .not_to include(:Bridge, :Source, :Input, :Display, :Plain, :Backtrace, :Suggestion, :TensorFile)
   end
 
   it "loads quickly, and starts and loads nothing that only a call needs" do

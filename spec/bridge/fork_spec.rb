@@ -63,7 +63,7 @@ RSpec.describe "Transfer and processes that come and go" do
 
   it "tells a call that was in flight that it belongs to the parent" do
     call = bridge.start("slow", { "seconds" => 0.3 })
-    expect(in_child { call.value(1) rescue $!.message }) # rubocop:disable Style/RescueModifier
+    expect(in_child { error_of { call.value(1) }.message })
       .to eq("this call was made before the process forked; it belongs to the parent")
     expect(call.value(5)).to be_a(Integer)
   end

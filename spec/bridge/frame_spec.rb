@@ -12,8 +12,8 @@ RSpec.describe "Transfer::Bridge frames and messages" do
     case value
     when Hash
       notation = value.keys.first if value.size == 1
-      notation&.start_with?("$") ? special(notation, value[notation]) : value.transform_values { meant(_1) }
-    when Array then value.map { meant(_1) }
+      notation&.start_with?("$") ? special(notation, value[notation]) : value.transform_values { |inner| meant(inner) }
+    when Array then value.map { |inner| meant(inner) }
     else value
     end
   end

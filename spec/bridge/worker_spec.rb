@@ -93,7 +93,7 @@ RSpec.describe "Transfer::Bridge::Worker" do
 
     it "fails every caller that waits, and tries again for the next" do
       worker = worker("no_start")
-      errors = Array.new(5) { Thread.new { ask(worker, "pid") rescue $! } }.map(&:value) # rubocop:disable Style
+      errors = Array.new(5) { Thread.new { error_of { ask(worker, "pid") } } }.map(&:value)
       expect(errors.map(&:class).uniq).to eq([Transfer::WorkerCrashed])
       pid = errors.last.pid
       expect { ask(worker, "pid") }.to raise_error(Transfer::WorkerCrashed) { |error| expect(error.pid).not_to eq(pid) }
@@ -153,9 +153,14 @@ RSpec.describe "Transfer::Bridge::Worker" do
       end
     end
 
+    let(:unforeseen) do
+      { type: "RemoteError", message: "division by zero", python_class: "ZeroDivisionError",
+        python_backtrace: ["a.py:3:in 'outer'", "b.py:7:in 'inner'"] }
+    end
+
     it "that nobody foresaw keep their class and frames, below the line of Ruby" do
       line = __LINE__ + 1
-      expect { failure(type: "RemoteError", message: "division by zero", python_class: "ZeroDivisionError", python_backtrace: ["a.py:3:in 'outer'", "b.py:7:in 'inner'"]) }
+      expect { failure(**unforeseen) }
         .to raise_error(Transfer::RemoteError, "ZeroDivisionError: division by zero") do |error|
           expect(error.backtrace.grep(/#{__FILE__}:#{line}:/)).not_to be_empty
           expect(error.backtrace.last(2)).to eq(["b.py:7:in 'inner'", "a.py:3:in 'outer'"])
@@ -172,7 +177,8 @@ RSpec.describe "Transfer::Bridge::Worker" do
     it "ends a call that takes too long, tells the worker, and ignores the late answer" do
       worker = worker()
       call = worker.call("train", {}) # answers when it is cancelled
-      expect { call.value(0.2) }.to raise_error(Transfer::TimeoutError, "train took longer than 0.2 s and was cancelled")
+      expect { call.value(0.2) }
+        .to raise_error(Transfer::TimeoutError, "train took longer than 0.2 s and was cancelled")
       expect(call.wait(5)).to be(true)
       expect(ask(worker, "echo", { "still" => "fine" })).to eq({ "still" => "fine" })
     end

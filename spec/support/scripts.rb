@@ -6,7 +6,7 @@ require "rbconfig"
 # Ruby programs in processes of their own: to be killed, interrupted, timed.
 module Scripts
   LIB = File.expand_path("../../gem/lib", __dir__)
-  PRELUDE = <<~RUBY
+  PRELUDE = <<~RUBY.freeze
     $stdout.sync = true
     require "transfer"
     bridge = Transfer.const_get(:Bridge)

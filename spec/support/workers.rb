@@ -38,6 +38,13 @@ module Workers
     found
   end
 
+  def error_of
+    yield
+    nil
+  rescue Transfer::Error => error
+    error
+  end
+
   def self.included(base)
     base.after { @workers&.each(&:stop) }
   end

@@ -80,7 +80,7 @@ RSpec.describe Transfer::Model do
     it "lists facts" do
       expect(Transfer.backbones.map(&:name)).to eq(["mobilenet_v2"])
       facts = Transfer.backbone(:mobilenet_v2)
-      expect(facts).to have_attributes(blocks: %w[0 1], parameters: 3_504_872, embedding_width: 1280, to_s: "mobilenet_v2")
+      expect(facts).to have_attributes(blocks: %w[0 1], parameters: 3_504_872, embedding_width: 1280)
       expect(facts[:family]).to eq("MobileNet")
       expect(facts.inspect).to eq("#<Transfer::Backbone mobilenet_v2: 2 blocks, 3.5M parameters>")
       expect(facts).to eq(Transfer.backbones.first)

@@ -5,16 +5,9 @@ RSpec.describe Transfer::RecipeError do
   words = "data, backbone, weights, task, columns, split, on_bad_input, augment, head, freeze, train, unfreeze, " \
           "seed, device, precision, preset, on"
 
-  def error
-    yield
-    nil
-  rescue described_class => error
-    error
-  end
-
   describe "a wrong word" do
     it "points at its line and suggests the nearest" do
-      error = error do
+      error = error_of do
         Transfer.train(backbone: "b") do
           seed 1
           agument :flip
@@ -29,7 +22,7 @@ RSpec.describe Transfer::RecipeError do
     end
 
     it "is found in a class body, too" do
-      error = error { Class.new(Transfer::Recipe) { bakbone "b" } }
+      error = error_of { Class.new(Transfer::Recipe) { bakbone "b" } }
       expect(error.message)
         .to eq("#{here}:#{__LINE__ - 2}: unknown word \"bakbone\", did you mean \"backbone\"? (one of: #{words})")
     end
@@ -39,7 +32,7 @@ RSpec.describe Transfer::RecipeError do
     end
 
     it "may be an event" do
-      error = error { Transfer.train { on(:epcoh) { nil } } }
+      error = error_of { Transfer.train { on(:epcoh) { nil } } }
       expect(error.message).to eq(
         "#{here}:#{__LINE__ - 2}: unknown event \"epcoh\", did you mean \"epoch\"? " \
         "(one of: stage, progress, epoch, warning)"
@@ -48,7 +41,7 @@ RSpec.describe Transfer::RecipeError do
 
     it "may be a keyword, which the core takes for a training word first" do
       backend("core")
-      error = error { Transfer.train(bakbone: "b", data: "p", epocs: 1) }
+      error = error_of { Transfer.train(bakbone: "b", data: "p", epocs: 1) }
       line = "#{here}:#{__LINE__ - 1}"
       expect(error.message.lines(chomp: true)).to eq(
         [
@@ -64,7 +57,7 @@ RSpec.describe Transfer::RecipeError do
     before { backend("core") }
 
     it "found by the core points at the line of the block" do
-      error = error do
+      error = error_of do
         Transfer.train(backbone: "b", data: "p") do
           freeze :backbone
           train epochs: 5,
@@ -88,28 +81,28 @@ RSpec.describe Transfer::RecipeError do
       child = Class.new(Transfer::Recipe) do
         train optimizer: :adm
       end
-      error = error { child.train(data: "p") }
+      error = error_of { child.train(data: "p") }
       expect(error.message.lines.map { |line| line[/rb:(\d+)/, 1].to_i }).to eq([__LINE__ - 3, __LINE__ - 1])
     end
 
     it "points at the line where a helper method says the word" do
-      error = error { Transfer.train(backbone: "b", data: "p") { |recipe| fast_steps(recipe) } }
+      error = error_of { Transfer.train(backbone: "b", data: "p") { |recipe| fast_steps(recipe) } }
       expect(error.problems.first.location.label).to include("fast_steps")
     end
 
     it "is raised by the value of a job" do
       job = Transfer.start(data: "p")
-      error = error { job.value }
+      error = error_of { job.value }
       expect(error.message).to eq("#{here}:#{__LINE__ - 2}: backbone is missing")
       expect(job.status).to eq(:failed)
     end
 
     it "that is no data at all is found at once" do
-      error = error { Transfer.train { train epochs: Object } }
+      error = error_of { Transfer.train { train epochs: Object } }
       expect(error.message).to eq(
         "#{here}:#{__LINE__ - 2}: epochs: expected plain data (text, numbers, lists, hashes), got Class"
       )
-      error = error { Transfer.train { augment crop: 0.5 } }
+      error = error_of { Transfer.train { augment crop: 0.5 } }
       expect(error.message).to eq("#{here}:#{__LINE__ - 1}: augment: crop takes its options as a hash, got 0.5")
     end
 
@@ -119,7 +112,7 @@ RSpec.describe Transfer::RecipeError do
     end
 
     it "shows code of irb and eval" do
-      error = error { eval("Transfer.train(data: 'p')", binding, "(irb)", 7) } # rubocop:disable Style/EvalWithLocation
+      error = error_of { eval("Transfer.train(data: 'p')", binding, "(irb)", 7) } # rubocop:disable Style/EvalWithLocation
       expect(error.message).to eq("(irb):7: backbone is missing")
     end
   end

@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
 RSpec.describe Transfer::Recipe do
-  def build(**words, &block) = described_class.build(words, &block)
+  def build(**words, &) = described_class.build(words, &)
 
   # The wire form that the three spellings below mean.
   let(:wire) do
@@ -65,7 +65,7 @@ RSpec.describe Transfer::Recipe do
     end
   end
 
-  class SignModel < described_class # rubocop:disable Lint/ConstantDefinitionInBlock, RSpec/LeakyConstantDeclaration
+  class SignModel < described_class # rubocop:disable Lint/ConstantDefinitionInBlock
     data "photos/"
     backbone "mobilenet_v2"
     weights "IMAGENET1K_V1"
@@ -188,7 +188,7 @@ RSpec.describe Transfer::Recipe do
 
     it "tells the step `train` from the verb, also where a macro says it" do
       macro = Module.new { def two_steps = 2.times { |i| train(epochs: i + 1) } }
-      stub_const("MacroModel", Class.new(described_class) { extend macro; two_steps })
+      stub_const("MacroModel", Class.new(described_class) { extend(macro).two_steps })
       expect(MacroModel.to_h["steps"].size).to eq(2)
       backend("core")
       expect(MacroModel.train(data: "photos/", backbone: "b").recipe[:steps].size).to eq(2)

@@ -47,7 +47,8 @@ RSpec.describe "Transfer::Source" do
   end
 
   it "hands out the rows of anything that can be iterated" do
-    [rows(7), rows(7).each, rows(7).lazy, Set.new(rows(7)), Struct.new(:rows) { def each(&) = rows.each(&) }.new(rows(7))].each do |data|
+    iterable = Struct.new(:rows) { def each(&) = rows.each(&) }.new(rows(7))
+    [rows(7), rows(7).each, rows(7).lazy, Set.new(rows(7)), iterable].each do |data|
       result = pull(data)
       expect(result["rows"]).to eq(Array.new(7) { |i| { "input" => "/p/#{i}.jpg", "label" => "a" } })
       expect(result["requests"]).to eq(3)
@@ -68,8 +69,9 @@ RSpec.describe "Transfer::Source" do
 
   it "reads an Active Record relation with find_each, naming columns" do
     record = Struct.new(:file, :species, :fold)
+    records = [record.new("/a.jpg", :cat, :test), record.new("/b.jpg", "dog")]
     relation = Class.new do
-      define_method(:find_each) { |&block| [record.new("/a.jpg", :cat, :test), record.new("/b.jpg", "dog")].each(&block) }
+      define_method(:find_each) { |&block| records.each(&block) }
       def each = raise("loads all records at once")
     end.new
     expect(pull(relation, columns: { "input" => "file", "target" => "species", "split" => "fold" })["rows"]).to eq(
@@ -144,11 +146,21 @@ RSpec.describe "Transfer::Source" do
     end
   end
 
+  it "answers every request for rows, also of a call that has ended" do
+    source = source(Enumerator.new { sleep })
+    worker = worker()
+    worker.call("ask_and_go", { "stream" => source.wire["stream"], "max" => 1 }, streams: source.streams).value(20)
+    error, = worker.call("reply", {}).value(20)
+    expect(error).to include("type" => "Cancelled", "message" => "the call has ended")
+  end
+
   it "serves several streams of one call, and one source twice" do
     data = rows(4)
     sources = Array.new(2) { source(data) }
     worker = worker()
-    calls = sources.map { |source| worker.call("rows", { "stream" => source.wire["stream"], "max" => 1 }, streams: source.streams) }
+    calls = sources.map do |source|
+      worker.call("rows", { "stream" => source.wire["stream"], "max" => 1 }, streams: source.streams)
+    end
     expect(calls.map { |call| call.value(20)["rows"].size }).to eq([4, 4])
   end
 end

@@ -65,7 +65,8 @@ RSpec.describe "Transfer's values" do
   describe Transfer::Event do
     it "has the fields of its kind, and ignores those of a newer core" do
       name, epoch = described_class.parse(
-        { "event" => "epoch", "step" => "train", "number" => 1, "of" => 5, "metrics" => { "accuracy" => 0.5 }, "new" => 1 }
+        { "event" => "epoch", "step" => "train", "number" => 1, "of" => 5, "metrics" => { "accuracy" => 0.5 },
+          "new" => 1 }
       )
       expect([name, epoch.step, epoch.number, epoch.of, epoch.metrics[:accuracy]]).to eq([:epoch, :train, 1, 5, 0.5])
       expect(described_class.parse({ "event" => "news" })).to be_nil

@@ -41,9 +41,7 @@ module Transfer
 
     # @raise [ConfigurationError] if there is no such bridge
     def bridge=(name)
-      unless name.to_sym == :subprocess
-        raise ConfigurationError, "unknown bridge #{name.inspect} (one of: :subprocess)"
-      end
+      raise ConfigurationError, "unknown bridge #{name.inspect} (one of: :subprocess)" unless name.to_sym == :subprocess
 
       @bridge = name.to_sym
     end

@@ -76,7 +76,6 @@ module Transfer
         draft.merge("train", training) unless training.empty?
       end
 
-      # A keyword's value is what the word would be followed by: `augment: [:flip, { rotate: { degrees: 10 } }]`.
       def read_keyword(draft, reader, word, value)
         case word
         when "data" then reader.data(value)
@@ -84,11 +83,14 @@ module Transfer
         when "train" then draft.merge("train", value)
         when "augment" then reader.augment(*(value.is_a?(Array) ? value : [value]))
         when *PLAIN_KEYS then draft.set(word, value)
-        else
-          positional = value.is_a?(Array) ? value : [value]
-          options = positional.last.is_a?(Hash) ? positional.last.transform_keys(&:to_sym) : {}
-          reader.public_send(word, *(options.empty? ? positional : positional[0...-1]), **options)
+        else say(reader, word, value.is_a?(Array) ? value : [value])
         end
+      end
+
+      # A keyword's value is what the word would be followed by in a block, a Hash at the end its options.
+      def say(reader, word, values)
+        options = values.last.is_a?(Hash) ? values.last.transform_keys(&:to_sym) : {}
+        reader.public_send(word, *(options.empty? ? values : values[0...-1]), **options)
       end
 
       def method_missing(name, ...)

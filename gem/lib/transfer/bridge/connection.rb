@@ -13,10 +13,15 @@ module Transfer
     class Connection
       # How a worker is started.
       Launch = ::Data.define(:command, :env, :startup_timeout, :idle_stop, :logger) do
-        def initialize(command:, env: {}, startup_timeout: 60, idle_stop: nil, logger: nil) = super
+        def initialize(command:, env: {}, startup_timeout: 60, idle_stop: nil, logger: nil)
+          super(command:, env:, startup_timeout:, idle_stop: idle_stop&.clamp(SHORTEST_IDLE_S..), logger:)
+        end
 
         def program = command.first
       end
+
+      # Less would be a busy loop while a call runs.
+      SHORTEST_IDLE_S = 0.05
 
       PROTOCOL = 1
 
@@ -105,10 +110,10 @@ module Transfer
 
       # False if nothing came and nothing was asked for long enough.
       def call_expected?
-        until @socket.wait_readable(@launch.idle_stop)
+        loop do
+          return true if @socket.wait_readable(@launch.idle_stop)
           return false if @dispatcher.close_if_idle
         end
-        true
       end
 
       def write
@@ -143,9 +148,7 @@ module Transfer
 
       def crash(status, stderr)
         missing = stderr[/No module named '?(\w+)/, 1] unless @ready
-        if missing
-          return DependencyError.new("#{@launch.program} has no module #{missing}: run `transfer setup`")
-        end
+        return DependencyError.new("#{@launch.program} has no module #{missing}: run `transfer setup`") if missing
 
         signal = status&.termsig && "SIG#{Signal.signame(status.termsig)}"
         WorkerCrashed.new(pid:, exit_status: status&.exitstatus, signal:, stderr:)

@@ -47,7 +47,12 @@ module Transfer
       end
 
       # @return [Boolean] true if there was nothing in flight; then there will be no more calls
-      def close_if_idle = @mutex.synchronize { @closed ||= @calls.empty? }
+      def close_if_idle
+        @mutex.synchronize do
+          @closed = true if @calls.empty?
+          @closed
+        end
+      end
 
       def closed? = @mutex.synchronize { @closed }
 
@@ -81,6 +86,7 @@ module Transfer
 
       def send_rows(request, call, rows, done, error)
         return send(Message::Response.new(request.id, nil, { "rows" => rows, "done" => done })) unless error
+        return refuse(request, "the call has ended", type: "Cancelled") if error.is_a?(Source::Left)
 
         call.abort(error)
         refuse(request, "the data raised #{error.class}: #{error.message}", type: "DataError")

@@ -32,9 +32,9 @@ module Transfer
       attr_reader :train, :serve
 
       # @yieldreturn [Connection::Launch]
-      def initialize(&launch)
-        @train = Worker.new(&launch)
-        @serve = Worker.new(&launch)
+      def initialize(&)
+        @train = Worker.new(&)
+        @serve = Worker.new(&)
       end
 
       # @return [Call]

@@ -2,6 +2,9 @@
 
 module Transfer
   class Source
+    # The call that asked for rows has ended.
+    Left = Class.new(Error)
+
     # Hands out rows, as many as are asked for and not one more. The iteration runs in a thread of its own, which
     # sleeps inside `each` between two requests: a slow source holds up nobody, nothing is read ahead, and leaving
     # `each` early runs the source's own `ensure`.
@@ -11,13 +14,15 @@ module Transfer
         @requests = Queue.new
       end
 
-      # Called by one thread only, the connection's reader.
+      # Called by one thread only, the connection's reader. Every request gets one answer, sooner or later.
       # @yieldparam rows [Array<Hash>]
       # @yieldparam done [Boolean] true if there will be no more
-      # @yieldparam error [Exception, nil] what the source raised
+      # @yieldparam error [Exception, nil] what the source raised, or {Left}
       def ask(max, &answer)
         @requests << [max, answer]
         @thread ||= Thread.new { run }.tap { |thread| thread.name = "transfer-rows" }
+      rescue ClosedQueueError
+        answer.call([], true, Left.new)
       end
 
       # The call is over. A thread that waits for a request leaves by itself; one that is busy in the source is
@@ -33,32 +38,41 @@ module Transfer
       def run
         hand_out
       rescue Exception => error # rubocop:disable Lint/RescueException -- it is the caller's: they get it back
-        @answer&.call([], true, error)
+        answer([], true, error)
+      ensure
+        answer([], true, Left.new)
+        answer([], true, Left.new) while next_request(wait: false)
       end
 
       def hand_out
-        next_request or return
+        return unless next_request
+
         @rows.each do |row|
           @batch << row
           @bytes += row["input"].bytesize
           next unless full?
 
-          deliver(done: false)
-          next_request or return
+          answer(@batch, false)
+          break unless next_request
         end
-        deliver(done: true)
-        deliver(done: true) while next_request
+        answer(@batch, true)
+        answer([], true) while next_request
       end
 
-      def next_request
+      def next_request(wait: true)
         @batch = []
         @bytes = 0
-        @max, @answer = @requests.pop
+        @max, @answer = @requests.pop(timeout: wait ? nil : 0)
       end
 
       def full? = @batch.size >= @max || @bytes >= Input::BATCH_BYTES
 
-      def deliver(done:) = @answer.call(@batch, done, nil)
+      # Forgets the request before it is answered: a thread that is ended in between answers once at most.
+      def answer(rows, done, error = nil)
+        answer = @answer
+        @answer = nil
+        answer&.call(rows, done, error)
+      end
     end
     private_constant :Pump
   end
