@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict
 from typing import Any, Literal, cast
@@ -39,7 +39,7 @@ def train(call: Call, recipe: Plain) -> Plain:
     parsed = parse_recipe(recipe)  # before torch is imported: what is wrong is told at once
     from transfer_core import pipeline
 
-    return pipeline.run(parsed, Streams(call), call.progress).summary()
+    return pipeline.run(parsed, _streams(call, recipe["data"]), call.progress).summary()
 
 
 def describe(call: Call, model: str) -> Plain:
@@ -49,7 +49,7 @@ def describe(call: Call, model: str) -> Plain:
 
 def predict(call: Call, model: str, inputs: Inputs) -> list[Plain]:
     """One prediction per input, in order."""
-    return open_model(model).predict(inputs)
+    return cast(list[Plain], open_model(model).predict(inputs))
 
 
 def embed(call: Call, model: str, inputs: Inputs) -> Any:
@@ -65,9 +65,8 @@ def evaluate(
     on_bad_input: Literal["raise", "skip"] = "raise",
 ) -> Plain:
     """Metrics on other labelled data."""
-    return open_model(model).evaluate(
-        data, columns=columns, on_bad_input=on_bad_input, streams=Streams(call), progress=call.progress
-    )
+    streams = _streams(call, data)
+    return open_model(model).evaluate(data, columns, on_bad_input, streams, call.progress)
 
 
 def save(call: Call, model: str, path: str, backbone: bool = True) -> Plain:
@@ -101,20 +100,14 @@ def doctor(call: Call) -> list[Plain]:
     return [asdict(check) for check in examine()]
 
 
-class Streams(Mapping[str, Iterator[Plain]]):
-    """Ruby's streams by id. Ruby alone knows which exist, so every id leads to one."""
-
-    def __init__(self, call: Call) -> None:
-        self._call = call
-
-    def __getitem__(self, stream: str) -> Iterator[Plain]:
-        return self._call.rows(stream)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(())
-
-    def __len__(self) -> int:
-        return 0
+def _streams(call: Call, source: Any) -> dict[str, Iterator[Plain]]:
+    """Ruby's rows for every `{stream: id}` in a recipe's `data`."""
+    match source:
+        case {"stream": str(id)}:
+            return {id: call.rows(id)}
+        case dict():
+            return {id: rows for part in source.values() for id, rows in _streams(call, part).items()}
+    return {}
 
 
 METHODS = {
