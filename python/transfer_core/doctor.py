@@ -15,7 +15,6 @@ from pathlib import Path
 
 from transfer_core import __version__, paths
 from transfer_core.errors import TransferError
-from transfer_core.progress import Progress
 
 OLDEST_PYTHON = (3, 10)
 SETUP = "transfer setup"
@@ -109,25 +108,15 @@ def check_device() -> Check:
 def check_weights() -> Check:
     """Backbones whose pretrained weights need no download."""
     from transfer_core.backbones import all_facts
+    from transfer_core.backbones.weights import local_copy
 
-    names = [facts.name for facts in all_facts()]
-    present = [name for name in names if weights_file(name)]
-    detail = f"{len(present)} of {len(names)} backbones on this machine"
+    present = [facts.name for facts in all_facts() if local_copy(facts)]
+    detail = f"{len(present)} of {len(all_facts())} backbones on this machine"
     if present:
         return Check("weights", True, f"{detail}: {', '.join(present)}")
     if paths.offline():
         return Check("weights", False, f"{detail}, and TRANSFER_OFFLINE forbids downloads", SETUP_OFFLINE)
     return Check("weights", True, f"{detail}; the first training downloads what it needs")
-
-
-def weights_file(backbone: str) -> Path | None:
-    """The verified local copy of a backbone's pretrained weights, without looking on the network."""
-    from transfer_core.backbones import facts, weights
-
-    candidates = weights._candidates(facts(backbone), "pretrained")
-    places = list(weights._places(candidates))
-    copies = (weights._copy_at(place, one, Progress()) for place in places for one in candidates)
-    return next((copy.path for copy in copies if copy), None)
 
 
 def check_home() -> Check:

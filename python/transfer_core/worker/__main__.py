@@ -10,7 +10,12 @@ from typing import NoReturn
 
 from transfer_core.errors import ProtocolError
 from transfer_core.worker.methods import METHODS, import_engines
-from transfer_core.worker.process import die_with_parent, leave_signals_to_ruby, take_socket
+from transfer_core.worker.process import (
+    die_with_parent,
+    keep_freed_memory,
+    leave_signals_to_ruby,
+    take_socket,
+)
 from transfer_core.worker.server import Method, Server
 from transfer_core.worker.tensors import delete_unread_files
 
@@ -25,6 +30,7 @@ def main(
     """Serve, then leave without waiting for any thread: a computation must not outlive its caller."""
     leave_signals_to_ruby()
     die_with_parent()
+    keep_freed_memory()
     match arguments:
         case ["--fd", number] if number.isdecimal():
             descriptor = int(number)
