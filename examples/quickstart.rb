@@ -29,8 +29,9 @@ class Steps
   end
 
   def finish
+    @counted = nil
     @out.puts "#{"\r\e[K" if @out.tty?}#{line}" if @title
-    @title = @counted = nil
+    @title = nil
   end
 
   private
@@ -47,7 +48,7 @@ class Steps
 end
 
 def bold(text) = $stdout.tty? ? "\e[1m#{text}\e[0m" : text
-def row(left, right) = puts("  #{left.to_s.ljust(36)} #{right}")
+def row(left, right) = puts("  #{left.to_s.ljust(32)} #{right}")
 def percent(share) = "#{(share * 100).round(1)} %"
 def seconds = Process.clock_gettime(Process::CLOCK_MONOTONIC)
 
@@ -55,7 +56,7 @@ def describe(photos)
   counts = Dir["#{photos}/*"].to_h { |folder| [File.basename(folder), Dir["#{folder}/*"].size] }
   puts bold("#{counts.values.sum} pictures in #{counts.size} classes"), "  #{photos}"
   words = counts.sort_by { |_, count| -count }.map { |label, count| "#{label} #{count}" }
-  puts words.join(", ").gsub(/(.{1,76})(?: |\z)/, "  \\1\n"), ""
+  puts words.join(", ").gsub(/(.{1,74}(?:,|\z)) ?/, "  \\1\n"), ""
 end
 
 def train(photos)
@@ -87,6 +88,7 @@ def predict(model, pictures)
   end
 end
 
+$stdout.sync = true
 folder = ARGV.fetch(0)
 started = seconds
 describe("#{folder}/photos")

@@ -155,4 +155,135 @@ RSpec.describe Transfer::CLI do
       expect(recipe("--backbone", "mobilenet_v2", "--epochs", "many")).to eq(built(epochs: "many"))
     end
   end
+
+  # One small training, then everything that can be done with its model.
+  describe "a model" do
+    before(:context) do
+      @models = Dir.mktmpdir
+      photo_folder("#{@models}/photos", count: 10)
+      @trained = transfer("train", "#{@models}/photos", "--backbone", "mobilenet_v2", "--save", model)
+      Transfer.shutdown
+    end
+
+    after(:context) { FileUtils.rm_rf(@models) }
+
+    def model = "#{@models}/colors.transfer"
+    def photo(color) = "#{@models}/photos/#{color}/0.png"
+
+    it "is trained, measured and saved" do
+      out, err, status = @trained
+      expect([err, status]).to eq(["", 0])
+      expect(out.gsub(/[\d.]+ s$/, "1.0 s")).to eq(<<~TEXT)
+        Accuracy on 6 photos it never saw: 100.0 % (95 % interval 100.0 % to 100.0 %)
+        Always answering "green" would give: 33.3 %
+        Learned from 20 photos, chosen by 4, in 1.0 s
+        Saved #{model} (#{(File.size(model) / 1e6).round(1)} MB)
+        Next: transfer predict #{model} PHOTO
+      TEXT
+    end
+
+    it "predicts, with names from the command line or from standard input, in words or in JSON" do
+      photos = [photo("red"), photo("blue")]
+      out, err, status = transfer("predict", model, *photos)
+      expect([err, status]).to eq(["", 0])
+      expect(out).to match(/\Ared\t[01]\.\d{4}\t#{photos[0]}\nblue\t[01]\.\d{4}\t#{photos[1]}\n\z/)
+      expect(transfer("predict", model, "-", input: photos.join("\n\n")).first).to eq(out)
+
+      top = transfer("predict", model, photos[0], "--top", "3").first.lines(chomp: true).map { |line| line.split("\t") }
+      expect(top.map(&:first)).to contain_exactly("red", "green", "blue")
+      expect(top.sum { |_, score, _| score.to_f }).to be_within(1e-3).of(1)
+
+      json = JSON.parse(transfer("predict", model, "--json", "-", input: photos[0]).first)
+      expect(json).to match([{ "input" => photos[0], "label" => "red", "score" => be_between(0, 1),
+                               "scores" => include("green", "red", "blue") }])
+    end
+
+    it "is described, and evaluated on other data" do
+      expect(transfer("info", model).first).to match(
+        /^labels    blue, green, red$.*^backbone  mobilenet_v2$.*^Accuracy on 6 photos/m
+      )
+      expect(JSON.parse(transfer("info", model, "--json").first)["recipe"]).to include("backbone" => "mobilenet_v2")
+
+      photo_folder("#{@scratch}/new", count: 3, seed: 5)
+      expect(transfer("evaluate", model, "#{@scratch}/new").first).to eq(<<~TEXT)
+        Accuracy on 9 photos it never saw: 100.0 % (95 % interval 100.0 % to 100.0 %)
+        Always answering "green" would give: 33.3 %
+
+        class  precision  recall     f1  photos
+        blue       1.000   1.000  1.000       3
+        green      1.000   1.000  1.000       3
+        red        1.000   1.000  1.000       3
+      TEXT
+      expect(JSON.parse(transfer("evaluate", model, "#{@scratch}/new", "--json").first)).to include("accuracy" => 1.0)
+    end
+
+    # Reads the three formats as others would, and compares.
+    let(:reader) do
+      <<~PYTHON
+        import csv, json, sys, numpy
+        npy, table, lines = sys.argv[1:]
+        vectors = numpy.load(npy)
+        header, *rows = csv.reader(open(table))
+        objects = [json.loads(line) for line in open(lines)]
+        assert vectors.dtype == numpy.float32 and vectors.shape == (2, 1280), vectors.shape
+        assert (vectors == numpy.array([row[1:] for row in rows], dtype=numpy.float32)).all()
+        assert (vectors == numpy.array([o["embedding"] for o in objects], dtype=numpy.float32)).all()
+        assert [row[0] for row in rows] == [o["input"] for o in objects]
+        print(*[row[0] for row in rows])
+      PYTHON
+    end
+
+    it "embeds into .npy, .csv and .jsonl, the same numbers in each" do
+      photos = [photo("red"), photo("blue")]
+      files = %w[npy csv jsonl].map { |ending| "#{@scratch}/vectors.#{ending}" }
+      files.each do |file|
+        expect(transfer("embed", model, *photos, "--output", file)).to eq(["2 x 1280 numbers in #{file}\n", "", 0])
+      end
+      names, status = Open3.capture2e(ENV.fetch("TRANSFER_PYTHON"), "-c", reader, *files)
+      expect([names.split, status.success?]).to eq([photos, true])
+      expect(transfer("embed", model, photos[0], "--output", "vectors.txt")).to eq(
+        ["", "transfer: vectors.txt must end in one of .npy, .csv, .jsonl\n", 1]
+      )
+    end
+  end
+
+  describe "errors" do
+    it "are one line for each thing that is wrong, without a line of code" do
+      train = ->(data, *words) { transfer("train", data, "--backbone", *words) }
+      expect(train.call("photos", "mobilenet_v2", "--optimizer", "adm", "--epochs", "0")).to match(
+        ["", /\Atransfer: epochs.*\ntransfer: unknown optimizer "adm", did you mean "adam"\?.*\n\z/, 1]
+      )
+      expect(train.call("photos", "mobilnet_v2")).to match(
+        ["", /\Atransfer: unknown backbone "mobilnet_v2", did you mean "mobilenet_v2"\?.*\n\z/, 1]
+      )
+      expect(train.call("#{@scratch}/none", "mobilenet_v2")).to match(["", %r{\Atransfer: .*#{@scratch}/none.*\n\z}, 1])
+      expect(transfer("predict", "#{@scratch}/none.transfer", "a.png")).to match(
+        ["", %r{\Atransfer: .*#{@scratch}/none.transfer.*\n\z}, 1]
+      )
+    end
+
+    it "tell of Ctrl-C with status 130" do
+      photo_folder("#{@scratch}/photos", count: 4)
+      command = [RbConfig.ruby, "-I", Scripts::LIB, "gem/exe/transfer", "train", "#{@scratch}/photos", "--backbone",
+                 "mobilenet_v2", "--epochs", "1000000", "--optimizer", "adam", "--device", "cpu"]
+      Open3.popen3({ "TRANSFER_HOME" => "#{@scratch}/home" }, *command) do |_, _, err, process|
+        sleep 0.1 until Dir.exist?("#{@scratch}/home") # it has begun to keep things
+        Process.kill("INT", process.pid)
+        expect([err.read, process.value.exitstatus]).to eq(["transfer: stopped\n", 130])
+      end
+    end
+  end
+
+  describe "backbones" do
+    it "are listed, filtered and sorted" do
+      rows = ->(*words) { transfer("backbones", *words).first.lines.drop(1).map(&:split) }
+      all = rows.call
+      expect(all.map(&:first)).to eq(all.map(&:first).sort).and include("mobilenet_v2", "resnet18")
+      small = rows.call("--max-parameters", "3.6M", "--sort", "parameters")
+      expect(small.map { |row| row[1].to_f }).to eq(small.map { |row| row[1].to_f }.sort)
+      expect(small.map(&:first)).to include("mobilenet_v2").and(satisfy { |names| !names.include?("resnet18") })
+      expect(rows.call("--sort", "top1").first[2].to_f).to eq(all.map { |row| row[2].to_f }.max)
+      expect(rows.call("--license", "bsd-3-clause").map(&:last).uniq).to eq(["BSD-3-Clause"])
+    end
+  end
 end

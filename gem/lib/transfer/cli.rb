@@ -8,14 +8,15 @@ require_relative "cli/table"
 require_relative "cli/help"
 
 module Transfer
-  # The command `transfer`. Exit statuses: 0 it worked; 1 the data, the recipe or the machine is at fault (or
-  # `doctor` found something broken); 2 the command line is wrong; 130 stopped by Ctrl-C.
-  #
-  # `TRANSFER_DEBUG=1` shows where an error came from.
+  # The command `transfer`. An error is one line; `TRANSFER_DEBUG=1` shows where it came from.
   class CLI < Thor
+    # It worked.
     OK = 0
+    # The data, the recipe or the machine is at fault.
     FAULT = 1
+    # The command line is wrong.
     USAGE = 2
+    # Ctrl-C.
     INTERRUPTED = 130
 
     # Ends a command with a status when everything has been said already.
@@ -41,7 +42,7 @@ module Transfer
       # @param argv [Array<String>]
       # @return [Integer] the exit status
       def run(argv)
-        start(with_help_first(argv), debug: true)
+        start(as_thor_likes_it(argv), debug: true)
         OK
       rescue Finished => error
         error.status
@@ -64,11 +65,12 @@ module Transfer
       private
 
       # `transfer train --help` is `transfer help train`.
-      def with_help_first(argv)
+      def as_thor_likes_it(argv)
         return ["version"] if argv == ["--version"]
-        return argv unless argv.intersect?(%w[--help -h])
+        return ["help", *argv.reject { |word| word.start_with?("-") }.first(1)] if argv.intersect?(%w[--help -h])
 
-        ["help", *argv.reject { |word| word.start_with?("-") }.first(1)]
+        # Thor takes a lone - for an option.
+        argv.include?("-") ? [*(argv - ["-"]), "--", "-"] : argv
       end
 
       def complain(error, message, status)

@@ -25,14 +25,10 @@ module Transfer
     def predict(model, *photos)
       batches = each_batch(photos)
       loaded = Transfer.load(model)
-      results = batches.flat_map do |batch|
-        predictions = loaded.predict(batch)
-        batch.zip(predictions).each do |photo, prediction|
-          said(prediction).each { |words| puts [*words, photo].join("\t") } unless options[:json]
-        end
-        batch.zip(predictions).map { |photo, prediction| { input: photo, **prediction.to_h } }
-      end
-      puts JSON.pretty_generate(results) if options[:json]
+      pairs = batches.lazy.flat_map { |batch| batch.zip(loaded.predict(batch)) }
+      return pairs.each { |photo, prediction| say_prediction(photo, prediction) } unless options[:json]
+
+      puts JSON.pretty_generate(pairs.map { |input, prediction| { input:, **prediction.to_h } }.to_a)
     end
 
     desc "evaluate MODEL DATA", "How good a model is on labelled photos"
@@ -91,14 +87,14 @@ module Transfer
     def each_batch(photos)
       raise Thor::Error, "name at least one photo, or - to read names from standard input" if photos.empty?
 
-      names = photos == ["-"] ? $stdin.each_line(chomp: true).lazy.reject(&:empty?) : photos
+      names = photos == ["-"] ? $stdin.each_line(chomp: true).lazy.reject(&:empty?).eager : photos
       names.each_slice(BATCH)
     end
 
-    def said(prediction)
-      return prediction.top(options[:top]).map { |label, score| [label, format("%.4f", score)] } if prediction.label
-
-      [prediction.values&.map { |name, value| "#{name}=#{value}" } || [prediction.value]]
+    def say_prediction(photo, prediction)
+      answers = prediction.top(options[:top]).map { |label, score| [label, format("%.4f", score)] }
+      answers = [prediction.values&.map { |pair| pair.join("=") } || [prediction.value]] unless prediction.label
+      answers.each { |words| puts [*words, photo].join("\t") }
     end
   end
 end
