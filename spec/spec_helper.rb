@@ -19,6 +19,21 @@ RSpec.configure do |config|
   config.include Scripts
 
   config.around do |example|
-    Timeout.timeout(120) { Leaks.none_from(example) }
+    Timeout.timeout(120) { example.metadata[:end_to_end] ? example.run : Leaks.none_from(example) }
+  end
+
+  # Starting the real worker takes seconds: the examples of such a group share it.
+  config.before(:context, :end_to_end) do
+    @before_all = Leaks.state
+    @scratch = Dir.mktmpdir("transfer-spec")
+    Transfer.config.home = File.join(@scratch, "home")
+  end
+
+  config.after(:context, :end_to_end) do
+    Transfer.config.home = nil
+    Transfer.shutdown
+    FileUtils.rm_rf(@scratch)
+    left = Leaks.left_since(@before_all)
+    raise "left behind: #{left.inspect}" unless left.empty?
   end
 end

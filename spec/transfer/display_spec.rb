@@ -40,6 +40,20 @@ RSpec.describe "Transfer::Display" do
     expect(io.string).to end_with("\n")
   end
 
+  it "fills one bar anew in each epoch" do
+    events.replace(
+      [Transfer::Event::Stage.new(:fine_tune, "Fine-tuning")] + [1, 2].flat_map do |number|
+        [Transfer::Event::Progress.new(:fine_tune, 1, 2, "batches"),
+         Transfer::Event::Progress.new(:fine_tune, 2, 2, "batches"),
+         Transfer::Event::Epoch.new(:fine_tune, number, 2, {})]
+      end
+    )
+    io = terminal
+    play(display.for(io, quiet: false))
+    expect(io.string.count("\n")).to eq(1)
+    expect(io.string.split("\r").last).to match(%r{\AFine-tuning, epoch 2/2 \|=+\| 2/2 batches})
+  end
+
   it "leaves the terminal on a fresh line when it is stopped half-way" do
     events.replace(events.first(3))
     io = terminal

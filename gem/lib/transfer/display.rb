@@ -45,7 +45,7 @@ module Transfer
       end
     end
 
-    # A bar per step, with rate and time left.
+    # A bar per step, with rate and time left. Where a step has epochs, each fills the bar anew.
     class Bars
       def initialize(io)
         require "ruby-progressbar"
@@ -56,7 +56,7 @@ module Transfer
         case event
         when Event::Stage then begin_step(event.title)
         when Event::Progress then fill(event.done, event.total, event.unit, progress)
-        when Event::Epoch then fill(event.number, event.of, "epochs", progress)
+        when Event::Epoch then end_epoch(event, progress)
         when Event::Warning then warn_above(event.message)
         end
       end
@@ -64,7 +64,7 @@ module Transfer
       # Leaves the cursor on a line of its own.
       def finish
         if @bar
-          @bar.finished? || @bar.stop
+          @bar.stop
         elsif @title
           @io.puts(@title)
         end
@@ -82,15 +82,18 @@ module Transfer
         return unless total&.positive?
 
         @title ||= progress.step.to_s
-        restart(total, unit) if @bar.nil? || @unit != unit
+        @bar ||= ProgressBar.create(
+          title: @title, total:, output: @io, autofinish: false, format: "%t |%B| %c/%C #{unit} %R/s, %e"
+        )
+        @bar.start(at: 0) if done < @bar.progress
         @bar.total = total if @bar.total != total
         @bar.progress = done.clamp(0, total)
       end
 
-      def restart(total, unit)
-        @bar&.stop
-        @unit = unit
-        @bar = ProgressBar.create(title: @title, total:, output: @io, format: "%t |%B| %c/%C #{unit} %r/s, %e")
+      def end_epoch(epoch, progress)
+        return fill(epoch.number, epoch.of, "epochs", progress) unless @bar && progress.unit
+
+        @bar.title = "#{@title}, epoch #{epoch.number}/#{epoch.of}"
       end
 
       def warn_above(message)

@@ -27,8 +27,10 @@ module Transfer
         [name, kind.new(**fields)]
       end
 
+      # @return [Boolean]
       def known?(name) = KINDS.key?(name.to_s.to_sym)
 
+      # @return [String] what is wrong with a name that is not known
       def unknown(name) = Suggestion.unknown("event", name, KINDS.keys)
     end
   end

@@ -1,0 +1,66 @@
+# frozen_string_literal: true
+
+require "json"
+
+# docs/recipe.md is read by people and checked by the core's own parser.
+RSpec.describe "docs/recipe.md" do
+  page = File.read(File.expand_path("../docs/recipe.md", __dir__))
+  examples = page.scan(/^```ruby\n(.*?)^```/m).flatten
+
+  # What the core says about each recipe: its problems, or the recipe with all defaults.
+  def parse(*recipes)
+    code = <<~PYTHON
+      import json, sys
+      from transfer_core.errors import RecipeError
+      from transfer_core.recipe import to_plain
+      from transfer_core.recipe_parser import parse_recipe
+      def judge(recipe):
+          try:
+              return to_plain(parse_recipe(recipe))
+          except RecipeError as error:
+              return str(error)
+      print(json.dumps([judge(recipe) for recipe in json.load(sys.stdin)]))
+    PYTHON
+    core = File.expand_path("../python", __dir__)
+    output, status = Open3.capture2e({ "PYTHONPATH" => core }, Workers::PYTHON, "-c", code, stdin_data: recipes.to_json)
+    raise output unless status.success?
+
+    JSON.parse(output)
+  end
+
+  it "has examples for all steps" do
+    expect(examples.size).to be >= 8
+  end
+
+  examples.grep_v(/Transfer\.train|Photo\.where/).each do |example|
+    it "shows a right recipe: #{example.lines.first.strip}" do
+      # A page shows alternatives one below the other; each line alone must be right, too.
+      recipes = example.lines.map do |line|
+        recipe = Transfer::Recipe.build({ data: "photos/", backbone: "b" }) { instance_eval(line) }.to_h
+        recipe["steps"] ? recipe.merge("steps" => recipe["steps"] + [{ "type" => "train" }]) : recipe
+      end
+      expect(parse(*recipes)).to all(be_a(Hash))
+    end
+  end
+
+  it "names every word, and every option of the core" do
+    steps = [{ "type" => "freeze" }, { "type" => "unfreeze", "all" => true }, { "type" => "train" }]
+    core, = parse({ "data" => "p", "backbone" => "b", "head" => "mlp", "augment" => %w[flip crop rotate color],
+                    "steps" => steps })
+    options = [core, core["head"], core["columns"], core["split"], *core["augment"], *core["steps"]].flat_map(&:keys)
+    words = (options | Transfer::Recipe::WORDS) - %w[version steps type path blocks]
+    expect(words.reject { |word| page.match?(/\b#{word}\b/) }).to eq([])
+  end
+
+  it "tells the core's defaults" do
+    core, = parse({ "data" => "p", "backbone" => "b", "head" => "mlp", "augment" => %w[crop rotate color flip] })
+    expect(core).to include(
+      "weights" => "pretrained", "task" => "auto", "on_bad_input" => "raise", "preset" => "fast", "seed" => 0,
+      "device" => "auto", "precision" => "auto", "split" => { "test" => 0.2, "valid" => 0.15 },
+      "columns" => { "input" => "path", "target" => "label", "split" => "split" },
+      "head" => { "type" => "mlp", "hidden" => [256], "dropout" => 0.1 },
+      "augment" => [{ "type" => "crop", "min_scale" => 0.5 }, { "type" => "rotate", "degrees" => 15.0 },
+                    { "type" => "color", "strength" => 0.2 }, { "type" => "flip", "probability" => 0.5 }]
+    )
+  end
+end
