@@ -12,6 +12,7 @@ Gem::Specification.new do |spec|
     fine-tune, evaluate. The recipe is Ruby; the work is done by PyTorch in a process of its own, which
     `transfer setup` installs.
   TEXT
+  spec.homepage = "https://rubygems.org/gems/transfer-rb"
   spec.license = "MIT"
   spec.required_ruby_version = ">= 3.2"
   spec.metadata["rubygems_mfa_required"] = "true"

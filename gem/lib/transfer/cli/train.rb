@@ -36,7 +36,8 @@ module Transfer
     def train(data)
       file = options[:save] && can_be_saved(options[:save])
       model, seconds = timed { Transfer.train(quiet: options[:quiet], **recipe(data)) }
-      file = (file ? model.save(file, backbone: !options[:head_only]) : model.path).to_s
+      model.save(file, backbone: !options[:head_only]) if file
+      file ||= model.path.to_s
       answer({ file:, seconds:, **model.summary.slice(:task, :labels, :sizes, :metrics) }) do
         puts Report.training(model.summary, seconds), Report.saved(file)
       end
