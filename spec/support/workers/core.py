@@ -2,8 +2,10 @@
 
 import os
 import signal
+import struct
 import tempfile
 
+import msgpack
 from wire import Server, answer, refuse, write
 
 signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -13,18 +15,29 @@ FOLDER = tempfile.gettempdir()
 
 def summary(path, recipe):
     return {
-        "path": path, "task": "classification", "labels": ["blue", "red"], "backbone": recipe["backbone"],
-        "embedding_width": 2, "metrics": {"accuracy": 0.975, "per_class": {"red": {"recall": 1.0}}},
-        "history": [{"step": "train", "epoch": 1, "loss": 0.5}], "recipe": recipe,
-        "sizes": {"train": 8, "valid": 2, "test": 2}, "warnings": [], "created_at": "2024-01-01T00:00:00Z",
-        "versions": {"torch": "2"}, "bytes": 1234,
+        "path": path,
+        "task": "classification",
+        "labels": ["blue", "red"],
+        "backbone": recipe["backbone"],
+        "embedding_width": 2,
+        "metrics": {"accuracy": 0.975, "per_class": {"red": {"recall": 1.0}}},
+        "history": [{"step": "train", "epoch": 1, "loss": 0.5}],
+        "recipe": recipe,
+        "sizes": {"train": 8, "valid": 2, "test": 2},
+        "warnings": [],
+        "created_at": "2024-01-01T00:00:00Z",
+        "versions": {"torch": "2"},
+        "bytes": 1234,
     }
 
 
 def problems(recipe):
     for i, step in enumerate(recipe.get("steps", [])):
         if step.get("optimizer") == "adm":
-            yield f"steps[{i}].optimizer", 'unknown optimizer "adm", did you mean "adam"? (one of: lbfgs, adam)'
+            yield (
+                f"steps[{i}].optimizer",
+                'unknown optimizer "adm", did you mean "adam"? (one of: lbfgs, adam)',
+            )
     for word in recipe.get("train", {}):
         if word not in ("epochs", "optimizer"):
             yield f"train.{word}", f'unknown word "{word}" for train (one of: epochs, optimizer)'
@@ -87,12 +100,10 @@ def predict(server, id, params):
 
 
 def embed(server, id, params):
-    import struct
-
-    import msgpack
-
     numbers = [float(i) for i in range(2 * len(params["inputs"]))]
-    content = msgpack.packb(["float32", [len(params["inputs"]), 2], struct.pack(f"<{len(numbers)}f", *numbers)])
+    content = msgpack.packb(
+        ["float32", [len(params["inputs"]), 2], struct.pack(f"<{len(numbers)}f", *numbers)]
+    )
     answer(id, msgpack.ExtType(1, content))
 
 
@@ -104,8 +115,14 @@ def save(server, id, params):
     answer(id, {"path": params["path"], "bytes": 10 if params["backbone"] else 1})
 
 
-FACTS = {"name": "mobilenet_v2", "blocks": ["0", "1"], "parameters": 3_504_872, "embedding_width": 1280,
-         "weights": [{"name": "IMAGENET1K_V1"}], "family": "MobileNet"}
+FACTS = {
+    "name": "mobilenet_v2",
+    "blocks": ["0", "1"],
+    "parameters": 3_504_872,
+    "embedding_width": 1280,
+    "weights": [{"name": "IMAGENET1K_V1"}],
+    "family": "MobileNet",
+}
 
 
 def backbones(server, id, params):
@@ -115,7 +132,9 @@ def backbones(server, id, params):
 def backbone(server, id, params):
     if params["name"] != FACTS["name"]:
         message = f'unknown backbone "{params["name"]}" (one of: mobilenet_v2)'
-        return refuse(id, "RecipeError", message, details={"problems": [{"path": "backbone", "message": message}]})
+        return refuse(
+            id, "RecipeError", message, details={"problems": [{"path": "backbone", "message": message}]}
+        )
     answer(id, FACTS)
 
 

@@ -3,10 +3,12 @@
 import os
 import queue
 import signal
+import struct
 import sys
 import threading
 import time
 
+import msgpack
 from wire import Server, answer, connection, frame, refuse, write
 
 signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -51,6 +53,12 @@ def print_a_lot(server, id, params):
         print(f"line {number} of standard error", file=sys.stderr)
     sys.stdout.flush()
     answer(id, "printed")
+
+
+def tensor_in_a_file(server, id, params):
+    with open(params["path"], "wb") as file:
+        file.write(struct.pack("<4f", 1, 2, 3, 4))
+    answer(id, msgpack.ExtType(2, msgpack.packb(["float32", [2, 2], params["path"]])))
 
 
 def half_a_frame(server, id, params):

@@ -3,5 +3,6 @@
 import sys
 
 print("Traceback (most recent call last):", file=sys.stderr)
-print(f"ModuleNotFoundError: No module named '{sys.argv[1]}'" if sys.argv[1] != "--fd" else "boom", file=sys.stderr)
+missing = sys.argv[1]
+print(f"ModuleNotFoundError: No module named '{missing}'" if missing != "--fd" else "boom", file=sys.stderr)
 sys.exit(1)

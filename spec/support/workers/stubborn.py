@@ -8,6 +8,6 @@ import wire
 from wire import Server, answer
 
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
-wire.os = type("os", (), {"_exit": staticmethod(lambda status: time.sleep(60)), "getpid": os.getpid})
+wire.at_end = lambda: time.sleep(60)
 
 Server({"pid": lambda server, id, params: answer(id, os.getpid())}).run()

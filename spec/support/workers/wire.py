@@ -13,8 +13,13 @@ arguments = sys.argv[1 : sys.argv.index("--fd")]
 _lock = threading.Lock()
 
 
+def at_end():
+    """What is done at the end of the stream."""
+    os._exit(0)
+
+
 def read():
-    """The next message; ends the process at the end of the stream."""
+    """The next message."""
     length = int.from_bytes(_exactly(4), "big")
     return msgpack.unpackb(_exactly(length))
 
@@ -24,7 +29,7 @@ def _exactly(count):
     while len(content) < count:
         chunk = connection.recv(count - len(content))
         if not chunk:
-            os._exit(0)
+            at_end()
         content += chunk
     return content
 
@@ -53,7 +58,13 @@ def hello(protocol=1):
     assert params.keys() == {"protocol", "gem_version"}, params
     answer(
         id,
-        {"protocol": protocol, "core_version": "9.9.9", "python": "3", "pid": os.getpid(), "capabilities": []},
+        {
+            "protocol": protocol,
+            "core_version": "9.9.9",
+            "python": "3",
+            "pid": os.getpid(),
+            "capabilities": [],
+        },
     )
 
 
@@ -72,7 +83,9 @@ class Server:
         while True:
             match read():
                 case [0, id, method, params]:
-                    threading.Thread(target=self.methods[method], args=(self, id, params), daemon=True).start()
+                    threading.Thread(
+                        target=self.methods[method], args=(self, id, params), daemon=True
+                    ).start()
                 case [1, id, error, result]:
                     self.answers[id].put((error, result))
                 case [2, "cancel", {"call": id}]:
