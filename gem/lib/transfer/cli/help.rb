@@ -11,7 +11,6 @@ module Transfer
           Transfer learning: a pretrained network learns your photos.
 
           #{Table.render(rows)}
-
           `transfer help train` explains one of them, with examples.
 
           Ends with 0 if it worked, 1 if the data, the recipe or the machine is at fault,
@@ -26,7 +25,7 @@ module Transfer
         shell.say "#{banner(command)}\n\n#{command.description}.\n\n#{command.long_description}"
         command.options.values.group_by(&:group).each do |group, options|
           rows = options.map { |option| [switch(option), option.description] }
-          shell.say "\n#{group || 'Options'}\n#{Table.render(rows).gsub(/^/, '  ')}"
+          shell.say "\n#{group || 'Options'}\n#{Table.render(rows).gsub(/^/, "  ")}"
         end
       end
 

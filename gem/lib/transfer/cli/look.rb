@@ -10,19 +10,16 @@ module Transfer
         transfer backbones
         transfer backbones --max-parameters 10M --sort top1
         transfer backbones --license BSD-3-Clause
-        transfer backbones --offline               those that need no network
     TEXT
     option :max_parameters, banner: "N", desc: "At most so many parameters, such as 10M"
     option :license, banner: "NAME", desc: "Only weights under this licence"
-    option :offline, type: :boolean, desc: "Only those whose weights are on this machine"
     option :sort, banner: "name|parameters|top1", enum: %w[name parameters top1], default: "name", desc: "The order"
     json_option
     # Lists backbones.
     def backbones
       chosen = sort_backbones(Transfer.backbones.select { |backbone| wanted?(backbone) })
       answer(chosen.map(&:to_h)) do
-        puts Table.render(chosen.map { |backbone| row(backbone) },
-                          header: %w[backbone parameters top-1 weights licence])
+        puts Table.render([%w[backbone parameters top-1 weights licence], *chosen.map { |backbone| row(backbone) }])
       end
     end
 
@@ -47,11 +44,8 @@ module Transfer
 
     def wanted?(backbone)
       weights = preferred(backbone)
-      [
-        options[:max_parameters].nil? || backbone.parameters <= count(options[:max_parameters]),
-        options[:license].nil? || weights[:license].casecmp?(options[:license]),
-        !options[:offline] || backbone[:offline]
-      ].all?
+      (options[:max_parameters].nil? || backbone.parameters <= count(options[:max_parameters])) &&
+        (options[:license].nil? || weights[:license].casecmp?(options[:license]))
     end
 
     def sort_backbones(backbones)

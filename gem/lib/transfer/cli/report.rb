@@ -42,7 +42,7 @@ module Transfer
             scores = row.values_at(:precision, :recall, :f1).map { |score| format("%.3f", score) }
             [row[:label], *scores, row[:support]]
           end
-          Table.render(cells, header: %w[class precision recall f1 photos])
+          Table.render([%w[class precision recall f1 photos], *cells])
         end
 
         # @return [String] `9.1 MB`

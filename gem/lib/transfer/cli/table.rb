@@ -5,10 +5,9 @@ module Transfer
     # Rows of cells as aligned columns: numbers to the right, everything else to the left.
     module Table
       # @param rows [Array<Array>]
-      # @param header [Array<String>, nil]
       # @return [String] one line per row, each with its end
-      def self.render(rows, header: nil)
-        columns = rows.transpose.each_with_index.map { |cells, i| align([header&.at(i), *cells].compact.map(&:to_s)) }
+      def self.render(rows)
+        columns = rows.transpose.map { |cells| align(cells.map(&:to_s)) }
         columns.transpose.map { |line| "#{line.join('  ').rstrip}\n" }.join
       end
 
