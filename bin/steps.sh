@@ -46,4 +46,8 @@ as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n "$@"; fi; }
 
 now_ms() { local now=${EPOCHREALTIME//[.,]/}; echo $((now / 1000)); }
 seconds_since() { local ms=$(($(now_ms) - $1)); echo "$((ms / 1000)).$((ms % 1000 / 100))"; }
-last_line() { tail -c 400 "$1" | tr '\r' '\n' | grep -v '^ *$' | tail -n 1 | sed 's/^ *//' || true; }
+
+# The last line of a file that says something, without the bars that pip draws.
+last_line() {
+  tail -c 800 "$1" | LC_ALL=C tr '\r' '\n' | LC_ALL=C tr -cd '\n -~' | sed 's/^ *//' | grep . | tail -n 1 || true
+}

@@ -274,6 +274,44 @@ RSpec.describe Transfer::CLI do
     end
   end
 
+  describe "doctor" do
+    it "finds nothing wrong here" do
+      out, err, status = transfer("doctor")
+      expect([err, status]).to eq(["", 0])
+      expect(out).to match(/\Aok  interpreter +.*^ok  torch  .*^ok  device  /m)
+      expect(out.lines).to all(start_with("ok  "))
+    end
+
+    it "says which command mends what is broken, and ends with status 1" do
+      out, err, status = executable("doctor", TRANSFER_PYTHON: nil, TRANSFER_HOME: @scratch, PATH: "/nowhere",
+                                              VIRTUAL_ENV: nil, RUBYOPT: "-r#{no_checkout}")
+      expect([err, status]).to eq(["", 1])
+      expect(out).to match(/\AFAULT  interpreter  found no Python .*\nTo mend interpreter: transfer setup\n\z/)
+    end
+
+    it "notices an environment of another version" do
+      FileUtils.mkdir_p("#{@scratch}/env/bin")
+      File.write("#{@scratch}/env/bin/python", "#!/bin/sh\nexec #{ENV.fetch('TRANSFER_PYTHON')} \"$@\"\n")
+      File.chmod(0o755, "#{@scratch}/env/bin/python")
+      File.write("#{@scratch}/env/transfer-setup.json", JSON.generate(gem_version: "0.0.9"))
+      out, _, status = executable("doctor", "--json", TRANSFER_PYTHON: nil, TRANSFER_HOME: @scratch)
+      expect([JSON.parse(out)[1], status]).to eq(
+        [{ "name" => "environment", "ok" => false, "detail" => "made by version 0.0.9, this is #{Transfer::VERSION}",
+           "remedy" => "transfer setup" }, 1]
+      )
+    end
+
+    # Ruby code that hides the .venv of this checkout.
+    def no_checkout
+      "#{@scratch}/no_checkout.rb".tap do |file|
+        File.write(file, <<~RUBY)
+          require "transfer"
+          Transfer::Python.singleton_class.define_method(:checkout) { Transfer::Python::Place.new("checkout", nil, "hidden") }
+        RUBY
+      end
+    end
+  end
+
   describe "backbones" do
     it "are listed, filtered and sorted" do
       rows = ->(*words) { transfer("backbones", *words).first.lines.drop(1).map(&:split) }

@@ -48,8 +48,8 @@ RSpec.describe "Transfer::Python" do
     chosen = interpreter("#{@scratch}/chosen/python")
     expect(found(TRANSFER_PYTHON: chosen)).to eq(chosen)
     expect(found(TRANSFER_PYTHON: "python9", PATH: "#{@scratch}/none")).to eq(
-      "found no Python with the training core; `transfer setup` installs it. " \
-      "Looked at: Transfer.config.python (python9): not there"
+      "found no Python with the training core; without Transfer.config.python and TRANSFER_PYTHON it is searched " \
+      "for. Looked at: Transfer.config.python (python9): not there"
     )
   end
 

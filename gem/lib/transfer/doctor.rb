@@ -25,7 +25,8 @@ module Transfer
       def check_interpreter
         Check.new("interpreter", true, Python.command.first, nil)
       rescue PythonNotFound => error
-        Check.new("interpreter", false, error.message, "transfer setup")
+        remedy = Transfer.config.python ? "unset TRANSFER_PYTHON" : "transfer setup"
+        Check.new("interpreter", false, error.message, remedy)
       end
 
       # Only where the managed environment is the one in use.

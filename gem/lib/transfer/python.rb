@@ -34,8 +34,7 @@ module Transfer
 
           looked_at << place
         end
-        raise PythonNotFound, "found no Python with the training core; `transfer setup` installs it. " \
-                              "Looked at: #{looked_at.join('; ')}"
+        raise PythonNotFound, "found no Python with the training core; #{way_out}. Looked at: #{looked_at.join('; ')}"
       end
 
       # @return [Enumerator::Lazy<Place>] in order of preference; each is looked at when its turn comes
@@ -66,6 +65,12 @@ module Transfer
       end
 
       private
+
+      def way_out
+        return "`transfer setup` installs it" unless Transfer.config.python
+
+        "without Transfer.config.python and TRANSFER_PYTHON it is searched for"
+      end
 
       def chosen_place(chosen)
         file("Transfer.config.python", chosen.include?("/") ? File.expand_path(chosen) : on_path_of(chosen) || chosen)

@@ -23,7 +23,7 @@ module Transfer
       result = moving(title, started, &)
       finish("done", 32, title, started)
       result
-    rescue StandardError
+    rescue StandardError, Interrupt
       finish("failed", 31, title, started)
       raise
     end

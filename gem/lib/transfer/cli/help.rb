@@ -25,7 +25,7 @@ module Transfer
         shell.say "#{banner(command)}\n\n#{command.description}.\n\n#{command.long_description}"
         command.options.values.group_by(&:group).each do |group, options|
           rows = options.map { |option| [switch(option), option.description] }
-          shell.say "\n#{group || 'Options'}\n#{Table.render(rows).gsub(/^/, "  ")}"
+          shell.say "\n#{group || 'Options'}\n#{Table.render(rows).gsub(/^/, '  ')}"
         end
       end
 
