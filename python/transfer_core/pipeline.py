@@ -54,7 +54,7 @@ def run(
         chosen = choose(recipe, streams or {}, Path(spool), progress)
         frozen = freeze(chosen, progress)
         first, *further = presets.phases(frozen.recipe, frozen.backbone.facts.blocks)
-        head = add_head_and_train(frozen, first, progress)
+        head = add_head_and_train(frozen, first, bool(further), progress)
         tuned = fine_tune_backbone(frozen, head, further, progress)
         return evaluate(frozen, tuned, warnings, progress)
 
@@ -125,14 +125,20 @@ def freeze(chosen: Chosen, progress: Progress) -> Frozen:
     )
 
 
-def add_head_and_train(frozen: Frozen, phase: Phase, progress: Progress) -> FittedHead:
-    """Steps 3 and 4: a new head for these labels, fitted on the embeddings."""
+def add_head_and_train(frozen: Frozen, phase: Phase, more_to_come: bool, progress: Progress) -> FittedHead:
+    """Steps 3 and 4: a new head for these labels, fitted on the embeddings.
+
+    L-BFGS needs no validation rows and trains on them too, unless fine-tuning will choose by them: it would
+    find them better known than they are.
+    """
     recipe, objective = frozen.recipe, frozen.objective
     assert recipe.head is not None
     outputs = len(objective.labels)
     progress.stage("head", f"add a {recipe.head.__struct_config__.tag} head with {outputs} outputs")
     train = _rows(frozen.train, frozen.splits.train, objective, phase, frozen.views)
     valid = _rows(frozen.valid, frozen.splits.valid, objective, phase, 1)
+    if phase.train.optimizer == "lbfgs" and not more_to_come:
+        train, valid = train.joined(valid), valid.take(torch.arange(0))
     progress.stage("train", f"train the head with {phase.train.optimizer}")
     return fit_head(recipe.head, phase.train, train, valid, outputs, recipe.seed, progress)
 
@@ -177,7 +183,8 @@ def evaluate(frozen: Frozen, tuned: Tuned, warnings: list[str], progress: Progre
     else:
         header = msgspec.structs.replace(header, metrics=draft.score(frozen.test, splits.test.targets))
     header = msgspec.structs.replace(header, warnings=tuple(warnings))
-    return save_new(new_run_folder() / "model.transfer", header, frozen.backbone, tuned.head)
+    with new_run_folder() as folder:
+        return save_new(folder / "model.transfer", header, frozen.backbone, tuned.head)
 
 
 def _listening(progress: Progress) -> tuple[Progress, list[str]]:

@@ -1,4 +1,4 @@
-"""The frozen engine: one decode and one fused forward pass per image, overlapping."""
+"""The frozen engine: one decode and one fused forward pass per image."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ from torch import Tensor, nn
 from transfer_core.backbones import Backbone, Preprocessing
 from transfer_core.errors import DataError
 from transfer_core.features.fuse import fuse
-from transfer_core.features.loading import Load, load_batches
+from transfer_core.features.loading import Load, load_one
+from transfer_core.features.parallel import map_on_cores
 from transfer_core.features.pixels import PIXELS_VERSION, Pixels, normalize, to_batch
 
-BATCH = 16
+# Activations of this many images stay in a core's cache; a GPU wants more to do at once.
+CPU_BATCH, GPU_BATCH = 8, 64
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,11 @@ class Extractor:
     device: torch.device
     dtype: torch.dtype
     fingerprint: str
+
+    @property
+    def batch_size(self) -> int:
+        """Images per forward pass."""
+        return CPU_BATCH if self.device.type == "cpu" else GPU_BATCH
 
     @torch.no_grad()
     def embed(self, pixels: Sequence[Pixels]) -> Tensor:
@@ -52,11 +59,19 @@ def build_extractor(backbone: Backbone, device: torch.device, dtype: torch.dtype
 def embed_all(extractor: Extractor, loads: Sequence[Load]) -> Iterator[list[Tensor | DataError]]:
     """For each batch of `loads`, the embedding (D,) of each image or the error of its decoding.
 
-    Images are decoded in threads while the backbone works on those before. Where there is more than one
-    batch, each is filled up to the same size: an embedding does not depend on how many came with it.
+    Where there is more than one batch, each is filled up to the same size: an embedding does not depend on
+    what else was asked for.
     """
-    for outcomes in load_batches(loads, BATCH):
-        good = [outcome for outcome in outcomes if not isinstance(outcome, DataError)]
-        padding = [good[-1]] * (BATCH - len(good)) if good and len(loads) > BATCH else []
-        rows = iter(extractor.embed([*good, *padding]) if good else ())
-        yield [outcome if isinstance(outcome, DataError) else next(rows) for outcome in outcomes]
+    size = extractor.batch_size
+    if len(loads) <= size:
+        return iter([_embed_batch(extractor, loads, len(loads))])
+    batches = (loads[start : start + size] for start in range(0, len(loads), size))
+    return map_on_cores(lambda batch: _embed_batch(extractor, batch, size), batches)
+
+
+def _embed_batch(extractor: Extractor, loads: Sequence[Load], size: int) -> list[Tensor | DataError]:
+    outcomes = [load_one(load) for load in loads]
+    good = [outcome for outcome in outcomes if not isinstance(outcome, DataError)]
+    filled = good + [good[-1]] * (size - len(good)) if good else []
+    rows = iter(extractor.embed(filled) if filled else ())
+    return [outcome if isinstance(outcome, DataError) else next(rows) for outcome in outcomes]

@@ -35,15 +35,14 @@ class FittedHead:
 def fit_head(
     spec: Head, train: Train, rows: Rows, valid: Rows, outputs: int, seed: int, progress: Progress
 ) -> FittedHead:
-    """Fit a new head.
+    """Fit a new head on `rows`.
 
-    L-BFGS uses `valid` as training rows too, since it chooses by cross-validation; the other
-    optimisers keep it apart to stop early on.
+    L-BFGS chooses by cross-validation and leaves `valid` alone; the other optimisers stop early by it.
     """
     generator = torch.Generator().manual_seed(seed)
     head = build_head(spec, rows.features.shape[1], outputs, generator)
     if train.optimizer == "lbfgs":
-        return _fit_by_cross_validation(head, rows.joined(valid), outputs, seed, progress)
+        return _fit_by_cross_validation(head, rows, outputs, seed, progress)
     mean, scale = standardization(rows.features)
     standard, standard_valid = (
         replace(part, features=(part.features - mean) / scale) for part in (rows, valid)
@@ -62,8 +61,8 @@ def _fit_by_cross_validation(
     fit = fit_linear(standard, outputs, FOLDS, seed, progress)
     with torch.no_grad():
         layer = last_dense(head)
-        layer.weight.copy_(fit.weight.T)
+        layer.weight.copy_(fit.weight)
         layer.bias.copy_(fit.bias)
     fold_standardization(head, mean, scale)
     head.eval()
-    return FittedHead(head, [dict(entry) for entry in fit.path], fit.held_out, rows.targets)
+    return FittedHead(head, fit.path, fit.held_out, fit.held_out_targets)

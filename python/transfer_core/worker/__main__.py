@@ -15,6 +15,7 @@ from transfer_core.worker.process import (
     keep_freed_memory,
     leave_signals_to_ruby,
     take_socket,
+    wait_without_spinning,
 )
 from transfer_core.worker.server import Method, Server
 from transfer_core.worker.tensors import delete_unread_files
@@ -31,6 +32,7 @@ def main(
     leave_signals_to_ruby()
     die_with_parent()
     keep_freed_memory()
+    wait_without_spinning()
     match arguments:
         case ["--fd", number] if number.isdecimal():
             descriptor = int(number)

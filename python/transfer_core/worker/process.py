@@ -77,3 +77,12 @@ def keep_freed_memory() -> None:
         mallopt(M_MMAP_THRESHOLD, 512 * 2**20)
         mallopt(M_TRIM_THRESHOLD, 512 * 2**20)
         mallopt(M_TOP_PAD, 16 * 2**20)
+
+
+def wait_without_spinning() -> None:
+    """Have torch's threads sleep while they wait for each other, unless the user's environment says otherwise.
+
+    By default OpenMP's threads spin, which takes the cores from Ruby, and from the very thread that is
+    waited for: on a machine with other work a training is several times slower. Must come before torch.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
