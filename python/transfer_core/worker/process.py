@@ -80,7 +80,7 @@ def keep_freed_memory() -> None:
 
 
 def wait_without_spinning() -> None:
-    """Have torch's threads sleep while they wait for each other, unless the user's environment says otherwise.
+    """Have torch's threads sleep while they wait for each other, unless the user's settings say otherwise.
 
     By default OpenMP's threads spin, which takes the cores from Ruby, and from the very thread that is
     waited for: on a machine with other work a training is several times slower. Must come before torch.
