@@ -19,7 +19,7 @@ RSpec.configure do |config|
   config.include Scripts
 
   config.around do |example|
-    Timeout.timeout(120) { example.metadata[:end_to_end] ? example.run : Leaks.none_from(example) }
+    Timeout.timeout(300) { example.metadata[:end_to_end] ? example.run : Leaks.none_from(example) }
   end
 
   # Starting the real worker takes seconds: the examples of such a group share it.

@@ -105,10 +105,12 @@ RSpec.describe "Transfer with the real core", :end_to_end do
   end
 
   it "is cancelled in the midst of an epoch" do
-    job = Transfer.start(backbone: "mobilenet_v2", data: photos, epochs: 10_000, optimizer: :adam)
     started = Queue.new
-    job.on(:epoch) { started << true }
-    started.pop
+    job = Transfer.start(
+      backbone: "mobilenet_v2", data: photos, epochs: 100_000, optimizer: :adam, early_stopping: 0,
+      on: { epoch: ->(_) { started << true } }
+    )
+    started.pop(timeout: 60)
     asked = Leaks.now
     job.cancel
     expect { job.value }.to raise_error(Transfer::Cancelled)
