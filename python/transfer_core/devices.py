@@ -23,7 +23,7 @@ def choose_device(wanted: str = "auto") -> torch.device:
     present = available_devices()
     if wanted == "auto":
         return torch.device(present[0])
-    if wanted in present or (wanted == "cuda" and "cuda:0" in present):
+    if _is_among(wanted, present):
         return torch.device(wanted)
     raise ConfigurationError(
         f"device {wanted} is not available here (there is: {', '.join(present)}); use device: auto"
@@ -59,3 +59,14 @@ def choose_dtype(precision: str, device: torch.device) -> torch.dtype:
         raise ConfigurationError("precision float16 needs a GPU; on a cpu use bfloat16 or float32")
     dtype: torch.dtype = getattr(torch, precision)
     return dtype
+
+
+def choose_like(device: str, precision: str) -> tuple[torch.device, torch.dtype]:
+    """Device and precision of a model that may come from another machine: what is not here becomes `auto`."""
+    chosen = choose_device(device if _is_among(device, available_devices()) else "auto")
+    impossible = precision == "float16" and chosen.type == "cpu"
+    return chosen, choose_dtype("auto" if impossible else precision, chosen)
+
+
+def _is_among(device: str, present: list[str]) -> bool:
+    return device in present or (device == "cuda" and "cuda:0" in present)

@@ -6,7 +6,8 @@ import os
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeAlias, cast
 
@@ -16,13 +17,16 @@ import torch
 from torch import Tensor, nn
 
 from transfer_core import backbones, model_file
+from transfer_core.answers import answers, metrics, prediction
 from transfer_core.backbones import Backbone, Preprocessing
+from transfer_core.caller_data import name_streams
 from transfer_core.data import Dataset, Input, Row, read_labelled
-from transfer_core.devices import available_devices, choose_device, choose_dtype
+from transfer_core.devices import choose_like
 from transfer_core.errors import DataError
 from transfer_core.features import (
     Extractor,
     FeatureStore,
+    Load,
     Views,
     build_extractor,
     embed_all,
@@ -30,13 +34,14 @@ from transfer_core.features import (
     load_pixels,
 )
 from transfer_core.heads import build_head
-from transfer_core.metrics import classification_metrics, regression_metrics
 from transfer_core.model_file import BACKBONE_PREFIX, ModelHeader
 from transfer_core.progress import Progress
 from transfer_core.recipe import Recipe
 from transfer_core.recipe_parser import parse_recipe
 
 HEAD_PREFIX = "head."
+
+_ONE_INPUT = (str, bytes, bytearray, memoryview, os.PathLike)
 
 Embeddings: TypeAlias = npt.NDArray[np.float32]
 
@@ -81,10 +86,10 @@ class Model:
         DataError
             If an image can't be decoded.
         """
-        if isinstance(inputs, str | bytes | os.PathLike):
-            return self.predict([inputs])[0]
+        if isinstance(inputs, _ONE_INPUT):
+            return self.predict([cast(Input, inputs)])[0]
         answers = self._answers(torch.from_numpy(self.embed(inputs)))
-        return [self._prediction(answer) for answer in answers.tolist()]
+        return [prediction(answer, self.header) for answer in answers.tolist()]
 
     def embed(self, inputs: Sequence[Input]) -> Embeddings:
         """The embeddings (N, embedding_width), float32, of N images.
@@ -94,14 +99,16 @@ class Model:
         DataError
             If an image can't be decoded.
         """
-        preprocessing = self.backbone.preprocessing
-        loads = [_load(_plain(input), i, len(inputs), preprocessing) for i, input in enumerate(inputs)]
-        rows = [row for batch in embed_all(self._extractor, loads) for row in batch]
-        for row in rows:
+        names = _names(len(inputs))
+        loads = [
+            _load(input, name, self.backbone.preprocessing) for input, name in zip(inputs, names, strict=True)
+        ]
+        rows = []
+        for row in chain.from_iterable(embed_all(self._extractor, loads)):
             if isinstance(row, DataError):
                 raise row
-        stacked = torch.stack(cast(list[Tensor], rows)) if rows else torch.empty(0, self._extractor.width)
-        return stacked.numpy()
+            rows.append(row)
+        return (torch.stack(rows) if rows else torch.empty(0, self._extractor.width)).numpy()
 
     def evaluate(
         self,
@@ -111,7 +118,9 @@ class Model:
         streams: Mapping[str, Iterable[Row]] | None = None,
         progress: Progress = Progress(),
     ) -> dict[str, Any]:
-        """Metrics on other labelled data: a path, or whatever else a recipe's `data` may be.
+        """Metrics on other labelled data: anything that `train` takes as `data`.
+
+        `streams` are the rows behind `data` that is a recipe's `{"stream": name}`.
 
         Raises
         ------
@@ -120,7 +129,8 @@ class Model:
         RecipeError
             If `data` or `columns` are not as in a recipe.
         """
-        words = {"data": data, "backbone": self.header.backbone.name, "on_bad_input": on_bad_input}
+        source, rows = name_streams(data)
+        words = {"data": source, "backbone": self.header.backbone.name, "on_bad_input": on_bad_input}
         asked = parse_recipe({**words, "columns": columns or self.header.recipe["columns"]})
         with tempfile.TemporaryDirectory(prefix="transfer-") as spool:
             dataset = read_labelled(
@@ -129,15 +139,15 @@ class Model:
                 self.header.task,
                 asked.columns,
                 asked.on_bad_input,
-                streams or {},
+                rows or streams or {},
                 Path(spool),
                 progress,
             )
+            progress.stage("evaluate", f"measure on {len(dataset)} images")
             return self.measure(dataset, progress, asked.on_bad_input)
 
     def measure(self, dataset: Dataset, progress: Progress, on_bad_input: str = "raise") -> dict[str, Any]:
         """Metrics on a dataset whose targets are this model's labels or outputs."""
-        progress.stage("evaluate", f"measure on {len(dataset)} images")
         store = None if self.header.backbone.fine_tuned else FeatureStore()
         once = [1] * len(dataset)
         found = embed_dataset(
@@ -150,14 +160,7 @@ class Model:
 
     def score(self, embeddings: Tensor, targets: npt.NDArray[Any]) -> dict[str, Any]:
         """Metrics for embeddings (N, D) with the truth (N,) or (N, K), beside the trivial baseline."""
-        answers = self._answers(embeddings).numpy()
-        seed = int(self.header.recipe["seed"])
-        if self.header.task == "classification":
-            seen = np.repeat(np.arange(len(self.labels)), self.header.label_counts)
-            return classification_metrics(answers, targets, self.labels, seen, seed)
-        assert self.header.target_scaling is not None
-        mean = np.array([self.header.target_scaling.mean])
-        return regression_metrics(answers, targets, self.labels, mean, seed)
+        return metrics(self._answers(embeddings), targets, self.header)
 
     def save(self, path: str | os.PathLike[str], backbone: bool = True) -> Path:
         """Write the model to `path`; without its backbone the file is small, but needs the weights to load.
@@ -191,25 +194,13 @@ class Model:
 
     @cached_property
     def _extractor(self) -> Extractor:
-        device = choose_device(_device_here(self.header.recipe["device"]))
-        return build_extractor(self.backbone, device, choose_dtype(self.header.recipe["precision"], device))
+        return build_extractor(
+            self.backbone, *choose_like(self.header.recipe["device"], self.header.recipe["precision"])
+        )
 
     @torch.no_grad()
     def _answers(self, embeddings: Tensor) -> Tensor:
-        """Probabilities (N, C), or values (N, K) in the units of the targets, float64."""
-        outputs: Tensor = self.head(embeddings).double()
-        if self.header.task == "classification":
-            return (outputs / self.header.temperature).softmax(dim=1)
-        scaling = self.header.target_scaling
-        assert scaling is not None
-        return outputs * torch.tensor(scaling.scale) + torch.tensor(scaling.mean)
-
-    def _prediction(self, answer: list[float]) -> dict[str, Any]:
-        if self.header.task == "regression":
-            values = dict(zip(self.labels, answer, strict=True))
-            return {"values": values} if len(answer) > 1 else {"value": answer[0]}
-        ranked = sorted(zip(self.labels, answer, strict=True), key=lambda pair: -pair[1])
-        return {"label": ranked[0][0], "score": ranked[0][1], "scores": dict(ranked)}
+        return answers(self.head(embeddings), self.header)
 
 
 def load_model(path: str | os.PathLike[str], progress: Progress = Progress()) -> Model:
@@ -252,15 +243,15 @@ def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name[len(prefix) :]: tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
-def _plain(input: Input) -> Input:
-    return os.fspath(input) if isinstance(input, os.PathLike) else input
+def _names(count: int) -> list[str]:
+    """What errors call inputs that have no path."""
+    return ["the image"] if count == 1 else [f"image {i + 1} of {count}" for i in range(count)]
 
 
-def _device_here(wanted: str) -> str:
-    """A model trained on a GPU works on a machine without one."""
-    return wanted if wanted in available_devices() else "auto"
-
-
-def _load(input: Input, index: int, of: int, preprocessing: Preprocessing) -> Any:
-    name = "the image" if of == 1 else f"image {index + 1} of {of}"
-    return lambda: load_pixels(input, preprocessing, None if isinstance(input, str) else name)
+def _load(input: Any, name: str, preprocessing: Preprocessing) -> Load:
+    if not isinstance(input, _ONE_INPUT):
+        message = f"{name}: expected a path or the bytes of an image, not {type(input).__name__}"
+        raise DataError(message)
+    if isinstance(input, str | os.PathLike):
+        return partial(load_pixels, os.fspath(input), preprocessing)
+    return partial(load_pixels, bytes(input), preprocessing, name)

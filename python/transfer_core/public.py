@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from transfer_core import pipeline
-from transfer_core.data import Row
+from transfer_core.caller_data import name_streams
+from transfer_core.errors import Problem, RecipeError, did_you_mean
 from transfer_core.model import Model
 from transfer_core.progress import Event, Progress
-from transfer_core.recipe import Recipe
+from transfer_core.recipe import Recipe, Train
 from transfer_core.recipe_parser import parse_recipe
 
 
@@ -43,28 +43,24 @@ def train(
     TransferError
         Whatever is wrong with the recipe, the data, the weights or the machine.
     """
-    named = {word: value for word, value in words.items() if word in Recipe.__struct_fields__}
-    training = {word: value for word, value in words.items() if word not in named}
-    source, streams = _source(data)
-    recipe = parse_recipe(
-        {"backbone": backbone, "data": source, **named, **({"train": training} if training else {})}
-    )
+    source, streams = name_streams(data)
+    recipe = parse_recipe({"backbone": backbone, "data": source, **_sorted_by_place(words)})
     defaults = Progress()
     progress = Progress(on_event or defaults.emit, cancelled or defaults.cancelled)
     return pipeline.run(recipe, streams, progress)
 
 
-def _source(data: Any) -> tuple[Any, dict[str, Iterable[Row]]]:
-    """`data` as a recipe says it, and the rows behind its streams."""
-    if isinstance(data, str | os.PathLike):
-        return os.fspath(data), {}
-    if not isinstance(data, Mapping):
-        return {"stream": "data"}, {"data": data}
-    source: dict[str, Any] = {}
-    streams: dict[str, Iterable[Row]] = {}
-    for part, value in data.items():
-        if isinstance(value, str | os.PathLike):
-            source[part] = os.fspath(value)
-        else:
-            source[part], streams[part] = {"stream": part}, value
-    return source, streams
+def _sorted_by_place(words: Mapping[str, Any]) -> dict[str, Any]:
+    """The recipe's own words, and under `train` those of a `train` step."""
+    known = [*Recipe.__struct_fields__, *Train.__struct_fields__]
+    unknown = [word for word in words if word not in known]
+    if unknown:
+        raise RecipeError([Problem(word, f"unknown word{did_you_mean(word, known)}") for word in unknown])
+    training = {word: value for word, value in words.items() if word not in Recipe.__struct_fields__}
+    if training and "train" in words:
+        message = (
+            f"give training words either in train or beside it, not both (beside it: {', '.join(training)})"
+        )
+        raise RecipeError([Problem("train", message)])
+    recipe = {word: value for word, value in words.items() if word not in training}
+    return {**recipe, "train": training} if training else recipe

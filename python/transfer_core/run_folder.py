@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -10,8 +12,9 @@ from transfer_core.errors import ConfigurationError
 from transfer_core.paths import runs
 
 
-def new_run_folder() -> Path:
-    """A new empty folder in `TRANSFER_HOME`/runs, named by the time.
+@contextmanager
+def new_run_folder() -> Iterator[Path]:
+    """A new empty folder in `TRANSFER_HOME`/runs, named by the time; gone again if the block leaves it empty.
 
     Raises
     ------
@@ -28,4 +31,9 @@ def new_run_folder() -> Path:
             f"can't make a folder for this training in {runs()}: {reason}; set TRANSFER_HOME to a folder "
             "that can be written"
         ) from error
-    return folder
+    try:
+        yield folder
+    finally:
+        # A folder with something in it can't be removed.
+        with suppress(OSError):
+            folder.rmdir()

@@ -32,7 +32,8 @@ def crop_box(
     """A random box of the image (left, top, right, bottom), or None if no `Crop` is asked for.
 
     Area and aspect ratio are drawn as in Szegedy et al. 2015 (Going deeper with convolutions, section 6):
-    the area evenly between the smallest allowed and the whole, the ratio between 3/4 and 4/3.
+    the area evenly between the smallest allowed and the whole, the ratio between 3/4 and 4/3. Where such a
+    box would stick out, it gets narrower or lower and keeps its area.
     """
     crop = next((change for change in augmentations if isinstance(change, Crop)), None)
     if crop is None:
@@ -40,7 +41,8 @@ def crop_box(
     area = rng.uniform(crop.min_scale, 1.0) * width * height
     ratio = np.exp(rng.uniform(np.log(3 / 4), np.log(4 / 3)))
     w = min(width, float(np.sqrt(area * ratio)))
-    h = min(height, float(np.sqrt(area / ratio)))
+    h = min(height, area / w)
+    w = min(width, area / h)
     left, top = rng.uniform(0, width - w), rng.uniform(0, height - h)
     return (left, top, left + w, top + h)
 

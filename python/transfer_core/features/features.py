@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 
@@ -86,20 +87,25 @@ def embed_dataset(
         for row, count in enumerate(views_of)
         for view in range(count)
     ]
-    known = store.find(extractor.fingerprint, [key for _, _, key in wanted]) if store else {}
-    missing = {key: (row, view) for row, view, key in wanted if key not in known}
+    keys = [key for _, _, key in wanted]
+    known = store.find(extractor.fingerprint, keys, extractor.width) if store else {}
+    missing: dict[str, tuple[int, int]] = {}
+    for row, view, key in wanted:
+        if key not in known:
+            missing.setdefault(key, (row, view))
     loads = [
         partial(views.load, dataset.inputs[row], dataset.digests[row], view, extractor)
         for row, view in missing.values()
     ]
     reasons: dict[str, str] = {}
-    for key, outcome in _computed(list(missing), loads, extractor, store, progress, step):
-        if not isinstance(outcome, DataError):
-            known[key] = outcome
-        elif on_bad_input == "skip":
-            reasons[key] = str(outcome)
-        else:
-            raise outcome
+    with closing(_computed(list(missing), loads, extractor, store, progress, step)) as computed:
+        for key, outcome in computed:
+            if not isinstance(outcome, DataError):
+                known[key] = outcome
+            elif on_bad_input == "skip":
+                reasons[key] = str(outcome)
+            else:
+                raise outcome
     bad = {dataset.inputs[row]: reasons[key] for row, _, key in wanted if key in reasons}
     rows = [known[key] for row, _, key in wanted if dataset.inputs[row] not in bad]
     return Features(torch.stack(rows) if rows else torch.empty(0, extractor.width), bad)
@@ -112,13 +118,15 @@ def _computed(
     store: FeatureStore | None,
     progress: Progress,
     step: Step,
-) -> Iterator[tuple[str, Tensor | DataError]]:
-    """Each key with its embedding or its error; embeddings are stored a few hundred at a time."""
+) -> Generator[tuple[str, Tensor | DataError], None, None]:
+    """Each key with its embedding or its error; embeddings are stored a few hundred at a time, and when it
+    ends, however it ends."""
     unsaved: list[tuple[str, Tensor]] = []
+    waiting = iter(keys)
     done = 0
     try:
         for batch in embed_all(extractor, loads):
-            for key, outcome in zip(keys[done:], batch, strict=False):
+            for outcome, key in zip(batch, waiting, strict=False):
                 if not isinstance(outcome, DataError):
                     unsaved.append((key, outcome))
                 yield key, outcome

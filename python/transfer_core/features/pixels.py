@@ -17,7 +17,7 @@ from transfer_core.features.augment import Box, augment, crop_box
 from transfer_core.recipe import Augmentation
 
 # Changes whenever the same file would give other pixels: stored features of older versions are then missed.
-PIXELS_VERSION = 1
+PIXELS_VERSION = 2
 
 Pixels: TypeAlias = npt.NDArray[np.uint8]
 
@@ -27,8 +27,8 @@ _FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.B
 def load_pixels(input: Input, preprocessing: Preprocessing, name: str | None = None) -> Pixels:
     """The centre of an image as uint8 (H, W, 3), H = W = crop_size; an error calls it `name`.
 
-    One resize straight from the centre box does what publishers do in two (shorter side to resize_size,
-    then the middle crop_size): it touches only pixels that are used.
+    One resize straight from the centre box gives what publishers get in two steps (shorter side to
+    resize_size, then the middle crop_size): it touches only pixels that are used.
 
     Raises
     ------
@@ -66,9 +66,21 @@ def normalize(batch: Tensor, preprocessing: Preprocessing, dtype: torch.dtype) -
 
 
 def _centre_box(image: Image.Image, preprocessing: Preprocessing) -> Box:
-    side = min(image.size) * preprocessing.crop_size / preprocessing.resize_size
-    left, top = (image.width - side) / 2, (image.height - side) / 2
-    return (left, top, left + side, top + side)
+    """The part of `image` that publishers cut out, on their very grid of pixels.
+
+    They resize to whole pixels and cut at whole pixels: half a pixel beside it, fine detail differs by
+    several levels of 255 from what the weights were trained on.
+    """
+    left, right = _middle(image.width, min(image.size), preprocessing)
+    top, bottom = _middle(image.height, min(image.size), preprocessing)
+    return (left, top, right, bottom)
+
+
+def _middle(length: int, shorter: int, preprocessing: Preprocessing) -> tuple[float, float]:
+    """Where the middle `crop_size` pixels of a side begin and end, in pixels before the resize."""
+    resized = int(preprocessing.resize_size * length / shorter)
+    start = round((resized - preprocessing.crop_size) / 2)
+    return start * length / resized, (start + preprocessing.crop_size) * length / resized
 
 
 def _resize(image: Image.Image, box: Box, preprocessing: Preprocessing) -> Pixels:

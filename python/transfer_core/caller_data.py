@@ -1,0 +1,33 @@
+"""`data` as a Python caller gives it: paths as a recipe has them too, or rows that a recipe can only name."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from transfer_core.data import Row
+
+Rows = Iterable[Row]
+
+
+def name_streams(data: Any) -> tuple[Any, dict[str, Rows]]:
+    """`data` with a name in place of each iterable of rows, and the rows by these names.
+
+    >>> name_streams({"train": "photos", "test": [{"input": "a.jpg", "label": "cat"}]})
+    ({'train': 'photos', 'test': {'stream': 'test'}}, {'test': [{'input': 'a.jpg', 'label': 'cat'}]})
+    """
+    if not isinstance(data, Mapping):
+        return _name(data, "data")
+    named = {part: _name(value, part) for part, value in data.items()}
+    source = {part: plain for part, (plain, _) in named.items()}
+    return source, {name: rows for _, streams in named.values() for name, rows in streams.items()}
+
+
+def _name(data: Any, name: str) -> tuple[Any, dict[str, Rows]]:
+    """What is neither a path nor rows stays as it is, for the recipe to judge."""
+    if isinstance(data, os.PathLike):
+        return os.fspath(data), {}
+    if isinstance(data, str | bytes | Mapping) or not isinstance(data, Iterable):
+        return data, {}
+    return {"stream": name}, {name: data}

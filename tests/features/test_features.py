@@ -1,0 +1,234 @@
+"""Embeddings of whole datasets: right, each computed once, and kept although the work was stopped."""
+
+import hashlib
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from photos import pixels, save
+from tiny_backbone import WIDTH, tiny_backbone
+from transfer_core.data import Dataset
+from transfer_core.errors import Cancelled, DataError
+from transfer_core.features import (
+    FeatureStore,
+    Views,
+    build_extractor,
+    embed_dataset,
+    load_pixels,
+    normalize,
+    to_batch,
+)
+from transfer_core.progress import Progress
+from transfer_core.recipe import Crop, Flip
+
+CPU = torch.device("cpu")
+
+
+def extractor_of(backbone, dtype=torch.float32):
+    return build_extractor(backbone, CPU, dtype)
+
+
+@pytest.fixture
+def backbone():
+    return tiny_backbone()
+
+
+@pytest.fixture
+def extractor(backbone):
+    return extractor_of(backbone)
+
+
+def dataset_of(paths):
+    digests = [hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in paths]
+    return Dataset(tuple(map(str, paths)), tuple(digests), np.zeros(len(paths), np.int64))
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Forty photos of 20 × 24 pixels."""
+    noise = np.random.default_rng(0).integers(0, 256, (40, 20, 24, 3), dtype=np.uint8)
+    return dataset_of([save(tmp_path / "photos" / f"{i}.png", array) for i, array in enumerate(noise)])
+
+
+def embed(dataset, extractor, store=None, views=None, **options):
+    views = views or Views()
+    return embed_dataset(
+        dataset, [views.count] * len(dataset), views, extractor, store, Progress(), **options
+    )
+
+
+class Forbidden(nn.Module):
+    def forward(self, images):
+        raise AssertionError("a forward pass that was not needed")
+
+
+def test_the_embeddings_are_the_backbones(photos, backbone, extractor):
+    preprocessing = backbone.preprocessing
+    loaded = to_batch([load_pixels(path, preprocessing) for path in photos.inputs])
+    with torch.no_grad():
+        expected = backbone(normalize(loaded, preprocessing, torch.float32))
+    found = embed(photos, extractor)
+    torch.testing.assert_close(found.embeddings, expected)
+    assert found.embeddings.dtype == torch.float32
+    assert found.bad == {}
+
+
+def test_nothing_to_embed(extractor):
+    none = Dataset((), (), np.zeros(0, np.int64))
+    assert embed(none, extractor, FeatureStore()).embeddings.shape == (0, WIDTH)
+
+
+def test_the_second_time_nothing_is_decoded_and_nothing_computed(photos, extractor):
+    first = embed(photos, extractor, FeatureStore()).embeddings
+    for path in photos.inputs:
+        os.remove(path)
+    again = embed(photos, replace(extractor, network=Forbidden()), FeatureStore()).embeddings
+    assert torch.equal(first, again)
+
+
+def test_only_what_is_new_is_computed(photos, extractor):
+    embed(photos.take(range(30)), extractor, FeatureStore())
+    for path in photos.inputs[:30]:
+        os.remove(path)
+    found = embed(photos, extractor, FeatureStore()).embeddings
+    assert found.shape == (40, WIDTH)
+
+
+def test_without_a_store_nothing_is_written(photos, extractor, home):
+    embed(photos, extractor)
+    assert not home.exists()
+
+
+def test_copies_are_computed_once(photos, extractor, tmp_path):
+    copy = tmp_path / "copy.png"
+    copy.write_bytes(Path(photos.inputs[3]).read_bytes())
+    twice = dataset_of([photos.inputs[3], copy, photos.inputs[4], copy])
+    copy.unlink()  # the first file of the four stands for the others
+    found = embed(twice, extractor).embeddings
+    assert torch.equal(found[0], found[1])
+    assert torch.equal(found[0], found[3])
+    assert not torch.equal(found[0], found[2])
+
+
+def test_a_changed_file_is_another_photo(photos, extractor):
+    store = FeatureStore()
+    before = embed(photos.take([0]), extractor, store).embeddings
+    save(photos.inputs[0], pixels((1, 2, 3), seed=1))
+    after = embed(dataset_of(photos.inputs[:1]), extractor, store).embeddings
+    assert not torch.equal(before, after)
+
+
+def test_other_weights_and_precisions_have_embeddings_of_their_own(photos, backbone):
+    some = photos.take(range(3))
+    extractors = [
+        extractor_of(backbone),
+        extractor_of(backbone, torch.bfloat16),
+        extractor_of(tiny_backbone(seed=1)),
+    ]
+    assert len({extractor.fingerprint for extractor in extractors}) == 3
+    alone = [embed(some, extractor).embeddings for extractor in extractors]
+    shared = [embed(some, extractor, FeatureStore()).embeddings for extractor in extractors]
+    again = [embed(some, extractor, FeatureStore()).embeddings for extractor in extractors]
+    for one, stored, found in zip(alone, shared, again, strict=True):
+        assert torch.equal(one, stored)
+        assert torch.equal(one, found)
+    assert extractor_of(tiny_backbone()).fingerprint == extractors[0].fingerprint
+
+
+def test_embeddings_do_not_depend_on_what_else_is_embedded(photos, mobilenet):
+    extractor = extractor_of(mobilenet)
+    full = embed(photos, extractor).embeddings
+    shuffled = np.random.default_rng(0).permutation(40)
+    for rows in (shuffled, shuffled[:23], range(17)):
+        assert torch.equal(embed(photos.take(rows), extractor).embeddings, full[list(rows)])
+    few = embed(photos.take(range(3)), extractor).embeddings
+    torch.testing.assert_close(few, full[:3], atol=1e-5, rtol=1e-5)
+
+
+def test_views_stand_together(photos, extractor):
+    some, views = photos.take(range(5)), Views((Flip(1.0), Crop()), seed=3)
+    found = embed_dataset(some, [4, 1, 4, 4, 1], views, extractor, None, Progress()).embeddings
+    assert found.shape == (14, WIDTH)
+    plain = embed(some, extractor).embeddings
+    torch.testing.assert_close(found[[0, 4, 5, 9, 13]], plain)
+    expected = [views.load(some.inputs[2], some.digests[2], view, extractor) for view in range(4)]
+    torch.testing.assert_close(found[5:9], extractor.embed(expected))
+    assert len(torch.unique(found, dim=0)) == 14
+
+
+def test_views_are_stored_too(photos, extractor):
+    views = Views((Flip(), Crop()), seed=3)
+    first = embed(photos, extractor, FeatureStore(), views).embeddings
+    other_seed = embed(photos, extractor, FeatureStore(), Views((Flip(), Crop()), seed=4)).embeddings
+    for path in photos.inputs:
+        os.remove(path)
+    again = embed(photos, replace(extractor, network=Forbidden()), FeatureStore(), views).embeddings
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other_seed)
+
+
+def broken(photos, *numbers):
+    for number in numbers:
+        path = Path(photos.inputs[number])
+        path.write_bytes(path.read_bytes()[:200])
+    return dataset_of(photos.inputs)
+
+
+def test_the_first_broken_image_is_named(photos, extractor):
+    with pytest.raises(DataError) as error:
+        embed(broken(photos, 35, 21), extractor)
+    way_out = "(fix or remove it, or use on_bad_input: :skip)"
+    assert str(error.value) == f"{photos.inputs[21]}: the file is truncated {way_out}"
+    assert error.value.path == photos.inputs[21]
+
+
+def test_broken_images_are_left_out(photos, extractor):
+    expected = embed(photos, extractor).embeddings
+    dataset = broken(photos, 35, 21)
+    found = embed(dataset, extractor, on_bad_input="skip")
+    assert list(found.bad) == [photos.inputs[21], photos.inputs[35]]
+    assert all("the file is truncated" in reason for reason in found.bad.values())
+    kept = [row for row in range(40) if row not in (21, 35)]
+    assert torch.equal(found.embeddings, expected[kept])
+
+
+def test_all_images_are_broken(photos, extractor):
+    found = embed(broken(photos, *range(40)), extractor, on_bad_input="skip")
+    assert len(found.bad) == 40
+    assert found.embeddings.shape == (0, WIDTH)
+
+
+def test_work_before_an_error_is_kept(photos, extractor):
+    dataset = broken(photos, 33)
+    with pytest.raises(DataError):
+        embed(dataset, extractor, FeatureStore())
+    stored = FeatureStore().find(extractor.fingerprint, dataset.digests, WIDTH)
+    assert [digest in stored for digest in dataset.digests[:33]] == [True] * 33
+
+
+def test_work_before_a_cancellation_is_kept(photos, extractor):
+    told = []
+    progress = Progress(told.append, lambda: len(told) >= 2)
+    with pytest.raises(Cancelled):
+        embed_dataset(photos, [1] * 40, Views(), extractor, FeatureStore(), progress)
+    stored = FeatureStore().find(extractor.fingerprint, photos.digests, WIDTH)
+    assert 0 < told[-1]["done"] < 40
+    assert [digest in stored for digest in photos.digests[: told[-1]["done"]]] == [True] * told[-1]["done"]
+
+
+def test_progress_counts_what_is_computed(photos, extractor):
+    embed(photos.take(range(10)), extractor, FeatureStore())
+    told = []
+    embed_dataset(photos, [1] * 40, Views(), extractor, FeatureStore(), Progress(told.append), "evaluate")
+    assert told[-1] == {"event": "progress", "step": "evaluate", "done": 30, "total": 30, "unit": "images"}
+    assert [event["done"] for event in told] == sorted(event["done"] for event in told)
+
+
+def test_a_store_that_can_not_be_used_is_no_reason_to_fail(photos, extractor):
+    lost = FeatureStore(Path("/dev/null/features.sqlite"))
+    assert torch.equal(embed(photos, extractor, lost).embeddings, embed(photos, extractor).embeddings)

@@ -1,0 +1,92 @@
+"""Which device and which precision is chosen, here and on machines that this one only pretends to be."""
+
+import pytest
+import torch
+
+from transfer_core.devices import available_devices, choose_device, choose_dtype, choose_like
+from transfer_core.errors import ConfigurationError
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """`machine(cuda=2)`: a machine with two GPUs, as far as torch is asked."""
+
+    def pretend(cuda=0, mps=False, bf16=True):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda > 0)
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: cuda)
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: bf16)
+        monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
+
+    return pretend
+
+
+def test_the_fastest_kind_comes_first(machine):
+    machine()
+    assert available_devices() == ["cpu"]
+    machine(mps=True)
+    assert available_devices() == ["mps", "cpu"]
+    machine(cuda=2)
+    assert available_devices() == ["cuda:0", "cuda:1", "cpu"]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "chosen"),
+    [("auto", "cuda:0"), ("cuda", "cuda"), ("cuda:1", "cuda:1"), ("cpu", "cpu")],
+)
+def test_what_is_there_can_be_chosen(machine, wanted, chosen):
+    machine(cuda=2)
+    assert choose_device(wanted) == torch.device(chosen)
+
+
+@pytest.mark.parametrize("wanted", ["cuda", "cuda:0", "mps"])
+def test_what_is_not_there_is_an_error(machine, wanted):
+    machine()
+    with pytest.raises(ConfigurationError) as error:
+        choose_device(wanted)
+    assert str(error.value) == (f"device {wanted} is not available here (there is: cpu); use device: auto")
+
+
+def test_a_gpu_too_many(machine):
+    machine(cuda=2)
+    with pytest.raises(ConfigurationError, match=r"cuda:2 .* \(there is: cuda:0, cuda:1, cpu\)"):
+        choose_device("cuda:2")
+
+
+def test_precision(machine):
+    gpu = torch.device("cuda:0")
+    machine(cuda=1)
+    assert choose_dtype("auto", gpu) == torch.bfloat16
+    assert choose_dtype("auto", CPU) == torch.float32
+    assert choose_dtype("float16", gpu) == torch.float16
+    assert choose_dtype("bfloat16", CPU) == torch.bfloat16
+    machine(cuda=1, bf16=False)
+    assert choose_dtype("auto", gpu) == torch.float32
+
+
+def test_half_precision_needs_a_gpu():
+    with pytest.raises(ConfigurationError) as error:
+        choose_dtype("float16", CPU)
+    assert str(error.value) == "precision float16 needs a GPU; on a cpu use bfloat16 or float32"
+
+
+@pytest.mark.parametrize(
+    ("device", "precision", "expected"),
+    [
+        ("cuda", "auto", (CPU, torch.float32)),
+        ("cuda:3", "float16", (CPU, torch.float32)),
+        ("auto", "float16", (CPU, torch.float32)),
+        ("mps", "bfloat16", (CPU, torch.bfloat16)),
+    ],
+)
+def test_a_model_from_another_machine(machine, device, precision, expected):
+    machine()
+    assert choose_like(device, precision) == expected
+
+
+def test_a_model_from_a_machine_with_more_gpus(machine):
+    machine(cuda=1)
+    assert choose_like("cuda:3", "float16") == (torch.device("cuda:0"), torch.float16)
+    assert choose_like("cuda", "auto") == (torch.device("cuda"), torch.bfloat16)
+    assert choose_like("cpu", "auto") == (CPU, torch.float32)

@@ -1,0 +1,334 @@
+"""Training through the backbone: what moves, what must not, and that a bare PyTorch loop gives the same."""
+
+import copy
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from photos import save
+from tiny_backbone import WIDTH, tiny_backbone
+from transfer_core.data import Dataset
+from transfer_core.errors import Cancelled, DataError, RecipeError
+from transfer_core.features import load_augmented_pixels, load_pixels, normalize, to_batch
+from transfer_core.finetune import Finetuned, Images, Machine, fine_tune
+from transfer_core.presets import Phase
+from transfer_core.progress import Progress
+from transfer_core.recipe import Crop, Flip, Train
+
+CPU = torch.device("cpu")
+MACHINE = Machine(CPU, torch.float32)
+BLOCKS = ("stem", "middle", "last")
+STEP = Train(
+    epochs=2,
+    optimizer="adamw",
+    learning_rate=1e-2,
+    weight_decay=1e-2,
+    batch_size=4,
+    schedule="constant",
+    warmup=0.0,
+    early_stopping=0,
+)
+
+
+def step(**words):
+    fields = {name: getattr(STEP, name) for name in STEP.__struct_fields__}
+    return Train(**{**fields, **words})
+
+
+def new_head(outputs=2, seed=3):
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return nn.Sequential(nn.Linear(WIDTH, outputs))
+
+
+@pytest.fixture
+def images(tmp_path):
+    """`images(n)`: n photos of 20 pixels with classes that alternate."""
+
+    def make(count, first=0, targets=None):
+        noise = [np.random.default_rng(first + i).integers(0, 256, (20, 20, 3)) for i in range(count)]
+        paths = [save(tmp_path / f"{first + i}.png", array.astype(np.uint8)) for i, array in enumerate(noise)]
+        digests = tuple(f"{first + i:064x}" for i in range(count))
+        targets = torch.arange(count) % 2 if targets is None else targets
+        return Images(Dataset(tuple(paths), digests, targets.numpy()), targets, torch.ones(count))
+
+    return make
+
+
+def tune(images, valid, trainable=BLOCKS, backbone=None, head=None, seed=0, augmentations=(), **words):
+    """The backbone and the head after fine-tuning, and the history."""
+    backbone, head = backbone or tiny_backbone(), head or new_head()
+    phase = Phase(step(**words), tuple(trainable))
+    history = fine_tune(backbone, head, phase, images, valid, augmentations, MACHINE, seed, Progress())
+    return backbone, head, history
+
+
+def state_of(module):
+    return copy.deepcopy(module.state_dict())
+
+
+def batch_of(images, rows, preprocessing):
+    pixels = to_batch([load_pixels(images.dataset.inputs[row], preprocessing) for row in rows])
+    return normalize(pixels, preprocessing, torch.float32)
+
+
+def loss_on(images, backbone, head):
+    with torch.no_grad():
+        inputs = batch_of(images, range(len(images)), backbone.preprocessing)
+        return float(nn.functional.cross_entropy(head(backbone(inputs)), images.targets))
+
+
+@pytest.mark.parametrize("trainable", [("last",), ("middle", "last"), ("stem",), BLOCKS, ()])
+def test_only_what_is_named_moves(images, trainable):
+    before, head_before = state_of(tiny_backbone()), state_of(new_head())
+    backbone, head, _ = tune(images(8), images(0), trainable)
+    for name, tensor in backbone.state_dict().items():
+        moves = name.split(".")[1] in trainable
+        assert torch.equal(tensor, before[name]) != moves, name
+    assert not any(torch.equal(tensor, head_before[name]) for name, tensor in head.state_dict().items())
+
+
+def test_statistics_of_frozen_norms_stand_still_and_others_move(images):
+    backbone, _, _ = tune(images(8), images(0), ["last"], epochs=3)
+    counts = {name: int(t) for name, t in backbone.state_dict().items() if name.endswith("tracked")}
+    assert list(counts.values()) == [0, 0, 6]  # three epochs of two batches
+
+
+def test_frozen_blocks_have_neither_gradients_nor_a_place_in_the_optimizer(images, monkeypatch):
+    import transfer_core.training as training
+
+    optimizers = []
+    build = training.build_optimizer
+    monkeypatch.setattr(
+        training, "build_optimizer", lambda *given: optimizers.append(build(*given)) or optimizers[-1]
+    )
+    backbone, head, _ = tune(images(8), images(0), ["last"])
+    (optimizer,) = optimizers
+    known = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+    trained = [*backbone.blocks.last.parameters(), *head.parameters()]
+    assert known == {id(parameter) for parameter in trained}
+    assert {id(parameter) for parameter in optimizer.state} == known
+    for block in (backbone.blocks.stem, backbone.blocks.middle):
+        assert all(parameter.grad is None for parameter in block.parameters())
+
+
+def test_modes():
+    network = Finetuned(tiny_backbone(), new_head(), ["last"], torch.float32)
+    network.train()
+    blocks = network.backbone.blocks
+    assert [block[1].training for block in blocks] == [False, False, True]
+    assert network.head.training
+    assert [p.requires_grad for p in blocks.parameters()] == [False] * 6 + [True] * 3
+    network.eval()
+    assert not any(module.training for module in network.modules())
+
+
+def test_what_comes_back_is_ready_for_use(images):
+    backbone, head, _ = tune(images(8), images(4, first=50), ["last"])
+    for module in (backbone, head):
+        assert not any(inner.training for inner in module.modules())
+        assert not any(parameter.requires_grad for parameter in module.parameters())
+
+
+@pytest.mark.parametrize("count", [8, 9, 10])
+@pytest.mark.parametrize("optimizer", ["adamw", "adam", "sgd"])
+def test_parity_with_a_bare_loop(images, optimizer, count):
+    """Same batches, same seed: equal weights. A last batch of one (count 9) is left out by both."""
+    some, backbone, head = images(count), tiny_backbone(), new_head()
+    momentum = 0.9 if optimizer == "sgd" else None
+    tuned = tune(some, images(0), ["middle", "last"], optimizer=optimizer, momentum=momentum, seed=7)
+
+    for parameter in backbone.blocks.stem.parameters():
+        parameter.requires_grad_(False)
+    parameters = [
+        *backbone.blocks.middle.parameters(),
+        *backbone.blocks.last.parameters(),
+        *head.parameters(),
+    ]
+    theirs = {
+        "adamw": lambda: torch.optim.AdamW(parameters, lr=1e-2, weight_decay=1e-2),
+        "adam": lambda: torch.optim.Adam(parameters, lr=1e-2, weight_decay=1e-2),
+        "sgd": lambda: torch.optim.SGD(parameters, lr=1e-2, momentum=0.9, weight_decay=1e-2),
+    }[optimizer]()
+    for epoch in (1, 2):
+        order = torch.randperm(count, generator=torch.Generator().manual_seed(7 * 100_003 + epoch))
+        for rows in order[: 8 if count == 9 else count].split(4):
+            backbone.train()
+            backbone.blocks.stem.eval()
+            outputs = head(backbone(batch_of(some, rows.tolist(), backbone.preprocessing)))
+            loss = nn.functional.cross_entropy(outputs, some.targets[rows])
+            theirs.zero_grad()
+            loss.backward()
+            theirs.step()
+    for ours, bare in zip(tuned, (backbone, head), strict=False):
+        for name, tensor in bare.state_dict().items():
+            torch.testing.assert_close(ours.state_dict()[name], tensor, msg=lambda m, n=name: f"{n}: {m}")
+
+
+def test_the_same_seed_gives_the_same_weights(images):
+    augmentations = (Flip(), Crop())
+    first, again, other = (
+        tune(images(8), images(4, first=50), augmentations=augmentations, seed=seed)[0].state_dict()
+        for seed in (1, 1, 2)
+    )
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert not all(torch.equal(first[name], other[name]) for name in first)
+
+
+def test_views_change_from_epoch_to_epoch(images, monkeypatch):
+    from transfer_core import finetune
+
+    seen = []
+
+    def load(path, preprocessing, augmentations, rng):
+        seen.append(load_augmented_pixels(path, preprocessing, augmentations, rng))
+        return seen[-1]
+
+    monkeypatch.setattr(finetune, "load_augmented_pixels", load)
+    tune(images(4), images(0), augmentations=(Crop(),), epochs=3)
+    assert len(seen) == 12
+    assert len({pixels.tobytes() for pixels in seen}) == 12
+
+
+def test_it_learns(images):
+    """Photos of one colour per class, by a backbone that begins at random."""
+    some = images(16)
+    for path, target in zip(some.dataset.inputs, some.targets.tolist(), strict=True):
+        save(path, np.full((20, 20, 3), (200, 30, 30) if target else (30, 30, 200), np.uint8))
+    before = loss_on(some, tiny_backbone(), new_head())
+    backbone, head, history = tune(some, some, epochs=20)
+    assert loss_on(some, backbone, head) < before / 3
+    assert history[-1]["accuracy"] == 1.0
+
+
+@pytest.mark.parametrize("rate", [1e-2, 3.0])
+def test_never_worse_than_before(images, rate):
+    valid = images(6, first=50)
+    before = loss_on(valid, tiny_backbone(), new_head())
+    backbone, head, history = tune(images(8), valid, learning_rate=rate, epochs=4)
+    best = min([before, *(entry["validation_loss"] for entry in history)])
+    assert loss_on(valid, backbone, head) == pytest.approx(best, rel=1e-5)
+
+
+def test_a_state_that_nothing_beats_is_given_back_bit_by_bit(images):
+    valid = images(4, first=50)
+    backbone, head = tiny_backbone(), new_head()
+    with torch.no_grad():  # sure of the validation photos' classes, all of them 0
+        head[0].bias.copy_(torch.tensor([20.0, -20.0]))
+    valid = Images(valid.dataset, torch.zeros_like(valid.targets), valid.weights)
+    before, head_before = state_of(backbone), state_of(head)
+    _, _, history = tune(images(8), valid, backbone=backbone, head=head, epochs=9, early_stopping=2)
+    assert len(history) == 2
+    for name, tensor in backbone.state_dict().items():
+        assert torch.equal(tensor, before[name]), name
+    assert all(torch.equal(tensor, head_before[name]) for name, tensor in head.state_dict().items())
+
+
+def test_early_stopping_waits_as_long_as_asked(images):
+    valid = images(6, first=50)
+    *_, patient = tune(images(8), valid, epochs=12, early_stopping=0)
+    *_, stopped = tune(images(8), valid, epochs=12, early_stopping=2)
+    losses = [entry["validation_loss"] for entry in patient]
+    assert len(patient) == 12
+    best, waited, expected = loss_on(valid, tiny_backbone(), new_head()), 0, 0
+    while waited < 2 and expected < 12:
+        best, waited = (losses[expected], 0) if losses[expected] < best else (best, waited + 1)
+        expected += 1
+    assert stopped == patient[:expected]
+
+
+@pytest.mark.parametrize(("count", "size"), [(1, 4), (2, 1), (3, 100), (5, 4), (5, 5)])
+def test_odd_sizes(images, count, size):
+    _, _, history = tune(images(count), images(3, first=50), batch_size=size)
+    assert len(history) == 2
+    assert all(math.isfinite(entry["loss"]) for entry in history)
+
+
+def test_without_validation_the_last_state_stays(images):
+    *_, history = tune(images(8), images(0), epochs=3, early_stopping=1)
+    assert [sorted(entry) for entry in history] == [["epoch", "loss"]] * 3
+
+
+def test_history(images):
+    *_, history = tune(images(8), images(4, first=50), epochs=2)
+    assert [entry["epoch"] for entry in history] == [1, 2]
+    assert all(sorted(e) == ["accuracy", "epoch", "loss", "validation_loss"] for e in history)
+
+
+def test_regression(images):
+    values = torch.rand(12, 2, generator=torch.Generator().manual_seed(0))
+    some = images(12, targets=values)
+    backbone, head, history = tune(some, some, head=new_head(outputs=2), epochs=10)
+    with torch.no_grad():
+        outputs = head(backbone(batch_of(some, range(12), backbone.preprocessing)))
+    error = float((outputs - values).square().mean())
+    assert error == pytest.approx(min(entry["validation_loss"] for entry in history), rel=1e-4)
+    assert error < history[0]["validation_loss"]
+    assert "accuracy" not in history[0]
+
+
+def test_weights_of_examples(images):
+    """Photos of weight 0 might as well not be there, but for the order of the others and for BatchNorm."""
+    some = images(8)
+    weights = torch.tensor([1.0, 0.0] * 4)
+    _, head, _ = tune(Images(some.dataset, some.targets, weights), images(0), ["last"], epochs=12)
+    assert head[0].bias[0] > new_head()[0].bias[0]  # class 0 alone counts
+    assert head[0].bias[1] < new_head()[0].bias[1]
+
+
+def test_cosine_and_warmup(images, monkeypatch):
+    """Rates per step against the formula: up in 2 of 8 steps, then half a cosine."""
+    rates = []
+    monkeypatch.setattr(
+        torch.optim.SGD,
+        "step",
+        lambda self, closure=None, step=torch.optim.SGD.step: (
+            rates.append(self.param_groups[0]["lr"]),
+            step(self, closure),
+        ),
+    )
+    tune(images(8), images(0), epochs=4, optimizer="sgd", schedule="cosine", warmup=0.25, learning_rate=0.1)
+    cosine = [0.05 * (1 + math.cos(math.pi * i / 6)) for i in range(6)]
+    assert rates == pytest.approx([0.1 / 3, 0.2 / 3, *cosine])
+
+
+def test_bfloat16(images):
+    backbone, head = tiny_backbone(), new_head()
+    machine, phase = Machine(CPU, torch.bfloat16), Phase(STEP, BLOCKS)
+    valid = images(4, first=50)
+    history = fine_tune(backbone, head, phase, images(8), valid, (), machine, 0, Progress())
+    assert all(math.isfinite(entry["loss"]) for entry in history)
+    assert {tensor.dtype for tensor in backbone.parameters()} == {torch.float32}
+
+
+def test_a_photo_that_vanished_is_named(images, tmp_path):
+    some = images(8)
+    (tmp_path / "5.png").unlink()
+    with pytest.raises(DataError, match=r"5\.png: no such file"):
+        tune(some, images(0))
+
+
+def test_a_rate_that_is_too_high_is_named(images):
+    with pytest.raises(RecipeError, match=r"^train: the loss became .*: use a lower learning_rate$"):
+        tune(images(8), images(0), learning_rate=1e30, optimizer="sgd", epochs=8)
+
+
+def test_cancelled_in_the_middle(images):
+    told = []
+    progress = Progress(told.append, lambda: any(event["event"] == "epoch" for event in told))
+    with pytest.raises(Cancelled):
+        fine_tune(
+            tiny_backbone(), new_head(), Phase(STEP, BLOCKS), images(8), images(2), (), MACHINE, 0, progress
+        )
+    assert [event["number"] for event in told if event["event"] == "epoch"] == [1]
+
+
+def test_the_callers_random_state_is_left_alone(images):
+    torch.manual_seed(11)
+    expected = torch.rand(3)
+    torch.manual_seed(11)
+    tune(images(8), images(2))
+    assert torch.equal(torch.rand(3), expected)
