@@ -12,12 +12,15 @@ from msgspec.structs import asdict, replace
 
 from transfer_core.errors import Problem, RecipeError, did_you_mean
 from transfer_core.recipe import (
+    OF_MINIBATCHES,
     Augmentation,
     Color,
     Crop,
     Flip,
     Freeze,
+    Head,
     LinearHead,
+    Optimizer,
     Recipe,
     Step,
     Train,
@@ -45,7 +48,7 @@ def complete(recipe: Recipe, blocks: Sequence[str]) -> Recipe:
     head = recipe.head or LinearHead()
     augment = recipe.augment if recipe.augment is not None else _preset_augmentation(recipe)
     draft = replace(recipe, steps=_all_steps(recipe, blocks), head=head, augment=augment, train=Train())
-    _check_lbfgs(recipe, draft, blocks)
+    _check_lbfgs(recipe, draft)
     return replace(draft, steps=_fill_train_steps(draft, blocks))
 
 
@@ -77,8 +80,9 @@ def _all_steps(recipe: Recipe, blocks: Sequence[str]) -> tuple[Step, ...]:
     steps = recipe.steps or _preset_steps(recipe, blocks)
     if not isinstance(steps[0], Freeze):
         steps = (Freeze(), *steps)
-    if phases(replace(recipe, steps=steps), blocks)[0].trainable:
-        steps = (Freeze(), Train(), Unfreeze(all=True), *steps)
+    first = phases(replace(recipe, steps=steps), blocks)[0]
+    if first.trainable:
+        steps = (Freeze(), Train(class_weights=first.train.class_weights), Unfreeze(all=True), *steps)
     return steps
 
 
@@ -99,31 +103,31 @@ def _preset_augmentation(recipe: Recipe) -> tuple[Augmentation, ...]:
 
 
 def _fill_train_steps(recipe: Recipe, blocks: Sequence[str]) -> tuple[Step, ...]:
-    filled = iter([_fill_train(phase, recipe) for phase in phases(recipe, blocks)])
+    head_alone, *further = phases(recipe, blocks)
+    filled = iter([_fill_head(head_alone.train, recipe), *(_fill_finetune(p.train, recipe) for p in further)])
     return tuple(next(filled) if isinstance(step, Train) else step for step in recipe.steps)
 
 
-def _fill_train(phase: Phase, recipe: Recipe) -> Train:
-    """The step with its defaults: those of the head alone, or those of training through the backbone."""
-    train = phase.train
-    optimizer = train.optimizer or _default_optimizer(phase, recipe)
-    if optimizer == "lbfgs":
-        defaults = Train(class_weights="none")
-    elif phase.trainable:
-        defaults = _finetune_defaults(optimizer, recipe.preset)
-    else:
-        defaults = _head_defaults(optimizer)
+def _fill_head(train: Train, recipe: Recipe) -> Train:
+    """L-BFGS where the problem is convex and the user said nothing that it doesn't know."""
+    of_minibatches = any(getattr(train, word) is not None for word in OF_MINIBATCHES)
+    optimizer = train.optimizer or ("lbfgs" if _is_convex(recipe.head) and not of_minibatches else "adam")
+    defaults = Train(class_weights="none") if optimizer == "lbfgs" else _head_defaults(optimizer)
+    return _filled(train, optimizer, defaults)
+
+
+def _fill_finetune(train: Train, recipe: Recipe) -> Train:
+    optimizer = train.optimizer or "adamw"
+    return _filled(train, optimizer, _finetune_defaults(optimizer, recipe.preset))
+
+
+def _filled(train: Train, optimizer: Optimizer, defaults: Train) -> Train:
     said = {word: value for word, value in asdict(train).items() if value is not None}
-    return Train(**{**asdict(defaults), **said, "optimizer": optimizer})
+    return replace(defaults, **{**said, "optimizer": optimizer})
 
 
-def _default_optimizer(phase: Phase, recipe: Recipe) -> str:
-    """L-BFGS where the problem is convex and the user asked for nothing that it doesn't know."""
-    if phase.trainable:
-        return "adamw"
-    of_minibatches = phase.train.epochs or phase.train.learning_rate or phase.train.batch_size
-    convex = isinstance(recipe.head, LinearHead) and recipe.head.dropout == 0
-    return "lbfgs" if convex and not of_minibatches else "adam"
+def _is_convex(head: Head | None) -> bool:
+    return isinstance(head, LinearHead) and head.dropout == 0
 
 
 def _head_defaults(optimizer: str) -> Train:
@@ -154,17 +158,22 @@ def _finetune_defaults(optimizer: str, preset: str) -> Train:
     )
 
 
-def _check_lbfgs(recipe: Recipe, draft: Recipe, blocks: Sequence[str]) -> None:
-    """L-BFGS needs a loss that is the same at every look, on rows that fit in memory."""
-    convex = isinstance(draft.head, LinearHead) and draft.head.dropout == 0
+def _check_lbfgs(recipe: Recipe, draft: Recipe) -> None:
+    """L-BFGS needs a loss that is the same at every look, on rows that fit in memory.
+
+    `draft` has all of the user's train steps, perhaps after some of ours.
+    """
+    trains = [step for step in draft.steps if isinstance(step, Train)]
+    allowed = {0} if _is_convex(draft.head) else set()
+    wrong = [i for i, train in enumerate(trains) if train.optimizer == "lbfgs" and i not in allowed]
     said = [f"steps[{i}]" for i, step in enumerate(recipe.steps) if isinstance(step, Train)] or ["train"]
-    problems = []
-    for path, phase in zip(reversed(said), reversed(phases(draft, blocks)), strict=False):
-        if phase.train.optimizer == "lbfgs" and (phase.trainable or not convex):
-            message = "L-BFGS fits a linear head without dropout on a frozen backbone; use adam, adamw or sgd"
-            problems.append(Problem(f"{path}.optimizer", message))
-    if problems:
-        raise RecipeError(problems)
+    added = len(trains) - len(said)
+    message = (
+        "L-BFGS fits a linear head without dropout on a frozen backbone, in the first train step; "
+        "use adam, adamw or sgd"
+    )
+    if wrong:
+        raise RecipeError([Problem(f"{said[i - added]}.optimizer", message) for i in wrong])
 
 
 def _check_blocks(recipe: Recipe, blocks: Sequence[str]) -> None:

@@ -156,6 +156,17 @@ class Train(Base, frozen=True, tag="train"):
     class_weights: Literal["none", "balanced"] | dict[str, Positive] | None = None
 
 
+# The training words of Adam, AdamW and SGD, which L-BFGS has no use for.
+OF_MINIBATCHES = (
+    "epochs",
+    "learning_rate",
+    "weight_decay",
+    "batch_size",
+    "schedule",
+    "warmup",
+    "early_stopping",
+)
+
 Step: TypeAlias = Freeze | Unfreeze | Train
 
 Task: TypeAlias = Literal["auto", "classification", "regression"]

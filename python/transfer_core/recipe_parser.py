@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import types
+import math
+import numbers
+import os
 import typing
 from collections.abc import Mapping
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any, get_args, get_origin
 
 import msgspec
 
-from transfer_core.errors import Problem, RecipeError, did_you_mean
-from transfer_core.recipe import Freeze, Recipe, Train, Unfreeze
+from transfer_core.errors import Problem, RecipeError
+from transfer_core.recipe import OF_MINIBATCHES, Freeze, Recipe, Train, Unfreeze
+from transfer_core.recipe_wording import members_of, structs_of, unknown_word, wrong_value
 
 
 def parse_recipe(words: Mapping[str, Any]) -> Recipe:
@@ -34,10 +37,14 @@ def parse_recipe(words: Mapping[str, Any]) -> Recipe:
     return typing.cast(Recipe, recipe)
 
 
-def _expand_short_forms(words: Mapping[str, Any]) -> dict[str, Any]:
+def _expand_short_forms(words: Any) -> Any:
+    if not isinstance(words, Mapping):
+        return words
     expanded = dict(words)
     if "data" in expanded:
         expanded["data"] = _expand_source(expanded["data"])
+    if isinstance(expanded.get("weights"), os.PathLike):
+        expanded["weights"] = os.fspath(expanded["weights"])
     if isinstance(expanded.get("head"), str):
         expanded["head"] = {"type": expanded["head"]}
     if isinstance(expanded.get("augment"), list | tuple):
@@ -46,8 +53,8 @@ def _expand_short_forms(words: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _expand_source(source: Any) -> Any:
-    if isinstance(source, str):
-        return {"type": "path", "path": source}
+    if isinstance(source, str | os.PathLike):
+        return {"type": "path", "path": os.fspath(source)}
     if not isinstance(source, Mapping) or source.get("type", "splits") != "splits":
         return source
     if "stream" in source:
@@ -58,24 +65,27 @@ def _expand_source(source: Any) -> Any:
 
 def _parse(value: Any, expected: Any, path: str, problems: list[Problem]) -> Any:
     """`value` as the type `expected`; what does not fit is added to `problems`."""
-    members = _struct_members(expected)
-    if members and isinstance(value, Mapping):
-        return _parse_struct(value, members, path, problems)
+    if structs_of(expected) and isinstance(value, Mapping):
+        return _parse_struct(value, expected, path, problems)
     element = _struct_element(expected)
     if element is not None and isinstance(value, list | tuple):
         return tuple(_parse(v, element, f"{path}[{i}]", problems) for i, v in enumerate(value))
     try:
-        return msgspec.convert(value, expected)
-    except msgspec.ValidationError as error:
-        problems.append(Problem(path, _explain(value, expected, path, str(error))))
-        return None
+        parsed = msgspec.convert(_plain_number(value), expected)
+    except (msgspec.ValidationError, OverflowError, RecursionError):
+        parsed = math.nan
+    if not _is_finite(parsed):
+        problems.append(Problem(path, wrong_value(value, expected, path)))
+    return parsed
 
 
-def _parse_struct(
-    value: Mapping[str, Any], members: list[type[msgspec.Struct]], path: str, problems: list[Problem]
-) -> Any:
-    struct = _choose_member(value, members, path, problems)
+def _parse_struct(value: Mapping[Any, Any], expected: Any, path: str, problems: list[Problem]) -> Any:
+    struct = _chosen_struct(value, structs_of(expected))
     if struct is None:
+        name = value.get("type")
+        problems.append(
+            Problem(path if isinstance(name, str) else f"{path}.type", wrong_value(name, expected, path))
+        )
         return None
     fields = {field.name: field for field in msgspec.structs.fields(struct)}
     before = len(problems)
@@ -84,77 +94,43 @@ def _parse_struct(
         where = f"{path}.{word}" if path else str(word)
         if word in fields:
             parsed[word] = _parse(inner, fields[word].type, where, problems)
-        elif word != "type":
-            problems.append(Problem(where, _unknown_word(word, struct, list(fields))))
+        elif word != "type" or struct.__struct_config__.tag is None:
+            problems.append(Problem(where, unknown_word(word, struct, list(fields))))
     for field in fields.values():
         if field.required and field.name not in value:
             problems.append(Problem(f"{path}.{field.name}" if path else field.name, "is missing"))
     return struct(**parsed) if len(problems) == before else None
 
 
-def _choose_member(
-    value: Mapping[str, Any], members: list[type[msgspec.Struct]], path: str, problems: list[Problem]
+def _chosen_struct(
+    value: Mapping[Any, Any], structs: list[type[msgspec.Struct]]
 ) -> type[msgspec.Struct] | None:
-    if len(members) == 1:
-        return members[0]
-    tagged = {str(member.__struct_config__.tag): member for member in members}
-    tag = value.get("type")
-    if tag not in tagged:
-        what = _noun(path)
-        known = ", ".join(tagged)
-        problems.append(
-            Problem(path, f'unknown {what} "{tag}"{did_you_mean(tag, list(tagged))} (one of: {known})')
-        )
-        return None
-    return tagged[typing.cast(str, tag)]
-
-
-def _unknown_word(word: str, struct: type[msgspec.Struct], known: list[str]) -> str:
-    where = f" for {struct.__struct_config__.tag}" if struct.__struct_config__.tag else ""
-    choices = f" (one of: {', '.join(known)})" if known else " (it takes no options)"
-    return f'unknown word "{word}"{where}{did_you_mean(word, known)}{choices}'
-
-
-def _explain(value: Any, expected: Any, path: str, error: str) -> str:
-    choices = _literal_choices(expected)
-    if choices and isinstance(value, str):
-        known = ", ".join(choices)
-        return f'unknown {_noun(path)} "{value}"{did_you_mean(value, choices)} (one of: {known})'
-    if path == "device":
-        return f'unknown device "{value}" (one of: auto, cpu, mps, cuda, cuda:0, cuda:1, …)'
-    return f"{error[0].lower()}{error[1:].split(' - at ')[0]} (got {value!r})"
-
-
-def _noun(path: str) -> str:
-    """`steps[2].optimizer` → `optimizer`, `steps[2]` → `step`, `augment[0]` → `augmentation`."""
-    last = path.rsplit(".", 1)[-1].split("[")[0]
-    return {"steps": "step", "augment": "augmentation"}.get(last, last)
-
-
-def _union_members(expected: Any) -> tuple[Any, ...]:
-    return get_args(expected) if get_origin(expected) in (Union, types.UnionType) else (expected,)
-
-
-def _struct_members(expected: Any) -> list[type[msgspec.Struct]]:
-    return [m for m in _union_members(expected) if isinstance(m, type) and issubclass(m, msgspec.Struct)]
+    """The only struct, or the one that the value's `type` names."""
+    if len(structs) == 1:
+        return structs[0]
+    named = (struct for struct in structs if struct.__struct_config__.tag == value.get("type"))
+    return next(named, None)
 
 
 def _struct_element(expected: Any) -> Any:
     """`X` where `expected` is `tuple[X, ...]` and X holds structs, else None."""
-    for member in _union_members(expected):
-        if get_origin(member) is tuple and _struct_members(get_args(member)[0]):
+    for member in members_of(expected):
+        if get_origin(member) is tuple and structs_of(get_args(member)[0]):
             return get_args(member)[0]
     return None
 
 
-def _literal_choices(expected: Any) -> list[str]:
-    return [
-        choice
-        for member in _union_members(expected)
-        if get_origin(member) is Literal
-        for choice in get_args(member)
-        if isinstance(choice, str)
-    ]
+def _plain_number(value: Any) -> Any:
+    """Other libraries' numbers, NumPy's above all, as Python's."""
+    if type(value) in (bool, int, float) or not isinstance(value, numbers.Real):
+        return value
+    return int(value) if isinstance(value, numbers.Integral) else float(value)
+
+
+def _is_finite(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return all(map(_is_finite, value.values()))
+    return not isinstance(value, float) or math.isfinite(value)
 
 
 def _check_combinations(recipe: Recipe, problems: list[Problem]) -> None:
@@ -166,24 +142,39 @@ def _check_combinations(recipe: Recipe, problems: list[Problem]) -> None:
         path = f"steps[{i}]"
         if isinstance(step, Train):
             _check_training_words(step, path, problems)
-        if isinstance(step, Freeze) and step.first and step.blocks:
-            problems.append(Problem(path, "freeze takes first or blocks, not both"))
-        if isinstance(step, Unfreeze) and sum(map(bool, (step.last, step.blocks, step.all))) != 1:
-            problems.append(Problem(path, "unfreeze takes one of last, blocks, all"))
+        else:
+            _check_thaw(step, path, problems)
     trains = [step for step in recipe.steps if isinstance(step, Train)]
     if recipe.steps and not trains:
         problems.append(Problem("steps", "no train step: the head would never be fitted"))
+    elif recipe.steps and not isinstance(recipe.steps[-1], Train):
+        message = "nothing is trained after it: add a train step, or leave it out"
+        problems.append(Problem(f"steps[{len(recipe.steps) - 1}]", message))
     if len({train.loss for train in trains if train.loss}) > 1:
         problems.append(Problem("steps", "all train steps must use the same loss"))
 
 
+def _check_thaw(step: Freeze | Unfreeze, path: str, problems: list[Problem]) -> None:
+    if step.blocks == ():
+        problems.append(Problem(f"{path}.blocks", "names no block"))
+    elif isinstance(step, Freeze) and step.first and step.blocks:
+        problems.append(Problem(path, "freeze takes first or blocks, not both"))
+    elif isinstance(step, Unfreeze) and sum(map(bool, (step.last, step.blocks, step.all))) != 1:
+        problems.append(Problem(path, "unfreeze takes one of last, blocks, all"))
+
+
 def _check_training_words(train: Train, path: str, problems: list[Problem]) -> None:
-    of_minibatches = ("epochs", "learning_rate", "batch_size", "schedule", "warmup", "early_stopping")
     if train.optimizer == "lbfgs":
         problems += [
-            Problem(f"{path}.{word}", f"L-BFGS fits to convergence on all rows and takes no {word}")
-            for word in of_minibatches
+            Problem(f"{path}.{word}", f"L-BFGS {_instead_of(word)} and takes no {word}")
+            for word in OF_MINIBATCHES
             if getattr(train, word) is not None
         ]
     if train.momentum is not None and train.optimizer != "sgd":
         problems.append(Problem(f"{path}.momentum", "only the optimizer sgd takes momentum"))
+
+
+def _instead_of(word: str) -> str:
+    if word == "weight_decay":
+        return "chooses the strength of its regularisation by cross-validation"
+    return "fits to convergence on all rows"
