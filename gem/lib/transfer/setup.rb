@@ -119,10 +119,11 @@ module Transfer
       lines = []
       status = Open3.popen2e(*command) do |input, output, process|
         input.close
+        output.set_encoding(Encoding::UTF_8)
         File.open(log, "w") do |file|
           output.each_line do |line|
             file.write(line)
-            lines << line.strip
+            lines << line.scrub.strip
             yield lines.last if block_given?
           end
         end
