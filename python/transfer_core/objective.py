@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -69,28 +70,31 @@ def choose_objective(recipe: Recipe, splits: DataSplits) -> tuple[Recipe, Object
 
 
 def _scaling(targets: Array) -> TargetScaling:
-    """A constant output keeps its mean and a scale of 1."""
+    """A constant output keeps a scale of 1; a spread below rounding is none."""
     mean, scale = targets.astype(np.float64).mean(axis=0), targets.astype(np.float64).std(axis=0)
-    return TargetScaling(tuple(mean.tolist()), tuple(np.where(scale > 0, scale, 1.0).tolist()))
+    varies = scale > 1e-9 * np.abs(mean)
+    return TargetScaling(tuple(mean.tolist()), tuple(np.where(varies, scale, 1.0).tolist()))
 
 
 def _check_train_steps(recipe: Recipe, splits: DataSplits, loss: str) -> None:
-    problems = []
-    for step in recipe.steps:
-        if not isinstance(step, Train):
-            continue
-        if step.loss not in (None, loss):
-            message = f"{step.loss} does not go with {splits.task}, which takes {loss}"
-            problems.append(Problem("loss", message))
-        if step.class_weights in (None, "none"):
-            continue
-        if splits.task == "regression":
-            problems.append(Problem("class_weights", "a regression has no classes"))
-        elif isinstance(step.class_weights, dict):
-            problems += [
-                Problem("class_weights", f'no class is called "{name}"{did_you_mean(name, splits.labels)}')
-                for name in step.class_weights
-                if name not in splits.labels
-            ]
+    trains = [step for step in recipe.steps if isinstance(step, Train)]
+    problems = [problem for train in trains for problem in _problems(train, splits, loss)]
     if problems:
-        raise RecipeError(problems)
+        raise RecipeError(list(dict.fromkeys(problems)))
+
+
+def _problems(train: Train, splits: DataSplits, loss: str) -> Iterator[Problem]:
+    if train.loss not in (None, loss):
+        yield Problem("loss", f"{train.loss} does not go with {splits.task}, which takes {loss}")
+    if splits.task == "regression" and train.class_weights not in (None, "none"):
+        yield Problem("class_weights", "a regression has no classes")
+    elif isinstance(train.class_weights, dict):
+        for name in train.class_weights:
+            if name not in splits.labels:
+                hint = did_you_mean(name, splits.labels) or f" ({_some(splits.labels)})"
+                yield Problem("class_weights", f'no class is called "{name}"{hint}')
+
+
+def _some(labels: Sequence[str]) -> str:
+    more = ", …" if len(labels) > 5 else ""
+    return f"the classes: {', '.join(labels[:5])}{more}"

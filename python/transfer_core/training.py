@@ -60,6 +60,7 @@ def train_epochs(
     total = train.epochs * source.steps
     history: list[Metrics] = []
     best = BestState(module)
+    module.eval()
     if validate:
         best.keep_if_better(validate()["validation_loss"], 0)
     with torch.random.fork_rng(devices=_cuda_devices(parameters)):

@@ -8,18 +8,35 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from typing import NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
 
-Objective = Callable[[Tensor], tuple[Tensor, Tensor]]
+Objective: TypeAlias = Callable[[Tensor], tuple[Tensor, Tensor]]
+
+
+class Point(NamedTuple):
+    """`x` (B, P) with its losses (B,) and gradients (B, P)."""
+
+    x: Tensor
+    loss: Tensor
+    gradient: Tensor
+
+
+class Pair(NamedTuple):
+    """A step (B, P), how it changed the gradient (B, P), and 1 / (step · change), 0 where unusable (B,)."""
+
+    step: Tensor
+    change: Tensor
+    inverse: Tensor
 
 
 def minimize(
     objective: Objective,
     x: Tensor,
+    tolerance: float,
     max_iterations: int = 500,
-    tolerance: float = 1e-4,
     history: int = 10,
 ) -> Tensor:
     """Minimise `objective` over each row of `x`.
@@ -27,12 +44,13 @@ def minimize(
     Parameters
     ----------
     objective
-        Maps x (B, P) to the losses (B,) and their gradients (B, P); row b depends on x[b] alone.
+        Maps x (B, P) to the losses (B,) and their gradients (B, P); row b depends on x[b] alone. It
+        should be scaled so that a step of length 1 is a sensible one to try.
     x
         (B, P), where to start.
     tolerance
-        A row is done when its largest gradient entry is at most this share of what it was at the
-        start, or when a step lowers its loss by less than the precision of its dtype can tell.
+        A row is done when the norm of its gradient is at most this share of its loss, or when a step
+        lowers its loss by less than the precision of its dtype can tell.
 
     Returns
     -------
@@ -44,47 +62,47 @@ def minimize(
     Nocedal and Wright, Numerical Optimization (2006), algorithms 7.4 and 7.5, with backtracking to
     the Armijo condition (3.4); pairs without positive curvature are left out.
     """
-    loss, gradient = objective(x)
-    enough = tolerance * gradient.abs().amax(dim=1).clamp_min(1e-12)
-    pairs: deque[tuple[Tensor, Tensor, Tensor]] = deque(maxlen=history)
-    noise = 8 * torch.finfo(x.dtype).eps
-    stuck = torch.zeros_like(loss, dtype=torch.bool)
+    here = Point(x, *objective(x))
+    pairs: deque[Pair] = deque(maxlen=history)
+    stuck = torch.zeros_like(here.loss, dtype=torch.bool)
     for _ in range(max_iterations):
-        active = (gradient.abs().amax(dim=1) > enough) & ~stuck
+        active = (here.gradient.norm(dim=1) > tolerance * here.loss.abs()) & ~stuck
         if not active.any():
             break
-        direction = _two_loop(gradient, pairs)
-        slope = (direction * gradient).sum(dim=1)
-        uphill = slope >= 0
-        direction = torch.where(uphill[:, None], -gradient, direction)
-        slope = torch.where(uphill, -(gradient * gradient).sum(dim=1), slope)
-        first = 1 / gradient.norm(dim=1).clamp_min(1) if not pairs else torch.ones_like(loss)
-        new_x, new_loss, new_gradient, moved = _backtrack(
-            objective, x, loss, gradient, direction, slope, first, active
-        )
-        stuck |= active & (loss - new_loss <= noise * loss.abs().clamp_min(1e-12))
-        step, change = new_x - x, new_gradient - gradient
-        curvature = (step * change).sum(dim=1)
-        useful = moved & (curvature > 1e-10 * step.norm(dim=1) * change.norm(dim=1))
-        inverse = torch.where(useful, 1 / curvature.clamp_min(1e-30), 0.0)
-        pairs.append((step, change, inverse))
-        x, loss, gradient = new_x, new_loss, new_gradient
-    return x
+        there = _backtrack(objective, here, _direction(here.gradient, pairs), active)
+        stuck |= here.loss - there.loss <= _noise(here.loss)
+        pairs.append(_pair(here, there))
+        here = there
+    return here.x
 
 
-def _two_loop(gradient: Tensor, pairs: deque[tuple[Tensor, Tensor, Tensor]]) -> Tensor:
-    """The direction -H g (Nocedal and Wright, algorithm 7.4) of each row."""
+def _noise(loss: Tensor) -> Tensor:
+    """The smallest difference in loss that is more than rounding."""
+    return 8 * torch.finfo(loss.dtype).eps * loss.abs()
+
+
+def _pair(here: Point, there: Point) -> Pair:
+    step, change = there.x - here.x, there.gradient - here.gradient
+    curvature = (step * change).sum(dim=1)
+    usable = curvature > 1e-10 * step.norm(dim=1) * change.norm(dim=1)
+    return Pair(step, change, torch.where(usable, 1 / curvature, 0.0))
+
+
+def _direction(gradient: Tensor, pairs: deque[Pair]) -> Tensor:
+    """The direction -H g of each row (Nocedal and Wright, algorithm 7.4, H_0 as in 7.20).
+
+    Without a usable pair it is the gradient's, at most 1 long.
+    """
+    scale = 1 / gradient.norm(dim=1).clamp_min(1)
     q = gradient.clone()
     alphas = []
     for step, change, inverse in reversed(pairs):
         alpha = inverse * (step * q).sum(dim=1)
         q -= alpha[:, None] * change
         alphas.append(alpha)
-    scale = torch.ones_like(gradient[:, 0])
     for step, change, inverse in pairs:
-        known = inverse > 0
-        newest = (step * change).sum(dim=1) / (change * change).sum(dim=1).clamp_min(1e-30)
-        scale = torch.where(known, newest, scale)
+        newest = (step * change).sum(dim=1) / (change * change).sum(dim=1)
+        scale = torch.where(inverse > 0, newest, scale)
     q *= scale[:, None]
     for (step, change, inverse), alpha in zip(pairs, reversed(alphas), strict=True):
         beta = inverse * (change * q).sum(dim=1)
@@ -92,29 +110,23 @@ def _two_loop(gradient: Tensor, pairs: deque[tuple[Tensor, Tensor, Tensor]]) -> 
     return -q
 
 
-def _backtrack(
-    objective: Objective,
-    x: Tensor,
-    loss: Tensor,
-    gradient: Tensor,
-    direction: Tensor,
-    slope: Tensor,
-    length: Tensor,
-    active: Tensor,
-    most: int = 25,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Halve each row's step until its loss falls enough; rows that never do stay where they are."""
-    waiting = active.clone()
-    best_x, best_loss, best_gradient = x.clone(), loss.clone(), gradient.clone()
+def _backtrack(objective: Objective, here: Point, direction: Tensor, active: Tensor, most: int = 25) -> Point:
+    """Halve each active row's step until its loss falls enough; rows that never do stay where they are."""
+    slope = (direction * here.gradient).sum(dim=1)
+    length = torch.ones_like(slope)
+    waiting = active
+    there = here
     for _ in range(most):
-        trial = torch.where(waiting[:, None], x + length[:, None] * direction, best_x)
-        trial_loss, trial_gradient = objective(trial)
-        accepted = waiting & (trial_loss <= loss + 1e-4 * length * slope)
-        best_x = torch.where(accepted[:, None], trial, best_x)
-        best_loss = torch.where(accepted, trial_loss, best_loss)
-        best_gradient = torch.where(accepted[:, None], trial_gradient, best_gradient)
-        waiting &= ~accepted
+        trial = torch.where(waiting[:, None], here.x + length[:, None] * direction, there.x)
+        loss, gradient = objective(trial)
+        accepted = waiting & (loss <= here.loss + 1e-4 * length * slope)
+        there = Point(
+            torch.where(accepted[:, None], trial, there.x),
+            torch.where(accepted, loss, there.loss),
+            torch.where(accepted[:, None], gradient, there.gradient),
+        )
+        waiting = waiting & ~accepted
         if not waiting.any():
             break
         length = torch.where(waiting, length / 2, length)
-    return best_x, best_loss, best_gradient, active & ~waiting
+    return there
