@@ -87,6 +87,8 @@ def main(stamps: Path, folder: Path) -> None:
             name = "-".join(photo.relative_to(stamps / category).parts)
             unseen = label in UNSEEN and photo == kept[len(kept) // 2]
             os.link(photo, unfinished / (f"unseen/{label}-{name}" if unseen else f"photos/{label}/{name}"))
+    if not (unfinished / "photos").exists():
+        sys.exit(f"{stamps} has no category with {AT_LEAST} pictures")
     unfinished.rename(folder)
 
 
