@@ -20,7 +20,7 @@ Dir.mktmpdir do |scratch|
     freeze :backbone
     head :linear
     train epochs: 5, optimizer: :adam, learning_rate: 1e-2
-    on(:epoch) { |epoch| puts "epoch #{epoch.number}: #{epoch.metrics}" }
+    on(:epoch) { |epoch| puts "epoch #{epoch.number}: accuracy #{epoch.metrics[:accuracy].round(3)}" }
   end
 
   puts "accuracy #{model.metrics[:accuracy].round(3)}, guessing gives #{model.metrics[:baseline][:accuracy].round(3)}"
