@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
+from transfer_core.errors import DataError
 from transfer_core.heads.cross_validated import fit_linear
 from transfer_core.heads.minibatch import fit_minibatch
 from transfer_core.heads.modules import build_head, fold_standardization, last_dense, standardization
@@ -38,7 +39,15 @@ def fit_head(
     """Fit a new head on `rows`.
 
     L-BFGS chooses by cross-validation and leaves `valid` alone; the other optimisers stop early by it.
+
+    Raises
+    ------
+    DataError
+        If `rows` show fewer than two examples.
     """
+    examples = len(torch.unique(rows.groups))
+    if examples < 2:
+        raise DataError(f"a head needs at least 2 examples to learn from (got {examples})")
     generator = torch.Generator().manual_seed(seed)
     head = build_head(spec, rows.features.shape[1], outputs, generator)
     if train.optimizer == "lbfgs":

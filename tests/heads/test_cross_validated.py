@@ -1,0 +1,300 @@
+"""The default head against scikit-learn: its fit, and the strength it chooses."""
+
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.metrics import log_loss, mean_squared_error
+
+from transfer_core.errors import Cancelled
+from transfer_core.heads import cross_validated, linear_problem
+from transfer_core.heads.axes import principal_axes
+from transfer_core.heads.cross_validated import STRENGTHS, fit_linear
+from transfer_core.heads.linear_problem import linear_problems
+from transfer_core.heads.modules import standardization
+from transfer_core.heads.rows import Rows, fold_of
+from transfer_core.progress import Progress
+
+
+def standardized(features):
+    features = torch.as_tensor(np.asarray(features), dtype=torch.float32)
+    mean, scale = standardization(features)
+    return (features - mean) / scale
+
+
+def classes(n, width, labels, seed=0, spread=1.0, weighted=False):
+    """Overlapping clouds, one per class."""
+    rng = np.random.default_rng(seed)
+    targets = np.concatenate([np.arange(labels), rng.integers(labels, size=n - labels)])
+    features = rng.normal(size=(labels, width))[targets] * spread + rng.normal(size=(n, width)) * 2
+    weights = rng.uniform(0.2, 3, n) if weighted else np.ones(n)
+    return Rows(
+        standardized(features),
+        torch.from_numpy(targets),
+        torch.tensor(weights, dtype=torch.float32),
+        torch.arange(n),
+    )
+
+
+def values(n, width, outputs, seed=0, weighted=False):
+    rng = np.random.default_rng(seed)
+    features = rng.normal(size=(n, width))
+    targets = features[:, :3] @ rng.normal(size=(3, outputs)) + rng.normal(size=(n, outputs))
+    targets = (targets - targets.mean(axis=0)) / targets.std(axis=0)
+    weights = rng.uniform(0.2, 3, n) if weighted else np.ones(n)
+    return Rows(
+        standardized(features),
+        torch.tensor(targets, dtype=torch.float32),
+        torch.tensor(weights, dtype=torch.float32),
+        torch.arange(n),
+    )
+
+
+def exact(rows, strength, outputs):
+    """Our solution without a path before it: weight (K, D) and bias (K,)."""
+    axes = principal_axes(rows.features)
+    problem = linear_problems(rows, axes, rows.weights[None], outputs, torch.float64)
+    solution = problem.solve(strength, problem.zeros(), 0.1, 1e-9)[0]
+    return (solution[:, :-1] @ axes.basis.T).numpy(), solution[:, -1].numpy()
+
+
+def of_sklearn(rows, strength, chosen=slice(None)):
+    """Their solution for the same loss: weight (K, D), bias (K,)."""
+    x, y, w = (t[chosen].double().numpy() for t in (rows.features, rows.targets, rows.weights))
+    if not rows.is_classification:
+        ridge = Ridge(alpha=strength * w.sum(), tol=1e-12, solver="svd").fit(x, y, w)
+        return ridge.coef_.reshape(y.shape[1], -1), ridge.intercept_.reshape(-1)
+    model = LogisticRegression(C=1 / (strength * w.sum()), tol=1e-10, max_iter=5000)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(x, y.astype(int), w)
+    return model.coef_, model.intercept_
+
+
+def fitted(rows, outputs, folds=5, seed=0):
+    return fit_linear(rows, outputs, folds, seed, Progress())
+
+
+SHAPES = [(120, 10, 3), (40, 90, 4), (60, 8, 10)]
+
+
+@pytest.mark.parametrize("strength", [1.0, 1e-2])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_classes_are_fitted_as_by_scikit_learn(shape, weighted, strength):
+    rows = classes(*shape, weighted=weighted)
+    weight, bias = exact(rows, strength, shape[2])
+    their_weight, their_bias = of_sklearn(rows, strength)
+    np.testing.assert_allclose(weight, their_weight, atol=2e-4)
+    # Logits are known up to a constant.
+    np.testing.assert_allclose(bias - bias.mean(), their_bias - their_bias.mean(), atol=2e-4)
+
+
+@pytest.mark.parametrize("strength", [1.0, 1e-2])
+def test_two_classes_are_fitted_as_by_scikit_learn(strength):
+    rows = classes(80, 6, 2, weighted=True)
+    weight, bias = exact(rows, strength, 2)
+    # Two weight vectors of opposite sign share what scikit-learn puts into one, at half the penalty.
+    their_weight, their_bias = of_sklearn(rows, strength / 2)
+    np.testing.assert_allclose(weight[1:] - weight[:1], their_weight, atol=2e-4)
+    np.testing.assert_allclose(bias[1:] - bias[:1], their_bias, atol=2e-4)
+
+
+@pytest.mark.parametrize("strength", [1.0, 1e-3])
+@pytest.mark.parametrize("shape", [(120, 10, 1), (120, 10, 3), (40, 90, 2)])
+def test_values_are_fitted_as_by_scikit_learn(shape, strength):
+    rows = values(*shape, weighted=True)
+    for ours, theirs in zip(exact(rows, strength, shape[2]), of_sklearn(rows, strength), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-5)
+
+
+def by_brute_force(rows, folds, seed, strengths):
+    """Held-out losses of scikit-learn's fits, one per strength."""
+    fold = fold_of(rows, folds, seed).numpy()
+    x, y, w = (t.double().numpy() for t in (rows.features, rows.targets, rows.weights))
+    losses = []
+    for strength in strengths:
+        output = np.zeros((len(y), len(np.unique(y)) if rows.is_classification else y.shape[1]))
+        for k in range(folds):
+            weight, bias = of_sklearn(rows, strength, torch.from_numpy(fold != k))
+            output[fold == k] = x[fold == k] @ weight.T + bias
+        if rows.is_classification:
+            shifted = np.exp(output - output.max(axis=1, keepdims=True))
+            losses.append(log_loss(y, shifted / shifted.sum(axis=1, keepdims=True), sample_weight=w))
+        else:
+            losses.append(mean_squared_error(y, output, sample_weight=w))
+    return losses
+
+
+@pytest.mark.parametrize(
+    ("rows", "outputs"),
+    [
+        (classes(100, 8, 3, weighted=True), 3),
+        (classes(48, 70, 3), 3),
+        (values(100, 8, 2, weighted=True), 2),
+        (values(40, 60, 1), 1),
+    ],
+    ids=["classes", "classes, wide", "values", "values, wide"],
+)
+def test_the_strength_is_the_one_that_brute_force_finds(rows, outputs):
+    fit = fitted(rows, outputs, folds=4, seed=3)
+    tried = [entry["strength"] for entry in fit.path]
+    assert tried == list(STRENGTHS[: len(tried)])
+    losses = by_brute_force(rows, 4, 3, STRENGTHS)
+    np.testing.assert_allclose([e["validation_loss"] for e in fit.path], losses[: len(tried)], rtol=2e-2)
+    assert losses[STRENGTHS.index(fit.strength)] == pytest.approx(min(losses), rel=2e-2)
+    assert len(tried) == len(STRENGTHS) or losses[len(tried) - 1] > min(losses)
+
+
+@pytest.mark.parametrize("shape", [(150, 12, 4), (40, 90, 4)])
+def test_the_final_fit_gives_the_probabilities_of_scikit_learn(shape):
+    rows = classes(*shape, weighted=True)
+    fit = fitted(rows, 4)
+    weight, bias = (torch.tensor(part) for part in of_sklearn(rows, fit.strength))
+    theirs = (rows.features.double() @ weight.T + bias).softmax(dim=1)
+    ours = (rows.features @ fit.weight.T + fit.bias).softmax(dim=1)
+    torch.testing.assert_close(ours.double(), theirs, atol=2e-3, rtol=0)
+
+
+def test_held_out_outputs_come_from_fits_that_did_not_see_them():
+    rows = classes(90, 6, 3)
+    fit = fitted(rows, 3)
+    fold = fold_of(rows, 5, 0)
+    expected, targets = [], []
+    for k in range(5):
+        weight, bias = (torch.tensor(part) for part in of_sklearn(rows, fit.strength, fold != k))
+        expected.append(rows.features[fold == k].double() @ weight.T + bias)
+        targets.append(rows.targets[fold == k])
+    assert torch.equal(fit.held_out_targets, torch.cat(targets))
+    ours, theirs = fit.held_out.softmax(dim=1).double(), torch.cat(expected).softmax(dim=1)
+    torch.testing.assert_close(ours, theirs, atol=1e-2, rtol=0)
+
+
+def test_many_examples_need_fewer_folds():
+    rows = classes(2600, 3, 2)
+    fit = fitted(rows, 2)
+    assert len(fit.held_out) == 2 * 520
+    assert torch.equal(
+        fit.held_out_targets,
+        rows.targets[torch.cat([(fold_of(rows, 5, 0) == k).nonzero()[:, 0] for k in (0, 1)])],
+    )
+
+
+def test_chunks_of_rows_give_the_same_fit(monkeypatch):
+    rows = classes(90, 6, 3)
+    whole = fitted(rows, 3)
+    monkeypatch.setattr(linear_problem, "CHUNK_BYTES", 7 * 8 * 3)
+    parts = fitted(rows, 3)
+    assert whole.strength == parts.strength
+    torch.testing.assert_close(whole.weight, parts.weight, atol=1e-4, rtol=0)
+
+
+def test_the_fit_repeats():
+    rows = classes(90, 6, 3)
+    first, second = fitted(rows, 3), fitted(rows, 3)
+    assert torch.equal(first.weight, second.weight)
+    assert first.path == second.path
+
+
+def accuracy(fit, rows):
+    return float(((rows.features @ fit.weight.T + fit.bias).argmax(dim=1) == rows.targets).float().mean())
+
+
+def small(targets, width=20, seed=0):
+    targets = torch.as_tensor(targets)
+    generator = torch.Generator().manual_seed(seed)
+    centres = torch.randn(int(targets.max()) + 1, width, generator=generator)
+    features = centres[targets] + 0.1 * torch.randn(len(targets), width, generator=generator)
+    return Rows(standardized(features), targets, torch.ones(len(targets)), torch.arange(len(targets)))
+
+
+@pytest.mark.parametrize(
+    "targets",
+    [
+        [0, 1],
+        [0, 1, 2, 3],
+        list(range(12)),
+        [0, 0, 1],
+        [0] * 20 + [1],
+        [0] * 10 + [1] * 10,
+        [i // 2 for i in range(60)],
+    ],
+    ids=["two rows", "one each", "twelve", "three rows", "a class of one", "separable", "30 pairs"],
+)  # fmt: skip
+def test_little_data_is_learned(targets):
+    rows = small(targets)
+    fit = fitted(rows, max(targets) + 1)
+    assert fit.weight.isfinite().all()
+    assert fit.bias.isfinite().all()
+    assert fit.held_out.isfinite().all()
+    assert len(fit.held_out) == len(targets)
+    assert accuracy(fit, rows) == 1
+
+
+def test_a_class_that_no_row_has_is_not_predicted():
+    rows = small([0] * 10 + [2] * 10)
+    fit = fitted(rows, 4)
+    assert fit.weight.shape == (4, 20)
+    assert set((rows.features @ fit.weight.T + fit.bias).argmax(dim=1).tolist()) == {0, 2}
+
+
+def test_two_values_are_enough():
+    fit = fitted(values(2, 5, 1), 1)
+    assert fit.weight.isfinite().all()
+
+
+def test_constant_repeated_and_tiny_features_do_no_harm():
+    plain = classes(80, 6, 3)
+    clumsy = torch.cat([plain.features, plain.features, torch.ones(80, 2) * 0, plain.features * 1e-6], dim=1)
+    fit = fitted(Rows(clumsy, plain.targets, plain.weights, plain.groups), 3)
+    their = fitted(plain, 3)
+    assert fit.weight.isfinite().all()
+    assert not fit.weight[:, 12:14].any()
+    assert accuracy(fit, Rows(clumsy, plain.targets, plain.weights, plain.groups)) == pytest.approx(
+        accuracy(their, plain), abs=0.03
+    )
+
+
+def test_features_that_say_nothing_leave_the_shares_of_the_classes():
+    targets = torch.tensor([0] * 30 + [1] * 10)
+    fit = fitted(Rows(torch.zeros(40, 3), targets, torch.ones(40), torch.arange(40)), 2)
+    assert not fit.weight.any()
+    np.testing.assert_allclose(fit.bias.softmax(dim=0).numpy(), [0.75, 0.25], atol=1e-3)
+
+
+def test_progress_and_cancelling():
+    events = []
+    fit_linear(classes(60, 5, 3), 3, 5, 0, Progress(events.append))
+    assert events[0] == {"event": "progress", "step": "train", "done": 0, "total": 11, "unit": "strengths"}
+    assert events[-1]["done"] == events[-1]["total"]
+    with pytest.raises(Cancelled):
+        fit_linear(classes(60, 5, 3), 3, 5, 0, Progress(cancelled=lambda: True))
+
+
+def test_the_gradient_is_the_slope_of_the_loss():
+    rows = classes(30, 4, 3, weighted=True)
+    weights = torch.stack([rows.weights, rows.weights.flip(0)])
+    problem = linear_problems(rows, principal_axes(rows.features), weights, 3, torch.float64)
+    at = torch.randn(2, 3, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    at.requires_grad_(True)
+    loss = torch.nn.functional.cross_entropy(
+        torch.einsum("nd,bkd->bkn", problem.z, at), rows.targets.expand(2, -1), reduction="none"
+    )
+    expected = (loss * problem.share).sum(dim=1)
+    (slope,) = torch.autograd.grad(expected.sum(), at)
+    ours, gradient = problem._loss(at.detach())
+    torch.testing.assert_close(ours, expected.detach())
+    torch.testing.assert_close(gradient, slope)
+
+
+def test_the_folds_to_fit_follow_the_examples_and_not_their_views(monkeypatch):
+    monkeypatch.setattr(cross_validated, "ENOUGH_HELD_OUT", 20)
+    rows = classes(120, 4, 2)
+    views = Rows(
+        rows.features, rows.targets[torch.arange(120) // 4 * 4], rows.weights, torch.arange(120) // 4
+    )
+    assert len(fitted(rows, 2).held_out) == 24
+    assert len(fitted(views, 2).held_out) == 24 * 4

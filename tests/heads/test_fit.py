@@ -1,0 +1,169 @@
+"""Fitting a head from raw features: the default way and by mini-batches."""
+
+import numpy as np
+import pytest
+import torch
+import torch._dynamo  # PyTorch's optimisers import it, and it sets an environment variable
+from msgspec.structs import replace
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
+from torch import nn
+
+from transfer_core.errors import DataError, RecipeError
+from transfer_core.heads import Rows, build_head, fit_head
+from transfer_core.heads.cross_validated import fit_linear
+from transfer_core.heads.modules import standardization
+from transfer_core.progress import Progress
+from transfer_core.recipe import LinearHead, MlpHead, Train
+
+LBFGS = Train(optimizer="lbfgs")
+ADAM = Train(
+    optimizer="adam",
+    epochs=3,
+    learning_rate=0.01,
+    weight_decay=1e-4,
+    batch_size=16,
+    schedule="constant",
+    warmup=0.0,
+    early_stopping=0,
+)
+
+
+def rows(n=90, width=6, labels=3, seed=0, weighted=False):
+    """Clouds far from zero, on scales of their own."""
+    rng = np.random.default_rng(seed)
+    targets = np.arange(n) % labels
+    centres = np.random.default_rng(99).normal(size=(labels, width))
+    features = (centres[targets] + rng.normal(size=(n, width))) * np.logspace(-0.5, 1, width) + 50
+    weights = rng.uniform(0.2, 3, n) if weighted else np.ones(n)
+    return Rows(
+        torch.tensor(features, dtype=torch.float32),
+        torch.from_numpy(targets),
+        torch.tensor(weights, dtype=torch.float32),
+        torch.arange(n),
+    )
+
+
+LINEAR = LinearHead()
+
+
+def fit(train, rows, valid, spec=LINEAR, seed=0, outputs=3):
+    return fit_head(spec, train, rows, valid, outputs, seed, Progress())
+
+
+def nothing(rows):
+    return rows.take(torch.arange(0))
+
+
+def outputs_of(head, rows):
+    with torch.no_grad():
+        return head(rows.features)
+
+
+def test_the_default_head_takes_raw_features():
+    data = rows(weighted=True)
+    fitted = fit(LBFGS, data, nothing(data))
+    mean, scale = standardization(data.features)
+    standard = Rows((data.features - mean) / scale, data.targets, data.weights, data.groups)
+    expected = fit_linear(standard, 3, 5, 0, Progress())
+    torch.testing.assert_close(
+        outputs_of(fitted.module, data),
+        standard.features @ expected.weight.T + expected.bias,
+        atol=2e-3,
+        rtol=1e-3,
+    )
+    assert fitted.history == expected.path
+    assert torch.equal(fitted.held_out, expected.held_out)
+    assert torch.equal(fitted.held_out_targets, expected.held_out_targets)
+    assert not fitted.module.training
+
+
+def test_the_default_head_predicts_as_well_as_scikit_learn():
+    data, fresh = rows(300), rows(900, seed=1)
+    head = fit(LBFGS, data, nothing(data)).module
+    scaler = StandardScaler().fit(data.features.numpy())
+    theirs = LogisticRegression().fit(scaler.transform(data.features.numpy()), data.targets.numpy())
+    their_accuracy = theirs.score(scaler.transform(fresh.features.numpy()), fresh.targets.numpy())
+    accuracy = float((outputs_of(head, fresh).argmax(dim=1) == fresh.targets).float().mean())
+    assert accuracy >= their_accuracy - 0.01
+
+
+def test_the_default_head_leaves_validation_rows_alone():
+    data = rows()
+    first, second = (fit(LBFGS, data, valid).module for valid in (nothing(data), rows(30, seed=1)))
+    assert torch.equal(first[0].weight, second[0].weight)
+
+
+@pytest.mark.parametrize("spec", [LinearHead(), MlpHead((8,), 0.0)])
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
+def test_minibatches_as_in_a_bare_loop(spec, optimizer):
+    data = rows(weighted=True)
+    train = replace(ADAM, optimizer=optimizer, momentum=0.9 if optimizer == "sgd" else None)
+    fitted = fit(train, data, nothing(data), spec, seed=4)
+    mean, scale = standardization(data.features)
+    standard = (data.features - mean) / scale
+    bare = build_head(spec, 6, 3, torch.Generator().manual_seed(4))
+    theirs = {
+        "adam": lambda p: torch.optim.Adam(p, lr=0.01, weight_decay=1e-4),
+        "adamw": lambda p: torch.optim.AdamW(p, lr=0.01, weight_decay=1e-4),
+        "sgd": lambda p: torch.optim.SGD(p, lr=0.01, momentum=0.9, weight_decay=1e-4),
+    }[optimizer](bare.parameters())
+    for number in (1, 2, 3):
+        order = torch.randperm(90, generator=torch.Generator().manual_seed(4 * 100_003 + number))
+        for chunk in order.split(16):
+            theirs.zero_grad()
+            losses = nn.CrossEntropyLoss(reduction="none")(bare(standard[chunk]), data.targets[chunk])
+            ((losses * data.weights[chunk]).sum() / data.weights[chunk].sum()).backward()
+            theirs.step()
+    with torch.no_grad():
+        expected = bare(standard)
+    torch.testing.assert_close(outputs_of(fitted.module, data), expected, atol=2e-3, rtol=1e-3)
+    assert [entry["epoch"] for entry in fitted.history] == [1, 2, 3]
+    assert len(fitted.held_out) == 0
+
+
+def test_minibatches_choose_by_validation_rows():
+    data, valid = rows(), rows(30, seed=1)
+    train = replace(ADAM, epochs=40, learning_rate=0.03, early_stopping=4)
+    fitted = fit(train, data, valid, MlpHead((32,), 0.0))
+    losses = [entry["validation_loss"] for entry in fitted.history]
+    assert len(losses) == losses.index(min(losses)) + 1 + 4
+    outputs = outputs_of(fitted.module, valid)
+    assert float(nn.CrossEntropyLoss()(outputs, valid.targets)) == pytest.approx(min(losses), rel=1e-3)
+    assert torch.equal(fitted.held_out, outputs)
+    assert torch.equal(fitted.held_out_targets, valid.targets)
+
+
+def test_dropout_follows_the_seed_and_leaves_the_callers_random_state_alone():
+    data, valid = rows(), rows(30, seed=1)
+    state = torch.get_rng_state()
+    heads = [fit(ADAM, data, valid, MlpHead((8,), 0.5), seed).module for seed in (1, 1, 2)]
+    assert torch.equal(state, torch.get_rng_state())
+    assert torch.equal(heads[0][1].weight, heads[1][1].weight)
+    assert not torch.equal(heads[0][1].weight, heads[2][1].weight)
+    assert not any(head.training for head in heads)
+
+
+def test_values_are_learned_either_way():
+    data = rows(200)
+    targets = (data.features - data.features.mean(dim=0)) / data.features.std(dim=0)
+    data = Rows(data.features, targets[:, :2].contiguous(), data.weights, data.groups)
+    for train in (LBFGS, replace(ADAM, epochs=60)):
+        fitted = fit(train, data, nothing(data), outputs=2)
+        assert float((outputs_of(fitted.module, data) - data.targets).square().mean()) < 0.02
+
+
+def test_an_exploding_head_is_an_error_with_a_way_out():
+    data = rows()
+    with pytest.raises(RecipeError, match=r"^train: the loss became (nan|inf) in epoch \d: use a lower"):
+        fit(replace(ADAM, optimizer="sgd", learning_rate=1e30), data, nothing(data))
+
+
+@pytest.mark.parametrize("examples", [0, 1])
+@pytest.mark.parametrize("train", [LBFGS, ADAM])
+def test_one_example_is_not_enough(train, examples):
+    zeros = torch.zeros(4 * examples, dtype=torch.int64)
+    views = Rows(torch.ones(4 * examples, 6), zeros, torch.ones(4 * examples), zeros)
+    with pytest.raises(DataError) as caught:
+        fit(train, views, nothing(views))
+    assert str(caught.value) == f"a head needs at least 2 examples to learn from (got {examples})"

@@ -1,0 +1,69 @@
+"""Rows, and the folds they are held out in."""
+
+import numpy as np
+import pytest
+import torch
+
+from transfer_core.heads.rows import Rows, fold_of, rows_of
+
+
+def rows(targets, groups=None):
+    targets = torch.as_tensor(targets)
+    n = len(targets)
+    groups = torch.arange(n) if groups is None else torch.as_tensor(groups)
+    return Rows(torch.arange(2.0 * n).view(n, 2), targets, torch.arange(1.0, n + 1), groups)
+
+
+def test_views_stand_next_to_each_other():
+    features = torch.arange(12.0).view(6, 2)
+    made = rows_of(features, np.array([4, 7]), torch.tensor([1.0, 2.0]), views=3)
+    assert made.targets.tolist() == [4, 4, 4, 7, 7, 7]
+    assert made.weights.tolist() == [1, 1, 1, 2, 2, 2]
+    assert made.groups.tolist() == [0, 0, 0, 1, 1, 1]
+    assert made.is_classification
+    assert torch.equal(made.features, features)
+    values = rows_of(torch.ones(2, 3), np.ones((2, 1), np.float32), torch.ones(2))
+    assert values.targets.shape == (2, 1)
+    assert not values.is_classification
+
+
+def test_joined_rows_are_different_examples():
+    both = rows([0, 1, 1], [0, 0, 1]).joined(rows([1, 0], [0, 1]))
+    assert both.groups.tolist() == [0, 0, 1, 2, 3]
+    assert both.targets.tolist() == [0, 1, 1, 1, 0]
+    assert rows([0, 1]).take(torch.arange(0)).joined(rows([1])).groups.tolist() == [0]
+
+
+def test_taking_rows():
+    some = rows([0, 1, 2], [5, 6, 7]).take(torch.tensor([2, 0]))
+    assert (some.targets.tolist(), some.groups.tolist(), some.weights.tolist()) == ([2, 0], [7, 5], [3, 1])
+    assert some.features.tolist() == [[4, 5], [0, 1]]
+    assert len(some) == 2
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_classes_are_spread_evenly_over_folds(seed):
+    targets = np.random.default_rng(seed).choice(4, size=103, p=[0.6, 0.2, 0.15, 0.05])
+    fold = fold_of(rows(targets), 5, seed).numpy()
+    sizes = np.bincount(fold, minlength=5)
+    assert sizes.max() - sizes.min() <= 1
+    for label in range(4):
+        share = np.bincount(fold[targets == label], minlength=5)
+        assert share.max() - share.min() <= 1
+
+
+def test_views_of_an_example_share_a_fold():
+    targets, groups = np.arange(60) // 4 % 3, np.arange(60) // 4 * 10
+    shuffled = np.random.default_rng(0).permutation(60)
+    fold = fold_of(rows(targets[shuffled], groups[shuffled]), 5, 0).numpy()
+    for group in np.unique(groups):
+        assert len(set(fold[groups[shuffled] == group])) == 1
+    assert np.bincount(fold).tolist() == [12] * 5
+
+
+def test_folds_of_values_are_even_and_follow_the_seed():
+    values = rows(torch.randn(23, 2, generator=torch.Generator().manual_seed(0)))
+    folds = [fold_of(values, 4, seed) for seed in (0, 0, 1)]
+    assert sorted(torch.bincount(folds[0]).tolist()) == [5, 6, 6, 6]
+    assert torch.equal(folds[0], folds[1])
+    assert not torch.equal(folds[0], folds[2])
