@@ -30,7 +30,7 @@ def build_head(spec: Head, width: int, outputs: int, generator: torch.Generator)
 
 def _dense(before: int, after: int, generator: torch.Generator) -> nn.Linear:
     """A dense layer with He-uniform weights (He et al. 2015, section 2.2) and no bias yet."""
-    layer = skip_init(nn.Linear, before, after)
+    layer: nn.Linear = skip_init(nn.Linear, before, after)  # type: ignore[no-untyped-call]
     bound = (6 / before) ** 0.5
     with torch.no_grad():
         layer.weight.copy_(torch.rand(after, before, generator=generator) * 2 * bound - bound)
