@@ -22,7 +22,7 @@ from transfer_core.backbones import Backbone, Preprocessing
 from transfer_core.caller_data import name_streams
 from transfer_core.data import Dataset, Input, Row, read_labelled
 from transfer_core.devices import choose_like
-from transfer_core.errors import DataError
+from transfer_core.errors import DataError, ModelFileError
 from transfer_core.features import (
     Extractor,
     FeatureStore,
@@ -175,7 +175,7 @@ class Model:
         return Path(path)
 
     def summary(self) -> dict[str, Any]:
-        """All facts about the model as plain data."""
+        """All facts about the model as plain data; raises `ModelFileError` if its file is gone."""
         return {
             "path": str(self.path),
             "task": self.header.task,
@@ -189,8 +189,14 @@ class Model:
             "warnings": list(self.header.warnings),
             "created_at": self.header.created_at,
             "versions": self.header.versions,
-            "bytes": self.path.stat().st_size,
+            "bytes": self._size(),
         }
+
+    def _size(self) -> int:
+        try:
+            return self.path.stat().st_size
+        except FileNotFoundError as error:
+            raise ModelFileError(f"there is no file {self.path}") from error
 
     @cached_property
     def _extractor(self) -> Extractor:
@@ -224,11 +230,12 @@ def load_model(path: str | os.PathLike[str], progress: Progress = Progress()) ->
 
 
 def save_new(path: Path, header: ModelHeader, backbone: Backbone, head: nn.Sequential) -> Model:
-    """Write a model that was just trained, and return it."""
+    """Write a model that was just trained, and return it with its header as any reader will see it."""
     tensors = {f"{BACKBONE_PREFIX}{name}": tensor for name, tensor in backbone.state_dict().items()}
     tensors |= {f"{HEAD_PREFIX}{name}": tensor for name, tensor in head.state_dict().items()}
     model_file.write_model(path, tensors, header)
-    return Model(path, header, backbone, head.eval().requires_grad_(False))
+    saved = model_file.read_header(path)
+    return Model(path, saved, backbone, head.eval().requires_grad_(False))
 
 
 def _restore_backbone(header: ModelHeader, tensors: dict[str, Tensor], progress: Progress) -> Backbone:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from transfer_core.data import Dataset
+from transfer_core.data.bad_input import counted, printable, reason_in
 from transfer_core.errors import DataError
 from transfer_core.features.extractor import Extractor, embed_all
 from transfer_core.features.loading import Load
@@ -107,6 +108,10 @@ def embed_dataset(
             else:
                 raise outcome
     bad = {dataset.inputs[row]: reasons[key] for row, _, key in wanted if key in reasons}
+    if bad:
+        path, message = next(iter(bad.items()))
+        example = f"{printable(path)}: {reason_in(message, path)}"
+        progress.warning(f"left out {counted(len(bad))} that can't be decoded, for example {example}")
     rows = [known[key] for row, _, key in wanted if dataset.inputs[row] not in bad]
     return Features(torch.stack(rows) if rows else torch.empty(0, extractor.width), bad)
 

@@ -1,0 +1,332 @@
+"""A trained model in use: in this process and in another, on all kinds of inputs, and on other data."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import msgpack
+import msgspec
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, log_loss, r2_score
+
+import transfer_core
+from photos import COLORS, class_folder, pixels, png, rows, save
+from transfer_core.answers import answers, metrics
+from transfer_core.errors import ConfigurationError, DataError, ModelFileError, RecipeError
+from transfer_core.metrics import fit_temperature
+from transfer_core.model import save_new
+
+SUMMARY = {
+    *("path", "task", "labels", "backbone", "embedding_width", "metrics", "history", "recipe", "sizes"),
+    *("warnings", "created_at", "versions", "bytes"),
+}
+
+
+@pytest.fixture(scope="module")
+def home_of_models(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TRANSFER_HOME", str(tmp_path_factory.mktemp("home")))
+        patch.setenv("TRANSFER_OFFLINE", "1")
+        yield
+
+
+@pytest.fixture(scope="module")
+def model(home_of_models, tmp_path_factory):
+    """Three classes."""
+    photos = class_folder(tmp_path_factory.mktemp("photos"))
+    return transfer_core.train(backbone="mobilenet_v2", data=photos)
+
+
+@pytest.fixture(scope="module")
+def grey(home_of_models):
+    """A regression: how grey a photo is."""
+    greys = np.linspace(30, 220, 16)
+    labelled = [
+        {"input": png(pixels((grey, grey, grey), seed=i)), "label": float(grey)}
+        for i, grey in enumerate(greys)
+    ]
+    return transfer_core.train(backbone="mobilenet_v2", data=labelled, task="regression")
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory):
+    """Photos that are hard to tell apart: their colour is between two classes'."""
+    root = tmp_path_factory.mktemp("mixed")
+    names, colors = list(COLORS), [np.array(color) for color in COLORS.values()]
+    for i in range(18):
+        label = i % 3
+        color = 0.55 * colors[label] + 0.45 * colors[(label + 1 + i // 9) % 3]
+        save(root / names[label] / f"{i}.png", pixels(color, seed=500 + i, noise=60))
+    return root
+
+
+def sky(seed=1):
+    return png(pixels(COLORS["sky"], seed=9000 + seed))
+
+
+def close(first, second):
+    assert first.keys() == second.keys()
+    assert first["label"] == second["label"]
+    assert first["scores"] == pytest.approx(second["scores"], abs=1e-5)
+    return True
+
+
+def test_a_prediction(model):
+    prediction = model.predict(sky())
+    assert list(prediction) == ["label", "score", "scores"]
+    assert prediction["label"] == "sky"
+    assert set(prediction["scores"]) == set(COLORS)
+    assert prediction["score"] == prediction["scores"]["sky"] == max(prediction["scores"].values())
+    assert sum(prediction["scores"].values()) == pytest.approx(1)
+    assert list(prediction["scores"].values()) == sorted(prediction["scores"].values(), reverse=True)
+
+
+def test_all_kinds_of_inputs(model, tmp_path):
+    path = tmp_path / "sky.png"
+    path.write_bytes(sky())
+    one = model.predict(str(path))
+    kinds = [str(path), path, sky(), bytearray(sky()), memoryview(sky())]
+    assert [model.predict(kind) for kind in kinds] == [one] * 5
+    together = model.predict(kinds)
+    assert all(close(prediction, one) for prediction in together)
+    assert model.predict(tuple(kinds)) == together
+    assert model.predict([]) == []
+    assert model.embed([]).shape == (0, 1280)
+
+
+def test_one_by_one_and_all_at_once(model, mixed):
+    paths = sorted(mixed.rglob("*.png"))
+    together = model.predict(paths)
+    assert len(together) == 18
+    assert all(
+        close(model.predict(path), prediction) for path, prediction in zip(paths, together, strict=True)
+    )
+    backwards = model.predict(paths[::-1])
+    assert all(close(a, b) for a, b in zip(backwards[::-1], together, strict=True))
+
+
+def test_embeddings(model, mobilenet):
+    found = model.embed([sky(1), sky(2)])
+    assert (found.shape, found.dtype) == ((2, 1280), np.float32)
+    assert not np.array_equal(found[0], found[1])
+    from transfer_core.features import load_pixels, normalize, to_batch
+
+    batch = to_batch([load_pixels(sky(i), mobilenet.preprocessing) for i in (1, 2)])
+    with torch.no_grad():
+        expected = mobilenet(normalize(batch, mobilenet.preprocessing, torch.float32))
+    np.testing.assert_allclose(found, expected.numpy(), atol=2e-5)
+
+
+WAY_OUT = "(fix or remove it, or use on_bad_input: :skip)"
+
+
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [
+        (b"", f"the image: the file is empty {WAY_OUT}"),
+        ([sky(), sky()[:300]], f"image 2 of 2: the file is truncated {WAY_OUT}"),
+        ("nowhere.jpg", f"nowhere.jpg: no such file {WAY_OUT}"),
+        ([sky(), Path("nowhere.jpg")], f"nowhere.jpg: no such file {WAY_OUT}"),
+        ([5], "the image: expected a path or the bytes of an image, not int"),
+        ([sky(), None], "image 2 of 2: expected a path or the bytes of an image, not NoneType"),
+    ],
+)
+def test_what_can_not_be_predicted_is_named(model, inputs, message):
+    with pytest.raises(DataError) as error:
+        model.predict(inputs)
+    assert str(error.value) == message
+
+
+FRESH = """
+import json, sys, torch, transfer_core
+torch.set_num_threads(1)
+model = transfer_core.load(sys.argv[1])
+print(json.dumps([model.predict(sys.argv[2:]), model.predict(sys.argv[2]), model.summary()]))
+"""
+
+
+def test_a_fresh_process_says_the_same(model, mixed):
+    paths = [str(path) for path in sorted(mixed.rglob("*.png"))]
+    command = [sys.executable, "-c", FRESH, str(model.path), *paths]
+    environment = {**os.environ, "PYTHONPATH": "python"}
+    output = subprocess.run(command, capture_output=True, env=environment, timeout=120, check=True).stdout
+    theirs, single, summary = json.loads(output)
+    assert all(close(a, b) for a, b in zip(theirs, model.predict(paths), strict=True))
+    assert close(single, theirs[0])
+    assert summary == model.summary()
+
+
+def test_evaluate_is_what_scikit_learn_says_of_the_predictions(model, mixed):
+    paths = sorted(mixed.rglob("*.png"))
+    truth = [path.parent.name for path in paths]
+    predictions = model.predict(paths)
+    said = [prediction["label"] for prediction in predictions]
+    scores = np.array([[p["scores"][label] for label in model.labels] for p in predictions])
+    found = model.evaluate(mixed)
+    assert found == model.evaluate(str(mixed))
+    assert 0 < found["accuracy"] < 1
+    assert found["accuracy"] == pytest.approx(accuracy_score(truth, said))
+    assert found["macro_f1"] == pytest.approx(f1_score(truth, said, average="macro"))
+    assert found["log_loss"] == pytest.approx(log_loss(truth, scores, labels=list(model.labels)), abs=1e-4)
+    assert found["confusion_matrix"] == confusion_matrix(truth, said, labels=model.labels).tolist()
+
+
+def test_evaluate_a_regression(grey):
+    greys = np.linspace(40, 200, 9)
+    photos = [png(pixels((grey, grey, grey), seed=700 + i)) for i, grey in enumerate(greys)]
+    values = [prediction["value"] for prediction in grey.predict(photos)]
+    labelled = [{"input": photo, "label": value} for photo, value in zip(photos, greys, strict=True)]
+    found = grey.evaluate(labelled)
+    assert found["r2"] == pytest.approx(r2_score(greys, values), abs=1e-4)
+    assert found["r2"] > 0.5
+
+
+def test_evaluate_takes_what_train_takes(model, mixed):
+    folder = model.evaluate(mixed)
+    labelled = [{"input": path, "label": path.parent.name} for path in sorted(mixed.rglob("*.png"))]
+    of_rows = model.evaluate(iter(labelled))
+    of_stream = model.evaluate({"stream": "s1"}, streams={"s1": labelled})
+    assert of_rows["accuracy"] == of_stream["accuracy"] == folder["accuracy"]
+    assert of_rows["log_loss"] == pytest.approx(folder["log_loss"])
+
+
+def test_evaluate_on_labels_that_the_model_does_not_know(model, tmp_path):
+    save(tmp_path / "cloud" / "1.png", pixels((200, 200, 200), seed=1))
+    save(tmp_path / "sky" / "1.png", pixels((100, 100, 200), seed=2))
+    with pytest.raises(DataError, match="cloud"):
+        model.evaluate(tmp_path)
+
+
+def test_evaluate_on_some_of_the_labels(model):
+    found = model.evaluate([row for row in rows(per_class=2) if row["label"] != "leaf"])
+    assert found["accuracy"] == 1.0
+    assert found["examples"] == 4
+
+
+def test_evaluate_with_a_broken_photo(model, tmp_path):
+    root = Path(class_folder(tmp_path / "photos", per_class=3, first_seed=300))
+    broken = root / "sky" / "1.png"
+    broken.write_bytes(broken.read_bytes()[:500])
+    with pytest.raises(DataError, match=r"sky/1\.png: the file is truncated"):
+        model.evaluate(root)
+    assert model.evaluate(root, on_bad_input="skip")["examples"] == 8
+
+
+def test_evaluate_on_broken_photos_only(model, tmp_path):
+    (tmp_path / "sky").mkdir()
+    (tmp_path / "sky" / "1.png").write_bytes(sky()[:500])
+    with pytest.raises(DataError, match="none of the images to measure on can be decoded"):
+        model.evaluate(tmp_path, on_bad_input="skip")
+
+
+@pytest.mark.parametrize("words", [{"data": 5}, {"data": "photos", "on_bad_input": "ignore"}])
+def test_evaluate_with_wrong_words(model, words):
+    with pytest.raises(RecipeError):
+        model.evaluate(**words)
+
+
+def test_events_of_an_evaluation(model, mixed):
+    told = []
+    model.evaluate(mixed, progress=transfer_core.progress.Progress(told.append))
+    assert [event["title"] for event in told if event["event"] == "stage"] == ["measure on 18 images"]
+
+
+def test_save_with_everything(model, tmp_path, mixed):
+    path = model.save(tmp_path / "model.transfer")
+    assert path.read_bytes() == model.path.read_bytes()
+    loaded = transfer_core.load(path)
+    assert loaded.header == model.header
+    paths = sorted(mixed.rglob("*.png"))
+    assert loaded.predict(paths) == model.predict(paths)
+
+
+def test_save_without_the_backbone(model, tmp_path, mixed):
+    path = model.save(str(tmp_path / "small.transfer"), backbone=False)
+    assert path.stat().st_size < model.path.stat().st_size / 50
+    loaded = transfer_core.load(path)
+    paths = sorted(mixed.rglob("*.png"))
+    assert loaded.predict(paths) == model.predict(paths)
+    again = loaded.save(tmp_path / "again.transfer")
+    assert again.read_bytes() == path.read_bytes()
+
+
+@pytest.mark.parametrize("place", ["", "nowhere/model.transfer"])
+def test_save_to_a_bad_place(model, tmp_path, place):
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(ConfigurationError, match=r"^can't save to "):
+        model.save(tmp_path / place)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_save_over_itself(model, tmp_path):
+    mine = transfer_core.load(model.save(tmp_path / "model.transfer"))
+    mine.save(mine.path)
+    assert mine.path.read_bytes() == model.path.read_bytes()
+
+
+def test_a_model_whose_file_is_gone(model, tmp_path):
+    gone = replace(model, path=tmp_path / "gone.transfer")
+    for use in (gone.summary, lambda: gone.save(tmp_path / "other.transfer")):
+        with pytest.raises(ModelFileError) as error:
+            use()
+        assert str(error.value) == f"there is no file {gone.path}"
+
+
+def test_load_what_is_no_model(tmp_path):
+    with pytest.raises(ModelFileError, match="there is no file"):
+        transfer_core.load(tmp_path / "nothing.transfer")
+    (tmp_path / "photo.transfer").write_bytes(sky())
+    with pytest.raises(ModelFileError, match="is not a saved model"):
+        transfer_core.load(tmp_path / "photo.transfer")
+
+
+def test_summary(model, grey):
+    for one in (model, grey):
+        summary = one.summary()
+        assert set(summary) == SUMMARY
+        assert msgpack.unpackb(msgpack.packb(summary, strict_types=True)) == summary
+        assert json.loads(json.dumps(summary, allow_nan=False)) == summary
+        assert summary["bytes"] == one.path.stat().st_size
+        assert summary["path"] == str(one.path)
+        assert transfer_core.load(one.path).summary() == summary
+    assert grey.summary()["task"] == "regression"
+    assert list(grey.predict(sky())) == ["value"]
+
+
+@pytest.mark.parametrize(
+    ("device", "precision"), [("cuda", "auto"), ("cuda:5", "float16"), ("mps", "float16")]
+)
+def test_a_model_from_a_machine_with_a_gpu(model, tmp_path, device, precision):
+    recipe = {**model.header.recipe, "device": device, "precision": precision}
+    header = msgspec.structs.replace(model.header, recipe=recipe)
+    save_new(tmp_path / "gpu.transfer", header, model.backbone, model.head)
+    loaded = transfer_core.load(tmp_path / "gpu.transfer")
+    assert loaded.predict(sky()) == model.predict(sky())
+    assert loaded.evaluate(rows(per_class=2))["accuracy"] == 1.0
+
+
+def test_scores_are_calibrated(model):
+    """Overconfident logits, as after too long a training: the temperature of one half mends the other."""
+    rng = np.random.default_rng(0)
+    truth = rng.integers(0, 3, 2000)
+    logits = rng.normal(0, 1, (2000, 3)) + 1.2 * np.eye(3)[truth]
+    sure = torch.from_numpy(6 * logits)
+    temperature = fit_temperature(sure[:1000].numpy(), truth[:1000])
+    plain = msgspec.structs.replace(model.header, temperature=1.0)
+    calibrated = msgspec.structs.replace(model.header, temperature=temperature)
+    before, after = (metrics(answers(sure[1000:], h), truth[1000:], h) for h in (plain, calibrated))
+    assert after["ece"] < before["ece"] / 3
+    assert after["log_loss"] < before["log_loss"]
+    assert after["accuracy"] == before["accuracy"]
+
+
+def test_values_keep_their_precision(grey):
+    scaling = msgspec.structs.replace(grey.header.target_scaling, mean=(123456789.0,), scale=(1e-3,))
+    header = msgspec.structs.replace(grey.header, target_scaling=scaling)
+    found = answers(torch.tensor([[2.0], [-1.0]]), header)
+    assert found.flatten().tolist() == pytest.approx([123456789.002, 123456788.999], abs=1e-6, rel=0)
