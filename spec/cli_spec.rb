@@ -64,8 +64,7 @@ RSpec.describe Transfer::CLI do
       %w[help trian] => 'unknown command "trian", did you mean "train"?; transfer help lists them',
       %w[train photos --backbone x --epoch 3] =>
         'unknown option "--epoch", did you mean "--epochs"?; transfer help train lists them',
-      %w[train photos] => "no value provided for required options '--backbone'; transfer help train explains it",
-      %w[train --backbone x] => '"transfer train" was called with no arguments; transfer help train explains it',
+      %w[train] => '"transfer train" was called with no arguments; transfer help train explains it',
       %w[train photos --backbone x --fine-tune-epochs 3] =>
         "fine-tuning needs --unfreeze-last N or --unfreeze-all; transfer help train explains it",
       %w[predict m.transfer] =>
@@ -114,6 +113,10 @@ RSpec.describe Transfer::CLI do
 
     def built(**words, &)
       Transfer::Recipe.build({ backbone: "mobilenet_v2", data: "photos", **words }, &).to_h
+    end
+
+    it "takes MobileNetV2 if no backbone is named" do
+      expect(recipe).to eq(built)
     end
 
     it "is the one that Ruby builds from the same words" do
@@ -257,6 +260,11 @@ RSpec.describe Transfer::CLI do
         ["", /\Atransfer: unknown backbone "mobilnet_v2", did you mean "mobilenet_v2"\?.*\n\z/, 1]
       )
       expect(train.call("#{@scratch}/none", "mobilenet_v2")).to match(["", %r{\Atransfer: .*#{@scratch}/none.*\n\z}, 1])
+      photo_folder("#{@scratch}/broken", count: 4)
+      File.write("#{@scratch}/broken/#{Dir.children("#{@scratch}/broken").min}/x.png", "text")
+      expect(train.call("#{@scratch}/broken", "mobilenet_v2")[1]).to match(
+        %r{/x.png: it is not an image.* \(fix or remove it, or use --on-bad-input skip\)$}
+      )
       expect(transfer("predict", "#{@scratch}/none.transfer", "a.png")).to match(
         ["", %r{\Atransfer: .*#{@scratch}/none.transfer.*\n\z}, 1]
       )
@@ -322,6 +330,7 @@ RSpec.describe Transfer::CLI do
       expect(small.map(&:first)).to include("mobilenet_v2").and(satisfy { |names| !names.include?("resnet18") })
       expect(rows.call("--sort", "top1").first[2].to_f).to eq(all.map { |row| row[2].to_f }.max)
       expect(rows.call("--license", "bsd-3-clause").map(&:last).uniq).to eq(["BSD-3-Clause"])
+      expect(rows.call("--offline").map(&:first)).to include("mobilenet_v2").and(satisfy { |names| names.size < 80 })
     end
   end
 end

@@ -27,6 +27,7 @@ module Transfer
   # With their libraries these take longer to load than everything else; the first call needs them.
   autoload :Bridge, "#{__dir__}/transfer/bridge"
   autoload :Python, "#{__dir__}/transfer/python"
+  autoload :Setup, "#{__dir__}/transfer/setup"
   private_constant :Bridge
 
   class << self
@@ -52,13 +53,23 @@ module Transfer
     # @raise [ModelFileError]
     def load(path) = Model.load(path)
 
-    # @return [Array<Backbone>] all backbones there are
-    def backbones = Bridge.call("backbones").map { |facts| Backbone.new(facts) }
+    # @param offline [Boolean] only those whose weights are on this machine
+    # @return [Array<Backbone>] the backbones there are
+    def backbones(offline: false)
+      Bridge.call("backbones", { "offline" => offline }).map { |facts| Backbone.new(facts) }
+    end
 
     # @param name [String, Symbol]
     # @return [Backbone]
     # @raise [RecipeError] if there is no such backbone
     def backbone(name) = Backbone.new(Bridge.call("backbone", { "name" => name.to_s }))
+
+    # Makes the managed Python environment, as the command `transfer setup` does; nothing if it is there.
+    #
+    # @param words (see Setup#initialize)
+    # @return [String] its interpreter
+    # @raise [ConfigurationError, DependencyError]
+    def setup(**words) = Setup.new(**words).run
 
     # @return [Configuration]
     def config = @config ||= Configuration.new

@@ -21,6 +21,8 @@ def real(start: Callable[..., Client], tmp_path: object) -> Client:
 def test_backbones(real: Client) -> None:
     expected = msgspec.json.decode(msgspec.json.encode(all_facts()))
     assert real.call("backbones") == expected
+    local = real.call("backbones", offline=True)
+    assert [facts["name"] for facts in local] == ["mobilenet_v2"]
     assert real.call("backbone", name="mobilenet_v2") == next(
         b for b in expected if b["name"] == "mobilenet_v2"
     )

@@ -51,7 +51,7 @@ module Transfer
       rescue RecipeError => error
         complain(error, error.problems.map { |problem| problem.with(location: nil) }.join("\ntransfer: "), FAULT)
       rescue Transfer::Error => error
-        complain(error, error.message, FAULT)
+        complain(error, in_options(error.message), FAULT)
       rescue Interrupt
         warn "transfer: stopped"
         INTERRUPTED
@@ -78,6 +78,9 @@ module Transfer
         warn error.full_message(highlight: false) if ENV["TRANSFER_DEBUG"] == "1"
         status
       end
+
+      # The core names the way out as a recipe spells it.
+      def in_options(message) = message.gsub("on_bad_input: :skip", "--on-bad-input skip")
 
       def wrong_usage(error, command)
         case error

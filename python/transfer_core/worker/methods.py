@@ -75,13 +75,14 @@ def save(call: Call, model: str, path: str, backbone: bool = True) -> Plain:
     return {"path": os.fspath(written), "bytes": os.path.getsize(written)}
 
 
-def backbones(call: Call) -> list[Plain]:
-    """The facts of every backbone."""
+def backbones(call: Call, offline: bool = False) -> list[Plain]:
+    """The facts of every backbone, or of those whose weights are on this machine."""
     import msgspec
 
     from transfer_core.backbones import all_facts
+    from transfer_core.backbones.weights import local_copy
 
-    return [msgspec.to_builtins(facts) for facts in all_facts()]
+    return [msgspec.to_builtins(facts) for facts in all_facts() if not offline or local_copy(facts)]
 
 
 def backbone(call: Call, name: str) -> Plain:

@@ -10,14 +10,17 @@ module Transfer
         transfer backbones
         transfer backbones --max-parameters 10M --sort top1
         transfer backbones --license BSD-3-Clause
+        transfer backbones --offline              whose weights are on this machine
     TEXT
     option :max_parameters, banner: "N", desc: "At most so many parameters, such as 10M"
     option :license, banner: "NAME", desc: "Only weights under this licence"
+    option :offline, type: :boolean, desc: "Only those whose weights are on this machine"
     option :sort, banner: "name|parameters|top1", enum: %w[name parameters top1], default: "name", desc: "The order"
     json_option
     # Lists backbones.
     def backbones
-      chosen = sort_backbones(Transfer.backbones.select { |backbone| wanted?(backbone) })
+      there = Transfer.backbones(offline: options.fetch(:offline, false))
+      chosen = sort_backbones(there.select { |backbone| wanted?(backbone) })
       answer(chosen.map(&:to_h)) do
         puts Table.render([%w[backbone parameters top-1 weights licence], *chosen.map { |backbone| row(backbone) }])
       end

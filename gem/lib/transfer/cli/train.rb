@@ -12,22 +12,22 @@ module Transfer
                         early_stopping class_weights].freeze
     private_constant :WORDS, :TRAINING_WORDS
 
-    desc "train DATA --backbone NAME", "Train a model on your photos"
+    desc "train DATA", "Train a model on your photos"
     long_desc <<~TEXT, wrap: false
       DATA is a folder with one folder of photos per class, or a manifest (.csv,
       .jsonl, .parquet). The backbone is one of `transfer backbones`.
 
-        transfer train photos/ --backbone mobilenet_v2 --save signs.transfer
+        transfer train photos/ --save signs.transfer
         transfer train photos/ --backbone resnet18 --preset best
-        transfer train photos/ --backbone mobilenet_v2 --optimizer adam --epochs 5
-        transfer train photos/ --backbone mobilenet_v2 --unfreeze-last 3
+        transfer train photos/ --optimizer adam --epochs 5
+        transfer train photos/ --unfreeze-last 3
         transfer train a.csv --test b.csv --target-column age --backbone resnet18
 
       What you leave out the preset fills: fast (frozen features and the best linear
       head), balanced (then the last blocks are fine-tuned) or best (then all of it,
       with augmentation).
     TEXT
-    option :backbone, required: true, banner: "NAME", desc: "The pretrained network"
+    option :backbone, default: "mobilenet_v2", banner: "NAME", desc: "The pretrained network"
     TRAIN_OPTIONS.each do |group, rows|
       rows.each { |name, banner, desc| option name, group:, desc:, banner:, type: banner ? :string : :boolean }
     end
