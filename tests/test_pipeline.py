@@ -347,6 +347,7 @@ def test_the_head_can_be_trained_once_more(few):
     steps = [{"type": "freeze"}, {"type": "train"}, {"type": "train", "epochs": 2}]
     model = train(few, steps=steps)
     assert model.metrics["accuracy"] == 1.0
+    assert not model.header.backbone.fine_tuned
     published = transfer_core.backbones.load("mobilenet_v2")
     published = published.state_dict()
     assert all(torch.equal(t, published[name]) for name, t in model.backbone.state_dict().items())

@@ -165,9 +165,11 @@ def fine_tune_backbone(frozen: Frozen, fitted: FittedHead, further: list[Phase],
             progress,
         )
         history += [{"step": "fine_tune", **entry} for entry in entries]
-    frozen.backbone.weights_digest = backbones.tensors_digest(frozen.backbone.state_dict())
+    changed = any(phase.trainable for phase in further)
+    if changed:
+        frozen.backbone.weights_digest = backbones.tensors_digest(frozen.backbone.state_dict())
     held_out = _outputs(frozen, head, splits.valid)
-    return Tuned(head, True, history, held_out, torch.from_numpy(frozen.objective.targets(splits.valid)))
+    return Tuned(head, changed, history, held_out, torch.from_numpy(frozen.objective.targets(splits.valid)))
 
 
 def evaluate(frozen: Frozen, tuned: Tuned, warnings: list[str], progress: Progress) -> Model:
