@@ -30,6 +30,7 @@ from transfer_core.features import (
     Views,
     build_extractor,
     embed_all,
+    embed_batch,
     embed_dataset,
     load_pixels,
 )
@@ -103,8 +104,12 @@ class Model:
         loads = [
             _load(input, name, self.backbone.preprocessing) for input, name in zip(inputs, names, strict=True)
         ]
+        few = len(loads) <= self._extractor.batch_size
+        batches = (
+            [embed_batch(self._extractor, loads, len(loads))] if few else embed_all(self._extractor, loads)
+        )
         rows = []
-        for row in chain.from_iterable(embed_all(self._extractor, loads)):
+        for row in chain.from_iterable(batches):
             if isinstance(row, DataError):
                 raise row
             rows.append(row)

@@ -168,7 +168,7 @@ def fine_tune_backbone(frozen: Frozen, fitted: FittedHead, further: list[Phase],
     changed = any(phase.trainable for phase in further)
     if changed:
         frozen.backbone.weights_digest = backbones.tensors_digest(frozen.backbone.state_dict())
-    held_out = _outputs(frozen, head, splits.valid)
+    held_out = _outputs(frozen, head, splits.valid, progress)
     return Tuned(head, changed, history, held_out, torch.from_numpy(frozen.objective.targets(splits.valid)))
 
 
@@ -219,11 +219,11 @@ def _images(dataset: Dataset, objective: Objective, phase: Phase) -> Images:
 
 
 @torch.no_grad()
-def _outputs(frozen: Frozen, head: nn.Sequential, dataset: Dataset) -> Tensor:
+def _outputs(frozen: Frozen, head: nn.Sequential, dataset: Dataset, progress: Progress) -> Tensor:
     """Outputs (N, K) of the network as it is now."""
     extractor = build_extractor(frozen.backbone, frozen.machine.device, frozen.machine.dtype)
     once = [1] * len(dataset)
-    found = embed_dataset(dataset, once, Views(), extractor, None, Progress(), "fine_tune")
+    found = embed_dataset(dataset, once, Views(), extractor, None, progress, "fine_tune")
     outputs: Tensor = head(found.embeddings)
     return outputs
 

@@ -13,11 +13,6 @@ from transfer_core.features.fuse import fuse
 
 # DenseNet's layers ask whether their input is a Tensor; a torch.fx proxy is none, so they are traced as if
 # they were given a list.
-mistraced = pytest.mark.xfail(raises=TypeError, strict=True, reason="torch.fx mistraces DenseNet's layers")
-folds_a_shared_convolution = pytest.mark.xfail(
-    raises=AssertionError, strict=True, reason="a convolution called twice is folded with one of its norms"
-)
-
 # One of each family with BatchNorm, the smallest; how many pixels it needs; how many norms stand alone.
 FAMILIES = {
     "densenet121": (64, 62),
@@ -38,9 +33,7 @@ def norms_in(module):
     return sum(isinstance(inner, nn.BatchNorm2d) for inner in module.modules())
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=mistraced if name == "densenet121" else ()) for name in FAMILIES]
-)
+@pytest.mark.parametrize("name", FAMILIES)
 @torch.no_grad()
 def test_the_same_function_with_fewer_layers(name):
     size, alone = FAMILIES[name]
@@ -120,7 +113,16 @@ class Branching(nn.Module):
         return self.norm(self.conv(x)) if x.mean() > 0 else x
 
 
-@pytest.mark.parametrize("block", [Shared, pytest.param(Twice, marks=folds_a_shared_convolution), Branching])
+@pytest.mark.parametrize(
+    "block",
+    [
+        Shared,
+        pytest.param(
+            Twice,
+        ),
+        Branching,
+    ],
+)
 @torch.no_grad()
 def test_what_can_not_be_folded_stays_right(block):
     torch.manual_seed(0)

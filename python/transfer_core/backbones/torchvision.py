@@ -143,7 +143,7 @@ class _Concatenated(nn.Module):
         self.layer = layer
 
     def forward(self, features: Tensor) -> Tensor:  # (N, C, H, W) -> (N, C + growth, H, W)
-        return torch.cat((features, self.layer(features)), 1)
+        return torch.cat((features, self.layer([features])), 1)
 
 
 # Inception.

@@ -1,6 +1,6 @@
 """The frozen engine: images to embeddings, each computed once."""
 
-from transfer_core.features.extractor import Extractor, build_extractor, embed_all
+from transfer_core.features.extractor import Extractor, build_extractor, embed_all, embed_batch
 from transfer_core.features.features import Features, Views, embed_dataset
 from transfer_core.features.loading import Load, Loaded, load_batches
 from transfer_core.features.pixels import Pixels, load_augmented_pixels, load_pixels, normalize, to_batch
@@ -16,6 +16,7 @@ __all__ = [
     "Views",
     "build_extractor",
     "embed_all",
+    "embed_batch",
     "embed_dataset",
     "load_augmented_pixels",
     "load_batches",

@@ -59,17 +59,16 @@ def build_extractor(backbone: Backbone, device: torch.device, dtype: torch.dtype
 def embed_all(extractor: Extractor, loads: Sequence[Load]) -> Iterator[list[Tensor | DataError]]:
     """For each batch of `loads`, the embedding (D,) of each image or the error of its decoding.
 
-    Where there is more than one batch, each is filled up to the same size: an embedding does not depend on
-    what else was asked for.
+    Every batch is filled up to the same size: to the last bit, an embedding does not depend on what else was
+    asked for.
     """
     size = extractor.batch_size
-    if len(loads) <= size:
-        return iter([_embed_batch(extractor, loads, len(loads))])
     batches = (loads[start : start + size] for start in range(0, len(loads), size))
-    return map_on_cores(lambda batch: _embed_batch(extractor, batch, size), batches)
+    return map_on_cores(lambda batch: embed_batch(extractor, batch, size), batches)
 
 
-def _embed_batch(extractor: Extractor, loads: Sequence[Load], size: int) -> list[Tensor | DataError]:
+def embed_batch(extractor: Extractor, loads: Sequence[Load], size: int) -> list[Tensor | DataError]:
+    """The same for one batch, by a forward pass over `size` images."""
     outcomes = [load_one(load) for load in loads]
     good = [outcome for outcome in outcomes if not isinstance(outcome, DataError)]
     filled = good + [good[-1]] * (size - len(good)) if good else []

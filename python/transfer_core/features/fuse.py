@@ -7,6 +7,7 @@ bias γ (b - μ) / √(σ² + ε) + β (Jacob et al. 2018, section 3.2).
 from __future__ import annotations
 
 import copy
+from collections import Counter
 
 from torch import fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
@@ -33,13 +34,15 @@ def _fuse_block(block: nn.Module) -> nn.Module:
     except (TypeError, RuntimeError, fx.proxy.TraceError):
         return block
     modules = dict(traced.named_modules())
+    calls = Counter(node.target for node in traced.graph.nodes if node.op == "call_module")
     for node in list(traced.graph.nodes):
         norm = modules.get(str(node.target)) if node.op == "call_module" else None
         if not isinstance(norm, nn.BatchNorm2d):
             continue
         before = node.args[0]
         conv = modules.get(str(before.target))
-        if isinstance(conv, nn.Conv2d) and len(before.users) == 1:
+        alone = len(before.users) == calls[before.target] == calls[node.target] == 1
+        if isinstance(conv, nn.Conv2d) and alone:
             traced.set_submodule(str(before.target), fuse_conv_bn_eval(conv, norm))
             node.replace_all_uses_with(before)
             traced.graph.erase_node(node)

@@ -33,6 +33,8 @@ def map_on_cores(work: Callable[[A], B], items: Iterable[A]) -> Iterator[B]:
             while pending:
                 yield pending.popleft().result()
     finally:
+        for future in pending:
+            future.cancel()
         # The number set last is what threads start with from then on.
         torch.set_num_threads(threads_before)
 
