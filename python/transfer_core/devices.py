@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from transfer_core.errors import ConfigurationError
 
 if TYPE_CHECKING:
     import torch
+
+WORTH_SHARING = 200_000_000
 
 
 def choose_device(wanted: str = "auto") -> torch.device:
@@ -53,12 +57,28 @@ def choose_dtype(precision: str, device: torch.device) -> torch.dtype:
     import torch
 
     if precision == "auto":
-        fast = device.type == "cuda" and torch.cuda.is_bf16_supported()
-        return torch.bfloat16 if fast else torch.float32
+        return torch.bfloat16 if _is_fast_in_bfloat16(device) else torch.float32
     if precision == "float16" and device.type == "cpu":
         raise ConfigurationError("precision float16 needs a GPU; on a cpu use bfloat16 or float32")
     dtype: torch.dtype = getattr(torch, precision)
     return dtype
+
+
+@contextmanager
+def as_many_threads_as_pay(multiplications: int) -> Iterator[None]:
+    """Torch works with one thread within, if a step of so many multiplications is too small to share.
+
+    Threads meet after every operation. Where one takes microseconds they would mostly wait for each other,
+    and on a machine with other work for their turn.
+    """
+    import torch
+
+    usual = torch.get_num_threads()
+    torch.set_num_threads(usual if multiplications >= WORTH_SHARING else 1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(usual)
 
 
 def choose_like(device: str, precision: str) -> tuple[torch.device, torch.dtype]:
@@ -66,6 +86,13 @@ def choose_like(device: str, precision: str) -> tuple[torch.device, torch.dtype]
     chosen = choose_device(device if _is_among(device, available_devices()) else "auto")
     impossible = precision == "float16" and chosen.type == "cpu"
     return chosen, choose_dtype("auto" if impossible else precision, chosen)
+
+
+def _is_fast_in_bfloat16(device: torch.device) -> bool:
+    """Not `torch.cuda.is_bf16_supported`, which also says yes where it is only emulated, and slow."""
+    import torch
+
+    return device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
 
 
 def _is_among(device: str, present: list[str]) -> bool:

@@ -86,7 +86,7 @@ class Cancelled(TransferError):
 
 
 class OutOfMemory(TransferError):
-    """The device ran out of memory even at the smallest batch."""
+    """This machine or its device ran out of memory."""
 
 
 def did_you_mean(word: object, known: Sequence[str]) -> str:

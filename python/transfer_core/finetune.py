@@ -61,8 +61,9 @@ class Finetuned(nn.Module):
         A precision below float32 means bfloat16 here, whatever its name: float16's range is too small for
         gradients.
         """
-        low = self._dtype != torch.float32
-        with torch.autocast(images.device.type, dtype=torch.bfloat16, enabled=low):
+        if self._dtype == torch.float32:
+            return self.head(self.backbone(images))  # type: ignore[no-any-return]
+        with torch.autocast(images.device.type, dtype=torch.bfloat16):
             return self.head(self.backbone(images)).float()  # type: ignore[no-any-return]
 
 
@@ -107,7 +108,9 @@ def fine_tune(
     size = phase.train.batch_size or 32
     source = _training_batches(images, backbone, augmentations, size, machine.device, seed)
     validate = partial(_validate, network, valid, size, machine.device) if len(valid) else None
-    history = train_epochs(network, source, validate, phase.train, "fine_tune", seed, progress)
+    # Some of cuDNN's gradients add up in an order that changes from run to run, unless told not to.
+    with torch.backends.cudnn.flags(enabled=True, deterministic=True):
+        history = train_epochs(network, source, validate, phase.train, "fine_tune", seed, progress)
     network.to("cpu").requires_grad_(False)
     return history
 
@@ -152,7 +155,7 @@ def _batches(
     images: Images, rows: Tensor, loads: Sequence[Load], backbone: Backbone, size: int, device: torch.device
 ) -> Iterator[Batch]:
     for chunk, loaded in zip(torch.split(rows, size), load_batches(loads, size), strict=True):
-        pixels = to_batch([_readable(outcome) for outcome in loaded]).to(device, non_blocking=True)
+        pixels = to_batch([_readable(outcome) for outcome in loaded]).to(device)
         inputs = normalize(pixels, backbone.preprocessing, torch.float32)
         yield inputs, images.targets[chunk].to(device), images.weights[chunk].to(device)
 

@@ -15,7 +15,7 @@ def home() -> Path:
 
 
 def runs() -> Path:
-    """A folder per training: recipe, history and the trained model."""
+    """A folder per training, which holds the trained model."""
     return home() / "runs"
 
 

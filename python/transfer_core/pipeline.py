@@ -116,13 +116,13 @@ def freeze(chosen: Chosen, progress: Progress) -> Frozen:
     found = embed_dataset(
         everything, views_of, views, extractor, FeatureStore(), progress, on_bad_input=recipe.on_bad_input
     )
+    objective = chosen.objective
     if found.bad:
         splits = splits.without(found.bad)
+        recipe, objective = choose_objective(recipe, splits)
     sizes = [len(splits.train) * views.count, len(splits.valid), len(splits.test)]
     train, valid, test = torch.split(found.embeddings, sizes)
-    return Frozen(
-        recipe, chosen.backbone, splits, chosen.objective, chosen.machine, train, valid, test, views.count
-    )
+    return Frozen(recipe, chosen.backbone, splits, objective, chosen.machine, train, valid, test, views.count)
 
 
 def add_head_and_train(frozen: Frozen, phase: Phase, more_to_come: bool, progress: Progress) -> FittedHead:
@@ -176,15 +176,9 @@ def evaluate(frozen: Frozen, tuned: Tuned, warnings: list[str], progress: Progre
     """Calibrate the scores, measure on the examples that took no part, and save."""
     splits = frozen.splits
     progress.stage("evaluate", f"evaluate on {len(splits.test)} {splits.test_name} images")
-    header = _header(frozen, tuned, warnings)
-    draft = Model(Path(), header, frozen.backbone, tuned.head)
-    if not len(splits.test):
-        progress.warning("nothing was held out, so the model was not measured")
-    elif tuned.backbone_changed:
-        header = msgspec.structs.replace(header, metrics=draft.measure(splits.test, progress))
-    else:
-        header = msgspec.structs.replace(header, metrics=draft.score(frozen.test, splits.test.targets))
-    header = msgspec.structs.replace(header, warnings=tuple(warnings))
+    draft = Model(Path(), _header(frozen, tuned), frozen.backbone, tuned.head)
+    metrics = _measure(draft, frozen, tuned, progress)
+    header = msgspec.structs.replace(draft.header, metrics=metrics, warnings=tuple(warnings))
     with new_run_folder() as folder:
         return save_new(folder / "model.transfer", header, frozen.backbone, tuned.head)
 
@@ -228,7 +222,18 @@ def _outputs(frozen: Frozen, head: nn.Sequential, dataset: Dataset, progress: Pr
     return outputs
 
 
-def _header(frozen: Frozen, tuned: Tuned, warnings: list[str]) -> ModelHeader:
+def _measure(draft: Model, frozen: Frozen, tuned: Tuned, progress: Progress) -> dict[str, Any]:
+    test = frozen.splits.test
+    if not len(test):
+        progress.warning("nothing was held out, so the model was not measured")
+        return {}
+    if tuned.backbone_changed:
+        return draft.measure(test, progress)
+    return draft.score(frozen.test, test.targets)
+
+
+def _header(frozen: Frozen, tuned: Tuned) -> ModelHeader:
+    """All but what measuring adds: metrics and warnings."""
     splits, backbone = frozen.splits, frozen.backbone
     calibrated = splits.task == "classification" and len(tuned.held_out) > 0
     source = BackboneSource(
@@ -252,7 +257,6 @@ def _header(frozen: Frozen, tuned: Tuned, warnings: list[str]) -> ModelHeader:
         metrics={},
         history=tuple(tuned.history),
         sizes={"train": len(splits.train), "valid": len(splits.valid), "test": len(splits.test)},
-        warnings=tuple(warnings),
         versions=_versions(),
         data_fingerprint=_fingerprint(splits),
         created_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),

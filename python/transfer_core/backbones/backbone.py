@@ -154,6 +154,8 @@ class OnlyShapes(TorchFunctionMode):
     """
 
     _ALLOCATE = (torch.empty, torch.zeros, torch.ones)
+    # On tensors without memory torch would ask its compiler how to draw, which takes a second to import.
+    _DRAW = (Tensor.normal_, Tensor.uniform_)
 
     def __torch_function__(
         self,
@@ -165,6 +167,8 @@ class OnlyShapes(TorchFunctionMode):
         options = dict(kwargs or {})
         if func in self._ALLOCATE:
             return func(*args, **{**options, "device": "meta"})
+        if func in self._DRAW:
+            return args[0]
         if getattr(func, "__module__", None) == "torch.nn.init":
             return options["tensor"] if "tensor" in options else args[0]
         return func(*args, **options)

@@ -13,9 +13,13 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
-import torchvision
 from torch import Tensor, nn
-from torchvision.models import convnext, efficientnet, squeezenet, swin_transformer
+
+from transfer_core.backbones.quick_import import without_compiler
+
+with without_compiler():
+    import torchvision
+    from torchvision.models import convnext, efficientnet, squeezenet, swin_transformer
 
 Blocks = dict[str, nn.Module]
 Parts = tuple[Blocks, nn.Module]  # the blocks, and the pooling that makes (N, embedding_width) of the last

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
+from transfer_core.devices import as_many_threads_as_pay
 from transfer_core.errors import DataError
 from transfer_core.heads.cross_validated import fit_linear
 from transfer_core.heads.minibatch import fit_minibatch
@@ -50,8 +51,16 @@ def fit_head(
         raise DataError(f"a head needs at least 2 examples to learn from (got {examples})")
     generator = torch.Generator().manual_seed(seed)
     head = build_head(spec, rows.features.shape[1], outputs, generator)
-    if train.optimizer == "lbfgs":
-        return _fit_by_cross_validation(head, rows, outputs, seed, progress)
+    at_once = len(rows) * FOLDS if train.optimizer == "lbfgs" else train.batch_size or 1
+    with as_many_threads_as_pay(at_once * rows.features.shape[1] * outputs):
+        if train.optimizer == "lbfgs":
+            return _fit_by_cross_validation(head, rows, outputs, seed, progress)
+        return _fit_in_epochs(head, train, rows, valid, seed, progress)
+
+
+def _fit_in_epochs(
+    head: nn.Sequential, train: Train, rows: Rows, valid: Rows, seed: int, progress: Progress
+) -> FittedHead:
     mean, scale = standardization(rows.features)
     standard, standard_valid = (
         replace(part, features=(part.features - mean) / scale) for part in (rows, valid)

@@ -6,7 +6,6 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import skip_init
 
 from transfer_core.recipe import Head, LinearHead
 
@@ -30,7 +29,8 @@ def build_head(spec: Head, width: int, outputs: int, generator: torch.Generator)
 
 def _dense(before: int, after: int, generator: torch.Generator) -> nn.Linear:
     """A dense layer with He-uniform weights (He et al. 2015, section 2.2) and no bias yet."""
-    layer: nn.Linear = skip_init(nn.Linear, before, after)  # type: ignore[no-untyped-call]
+    with torch.random.fork_rng(devices=[]):  # nn.Linear draws weights of its own, which are not used
+        layer = nn.Linear(before, after)
     bound = (6 / before) ** 0.5
     with torch.no_grad():
         layer.weight.copy_(torch.rand(after, before, generator=generator) * 2 * bound - bound)

@@ -47,7 +47,9 @@ def _is_out_of_memory(error: BaseException) -> bool:
     torch = sys.modules.get("torch")
     if torch is None or not isinstance(error, RuntimeError):
         return False
-    return isinstance(error, torch.cuda.OutOfMemoryError) or "can't allocate memory" in _text(error)
+    said = _text(error)  # of a CPU and of MPS there is no class to tell it by
+    told = "can't allocate memory" in said or "MPS backend out of memory" in said
+    return isinstance(error, torch.cuda.OutOfMemoryError) or told
 
 
 def _message(error: BaseException, name: str) -> str:

@@ -22,7 +22,7 @@ Inputs = list[Any]  # paths as str, encoded images as bytes: a union that msgspe
 def import_engines() -> None:
     """Import what every training needs while Ruby still prepares its first call."""
     # A package that is missing or broken is reported by the call that needs it.
-    for name in ("torch", "torchvision", "transfer_core.pipeline"):
+    for name in ("torch", "transfer_core.pipeline"):
         with suppress(Exception):
             importlib.import_module(name)
 

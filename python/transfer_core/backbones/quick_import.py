@@ -1,0 +1,36 @@
+"""Imports torchvision in a fifth of the time."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import ModuleType
+
+_COMPILER, _ITS_UTILITIES = "torch._dynamo", "torch._dynamo.utils"
+
+
+@contextmanager
+def without_compiler() -> Iterator[None]:
+    """Within, `torch._dynamo` is an empty stand-in, unless it is there already.
+
+    It takes a second to import. torchvision does so for one question that a detection operator asks when
+    it runs; the stand-in asks it of the real module then.
+    """
+    if _COMPILER in sys.modules:
+        yield
+        return
+    package, utilities = ModuleType(_COMPILER), ModuleType(_ITS_UTILITIES)
+    package.__path__ = []
+    utilities.is_compile_supported = _is_compile_supported  # type: ignore[attr-defined]
+    sys.modules |= {_COMPILER: package, _ITS_UTILITIES: utilities}
+    try:
+        yield
+    finally:
+        del sys.modules[_COMPILER], sys.modules[_ITS_UTILITIES]
+
+
+def _is_compile_supported(device_type: str) -> bool:
+    answer: bool = importlib.import_module(_ITS_UTILITIES).is_compile_supported(device_type)
+    return answer

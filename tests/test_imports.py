@@ -1,0 +1,34 @@
+"""What is imported when: the first answer must not wait for what it does not need."""
+
+import json
+import subprocess
+import sys
+
+from photos import class_folder
+
+# Each costs a tenth of a second to several; a frozen training needs none of them.
+SLOW = {"torch._dynamo", "sympy", "sklearn", "scipy", "pandas", "pyarrow", "transformers", "keras", "tensorflow"}
+
+
+def imported_by(statement):
+    """The modules that a new process has after `statement`."""
+    script = f"{statement}\nimport json, sys\nprint(json.dumps(sorted(sys.modules)))"
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    return set(json.loads(ran.stdout.splitlines()[-1]))
+
+
+def test_the_package_and_its_plain_rooms_need_no_torch():
+    plain = "transfer_core, transfer_core.recipe_parser, transfer_core.model_file, transfer_core.data"
+    assert "torch" not in imported_by(f"import {plain}; from transfer_core.backbones import facts")
+
+
+def test_a_frozen_training_imports_nothing_slow(tmp_path):
+    photos = class_folder(tmp_path / "photos", per_class=4)
+    training = f"import transfer_core; transfer_core.train(backbone='mobilenet_v2', data={photos!r})"
+    assert imported_by(training) & {"torch", "torchvision"} == {"torch", "torchvision"}
+    assert imported_by(training) & SLOW == set()
+
+
+def test_the_stand_in_for_torch_s_compiler_gives_way_to_the_real_one():
+    modules = imported_by("import transfer_core.pipeline, torch._dynamo.utils, torch; torch.compile(lambda x: x)")
+    assert "torch._dynamo.eval_frame" in modules
