@@ -45,7 +45,7 @@ module Transfer
   # The call was stopped by `Job#cancel` or by `Transfer.shutdown`.
   class Cancelled < Error; end
 
-  # The device ran out of memory even at the smallest batch.
+  # The machine or its device ran out of memory.
   class OutOfMemory < Error; end
 
   # The worker's process ended while calls were waiting for it. The next call starts a new one.
