@@ -7,16 +7,20 @@ RSpec.describe "docs/recipe.md" do
   page = File.read(File.expand_path("../docs/recipe.md", __dir__))
   examples = page.scan(/^```ruby\n(.*?)^```/m).flatten
 
-  # What the core says about each recipe: its problems, or the recipe with all defaults.
+  # What the core says about each recipe, its blocks among it: the problems, or the recipe with all defaults.
   def parse(*recipes)
     code = <<~PYTHON
       import json, sys
+      from transfer_core.backbones import facts
       from transfer_core.errors import RecipeError
+      from transfer_core.presets import complete
       from transfer_core.recipe import to_plain
       from transfer_core.recipe_parser import parse_recipe
       def judge(recipe):
           try:
-              return to_plain(parse_recipe(recipe))
+              parsed = parse_recipe(recipe)
+              complete(parsed, facts(parsed.backbone).blocks)
+              return to_plain(parsed)
           except RecipeError as error:
               return str(error)
       print(json.dumps([judge(recipe) for recipe in json.load(sys.stdin)]))
@@ -36,7 +40,7 @@ RSpec.describe "docs/recipe.md" do
     it "shows a right recipe: #{example.lines.first.strip}" do
       # A page shows alternatives one below the other; each line alone must be right, too.
       recipes = example.lines.map do |line|
-        recipe = Transfer::Recipe.build({ data: "photos/", backbone: "b" }) { instance_eval(line) }.to_h
+        recipe = Transfer::Recipe.build({ data: "photos/", backbone: "mobilenet_v2" }) { instance_eval(line) }.to_h
         recipe["steps"] ? recipe.merge("steps" => recipe["steps"] + [{ "type" => "train" }]) : recipe
       end
       expect(parse(*recipes)).to all(be_a(Hash))
@@ -45,7 +49,7 @@ RSpec.describe "docs/recipe.md" do
 
   it "names every word, and every option of the core" do
     steps = [{ "type" => "freeze" }, { "type" => "unfreeze", "all" => true }, { "type" => "train" }]
-    core, = parse({ "data" => "p", "backbone" => "b", "head" => "mlp", "augment" => %w[flip crop rotate color],
+    core, = parse({ "data" => "p", "backbone" => "vgg11", "head" => "mlp", "augment" => %w[flip crop rotate color],
                     "steps" => steps })
     options = [core, core["head"], core["columns"], core["split"], *core["augment"], *core["steps"]].flat_map(&:keys)
     words = (options | Transfer::Recipe::WORDS) - %w[version steps type path blocks]
@@ -53,7 +57,7 @@ RSpec.describe "docs/recipe.md" do
   end
 
   it "tells the core's defaults" do
-    core, = parse({ "data" => "p", "backbone" => "b", "head" => "mlp", "augment" => %w[crop rotate color flip] })
+    core, = parse({ "data" => "p", "backbone" => "vgg11", "head" => "mlp", "augment" => %w[crop rotate color flip] })
     expect(core).to include(
       "weights" => "pretrained", "task" => "auto", "on_bad_input" => "raise", "preset" => "fast", "seed" => 0,
       "device" => "auto", "precision" => "auto", "split" => { "test" => 0.2, "valid" => 0.15 },

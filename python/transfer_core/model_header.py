@@ -38,7 +38,7 @@ class ModelHeader(msgspec.Struct, frozen=True, kw_only=True):
     """All of a model but its tensors.
 
     `labels` are class names, or the names of a regression's outputs; `label_counts` says how many examples of
-    each class were trained on (empty for a regression); `created_at` is ISO 8601 in UTC.
+    each class `train` has (empty for a regression); `created_at` is ISO 8601 in UTC.
     Dicts hold plain data; NaN and infinity in them are saved as null, JSON knows neither.
     """
 
