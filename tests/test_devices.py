@@ -13,10 +13,10 @@ CPU = torch.device("cpu")
 def machine(monkeypatch):
     """`machine(cuda=2)`: a machine with two GPUs, as far as torch is asked."""
 
-    def pretend(cuda=0, mps=False, bf16=True):
+    def pretend(cuda=0, mps=False, capability=(9, 0)):
         monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda > 0)
         monkeypatch.setattr(torch.cuda, "device_count", lambda: cuda)
-        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: bf16)
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
         monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
 
     return pretend
@@ -61,7 +61,9 @@ def test_precision(machine):
     assert choose_dtype("auto", CPU) == torch.float32
     assert choose_dtype("float16", gpu) == torch.float16
     assert choose_dtype("bfloat16", CPU) == torch.bfloat16
-    machine(cuda=1, bf16=False)
+    machine(cuda=1, capability=(8, 0))
+    assert choose_dtype("auto", gpu) == torch.bfloat16
+    machine(cuda=1, capability=(7, 5))
     assert choose_dtype("auto", gpu) == torch.float32
 
 
