@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, log_loss, r2_score
 
 import transfer_core
@@ -253,6 +254,30 @@ def test_save_without_the_backbone(model, tmp_path, mixed):
     assert loaded.predict(paths) == model.predict(paths)
     again = loaded.save(tmp_path / "again.transfer")
     assert again.read_bytes() == path.read_bytes()
+
+
+def test_without_the_backbone_weights_of_ones_own_are_found_again_by_their_path(
+    home_of_models, mobilenet, tmp_path, monkeypatch
+):
+    own, elsewhere = tmp_path / "own.safetensors", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    state = mobilenet.state_dict()
+    save_file(state, own)
+    monkeypatch.chdir(tmp_path)
+    photos = class_folder(tmp_path / "photos", per_class=4)
+    model = transfer_core.train(backbone="mobilenet_v2", data=photos, weights=own.name)
+    small = model.save(tmp_path / "small.transfer", backbone=False)
+    monkeypatch.chdir(elsewhere)
+    close(transfer_core.load(small).predict(sky()), model.predict(sky()))
+
+    state["blocks.features_18.1.bias"] = state["blocks.features_18.1.bias"] + 1
+    save_file(state, own)
+    with pytest.raises(ModelFileError) as raised:
+        transfer_core.load(small)
+    assert str(raised.value) == (
+        f"the weights {own} of mobilenet_v2 are not those that this model was trained with; "
+        "bring these back, or use a copy of the model that has its backbone"
+    )
 
 
 @pytest.mark.parametrize("place", ["", "nowhere/model.transfer"])

@@ -220,7 +220,8 @@ def load_model(path: str | os.PathLike[str], progress: Progress = Progress()) ->
     Raises
     ------
     ModelFileError
-        If the file is missing, damaged, or not a saved model.
+        If the file is missing, damaged, or not a saved model; or if it was saved without its backbone and the
+        file of its weights holds others now.
     WeightsNotFound
         If it was saved without its backbone and the weights are not on this machine.
     """
@@ -246,7 +247,13 @@ def save_new(path: Path, header: ModelHeader, backbone: Backbone, head: nn.Seque
 def _restore_backbone(header: ModelHeader, tensors: dict[str, Tensor], progress: Progress) -> Backbone:
     source = header.backbone
     if not source.inside:
-        return backbones.load(source.name, source.weights, progress)
+        found = backbones.load(source.name, source.weights, progress)
+        if found.weights_digest != source.weights_digest:
+            raise ModelFileError(
+                f"the weights {source.weights} of {source.name} are not those that this model was trained "
+                "with; bring these back, or use a copy of the model that has its backbone"
+            )
+        return found
     published = {weights.name: weights for weights in backbones.facts(source.name).weights}
     return backbones.restore(source.name, tensors, published.get(source.weights), source.weights_digest)
 

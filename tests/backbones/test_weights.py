@@ -143,7 +143,7 @@ def test_an_explicit_path_comes_before_everything(machine, tmp_path):
     found = find_weights(NET, str(own))
     assert (found.path, found.digest) == (own, hashlib.sha256(b"mine").hexdigest())
     assert (found.weights.name, found.weights.license, found.weights.bytes) == (
-        "own.safetensors",
+        str(own),
         "unknown",
         4,
     )
@@ -172,7 +172,9 @@ def test_an_explicit_file_of_a_published_name_must_have_the_published_bytes(tmp_
 def test_an_explicit_path_is_relative_to_the_working_directory(tmp_path, monkeypatch):
     (tmp_path / "own.pth").write_bytes(b"mine")
     monkeypatch.chdir(tmp_path)
-    assert find_weights(NET, "own.pth").path == Path("own.pth")
+    found = find_weights(NET, "own.pth")
+    assert found.path == Path("own.pth")
+    assert found.weights.name == str(tmp_path / "own.pth")
     with pytest.raises(WeightsNotFound) as raised:
         find_weights(NET, "gone.pth")
     assert str(raised.value) == f"weights: there is no file {tmp_path / 'gone.pth'}"

@@ -33,7 +33,7 @@ class WeightsFacts(msgspec.Struct, frozen=True):
     Parameters
     ----------
     name
-        `IMAGENET1K_V1`, or the file's name where it is the user's own.
+        `IMAGENET1K_V1`, or the path of a file of the user's own.
     sha256
         The first hexadecimal digits, as the publisher gives them in the file's name; empty: not published.
     bytes

@@ -124,7 +124,13 @@ def _explicit(facts: BackboneFacts, path: Path) -> FoundWeights:
             )
     own = msgspec.structs.replace(
         facts.default_weights,
-        **{"name": path.name, "file": path.name, "url": "", "sha256": "", "bytes": path.stat().st_size},
+        **{
+            "name": str(path.absolute()),
+            "file": path.name,
+            "url": "",
+            "sha256": "",
+            "bytes": path.stat().st_size,
+        },
         **{"top1": None, "top5": None, "license": "unknown", "license_url": "", "recipe": None},
         **{"trained_on": "unknown", "terms": "the file is yours: its terms are too"},
     )
