@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from transfer_core.data.bad_input import printable
+from transfer_core.data.bad_input import listed, printable
 from transfer_core.data.dataset import Dataset, DataSplits, Targets, Task
 from transfer_core.data.example import Example, Found, Part
 from transfer_core.errors import DataError
@@ -34,7 +34,7 @@ def check_variety(task: Task, labels: Sequence[str], targets: Targets, found: Fo
         raise DataError(f"no images in the class folder {folders} (add photos or remove it)")
     if task == "classification" and len(labels) < 2:
         raise DataError(
-            f"all images have the label {_listed(labels)}; a classifier needs two classes"
+            f"all images have the label {listed(labels)}; a classifier needs two classes"
             f"{_wrapper_hint(found.examples)}"
         )
     if task == "regression" and (targets == targets[0]).all():
@@ -48,7 +48,7 @@ def check_classes_kept(labels: Sequence[str], before: Targets, after: Targets) -
     counts = np.bincount(before, minlength=len(labels))
     for index in sorted(set(range(len(labels))) - set(after.tolist())):
         raise DataError(
-            f"none of the {counts[index]} images of the class {_listed([labels[index]])} can be used "
+            f"none of the {counts[index]} images of the class {listed([labels[index]])} can be used "
             "(replace them, or remove the class)"
         )
 
@@ -65,7 +65,7 @@ def check_divisible(task: Task, labels: Sequence[str], data: Dataset) -> None:
     single = [labels[index] for index in sorted(distinct) if len(distinct[index]) == 1]
     if single:
         raise DataError(
-            f"only one distinct image of {_listed(single)}: it can't be both trained on and measured "
+            f"only one distinct image of {listed(single)}: it can't be both trained on and measured "
             "(add photos, or remove the class)"
         )
 
@@ -81,7 +81,7 @@ def check_trained_labels(splits: DataSplits) -> None:
         unseen = sorted(set(part.targets.tolist()) - trained)
         if unseen:
             raise DataError(
-                f"{name} has labels that train never has: {_listed([splits.labels[i] for i in unseen])} "
+                f"{name} has labels that train never has: {listed([splits.labels[i] for i in unseen])} "
                 "(add training images, or remove them there)"
             )
 
@@ -105,8 +105,8 @@ def _imbalance(splits: DataSplits, weighted: bool) -> Iterator[str]:
     if weighted or counts[most] < _IMBALANCE * counts[least]:
         return
     yield (
-        f"the classes are unbalanced: {counts[most]} training images of {_listed([splits.labels[most]])}, "
-        f"{counts[least]} of {_listed([splits.labels[least]])}; consider class_weights: :balanced"
+        f"the classes are unbalanced: {counts[most]} training images of {listed([splits.labels[most]])}, "
+        f"{counts[least]} of {listed([splits.labels[least]])}; consider class_weights: :balanced"
     )
 
 
@@ -114,7 +114,7 @@ def _unmeasured(splits: DataSplits) -> Iterator[str]:
     measured = set(splits.test.targets.tolist())
     missing = [label for i, label in enumerate(splits.labels) if i not in measured]
     if missing and measured:
-        yield f"{splits.test_name} has no image of {_listed(missing)}; the metrics say nothing about it"
+        yield f"{splits.test_name} has no image of {listed(missing)}; the metrics say nothing about it"
 
 
 def _alike(labels: Sequence[str]) -> Iterator[str]:
@@ -123,7 +123,7 @@ def _alike(labels: Sequence[str]) -> Iterator[str]:
         by_lower.setdefault(label.casefold(), []).append(label)
     for same in by_lower.values():
         if len(same) > 1:
-            yield f"the classes {_listed(same)} differ only in upper and lower case; are they one?"
+            yield f"the classes {listed(same)} differ only in upper and lower case; are they one?"
 
 
 def _wrapper_hint(examples: Sequence[Example]) -> str:
@@ -137,8 +137,3 @@ def _wrapper_hint(examples: Sequence[Example]) -> str:
 
 def _parts(counts: Counter[Part | None]) -> list[str]:
     return [part for part in ("valid", "test") if part in counts]
-
-
-def _listed(labels: Sequence[str]) -> str:
-    shown = ", ".join(f'"{printable(label)}"' for label in labels[:10])
-    return f"{shown} and {len(labels) - 10} more" if len(labels) > 10 else shown

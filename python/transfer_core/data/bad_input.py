@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Sequence
 from typing import BinaryIO
 
 from transfer_core.errors import DataError
@@ -37,6 +38,12 @@ def printable(text: str) -> str:
     'caf\\udce9\\n.jpg'
     """
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def listed(names: Sequence[str]) -> str:
+    """`"cat", "dog"`; of more than 10 the first, and how many others there are."""
+    shown = ", ".join(f'"{printable(name)}"' for name in names[:10])
+    return f"{shown} and {len(names) - 10} more" if len(names) > 10 else shown
 
 
 def counted(count: int) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from transfer_core.data.bad_input import printable
+from transfer_core.data.bad_input import listed, printable
 from transfer_core.data.dataset import Targets, Task
 from transfer_core.data.example import Cell, Example
 from transfer_core.errors import DataError
@@ -64,7 +64,7 @@ def class_indices(
     known = tuple(sorted(set(names))) if labels is None else tuple(labels)
     unknown = sorted(set(names) - set(known))
     if unknown:
-        raise DataError(f"the model has no class {_listed(unknown)} (it knows: {_listed(known)})")
+        raise DataError(f"the model has no class {listed(unknown)} (it knows: {listed(known)})")
     index = {name: i for i, name in enumerate(known)}
     return known, np.array([index[name] for name in names], dtype=np.int64)
 
@@ -128,8 +128,8 @@ def _numbers(example: Example) -> list[float]:
         number = _number(part)
         if number is None:
             raise DataError(
-                f"{printable(example.name)}: the label {_quoted(part)} is not a number, as regression needs "
-                "(for classes say task: :classification)"
+                f"{printable(example.name)}: the label {listed([str(part)])} is not a number, as regression "
+                "needs (for classes say task: :classification)"
             )
         _check_present(example, number)
         if abs(number) > _LARGEST:
@@ -164,12 +164,3 @@ def _number(label: Any) -> float | None:
         return None if isinstance(label, str) and "_" in label else float(label)
     except (ValueError, OverflowError):
         return None
-
-
-def _quoted(label: Any) -> str:
-    return f'"{printable(str(label))}"'
-
-
-def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(_quoted(name) for name in names[:10])
-    return f"{shown} and {len(names) - 10} more" if len(names) > 10 else shown
