@@ -134,11 +134,14 @@ def copy_without_backbone(source: str | Path, target: str | Path) -> None:
     write_model(target, head, msgspec.structs.replace(header, backbone=backbone))
 
 
-def tensors_digest(arrays: Mapping[str, Array]) -> str:
-    """Hex sha256 over all tensors by name: `name\\ndtype\\n2,3\\n` in UTF-8, then the little-endian bytes."""
+def tensors_digest(tensors: Mapping[str, Any]) -> str:
+    """Hex sha256 over all tensors by name: `name\\ndtype\\n2,3\\n` in UTF-8, then the little-endian bytes.
+
+    `tensors` are as in `write_model`.
+    """
     digest = sha256()
-    for name in sorted(arrays):
-        array = _as_array(name, arrays[name])
+    for name in sorted(tensors):
+        array = _as_array(name, tensors[name])
         shape = ",".join(map(str, array.shape))
         digest.update(f"{name}\n{DTYPES[array.dtype.name]}\n{shape}\n".encode())
         digest.update(array.data if array.size else b"")

@@ -30,7 +30,7 @@ from transfer_core.finetune import Images, Machine, fine_tune
 from transfer_core.heads import FittedHead, Rows, fit_head, rows_of
 from transfer_core.metrics import fit_temperature
 from transfer_core.model import Model, save_new
-from transfer_core.model_file import BackboneSource, ModelHeader
+from transfer_core.model_file import BackboneSource, ModelHeader, tensors_digest
 from transfer_core.objective import Objective, choose_objective
 from transfer_core.presets import Phase
 from transfer_core.progress import Event, Progress
@@ -167,7 +167,7 @@ def fine_tune_backbone(frozen: Frozen, fitted: FittedHead, further: list[Phase],
         history += [{"step": "fine_tune", **entry} for entry in entries]
     changed = any(phase.trainable for phase in further)
     if changed:
-        frozen.backbone.weights_digest = backbones.tensors_digest(frozen.backbone.state_dict())
+        frozen.backbone.weights_digest = tensors_digest(frozen.backbone.state_dict())
     held_out = _outputs(frozen, head, splits.valid, progress)
     return Tuned(head, changed, history, held_out, torch.from_numpy(frozen.objective.targets(splits.valid)))
 

@@ -6,10 +6,11 @@ import torch
 import torchvision
 from torch import nn
 
-from transfer_core.backbones import Backbone, build, facts, load, restore, tensors_digest
+from transfer_core.backbones import Backbone, build, facts, load, restore
 from transfer_core.backbones import backbone as room
 from transfer_core.backbones.weights import sha256
 from transfer_core.errors import ModelFileError, RecipeError, WeightsNotFound
+from transfer_core.model_file import tensors_digest
 from transfer_core.progress import Progress
 
 IMAGES = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))

@@ -18,7 +18,7 @@ from transfer_core.backbones.facts import (
 )
 
 if TYPE_CHECKING:
-    from transfer_core.backbones.backbone import Backbone, build, load, restore, tensors_digest
+    from transfer_core.backbones.backbone import Backbone, build, load, restore
 
 __all__ = [
     "Backbone",
@@ -31,10 +31,9 @@ __all__ = [
     "facts",
     "load",
     "restore",
-    "tensors_digest",
 ]
 
-_NEED_TORCH = ("Backbone", "build", "load", "restore", "tensors_digest")
+_NEED_TORCH = ("Backbone", "build", "load", "restore")
 
 
 def __getattr__(name: str) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -15,6 +14,7 @@ from transfer_core.backbones import torchvision
 from transfer_core.backbones.checkpoint import fit, read_tensors
 from transfer_core.backbones.facts import BackboneFacts, Preprocessing, WeightsFacts, facts
 from transfer_core.backbones.weights import find_weights
+from transfer_core.model_file import tensors_digest
 from transfer_core.progress import Progress
 
 
@@ -107,15 +107,6 @@ def build(name: str, seed: int = 0) -> Backbone:
     backbone = Backbone(known, *torchvision.arrange(model, known.family))
     backbone.weights_digest = tensors_digest(backbone.state_dict())
     return backbone.eval()
-
-
-def tensors_digest(tensors: Mapping[str, Tensor]) -> str:
-    """Sha256 hex over names, types, shapes and values, in the order of the names."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(tensors.items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
 
 
 def _create(known: BackboneFacts, weights: WeightsFacts) -> nn.Module:
