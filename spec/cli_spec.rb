@@ -71,6 +71,7 @@ RSpec.describe Transfer::CLI do
         "name at least one photo, or - to read names from standard input; transfer help predict explains it",
       %w[embed m.transfer a.png] =>
         "name a file with --output (.npy, .csv, .jsonl), or give --json; transfer help embed explains it",
+      %w[embed m.transfer --json -] => "standard input named no photo; transfer help embed explains it",
       %w[backbones --sort size] =>
         "expected '--sort' to be one of name, parameters, top1; got size; transfer help backbones explains it"
     }.each do |argv, message|
@@ -185,6 +186,11 @@ RSpec.describe Transfer::CLI do
       TEXT
     end
 
+    it "is trained on everything if nothing is to be held out" do
+      out, err, status = transfer("train", "#{@models}/photos", "--test-size", "0")
+      expect([out.lines.first, err, status]).to eq(["Nothing was held out, so it was not measured\n", "", 0])
+    end
+
     it "predicts, with names from the command line or from standard input, in words or in JSON" do
       photos = [photo("red"), photo("blue")]
       out, err, status = transfer("predict", model, *photos)
@@ -209,7 +215,7 @@ RSpec.describe Transfer::CLI do
 
       photo_folder("#{@scratch}/new", count: 3, seed: 5)
       expect(transfer("evaluate", model, "#{@scratch}/new").first).to eq(<<~TEXT)
-        Accuracy on 9 photos it never saw: 100.0 % (95 % interval 100.0 % to 100.0 %)
+        Accuracy on 9 photos: 100.0 % (95 % interval 100.0 % to 100.0 %)
         Always answering "green" would give: 33.3 %
 
         class  precision  recall     f1  photos

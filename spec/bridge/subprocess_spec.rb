@@ -50,6 +50,9 @@ RSpec.describe "Transfer::Bridge::Subprocess" do
     launch = bridge::Subprocess.configured.train.instance_variable_get(:@launch).call
     expect(launch.command.drop(1)).to eq(["-m", "transfer_core.worker"])
     expect(launch.env).to include("TRANSFER_HOME" => "/tmp/home", "TRANSFER_OFFLINE" => "1")
+    config.offline = config.home = nil
+    expect(bridge::Subprocess.configured.train.instance_variable_get(:@launch).call.env)
+      .to include("TRANSFER_HOME" => nil, "TRANSFER_OFFLINE" => nil)
     expect(launch.env["PYTHONPATH"].split(":").first).to eq(File.expand_path("../../python", __dir__))
   end
 end

@@ -62,7 +62,7 @@ RSpec.describe "Transfer::Bridge::Worker" do
   it "hands what a worker prints to the logger" do
     log = StringIO.new
     expect(ask(worker(logger: Logger.new(log)), "print_a_lot", { "lines" => 1 })).to eq("printed")
-    expect(eventually { log.string.include?("line 0 of standard error") }).to be(true)
+    expect(eventually { log.string.include?("line 0 of standard error, naïve") }).to be(true)
   end
 
   describe "a start that fails" do

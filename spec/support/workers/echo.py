@@ -50,7 +50,7 @@ def leave(server, id, params):
 def print_a_lot(server, id, params):
     for number in range(params["lines"]):
         print(f"line {number} of standard output")
-        print(f"line {number} of standard error", file=sys.stderr)
+        print(f"line {number} of standard error, naïve", file=sys.stderr)
     sys.stdout.flush()
     answer(id, "printed")
 

@@ -19,13 +19,11 @@ module Transfer
         end
       end
 
-      # The core that came with this gem goes before an installed one.
+      # The core that came with this gem goes before an installed one. What is nil the worker does not inherit.
       def self.environment(config)
         core = File.join(Python::ROOT, "python")
         path = [core, ENV.fetch("PYTHONPATH", nil)].compact.reject(&:empty?).join(File::PATH_SEPARATOR)
-        {
-          "PYTHONPATH" => path, "TRANSFER_HOME" => config.home, "TRANSFER_OFFLINE" => ("1" if config.offline)
-        }.compact
+        { "PYTHONPATH" => path, "TRANSFER_HOME" => config.home, "TRANSFER_OFFLINE" => ("1" if config.offline) }
       end
       private_class_method :environment
 

@@ -6,19 +6,25 @@ module Transfer
   class CLI
     # Results in words: metrics and sizes in, lines of text out.
     module Report
+      HELD_OUT = "photos it never saw"
+
       class << self
         # @param summary [Hash{Symbol => Object}] a model summary
         # @param seconds [Float] what the training took
         # @return [Array<String>]
         def training(summary, seconds)
           sizes = summary[:sizes]
-          [*metrics(summary[:metrics]),
+          [*metrics(summary[:metrics], HELD_OUT),
            "Learned from #{sizes[:train]} photos, chosen by #{sizes[:valid]}, in #{format('%.1f', seconds)} s"]
         end
 
+        # @param photos [String] what was measured on
         # @return [Array<String>] the few numbers that tell whether a model is any good
-        def metrics(metrics)
-          metrics.key?(:accuracy) ? classification(metrics) : regression(metrics)
+        def metrics(metrics, photos)
+          return ["Nothing was held out, so it was not measured"] if metrics.empty?
+
+          photos = "#{metrics[:examples]} #{photos}"
+          metrics.key?(:accuracy) ? classification(metrics, photos) : regression(metrics, photos)
         end
 
         # @param file [String] where the model is
@@ -58,17 +64,17 @@ module Transfer
 
         private
 
-        def classification(metrics)
+        def classification(metrics, photos)
           baseline = metrics[:baseline]
-          lines = ["Accuracy on #{metrics[:examples]} photos it never saw: #{percent(metrics[:accuracy])}" \
+          lines = ["Accuracy on #{photos}: #{percent(metrics[:accuracy])}" \
                    "#{interval(metrics, :accuracy) { |share| percent(share) }}",
                    "Always answering \"#{baseline[:label]}\" would give: #{percent(baseline[:accuracy])}"]
           confused = metrics[:most_confused].map { |pair| "#{pair[:truth]} as #{pair[:predicted]} (#{pair[:count]})" }
           confused.empty? ? lines : lines << "Most confused: #{confused.join(', ')}"
         end
 
-        def regression(metrics)
-          ["Mean absolute error on #{metrics[:examples]} photos it never saw: #{short(metrics[:mae])}" \
+        def regression(metrics, photos)
+          ["Mean absolute error on #{photos}: #{short(metrics[:mae])}" \
            "#{interval(metrics, :mae) { |value| short(value) }}",
            "Always answering the mean would give: #{short(metrics[:baseline][:mae])}",
            "R2 #{short(metrics[:r2])}, root mean squared error #{short(metrics[:rmse])}"]

@@ -47,7 +47,7 @@ module Transfer
     def evaluate(model, data)
       metrics = Transfer.load(model).evaluate(data, columns:, on_bad_input: options[:on_bad_input])
       answer(metrics) do
-        puts Report.metrics(metrics)
+        puts Report.metrics(metrics, "photos")
         puts "", Report.per_class(metrics[:per_class]) if metrics[:per_class]
       end
     end
@@ -67,6 +67,8 @@ module Transfer
     def embed(model, *photos)
       write = embeddings_writer
       photos = each_batch(photos).to_a.flatten
+      raise Thor::Error, "standard input named no photo" if photos.empty?
+
       vectors = Transfer.load(model).embed(photos)
       write.call(photos, vectors)
       answer(photos.zip(vectors).map { |input, embedding| { input:, embedding: } }) do
