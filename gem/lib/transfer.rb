@@ -28,6 +28,7 @@ module Transfer
   autoload :Bridge, "#{__dir__}/transfer/bridge"
   autoload :Python, "#{__dir__}/transfer/python"
   autoload :Setup, "#{__dir__}/transfer/setup"
+  autoload :Doctor, "#{__dir__}/transfer/doctor"
   private_constant :Bridge
 
   class << self
