@@ -5,7 +5,6 @@ import math
 import numpy as np
 import pytest
 import torch
-import torch._dynamo  # PyTorch's optimisers import it, and it sets an environment variable
 from msgspec.structs import replace
 from torch import nn
 from torch.optim import lr_scheduler

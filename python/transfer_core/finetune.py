@@ -1,7 +1,8 @@
 """Step 5: training through the backbone, from a head that already fits.
 
-Blocks that are not trained stay exactly as they are: no gradient, no optimiser state, and BatchNorm in eval
-mode, whose running statistics would otherwise follow the new photos although nothing is learned there.
+Blocks that are not trained stay exactly as they are: no gradient, no optimiser state, eval mode. BatchNorm
+stays in eval mode everywhere, since the statistics of a million photos are worth more than those of a batch
+of thirty; its scale and shift train with their block.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from functools import partial
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from transfer_core.backbones import Backbone
 from transfer_core.data import Dataset
@@ -43,16 +45,17 @@ class Finetuned(nn.Module):
         self.backbone = backbone
         self.head = head
         self._dtype = dtype
-        self._frozen = [block for name, block in backbone.blocks.named_children() if name not in trainable]
+        frozen = [block for name, block in backbone.blocks.named_children() if name not in trainable]
+        self._always_eval = [*frozen, *(m for m in backbone.modules() if isinstance(m, _BatchNorm))]
         self.requires_grad_(True)
-        for block in self._frozen:
+        for block in frozen:
             block.requires_grad_(False)
 
     def train(self, mode: bool = True) -> Finetuned:
-        """Training mode for what trains; frozen blocks stay in eval mode."""
+        """Training mode for what trains; frozen blocks and BatchNorm stay in eval mode."""
         super().train(mode)
-        for block in self._frozen:
-            block.eval()
+        for module in self._always_eval:
+            module.eval()
         return self
 
     def forward(self, images: Tensor) -> Tensor:
@@ -123,19 +126,17 @@ def _training_batches(
     device: torch.device,
     seed: int,
 ) -> Source:
-    """Every image once per epoch in a new order. A last batch of one is left out: BatchNorm can't use it."""
-    alone = len(images) % size == 1 and len(images) > 1
-    count = len(images) - 1 if alone else len(images)
+    """Every image once per epoch, in a new order."""
 
     def epoch(number: int) -> Iterator[Batch]:
         shuffle = torch.Generator().manual_seed(seed * 100_003 + number)
-        rows = torch.randperm(len(images), generator=shuffle)[:count]
+        rows = torch.randperm(len(images), generator=shuffle)
         loads = [
             _random_view(images.dataset, int(row), backbone, augmentations, (seed, number)) for row in rows
         ]
         return _batches(images, rows, loads, backbone, size, device)
 
-    return Source(epoch, steps=-(-count // size))
+    return Source(epoch, steps=-(-len(images) // size))
 
 
 def _random_view(

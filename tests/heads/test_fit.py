@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-import torch._dynamo  # PyTorch's optimisers import it, and it sets an environment variable
 from msgspec.structs import replace
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
