@@ -1,0 +1,11 @@
+import pytest
+
+from saved_model import HEADER, tensors
+from transfer_core.model_file import write_model
+
+
+@pytest.fixture
+def saved(tmp_path):
+    path = tmp_path / "signs.transfer"
+    write_model(path, tensors(), HEADER)
+    return path

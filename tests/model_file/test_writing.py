@@ -1,0 +1,135 @@
+"""A failure to save leaves no trace, and a reader never sees half a model."""
+
+import os
+import subprocess
+import sys
+import threading
+
+import msgspec
+import numpy as np
+import pytest
+
+from saved_model import HEADER, message_of, only_file_in, same, tensors
+from transfer_core.errors import ConfigurationError
+from transfer_core.model_file import read_header, read_model, write_model
+
+
+def test_a_missing_folder_is_named(tmp_path):
+    path = tmp_path / "no" / "m.transfer"
+    assert message_of(ConfigurationError, write_model, path, tensors(), HEADER) == (
+        f"can't save to {path}: there is no folder {tmp_path / 'no'}; make it first"
+    )
+
+
+def test_a_folder_is_not_overwritten(tmp_path):
+    assert message_of(ConfigurationError, write_model, tmp_path, tensors(), HEADER) == (
+        f"can't save to {tmp_path}: it is a folder; add the name of a file"
+    )
+
+
+def test_a_name_that_is_too_long_is_refused(tmp_path):
+    path = tmp_path / ("x" * 300)
+    assert message_of(ConfigurationError, write_model, path, tensors(), HEADER) == (
+        f"can't save to {path}: File name too long"
+    )
+    assert only_file_in(tmp_path) == []
+
+
+IN_A_CHILD = """
+import os, resource, sys
+import numpy as np
+from tests_header import HEADER
+from transfer_core.errors import TransferError
+from transfer_core.model_file import write_model
+{limit}
+try:
+    write_model(sys.argv[1], {{"head.weight": np.zeros(1_000_000, np.float32)}}, HEADER)
+except TransferError as error:
+    print(type(error).__name__, error, sep=": ")
+"""
+
+
+def write_in_a_child(path, limit, scratch):
+    """Save 4 MB from a process that is held back by `limit`; its one line of output."""
+    (scratch / "tests_header.py").write_text(
+        "import msgspec\nfrom transfer_core.model_file import ModelHeader\n"
+        f"HEADER = msgspec.json.decode({msgspec.json.encode(HEADER)!r}, type=ModelHeader)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", IN_A_CHILD.format(limit=limit), str(path)],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": f"python{os.pathsep}{scratch}"},
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture
+def scratch(tmp_path_factory):
+    return tmp_path_factory.mktemp("scratch")
+
+
+def test_a_disk_without_room_leaves_the_old_file(saved, scratch):
+    before = saved.read_bytes()
+    limit = "resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, resource.RLIM_INFINITY))"
+    said = write_in_a_child(saved, limit, scratch)
+    assert said.startswith(f"ConfigurationError: can't save to {saved}: ")
+    assert "File too large (os error 27)" in said
+    assert saved.read_bytes() == before
+    assert only_file_in(saved.parent) == ["signs.transfer"]
+
+
+def test_a_folder_without_permission_is_named(tmp_path, scratch):
+    # Permissions don't bind root, so the child becomes someone else.
+    limit = "os.chmod(os.path.dirname(sys.argv[1]), 0o500); os.getuid() or os.setuid(65534)"
+    path = tmp_path / "m.transfer"
+    said = write_in_a_child(path, limit, scratch)
+    tmp_path.chmod(0o700)
+    assert said == f"ConfigurationError: can't save to {path}: Permission denied\n"
+    assert only_file_in(tmp_path) == []
+
+
+def test_an_unfinished_save_leaves_nothing(saved, monkeypatch):
+    def interrupted(source, target):
+        raise KeyboardInterrupt
+
+    before = saved.read_bytes()
+    monkeypatch.setattr(os, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write_model(saved, {}, HEADER)
+    assert saved.read_bytes() == before
+    assert only_file_in(saved.parent) == ["signs.transfer"]
+
+
+def test_a_reader_sees_the_old_or_the_new_model_never_half_of_one(saved):
+    models = [tensors() | {"head.big": np.full(50_000, n, np.float32)} for n in range(10)]
+    writer = threading.Thread(target=lambda: [write_model(saved, model, HEADER) for model in models])
+    writer.start()
+    reads = 0
+    while writer.is_alive():
+        assert read_header(saved) == HEADER
+        reads += 1
+    writer.join()
+    assert reads > 0
+    same(read_model(saved)[1], models[-1])
+    assert only_file_in(saved.parent) == ["signs.transfer"]
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
+def test_permissions_follow_the_umask(tmp_path, umask, mode):
+    before = os.umask(umask)
+    try:
+        write_model(tmp_path / "m.transfer", {}, HEADER)
+    finally:
+        os.umask(before)
+    assert (tmp_path / "m.transfer").stat().st_mode & 0o777 == mode
+
+
+def test_a_link_stays_a_link(saved, tmp_path):
+    link = tmp_path / "latest.transfer"
+    link.symlink_to(saved)
+    write_model(link, {}, HEADER)
+    assert link.is_symlink()
+    assert read_model(saved)[1] == {}
