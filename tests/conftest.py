@@ -12,12 +12,8 @@ def children():
     return {pid for file in Path("/proc/self/task").glob("*/children") for pid in file.read_text().split()}
 
 
-# pytest's own, and one that torch sets when its first optimiser is made.
-NOT_OURS = ("PYTEST_CURRENT_TEST", "TORCHINDUCTOR_CACHE_DIR")
-
-
 def environment():
-    return {name: value for name, value in os.environ.items() if name not in NOT_OURS}
+    return {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
 
 
 @pytest.fixture(autouse=True)
@@ -47,6 +43,7 @@ def home(leave_nothing_behind, tmp_path, monkeypatch):
 def one_thread():
     """Small networks are many times slower on threads that other processes compete with."""
     import torch
+    import torch._dynamo  # torch's first optimiser would import it, and leave a folder and a variable behind
 
     torch.set_num_threads(1)
 

@@ -7,7 +7,17 @@ import sys
 from photos import class_folder
 
 # Each costs a tenth of a second to several; a frozen training needs none of them.
-SLOW = {"torch._dynamo", "sympy", "sklearn", "scipy", "pandas", "pyarrow", "transformers", "keras", "tensorflow"}
+SLOW = {
+    "torch._dynamo",
+    "sympy",
+    "sklearn",
+    "scipy",
+    "pandas",
+    "pyarrow",
+    "transformers",
+    "keras",
+    "tensorflow",
+}
 
 
 def imported_by(statement):
@@ -30,5 +40,7 @@ def test_a_frozen_training_imports_nothing_slow(tmp_path):
 
 
 def test_the_stand_in_for_torch_s_compiler_gives_way_to_the_real_one():
-    modules = imported_by("import transfer_core.pipeline, torch._dynamo.utils, torch; torch.compile(lambda x: x)")
+    modules = imported_by(
+        "import transfer_core.pipeline, torch._dynamo.utils, torch; torch.compile(lambda x: x)"
+    )
     assert "torch._dynamo.eval_frame" in modules
