@@ -1,5 +1,7 @@
 # Sourced by the commands in bin/: named steps with their time, and one line of progress while they run.
 
+[ "${BASH_VERSINFO[0]}" -ge 5 ] || { echo "bash 5 or newer is needed, this is $BASH_VERSION" >&2; exit 1; }
+
 dim='' bold='' green='' red='' plain='' erase=''
 if [ -t 1 ]; then
   dim=$'\e[2m' bold=$'\e[1m' green=$'\e[32m' red=$'\e[31m' plain=$'\e[0m' erase=$'\r\e[K'
