@@ -23,9 +23,6 @@ module Transfer
         @io.close
       end
 
-      # In a forked child the thread is gone; only the descriptor is left.
-      def abandon = @io.close
-
       private
 
       def read
