@@ -21,13 +21,15 @@ def replacing(path: str | Path) -> Iterator[Path]:
     Raises
     ------
     ConfigurationError
-        The file can't be written: no such folder, no permission, the disk is full.
+        The file can't be written: no such folder, a device, no permission, the disk is full.
     """
     target = Path(os.path.realpath(path))
     temporary = target.with_name(f".transfer-{token_hex(8)}.tmp")
     try:
         if target.is_dir():
             raise ConfigurationError(f"can't save to {path}: it is a folder; add the name of a file")
+        if target.exists() and not target.is_file():
+            raise ConfigurationError(f"can't save to {path}: it is not a regular file")
         if not target.parent.is_dir():
             raise ConfigurationError(
                 f"can't save to {path}: there is no folder {target.parent}; make it first"

@@ -14,6 +14,8 @@ from typing import Any, TypeAlias, cast
 import numpy as np
 import numpy.typing as npt
 import torch
+from msgspec import convert
+from msgspec.structs import replace
 from torch import Tensor, nn
 
 from transfer_core import backbones, model_file
@@ -21,6 +23,7 @@ from transfer_core.answers import answers, metrics, prediction
 from transfer_core.backbones import Backbone, Preprocessing
 from transfer_core.caller_data import name_streams
 from transfer_core.data import Dataset, Input, Row, read_labelled
+from transfer_core.data.bad_input import by_itself
 from transfer_core.devices import choose_like
 from transfer_core.errors import DataError, ModelFileError
 from transfer_core.features import (
@@ -111,7 +114,7 @@ class Model:
         rows = []
         for row in chain.from_iterable(batches):
             if isinstance(row, DataError):
-                raise row
+                raise by_itself(row)
             rows.append(row)
         return (torch.stack(rows) if rows else torch.empty(0, self._extractor.width)).numpy()
 
@@ -254,8 +257,15 @@ def _restore_backbone(header: ModelHeader, tensors: dict[str, Tensor], progress:
                 "with; bring these back, or use a copy of the model that has its backbone"
             )
         return found
-    published = {weights.name: weights for weights in backbones.facts(source.name).weights}
-    return backbones.restore(source.name, tensors, published.get(source.weights), source.weights_digest)
+    facts = backbones.facts(source.name)
+    published = {weights.name: weights for weights in facts.weights}
+    # The file's own preprocessing: what is published about the weights may change, a saved model must not.
+    weights = replace(
+        published.get(source.weights, facts.default_weights),
+        name=source.weights,
+        preprocessing=convert(header.preprocessing, Preprocessing),
+    )
+    return backbones.restore(source.name, tensors, weights, source.weights_digest)
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

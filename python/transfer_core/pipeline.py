@@ -151,8 +151,7 @@ def fine_tune_backbone(frozen: Frozen, fitted: FittedHead, further: list[Phase],
         return Tuned(head, False, history, fitted.held_out, fitted.held_out_targets)
     recipe, splits = frozen.recipe, frozen.splits
     for number, phase in enumerate(further):
-        blocks = len(phase.trainable)
-        progress.stage("fine_tune", f"fine-tune {blocks} of {len(frozen.backbone.blocks)} blocks")
+        progress.stage("fine_tune", _what_trains(phase, len(frozen.backbone.blocks)))
         entries = fine_tune(
             frozen.backbone,
             head,
@@ -181,6 +180,14 @@ def evaluate(frozen: Frozen, tuned: Tuned, warnings: list[str], progress: Progre
     header = msgspec.structs.replace(draft.header, metrics=metrics, warnings=tuple(warnings))
     with new_run_folder() as folder:
         return save_new(folder / "model.transfer", header, frozen.backbone, tuned.head)
+
+
+def _what_trains(phase: Phase, blocks: int) -> str:
+    return (
+        f"fine-tune {len(phase.trainable)} of {blocks} blocks"
+        if phase.trainable
+        else "train the head further"
+    )
 
 
 def _listening(progress: Progress) -> tuple[Progress, list[str]]:

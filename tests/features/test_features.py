@@ -232,3 +232,23 @@ def test_progress_counts_what_is_computed(photos, extractor):
 def test_a_store_that_can_not_be_used_is_no_reason_to_fail(photos, extractor):
     lost = FeatureStore(Path("/dev/null/features.sqlite"))
     assert torch.equal(embed(photos, extractor, lost).embeddings, embed(photos, extractor).embeddings)
+
+
+class ThreeAtMost(nn.Module):
+    """A GPU too small for more than three images, as torch reports it."""
+
+    def forward(self, images):
+        if len(images) > 3:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+        return images.mean(dim=(2, 3))
+
+
+def test_a_batch_that_does_not_fit_is_embedded_in_halves(photos, extractor):
+    pixels = [load_pixels(path, extractor.preprocessing) for path in photos.inputs[:11]]
+    small, large = (replace(extractor, network=network) for network in (ThreeAtMost(), Mean()))
+    torch.testing.assert_close(small.embed(pixels), large.embed(pixels))
+
+
+class Mean(nn.Module):
+    def forward(self, images):
+        return images.mean(dim=(2, 3))

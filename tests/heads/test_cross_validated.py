@@ -297,4 +297,17 @@ def test_the_folds_to_fit_follow_the_examples_and_not_their_views(monkeypatch):
         rows.features, rows.targets[torch.arange(120) // 4 * 4], rows.weights, torch.arange(120) // 4
     )
     assert len(fitted(rows, 2).held_out) == 24
-    assert len(fitted(views, 2).held_out) == 24 * 4
+    assert len(fitted(views, 2).held_out) == 24
+
+
+def test_an_example_is_held_out_with_all_views_and_measured_on_the_first():
+    rows = classes(120, 4, 2)
+    examples = torch.arange(120) // 4
+    views = Rows(rows.features, rows.targets[examples * 4], rows.weights, examples)
+    left_out = cross_validated._left_out_rows(views, 5, seed=0)
+    measured = cross_validated._first_views(left_out, views)
+    assert [len(rows) for rows in left_out] == [24] * 5
+    for left, first in zip(left_out, measured, strict=True):
+        assert first.tolist() == [row for row in left.tolist() if row % 4 == 0]
+    weights = cross_validated._weights_without(left_out, views)
+    assert [row.nonzero().flatten().tolist() for row in weights == 0] == [left.tolist() for left in left_out]

@@ -27,6 +27,15 @@ def test_a_folder_is_not_overwritten(tmp_path):
     )
 
 
+def test_a_device_or_a_pipe_is_not_replaced(tmp_path):
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    assert message_of(ConfigurationError, write_model, path, tensors(), HEADER) == (
+        f"can't save to {path}: it is not a regular file"
+    )
+    assert path.is_fifo()
+
+
 def test_a_name_that_is_too_long_is_refused(tmp_path):
     path = tmp_path / ("x" * 300)
     assert message_of(ConfigurationError, write_model, path, tensors(), HEADER) == (

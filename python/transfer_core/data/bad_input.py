@@ -31,6 +31,11 @@ def reason_in(message: str, path: str) -> str:
     return message.removeprefix(f"{printable(path)}: ").removesuffix(f" {_WAY_OUT}")
 
 
+def by_itself(error: DataError) -> DataError:
+    """The same for an input that was asked about by itself: there is nothing to leave out."""
+    return DataError(str(error).removesuffix(f" {_WAY_OUT}"), error.path)
+
+
 def printable(text: str) -> str:
     r"""`text` on one line and in valid UTF-8, whatever bytes a file name held.
 

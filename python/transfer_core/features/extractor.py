@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from transfer_core.backbones import Backbone, Preprocessing
 from transfer_core.errors import DataError
 from transfer_core.features.fuse import fuse
-from transfer_core.features.loading import Load, load_one
+from transfer_core.features.loading import Load, Loaded, load_batches, load_one
 from transfer_core.features.parallel import map_on_cores
 from transfer_core.features.pixels import PIXELS_VERSION, Pixels, normalize, to_batch
 
@@ -39,10 +39,22 @@ class Extractor:
         """Images per forward pass."""
         return CPU_BATCH if self.device.type == "cpu" else GPU_BATCH
 
-    @torch.no_grad()
     def embed(self, pixels: Sequence[Pixels]) -> Tensor:
-        """Embeddings (N, D), float32 on the cpu, of N images of uint8 (H, W, 3)."""
-        batch = to_batch(pixels).to(self.device, non_blocking=True)
+        """Embeddings (N, D), float32 on the cpu, of N images of uint8 (H, W, 3).
+
+        Where a GPU's memory is too small for all of them, in halves.
+        """
+        try:
+            return self._forward(pixels)
+        except torch.cuda.OutOfMemoryError:
+            if len(pixels) == 1:
+                raise
+        middle = len(pixels) // 2
+        return torch.cat([self.embed(pixels[:middle]), self.embed(pixels[middle:])])
+
+    @torch.no_grad()
+    def _forward(self, pixels: Sequence[Pixels]) -> Tensor:
+        batch = to_batch(pixels).to(self.device)
         return self.network(normalize(batch, self.preprocessing, self.dtype)).float().cpu()  # type: ignore[no-any-return]
 
 
@@ -63,13 +75,18 @@ def embed_all(extractor: Extractor, loads: Sequence[Load]) -> Iterator[list[Tens
     asked for.
     """
     size = extractor.batch_size
-    batches = (loads[start : start + size] for start in range(0, len(loads), size))
-    return map_on_cores(lambda batch: embed_batch(extractor, batch, size), batches)
+    if extractor.device.type == "cpu":
+        batches = (loads[start : start + size] for start in range(0, len(loads), size))
+        return map_on_cores(lambda batch: embed_batch(extractor, batch, size), batches)
+    return (_embed_loaded(extractor, loaded, size) for loaded in load_batches(loads, size))
 
 
 def embed_batch(extractor: Extractor, loads: Sequence[Load], size: int) -> list[Tensor | DataError]:
     """The same for one batch, by a forward pass over `size` images."""
-    outcomes = [load_one(load) for load in loads]
+    return _embed_loaded(extractor, [load_one(load) for load in loads], size)
+
+
+def _embed_loaded(extractor: Extractor, outcomes: Sequence[Loaded], size: int) -> list[Tensor | DataError]:
     good = [outcome for outcome in outcomes if not isinstance(outcome, DataError)]
     filled = good + [good[-1]] * (size - len(good)) if good else []
     rows = iter(extractor.embed(filled) if filled else ())

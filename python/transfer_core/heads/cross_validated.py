@@ -64,8 +64,9 @@ def fit_linear(rows: Rows, outputs: int, folds: int, seed: int, progress: Progre
     """Fit `rows`, at least two examples with standardised features, for the strength with the lowest
     held-out loss."""
     axes = principal_axes(rows.features)
-    held_out = _held_out_rows(rows, folds, seed)
-    without = linear_problems(rows, axes, _weights_without(held_out, rows), outputs, torch.float32)
+    left_out = _left_out_rows(rows, folds, seed)
+    held_out = _first_views(left_out, rows)
+    without = linear_problems(rows, axes, _weights_without(left_out, rows), outputs, torch.float32)
     path = _walk(without, rows, held_out, progress)
     best = min(path, key=lambda candidate: candidate.loss)
     everything = linear_problems(rows, axes, rows.weights[None], outputs, torch.float64)
@@ -103,7 +104,7 @@ def _walk(
     return path
 
 
-def _held_out_rows(rows: Rows, folds: int, seed: int) -> list[Tensor]:
+def _left_out_rows(rows: Rows, folds: int, seed: int) -> list[Tensor]:
     """The rows that each fold leaves out, for as many folds as it takes to leave out enough."""
     examples = len(torch.unique(rows.groups))
     folds = min(folds, examples)
@@ -112,10 +113,17 @@ def _held_out_rows(rows: Rows, folds: int, seed: int) -> list[Tensor]:
     return [(fold == k).nonzero().flatten() for k in range(fitted)]
 
 
-def _weights_without(held_out: list[Tensor], rows: Rows) -> Tensor:
+def _first_views(left_out: list[Tensor], rows: Rows) -> list[Tensor]:
+    """Those of the rows that show an example as it is in use; an example's views stand together."""
+    first = torch.ones(len(rows), dtype=torch.bool)
+    first[1:] = rows.groups[1:] != rows.groups[:-1]
+    return [left[first[left]] for left in left_out]
+
+
+def _weights_without(left_out: list[Tensor], rows: Rows) -> Tensor:
     """The rows' weights (B, N), 0 for what a fold leaves out."""
-    weights = rows.weights.repeat(len(held_out), 1)
-    for fold, left in zip(weights, held_out, strict=True):
+    weights = rows.weights.repeat(len(left_out), 1)
+    for fold, left in zip(weights, left_out, strict=True):
         fold[left] = 0
     return weights
 
