@@ -29,6 +29,13 @@ RSpec.describe "Transfer::Input" do
       .to raise_error(ArgumentError, "an input is a path, an IO or the bytes of an image, got NilClass")
   end
 
+  it "is no URL, and no path that can't be one" do
+    [["https://a.de/b.jpg", "https://a.de/b.jpg is a URL, expected a file: download it first"],
+     [Pathname("\xE9.jpg"), '"\xE9.jpg" can\'t be used as a path: "\xE9.jpg" is not valid UTF-8']]
+      .each { |wrong, message| expect { input.wire(wrong) }.to raise_error(Transfer::DataError, message) }
+    expect { input.path("a\0b") }.to raise_error(Transfer::DataError, /can't be used as a path: .*null byte/)
+  end
+
   it "travels in messages of at most 256 inputs and 16 MiB" do
     expect(input.batches(Array.new(600, "/a")).map(&:size).to_a).to eq([256, 256, 88])
     expect(input.batches(Array.new(5) { "\0".b * 6_000_000 }).map(&:size).to_a).to eq([2, 2, 1])

@@ -102,6 +102,13 @@ RSpec.describe Transfer::RecipeError do
       expect(error.message).to eq(
         "#{here}:#{__LINE__ - 2}: epochs: expected plain data (text, numbers, lists, hashes), got Class"
       )
+      error = error_of { Transfer.train { seed 2**64 } }
+      expect(error.message).to start_with("#{here}:#{__LINE__ - 1}: seed: expected plain data").and end_with(" 64 bits")
+      error = error_of { Transfer.train { data Object.new } }
+      expect(error.message).to eq(
+        "#{here}:#{__LINE__ - 2}: data: expected a path, rows that can be iterated, or one of them each for train, " \
+        "valid and test, got Object"
+      )
       error = error_of { Transfer.train { augment crop: 0.5 } }
       expect(error.message).to eq("#{here}:#{__LINE__ - 1}: augment: crop takes its options as a hash, got 0.5")
     end

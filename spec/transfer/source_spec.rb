@@ -118,6 +118,43 @@ RSpec.describe "Transfer::Source" do
     )
   end
 
+  [
+    ["a time", -> { Time.at(0) }, "row 2: a label is text, a number or a list of numbers; got Time"],
+    ["a number too large", -> { 2**64 },
+     "row 2: a label is text, a number or a list of numbers; 18446744073709551616 has more than 64 bits"],
+    ["no text", -> { "\xFF" },
+     'row 2: a label is text, a number or a list of numbers; "\xFF" is not valid UTF-8']
+  ].each do |what, label, message|
+    it "names the row whose label is #{what}" do
+      expect { pull([*rows(1), { input: "/a.jpg", label: label.call }]) }
+        .to raise_error(Transfer::DataError, message)
+    end
+  end
+
+  it "names the row whose input can't be sent" do
+    [["", "an empty path, expected a file or a folder"],
+     ["\xFF.png", '"\xFF.png" can\'t be used as a path: "\xFF.png" is not valid UTF-8'],
+     ["\0".b * ((60 * 1024 * 1024) + 1),
+      "an image of 62914561 bytes, at most 62914560 can be sent: give its path"]].each do |input, message|
+      expect { pull([*rows(1), { input:, label: "a" }]) }
+        .to raise_error(Transfer::DataError, "row 2: #{message}")
+    end
+  end
+
+  it "sends any number, and text of any encoding" do
+    data = [
+      { input: "/a", label: Rational(1, 4) },
+      { input: "/caf\u00E9".encode("UTF-16LE"), label: "\u00E9".encode("ISO-8859-1") },
+      { input: "/caf\u00E9".dup.force_encoding("US-ASCII"), label: "\u00E9".b }
+    ]
+    expect(pull(data)["rows"].map(&:values)).to eq([["/a", 0.25], ["/caf\u00E9", "\u00E9"], ["/caf\u00E9", "\u00E9"]])
+  end
+
+  it "ends the call when a row can't be sent" do
+    heavy = { input: "/a", label: "x" * (65 * 1024 * 1024) }
+    expect { pull([heavy]) }.to raise_error(Transfer::ProtocolError, /\Aframe of \d+ bytes, at most 67108864/)
+  end
+
   it "does not let a slow source hold up other calls" do
     slow = Enumerator.new { |out| 2.times { |i| sleep 0.4; out << { input: "/#{i}", label: i } } } # rubocop:disable Style/Semicolon
     source = source(slow)

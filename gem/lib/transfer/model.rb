@@ -60,6 +60,10 @@ module Transfer
     # @return [Hash{Symbol => Object}] metrics
     # @raise [DataError]
     def evaluate(data, columns: nil, on_bad_input: :raise)
+      unless %w[raise skip].include?(on_bad_input.to_s)
+        raise ArgumentError, "on_bad_input is :raise or :skip, got #{on_bad_input.inspect}"
+      end
+
       columns = columns&.to_h { |name, column| [name.to_s, column.is_a?(Array) ? column.map(&:to_s) : column.to_s] }
       source = Source.new(data, columns:)
       params = { "data" => source.wire, "columns" => columns, "on_bad_input" => on_bad_input.to_s }.compact

@@ -8,7 +8,8 @@ module Transfer
   # whose rows the worker asks for when it wants them.
   class Source
     SPLITS = %w[train valid test].freeze
-    private_constant :SPLITS
+    SOURCES = "expected a path, rows that can be iterated, or one of them each for train, valid and test"
+    private_constant :SPLITS, :SOURCES
 
     @last_id = 0
     @mutex = Mutex.new
@@ -23,13 +24,16 @@ module Transfer
       # Paths as text, splits key by key; each thing that can be iterated goes through `name_stream`.
       def describe(data, name_stream, write_path)
         case data
-        when String, Pathname then write_path.call(data.to_s)
+        when String, Symbol, Pathname then write_path.call(data.to_s)
         when Hash
           data.to_h do |key, inner|
             [key.to_s, SPLITS.include?(key.to_s) ? describe(inner, name_stream, write_path) : inner]
           end
+        when nil, true, false, Numeric then Plain.scalar(data)
         else
-          stream?(data) ? { "stream" => name_stream.call(data) } : data
+          raise ArgumentError, "#{SOURCES}, got #{data.class}" unless stream?(data)
+
+          { "stream" => name_stream.call(data) }
         end
       end
 

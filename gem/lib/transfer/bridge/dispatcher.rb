@@ -89,7 +89,12 @@ module Transfer
         return refuse(request, "the call has ended", type: "Cancelled") if error.is_a?(Source::Left)
 
         call.abort(error)
-        refuse(request, "the data raised #{error.class}: #{error.message}", type: "DataError")
+        message = error.message.dup.force_encoding(Encoding::UTF_8).scrub
+        refuse(request, "the data raised #{error.class}: #{message}", type: "DataError")
+      rescue ProtocolError => unsendable
+        raise if error
+
+        send_rows(request, call, [], true, unsendable)
       end
 
       def refuse(request, message, type: "ProtocolError")

@@ -21,6 +21,8 @@ module Transfer
           end
 
           [body.bytesize].pack("N") << body
+        rescue NoMethodError => error
+          raise ProtocolError, "#{error.receiver.class} is no plain data and can't be sent"
         end
 
         # Blocks until a whole frame is there.

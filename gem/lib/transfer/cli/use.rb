@@ -40,7 +40,7 @@ module Transfer
     TEXT
     option :input_column, banner: "NAME", desc: "A manifest's column of files (path)"
     option :target_column, banner: "A,B", desc: "A manifest's column of labels or numbers (label)"
-    option :on_bad_input, banner: "WORD", default: "raise",
+    option :on_bad_input, banner: "WORD", default: "raise", enum: %w[raise skip],
                           desc: "raise or skip: what to do about files that are no images"
     json_option
     # Measures a model.

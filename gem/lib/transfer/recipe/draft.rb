@@ -39,7 +39,10 @@ module Transfer
 
       def source(value)
         @locations["data"] = Backtrace.user_location
+        Source.outline(value)
         @data = value
+      rescue ArgumentError => error
+        reject("data", error.message)
       end
 
       def listen(event, block)
@@ -56,12 +59,12 @@ module Transfer
 
       def plain(value, path)
         case value
-        when Symbol, Pathname then value.to_s
-        when String, Numeric, true, false, nil then value
-        when Hash then value.to_h { |key, inner| [key.to_s, plain(inner, "#{path}.#{key}")] }
+        when Hash then value.to_h { |key, inner| [Plain.text(key.to_s), plain(inner, "#{path}.#{key}")] }
         when Array, Set, Range then value.map.with_index { |inner, i| plain(inner, "#{path}[#{i}]") }
-        else reject(path, "expected plain data (text, numbers, lists, hashes), got #{value.class}")
+        else Plain.scalar(value)
         end
+      rescue ArgumentError => error
+        reject(path, "expected plain data (text, numbers, lists, hashes), #{error.message}")
       end
     end
     private_constant :Draft

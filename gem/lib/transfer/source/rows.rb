@@ -31,25 +31,29 @@ module Transfer
       private
 
       def wire(item, number)
-        row = { "input" => input(item, number), "label" => label(item) }
+        row = { "input" => input(item, number), "label" => label(item, number) }
         split = field(item, @split)
-        split.nil? ? row : row.merge("split" => split.to_s)
+        split.nil? ? row : row.merge("split" => in_row(number) { Plain.text(split.to_s) })
       end
 
       def input(item, number)
         value = field(item, @input)
         raise DataError, "row #{number} has no #{@input}: #{item.inspect[0, 200]}" if value.nil?
 
-        Input.wire(value)
-      rescue ArgumentError => error
-        raise DataError, "row #{number}: #{error.message}"
+        in_row(number) { Input.wire(value) }
       end
 
-      def label(item)
-        return @target.map { |name| field(item, name) } if @target.is_a?(Array)
+      def label(item, number)
+        value = @target.is_a?(Array) ? @target.map { |name| field(item, name) } : field(item, @target)
+        in_row(number, "a label is text, a number or a list of numbers; ") do
+          value.is_a?(Array) ? value.map { |inner| Plain.scalar(inner) } : Plain.scalar(value)
+        end
+      end
 
-        value = field(item, @target)
-        value.is_a?(Symbol) ? value.to_s : value
+      def in_row(number, expected = "")
+        yield
+      rescue ArgumentError, DataError => error
+        raise DataError, "row #{number}: #{expected}#{error.message}"
       end
 
       def field(item, name)
