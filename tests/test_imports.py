@@ -44,3 +44,10 @@ def test_the_stand_in_for_torch_s_compiler_gives_way_to_the_real_one():
         "import transfer_core.pipeline, torch._dynamo.utils, torch; torch.compile(lambda x: x)"
     )
     assert "torch._dynamo.eval_frame" in modules
+
+
+def test_a_saved_model_is_described_without_torch():
+    modules = imported_by(
+        "import transfer_core.worker.methods, transfer_core.model_file, transfer_core.model_summary"
+    )
+    assert "torch" not in modules

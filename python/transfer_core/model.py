@@ -39,6 +39,7 @@ from transfer_core.features import (
 )
 from transfer_core.heads import build_head
 from transfer_core.model_file import BACKBONE_PREFIX, ModelHeader
+from transfer_core.model_summary import summarize
 from transfer_core.progress import Progress
 from transfer_core.recipe import Recipe
 from transfer_core.recipe_parser import parse_recipe
@@ -184,27 +185,7 @@ class Model:
 
     def summary(self) -> dict[str, Any]:
         """All facts about the model as plain data; raises `ModelFileError` if its file is gone."""
-        return {
-            "path": str(self.path),
-            "task": self.header.task,
-            "labels": list(self.labels),
-            "backbone": self.header.backbone.name,
-            "embedding_width": self.header.embedding_width,
-            "metrics": self.metrics,
-            "history": list(self.history),
-            "recipe": self.header.recipe,
-            "sizes": self.header.sizes,
-            "warnings": list(self.header.warnings),
-            "created_at": self.header.created_at,
-            "versions": self.header.versions,
-            "bytes": self._size(),
-        }
-
-    def _size(self) -> int:
-        try:
-            return self.path.stat().st_size
-        except FileNotFoundError as error:
-            raise ModelFileError(f"there is no file {self.path}") from error
+        return summarize(self.path, self.header)
 
     @cached_property
     def _extractor(self) -> Extractor:

@@ -43,8 +43,14 @@ def train(call: Call, recipe: Plain) -> Plain:
 
 
 def describe(call: Call, model: str) -> Plain:
-    """What a saved model is."""
-    return open_model(model).summary()
+    """What a saved model is, once its file is known to be whole."""
+    from pathlib import Path
+
+    from transfer_core.model_file import read_model
+    from transfer_core.model_summary import summarize
+
+    header, _ = read_model(model)
+    return summarize(Path(model), header)
 
 
 def predict(call: Call, model: str, inputs: Inputs) -> list[Plain]:
