@@ -64,6 +64,9 @@ RSpec.describe Transfer::CLI do
       %w[help trian] => 'unknown command "trian", did you mean "train"?; transfer help lists them',
       %w[train photos --backbone x --epoch 3] =>
         'unknown option "--epoch", did you mean "--epochs"?; transfer help train lists them',
+      %w[--epoch 3] => 'unknown option "--epoch"; transfer help lists them',
+      ["train", "photos", "--save", ""] =>
+        "--save needs the name of a file, such as model.transfer; transfer help train explains it",
       %w[train] => '"transfer train" was called with no arguments; transfer help train explains it',
       %w[train photos --backbone x --fine-tune-epochs 3] =>
         "fine-tuning needs --unfreeze-last N or --unfreeze-all; transfer help train explains it",
@@ -96,6 +99,7 @@ RSpec.describe Transfer::CLI do
       {
         @scratch => "#{@scratch} is a folder; name a file, such as #{@scratch}/model.transfer",
         "#{@scratch}/old.transfer" => "#{@scratch}/old.transfer is there already; --force overwrites it",
+        "/dev/null" => "/dev/null can't be written: it is not a regular file",
         "#{@scratch}/no/m.transfer" => "#{@scratch}/no/m.transfer can't be written: there is no folder #{@scratch}/no"
       }.each do |file, message|
         expect(transfer("train", "photos", "--backbone", "mobilenet_v2", "--save", file)).to eq(
@@ -271,6 +275,8 @@ RSpec.describe Transfer::CLI do
       expect(train.call("#{@scratch}/broken", "mobilenet_v2")[1]).to match(
         %r{/x.png: it is not an image.* \(fix or remove it, or use --on-bad-input skip\)$}
       )
+      expect(transfer("train", "\xFF"))
+        .to eq(["", %(transfer: "\\xFF" is not valid UTF-8: rename the file\n), 1])
       expect(transfer("predict", "#{@scratch}/none.transfer", "a.png")).to match(
         ["", %r{\Atransfer: .*#{@scratch}/none.transfer.*\n\z}, 1]
       )

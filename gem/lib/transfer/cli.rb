@@ -42,12 +42,12 @@ module Transfer
       # @param argv [Array<String>]
       # @return [Integer] the exit status
       def run(argv)
-        start(as_thor_likes_it(argv), debug: true)
+        start(as_thor_likes_it(argv.map { |word| readable(word) }), debug: true)
         OK
       rescue Finished => error
         error.status
       rescue Thor::Error => error
-        complain(error, wrong_usage(error, argv.first), USAGE)
+        complain(error, wrong_usage(error, ["transfer help", *command_in(argv)].join(" ")), USAGE)
       rescue RecipeError => error
         complain(error, error.problems.map { |problem| problem.with(location: nil) }.join("\ntransfer: "), FAULT)
       rescue Transfer::Error => error
@@ -63,6 +63,13 @@ module Transfer
       def exit_on_failure? = false
 
       private
+
+      # Thor stumbles over bytes that are no text.
+      def readable(word)
+        Plain.text(word)
+      rescue ArgumentError => error
+        raise DataError, "#{error.message}: rename the file"
+      end
 
       # `transfer train --help` is `transfer help train`.
       def as_thor_likes_it(argv)
@@ -82,16 +89,18 @@ module Transfer
       # The core names the way out as a recipe spells it.
       def in_options(message) = message.gsub("on_bad_input: :skip", "--on-bad-input skip")
 
-      def wrong_usage(error, command)
+      def command_in(argv) = argv.first(1).reject { |word| word.start_with?("-") }
+
+      def wrong_usage(error, help)
         case error
         when Thor::UndefinedCommandError
           %(unknown command "#{error.command}"#{suggest(error.command, error.all_commands)}; transfer help lists them)
         when Thor::UnknownArgumentError
           unknown = error.unknown.first
-          %(unknown option "#{unknown}"#{suggest(unknown, error.switches)}; transfer help #{command} lists them)
+          %(unknown option "#{unknown}"#{suggest(unknown, error.switches)}; #{help} lists them)
         else
           what = error.message[/\A(?:ERROR: )?(.*?)(?:\nUsage.*)?\z/m, 1].tr("\n", " ")
-          "#{what.sub(/\A[A-Z]/, &:downcase)}; transfer help #{command} explains it"
+          "#{what.sub(/\A[A-Z]/, &:downcase)}; #{help} explains it"
         end
       end
 

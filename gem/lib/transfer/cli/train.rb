@@ -100,16 +100,22 @@ module Transfer
 
     # Found out before the training, so that no work is lost.
     def can_be_saved(file)
-      folder = File.dirname(File.expand_path(file))
-      problem =
-        if File.directory?(file) then "is a folder; name a file, such as #{File.join(file, 'model.transfer')}"
-        elsif File.exist?(file) && !options[:force] then "is there already; --force overwrites it"
-        elsif !File.directory?(folder) then "can't be written: there is no folder #{folder}"
-        elsif !File.writable?(folder) then "can't be written: no permission to write into #{folder}"
-        end
-      raise ConfigurationError, "#{file} #{problem}" if problem
+      raise Thor::Error, "--save needs the name of a file, such as model.transfer" if file.empty?
+
+      obstacle = obstacle_to(file)
+      raise ConfigurationError, "#{file} #{obstacle}" if obstacle
 
       file
+    end
+
+    def obstacle_to(file)
+      folder = File.dirname(File.expand_path(file))
+      if File.directory?(file) then "is a folder; name a file, such as #{File.join(file, 'model.transfer')}"
+      elsif File.exist?(file) && !File.file?(file) then "can't be written: it is not a regular file"
+      elsif File.exist?(file) && !options[:force] then "is there already; --force overwrites it"
+      elsif !File.directory?(folder) then "can't be written: there is no folder #{folder}"
+      elsif !File.writable?(folder) then "can't be written: no permission to write into #{folder}"
+      end
     end
   end
 end
