@@ -271,10 +271,10 @@ def test_rows_that_fail_half_way_leave_nothing(home):
     assert runs(home) == []
 
 
-def test_a_home_that_can_not_be_written(few, monkeypatch):
+def test_a_home_that_can_not_be_written_is_told_before_anything_is_done(monkeypatch):
     monkeypatch.setenv("TRANSFER_HOME", "/proc/transfer")
     with pytest.raises(ConfigurationError) as error:
-        train(few)
+        train("nowhere")
     assert str(error.value) == (
         "can't make a folder for this training in /proc/transfer/runs: No such file or directory; "
         "set TRANSFER_HOME to a folder that can be written"

@@ -50,6 +50,8 @@ def run(
         Whatever is wrong with the recipe, the data, the weights or the machine.
     """
     progress, warnings = _listening(progress)
+    with new_run_folder():
+        pass  # that the model can't be kept is told before the training, not after it
     with tempfile.TemporaryDirectory(prefix="transfer-") as spool:
         chosen = choose(recipe, streams or {}, Path(spool), progress)
         frozen = freeze(chosen, progress)
