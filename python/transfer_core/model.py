@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -43,6 +42,7 @@ from transfer_core.model_summary import summarize
 from transfer_core.progress import Progress
 from transfer_core.recipe import Recipe
 from transfer_core.recipe_parser import parse_recipe
+from transfer_core.spool import spool_folder
 
 HEAD_PREFIX = "head."
 
@@ -141,7 +141,7 @@ class Model:
         source, rows = name_streams(data)
         words = {"data": source, "backbone": self.header.backbone.name, "on_bad_input": on_bad_input}
         asked = parse_recipe({**words, "columns": columns or self.header.recipe["columns"]})
-        with tempfile.TemporaryDirectory(prefix="transfer-") as spool:
+        with spool_folder() as spool:
             dataset = read_labelled(
                 asked.data,
                 self.labels,
@@ -149,7 +149,7 @@ class Model:
                 asked.columns,
                 asked.on_bad_input,
                 rows or streams or {},
-                Path(spool),
+                spool,
                 progress,
             )
             progress.stage("evaluate", f"measure on {len(dataset)} images")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import platform
-import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -36,6 +35,7 @@ from transfer_core.presets import Phase
 from transfer_core.progress import Event, Progress
 from transfer_core.recipe import Recipe, to_plain
 from transfer_core.run_folder import new_run_folder
+from transfer_core.spool import spool_folder
 from transfer_core.version import __version__
 
 
@@ -52,8 +52,8 @@ def run(
     progress, warnings = _listening(progress)
     with new_run_folder():
         pass  # that the model can't be kept is told before the training, not after it
-    with tempfile.TemporaryDirectory(prefix="transfer-") as spool:
-        chosen = choose(recipe, streams or {}, Path(spool), progress)
+    with spool_folder() as spool:
+        chosen = choose(recipe, streams or {}, spool, progress)
         frozen = freeze(chosen, progress)
         first, *further = presets.phases(frozen.recipe, frozen.backbone.facts.blocks)
         head = add_head_and_train(frozen, first, bool(further), progress)
