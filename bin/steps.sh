@@ -17,7 +17,7 @@ step() {
   fail "\"$1\" did not work; the whole log is in $log"
 }
 
-# attempt TITLE COMMAND...: the same, but leaves it to the caller what a failure means. What it wrote is in $log.
+# attempt TITLE COMMAND...: the same, but leaves it to the caller what a failure means. What it wrote is in $log then.
 attempt() {
   local title=$1 start tick=0; shift
   start=$(now_ms)
@@ -37,6 +37,7 @@ attempt() {
   done
   trap - INT TERM
   if wait $child; then
+    rm "$log"
     echo "$erase${green}done${plain} $title ${dim}$(seconds_since "$start") s${plain}"
   else
     echo "$erase${red}failed${plain} $title"
