@@ -226,6 +226,11 @@ def test_words_that_do_not_go_together(words, messages):
     assert problems({**LEAST, **words}) == messages
 
 
+def test_training_words_beside_freezing_alone_are_the_step_after_it():
+    recipe = parse_recipe({**LEAST, "steps": [FREEZE, UNFREEZE], "train": {"epochs": 3}})
+    assert recipe == parse_recipe({**LEAST, "steps": [FREEZE, UNFREEZE, {**TRAIN, "epochs": 3}]})
+
+
 def test_every_problem_is_told_at_once():
     assert problems({"steps": [{"type": "train", "epochs": 0}], "seed": "x"}) == [
         "steps[0].epochs: expected a whole number of at least 1 (got 0)",

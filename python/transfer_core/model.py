@@ -51,7 +51,7 @@ _ONE_INPUT = (str, bytes, bytearray, memoryview, os.PathLike)
 Embeddings: TypeAlias = npt.NDArray[np.float32]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Model:
     """A backbone, a head and what is known about them; `path` is the file it was saved to or read from."""
 
@@ -80,6 +80,11 @@ class Model:
         """What this model was trained by, presets filled in."""
         return parse_recipe(self.header.recipe)
 
+    def __repr__(self) -> str:
+        classes = self.header.task == "classification"
+        what = f"{len(self.labels)} labels" if classes else ", ".join(self.labels)
+        return f"<Model {self.path.name}: {self.header.backbone.name}, {self.header.task} of {what}>"
+
     def predict(self, inputs: Input | Sequence[Input]) -> Any:
         """A prediction (dict) for one input, a list of them for many.
 
@@ -104,6 +109,7 @@ class Model:
         DataError
             If an image can't be decoded.
         """
+        inputs = list(inputs)
         names = _names(len(inputs))
         loads = [
             _load(input, name, self.backbone.preprocessing) for input, name in zip(inputs, names, strict=True)

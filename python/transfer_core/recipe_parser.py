@@ -31,6 +31,7 @@ def parse_recipe(words: Mapping[str, Any]) -> Recipe:
     problems: list[Problem] = []
     recipe = _parse(_expand_short_forms(words), Recipe, "", problems)
     if not problems:
+        recipe = _with_train_step(recipe)
         _check_combinations(recipe, problems)
     if problems:
         raise RecipeError(problems)
@@ -131,6 +132,13 @@ def _is_finite(value: Any) -> bool:
     if isinstance(value, Mapping):
         return all(map(_is_finite, value.values()))
     return not isinstance(value, float) or math.isfinite(value)
+
+
+def _with_train_step(recipe: Recipe) -> Recipe:
+    """Training words beside steps that only freeze and unfreeze are the step that follows them."""
+    if not recipe.steps or recipe.train == Train() or any(isinstance(step, Train) for step in recipe.steps):
+        return recipe
+    return msgspec.structs.replace(recipe, steps=(*recipe.steps, recipe.train), train=Train())
 
 
 def _check_combinations(recipe: Recipe, problems: list[Problem]) -> None:

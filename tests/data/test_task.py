@@ -80,6 +80,20 @@ def test_values_of_one_output():
     assert targets.dtype == np.float32
 
 
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        (b"cat", "a label is text or a number, got bytes"),
+        ({"name": "cat"}, "a label is text or a number, got dict"),
+        ("\ud83d", 'the label "\\ud83d" is not valid text'),
+    ],
+)
+def test_labels_that_are_no_text(bad, message):
+    with pytest.raises(DataError) as raised:
+        class_indices(examples("cat", bad))
+    assert str(raised.value) == f"row 2: {message}"
+
+
 def test_names_of_several_outputs():
     assert values(examples([1, 2]), Columns())[0] == ("label_1", "label_2")
     assert values(examples(tuple(cells("1", "2"))), Columns(target=("x", "y")))[0] == ("x", "y")

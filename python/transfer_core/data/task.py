@@ -107,6 +107,9 @@ def _class_name(example: Example) -> str:
             "(for numbers say task: :regression)"
         )
     _check_present(example, label)
+    if not isinstance(label, str | int | float):
+        kind = type(label).__name__
+        raise DataError(f"{printable(example.name)}: a label is text or a number, got {kind}")
     if isinstance(label, bool):
         return str(label).lower()
     if isinstance(label, float) and label.is_integer():
@@ -114,6 +117,11 @@ def _class_name(example: Example) -> str:
     name = unicodedata.normalize("NFC", str(label)).strip()
     if not name:
         raise DataError(f"{printable(example.name)}: the label is empty")
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        where = printable(example.name)
+        raise DataError(f'{where}: the label "{printable(name)}" is not valid text') from None
     return name
 
 
