@@ -184,7 +184,7 @@ RSpec.describe Transfer::CLI do
       expect(out.gsub(/[\d.]+ s$/, "1.0 s")).to eq(<<~TEXT)
         Accuracy on 6 photos it never saw: 100.0 % (95 % interval 100.0 % to 100.0 %)
         Always answering "green" would give: 33.3 %
-        Learned from 20 photos, chosen by 4, in 1.0 s
+        Photos: train 20, valid 4, test 6; took 1.0 s
         Saved #{model} (#{(File.size(model) / 1e6).round(1)} MB)
         Next: transfer predict #{model} PHOTO
       TEXT

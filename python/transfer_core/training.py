@@ -104,7 +104,7 @@ def validation_metrics(output: Tensor, targets: Tensor, weights: Tensor) -> Metr
     """Loss of `output` (N, K) on rows held out for choosing, and for classes the accuracy."""
     metrics = {"validation_loss": float(weighted_loss(output, targets, weights))}
     if not targets.is_floating_point():
-        metrics["accuracy"] = float((output.argmax(dim=1) == targets).float().mean())
+        metrics["accuracy"] = float((output.argmax(dim=1) == targets).double().mean())
     return metrics
 
 

@@ -123,12 +123,17 @@ def test_jsonl():
         ),
         (
             '{"path": ',
-            "set/x.jsonl line 1: not valid JSON, Expecting value: line 1 column 10 (char 9)",
+            "set/x.jsonl line 1: not valid JSON, expecting value at character 10",
         ),
     ],
 )
 def test_malformed_jsonl(text, message):
     assert error(write(text, "set/x.jsonl")) == message
+
+
+@pytest.mark.parametrize("text", ['{"path": ' + "9" * 5000 + "}", "[" * 100_000])
+def test_json_that_python_refuses(text):
+    assert error(write(text, "set/x.jsonl")).startswith("set/x.jsonl line 1: not valid JSON, ")
 
 
 def test_parquet_with_paths():

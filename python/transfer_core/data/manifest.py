@@ -99,7 +99,10 @@ def _read_jsonl(path: str, columns: Columns) -> Iterator[tuple[str, Record]]:
 def _json_object(line: str, where: str, path: str) -> dict[str, Any]:
     try:
         record = json.loads(line)
-    except ValueError as error:
+    except json.JSONDecodeError as error:
+        problem = f"{error.msg[0].lower()}{error.msg[1:]} at character {error.pos + 1}"
+        raise DataError(f"{where}: not valid JSON, {problem}", path) from error
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, brackets as deep
         raise DataError(f"{where}: not valid JSON, {error}", path) from error
     if not isinstance(record, dict):
         raise DataError(f"{where}: expected an object {{…}}, got {type(record).__name__}", path)

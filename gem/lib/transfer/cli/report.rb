@@ -15,7 +15,7 @@ module Transfer
         def training(summary, seconds)
           sizes = summary[:sizes]
           [*metrics(summary[:metrics], HELD_OUT),
-           "Learned from #{sizes[:train]} photos, chosen by #{sizes[:valid]}, in #{format('%.1f', seconds)} s"]
+           "Photos: #{words(sizes)}; took #{format('%.1f', seconds)} s"]
         end
 
         # @param photos [String] what was measured on
