@@ -31,6 +31,16 @@ def encoded(image, format="PNG", **options):
     return buffer.getvalue()
 
 
+def chunk(kind, body):
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
+def png(width, height, bits, color_type, rows):
+    """A PNG file whose header says that, and whose `rows` may be anything."""
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, color_type, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
 def pixels(image, **options):
     decoded = decode_image(image, **options)
     assert decoded.mode == "RGB"
@@ -67,11 +77,18 @@ def test_a_path_and_its_bytes_give_the_same(photo):
     np.testing.assert_array_equal(pixels(path), pixels(Path(path).read_bytes()))
 
 
-@pytest.mark.parametrize("format", ["GIF", "WEBP"])
+@pytest.mark.parametrize("format", ["GIF", "WEBP", "PNG", "TIFF"])
 def test_the_first_frame(format):
     frames = [Image.new("RGB", (5, 5), colour) for colour in ("red", "blue")]
     moving = encoded(frames[0], format, save_all=True, append_images=frames[1:], duration=100, lossless=True)
     np.testing.assert_array_equal(pixels(moving), np.asarray(frames[0]))
+
+
+def test_the_first_photo_of_those_that_a_phone_put_into_one_jpeg():
+    photos = [Image.fromarray(smooth(64, 48)), Image.new("RGB", (48, 64))]
+    several = encoded(photos[0], "MPO", save_all=True, append_images=photos[1:], quality=95)
+    assert abs(pixels(several).astype(int) - smooth(64, 48)).max() < 12
+    assert pixels(several, at_least=24).shape == (32, 24, 3)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -115,6 +132,16 @@ def big_endian_tiff(grey):
     return head + grey.astype(">u2").tobytes() + struct.pack(">H", len(tags)) + directory + b"\0" * 4
 
 
+@pytest.mark.parametrize(("color_type", "channels"), [(2, 3), (4, 2), (6, 4)])
+def test_sixteen_bit_channels_keep_their_upper_byte(color_type, channels):
+    values = noise(4, 5, channels, dtype=np.uint16)
+    data = png(5, 4, 16, color_type, b"".join(b"\0" + row.astype(">u2").tobytes() for row in values))
+    exact = values / 257
+    if channels in (2, 4):
+        exact = on_white(exact[..., :-1], exact[..., -1])
+    assert abs(pixels(data) - np.broadcast_to(exact, (4, 5, 3))).max() < 2.1
+
+
 def test_grey_and_one_bit():
     grey = noise(8, 8)
     np.testing.assert_array_equal(pixels(encoded(grey)), np.repeat(grey[..., None], 3, -1))
@@ -129,6 +156,14 @@ def test_transparency_is_laid_on_white():
         assert abs(pixels(data) - expected).max() <= 1
     expected = on_white(grey_alpha[..., :1], grey_alpha[..., 1]).repeat(3, -1)
     assert abs(pixels(encoded(Image.fromarray(grey_alpha, "LA"))) - expected).max() <= 1
+
+
+@pytest.mark.parametrize("mode", ["LA", "RGBA"])
+def test_every_shade_at_every_transparency(mode):
+    shade, alpha = np.mgrid[0:256, 0:256].astype(np.uint8)
+    image = Image.fromarray(np.stack([shade] * (len(mode) - 1) + [alpha], -1), mode)
+    expected = on_white(shade[..., None], alpha)
+    assert abs(pixels(encoded(image)) - expected).max() < 0.5 + 1e-9
 
 
 def test_palettes_with_transparent_entries():
@@ -236,23 +271,32 @@ def test_flipped_bytes_never_raise_anything_else(format):
     assert not [message for message in messages if "\n" in message or "0x" in message]
 
 
-def png_header(width, height):
-    def chunk(kind, body):
-        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0))
-    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
-
-
 def test_a_bomb_is_refused_from_its_header(monkeypatch):
-    assert failure(png_header(60_000, 60_000)).startswith(
+    assert failure(png(60_000, 60_000, 1, 0, b"")).startswith(
         "image bytes: it has more than 178 million pixels ("
     )
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
-    assert failure(png_header(60_000, 60_000)).startswith(
+    assert failure(png(60_000, 60_000, 1, 0, b"")).startswith(
         "image bytes: 60000 x 60000 is more than 178 million pixels ("
     )
     assert decode.MAX_PIXELS == 178_000_000
+
+
+def test_a_jpeg_of_huge_sides_is_refused_from_its_header():
+    data = bytearray(encoded(smooth(16, 16), "JPEG"))
+    sides = data.index(b"\xff\xc0") + 5  # in the frame header, ITU-T T.81 table B.2
+    data[sides : sides + 4] = struct.pack(">HH", 65_000, 65_000)
+    assert failure(bytes(data), at_least=224).startswith("image bytes: it has more than 178 million pixels (")
+
+
+@pytest.mark.parametrize("kind", [b"zTXt", b"iCCP"])
+def test_a_bomb_beside_the_pixels_is_not_unpacked(kind):
+    image = encoded(smooth(8, 8))
+    end_of_header = 33  # signature and IHDR
+    bomb = chunk(kind, b"a\0\0" + zlib.compress(bytes(50_000_000)))
+    assert failure(image[:end_of_header] + bomb + image[end_of_header:]).startswith(
+        "image bytes: it is damaged, Decompressed data too large"
+    )
 
 
 def test_decoding_in_threads():

@@ -14,7 +14,8 @@ from torchvision.transforms._presets import ImageClassification
 from transfer_core import backbones
 from transfer_core.errors import DataError
 from transfer_core.features import load_augmented_pixels, load_pixels, normalize, to_batch
-from transfer_core.recipe import Crop, Flip
+from transfer_core.features.augment import random_crop
+from transfer_core.recipe import Color, Crop, Flip, Rotate
 
 PREPROCESSING = backbones.facts("mobilenet_v2").default_weights.preprocessing
 
@@ -110,6 +111,38 @@ def test_a_checkerboard_keeps_its_corners():
         assert (found[113:, 113:] == 255).all()
         assert (found[:111, 113:] == 0).all()
         assert (found[113:, :111] == 0).all()
+
+
+def test_a_small_crop_of_a_large_jpeg_is_as_sharp_as_that_of_a_png():
+    stripes = np.where(np.arange(2400) // 4 % 2, 40, 215).astype(np.uint8)
+    photo = np.broadcast_to(stripes[None, :, None], (2400, 2400, 3))
+    change = (Crop(0.01),)
+    small = [s for s in range(200) if random_crop(change, np.random.default_rng(s)).area < 0.03]
+    assert len(small) > 2
+    for seed in small[:3]:
+        of_jpeg, of_png = (
+            load_augmented_pixels(encoded(photo, format), PREPROCESSING, change, np.random.default_rng(seed))
+            for format in ("JPEG", "PNG")
+        )
+        assert of_png.std() > 60
+        assert of_jpeg.std() > 0.9 * of_png.std()
+
+
+@pytest.mark.parametrize("changes", [(Rotate(), Color()), (Flip(), Crop(0.1), Rotate(180.0), Color())])
+@pytest.mark.parametrize("size", [(1, 1), (3000, 5), (5, 3000), (300, 400)])
+def test_every_view_has_the_size_of_the_backbone_s_input(size, changes):
+    picture = encoded(np.full((*size, 3), 99, np.uint8))
+    for seed in range(5):
+        view = load_augmented_pixels(picture, PREPROCESSING, changes, np.random.default_rng(seed))
+        assert view.shape == (224, 224, 3)
+        assert view.dtype == np.uint8
+
+
+def test_a_rotation_starts_from_the_very_centre_that_is_used_untouched():
+    photo = encoded(load_sample_images().images[0])
+    plain = load_pixels(photo, PREPROCESSING).astype(int)
+    view = load_augmented_pixels(photo, PREPROCESSING, (Rotate(1e-9),), np.random.default_rng(0))
+    assert np.abs(view - plain).max() <= 2
 
 
 def test_an_error_names_the_image(tmp_path):

@@ -96,9 +96,12 @@ def _on_white(image: Image.Image) -> Image.Image:
     """RGB without transparency, whether it was a channel, a palette entry or one colour."""
     if not image.has_transparency_data:
         return image.convert("RGB")
-    see_through = image.convert("LA" if image.mode == "La" else "RGBA").convert("RGBA")
-    white = Image.new("RGBA", see_through.size, "white")
-    return Image.alpha_composite(white, see_through).convert("RGB")
+    see_through = image
+    if image.mode not in ("RGBA", "LA"):
+        see_through = image.convert("LA" if image.mode == "La" else "RGBA")
+    white = Image.new("RGB", image.size, "white")
+    white.paste(see_through, mask=see_through)
+    return white
 
 
 def _upright(image: Image.Image, pixels: Image.Image) -> Image.Image:

@@ -1,58 +1,88 @@
-"""Random changes to a training photo that leave its label true."""
+"""Random changes to a training photo that leave its label true.
+
+Where to look is drawn first: the photo is decoded no larger than that needs, and resized once. Flip and
+colours then change the few pixels that the backbone sees.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from PIL import Image, ImageEnhance
 
 from transfer_core.recipe import Augmentation, Color, Crop, Flip, Rotate
 
-Box = tuple[float, float, float, float]
+Box: TypeAlias = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class RandomCrop:
+    """A random part of a photo of any size.
+
+    Parameters
+    ----------
+    area
+        Its share of the photo's area, 0..1.
+    ratio
+        Width over height.
+    across, down
+        Where it lies between left (0) and right (1), top (0) and bottom (1).
+    """
+
+    area: float
+    ratio: float
+    across: float
+    down: float
+
+    def box(self, width: int, height: int) -> Box:
+        """Left, top, right and bottom in a photo of that size.
+
+        Where it would stick out, it gets narrower or lower and keeps its area.
+        """
+        area = self.area * width * height
+        w = min(width, (area * self.ratio) ** 0.5)
+        h = min(height, area / w)
+        w = min(width, area / h)
+        left, top = self.across * (width - w), self.down * (height - h)
+        return (left, top, left + w, top + h)
+
+    def shorter_side(self, pixels: int) -> int:
+        """How long a photo's shorter side must be for a crop of `pixels` by `pixels` or more."""
+        return int(np.ceil(pixels / (self.area * min(self.ratio, 1 / self.ratio)) ** 0.5))
+
+
+def random_crop(augmentations: Sequence[Augmentation], rng: np.random.Generator) -> RandomCrop | None:
+    """A crop as `Crop` allows, or None if there is none among `augmentations`.
+
+    Area and aspect ratio are drawn as in Szegedy et al. 2015 (Going deeper with convolutions, section 6):
+    the area evenly between the smallest allowed and the whole, the ratio between 3/4 and 4/3.
+    """
+    crop = next((change for change in augmentations if isinstance(change, Crop)), None)
+    if crop is None:
+        return None
+    area = rng.uniform(crop.min_scale, 1.0)
+    ratio = float(np.exp(rng.uniform(np.log(3 / 4), np.log(4 / 3))))
+    return RandomCrop(area, ratio, across=rng.random(), down=rng.random())
+
+
+def random_angle(augmentations: Sequence[Augmentation], rng: np.random.Generator) -> float:
+    """Degrees to turn by, clockwise; 0 if there is no `Rotate` among `augmentations`."""
+    return sum(rng.uniform(-one.degrees, one.degrees) for one in augmentations if isinstance(one, Rotate))
 
 
 def augment(
     image: Image.Image, augmentations: Sequence[Augmentation], rng: np.random.Generator
 ) -> Image.Image:
-    """`image` (RGB) after each of `augmentations` but `Crop`, which chooses the box to resize from."""
+    """`image` (RGB) after each `Flip` and `Color` of `augmentations`; the others chose what it shows."""
     for change in augmentations:
         if isinstance(change, Flip) and rng.random() < change.probability:
             image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-        elif isinstance(change, Rotate):
-            image = _rotate(image, rng.uniform(-change.degrees, change.degrees))
         elif isinstance(change, Color):
             image = _color(image, change.strength, rng)
     return image
-
-
-def crop_box(
-    width: int, height: int, augmentations: Sequence[Augmentation], rng: np.random.Generator
-) -> Box | None:
-    """A random box of the image (left, top, right, bottom), or None if no `Crop` is asked for.
-
-    Area and aspect ratio are drawn as in Szegedy et al. 2015 (Going deeper with convolutions, section 6):
-    the area evenly between the smallest allowed and the whole, the ratio between 3/4 and 4/3. Where such a
-    box would stick out, it gets narrower or lower and keeps its area.
-    """
-    crop = next((change for change in augmentations if isinstance(change, Crop)), None)
-    if crop is None:
-        return None
-    area = rng.uniform(crop.min_scale, 1.0) * width * height
-    ratio = np.exp(rng.uniform(np.log(3 / 4), np.log(4 / 3)))
-    w = min(width, float(np.sqrt(area * ratio)))
-    h = min(height, area / w)
-    w = min(width, area / h)
-    left, top = rng.uniform(0, width - w), rng.uniform(0, height - h)
-    return (left, top, left + w, top + h)
-
-
-def _rotate(image: Image.Image, degrees: float) -> Image.Image:
-    """Corners that come into view take the mean colour of the border, the least conspicuous one."""
-    pixels = np.asarray(image)
-    border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
-    red, green, blue = (int(value) for value in border.mean(axis=0).round())
-    return image.rotate(degrees, Image.Resampling.BILINEAR, fillcolor=(red, green, blue))
 
 
 def _color(image: Image.Image, strength: float, rng: np.random.Generator) -> Image.Image:

@@ -13,11 +13,12 @@ from torch import Tensor
 
 from transfer_core.backbones import Preprocessing
 from transfer_core.data import Input, decode_image
-from transfer_core.features.augment import Box, augment, crop_box
+from transfer_core.features.augment import Box, augment, random_angle, random_crop
+from transfer_core.features.rotate import rotated
 from transfer_core.recipe import Augmentation
 
 # Changes whenever the same file would give other pixels: stored features of older versions are then missed.
-PIXELS_VERSION = 2
+PIXELS_VERSION = 3
 
 Pixels: TypeAlias = npt.NDArray[np.uint8]
 
@@ -36,7 +37,7 @@ def load_pixels(input: Input, preprocessing: Preprocessing, name: str | None = N
         If the image can't be decoded.
     """
     image = decode_image(input, at_least=preprocessing.resize_size, name=name)
-    return _resize(image, _centre_box(image, preprocessing), preprocessing)
+    return np.asarray(_resize(image, _centre_box(image, preprocessing), preprocessing))
 
 
 def load_augmented_pixels(
@@ -45,12 +46,20 @@ def load_augmented_pixels(
     augmentations: Sequence[Augmentation],
     rng: np.random.Generator,
 ) -> Pixels:
-    """A random view of an image, uint8 (H, W, 3); raises as `load_pixels` does."""
-    image = decode_image(input, at_least=preprocessing.resize_size)
-    box = crop_box(*image.size, augmentations, rng)
-    return _resize(
-        augment(image, augmentations, rng), box or _centre_box(image, preprocessing), preprocessing
-    )
+    """A random view of an image, uint8 (H, W, 3); raises as `load_pixels` does.
+
+    Crop and rotation choose the place and happen in one resize; everything else changes the result of it.
+    """
+    crop, degrees = random_crop(augmentations, rng), random_angle(augmentations, rng)
+    at_least = crop.shorter_side(preprocessing.crop_size) if crop else preprocessing.resize_size
+    image = decode_image(input, at_least)
+    box = crop.box(*image.size) if crop else _centre_box(image, preprocessing)
+    if degrees:
+        resample = _FILTERS[preprocessing.interpolation]
+        seen = rotated(image, box, degrees, preprocessing.crop_size, resample)
+    else:
+        seen = _resize(image, box, preprocessing)
+    return np.asarray(augment(seen, augmentations, rng))
 
 
 def to_batch(pixels: Sequence[Pixels]) -> Tensor:
@@ -83,7 +92,6 @@ def _middle(length: int, shorter: int, preprocessing: Preprocessing) -> tuple[fl
     return start * length / resized, (start + preprocessing.crop_size) * length / resized
 
 
-def _resize(image: Image.Image, box: Box, preprocessing: Preprocessing) -> Pixels:
+def _resize(image: Image.Image, box: Box, preprocessing: Preprocessing) -> Image.Image:
     size = (preprocessing.crop_size, preprocessing.crop_size)
-    resized = image.resize(size, _FILTERS[preprocessing.interpolation], box=box, reducing_gap=2.0)
-    return np.asarray(resized)
+    return image.resize(size, _FILTERS[preprocessing.interpolation], box=box, reducing_gap=2.0)
