@@ -147,10 +147,14 @@ def result_that_cannot_be_sent(call: Call) -> Any:
     return {"a": object()}
 
 
-def large_array(call: Call) -> Any:
+def count_up(call: Call, count: int, dtype: str = "float64") -> Any:
     import numpy
 
-    return numpy.arange(2_000_000, dtype=numpy.float64)
+    return numpy.arange(count, dtype=dtype)
+
+
+def double(call: Call, numbers: Any) -> Any:
+    return numbers.to_numpy() * 2
 
 
 FAKES = {
@@ -171,7 +175,8 @@ FAKES = {
     "fail": Method(fail, "compute"),
     "torch_out_of_memory": Method(torch_out_of_memory, "compute"),
     "result_that_cannot_be_sent": Method(result_that_cannot_be_sent, "compute"),
-    "large_array": Method(large_array, "compute"),
+    "count_up": Method(count_up, "compute"),
+    "double": Method(double, "compute"),
 }
 
 if __name__ == "__main__":

@@ -29,8 +29,8 @@ def to_wire(value: Any) -> Any:
             return float(name)
         case {"$tensor": {"dtype": dtype, "shape": shape, "bytes": digits}}:
             return msgpack.ExtType(1, msgpack.packb([dtype, shape, bytes.fromhex(digits)]))
-        case {"$tensor_file": {"dtype": dtype, "shape": shape, "path": path}}:
-            return msgpack.ExtType(2, msgpack.packb([dtype, shape, path]))
+        case {"$tensor_block": {"dtype": dtype, "shape": shape, "offset": offset}}:
+            return msgpack.ExtType(2, msgpack.packb([dtype, shape, offset]))
         case dict():
             return {key: to_wire(inner) for key, inner in value.items()}
         case list():
@@ -229,17 +229,18 @@ VALUES = [
     ),
     good("tensor_empty", [1, 1, None, {"$tensor": {"dtype": "float32", "shape": [0, 1280], "bytes": ""}}]),
     good(
-        "tensor_file",
+        "tensor_block",
+        [1, 1, None, {"$tensor_block": {"dtype": "float32", "shape": [4000, 1280], "offset": 2**33}}],
+    ),
+    good(
+        "tensors_among_params",
         [
-            1,
-            1,
-            None,
+            0,
+            7,
+            "compare",
             {
-                "$tensor_file": {
-                    "dtype": "float32",
-                    "shape": [4000, 1280],
-                    "path": "/tmp/transfer-tensor-123-abc",
-                }
+                "big": {"$tensor_block": {"dtype": "uint8", "shape": [9, 224, 224, 3], "offset": 0}},
+                "small": {"$tensor": {"dtype": "uint8", "shape": [1], "bytes": "01"}},
             },
         ],
     ),
@@ -362,9 +363,24 @@ MALFORMED = [
     bad("tensor_too_short", ext(1, ["float32", [2], b"abcd"]), "tensor of 4 bytes does not hold float32 [2]"),
     bad("tensor_of_text", ext(1, ["uint8", [1], "a"]), "the content of a tensor is str, expected bytes"),
     bad(
-        "tensor_file_of_bytes",
-        ext(2, ["uint8", [1], b"/tmp/x"]),
-        "the path of a tensor is bytes, expected str",
+        "tensor_of_33_dimensions",
+        ext(1, ["uint8", [1] * 33, b"a"]),
+        "a tensor of 33 dimensions, at most 32 are allowed",
+    ),
+    bad(
+        "tensor_block_of_text",
+        ext(2, ["uint8", [1], "/tmp/x"]),
+        "the offset of a tensor is '/tmp/x', expected a non-negative integer",
+    ),
+    bad(
+        "tensor_block_before_the_file",
+        ext(2, ["uint8", [1], -64]),
+        "the offset of a tensor is -64, expected a non-negative integer",
+    ),
+    bad(
+        "tensor_block_of_a_boolean",
+        ext(2, ["uint8", [1], True]),
+        "the offset of a tensor is True, expected a non-negative integer",
     ),
 ]
 

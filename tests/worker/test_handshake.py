@@ -17,7 +17,10 @@ from transfer_core import __version__
 from transfer_core.worker.methods import METHODS
 from worker.client import FAKE_WORKER, REAL_WORKER, ROOT, Client, environment, wait_until
 
-USAGE = "usage: python -m transfer_core.worker --fd N (Transfer starts it and passes a socket)"
+USAGE = (
+    "usage: python -m transfer_core.worker --fd N [--memory A,B] "
+    "(Transfer starts it and passes a socket and two files)"
+)
 VECTORS = {v["name"]: v for v in json.loads((ROOT / "docs" / "protocol_vectors.json").read_text("utf-8"))}
 MALFORMED = [
     "empty_frame",
@@ -132,6 +135,7 @@ def test_an_answered_id_can_be_used_again(worker: Client) -> None:
         ([], USAGE),
         (["--fd", "x"], USAGE),
         (["--fd", "3", "4"], USAGE),
+        (["--fd", "3", "--memory", "4"], USAGE),
         (["--fd", "999"], f"descriptor 999 is not an open socket (Bad file descriptor); {USAGE}"),
         (["--fd", "0"], f"descriptor 0 is not an open socket (Socket operation on non-socket); {USAGE}"),
     ],

@@ -154,14 +154,3 @@ def test_what_libraries_print_goes_to_standard_error(worker: Client) -> None:
     output, errors = worker.process.communicate(timeout=PATIENCE_S)
     assert output == b""
     assert errors.decode().splitlines() == ["printed", "written to 1", "from a child"]
-
-
-def test_large_arrays_that_nobody_took_are_deleted(start: Callable[..., Client], tmp_path: Path) -> None:
-    client = start(TMPDIR=str(tmp_path))
-    client.hello()
-    kind = client.call("large_array").code
-    assert kind == 2
-    assert [file.stat().st_size for file in tmp_path.iterdir()] == [16_000_000]
-    client.socket.close()
-    assert client.end() == (0, "")
-    assert list(tmp_path.iterdir()) == []

@@ -1,11 +1,11 @@
-"""`python -m transfer_core.worker --fd N`: serve Ruby over the socket that it left open as descriptor N."""
+"""`python -m transfer_core.worker --fd N --memory A,B`: serve Ruby over the descriptors that it left open."""
 
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from typing import NoReturn
 
 from transfer_core.errors import ProtocolError
@@ -18,9 +18,12 @@ from transfer_core.worker.process import (
     wait_without_spinning,
 )
 from transfer_core.worker.server import Method, Server
-from transfer_core.worker.tensors import delete_unread_files
+from transfer_core.worker.shared_memory import take_shared_memory
 
-USAGE = "usage: python -m transfer_core.worker --fd N (Transfer starts it and passes a socket)"
+USAGE = (
+    "usage: python -m transfer_core.worker --fd N [--memory A,B] "
+    "(Transfer starts it and passes a socket and two files)"
+)
 
 
 def main(
@@ -33,17 +36,21 @@ def main(
     die_with_parent()
     keep_freed_memory()
     wait_without_spinning()
-    match arguments:
-        case ["--fd", number] if number.isdecimal():
-            descriptor = int(number)
-        case _:
+    match re.fullmatch(r"--fd (\d+)(?: --memory (\d+),(\d+))?", " ".join(arguments)):
+        case None:
             _leave(2, USAGE)
+        case given:
+            descriptor, *files = [int(number) for number in given.groups() if number]
     try:
         connection = take_socket(descriptor)
     except OSError as error:
         _leave(2, f"descriptor {descriptor} is not an open socket ({error.strerror}); {USAGE}")
     try:
-        Server(connection, methods, warm_up, lost=lambda: _leave(0)).run()
+        memory = take_shared_memory(*files) if files else None
+    except OSError as error:
+        _leave(2, f"descriptors {files} are not open files ({error.strerror}); {USAGE}")
+    try:
+        Server(connection, methods, warm_up, lambda: _leave(0), memory).run()
     except ProtocolError as error:
         _leave(2, f"protocol error: {error}")
     except ConnectionError:
@@ -54,8 +61,6 @@ def main(
 def _leave(status: int, message: str | None = None) -> NoReturn:
     if message:
         print(f"transfer_core.worker: {message}", file=sys.stderr, flush=True)
-    with suppress(OSError):
-        delete_unread_files()
     os._exit(status)
 
 

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO, TypeAlias
 import msgpack
 
 from transfer_core.errors import ProtocolError
-from transfer_core.worker.tensors import Tensor, TensorFile, from_numpy, parse_extension, render_extension
+from transfer_core.worker.tensors import Tensor, TensorBlock, from_numpy, parse_extension, render_extension
 
 VERSION = 1
 LARGEST_FRAME = 64 * 1024 * 1024
@@ -134,7 +134,7 @@ def _frame(message: list[Any]) -> bytes:
 
 def _render_other(value: Any) -> Any:
     """Values that MessagePack does not know: tensors, arrays, NumPy's scalars, paths."""
-    if isinstance(value, Tensor | TensorFile):
+    if isinstance(value, Tensor | TensorBlock):
         return render_extension(value)
     if isinstance(value, os.PathLike):
         return os.fspath(value)

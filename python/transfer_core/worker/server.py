@@ -28,6 +28,7 @@ from transfer_core.worker.protocol import (
     read_frame,
     render_response,
 )
+from transfer_core.worker.shared_memory import SharedMemory
 
 Job: TypeAlias = Callable[[], None]
 
@@ -50,13 +51,21 @@ class Server:
     """Answers requests for `methods` until the connection ends.
 
     `warm_up` runs after `hello`, if no computation is asked for at once. `lost` is called from another thread
-    when that finds the connection closed.
+    when that finds the connection closed. Without `memory`, arrays of any size take the way of the socket.
     """
 
-    def __init__(self, connection: socket, methods: Mapping[str, Method], warm_up: Job, lost: Job) -> None:
+    def __init__(
+        self,
+        connection: socket,
+        methods: Mapping[str, Method],
+        warm_up: Job,
+        lost: Job,
+        memory: SharedMemory | None = None,
+    ) -> None:
         self._stream = open(connection.fileno(), "rb", buffering=1 << 16, closefd=False)  # noqa: SIM115
         self._methods = methods
         self._warm_up = warm_up
+        self._memory = memory
         self._outbox = Outbox(connection, lost)
         self._questions = Questions(self._outbox)
         self._calls: dict[int, Call] = {}
@@ -79,8 +88,8 @@ class Server:
         }
         while (message := self._read()) is not None:
             match message:
-                case Request():
-                    self._open(message)
+                case Request(id, method, params):
+                    self._open(Request(id, method, self._take_tensors(params)))
                 case Response():
                     self._questions.receive(message)
                 case Notification("cancel", {"call": int(id), **others}) if not others:
@@ -121,11 +130,18 @@ class Server:
         method = self._methods.get(request.method)
         self._lanes[method.lane if method else "now"](partial(self._answer, call, request))
 
+    def _take_tensors(self, params: dict[str, Any]) -> dict[str, Any]:
+        # At once, whatever becomes of the call: so no block is ever left to nobody.
+        if not self._memory:
+            return params
+        return {word: self._memory.receive(value) for word, value in params.items()}
+
     def _answer(self, call: Call, request: Request) -> None:
         if not call.start():
             return
         try:
-            frame = render_response(call.id, None, self._perform(call, request))
+            result = self._perform(call, request)
+            frame = render_response(call.id, None, self._memory.lend(result) if self._memory else result)
         except BaseException as error:
             frame = render_response(call.id, describe_failure(error), None)
         self._close(call, frame)

@@ -1,12 +1,9 @@
-"""Arrays on the wire: extension type 1 carries the bytes, type 2 the name of a file that holds them."""
+"""Arrays on the wire: extension type 1 carries the bytes, type 2 says where they lie in shared memory."""
 
 from __future__ import annotations
 
 import math
-import os
-from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgpack
@@ -17,12 +14,9 @@ if TYPE_CHECKING:
     import numpy as np
 
 TENSOR = 1
-TENSOR_FILE = 2
+TENSOR_BLOCK = 2
 ITEM_BYTES = {"float32": 4, "float64": 8, "int64": 8, "uint8": 1}
-LARGEST_INLINE = 8 * 1024 * 1024
-
-# Files whose receiver may not have come for them yet.
-_written: list[str] = []
+MOST_DIMENSIONS = 32
 
 
 @dataclass(frozen=True)
@@ -31,41 +25,34 @@ class Tensor:
 
     dtype: str
     shape: tuple[int, ...]
-    data: bytes
+    data: bytes | bytearray
 
     def to_numpy(self) -> np.ndarray[Any, Any]:
-        """A writable array in this machine's byte order."""
-        return _to_numpy(self.data, self.dtype, self.shape)
+        """A writable array in this machine's byte order; it shares the bytes where these can be written."""
+        import numpy as np
+
+        little = np.frombuffer(self.data, dtype=np.dtype(self.dtype).newbyteorder("<")).reshape(self.shape)
+        return little.astype(np.dtype(self.dtype), copy=not little.flags.writeable)
 
 
 @dataclass(frozen=True)
-class TensorFile:
-    """An array whose bytes are in the file `path`, which belongs to whoever receives it."""
+class TensorBlock:
+    """An array whose bytes lie in the sender's shared memory, in the block at `offset`."""
 
     dtype: str
     shape: tuple[int, ...]
-    path: str
-
-    def to_numpy(self) -> np.ndarray[Any, Any]:
-        """A writable array in this machine's byte order; the file is gone afterwards."""
-        data = Path(self.path).read_bytes()
-        os.unlink(self.path)
-        if len(data) != _byte_count(self.dtype, self.shape):
-            raise ProtocolError(
-                f"tensor file of {len(data)} bytes does not hold {self.dtype} {list(self.shape)}"
-            )
-        return _to_numpy(data, self.dtype, self.shape)
+    offset: int
 
 
-def parse_extension(kind: int, payload: bytes) -> Tensor | TensorFile:
+def parse_extension(kind: int, payload: bytes) -> Tensor | TensorBlock:
     """What an extension value means.
 
     Raises
     ------
     ProtocolError
-        For another type than 1 and 2, or a payload that is not `[dtype, shape, bytes or path]`.
+        For another type than 1 and 2, or a payload that is not `[dtype, shape, bytes or offset]`.
     """
-    if kind not in (TENSOR, TENSOR_FILE):
+    if kind not in (TENSOR, TENSOR_BLOCK):
         raise ProtocolError(f"unknown extension type {kind}, expected 1 or 2")
     try:
         parts = msgpack.unpackb(payload, raw=False)
@@ -78,60 +65,40 @@ def parse_extension(kind: int, payload: bytes) -> Tensor | TensorFile:
         raise ProtocolError(f"unknown dtype {dtype!r:.40}, expected one of: {', '.join(ITEM_BYTES)}")
     if not isinstance(shape, list) or not all(type(n) is int and n >= 0 for n in shape):
         raise ProtocolError("the shape of a tensor is not a list of non-negative integers")
-    if kind == TENSOR_FILE:
-        return TensorFile(dtype, tuple(shape), _expect(content, str, "the path of a tensor"))
-    data = _expect(content, bytes, "the content of a tensor")
-    if len(data) != _byte_count(dtype, shape):
-        raise ProtocolError(f"tensor of {len(data)} bytes does not hold {dtype} {shape}")
-    return Tensor(dtype, tuple(shape), data)
+    if len(shape) > MOST_DIMENSIONS:
+        raise ProtocolError(f"a tensor of {len(shape)} dimensions, at most {MOST_DIMENSIONS} are allowed")
+    if kind == TENSOR_BLOCK:
+        if type(content) is not int or content < 0:
+            raise ProtocolError(f"the offset of a tensor is {content!r:.40}, expected a non-negative integer")
+        return TensorBlock(dtype, tuple(shape), content)
+    if not isinstance(content, bytes):
+        raise ProtocolError(f"the content of a tensor is {type(content).__name__}, expected bytes")
+    if len(content) != byte_count(dtype, shape):
+        raise ProtocolError(f"tensor of {len(content)} bytes does not hold {dtype} {shape}")
+    return Tensor(dtype, tuple(shape), content)
 
 
-def render_extension(tensor: Tensor | TensorFile) -> msgpack.ExtType:
+def render_extension(tensor: Tensor | TensorBlock) -> msgpack.ExtType:
     """The inverse of `parse_extension`."""
-    kind, content = (TENSOR, tensor.data) if isinstance(tensor, Tensor) else (TENSOR_FILE, tensor.path)
+    kind, content = (TENSOR, tensor.data) if isinstance(tensor, Tensor) else (TENSOR_BLOCK, tensor.offset)
     return msgpack.ExtType(kind, msgpack.packb([tensor.dtype, list(tensor.shape), content]))
 
 
-def from_numpy(array: np.ndarray[Any, Any]) -> Tensor | TensorFile:
-    """An array for the wire; one of more than 8 MiB is written to a file."""
+def from_numpy(array: np.ndarray[Any, Any]) -> Tensor:
+    """An array for the wire."""
     dtype = array.dtype.name
     if dtype not in ITEM_BYTES:
         raise TypeError(f"an array of {dtype} can't be sent, only {', '.join(ITEM_BYTES)}")
-    data = array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
-    if len(data) <= LARGEST_INLINE:
-        return Tensor(dtype, array.shape, data)
-    return TensorFile(dtype, array.shape, _write_file(data))
+    return Tensor(dtype, array.shape, to_wire_order(array).tobytes())
 
 
-def _write_file(data: bytes) -> str:
-    import tempfile
-
-    descriptor, path = tempfile.mkstemp(prefix="transfer-tensor-")
-    _written.append(path)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-    return path
-
-
-def delete_unread_files() -> None:
-    """Remove the tensor files of this process that their receiver never took."""
-    for path in _written:
-        with suppress(FileNotFoundError):
-            os.unlink(path)
-
-
-def _expect(content: Any, kind: type, what: str) -> Any:
-    if not isinstance(content, kind):
-        raise ProtocolError(f"{what} is {type(content).__name__}, expected {kind.__name__}")
-    return content
-
-
-def _byte_count(dtype: str, shape: list[int] | tuple[int, ...]) -> int:
-    return ITEM_BYTES[dtype] * math.prod(shape)
-
-
-def _to_numpy(data: bytes, dtype: str, shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
+def to_wire_order(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """The same numbers, little-endian and row-major; no copy if they are."""
     import numpy as np
 
-    little = np.frombuffer(data, dtype=np.dtype(dtype).newbyteorder("<")).reshape(shape)
-    return little.astype(np.dtype(dtype), copy=True)
+    return np.asarray(array, dtype=array.dtype.newbyteorder("<"), order="C")
+
+
+def byte_count(dtype: str, shape: list[int] | tuple[int, ...]) -> int:
+    """How many bytes a tensor takes."""
+    return ITEM_BYTES[dtype] * math.prod(shape)

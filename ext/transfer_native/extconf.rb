@@ -1,0 +1,33 @@
+# frozen_string_literal: true
+
+# Builds Transfer::Native, which makes numbers travel faster and changes nothing else. Where it can't be built the gem
+# is installed without it, and Ruby does the same work.
+
+FALLBACK = "Transfer works without its native part, only slower with large arrays"
+
+def leave_out(reason)
+  warn "transfer_native is not built (#{reason}). #{FALLBACK}."
+  File.write("Makefile", "all install clean static:\n\t@echo 'transfer_native is left out. #{FALLBACK}.'\n")
+  exit
+end
+
+begin
+  require "mkmf"
+rescue LoadError, SystemExit # mkmf itself looks for Ruby's headers, and aborts
+  leave_out "Ruby's headers are missing; Debian has them in ruby-dev"
+end
+
+begin
+  compiler = try_compile("int main(void) { return 0; }")
+rescue RuntimeError # mkmf's word for a compiler that does not work
+  compiler = false
+end
+leave_out "there is no working C compiler" unless compiler
+leave_out "this machine is big-endian" unless [1].pack("S") == [1].pack("S<")
+%w[ruby/memory_view.h ruby/io/buffer.h sys/mman.h].each do |header|
+  leave_out "#{header} is missing" unless have_header(header)
+end
+
+have_func("memfd_create", "sys/mman.h")
+$warnflags = "-Wall -Wextra -Wno-unused-parameter" # rubocop:disable Style/GlobalVars
+create_makefile("transfer/transfer_native")

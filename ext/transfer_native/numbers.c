@@ -1,0 +1,181 @@
+/* Nested Arrays to packed little-endian numbers and back. */
+#include "transfer_native.h"
+#include <math.h>
+
+#define DEEPEST 32
+
+const char *const dtype_names[DTYPES] = {"float32", "float64", "int64", "uint8"};
+const size_t item_bytes[DTYPES] = {4, 8, 8, 1};
+VALUE numbers;
+
+enum dtype dtype_of(VALUE name) {
+  const char *given = StringValueCStr(name);
+  for (int dtype = 0; dtype < DTYPES; dtype++)
+    if (strcmp(given, dtype_names[dtype]) == 0) return dtype;
+  rb_raise(rb_eArgError, "unknown dtype %s", given);
+}
+
+size_t count_of(VALUE shape, enum dtype dtype) {
+  size_t count = 1;
+  for (long level = 0; level < RARRAY_LEN(shape); level++)
+    if (__builtin_mul_overflow(count, NUM2SIZET(rb_ary_entry(shape, level)), &count)) count = SIZE_MAX;
+  if (count > (size_t)LONG_MAX / item_bytes[dtype]) rb_raise(rb_eArgError, "a shape of too many numbers");
+  return count;
+}
+
+struct packing {
+  enum dtype dtype;
+  bool allow_nan;
+  int depth;
+  long shape[DEEPEST];
+  long place[DEEPEST]; /* where in the arrays we are, for error messages */
+  VALUE buffer;        /* as long as the shape says from the start, and hidden from Ruby */
+  size_t filled;
+};
+
+static VALUE place(const struct packing *packing, int depth) {
+  VALUE list = rb_ary_new_capa(depth);
+  for (int level = 0; level < depth; level++) rb_ary_push(list, LONG2NUM(packing->place[level]));
+  return list;
+}
+
+static VALUE shape_list(const struct packing *packing) {
+  VALUE list = rb_ary_new_capa(packing->depth);
+  for (int level = 0; level < packing->depth; level++) rb_ary_push(list, LONG2NUM(packing->shape[level]));
+  return list;
+}
+
+/* Ruby's answer for what is neither a plain number nor allowed: another number, or an exception. Whatever was read
+ * from an array before may be different afterwards. */
+static VALUE ask_ruby(const struct packing *packing, VALUE item) {
+  return rb_funcall(numbers, rb_intern("number"), 4, item, rb_str_new_cstr(dtype_names[packing->dtype]),
+                    packing->allow_nan ? Qtrue : Qfalse, place(packing, packing->depth));
+}
+
+static void put(struct packing *packing, const void *value) {
+  size_t bytes = item_bytes[packing->dtype];
+  memcpy(RSTRING_PTR(packing->buffer) + packing->filled, value, bytes);
+  packing->filled += bytes;
+}
+
+static void pack_float(struct packing *packing, VALUE item) {
+  if (!FIXNUM_P(item) && !RB_FLOAT_TYPE_P(item)) item = ask_ruby(packing, item);
+  double wide = FIXNUM_P(item) ? (double)FIX2LONG(item) : NUM2DBL(item);
+  float narrow = (float)wide;
+  bool single = packing->dtype == FLOAT32;
+  if (!packing->allow_nan && !isfinite(single ? (double)narrow : wide)) ask_ruby(packing, item);
+  put(packing, single ? (const void *)&narrow : &wide);
+}
+
+static void pack_integer(struct packing *packing, VALUE item) {
+  if (!FIXNUM_P(item) || (packing->dtype == UINT8 && (unsigned long)FIX2LONG(item) > 255))
+    item = ask_ruby(packing, item);
+  int64_t whole = NUM2LL(item);
+  put(packing, &whole); /* little-endian: the lowest byte is the uint8 */
+}
+
+static void expect_row(const struct packing *packing, VALUE item, int level) {
+  if (RB_TYPE_P(item, T_ARRAY) && RARRAY_LEN(item) == packing->shape[level]) return;
+  rb_funcall(numbers, rb_intern("refuse_row"), 3, item, LONG2NUM(packing->shape[level]), place(packing, level));
+}
+
+static void pack_level(struct packing *packing, VALUE row, int level) {
+  long expected = packing->shape[level];
+  bool floats = packing->dtype == FLOAT32 || packing->dtype == FLOAT64;
+  for (long i = 0; i < expected; i++) {
+    if (RARRAY_LEN(row) != expected) rb_funcall(numbers, rb_intern("refuse_change"), 0);
+    VALUE item = RARRAY_AREF(row, i);
+    packing->place[level] = i;
+    if (level + 1 < packing->depth) {
+      expect_row(packing, item, level + 1);
+      pack_level(packing, item, level + 1);
+    } else if (floats) {
+      pack_float(packing, item);
+    } else {
+      pack_integer(packing, item);
+    }
+  }
+  RB_GC_GUARD(row);
+}
+
+/* call-seq: pack(array, dtype, allow_nan) -> [bytes, shape] */
+static VALUE pack(VALUE self, VALUE array, VALUE dtype, VALUE allow_nan) {
+  struct packing packing = {.dtype = dtype_of(dtype), .allow_nan = RTEST(allow_nan)};
+  for (VALUE level = array; RB_TYPE_P(level, T_ARRAY); level = RARRAY_AREF(level, 0)) {
+    if (packing.depth == DEEPEST) rb_funcall(numbers, rb_intern("refuse_depth"), 0);
+    packing.shape[packing.depth++] = RARRAY_LEN(level);
+    if (RARRAY_LEN(level) == 0) break;
+  }
+  VALUE shape = shape_list(&packing);
+  rb_funcall(numbers, rb_intern("check_size"), 2, shape, dtype);
+  size_t bytes = count_of(shape, packing.dtype) * item_bytes[packing.dtype];
+  packing.buffer = rb_str_tmp_new((long)bytes);
+  if (packing.depth > 0)
+    pack_level(&packing, array, 0);
+  else if (packing.dtype == FLOAT32 || packing.dtype == FLOAT64)
+    pack_float(&packing, array);
+  else
+    pack_integer(&packing, array);
+  RB_GC_GUARD(packing.buffer);
+  rb_obj_reveal(packing.buffer, rb_cString);
+  return rb_assoc_new(packing.buffer, shape);
+}
+
+struct unpacking {
+  enum dtype dtype;
+  VALUE shape;
+  const char *next;
+};
+
+static VALUE take(struct unpacking *unpacking) {
+  float narrow;
+  double wide;
+  int64_t whole;
+  const char *at = unpacking->next;
+  unpacking->next += item_bytes[unpacking->dtype];
+  switch (unpacking->dtype) {
+  case FLOAT32: memcpy(&narrow, at, sizeof narrow); return DBL2NUM(narrow);
+  case FLOAT64: memcpy(&wide, at, sizeof wide); return DBL2NUM(wide);
+  case INT64: memcpy(&whole, at, sizeof whole); return LL2NUM(whole);
+  default: return INT2FIX(*(const unsigned char *)at);
+  }
+}
+
+static VALUE unpack_level(struct unpacking *unpacking, long level) {
+  if (level == RARRAY_LEN(unpacking->shape)) return take(unpacking);
+  long length = NUM2LONG(rb_ary_entry(unpacking->shape, level));
+  bool innermost = level + 1 == RARRAY_LEN(unpacking->shape);
+  VALUE row = rb_ary_new_capa(length);
+  for (long i = 0; i < length; i++)
+    rb_ary_push(row, innermost ? take(unpacking) : unpack_level(unpacking, level + 1));
+  return row;
+}
+
+/* call-seq: unpack(bytes, dtype, shape) -> nested Arrays, or a number for no dimensions */
+static VALUE unpack(VALUE self, VALUE holder, VALUE dtype, VALUE shape) {
+  Check_Type(shape, T_ARRAY);
+  shape = rb_ary_new_from_values(RARRAY_LEN(shape), RARRAY_CONST_PTR(shape)); /* ours: nobody changes it meanwhile */
+  if (RB_TYPE_P(holder, T_STRING)) holder = rb_str_new_frozen(holder);
+  if (RARRAY_LEN(shape) > DEEPEST) rb_funcall(numbers, rb_intern("refuse_depth"), 0);
+  size_t bytes;
+  struct unpacking unpacking = {.dtype = dtype_of(dtype), .shape = shape, .next = memory_of(holder, &bytes)};
+  if (count_of(shape, unpacking.dtype) * item_bytes[unpacking.dtype] != bytes)
+    rb_raise(rb_eArgError, "%" PRIsVALUE " does not take %" PRIuSIZE " bytes", rb_inspect(shape), bytes);
+  VALUE nested = unpack_level(&unpacking, 0);
+  RB_GC_GUARD(holder);
+  RB_GC_GUARD(shape);
+  return nested;
+}
+
+void init_numbers(VALUE native) {
+  rb_gc_register_mark_object(numbers = rb_path2class("Transfer::Numbers"));
+  rb_define_singleton_method(native, "pack", pack, 3);
+  rb_define_singleton_method(native, "unpack", unpack, 3);
+}
+
+void Init_transfer_native(void) {
+  VALUE native = rb_define_module_under(rb_define_module("Transfer"), "Native");
+  init_numbers(native);
+  init_mapping(native);
+  init_views(native);
+}
