@@ -1,0 +1,1 @@
+"""Ours beside the peers, measured on this machine: `python -m benchmarks --help`."""
