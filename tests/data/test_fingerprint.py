@@ -1,9 +1,12 @@
 import hashlib
 import os
+import time
 from pathlib import Path
 
 import pytest
 
+from transfer_core.cache import digests as cache_of_digests
+from transfer_core.data import fingerprint
 from transfer_core.data.fingerprint import fingerprints
 from transfer_core.data.formats import complaint
 from transfer_core.errors import Cancelled
@@ -102,3 +105,86 @@ def test_progress_counts_images_and_hears_cancel(photo):
     assert events[-1] == {"event": "progress", "step": "choose", "done": 3, "total": 3, "unit": "images"}
     with pytest.raises(Cancelled):
         fingerprints(paths, Progress(cancelled=lambda: True))
+
+
+@pytest.fixture
+def settled(monkeypatch):
+    """Files that were written just now are as good as old ones."""
+    monkeypatch.setattr(cache_of_digests, "SETTLED_AFTER_NS", -(10**12))
+
+
+@pytest.fixture
+def opened(monkeypatch):
+    """The paths that are opened, in any order."""
+    paths, usual = [], fingerprint.open_input
+    monkeypatch.setattr(fingerprint, "open_input", lambda path: paths.append(path) or usual(path))
+    return paths
+
+
+def test_an_unchanged_file_is_not_read_again(photo, settled, opened):
+    paths = [photo(f"{i}.png") for i in range(5)]
+    first = fingerprints(paths[:4], Progress())
+    opened.clear()
+    assert fingerprints([paths[4], *paths[:4]], Progress())[1:] == first
+    assert opened == [paths[4]]
+
+
+def test_a_file_that_was_written_just_now_is_read_again(photo, opened):
+    path = photo("1.png")
+    first = fingerprints([path], Progress())
+    opened.clear()
+    assert fingerprints([path], Progress()) == first
+    assert opened == [path]
+
+
+def test_a_pixel_that_changed_behind_the_clock_s_back_is_seen(photo, settled):
+    path = photo("1.png")
+    fingerprints([path], Progress())
+    before, image = os.stat(path), bytearray(Path(path).read_bytes())
+    image[-20] ^= 1
+    time.sleep(0.02)  # a tick of the file system's clock
+    with open(path, "r+b") as file:
+        file.write(image)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert os.stat(path).st_ino == before.st_ino
+    assert fingerprints([path], Progress())[0].digest == hashlib.sha256(image).hexdigest()
+
+
+def test_a_file_that_changes_while_it_is_read_is_not_remembered(tmp_path, settled, monkeypatch, opened):
+    path = tmp_path / "1.jpg"
+    path.write_bytes(b"\xff\xd8\xff" + bytes(3000))
+
+    def complain(header, name):
+        with open(path, "ab") as file:
+            file.write(b"more")
+
+    monkeypatch.setattr(fingerprint, "complaint", complain)
+    fingerprints([str(path)], Progress())
+    monkeypatch.undo()
+    assert fingerprints([str(path)], Progress())[0].digest == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_files_that_cannot_be_used_are_looked_at_again(tmp_path, settled):
+    path = tmp_path / "1.jpg"
+    path.write_text("hello")
+    assert fingerprints([str(path)], Progress())[0].problem
+    path.write_bytes(b"\xff\xd8\xff")
+    assert fingerprints([str(path)], Progress())[0].problem is None
+
+
+def test_what_was_read_before_a_cancellation_is_remembered(photo, settled, opened):
+    paths = [photo(f"{i}.png") for i in range(50)]
+    asked = []
+    with pytest.raises(Cancelled):
+        fingerprints(paths, Progress(cancelled=lambda: asked.append(1) or len(asked) > 30))
+    opened.clear()
+    fingerprints(paths, Progress())
+    assert set(opened) <= set(paths[29:])
+
+
+def test_progress_counts_files_that_are_known(photo, settled):
+    paths = [photo(f"{i}.png") for i in range(3)]
+    fingerprints(paths, Progress())
+    events = []
+    fingerprints(paths, Progress(emit=events.append))
+    assert events[-1] == {"event": "progress", "step": "choose", "done": 3, "total": 3, "unit": "images"}

@@ -99,6 +99,23 @@ def test_only_what_is_new_is_computed(photos, extractor):
     assert found.shape == (40, WIDTH)
 
 
+def test_what_an_earlier_version_stored_is_deleted(home):
+    (home / "cache").mkdir(parents=True)
+    for suffix in ("", "-wal", "-shm"):
+        (home / "cache" / f"features.sqlite{suffix}").touch()
+    FeatureStore()
+    assert list((home / "cache").iterdir()) == []
+
+
+def test_copies_of_broken_images_are_left_out_with_them(photos, extractor):
+    expected = embed(photos.take(range(6)), extractor, FeatureStore()).embeddings
+    broken(photos, 2)
+    some = dataset_of([photos.inputs[row] for row in (0, 2, 1, 2, 4)])
+    found = embed(some, extractor, FeatureStore(), on_bad_input="skip")
+    assert torch.equal(found.embeddings, expected[[0, 1, 4]])
+    assert list(found.bad) == [photos.inputs[2]]
+
+
 def test_without_a_store_nothing_is_written(photos, extractor, home):
     embed(photos, extractor)
     assert not home.exists()
@@ -203,12 +220,17 @@ def test_all_images_are_broken(photos, extractor):
     assert found.embeddings.shape == (0, WIDTH)
 
 
+def stored(dataset, extractor):
+    """Which images the store knows, without any further work."""
+    into = np.empty((len(dataset), WIDTH), np.float32)
+    return FeatureStore().read(extractor.fingerprint, dataset.digests, into)
+
+
 def test_work_before_an_error_is_kept(photos, extractor):
     dataset = broken(photos, 33)
     with pytest.raises(DataError):
         embed(dataset, extractor, FeatureStore())
-    stored = FeatureStore().find(extractor.fingerprint, dataset.digests, WIDTH)
-    assert [digest in stored for digest in dataset.digests[:33]] == [True] * 33
+    assert stored(dataset, extractor)[:33].all()
 
 
 def test_work_before_a_cancellation_is_kept(photos, extractor):
@@ -216,9 +238,8 @@ def test_work_before_a_cancellation_is_kept(photos, extractor):
     progress = Progress(told.append, lambda: len(told) >= 2)
     with pytest.raises(Cancelled):
         embed_dataset(photos, [1] * 40, Views(), extractor, FeatureStore(), progress)
-    stored = FeatureStore().find(extractor.fingerprint, photos.digests, WIDTH)
     assert 0 < told[-1]["done"] < 40
-    assert [digest in stored for digest in photos.digests[: told[-1]["done"]]] == [True] * told[-1]["done"]
+    assert stored(photos, extractor)[: told[-1]["done"]].all()
 
 
 def test_progress_counts_what_is_computed(photos, extractor):
@@ -230,7 +251,7 @@ def test_progress_counts_what_is_computed(photos, extractor):
 
 
 def test_a_store_that_can_not_be_used_is_no_reason_to_fail(photos, extractor):
-    lost = FeatureStore(Path("/dev/null/features.sqlite"))
+    lost = FeatureStore(Path("/dev/null/features"))
     assert torch.equal(embed(photos, extractor, lost).embeddings, embed(photos, extractor).embeddings)
 
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Generator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 
+from transfer_core.cache.digests import Seen, is_settled, known_digests, remember, stamp_of
 from transfer_core.data.bad_input import Unreadable, open_input
 from transfer_core.data.formats import HEADER_BYTES, complaint
 from transfer_core.progress import Progress
 
 _CHUNK_BYTES = 1 << 20
+_REMEMBER_EVERY = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,30 +27,61 @@ class Fingerprint:
 
 
 def fingerprints(paths: Sequence[str], progress: Progress) -> list[Fingerprint]:
-    """One fingerprint per path, in order; a path that occurs twice is read once."""
+    """One fingerprint per path, in order.
+
+    A path that occurs twice is read once; a file that an earlier call has read and that has not changed since
+    is not read.
+    """
     distinct = list(dict.fromkeys(paths))
+    by_path = {path: Fingerprint(digest) for path, digest in known_digests(distinct).items()}
+    unknown = [path for path in distinct if path not in by_path]
     pool = ThreadPoolExecutor(max_workers=min(8, (os.cpu_count() or 1) + 2), thread_name_prefix="fingerprint")
     try:
-        found = pool.map(_fingerprint, distinct)
-        tracked = progress.track(found, "choose", len(distinct), "images")
-        by_path = dict(zip(distinct, tracked, strict=True))
+        with closing(_remembered(pool.map(_read, unknown))) as found:
+            for path in progress.track(distinct, "choose", len(distinct), "images"):
+                if path not in by_path:
+                    by_path[path] = next(found)
     finally:
         pool.shutdown(cancel_futures=True)
     return [by_path[path] for path in paths]
 
 
-def _fingerprint(path: str) -> Fingerprint:
-    """Read one file in chunks; the header is looked at on the way."""
+def _remembered(
+    readings: Iterable[tuple[Fingerprint, Seen | None]],
+) -> Generator[Fingerprint, None, None]:
+    """The fingerprints. What was seen is kept for other calls, some files at a time and when it ends, however
+    it ends."""
+    fresh: list[Seen] = []
+    try:
+        for fingerprint, seen in readings:
+            if seen:
+                fresh.append(seen)
+            if len(fresh) >= _REMEMBER_EVERY:
+                remember(fresh)
+                fresh = []
+            yield fingerprint
+    finally:
+        remember(fresh)
+
+
+def _read(path: str) -> tuple[Fingerprint, Seen | None]:
+    """Read one file in chunks; the header is looked at on the way. What may have changed meanwhile, or could
+    change unseen, was not `Seen`."""
     try:
         with open_input(path) as file:
+            before = os.fstat(file.fileno())
+            settled = is_settled(before)
             header = file.read(HEADER_BYTES)
             if problem := complaint(header, path):
-                return Fingerprint("", problem)
+                return Fingerprint("", problem), None
             sha256 = hashlib.sha256(header)
             while chunk := file.read(_CHUNK_BYTES):
                 sha256.update(chunk)
-            return Fingerprint(sha256.hexdigest())
+            stamp = stamp_of(os.fstat(file.fileno()))
+            digest = sha256.hexdigest()
+            unchanged = settled and stamp == stamp_of(before)
+            return Fingerprint(digest), Seen(path, stamp, digest) if unchanged else None
     except Unreadable as reason:
-        return Fingerprint("", str(reason))
+        return Fingerprint("", str(reason)), None
     except OSError as error:
-        return Fingerprint("", f"it can't be read, {(error.strerror or str(error)).lower()}")
+        return Fingerprint("", f"it can't be read, {(error.strerror or str(error)).lower()}"), None

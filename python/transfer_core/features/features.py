@@ -89,31 +89,33 @@ def embed_dataset(
         for view in range(count)
     ]
     keys = [key for _, _, key in wanted]
-    known = store.find(extractor.fingerprint, keys, extractor.width) if store else {}
-    missing: dict[str, tuple[int, int]] = {}
-    for row, view, key in wanted:
-        if key not in known:
-            missing.setdefault(key, (row, view))
-    loads = [
-        partial(views.load, dataset.inputs[row], dataset.digests[row], view, extractor)
-        for row, view in missing.values()
-    ]
+    embeddings = torch.empty(len(keys), extractor.width)
+    known = (
+        store.read(extractor.fingerprint, keys, embeddings.numpy()) if store else np.zeros(len(keys), bool)
+    )
+    places: dict[str, list[int]] = {}
+    for place in np.flatnonzero(~known).tolist():
+        places.setdefault(keys[place], []).append(place)
+    loads = []
+    for first, *_ in places.values():
+        row, view, _ = wanted[first]
+        loads.append(partial(views.load, dataset.inputs[row], dataset.digests[row], view, extractor))
     reasons: dict[str, str] = {}
-    with closing(_computed(list(missing), loads, extractor, store, progress, step)) as computed:
+    with closing(_computed(list(places), loads, extractor, store, progress, step)) as computed:
         for key, outcome in computed:
             if not isinstance(outcome, DataError):
-                known[key] = outcome
+                embeddings[places[key]] = outcome
             elif on_bad_input == "skip":
                 reasons[key] = str(outcome)
             else:
                 raise outcome
+    if not reasons:
+        return Features(embeddings, {})
     bad = {dataset.inputs[row]: reasons[key] for row, _, key in wanted if key in reasons}
-    if bad:
-        path, message = next(iter(bad.items()))
-        example = f"{printable(path)}: {reason_in(message, path)}"
-        progress.warning(f"left out {counted(len(bad))} that can't be decoded, for example {example}")
-    rows = [known[key] for row, _, key in wanted if dataset.inputs[row] not in bad]
-    return Features(torch.stack(rows) if rows else torch.empty(0, extractor.width), bad)
+    path, message = next(iter(bad.items()))
+    example = f"{printable(path)}: {reason_in(message, path)}"
+    progress.warning(f"left out {counted(len(bad))} that can't be decoded, for example {example}")
+    return Features(embeddings[[dataset.inputs[row] not in bad for row, _, _ in wanted]], bad)
 
 
 def _computed(
@@ -137,9 +139,14 @@ def _computed(
                 yield key, outcome
             done += len(batch)
             if store and len(unsaved) >= _STORE_EVERY:
-                store.add(extractor.fingerprint, unsaved)
+                _save(unsaved, extractor, store)
                 unsaved = []
             progress.advance(step, done, len(loads), "images")
     finally:
         if store and unsaved:
-            store.add(extractor.fingerprint, unsaved)
+            _save(unsaved, extractor, store)
+
+
+def _save(rows: Sequence[tuple[str, Tensor]], extractor: Extractor, store: FeatureStore) -> None:
+    embeddings = torch.stack([row for _, row in rows])
+    store.add(extractor.fingerprint, [key for key, _ in rows], embeddings.numpy())

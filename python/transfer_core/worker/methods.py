@@ -107,6 +107,34 @@ def doctor(call: Call) -> list[Plain]:
     return [asdict(check) for check in examine()]
 
 
+def cache_stats(call: Call) -> Plain:
+    """What the cache holds."""
+    from transfer_core import cache
+
+    return cache.stats()
+
+
+def cache_verify(call: Call) -> Plain:
+    """Look for damage in the cache, and drop what is damaged."""
+    from transfer_core import cache
+
+    return cache.verify()
+
+
+def cache_prune(call: Call, max_bytes: int | None = None, older_than_s: float | None = None) -> Plain:
+    """Delete what was not used for long, or least recently."""
+    from transfer_core import cache
+
+    return cast(Plain, cache.prune(max_bytes, older_than_s))
+
+
+def cache_clear(call: Call) -> Plain:
+    """Delete the whole cache."""
+    from transfer_core import cache
+
+    return cast(Plain, cache.clear())
+
+
 def _streams(call: Call, source: Any) -> dict[str, Iterator[Plain]]:
     """Ruby's rows for every `{stream: id}` in a recipe's `data`."""
     match source:
@@ -127,5 +155,9 @@ METHODS = {
     "backbones": Method(backbones, "light"),
     "backbone": Method(backbone, "light"),
     "doctor": Method(doctor, "light"),
+    "cache_stats": Method(cache_stats, "light"),
+    "cache_verify": Method(cache_verify, "light"),
+    "cache_prune": Method(cache_prune, "light"),
+    "cache_clear": Method(cache_clear, "light"),
     "ping": Method(ping, "now"),
 }

@@ -1,0 +1,100 @@
+"""The digests of files that were read before: what has not changed since is not read again."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+from zlib import crc32
+
+from transfer_core import paths
+from transfer_core.cache.database import AT_ONCE, Unusable, database
+
+# As git does: a file that was changed just before it was read could change again within one tick of the file
+# system's clock (2 s on FAT) and look the same.
+SETTLED_AFTER_NS = 2 * 10**9
+# About 250 bytes each; the oldest make room.
+MOST = 1_000_000
+
+_TABLES = (
+    "files (path TEXT NOT NULL UNIQUE, stamp TEXT NOT NULL, digest TEXT NOT NULL, checksum INTEGER NOT NULL)",
+)
+
+
+class Seen(NamedTuple):
+    """A file as it was when it had this digest (sha256, hex); `stamp` as `stamp_of` makes it."""
+
+    path: str
+    stamp: str
+    digest: str
+
+
+def stamp_of(status: os.stat_result) -> str:
+    """What changes when a file does. Its ctime can't be set back, its mtime can."""
+    return f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino}"
+
+
+def is_settled(status: os.stat_result) -> bool:
+    """Whether a change from now on will be seen in the stamp."""
+    return time.time_ns() - max(status.st_mtime_ns, status.st_ctime_ns) > SETTLED_AFTER_NS
+
+
+def known_digests(files: Sequence[str]) -> dict[str, str]:
+    """The digests of those files, by path, that are as they were when they were remembered."""
+    known: dict[str, str] = {}
+    place = _place()
+    if not place.exists():
+        return known
+    with suppress(Unusable), database(place, _TABLES) as db:
+        for start in range(0, len(files), AT_ONCE):
+            named = {_absolute(path): path for path in files[start : start + AT_ONCE] if _is_text(path)}
+            marks = ",".join("?" * len(named))
+            rows = db.execute(f"SELECT * FROM files WHERE path IN ({marks})", tuple(named))
+            for path, stamp, digest, checksum in rows:
+                if checksum == _checksum(path, stamp, digest) and stamp == _stamp_now(path):
+                    known[named[path]] = digest
+    return known
+
+
+def remember(seen: Iterable[Seen]) -> None:
+    """Keep these digests, all of them or none."""
+    rows = [
+        (absolute, stamp, digest, _checksum(absolute, stamp, digest))
+        for absolute, stamp, digest in ((_absolute(path), *rest) for path, *rest in seen)
+    ]
+    if not rows:
+        return
+    with suppress(Unusable), database(_place(), _TABLES) as db, db:
+        db.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)", rows)
+        db.execute("DELETE FROM files WHERE rowid <= (SELECT max(rowid) FROM files) - ?", (MOST,))
+
+
+def _place() -> Path:
+    return paths.cache() / "digests.sqlite"
+
+
+def _absolute(path: str) -> str:
+    return path if os.path.isabs(path) else os.path.join(os.getcwd(), path)
+
+
+def _is_text(path: str) -> bool:
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _stamp_now(path: str) -> str | None:
+    try:
+        return stamp_of(os.stat(path))
+    except (OSError, ValueError):
+        return None
+
+
+def _checksum(path: str, stamp: str, digest: str) -> int:
+    """sqlite notices most damage, but not a changed byte within a row."""
+    return crc32(f"{path}\n{stamp}\n{digest}".encode())
