@@ -105,10 +105,14 @@ def _answer(status: int, out: str, err: str) -> tuple[dict[str, Any], str | None
             return json.loads(last), None
         except ValueError:
             return {}, f"printed no JSON on its last line but {last[:200]!r}"
-    return (
-        {},
-        f"exit status {status}: {(err.strip().splitlines() or ['nothing on standard error'])[-1][:300]}",
-    )
+    return {}, f"exit status {status}: {_reason(err)[:300]}"
+
+
+def _reason(err: str) -> str:
+    """The line that says what went wrong: Ruby begins with it, Python ends with it."""
+    lines = [line for line in err.splitlines() if line.strip()] or ["nothing on standard error"]
+    flush_left = [line for line in lines if not line[0].isspace()]
+    return (flush_left or lines)[-1] if any(line.startswith("Traceback") for line in lines) else lines[0]
 
 
 def _watch(pid: int, peaks: dict[str, int]) -> None:

@@ -10,8 +10,8 @@
 require "transfer"
 require "json"
 
+# The empty call has no public name: it stands behind every other one.
 module Transfer
-  # The empty call has no public name: the bridge stands behind every other one.
   def self.ping = Bridge.call("ping")
 end
 
@@ -25,6 +25,9 @@ $stdout.sync = true
 model = Transfer.load(ARGV.fetch(0))
 $stdin.each_line(chomp: true) do |line|
   word, argument = line.split(" ", 2)
-  took = word == "ping" ? Array.new(Integer(argument)) { seconds { Transfer.ping } } : [seconds { model.predict(argument) }]
+  took = case word
+         when "ping" then Array.new(Integer(argument)) { seconds { Transfer.ping } }
+         when "predict" then [seconds { model.predict(argument) }]
+         end
   puts JSON.generate(took)
 end

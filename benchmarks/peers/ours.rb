@@ -20,8 +20,8 @@ trainings = JSON.parse(ARGV.fetch(0), symbolize_names: true).map do |words|
     on(:progress) { |progress| embedded << { done: progress.done, at: now } if progress.step == :freeze }
     on(:epoch) { |epoch| epochs << { step: epoch.step, at: now } }
   end
-  { started:, ended: now, stages:, epochs:, embedded: embedded.values_at(0, -1).compact, accuracy: model.metrics[:accuracy], sizes: model.summary[:sizes],
-    model: model.path.to_s }
+  { started:, ended: now, stages:, epochs:, embedded: embedded.values_at(0, -1).compact,
+    accuracy: model.metrics[:accuracy], sizes: model.summary[:sizes], model: model.path.to_s }
 end
 Transfer.shutdown
 puts JSON.generate(trainings:)
