@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from transfer_core.devices import available_devices, choose_device, choose_dtype, choose_like
+from transfer_core.devices import available_devices, choose_device, choose_dtype, choose_like, fast_dtype
 from transfer_core.errors import ConfigurationError
 
 CPU = torch.device("cpu")
@@ -67,6 +67,19 @@ def test_precision(machine):
     assert choose_dtype("auto", gpu) == torch.float32
 
 
+def test_the_type_that_hardware_is_fast_in(machine, monkeypatch):
+    gpu = torch.device("cuda:0")
+    machine(cuda=1, capability=(7, 0))
+    assert fast_dtype(gpu) == "float16"
+    machine(cuda=1, capability=(6, 1))
+    assert fast_dtype(gpu) is None
+    assert fast_dtype(torch.device("mps")) is None
+    for has_it, expected in ((False, None), (True, "bfloat16")):
+        for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
+            monkeypatch.setattr(torch.cpu, name, lambda has_it=has_it: has_it)
+        assert fast_dtype(CPU) == expected
+
+
 def test_half_precision_needs_a_gpu():
     with pytest.raises(ConfigurationError) as error:
         choose_dtype("float16", CPU)
@@ -76,10 +89,10 @@ def test_half_precision_needs_a_gpu():
 @pytest.mark.parametrize(
     ("device", "precision", "expected"),
     [
-        ("cuda", "auto", (CPU, torch.float32)),
-        ("cuda:3", "float16", (CPU, torch.float32)),
-        ("auto", "float16", (CPU, torch.float32)),
-        ("mps", "bfloat16", (CPU, torch.bfloat16)),
+        ("cuda", "auto", (CPU, "auto")),
+        ("cuda:3", "float16", (CPU, "auto")),
+        ("auto", "float16", (CPU, "auto")),
+        ("mps", "bfloat16", (CPU, "bfloat16")),
     ],
 )
 def test_a_model_from_another_machine(machine, device, precision, expected):
@@ -89,6 +102,6 @@ def test_a_model_from_another_machine(machine, device, precision, expected):
 
 def test_a_model_from_a_machine_with_more_gpus(machine):
     machine(cuda=1)
-    assert choose_like("cuda:3", "float16") == (torch.device("cuda:0"), torch.float16)
-    assert choose_like("cuda", "auto") == (torch.device("cuda"), torch.bfloat16)
-    assert choose_like("cpu", "auto") == (CPU, torch.float32)
+    assert choose_like("cuda:3", "float16") == (torch.device("cuda:0"), "float16")
+    assert choose_like("cuda", "auto") == (torch.device("cuda"), "auto")
+    assert choose_like("cpu", "auto") == (CPU, "auto")

@@ -11,18 +11,16 @@ from torch import Tensor, nn
 
 from transfer_core.backbones import Backbone, Preprocessing
 from transfer_core.errors import DataError
-from transfer_core.features.fuse import fuse
+from transfer_core.features.inference import Inference, Plan, Variants
 from transfer_core.features.loading import Load, Loaded, load_batches, load_one
-from transfer_core.features.parallel import map_on_cores
+from transfer_core.features.parallel import map_on_cores, on_one_core
 from transfer_core.features.pixels import PIXELS_VERSION, Pixels, normalize, to_batch
-
-# Activations of this many images stay in a core's cache; a GPU wants more to do at once.
-CPU_BATCH, GPU_BATCH = 8, 64
+from transfer_core.features.plan import plan_for
 
 
 @dataclass(frozen=True)
 class Extractor:
-    """Turns pixels into embeddings with a frozen backbone.
+    """Turns pixels into embeddings with a frozen backbone, `batch_size` images per forward pass.
 
     `fingerprint` names everything but the image that the embeddings depend on.
     """
@@ -31,16 +29,11 @@ class Extractor:
     preprocessing: Preprocessing
     width: int
     device: torch.device
-    dtype: torch.dtype
+    batch_size: int
     fingerprint: str
 
-    @property
-    def batch_size(self) -> int:
-        """Images per forward pass."""
-        return CPU_BATCH if self.device.type == "cpu" else GPU_BATCH
-
     def embed(self, pixels: Sequence[Pixels]) -> Tensor:
-        """Embeddings (N, D), float32 on the cpu, of N images of uint8 (H, W, 3).
+        """Embeddings (N, D), float32 on the extractor's device, of N images of uint8 (H, W, 3).
 
         Where a GPU's memory is too small for all of them, in halves.
         """
@@ -54,17 +47,37 @@ class Extractor:
 
     @torch.no_grad()
     def _forward(self, pixels: Sequence[Pixels]) -> Tensor:
-        batch = to_batch(pixels).to(self.device)
-        return self.network(normalize(batch, self.preprocessing, self.dtype)).float().cpu()  # type: ignore[no-any-return]
+        batch = to_batch(pixels)
+        if self.device.type == "cuda":
+            # From pinned memory the copy doesn't wait for the forward pass before it.
+            batch = batch.pin_memory()
+        batch = batch.to(self.device, non_blocking=True)
+        return self.network(normalize(batch, self.preprocessing, torch.float32))  # type: ignore[no-any-return]
 
 
-def build_extractor(backbone: Backbone, device: torch.device, dtype: torch.dtype) -> Extractor:
-    """An extractor for `backbone` as it is now; later changes to the backbone don't reach it."""
-    network = fuse(backbone).to(device=device, dtype=dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    facts = (backbone.facts.name, backbone.weights_digest, backbone.preprocessing, device.type, dtype)
-    fingerprint = hashlib.sha256(repr((PIXELS_VERSION, *facts)).encode()).hexdigest()
+def build_extractor(backbone: Backbone, device: torch.device, precision: str = "auto") -> Extractor:
+    """An extractor for `backbone` as it is now; later changes to the backbone don't reach it.
+
+    How it runs is measured, unless it was before; see `plan`.
+    """
+
+    def prepared() -> tuple[Plan, Inference]:
+        variants = Variants(backbone, device)
+        plan = plan_for(variants, precision)
+        return plan, variants.network(plan)
+
+    # oneDNN lays weights out for the number of threads that it sees.
+    plan, network = on_one_core(prepared)
+    # Not the size of the batch: it changes no bit of an embedding.
+    how = (device.type, plan.exact, plan.dtype, plan.fused)
+    what = (backbone.facts.name, len(backbone.blocks), backbone.weights_digest, backbone.preprocessing)
     return Extractor(
-        network, backbone.preprocessing, backbone.facts.embedding_width, device, dtype, fingerprint
+        network,
+        backbone.preprocessing,
+        backbone.facts.embedding_width,
+        device,
+        plan.batch,
+        hashlib.sha256(repr((PIXELS_VERSION, what, how)).encode()).hexdigest(),
     )
 
 
@@ -78,16 +91,34 @@ def embed_all(extractor: Extractor, loads: Sequence[Load]) -> Iterator[list[Tens
     if extractor.device.type == "cpu":
         batches = (loads[start : start + size] for start in range(0, len(loads), size))
         return map_on_cores(lambda batch: embed_batch(extractor, batch, size), batches)
-    return (_embed_loaded(extractor, loaded, size) for loaded in load_batches(loads, size))
+    return _embed_ahead(extractor, load_batches(loads, size), size)
 
 
 def embed_batch(extractor: Extractor, loads: Sequence[Load], size: int) -> list[Tensor | DataError]:
     """The same for one batch, by a forward pass over `size` images."""
-    return _embed_loaded(extractor, [load_one(load) for load in loads], size)
+    loaded = [load_one(load) for load in loads]
+    return _collect(loaded, _launch(extractor, loaded, size))
 
 
-def _embed_loaded(extractor: Extractor, outcomes: Sequence[Loaded], size: int) -> list[Tensor | DataError]:
+def _embed_ahead(
+    extractor: Extractor, batches: Iterator[list[Loaded]], size: int
+) -> Iterator[list[Tensor | DataError]]:
+    """Fetch a batch's embeddings when the next batch has been given to the device, so that it never waits."""
+    before: tuple[list[Loaded], Tensor | None] | None = None
+    for loaded in batches:
+        launched = _launch(extractor, loaded, size)
+        if before:
+            yield _collect(*before)
+        before = loaded, launched
+    if before:
+        yield _collect(*before)
+
+
+def _launch(extractor: Extractor, outcomes: Sequence[Loaded], size: int) -> Tensor | None:
     good = [outcome for outcome in outcomes if not isinstance(outcome, DataError)]
-    filled = good + [good[-1]] * (size - len(good)) if good else []
-    rows = iter(extractor.embed(filled) if filled else ())
+    return extractor.embed(good + [good[-1]] * (size - len(good))) if good else None
+
+
+def _collect(outcomes: Sequence[Loaded], embeddings: Tensor | None) -> list[Tensor | DataError]:
+    rows = iter(() if embeddings is None else embeddings.cpu())
     return [outcome if isinstance(outcome, DataError) else next(rows) for outcome in outcomes]

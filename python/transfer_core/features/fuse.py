@@ -26,12 +26,19 @@ def fuse(backbone: Backbone) -> nn.Module:
     return fused
 
 
-def _fuse_block(block: nn.Module) -> nn.Module:
-    if not any(isinstance(module, nn.BatchNorm2d) for module in block.modules()):
-        return block
+def traced_block(block: nn.Module, kind: type[nn.Module]) -> fx.GraphModule | None:
+    """The block as a graph, if it has a module of `kind` and torch.fx can trace it."""
+    if not any(isinstance(module, kind) for module in block.modules()):
+        return None
     try:
-        traced = fx.symbolic_trace(block)
+        return fx.symbolic_trace(block)
     except (TypeError, RuntimeError, fx.proxy.TraceError):
+        return None
+
+
+def _fuse_block(block: nn.Module) -> nn.Module:
+    traced = traced_block(block, nn.BatchNorm2d)
+    if traced is None:
         return block
     modules = dict(traced.named_modules())
     calls = Counter(node.target for node in traced.graph.nodes if node.op == "call_module")

@@ -39,5 +39,10 @@ def map_on_cores(work: Callable[[A], B], items: Iterable[A]) -> Iterator[B]:
         torch.set_num_threads(threads_before)
 
 
+def on_one_core(work: Callable[[], B]) -> B:
+    """The result of `work`, for which torch uses one thread, as it does within `map_on_cores`."""
+    return next(map_on_cores(lambda _: work(), (None,)))
+
+
 def _one_thread_inside() -> None:
     torch.set_num_threads(1)

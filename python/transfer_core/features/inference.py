@@ -1,0 +1,88 @@
+"""A backbone that only infers: BatchNorm folded, operations joined, some blocks in less than float32."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from transfer_core.backbones import Backbone
+from transfer_core.features.fuse import fuse
+from transfer_core.features.one_pass import in_one_pass
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a backbone is run: its first `exact` blocks in float32 and those after them in `dtype`, on `batch`
+    images at once; with `fused` operations, or in those that its publisher wrote."""
+
+    exact: int
+    dtype: str
+    batch: int
+    fused: bool
+
+
+class Inference(nn.Module):
+    """Some blocks in float32, the blocks after them in `dtype`, and the pool in float32 again."""
+
+    def __init__(
+        self, exact: Sequence[nn.Module], reduced: Sequence[nn.Module], dtype: torch.dtype, pool: nn.Module
+    ) -> None:
+        super().__init__()
+        self.exact = nn.Sequential(*exact)
+        self.reduced = nn.Sequential(*reduced)
+        self.pool = pool
+        self._dtype = dtype
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, 3, H, W) -> (N, embedding_width), float32."""
+        x = self.exact(images)
+        if len(self.reduced):
+            x = self.reduced(x.to(self._dtype))
+        embeddings: Tensor = self.pool(x.float())
+        return embeddings
+
+
+class Variants:
+    """The blocks of a backbone, prepared on `device` for each precision when it is first asked for.
+
+    Later changes to the backbone don't reach what was prepared.
+    """
+
+    def __init__(self, backbone: Backbone, device: torch.device) -> None:
+        self.backbone = backbone
+        self.device = device
+        self.pool = copy.deepcopy(backbone.pool).to(device).eval()
+        self._prepared: dict[str, list[nn.Module]] = {}
+
+    def network(self, plan: Plan) -> Inference:
+        """The backbone as `plan` says."""
+        if not plan.fused:
+            published = copy.deepcopy(self.backbone.blocks).to(self.device).eval().requires_grad_(False)
+            return Inference(list(published), [], torch.float32, self.pool)
+        exact = self.blocks("float32")[: plan.exact] if plan.exact else []
+        reduced = self.blocks(plan.dtype)[plan.exact :] if plan.exact < len(self.backbone.blocks) else []
+        return Inference(exact, reduced, getattr(torch, plan.dtype), self.pool)
+
+    def blocks(self, dtype: str) -> list[nn.Module]:
+        """All blocks, fused, in `dtype`."""
+        if dtype not in self._prepared:
+            self._prepared[dtype] = self._prepare(getattr(torch, dtype))
+        return self._prepared[dtype]
+
+    @torch.no_grad()
+    def _prepare(self, dtype: torch.dtype) -> list[nn.Module]:
+        folded = fuse(self.backbone).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if self.device.type != "cpu" or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+            return [block.to(dtype) for block in folded.blocks]
+        size = self.backbone.preprocessing.crop_size
+        example = torch.zeros(1, 3, size, size).to(memory_format=torch.channels_last)
+        prepared = []
+        for block in folded.blocks:
+            following = block(example)
+            prepared.append(in_one_pass(block, example, dtype))
+            example = following
+        return prepared

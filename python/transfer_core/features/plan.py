@@ -1,0 +1,149 @@
+"""How a frozen backbone runs fastest on this machine while its embeddings stay what they are."""
+
+from __future__ import annotations
+
+import math
+import time
+from bisect import bisect_left
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from statistics import median
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cosine_similarity
+
+from transfer_core.devices import fast_dtype
+from transfer_core.features.inference import Inference, Plan, Variants
+from transfer_core.features.pixels import normalize, to_batch
+from transfer_core.features.probe import probe_photos
+from transfer_core.measurements import remembered
+
+# The cosine between an embedding and the one of the published network in float32: on the probe's photos a
+# little more than the 0.999 that is promised for any.
+AGREEMENT = 0.9993
+
+# Where the processor has fast arithmetic in fewer bits, only a clear loss speaks against it: the noise of the
+# measurement must not decide.
+CLEARLY_SLOWER, WORTH_DOUBLING = 1.05, 1.03
+
+# Batches to try, from the first on while they pay: activations of few images stay in a core's cache, a GPU
+# wants more to do at once.
+BATCHES = {"cpu": (4, 8, 16), "cuda": (32, 64, 128, 256), "mps": (16, 32)}
+
+# A network this slow shows in one run how fast it is.
+SLOW_S = 0.1
+
+
+def plan_for(variants: Variants, precision: str) -> Plan:
+    """The plan for a backbone on its device, measured once per machine and weights."""
+    device, backbone = variants.device, variants.backbone
+    place = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    what = f"{backbone.facts.name}[:{len(backbone.blocks)}] {backbone.weights_digest}"
+    key = f"plan: {what}, {precision} on {place}"
+    return Plan(**remembered(key, lambda: asdict(measured_plan(variants, precision))))
+
+
+@torch.no_grad()
+def measured_plan(variants: Variants, precision: str) -> Plan:
+    """The fastest plan, by a short timing, whose embeddings of a probe agree with the published network's.
+
+    Any `precision` but `auto` is the user's own choice.
+    """
+    photos = _probe(variants)
+    published = Plan(len(variants.backbone.blocks), "float32", BATCHES[variants.device.type][0], fused=False)
+    expected = variants.network(published)(photos)
+    exact = replace(published, fused=True)
+    between = list(_between_blocks(variants.network(exact), photos))
+    if not _agree(variants.pool(between[-1]), expected):
+        return published
+    plan = exact
+    dtype = fast_dtype(variants.device) if precision == "auto" else precision
+    if precision == "auto" and dtype:
+        first = _first_inexact_block(variants, dtype, between, expected)
+        plan = _faster(variants, exact, replace(exact, exact=first, dtype=dtype), photos)
+    elif dtype and dtype != "float32":
+        plan = replace(exact, exact=0, dtype=dtype)
+    return _with_batch_that_pays(variants, plan, photos)
+
+
+def _probe(variants: Variants) -> Tensor:
+    preprocessing = variants.backbone.preprocessing
+    photos = to_batch(probe_photos(preprocessing.crop_size)).to(variants.device)
+    return normalize(photos, preprocessing, torch.float32)
+
+
+def _between_blocks(network: Inference, photos: Tensor) -> Iterator[Tensor]:
+    """What enters each block, and what leaves the last, of a network all of whose blocks are exact."""
+    yield photos
+    for block in network.exact:
+        photos = block(photos)
+        yield photos
+
+
+def _first_inexact_block(variants: Variants, dtype: str, between: list[Tensor], expected: Tensor) -> int:
+    """From which block on rounding to `dtype` keeps the agreement, found by bisection.
+
+    What is rounded early is carried through all that follows, so it is the early blocks that must stay exact.
+    """
+    blocks, pool = variants.blocks(dtype), variants.pool
+
+    def agrees(first: int) -> bool:
+        x = between[first].to(getattr(torch, dtype))
+        for block in blocks[first:]:
+            x = block(x)
+        return _agree(pool(x.float()), expected)
+
+    return 0 if agrees(0) else bisect_left(range(len(blocks)), True, lo=1, key=agrees)
+
+
+def _agree(embeddings: Tensor, expected: Tensor) -> bool:
+    # In double and without a least length: random weights give tiny numbers. None at all is not agreement.
+    cosine = cosine_similarity(embeddings.double(), expected.double(), eps=1e-100)
+    return bool((cosine >= AGREEMENT).all())
+
+
+def _faster(variants: Variants, exact: Plan, rounded: Plan, photos: Tensor) -> Plan:
+    """`rounded`, unless it is slower. Both are run in turn: what else the machine does slows both down."""
+    networks = variants.network(exact), variants.network(rounded)
+    ratios: list[float] = []
+    while len(ratios) < 3:
+        exactly, roundedly = (_seconds(network, photos) for network in networks)
+        ratios.append(roundedly / exactly)
+        if exactly > SLOW_S:
+            break
+    return exact if median(ratios) > CLEARLY_SLOWER else rounded
+
+
+def _with_batch_that_pays(variants: Variants, plan: Plan, photos: Tensor) -> Plan:
+    network = variants.network(plan)
+    best, least = plan.batch, math.inf
+    for size in BATCHES[variants.device.type]:
+        try:
+            seconds = _seconds_per_photo(network, photos, size)
+        except torch.cuda.OutOfMemoryError:
+            break
+        if least < WORTH_DOUBLING * seconds:
+            break
+        best, least = size, seconds
+        if seconds * size > SLOW_S:
+            break
+    return replace(plan, batch=best)
+
+
+def _seconds_per_photo(network: Inference, photos: Tensor, size: int) -> float:
+    batch = photos.repeat(-(-size // len(photos)), 1, 1, 1)[:size].contiguous(
+        memory_format=torch.channels_last
+    )
+    return min(_seconds(network, batch) for _ in range(2)) / size
+
+
+def _seconds(network: Inference, batch: Tensor) -> float:
+    """On a CPU of this thread's own work: what other programs take doesn't count."""
+    if batch.device.type == "cpu":
+        start = time.thread_time()
+        network(batch)
+        return time.thread_time() - start
+    start = time.perf_counter()
+    network(batch).sum().item()
+    return time.perf_counter() - start
