@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import os
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -65,7 +66,7 @@ def held_out(labels: Sequence[str], seed: int) -> list[int]:
 
 def grown(count: int, of: int) -> Path:
     """A manifest of the first `count` of `of` photos: crops of quickstart photos in colours of their own."""
-    photos = quickstart()
+    photos = _classes_in_turn(quickstart())
 
     def make(folder: Path) -> None:
         _in_processes(partial(_write_variant, photos, folder), of)
@@ -80,13 +81,10 @@ def grown(count: int, of: int) -> Path:
 
 def large(count: int) -> Path:
     """A folder with `train/` and `test/`: JPEGs of 1600 x 1200, quality 85, enlarged photos with texture."""
-    photos = quickstart()
+    photos = _classes_in_turn(quickstart())
     test = set(held_out([photos[i % len(photos)].parent.name for i in range(count)], 0))
 
     def make(folder: Path) -> None:
-        for part in ("train", "test"):
-            for label in {photo.parent.name for photo in photos}:
-                (folder / part / label).mkdir(parents=True)
         _in_processes(partial(_write_large, photos, folder, test), count)
 
     return _made(f"large-{count}", make)
@@ -96,6 +94,16 @@ def on_white(photo: Path) -> Image.Image:
     """RGB, what is transparent white."""
     image = Image.open(photo).convert("RGBA")
     return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+
+
+def _classes_in_turn(photos: Sequence[Path]) -> list[Path]:
+    """The first of each class, then the second of each: the beginning of the list has all classes."""
+    number: Counter[str] = Counter()
+    order = []
+    for photo in photos:
+        order.append((number[photo.parent.name], photo))
+        number[photo.parent.name] += 1
+    return [photo for _, photo in sorted(order)]
 
 
 def _variant_name(photos: Sequence[Path], i: int) -> str:
@@ -131,6 +139,7 @@ def _write_large(photos: Sequence[Path], folder: Path, test: set[int], i: int) -
     grain = generator.normal(0, 6, (LARGE[1] // 2, LARGE[0] // 2, 1)).repeat(2, axis=0).repeat(2, axis=1)
     textured = np.clip(np.asarray(canvas, np.float32) + grain, 0, 255).astype(np.uint8)
     place = folder / ("test" if i in test else "train") / photo.parent.name / f"{i:05}.jpg"
+    place.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(textured).save(place, quality=85)
 
 

@@ -71,7 +71,8 @@ def measure(command: Command) -> Run:
             out.seek(0)
             err.seek(0)
             said, problem = _answer(child.returncode, out.read(), err.read())
-    peak_mb = max(usage.ru_maxrss, sum(peaks.values())) / 1024
+    # Not ru_maxrss: a child inherits there what its parent held when it forked.
+    peak_mb = sum(peaks.values()) / 1024
     return Run(wall_s, usage.ru_utime + usage.ru_stime, peak_mb, said, started, problem)
 
 
