@@ -13,13 +13,14 @@ from tiny_backbone import WIDTH, tiny_backbone
 from transfer_core.data import Dataset
 from transfer_core.errors import Cancelled, DataError, RecipeError
 from transfer_core.features import load_augmented_pixels, load_pixels, normalize, to_batch
-from transfer_core.finetune import Finetuned, Images, Machine, fine_tune
+from transfer_core.finetune import Images, Machine, fine_tune
+from transfer_core.finetune.network import Tail
 from transfer_core.presets import Phase
 from transfer_core.progress import Progress
 from transfer_core.recipe import Crop, Flip, Train
 
 CPU = torch.device("cpu")
-MACHINE = Machine(CPU, torch.float32)
+MACHINE = Machine(CPU, "float32")
 BLOCKS = ("stem", "middle", "last")
 STEP = Train(
     epochs=2,
@@ -120,13 +121,15 @@ def test_frozen_blocks_have_neither_gradients_nor_a_place_in_the_optimizer(image
 
 
 def test_modes():
-    network = Finetuned(tiny_backbone(), new_head(), ["last"], torch.float32)
+    backbone = tiny_backbone()
+    network = Tail(backbone, new_head(), ["stem", "last"], 0, torch.float32)
     network.train()
-    blocks = network.backbone.blocks
-    assert [block.training for block in blocks] == [False, False, True]
-    assert [block[1].training for block in blocks] == [False, False, False]
+    convs, norms = ([block[i] for block in backbone.blocks] for i in (0, 1))
+    assert [conv.training for conv in convs] == [True, False, True]
+    assert [norm.training for norm in norms] == [False, False, False]
     assert network.head.training
-    assert [p.requires_grad for p in blocks.parameters()] == [False] * 6 + [True] * 3
+    needed = [p.requires_grad for p in backbone.blocks.parameters()]
+    assert needed == [True] * 3 + [False] * 3 + [True] * 3
     network.eval()
     assert not any(module.training for module in network.modules())
 
@@ -144,19 +147,16 @@ def test_parity_with_a_bare_loop(images, optimizer, count):
     """Same batches, same seed, no statistics from batches: equal weights."""
     some, backbone, head = images(count), tiny_backbone(), new_head()
     momentum = 0.9 if optimizer == "sgd" else None
-    tuned = tune(some, images(0), ["middle", "last"], optimizer=optimizer, momentum=momentum, seed=7)
+    tuned = tune(some, images(0), ["stem", "last"], optimizer=optimizer, momentum=momentum, seed=7)
 
-    for parameter in backbone.blocks.stem.parameters():
+    for parameter in backbone.blocks.middle.parameters():
         parameter.requires_grad_(False)
-    parameters = [
-        *backbone.blocks.middle.parameters(),
-        *backbone.blocks.last.parameters(),
-        *head.parameters(),
-    ]
+    parameters = [p for p in (*backbone.parameters(), *head.parameters()) if p.requires_grad]
+    groups = [{"params": [p], "weight_decay": 1e-2 if p.ndim > 1 else 0.0} for p in parameters]
     theirs = {
-        "adamw": lambda: torch.optim.AdamW(parameters, lr=1e-2, weight_decay=1e-2),
-        "adam": lambda: torch.optim.Adam(parameters, lr=1e-2, weight_decay=1e-2),
-        "sgd": lambda: torch.optim.SGD(parameters, lr=1e-2, momentum=0.9, weight_decay=1e-2),
+        "adamw": lambda: torch.optim.AdamW(groups, lr=1e-2),
+        "adam": lambda: torch.optim.Adam(groups, lr=1e-2),
+        "sgd": lambda: torch.optim.SGD(groups, lr=1e-2, momentum=0.9),
     }[optimizer]()
     for epoch in (1, 2):
         order = torch.randperm(count, generator=torch.Generator().manual_seed(7 * 100_003 + epoch))
@@ -182,7 +182,7 @@ def test_the_same_seed_gives_the_same_weights(images):
 
 
 def test_views_change_from_epoch_to_epoch(images, monkeypatch):
-    from transfer_core import finetune
+    from transfer_core.finetune import inputs
 
     seen = []
 
@@ -190,7 +190,7 @@ def test_views_change_from_epoch_to_epoch(images, monkeypatch):
         seen.append(load_augmented_pixels(path, preprocessing, augmentations, rng))
         return seen[-1]
 
-    monkeypatch.setattr(finetune, "load_augmented_pixels", load)
+    monkeypatch.setattr(inputs, "load_augmented_pixels", load)
     tune(images(4), images(0), augmentations=(Crop(),), epochs=3)
     assert len(seen) == 12
     assert len({pixels.tobytes() for pixels in seen}) == 12
@@ -300,7 +300,7 @@ def test_cosine_and_warmup(images, monkeypatch):
 
 def test_bfloat16(images):
     backbone, head = tiny_backbone(), new_head()
-    machine, phase = Machine(CPU, torch.bfloat16), Phase(STEP, BLOCKS)
+    machine, phase = Machine(CPU, "bfloat16"), Phase(STEP, BLOCKS)
     valid = images(4, first=50)
     history = fine_tune(backbone, head, phase, images(8), valid, (), machine, 0, Progress())
     assert all(math.isfinite(entry["loss"]) for entry in history)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import platform
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
@@ -24,15 +24,17 @@ from transfer_core import backbones, presets
 from transfer_core.backbones import Backbone
 from transfer_core.data import Dataset, DataSplits, Row, read_splits
 from transfer_core.devices import choose_device, choose_dtype
-from transfer_core.features import FeatureStore, Views, build_extractor, embed_dataset
+from transfer_core.features import Features, FeatureStore, Views, build_extractor, embed_dataset
+from transfer_core.features.check import undecodable
 from transfer_core.finetune import Images, Machine, fine_tune
 from transfer_core.heads import FittedHead, Rows, fit_head, rows_of
+from transfer_core.heads.minibatch import fit_minibatch
 from transfer_core.metrics import fit_temperature
 from transfer_core.model import Model, save_new
 from transfer_core.model_file import BackboneSource, ModelHeader, tensors_digest
 from transfer_core.objective import Objective, choose_objective
 from transfer_core.presets import Phase
-from transfer_core.progress import Event, Progress
+from transfer_core.progress import Event, Progress, Step
 from transfer_core.recipe import Recipe, to_plain
 from transfer_core.run_folder import new_run_folder
 from transfer_core.spool import spool_folder
@@ -54,8 +56,8 @@ def run(
         pass  # that the model can't be kept is told before the training, not after it
     with spool_folder() as spool:
         chosen = choose(recipe, streams or {}, spool, progress)
-        frozen = freeze(chosen, progress)
-        first, *further = presets.phases(frozen.recipe, frozen.backbone.facts.blocks)
+        first, *further = presets.phases(chosen.recipe, chosen.backbone.facts.blocks)
+        frozen = freeze(chosen, further, progress)
         head = add_head_and_train(frozen, first, bool(further), progress)
         tuned = fine_tune_backbone(frozen, head, further, progress)
         return evaluate(frozen, tuned, warnings, progress)
@@ -74,11 +76,14 @@ class Chosen:
 
 @dataclass(frozen=True)
 class Frozen(Chosen):
-    """The same with the embeddings of all images; `train` has a row per view."""
+    """The same with embeddings; `train` has a row per view.
+
+    `test` is None where the backbone is to change before it is measured.
+    """
 
     train: Tensor
     valid: Tensor
-    test: Tensor
+    test: Tensor | None
     views: int
 
 
@@ -99,32 +104,38 @@ def choose(recipe: Recipe, streams: Mapping[str, Iterable[Row]], spool: Path, pr
     progress.stage("choose", f"choose {recipe.backbone}")
     recipe = presets.complete(recipe, backbones.facts(recipe.backbone).blocks)
     device = choose_device(recipe.device)
-    machine = Machine(device, choose_dtype(recipe.precision, device))
+    choose_dtype(recipe.precision, device)  # refuses at once what the device has no arithmetic for
+    machine = Machine(device, recipe.precision)
     splits = read_splits(recipe, streams, spool, progress)
     recipe, objective = choose_objective(recipe, splits)
     backbone = backbones.load(recipe.backbone, recipe.weights, progress)
     return Chosen(recipe, backbone, splits, objective, machine)
 
 
-def freeze(chosen: Chosen, progress: Progress) -> Frozen:
-    """Step 2: with the backbone frozen, each image needs one decode and one forward pass, ever."""
+def freeze(chosen: Chosen, further: list[Phase], progress: Progress) -> Frozen:
+    """Step 2: with the backbone frozen, each image needs one decode and one forward pass, ever.
+
+    Where the backbone is to change in `further` phases, test images are only decoded: a broken one is told
+    before all that work, and not after it.
+    """
     splits, recipe = chosen.splits, chosen.recipe
-    parts = (splits.train, splits.valid, splits.test)
-    views = Views(recipe.augment or (), recipe.seed)
-    progress.stage("freeze", f"freeze it: embed {sum(map(len, parts))} images once")
-    extractor = build_extractor(chosen.backbone, chosen.machine.device, chosen.machine.dtype)
-    views_of = [views.count] * len(splits.train) + [1] * (len(splits.valid) + len(splits.test))
-    everything = _joined(parts)
-    found = embed_dataset(
-        everything, views_of, views, extractor, FeatureStore(), progress, on_bad_input=recipe.on_bad_input
-    )
+    changes = any(phase.trainable for phase in further)
+    views = Views(recipe.augment or (), recipe.seed).count
+    parts = [(splits.train, views), (splits.valid, 1), (splits.test, 0 if changes else 1)]
+    images = sum(len(part) for part, rows in parts if rows)
+    progress.stage("freeze", f"freeze it: embed {images} images once")
+    found = _embed(chosen, parts, FeatureStore(), progress)
+    bad = dict(found.bad)
+    if changes:
+        bad |= undecodable(splits.test, chosen.backbone.preprocessing, recipe.on_bad_input, progress)
     objective = chosen.objective
-    if found.bad:
-        splits = splits.without(found.bad)
+    if bad:
+        splits = splits.without(bad)
         recipe, objective = choose_objective(recipe, splits)
-    sizes = [len(splits.train) * views.count, len(splits.valid), len(splits.test)]
-    train, valid, test = torch.split(found.embeddings, sizes)
-    return Frozen(recipe, chosen.backbone, splits, objective, chosen.machine, train, valid, test, views.count)
+    held_out = len(splits.train) * views
+    train, valid, test = torch.tensor_split(found.embeddings, (held_out, held_out + len(splits.valid)))
+    embedded = (train, valid, None if changes else test)
+    return Frozen(recipe, chosen.backbone, splits, objective, chosen.machine, *embedded, views)
 
 
 def add_head_and_train(frozen: Frozen, phase: Phase, more_to_come: bool, progress: Progress) -> FittedHead:
@@ -147,30 +158,29 @@ def add_head_and_train(frozen: Frozen, phase: Phase, more_to_come: bool, progres
 
 def fine_tune_backbone(frozen: Frozen, fitted: FittedHead, further: list[Phase], progress: Progress) -> Tuned:
     """Step 5: go on through the backbone, as often as the recipe says."""
-    head = fitted.module
+    head, backbone = fitted.module, frozen.backbone
     history: list[dict[str, Any]] = [{"step": "train", **entry} for entry in fitted.history]
     if not further:
         return Tuned(head, False, history, fitted.held_out, fitted.held_out_targets)
-    recipe, splits = frozen.recipe, frozen.splits
+    published = embedded = now = tensors_digest(backbone.state_dict())
     for number, phase in enumerate(further):
-        progress.stage("fine_tune", _what_trains(phase, len(frozen.backbone.blocks)))
-        entries = fine_tune(
-            frozen.backbone,
-            head,
-            phase,
-            _images(splits.train, frozen.objective, phase),
-            _images(splits.valid, frozen.objective, phase),
-            recipe.augment or (),
-            frozen.machine,
-            recipe.seed + number,
-            progress,
-        )
-        history += [{"step": "fine_tune", **entry} for entry in entries]
-    changed = any(phase.trainable for phase in further)
-    if changed:
-        frozen.backbone.weights_digest = tensors_digest(frozen.backbone.state_dict())
-    held_out = _outputs(frozen, head, splits.valid, progress)
-    return Tuned(head, changed, history, held_out, torch.from_numpy(frozen.objective.targets(splits.valid)))
+        seed = frozen.recipe.seed + number
+        if phase.trainable:
+            history += _fine_tune(frozen, head, phase, seed, progress)
+            now = tensors_digest(backbone.state_dict())
+            continue
+        progress.stage("train", f"train the head further with {phase.train.optimizer}")
+        if now != embedded:
+            frozen, embedded = _embedded_anew(frozen, progress), now
+        history += _train_further(frozen, head, phase, seed, progress)
+    if now != published:
+        backbone.weights_digest = now
+    valid = frozen.splits.valid
+    embeddings = frozen.valid if now == embedded else _embed(frozen, [(valid, 1)], None, progress).embeddings
+    with torch.no_grad():
+        held_out = head(embeddings)
+    targets = torch.from_numpy(frozen.objective.targets(valid))
+    return Tuned(head, now != published, history, held_out, targets)
 
 
 def evaluate(frozen: Frozen, tuned: Tuned, warnings: list[str], progress: Progress) -> Model:
@@ -184,12 +194,51 @@ def evaluate(frozen: Frozen, tuned: Tuned, warnings: list[str], progress: Progre
         return save_new(folder / "model.transfer", header, frozen.backbone, tuned.head)
 
 
-def _what_trains(phase: Phase, blocks: int) -> str:
-    return (
-        f"fine-tune {len(phase.trainable)} of {blocks} blocks"
-        if phase.trainable
-        else "train the head further"
+def _fine_tune(
+    frozen: Frozen, head: nn.Sequential, phase: Phase, seed: int, progress: Progress
+) -> list[dict[str, Any]]:
+    """Train blocks of the backbone with the head; the epochs of the history."""
+    recipe, splits, objective = frozen.recipe, frozen.splits, frozen.objective
+    blocks = len(frozen.backbone.blocks)
+    progress.stage("fine_tune", f"fine-tune {len(phase.trainable)} of {blocks} blocks")
+    images, valid = (_images(part, objective, phase) for part in (splits.train, splits.valid))
+    augmentations = recipe.augment or ()
+    entries = fine_tune(
+        frozen.backbone, head, phase, images, valid, augmentations, frozen.machine, seed, progress
     )
+    return [{"step": "fine_tune", **entry} for entry in entries]
+
+
+def _train_further(
+    frozen: Frozen, head: nn.Sequential, phase: Phase, seed: int, progress: Progress
+) -> list[dict[str, Any]]:
+    """Train the head alone, from embeddings: the backbone has no part in it."""
+    train = _rows(frozen.train, frozen.splits.train, frozen.objective, phase, frozen.views)
+    valid = _rows(frozen.valid, frozen.splits.valid, frozen.objective, phase, 1)
+    head.requires_grad_(True)
+    entries = fit_minibatch(head, train, valid, phase.train, seed, progress)
+    return [{"step": "train", **entry} for entry in entries]
+
+
+def _embedded_anew(frozen: Frozen, progress: Progress) -> Frozen:
+    """The same with the embeddings of the backbone as it is by now."""
+    splits = frozen.splits
+    found = _embed(frozen, [(splits.train, frozen.views), (splits.valid, 1)], None, progress)
+    train, valid = torch.tensor_split(found.embeddings, (len(frozen.train),))
+    return replace(frozen, train=train, valid=valid)
+
+
+def _embed(
+    chosen: Chosen, parts: list[tuple[Dataset, int]], store: FeatureStore | None, progress: Progress
+) -> Features:
+    """Embeddings of each dataset with so many views per image."""
+    recipe, machine = chosen.recipe, chosen.machine
+    extractor = build_extractor(chosen.backbone, machine.device, machine.precision)
+    views_of = [views for part, views in parts for _ in range(len(part))]
+    views = Views(recipe.augment or (), recipe.seed)
+    step: Step = "freeze" if store else "fine_tune"
+    everything = _joined([part for part, _ in parts])
+    return embed_dataset(everything, views_of, views, extractor, store, progress, step, recipe.on_bad_input)
 
 
 def _listening(progress: Progress) -> tuple[Progress, list[str]]:
@@ -204,7 +253,7 @@ def _listening(progress: Progress) -> tuple[Progress, list[str]]:
     return Progress(emit, progress.cancelled), warnings
 
 
-def _joined(parts: tuple[Dataset, ...]) -> Dataset:
+def _joined(parts: list[Dataset]) -> Dataset:
     return Dataset(
         tuple(path for part in parts for path in part.inputs),
         tuple(digest for part in parts for digest in part.digests),
@@ -221,22 +270,12 @@ def _images(dataset: Dataset, objective: Objective, phase: Phase) -> Images:
     return Images(dataset, targets, objective.weights(dataset, phase.train))
 
 
-@torch.no_grad()
-def _outputs(frozen: Frozen, head: nn.Sequential, dataset: Dataset, progress: Progress) -> Tensor:
-    """Outputs (N, K) of the network as it is now."""
-    extractor = build_extractor(frozen.backbone, frozen.machine.device, frozen.machine.dtype)
-    once = [1] * len(dataset)
-    found = embed_dataset(dataset, once, Views(), extractor, None, progress, "fine_tune")
-    outputs: Tensor = head(found.embeddings)
-    return outputs
-
-
 def _measure(draft: Model, frozen: Frozen, tuned: Tuned, progress: Progress) -> dict[str, Any]:
     test = frozen.splits.test
     if not len(test):
         progress.warning("nothing was held out, so the model was not measured")
         return {}
-    if tuned.backbone_changed:
+    if frozen.test is None:
         return draft.measure(test, progress)
     return draft.score(frozen.test, test.targets)
 

@@ -49,6 +49,7 @@ def complete(recipe: Recipe, blocks: Sequence[str]) -> Recipe:
     augment = recipe.augment if recipe.augment is not None else _preset_augmentation(recipe)
     draft = replace(recipe, steps=_all_steps(recipe, blocks), head=head, augment=augment, train=Train())
     _check_lbfgs(recipe, draft)
+    _check_layer_decay(recipe, draft, blocks)
     return replace(draft, steps=_fill_train_steps(draft, blocks))
 
 
@@ -166,14 +167,27 @@ def _check_lbfgs(recipe: Recipe, draft: Recipe) -> None:
     trains = [step for step in draft.steps if isinstance(step, Train)]
     allowed = {0} if _is_convex(draft.head) else set()
     wrong = [i for i, train in enumerate(trains) if train.optimizer == "lbfgs" and i not in allowed]
-    said = [f"steps[{i}]" for i, step in enumerate(recipe.steps) if isinstance(step, Train)] or ["train"]
-    added = len(trains) - len(said)
     message = (
         "L-BFGS fits a linear head without dropout on a frozen backbone, in the first train step; "
         "use adam, adamw or sgd"
     )
+    _refuse(wrong, "optimizer", message, recipe, len(trains))
+
+
+def _check_layer_decay(recipe: Recipe, draft: Recipe, blocks: Sequence[str]) -> None:
+    """A word that would do nothing is a mistake."""
+    found = phases(draft, blocks)
+    wrong = [i for i, phase in enumerate(found) if phase.train.layer_decay and not phase.trainable]
+    message = "no block of the backbone trains in this step: unfreeze some before it, or leave it out"
+    _refuse(wrong, "layer_decay", message, recipe, len(found))
+
+
+def _refuse(wrong: Sequence[int], word: str, message: str, recipe: Recipe, trains: int) -> None:
+    """An error for `word` in the train steps with these numbers; of `trains` the user's own come last."""
+    said = [f"steps[{i}]" for i, step in enumerate(recipe.steps) if isinstance(step, Train)] or ["train"]
     if wrong:
-        raise RecipeError([Problem(f"{said[i - added]}.optimizer", message) for i in wrong])
+        added = trains - len(said)
+        raise RecipeError([Problem(f"{said[i - added]}.{word}", message) for i in wrong])
 
 
 def _check_blocks(recipe: Recipe, blocks: Sequence[str]) -> None:

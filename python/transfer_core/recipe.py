@@ -140,7 +140,8 @@ class Train(Base, frozen=True, tag="train"):
 
     `early_stopping` is the number of epochs without a better validation loss after which training
     ends (0: never). `warmup` is the share of all steps during which the learning rate rises from 0.
-    `class_weights` is `balanced`, `none`, or a weight per label.
+    `class_weights` is `balanced`, `none`, or a weight per label. `layer_decay` makes each block of the
+    backbone learn slower than the one above it, by this factor.
     """
 
     epochs: Count | None = None
@@ -154,6 +155,7 @@ class Train(Base, frozen=True, tag="train"):
     warmup: Fraction | None = None
     early_stopping: Annotated[int, Meta(ge=0)] | None = None
     class_weights: Literal["none", "balanced"] | dict[str, Positive] | None = None
+    layer_decay: Annotated[float, Meta(gt=0, le=1)] | None = None
 
 
 # The training words of Adam, AdamW and SGD, which L-BFGS has no use for.
@@ -165,6 +167,7 @@ OF_MINIBATCHES = (
     "schedule",
     "warmup",
     "early_stopping",
+    "layer_decay",
 )
 
 Step: TypeAlias = Freeze | Unfreeze | Train

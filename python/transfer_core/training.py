@@ -1,14 +1,15 @@
 """The training loop: epochs over mini-batches with a schedule, early stopping and the best state kept.
 
 The head alone (on features in memory) and the backbone with its head (on images) are trained by this
-one loop; they differ in where batches come from.
+one loop; they differ in where batches come from, and in how the gradients of one are computed.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +34,14 @@ class Source:
     steps: int
 
 
+@dataclass(frozen=True)
+class Group:
+    """Parameters whose learning rate is `factor` times that of the recipe."""
+
+    parameters: list[nn.Parameter]
+    factor: float = 1.0
+
+
 def train_epochs(
     module: nn.Module,
     source: Source,
@@ -41,8 +50,13 @@ def train_epochs(
     step: Step,
     seed: int,
     progress: Progress,
+    backward: Callable[[Batch], Tensor] | None = None,
+    groups: Sequence[Group] | None = None,
 ) -> list[Metrics]:
     """Train the parameters of `module` that require gradients; returns the history, one entry per epoch.
+
+    `backward` sets their gradients for a batch and gives its loss; without it the batch goes through `module`
+    at once. `groups` are the same parameters where they don't all learn at the same rate.
 
     `validate` gives at least `validation_loss`; the state with the lowest is put back at the end, be it
     the one before the first epoch. Without it the last state stays. Dropout draws from a generator
@@ -56,7 +70,8 @@ def train_epochs(
     assert train.epochs
     assert train.learning_rate
     parameters = [p for p in module.parameters() if p.requires_grad]
-    optimizer = build_optimizer(parameters, train)
+    optimizer = build_optimizer(groups or [Group(parameters)], train)
+    backward = backward or partial(_backward, module)
     total = train.epochs * source.steps
     history: list[Metrics] = []
     best = BestState(module)
@@ -70,14 +85,11 @@ def train_epochs(
             losses: list[Tensor] = []
             rows: list[int] = []
             batches = progress.track(source.epoch(number), step, source.steps, "batches")
-            for i, (inputs, targets, weights) in enumerate(batches):
+            for i, batch in enumerate(batches):
                 set_learning_rate(optimizer, train, (number - 1) * source.steps + i, total)
-                loss = weighted_loss(module(inputs), targets, weights)
-                optimizer.zero_grad(set_to_none=True)
-                loss.backward()  # type: ignore[no-untyped-call]
+                losses.append(backward(batch))
                 optimizer.step()
-                losses.append(loss.detach())
-                rows.append(len(targets))
+                rows.append(len(batch[1]))
             module.eval()
             metrics = {"loss": _row_average(losses, rows), **(validate() if validate else {})}
             _refuse_divergence(metrics["loss"], number)
@@ -93,11 +105,16 @@ def train_epochs(
 
 def weighted_loss(output: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
     """Cross-entropy for classes (N,), mean squared error for values (N, K); rows weigh `weights` (N,)."""
+    return summed_loss(output, targets, weights) / weights.sum()
+
+
+def summed_loss(output: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+    """The same, not yet divided by the sum of the weights: pieces of a batch can be added up."""
     if targets.is_floating_point():
         losses = mse_loss(output, targets, reduction="none").mean(dim=1)
     else:
         losses = cross_entropy(output, targets, reduction="none")
-    return (losses * weights).sum() / weights.sum()
+    return (losses * weights).sum()
 
 
 def validation_metrics(output: Tensor, targets: Tensor, weights: Tensor) -> Metrics:
@@ -108,15 +125,29 @@ def validation_metrics(output: Tensor, targets: Tensor, weights: Tensor) -> Metr
     return metrics
 
 
-def build_optimizer(parameters: list[nn.Parameter], train: Train) -> torch.optim.Optimizer:
-    """The optimiser that `train` names, for these parameters only."""
-    rate, decay = train.learning_rate or 0.0, train.weight_decay or 0.0
+def build_optimizer(groups: Sequence[Group], train: Train) -> torch.optim.Optimizer:
+    """The optimiser that `train` names, for these parameters only.
+
+    Weight decay pulls at weights alone: a bias, or the scale of a norm, is no less simple when it is small.
+    """
+    rate = train.learning_rate or 0.0
+    described = [
+        {"params": parameters, "factor": group.factor, "weight_decay": decay}
+        for group in groups
+        for parameters, decay in (
+            ([p for p in group.parameters if p.ndim > 1], train.weight_decay or 0.0),
+            ([p for p in group.parameters if p.ndim <= 1], 0.0),
+        )
+        if parameters
+    ]
+    # One pass over all parameters instead of several for each of them.
+    fused = all(p.device.type in ("cpu", "cuda") for group in groups for p in group.parameters)
     if train.optimizer == "sgd":
-        return torch.optim.SGD(parameters, lr=rate, momentum=train.momentum or 0.0, weight_decay=decay)
+        return torch.optim.SGD(described, lr=rate, momentum=train.momentum or 0.0, fused=fused)
     if train.optimizer == "adam":
-        return torch.optim.Adam(parameters, lr=rate, weight_decay=decay)
+        return torch.optim.Adam(described, lr=rate, fused=fused)
     assert train.optimizer == "adamw"
-    return torch.optim.AdamW(parameters, lr=rate, weight_decay=decay)
+    return torch.optim.AdamW(described, lr=rate, fused=fused)
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, train: Train, step: int, total: int) -> None:
@@ -132,7 +163,7 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, train: Train, step: int,
     else:
         factor = 1.0
     for group in optimizer.param_groups:
-        group["lr"] = (train.learning_rate or 0.0) * factor
+        group["lr"] = (train.learning_rate or 0.0) * group["factor"] * factor
 
 
 class BestState:
@@ -154,6 +185,14 @@ class BestState:
         """Restore the best state, if one was kept."""
         for live, saved in zip(self._live, self._saved or [], strict=False):
             live.copy_(saved)
+
+
+def _backward(module: nn.Module, batch: Batch) -> Tensor:
+    inputs, targets, weights = batch
+    loss = weighted_loss(module(inputs), targets, weights)
+    module.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    return loss.detach()
 
 
 def _refuse_divergence(loss: float, epoch: int) -> None:

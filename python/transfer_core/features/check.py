@@ -1,0 +1,43 @@
+"""Finds the images that can't be decoded before anything expensive rests on them."""
+
+from __future__ import annotations
+
+from functools import partial
+from itertools import chain
+
+from transfer_core.backbones import Preprocessing
+from transfer_core.data import Dataset
+from transfer_core.data.bad_input import counted, printable, reason_in
+from transfer_core.errors import DataError
+from transfer_core.features.loading import load_batches
+from transfer_core.features.pixels import load_pixels
+from transfer_core.progress import Progress
+
+_AT_ONCE = 8
+
+
+def undecodable(
+    dataset: Dataset, preprocessing: Preprocessing, on_bad_input: str, progress: Progress
+) -> dict[str, str]:
+    """The paths of the images that can't be decoded, each with the reason.
+
+    Raises
+    ------
+    DataError
+        For the first of them, unless `on_bad_input` is `skip`.
+    """
+    loads = [partial(load_pixels, path, preprocessing) for path in dataset.inputs]
+    outcomes = progress.track(
+        chain.from_iterable(load_batches(loads, _AT_ONCE)), "freeze", len(loads), "images"
+    )
+    bad: dict[str, str] = {}
+    for path, outcome in zip(dataset.inputs, outcomes, strict=True):
+        if isinstance(outcome, DataError):
+            if on_bad_input != "skip":
+                raise outcome
+            bad[path] = str(outcome)
+    if bad:
+        path, message = next(iter(bad.items()))
+        example = f"{printable(path)}: {reason_in(message, path)}"
+        progress.warning(f"left out {counted(len(bad))} that can't be decoded, for example {example}")
+    return bad

@@ -1,0 +1,97 @@
+"""What the part of a network that trains sees of the images, epoch by epoch.
+
+Where the images are the same in every epoch, the frozen blocks in front of it run once per image, and epochs
+start from what they gave. Where each epoch has random views of its own they run on the way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain, islice
+from typing import TypeAlias, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from transfer_core.backbones import Preprocessing
+from transfer_core.data import Dataset
+from transfer_core.errors import DataError
+from transfer_core.features import (
+    Extractor,
+    Load,
+    embed_all,
+    load_augmented_pixels,
+    load_batches,
+    load_pixels,
+    to_batch,
+)
+from transfer_core.features.boundary import keep_on_disk, stacked
+from transfer_core.features.parallel import map_on_cores
+from transfer_core.progress import Progress
+from transfer_core.recipe import Augmentation
+
+# Inputs (N, …) of the images with these numbers, in batches, in the epoch of this number.
+Inputs: TypeAlias = Callable[[Tensor, int], Iterator[Tensor]]
+
+T = TypeVar("T")
+
+_AT_ONCE = 8
+
+
+@dataclass(frozen=True)
+class Trunk:
+    """The frozen blocks in front, ready to run; without any (`extractor` is None) pixels are passed on."""
+
+    preprocessing: Preprocessing
+    extractor: Extractor | None
+
+    def rows(self, loads: Sequence[Load]) -> Generator[Tensor, None, None]:
+        """For each image what the first block that trains sees, float32; or its pixels (3, H, W), uint8."""
+        if self.extractor:
+            for outcome in chain.from_iterable(embed_all(self.extractor, loads)):
+                yield _readable(outcome)
+        else:
+            for pixels in chain.from_iterable(load_batches(loads, _AT_ONCE)):
+                yield to_batch([_readable(pixels)])[0]
+
+
+def untouched(dataset: Dataset, trunk: Trunk, size: int, passes: int, progress: Progress) -> Inputs:
+    """The images as they are, in batches of `size`; kept on disk if they are needed more than once."""
+    loads = [partial(load_pixels, path, trunk.preprocessing) for path in dataset.inputs]
+    if passes > 1:
+        with closing(trunk.rows(loads)) as rows:
+            kept = keep_on_disk(progress.track(rows, "fine_tune", len(loads), "images"), len(loads))
+        if kept:
+            return lambda numbers, _: map_on_cores(kept.read, torch.split(numbers, size))
+    return lambda numbers, _: _batched(trunk.rows([loads[number] for number in numbers.tolist()]), size)
+
+
+def random_views(
+    dataset: Dataset, trunk: Trunk, size: int, augmentations: Sequence[Augmentation], seed: int
+) -> Inputs:
+    """A new random view of each image in every epoch, the same for the same file, seed and epoch."""
+
+    def view(number: int, epoch: int) -> Load:
+        rng = np.random.default_rng([seed, epoch, int(dataset.digests[number][:16], 16)])
+        path = dataset.inputs[number]
+        return partial(load_augmented_pixels, path, trunk.preprocessing, augmentations, rng)
+
+    def inputs(numbers: Tensor, epoch: int) -> Iterator[Tensor]:
+        return _batched(trunk.rows([view(number, epoch) for number in numbers.tolist()]), size)
+
+    return inputs
+
+
+def _batched(rows: Iterator[Tensor], size: int) -> Iterator[Tensor]:
+    while batch := list(islice(rows, size)):
+        yield stacked(batch)
+
+
+def _readable(outcome: T | DataError) -> T:
+    if isinstance(outcome, DataError):
+        raise outcome
+    return outcome

@@ -1,0 +1,74 @@
+"""The part of a network that trains: all from the first block that is not frozen, with the head."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.checkpoint import checkpoint
+
+from transfer_core.backbones import Backbone
+from transfer_core.features import normalize
+from transfer_core.finetune.folding import fold_norms
+
+
+def frozen_in_front(backbone: Backbone, trainable: Sequence[str]) -> int:
+    """How many blocks come before the first that trains."""
+    frozen = [name not in trainable for name, _ in backbone.blocks.named_children()]
+    return [*frozen, False].index(False)
+
+
+class Tail(nn.Module):
+    """A backbone from block number `begin` on, and its head; of the blocks only the `trainable` ones train.
+
+    The parameters are those of `backbone` and `head`. BatchNorm keeps its statistics, whatever the mode. With
+    `recompute` a block's activations are computed a second time for the gradients, instead of kept.
+
+    Parameters
+    ----------
+    dtype
+        Any precision below float32 means bfloat16 here, whatever its name: float16's range is too small for
+        gradients.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        head: nn.Sequential,
+        trainable: Sequence[str],
+        begin: int,
+        dtype: torch.dtype,
+    ) -> None:
+        super().__init__()
+        named = list(backbone.blocks.named_children())[begin:]
+        self.blocks = nn.Sequential(OrderedDict((name, fold_norms(block)) for name, block in named))
+        self.pool = backbone.pool
+        self.head = head
+        self._preprocessing = backbone.preprocessing
+        self._dtype = dtype
+        self.recompute = False
+        self._frozen = [block for name, block in self.blocks.named_children() if name not in trainable]
+        self.requires_grad_(True)
+        for block in self._frozen:
+            block.requires_grad_(False)
+
+    def train(self, mode: bool = True) -> Tail:
+        """Training mode for what trains; frozen blocks and BatchNorm stay in eval mode."""
+        super().train(mode)
+        for module in (*self._frozen, *(m for m in self.modules() if isinstance(m, _BatchNorm))):
+            module.eval()
+        return self
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """What the frozen blocks gave, or uint8 pixels (N, 3, H, W), to outputs (N, K), float32."""
+        if inputs.dtype == torch.uint8:
+            inputs = normalize(inputs, self._preprocessing, torch.float32)
+        with torch.autocast(inputs.device.type, torch.bfloat16, enabled=self._dtype != torch.float32):
+            x = inputs.float()
+            for block in self.blocks:
+                x = checkpoint(block, x, use_reentrant=False) if self.recompute else block(x)
+            outputs: Tensor = self.head(self.pool(x))
+        return outputs.float()

@@ -1,0 +1,128 @@
+"""Step 5: training through the backbone, from a head that already fits.
+
+Blocks that are not trained stay exactly as they are: no gradient, no optimiser state, eval mode. BatchNorm
+stays in eval mode everywhere, since the statistics of a million photos are worth more than those of a batch
+of thirty; its scale and shift train with their block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from transfer_core.backbones import Backbone
+from transfer_core.data import Dataset
+from transfer_core.devices import choose_dtype
+from transfer_core.features import build_extractor
+from transfer_core.features.boundary import first_blocks
+from transfer_core.finetune.inputs import Inputs, Trunk, random_views, untouched
+from transfer_core.finetune.network import Tail, frozen_in_front
+from transfer_core.finetune.pieces import Pieces, cores_for
+from transfer_core.presets import Phase
+from transfer_core.progress import Progress
+from transfer_core.recipe import Augmentation
+from transfer_core.training import Batch, Group, Metrics, Source, train_epochs, validation_metrics
+
+
+@dataclass(frozen=True)
+class Images:
+    """A dataset with what the loss needs: `targets` (N,) classes or (N, K) scaled, `weights` (N,)."""
+
+    dataset: Dataset
+    targets: Tensor
+    weights: Tensor
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where a network runs, and in which `precision` (a word of the recipe)."""
+
+    device: torch.device
+    precision: str
+
+
+def fine_tune(
+    backbone: Backbone,
+    head: nn.Sequential,
+    phase: Phase,
+    images: Images,
+    valid: Images,
+    augmentations: Sequence[Augmentation],
+    machine: Machine,
+    seed: int,
+    progress: Progress,
+) -> list[Metrics]:
+    """Train the blocks that `phase` names and the head, in place; returns the history, one entry per epoch.
+
+    The state with the lowest loss on `valid` is kept, the state before the first epoch among them:
+    fine-tuning never gives back less than it was given. Backbone and head come back on the cpu.
+    """
+    train, device = phase.train, machine.device
+    assert train.epochs
+    size = train.batch_size or 32
+    backbone.requires_grad_(False)
+    begin = frozen_in_front(backbone, phase.trainable)
+    trunk = _trunk(backbone, begin, machine)
+    if augmentations:
+        inputs = random_views(images.dataset, trunk, size, augmentations, seed)
+    else:
+        inputs = untouched(images.dataset, trunk, size, train.epochs, progress)
+    tail = Tail(backbone, head, phase.trainable, begin, choose_dtype(machine.precision, device)).to(device)
+    # Some of cuDNN's gradients add up in an order that changes from run to run, unless told not to.
+    with torch.backends.cudnn.flags(enabled=True, deterministic=True), cores_for(device) as pool:
+        pieces = Pieces(tail, device, size, pool, progress)
+        validate = None
+        if len(valid):
+            looked_at = untouched(valid.dataset, trunk, size, 1 + train.epochs, progress)
+            validate = partial(_validate, pieces, valid, looked_at)
+        source = _source(images, inputs, size, seed)
+        groups = groups_by_depth(backbone, head, train.layer_decay or 1.0)
+        history = train_epochs(
+            tail, source, validate, train, "fine_tune", seed, progress, pieces.backward, groups
+        )
+    tail.to("cpu").requires_grad_(False)
+    return history
+
+
+def groups_by_depth(backbone: Backbone, head: nn.Sequential, decay: float) -> list[Group]:
+    """What trains, with the factor of its learning rate: `decay`^d for the d-th block below the head.
+
+    Lower layers know what all photos have in common, and need to change less (Howard and Ruder 2018, ULMFiT,
+    section 3.2; per block as in Bao et al. 2022, BEiT).
+    """
+    from_the_head = [head, *reversed(backbone.blocks)]
+    groups = [
+        Group([p for p in part.parameters() if p.requires_grad], decay**distance)
+        for distance, part in enumerate(from_the_head)
+    ]
+    return [group for group in groups if group.parameters]
+
+
+def _trunk(backbone: Backbone, blocks: int, machine: Machine) -> Trunk:
+    front = first_blocks(backbone, blocks)
+    extractor = build_extractor(front, machine.device, machine.precision) if blocks else None
+    return Trunk(backbone.preprocessing, extractor)
+
+
+def _source(images: Images, inputs: Inputs, size: int, seed: int) -> Source:
+    """Every image once per epoch, in a new order."""
+
+    def epoch(number: int) -> Iterable[Batch]:
+        shuffle = torch.Generator().manual_seed(seed * 100_003 + number)
+        order = torch.randperm(len(images), generator=shuffle)
+        for chunk, batch in zip(torch.split(order, size), inputs(order, number), strict=True):
+            yield batch, images.targets[chunk], images.weights[chunk]
+
+    return Source(epoch, steps=-(-len(images) // size))
+
+
+def _validate(pieces: Pieces, valid: Images, inputs: Inputs) -> Metrics:
+    outputs = torch.cat([pieces.outputs(batch) for batch in inputs(torch.arange(len(valid)), 0)])
+    return validation_metrics(outputs, valid.targets, valid.weights)

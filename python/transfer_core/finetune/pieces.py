@@ -1,0 +1,123 @@
+"""Loss and gradients of a batch, a few images at a time.
+
+On a cpu each core takes pieces of the batch through a forward and backward pass of its own, with one torch
+thread within: the activations of a few images stay near the core, and no core waits for the others after
+every layer. On a GPU a batch is one piece, unless its memory is too small for that.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from transfer_core.finetune.network import Tail
+from transfer_core.finetune.randomness import DrawFrom
+from transfer_core.progress import Progress
+from transfer_core.training import Batch, summed_loss
+
+# The activations of so many images stay near a core, and each below the size from which the memory allocator
+# asks the system for new pages every time.
+CPU_PIECE = 8
+
+
+class Pieces:
+    """Computes batches of up to `batch_size` images on `device`; the sums don't depend on who came first."""
+
+    def __init__(
+        self, tail: Tail, device: torch.device, batch_size: int, pool: ThreadPoolExecutor, progress: Progress
+    ) -> None:
+        self._tail = tail
+        self._device = device
+        share = min(CPU_PIECE, -(-batch_size // _cores()))
+        self._size = share if device.type == "cpu" else batch_size
+        self._pool = pool
+        self._progress = progress
+        self._trained = [parameter for parameter in tail.parameters() if parameter.requires_grad]
+
+    def backward(self, batch: Batch) -> Tensor:
+        """Set the gradients of all that trains; returns the loss of the batch."""
+        seed = int(torch.randint(2**62, ()))
+        while True:
+            try:
+                loss, *gradients = self._sum(batch, seed)
+                break
+            except torch.cuda.OutOfMemoryError:
+                self._need_less_memory()
+        for parameter, gradient in zip(self._trained, gradients, strict=True):
+            # Fused optimisers take them number by number as they lie in memory.
+            parameter.grad = torch.empty_like(parameter).copy_(gradient)
+        return loss
+
+    @torch.no_grad()
+    def outputs(self, inputs: Tensor) -> Tensor:
+        """Outputs (N, K) for inputs (N, …), on the cpu."""
+        return torch.cat(list(self._pool.map(self._outputs, torch.split(inputs, self._size))))
+
+    def _sum(self, batch: Batch, seed: int) -> list[Tensor]:
+        """The loss and the gradients of the batch."""
+        inputs, targets, weights = batch
+        pieces = zip(*(torch.split(part, self._size) for part in (inputs, targets, weights)), strict=True)
+        numbered = [(seed + number, piece) for number, piece in enumerate(pieces)]
+        sums: list[Tensor] = []
+        for found in self._pool.map(partial(self._backward, total=weights.sum()), numbered):
+            if sums:
+                torch._foreach_add_(sums, found)
+            else:
+                sums = found
+        return sums
+
+    def _backward(self, numbered: tuple[int, Batch], total: Tensor) -> list[Tensor]:
+        """A piece's share of the loss and of the gradients."""
+        seed, piece = numbered
+        inputs, targets, weights = (part.to(self._device) for part in piece)
+        with self._own_randomness(seed):
+            outputs = self._tail(inputs)
+        loss = summed_loss(outputs, targets, weights) / total.to(self._device)
+        return [loss.detach(), *torch.autograd.grad(loss, self._trained)]
+
+    @torch.no_grad()
+    def _outputs(self, inputs: Tensor) -> Tensor:
+        return self._tail(inputs.to(self._device)).cpu()  # type: ignore[no-any-return]
+
+    def _own_randomness(self, seed: int) -> AbstractContextManager[Any]:
+        """On a GPU pieces follow one another, and its own generator gives each its numbers."""
+        return DrawFrom(torch.Generator().manual_seed(seed)) if self._device.type == "cpu" else nullcontext()
+
+    def _need_less_memory(self) -> None:
+        """Half as many images at once; when that is one, activations are computed twice instead of kept."""
+        if self._size > 1:
+            self._size //= 2
+            self._progress.warning(f"GPU memory is short: batches are computed {self._size} images at a time")
+        elif not self._tail.recompute:
+            self._tail.recompute = True
+            self._progress.warning("GPU memory is short: activations are computed twice instead of kept")
+        else:
+            raise
+
+
+@contextmanager
+def cores_for(device: torch.device) -> Iterator[ThreadPoolExecutor]:
+    """A thread per core of a cpu, with one torch thread within; one thread for a GPU.
+
+    Not more within, even if cores are left over: MKL has one number of threads for the whole process, and
+    the threads that decode set it too. Sums would depend on who was last.
+    """
+    usual = torch.get_num_threads()
+    threads = _cores() if device.type == "cpu" else 1
+    try:
+        with ThreadPoolExecutor(threads, "transfer-train", partial(torch.set_num_threads, 1)) as pool:
+            yield pool
+    finally:
+        # The number set last is what threads start with from then on.
+        torch.set_num_threads(usual)
+
+
+def _cores() -> int:
+    return os.cpu_count() or 1

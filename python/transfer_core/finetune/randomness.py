@@ -1,0 +1,43 @@
+"""Random numbers of its own for each piece of a batch, whichever thread computes it and when."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
+
+
+class DrawFrom(TorchFunctionMode):
+    """Dropout and stochastic depth within, in this thread, draw from `generator`.
+
+    Torch gives all threads one generator: what each of them draws would depend on who comes first.
+    """
+
+    def __init__(self, generator: torch.Generator) -> None:
+        super().__init__()
+        self._generator = generator
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        options = dict(kwargs or {})
+        if func is Tensor.bernoulli_:
+            return func(*args, **{"generator": self._generator, **options})
+        if func is functional.dropout:
+            return self._dropout(*args, **options)
+        return func(*args, **options)
+
+    def _dropout(self, x: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
+        """Srivastava et al. 2014, scaled while training: what is kept counts 1 / (1 - p)."""
+        if not training or p == 0:
+            return x
+        kept = torch.empty_like(x).bernoulli_(1 - p, generator=self._generator)
+        return x * kept / (1 - p)
