@@ -9,7 +9,7 @@ module Transfer
     # Options that are words of a recipe under the same name.
     WORDS = %i[weights task preset device precision on_bad_input seed].freeze
     TRAINING_WORDS = %i[epochs optimizer learning_rate momentum weight_decay batch_size loss schedule warmup
-                        early_stopping class_weights].freeze
+                        early_stopping class_weights layer_decay].freeze
     private_constant :WORDS, :TRAINING_WORDS
 
     desc "train DATA", "Train a model on your photos"
