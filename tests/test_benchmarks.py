@@ -235,19 +235,6 @@ def test_every_part_measures_and_reports_and_says_what() -> None:
         assert callable(part.measure)
         assert callable(part.report)
         assert part.__doc__.splitlines()[0].endswith(".")
-    files = {path.stem for path in (ROOT / "benchmarks").glob("*.py")}
-    rooms = {
-        "__init__",
-        "__main__",
-        "environment",
-        "machine",
-        "part",
-        "photos",
-        "process",
-        "results",
-        "table",
-    }
-    assert files == {*command.NAMES, *rooms, "training"}
 
 
 def test_options_make_a_quick_run_small() -> None:
