@@ -51,3 +51,9 @@ def test_a_saved_model_is_described_without_torch():
         "import transfer_core.worker.methods, transfer_core.model_file, transfer_core.model_summary"
     )
     assert "torch" not in modules
+
+
+def test_the_cache_is_looked_after_without_torch():
+    assert "torch" not in imported_by(
+        "from transfer_core import cache; cache.stats(); cache.verify(); cache.clear()"
+    )

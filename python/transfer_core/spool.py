@@ -32,6 +32,11 @@ def spool_folder() -> Iterator[Path]:
             yield folder
 
 
+def is_spooled(path: str) -> bool:
+    """Whether a file lies in such a folder: it will never be seen again after the call."""
+    return path.startswith(os.path.join(tempfile.gettempdir(), _PREFIX))
+
+
 def _remove_abandoned() -> None:
     for path in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*/{_LOCK}"):
         with suppress(OSError):  # somebody else's, in use, or just removed by another process

@@ -10,7 +10,7 @@ from cache.store_writer import OWNER, WIDTH, add, key, rows_of
 from transfer_core import cache, paths
 from transfer_core.cache import RowStore
 from transfer_core.cache.digests import Seen, remember
-from transfer_core.cache.rows import Layout
+from transfer_core.cache.layout import Layout
 
 STRIDE = 32 + 4 * WIDTH + 4
 

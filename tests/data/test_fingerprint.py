@@ -11,6 +11,7 @@ from transfer_core.data.fingerprint import fingerprints
 from transfer_core.data.formats import complaint
 from transfer_core.errors import Cancelled
 from transfer_core.progress import Progress
+from transfer_core.spool import spool_folder
 
 
 def test_digests_are_sha256_in_the_order_of_the_paths(photo):
@@ -180,6 +181,15 @@ def test_what_was_read_before_a_cancellation_is_remembered(photo, settled, opene
     opened.clear()
     fingerprints(paths, Progress())
     assert set(opened) <= set(paths[29:])
+
+
+def test_streamed_images_are_not_remembered(photo, settled, opened):
+    with spool_folder() as spool:
+        path = spool / "1.png"
+        path.write_bytes(Path(photo("1.png")).read_bytes())
+        for _ in range(2):
+            fingerprints([str(path)], Progress())
+        assert opened == [str(path)] * 2
 
 
 def test_progress_counts_files_that_are_known(photo, settled):

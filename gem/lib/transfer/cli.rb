@@ -126,4 +126,5 @@ end
 require_relative "cli/train"
 require_relative "cli/use"
 require_relative "cli/look"
+require_relative "cli/cache"
 require_relative "cli/machine"

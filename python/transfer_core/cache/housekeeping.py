@@ -15,8 +15,9 @@ from typing import Any, NamedTuple
 
 from transfer_core import paths
 from transfer_core.cache.database import discard, is_whole
+from transfer_core.cache.layout import SUFFIX, layout_of
 from transfer_core.cache.limit import cache_limit
-from transfer_core.cache.rows import SUFFIX, layout_of, salvage
+from transfer_core.cache.rows import salvage
 
 # What lies in the cache folder under this name, or this name and an ending.
 PARTS = {

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from transfer_core.cache.database import AT_ONCE
-from transfer_core.cache.rows import Layout, whole_rows
+from transfer_core.cache.layout import Layout
+from transfer_core.cache.rows import whole_rows
 
 FILE = "index.sqlite"
 

@@ -1,7 +1,6 @@
 """Files of fixed-width rows, which are only ever appended. Each row says what it is and whether it is whole.
 
-A file: a header of 64 bytes, then rows of key (32 bytes), values, crc32 of both (4 bytes). A row that a crash
-cut in two is no row; whoever appends next writes over it.
+A row that a crash cut in two is no row; whoever appends next writes over it.
 """
 
 from __future__ import annotations
@@ -11,28 +10,25 @@ import os
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from functools import cached_property
-from hashlib import sha256
 from itertools import groupby
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, TypeAlias
-from zlib import crc32
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-SUFFIX = ".rows"
+from transfer_core.cache.layout import (
+    CHECK_BYTES,
+    HEADER_BYTES,
+    KEY_BYTES,
+    SUFFIX,
+    Layout,
+    Records,
+    Values,
+    check_of,
+)
 
-_MAGIC = b"tfrows1\n"
-_HEADER_BYTES = 64
-_KEY_BYTES = 32
-_CHECK_BYTES = 4
 # So much of a file is mapped at a time: pages that were looked at count as this process's memory.
-_WINDOW_BYTES = 4 << 20
-
-Values: TypeAlias = npt.NDArray[Any]
-Records: TypeAlias = npt.NDArray[np.uint8]
+_WINDOW_BYTES = 1 << 20
 
 
 class Row(NamedTuple):
@@ -41,79 +37,6 @@ class Row(NamedTuple):
     number: int
     key: bytes
     values: Values
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Rows of `width` values, all from one `owner`: whatever names how they were computed."""
-
-    dtype: np.dtype[Any]
-    width: int
-    owner: bytes
-
-    @staticmethod
-    def of(owner: str, rows: Values) -> Layout:
-        """The layout for `rows` (N, W)."""
-        return Layout(rows.dtype.newbyteorder("<"), rows.shape[1], sha256(owner.encode()).digest())
-
-    @staticmethod
-    def in_header(header: bytes) -> Layout | None:
-        """What a file says of itself; None if it isn't one of these."""
-        try:
-            dtype = np.dtype(header[8:16].decode().strip())
-            layout = Layout(dtype, int.from_bytes(header[16:24], "little"), header[24:56])
-        except (TypeError, ValueError):
-            return None
-        return layout if layout.header == header else None
-
-    @cached_property
-    def header(self) -> bytes:
-        """The first bytes of a file of such rows."""
-        facts = _MAGIC + self.dtype.str.encode().ljust(8) + self.width.to_bytes(8, "little") + self.owner
-        return (facts + crc32(facts).to_bytes(4, "little")).ljust(_HEADER_BYTES, b"\0")
-
-    @cached_property
-    def prefix(self) -> str:
-        """How the names of such files begin."""
-        return sha256(self.header).hexdigest()[:16]
-
-    @property
-    def stride(self) -> int:
-        """Bytes from row to row."""
-        return _KEY_BYTES + self.width * self.dtype.itemsize + _CHECK_BYTES
-
-    def key(self, name: str) -> bytes:
-        """The key of a row, which no row of another layout has."""
-        return sha256(self.header + name.encode()).digest()
-
-    def rows_in(self, size: int) -> int:
-        """Whole rows in a file of so many bytes."""
-        return max(0, size - _HEADER_BYTES) // self.stride
-
-    def files(self, folder: Path) -> dict[str, Path]:
-        """The files of such rows by name, as far as names tell."""
-        names: list[str] = []
-        with suppress(OSError):
-            names = sorted(os.listdir(folder))
-        return {
-            name: folder / name for name in names if name.startswith(self.prefix) and name.endswith(SUFFIX)
-        }
-
-    def records(self, keys: Sequence[bytes], rows: Values) -> Records:
-        """`rows` (N, W) as they stand in a file (N, stride)."""
-        records = np.empty((len(keys), self.stride), np.uint8)
-        values = np.ascontiguousarray(rows, self.dtype)
-        records[:, _KEY_BYTES:-_CHECK_BYTES] = values.view(np.uint8).reshape(len(keys), -1)
-        for record, key in zip(records, keys, strict=True):
-            record[:_KEY_BYTES] = np.frombuffer(key, np.uint8)
-            record[-_CHECK_BYTES:] = np.frombuffer(_check(record), np.uint8)
-        return records
-
-
-def layout_of(path: Path) -> Layout | None:
-    """The layout of the rows in a file; None if it isn't a file of rows. Raises `OSError`."""
-    with open(path, "rb") as file:
-        return Layout.in_header(file.read(_HEADER_BYTES))
 
 
 def whole_rows(path: Path, layout: Layout, numbers: Iterable[int] | None = None) -> Iterator[Row]:
@@ -125,7 +48,7 @@ def whole_rows(path: Path, layout: Layout, numbers: Iterable[int] | None = None)
         The file can't be read.
     """
     with open(path, "rb") as file:
-        if file.read(_HEADER_BYTES) != layout.header:
+        if file.read(HEADER_BYTES) != layout.header:
             return
         count = layout.rows_in(os.fstat(file.fileno()).st_size)
         there = range(count) if numbers is None else (number for number in numbers if number < count)
@@ -136,7 +59,7 @@ def whole_rows(path: Path, layout: Layout, numbers: Iterable[int] | None = None)
 
 def _whole_in_window(file: BinaryIO, layout: Layout, numbers: Sequence[int]) -> Iterator[Row]:
     first = numbers[0]
-    start, shape = _HEADER_BYTES + first * layout.stride, (numbers[-1] - first + 1, layout.stride)
+    start, shape = HEADER_BYTES + first * layout.stride, (numbers[-1] - first + 1, layout.stride)
     try:
         records = np.memmap(file, np.uint8, "r", start, shape)
     except ValueError:  # the file has become shorter meanwhile
@@ -144,9 +67,9 @@ def _whole_in_window(file: BinaryIO, layout: Layout, numbers: Sequence[int]) -> 
     block = records.view(np.ndarray)
     for number in numbers:
         record = block[number - first]
-        if record[-_CHECK_BYTES:].tobytes() == _check(record):
-            values = record[_KEY_BYTES:-_CHECK_BYTES].view(layout.dtype)
-            yield Row(number, record[:_KEY_BYTES].tobytes(), values)
+        if record[-CHECK_BYTES:].tobytes() == check_of(record):
+            values = record[KEY_BYTES:-CHECK_BYTES].view(layout.dtype)
+            yield Row(number, record[:KEY_BYTES].tobytes(), values)
 
 
 @contextmanager
@@ -170,7 +93,7 @@ def append(descriptor: int, layout: Layout, records: Records) -> None:
     OSError
         The disk is full. Rows that came to stand there whole are there all the same.
     """
-    end = _HEADER_BYTES + layout.rows_in(os.fstat(descriptor).st_size) * layout.stride
+    end = HEADER_BYTES + layout.rows_in(os.fstat(descriptor).st_size) * layout.stride
     # Nothing may remain behind the new rows of one that was torn.
     os.ftruncate(descriptor, end)
     _write(descriptor, records.tobytes(), end)
@@ -215,10 +138,6 @@ def _replace(path: Path, layout: Layout, numbers: Sequence[int]) -> None:
     path.unlink()
 
 
-def _check(record: Records) -> bytes:
-    return crc32(record[:-_CHECK_BYTES].data).to_bytes(_CHECK_BYTES, "little")
-
-
 def _free_file(folder: Path, layout: Layout, full_bytes: int) -> tuple[int, Path] | None:
     for path in layout.files(folder).values():
         with suppress(OSError):
@@ -227,7 +146,7 @@ def _free_file(folder: Path, layout: Layout, full_bytes: int) -> tuple[int, Path
             descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if os.pread(descriptor, _HEADER_BYTES, 0) != layout.header:
+                if os.pread(descriptor, HEADER_BYTES, 0) != layout.header:
                     path.unlink()
                 elif os.fstat(descriptor).st_nlink:
                     descriptor, taken = -1, descriptor

@@ -19,8 +19,9 @@ import numpy.typing as npt
 from transfer_core.cache import index
 from transfer_core.cache.database import Unusable, database, database_in_memory
 from transfer_core.cache.housekeeping import make_room
+from transfer_core.cache.layout import Layout, Values
 from transfer_core.cache.limit import cache_limit
-from transfer_core.cache.rows import Layout, Values, append, opened_to_append, whole_rows
+from transfer_core.cache.rows import append, opened_to_append, whole_rows
 
 # The unit of eviction: small beside the limit, large enough for a dataset to be in few files.
 _FULL_BYTES = 16 << 20

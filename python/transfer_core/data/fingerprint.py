@@ -13,6 +13,7 @@ from transfer_core.cache.digests import Seen, is_settled, known_digests, remembe
 from transfer_core.data.bad_input import Unreadable, open_input
 from transfer_core.data.formats import HEADER_BYTES, complaint
 from transfer_core.progress import Progress
+from transfer_core.spool import is_spooled
 
 _CHUNK_BYTES = 1 << 20
 _REMEMBER_EVERY = 1000
@@ -54,7 +55,7 @@ def _remembered(
     fresh: list[Seen] = []
     try:
         for fingerprint, seen in readings:
-            if seen:
+            if seen and not is_spooled(seen.path):
                 fresh.append(seen)
             if len(fresh) >= _REMEMBER_EVERY:
                 remember(fresh)

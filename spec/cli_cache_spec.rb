@@ -1,0 +1,118 @@
+# frozen_string_literal: true
+
+require "fileutils"
+require "json"
+require "stringio"
+require "tmpdir"
+require "transfer/cli"
+
+RSpec.describe Transfer::CLI do
+  around do |example|
+    Dir.mktmpdir do |home|
+      @home = File.realpath(home)
+      usual = Transfer.config.home
+      Transfer.config.home = @home
+      example.run
+    ensure
+      Transfer.shutdown
+      Transfer.config.home = usual
+    end
+  end
+
+  # Standard output, standard error and exit status of a command line.
+  def cache(*argv)
+    streams = [$stdout, $stderr]
+    $stdout = StringIO.new
+    $stderr = StringIO.new
+    status = described_class.run(["cache", *argv])
+    [$stdout.string, $stderr.string, status]
+  ensure
+    $stdout, $stderr = streams
+  end
+
+  # Twice 300 rows of 1,000 numbers, by the training core itself.
+  def fill
+    system({ "TRANSFER_HOME" => @home, "PYTHONPATH" => File.expand_path("../python", __dir__) },
+           ENV.fetch("TRANSFER_PYTHON"), "-c", <<~PYTHON, exception: true)
+             import numpy as np
+             from transfer_core.features.store import FeatureStore
+             for owner in ("a", "b"):
+                 FeatureStore().add(owner, [str(i) for i in range(300)], np.zeros((300, 1000), np.float32))
+           PYTHON
+  end
+
+  def rows_files = Dir["#{@home}/cache/features/*.rows"]
+
+  it "tells what is there" do
+    fill
+    out, err, status = cache
+    expect([err, status]).to eq(["", 0])
+    today = Time.now.strftime("%F")
+    expect(out).to match(/\Afeatures +2\.\d MB  embeddings of images, 600 rows, last used #{today}\n/)
+    expect(out).to match(%r{^all +2\.\d MB  of 10\.0 GB, in #{@home}/cache\n})
+    expect(out).to end_with("trained models, which are not part of it\n")
+    expect(cache("stats")).to eq([out, err, status])
+  end
+
+  it "tells programs, too" do
+    fill
+    stats = JSON.parse(cache("stats", "--json").first)
+    expect(stats).to include("path" => "#{@home}/cache", "limit" => 10_000_000_000, "runs" => 0)
+    expect(stats["parts"].map { |part| part.values_at("name", "rows", "files") }).to eq([["features", 600, 3]])
+    expect(JSON.parse(cache("clear", "--json").first)).to eq("freed" => stats["bytes"], "left" => 0)
+  end
+
+  it "finds damage, and drops it" do
+    fill
+    File.open(rows_files.first, "r+b") { |file| file.tap { file.seek(5000) }.write("\xFF") }
+    expect(cache("verify")).to eq(["599 rows are whole, 1 were damaged and are dropped\n", "", 0])
+    File.write("#{@home}/cache/features/index.sqlite", "hello" * 1000)
+    expect(cache("verify")).to eq([<<~TEXT, "", 0])
+      599 rows are whole, 0 were damaged and are dropped
+      features/index.sqlite was damaged and is deleted
+    TEXT
+  end
+
+  it "makes room by size" do
+    fill
+    expect(cache("prune").first).to match(/\A0 B freed, 2\.\d MB left\n\z/)
+    expect(cache("prune", "--max-size", "1.5 MB").first).to match(/\A1\.2 MB freed, 1\.\d MB left\n\z/)
+    expect(rows_files.size).to eq(1)
+  end
+
+  it "makes room by age" do
+    fill
+    old = Time.now - (40 * 86_400)
+    File.utime(old, old, rows_files.first)
+    expect(cache("prune", "--older-than", "6w").first).to start_with("0 B freed")
+    expect(cache("prune", "--older-than", "30d").first).to start_with("1.2 MB freed")
+    expect(rows_files.size).to eq(1)
+  end
+
+  it "deletes all of it, but no model" do
+    fill
+    FileUtils.mkdir_p("#{@home}/runs/1")
+    File.write("#{@home}/runs/1/model.transfer", "x" * 2000)
+    expect(cache("clear").first).to match(/\A2\.\d MB freed, 0 B left\n\z/)
+    expect(cache.first).to match(/^runs +2\.0 kB  trained models/)
+  end
+
+  {
+    %w[clean] => 'unknown action "clean", did you mean "clear"? (one of: stats, verify, prune, clear)',
+    %w[prune --max-size much] => "--max-size takes a size such as 500MB, got much",
+    %w[prune --older-than 30] => "--older-than takes a time such as 30d, got 30",
+    %w[clear --older-than 30d] => "--max-size and --older-than belong to prune"
+  }.each do |argv, message|
+    it "answers `transfer cache #{argv.join(' ')}` with status 2" do
+      expect(cache(*argv)).to eq(["", "transfer: #{message}; transfer help cache explains it\n", 2])
+    end
+  end
+
+  it "says that the limit is no size" do
+    ENV["TRANSFER_CACHE_LIMIT"] = "10 apples"
+    message = 'transfer: TRANSFER_CACHE_LIMIT is a size such as 10GB or "none", got "10 apples"'
+    expect(cache).to eq(["", "#{message}\n", 1])
+  ensure
+    ENV.delete("TRANSFER_CACHE_LIMIT")
+  end
+end
