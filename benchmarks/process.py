@@ -59,6 +59,7 @@ def measure(command: Command) -> Run:
             started = time.monotonic()
             child = subprocess.Popen(argv, stdout=out, stderr=err, env=environment, cwd=ROOT, text=True)
             peaks: dict[str, int] = {}
+            _look(child.pid, peaks)
             watch = threading.Thread(target=_watch, args=(child.pid, peaks), daemon=True)
             watch.start()
             limit = threading.Timer(LIMIT_S, child.kill)
@@ -117,11 +118,18 @@ def _reason(err: str) -> str:
 
 
 def _watch(pid: int, peaks: dict[str, int]) -> None:
-    """The highest resident memory in KiB of each program that runs under `pid`, until it is gone."""
-    while (own := _peak(pid)) is not None:
-        for program, peak in (own, *(p for child in _descendants(pid) if (p := _peak(child)))):
-            peaks[program] = max(peaks.get(program, 0), peak)
+    """Look again and again until the process is gone."""
+    while _look(pid, peaks):
         time.sleep(_LOOK_EVERY_S)
+
+
+def _look(pid: int, peaks: dict[str, int]) -> bool:
+    """Note the highest resident memory in KiB of each program that runs under `pid`; False: it is gone."""
+    own = _peak(pid)
+    children = [peak for child in _descendants(pid) if (peak := _peak(child))]
+    for program, peak in [own, *children] if own else []:
+        peaks[program] = max(peaks.get(program, 0), peak)
+    return own is not None
 
 
 def _peak(pid: int) -> tuple[str, int] | None:
