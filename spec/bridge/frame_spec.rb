@@ -24,12 +24,18 @@ RSpec.describe "Transfer::Bridge frames and messages" do
     when "$float" then { "nan" => Float::NAN, "inf" => Float::INFINITY, "-inf" => -Float::INFINITY }.fetch(value)
     when "$tensor"
       Transfer::Tensor.new(dtype: value["dtype"], shape: value["shape"], bytes: [value["bytes"]].pack("H*"))
-    when "$tensor_file"
-      Transfer.const_get(:TensorFile).new(dtype: value["dtype"], shape: value["shape"], path: value["path"])
+    when "$tensor_block"
+      Transfer.const_get(:TensorBlock).new(**value.transform_keys(&:to_sym))
     end
   end
 
-  def read(bytes) = Transfer.const_get(:Bridge)::Frame.read(StringIO.new(bytes))
+  # The value in a list, nil at the end of the stream.
+  def read(bytes)
+    bridge = Transfer.const_get(:Bridge)
+    inbox = bridge::Inbox.new << bytes.dup
+    content = inbox.take
+    content ? [bridge::Frame.decode(content)] : inbox.close
+  end
 
   it "has vectors of every kind" do
     expect(vectors.count { |vector| vector.key?("value") }).to be > 25

@@ -5,9 +5,10 @@ module Workers
   FOLDER = File.join(__dir__, "workers")
   PYTHON = ENV.fetch("TRANSFER_PYTHON")
 
-  def launch(worker = "echo", *arguments, **settings)
+  def launch(worker = "echo", *arguments, idle_stop: nil, limits: {}, **settings)
     bridge::Connection::Launch.new(
-      command: [PYTHON, File.join(FOLDER, "#{worker}.py"), *arguments.map(&:to_s)], startup_timeout: 20, **settings
+      command: [PYTHON, File.join(FOLDER, "#{worker}.py"), *arguments.map(&:to_s)], startup_timeout: 20,
+      limits: bridge::Limits.new(idle_stop:, **limits), **settings
     )
   end
 

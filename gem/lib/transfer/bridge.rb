@@ -1,21 +1,38 @@
 # frozen_string_literal: true
 
+require_relative "telemetry"
+require_relative "bridge/sizes"
 require_relative "bridge/frame"
 require_relative "bridge/message"
 require_relative "bridge/remote_errors"
+require_relative "bridge/events"
 require_relative "bridge/call"
+require_relative "bridge/questions"
 require_relative "bridge/dispatcher"
+require_relative "bridge/memory"
+require_relative "bridge/limits"
+require_relative "bridge/crash_loop"
+require_relative "bridge/death"
 require_relative "bridge/tail"
 require_relative "bridge/child"
+require_relative "bridge/arena"
+require_relative "bridge/shared_memory"
+require_relative "bridge/inbox"
+require_relative "bridge/wire"
+require_relative "bridge/turn"
+require_relative "bridge/trace"
 require_relative "bridge/connection"
 require_relative "bridge/worker"
+require_relative "bridge/environment"
 require_relative "bridge/subprocess"
 
 module Transfer
   # The way to Python. Nothing is started before the first call; a forked child starts its own.
   module Bridge
     BACKENDS = { subprocess: Subprocess }.freeze
-    private_constant :BACKENDS
+    # Seconds that a signal's trap waits for workers; the thread that it interrupted may hold what that needs.
+    TRAP_PATIENCE_S = 5
+    private_constant :BACKENDS, :TRAP_PATIENCE_S
 
     @mutex = Mutex.new
     @owner = Process.pid
@@ -27,14 +44,23 @@ module Transfer
 
       # @return the result of a call. A caller that is interrupted cancels it.
       def call(name, params = {}, streams: {}, timeout: Transfer.config.timeout)
-        call = start(name, params, streams:)
-        call.value(timeout)
-      ensure
-        call&.cancel
+        Telemetry.call(name, params["inputs"]&.size) do
+          call = backend.call(name, params, streams:, awaited: true)
+          call.value(timeout)
+        ensure
+          call&.cancel
+        end
       end
 
       # Ends all workers and waits for their end.
-      def shutdown = replace(nil)&.stop
+      def shutdown
+        replace(nil)&.stop
+      rescue ThreadError # no mutex can be locked in a signal's trap
+        Thread.new { shutdown }.join(TRAP_PATIENCE_S)
+      end
+
+      # @return [Hash{Symbol => Hash}] see `Transfer.stats`
+      def stats = { workers: @mutex.synchronize { @backend }&.stats || {}, calls: Telemetry.stats }
 
       # Takes the place of the configured backend.
       # @return the one before
@@ -49,6 +75,7 @@ module Transfer
         @mutex = Mutex.new
         @backend = nil
         @owner = Process.pid
+        Telemetry.forget
         inherited&.abandon
       end
 

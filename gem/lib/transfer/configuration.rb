@@ -7,8 +7,12 @@ module Transfer
   #   Transfer.configure do |config|
   #     config.quiet = true
   #     config.idle_stop = 60
+  #     config.max_memory = "2GB"
   #   end
   class Configuration
+    UNITS = { "" => 1, "k" => 10**3, "M" => 10**6, "G" => 10**9, "T" => 10**12 }.freeze
+    private_constant :UNITS
+
     # @return [String, nil] the Python interpreter that holds the training core; nil: search for it
     attr_accessor :python
     # @return [Boolean] true: no progress on the terminal. Blocks get their events in any case
@@ -21,22 +25,39 @@ module Transfer
     attr_accessor :startup_timeout
     # @return [Numeric, nil] seconds without a call after which a worker is stopped; nil: never
     attr_accessor :idle_stop
+    # @return [Numeric, nil] seconds after which a worker is replaced, between calls; nil: never
+    attr_accessor :max_lifetime
+    # @return [Integer, nil] calls after which a worker is replaced; nil: never
+    attr_accessor :max_requests
+    # @return [Integer, nil] bytes of memory with which a worker is replaced, between calls; nil: never
+    attr_reader :max_memory
+    # @return [Array<String>] names of environment variables that the worker inherits besides those it needs;
+    #   `MY_*` stands for all that begin with `MY_`
+    attr_accessor :environment
     # @return [String, nil] the folder of runs, cache and environment; nil: the core's default
     attr_accessor :home
     # @return [Boolean] true: the core downloads nothing
     attr_accessor :offline
-    # @return [Logger, nil] gets what the worker prints (debug) and its warnings
+    # @return [Logger, nil] gets calls and what the worker prints (debug), starts and stops (info), its warnings
     attr_accessor :logger
+    # @return [Boolean] true: every message to and from the worker is one line, on the logger or standard error
+    attr_accessor :debug
 
     def initialize(env = ENV)
-      @python = text(env, "PYTHON")
-      @home = text(env, "HOME")
-      @quiet = switch(env, "QUIET")
-      @offline = switch(env, "OFFLINE")
-      @timeout = seconds(env, "TIMEOUT", 600)
-      @startup_timeout = seconds(env, "STARTUP_TIMEOUT", 60)
-      @idle_stop = seconds(env, "IDLE_STOP", 600)
-      self.bridge = text(env, "BRIDGE") || :subprocess
+      @env = env.to_h.select { |name, _| name.start_with?("TRANSFER_") }
+      @python = text("PYTHON")
+      @home = text("HOME")
+      @quiet = switch("QUIET")
+      @offline = switch("OFFLINE")
+      @debug = switch("DEBUG")
+      @timeout = seconds("TIMEOUT", 600)
+      @startup_timeout = seconds("STARTUP_TIMEOUT", 60)
+      @idle_stop = seconds("IDLE_STOP", 600)
+      @max_lifetime = seconds("MAX_LIFETIME", nil)
+      @max_requests = seconds("MAX_REQUESTS", nil)&.to_i
+      self.max_memory = text("MAX_MEMORY")
+      @environment = text("ENVIRONMENT").to_s.split(/[\s,]+/)
+      self.bridge = text("BRIDGE") || :subprocess
     end
 
     # @raise [ConfigurationError] if there is no such bridge
@@ -46,24 +67,39 @@ module Transfer
       @bridge = name.to_sym
     end
 
+    # @param size [Integer, String, nil] bytes, or text such as `"2GB"` or `"500 MB"`
+    # @raise [ConfigurationError] if it is no size
+    def max_memory=(size)
+      @max_memory = size.is_a?(String) ? bytes(size) : size
+    end
+
     private
 
-    def text(env, name)
-      value = env["TRANSFER_#{name}"]
+    def text(name)
+      value = @env["TRANSFER_#{name}"]
       value unless value.nil? || value.empty?
     end
 
-    def switch(env, name) = !["", "0"].include?(env.fetch("TRANSFER_#{name}", ""))
+    def switch(name) = !["", "0"].include?(@env.fetch("TRANSFER_#{name}", ""))
 
     # "never" or "none" switch a limit off.
-    def seconds(env, name, default)
-      value = text(env, name)
+    def seconds(name, default)
+      value = text(name)
       return default if value.nil?
       return nil if %w[never none].include?(value)
 
       Float(value)
     rescue ArgumentError
       raise ConfigurationError, "TRANSFER_#{name} is a number of seconds or \"never\", got #{value.inspect}"
+    end
+
+    def bytes(size)
+      return if %w[never none].include?(size)
+
+      number, unit = size.match(/\A\s*(\d+(?:\.\d+)?)\s*([kMGT]?)i?B?\s*\z/i)&.captures
+      raise ConfigurationError, "max_memory is a size such as \"2GB\", got #{size.inspect}" unless number
+
+      (Float(number) * UNITS.fetch(unit.upcase.sub("K", "k"))).round
     end
   end
 end

@@ -59,12 +59,14 @@ module Transfer
     # @return [String] the last 16 KiB that the worker wrote to its standard error
     attr_reader :stderr
 
-    def initialize(pid:, exit_status: nil, signal: nil, stderr: "")
+    # @param note [String] what the message says about the next start
+    def initialize(pid:, exit_status: nil, signal: nil, stderr: "", note: "")
       @pid = pid
       @exit_status = exit_status
       @signal = signal
       @stderr = stderr
-      super([fate, stderr.lines.map(&:strip).reject(&:empty?).last].compact.join(": "))
+      last_words = stderr.lines.map(&:strip).reject(&:empty?).last
+      super([fate, last_words].compact.join(": ") + (note.empty? ? "" : " (#{note})"))
     end
 
     private

@@ -3,12 +3,10 @@
 import os
 import queue
 import signal
-import struct
 import sys
 import threading
 import time
 
-import msgpack
 from wire import Server, answer, connection, frame, refuse, write
 
 signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -43,6 +41,15 @@ def crash(server, id, params):
     os.kill(os.getpid(), getattr(signal, params["signal"]))
 
 
+def die_saying(server, id, params):
+    print(params["words"], file=sys.stderr, flush=True)
+    os.abort()
+
+
+def environment(server, id, params):
+    answer(id, dict(os.environ))
+
+
 def leave(server, id, params):
     os._exit(params["status"])
 
@@ -53,12 +60,6 @@ def print_a_lot(server, id, params):
         print(f"line {number} of standard error, naïve", file=sys.stderr)
     sys.stdout.flush()
     answer(id, "printed")
-
-
-def tensor_in_a_file(server, id, params):
-    with open(params["path"], "wb") as file:
-        file.write(struct.pack("<4f", 1, 2, 3, 4))
-    answer(id, msgpack.ExtType(2, msgpack.packb(["float32", [2, 2], params["path"]])))
 
 
 def half_a_frame(server, id, params):

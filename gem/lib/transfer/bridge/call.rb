@@ -2,7 +2,7 @@
 
 module Transfer
   module Bridge
-    # One call in flight: the reader's thread fills it, the caller's thread waits for it.
+    # One call in flight: whoever reads fills it, the caller's thread waits for it.
     class Call
       attr_reader :name, :streams
 
@@ -12,21 +12,18 @@ module Transfer
         @name = name
         @streams = streams
         @tell = tell
-        @events = Queue.new
+        @events = Events.new
         @mutex = Mutex.new
         @settled = ConditionVariable.new
       end
 
       # Yields what the worker tells about this call, until the call has ended.
-      def each_event
-        while (event = @events.pop)
-          yield event
-        end
-      end
+      def each_event(&) = @events.each(&)
 
       # @return [Boolean] true if the call has ended, false after `timeout` seconds
       def wait(timeout = nil)
         limit = timeout && (now + timeout)
+        @read&.call(limit) unless @outcome
         @mutex.synchronize do
           until @outcome
             rest = limit && (limit - now)
@@ -51,7 +48,7 @@ module Transfer
         raise @aborted_by if @aborted_by
         raise told_by_user_lines(error) if error
 
-        result.is_a?(TensorFile) ? result.take : result
+        result
       end
 
       def done? = !@outcome.nil?
@@ -70,8 +67,12 @@ module Transfer
 
       # The rest belongs to the connection.
 
+      # Whoever waits reads, until this call has ended or `limit` has come. Nobody will want its events.
+      # @yieldparam limit [Float, nil]
+      def read_by(&read) = @read = read
+
       def event(event)
-        @events << event unless @events.closed?
+        @events << event unless @read
       end
 
       def succeed(result) = settle([result, nil])

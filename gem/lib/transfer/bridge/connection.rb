@@ -1,43 +1,39 @@
 # frozen_string_literal: true
 
-require "io/nonblock"
-require "io/wait"
-require "socket"
-
 module Transfer
   module Bridge
-    # One worker process and the socket to it, from the start of the process to its end.
+    # One worker and the socket to it, from its start to its end.
     #
-    # Its threads: the reader starts the process, reads the socket and cleans up; the writer alone writes, so that
-    # an interrupted caller never leaves half a frame; one waits for the process, one reads what it prints.
+    # Its own thread is the keeper: it starts the worker, reads when no caller does ({Turn}), ends the worker when it
+    # has been kept for long enough ({Limits}), and cleans up.
     class Connection
-      # How a worker is started.
-      Launch = ::Data.define(:command, :env, :startup_timeout, :idle_stop, :logger) do
-        def initialize(command:, env: {}, startup_timeout: 60, idle_stop: nil, logger: nil)
-          super(command:, env:, startup_timeout:, idle_stop: idle_stop&.clamp(SHORTEST_IDLE_S..), logger:)
+      # How a worker is started and kept.
+      Launch = ::Data.define(:command, :env, :startup_timeout, :limits, :logger, :trace) do
+        def initialize(command:, **rest)
+          super(command:, **{ env: ENV.to_h, startup_timeout: 60, limits: Limits.new, logger: nil, trace: nil, **rest })
         end
 
         def program = command.first
       end
 
-      # Less would be a busy loop while a call runs.
-      SHORTEST_IDLE_S = 0.05
-
       PROTOCOL = 1
 
-      attr_reader :pid
+      # @return [Float] when it was made (monotonic)
+      attr_reader :started
 
-      def initialize(launch)
+      def initialize(launch, crash_loop = CrashLoop.new)
         @launch = launch
-        @socket, @worker_socket = UNIXSocket.pair
-        @output, @worker_output = IO.pipe
-        # Ruby makes both non-blocking, for the child, too: its libraries don't expect a print to fail.
-        [@worker_socket, @worker_output].each { |io| io.nonblock = false }
-        @outbox = Queue.new
-        @dispatcher = Dispatcher.new { |frame| send(frame) }
+        @crash_loop = crash_loop
+        @started = @used = now
+        @memory = SharedMemory.new
+        @child = Child.new(launch, @memory.files)
+        @wire = Wire.new(@child.socket)
+        @dispatcher = Dispatcher.new { |message| post(message) }
+        @turn = Turn.new { @dispatcher.in_flight.positive? }
+        @delay = crash_loop.pause
         @hello = @dispatcher.open("hello", { "protocol" => PROTOCOL, "gem_version" => VERSION })
-        @reader = Thread.new { live }
-        @reader.name = "transfer-reader"
+        @keeper = Thread.new { live }
+        @keeper.name = "transfer-keeper"
       end
 
       # Waits until the worker has answered; all who wait share the same answer.
@@ -45,18 +41,38 @@ module Transfer
       def ready!
         return if @ready
 
-        check_version(@hello.value(@launch.startup_timeout))
+        check_version(@hello.value(@launch.startup_timeout + @delay))
         @ready = true
       rescue TimeoutError
         stop
         raise TimeoutError, "the worker did not answer within #{@launch.startup_timeout} s of its start"
       end
 
-      def open(...) = @dispatcher.open(...)
+      # Sends a request.
+      # @param awaited [Boolean] true: the caller calls {Call#wait} at once, and reads for itself
+      # @return [Call, nil] nil if there are to be no more calls, or if one named `unless_running` is running
+      def open(name, params, awaited: false, **)
+        call = @memory.lend(params) { |lent| @dispatcher.open(name, lent, **) } or return
+        @dispatcher.retire if @dispatcher.opened > (@launch.limits.max_requests || Float::INFINITY)
+        awaited ? call.read_by { |limit| read_for(call, limit) } : @turn.call_keeper
+        call
+      end
+
+      def pid = @child.pid
 
       def ready? = @ready && !closed?
 
+      # @return [Boolean] true if it takes no more calls
       def closed? = @dispatcher.closed?
+
+      # @return [Boolean] false once the worker is gone and nothing of it is left
+      def alive? = @keeper.alive?
+
+      # @return [Hash{Symbol => Object}]
+      def stats
+        { pid:, memory: pid && Memory.resident(pid), in_flight: @dispatcher.in_flight - (@ready ? 0 : 1),
+          calls: [@dispatcher.answered - 1, 0].max, age: (now - @started).round(1), idle: idle_s.round(1) }
+      end
 
       # Ends the process and waits for its end.
       # @param reason [Error] what the calls in flight end with
@@ -64,94 +80,112 @@ module Transfer
         @reason ||= reason
         @dispatcher.close(@reason)
         hang_up
-        @reader.join
+        @keeper.join
       end
 
-      # In a forked child: the connection is the parent's. Closing a copy tells the other end nothing.
+      # In a forked child: the connection is the parent's.
       def abandon
-        [@socket, @worker_socket, @output, @worker_output].each(&:close)
-        @outbox.close
+        [@wire, @child].each(&:abandon)
+        @memory.close
         @dispatcher.close(Error.new("this call was made before the process forked; it belongs to the parent"))
       end
 
       private
 
       def live
-        child = start
-        Thread.current.name = "transfer-reader-#{pid}"
-        tail = Tail.new(@output, "transfer-stderr-#{pid}", logger: @launch.logger)
-        writer = Thread.new { write }
-        writer.name = "transfer-writer-#{pid}"
-        read
+        start
+        keep until @ended
       rescue SystemCallError => error
         @reason ||= ConfigurationError.new("can't start #{@launch.program}: #{error.message}")
       ensure
-        clean_up(child, writer, tail)
+        clean_up
       end
 
       def start
-        child = Child.new(@launch, @worker_socket, @worker_output) { hang_up }
-        @pid = child.pid
-        child
-      ensure
-        @worker_socket.close
-        @worker_output.close
+        @turn.nap(@started + @delay - now) while @reason.nil? && now < @started + @delay
+        return @ended = true if @reason
+
+        @child.start { hang_up }
+        Thread.current.name = "transfer-keeper-#{pid}"
+        Telemetry.worker(:start, pid:)
       end
 
-      def read
-        while call_expected? && (frame = Frame.read(@socket))
-          @dispatcher.receive(Message.parse(*frame))
+      def keep
+        pause = @launch.limits.pause(idle_s:, age_s:)
+        @turn.wait(pause)
+        @turn.take { read(pause && (now + pause)) { @dispatcher.in_flight.zero? && !@hung_up } }
+        excess = @launch.limits.reason(idle_s:, age_s:, requests: @dispatcher.opened - 1, pid:)
+        retire(excess) if excess && !@ended
+      end
+
+      # Calls in flight go on; the next ones go to another worker.
+      def retire(excess)
+        @dispatcher.retire
+        return if @dispatcher.in_flight.positive?
+
+        @reason ||= Cancelled.new("the worker was stopped: #{excess}")
+        @ended = true
+      end
+
+      # In a caller's thread.
+      def read_for(call, limit)
+        @turn.take { read(limit) { call.done? } }
+        @turn.call_keeper if @ended || closed?
+      end
+
+      # Until the block says so, the time is up, or the stream ends.
+      def read(limit = nil)
+        until @ended || yield
+          content = @wire.read(limit) or return
+          deliver(content)
         end
       rescue Frame::CutShort, IOError, SystemCallError # the worker is gone
-        nil
+        @ended = true
       rescue ProtocolError => error
         @reason ||= error
+        @ended = true
       end
 
-      # False if nothing came and nothing was asked for long enough.
-      def call_expected?
-        loop do
-          return true if @socket.wait_readable(@launch.idle_stop)
-          return false if @dispatcher.close_if_idle
-        end
+      def deliver(content)
+        message = Message.parse(Frame.decode(content))
+        @launch.trace&.line(:received, message, content.bytesize, pid)
+        @dispatcher.receive(@memory.receive(message))
+        @used = now
       end
 
-      def write
-        while (frame = @outbox.pop)
-          @socket.write(frame)
-        end
-      rescue IOError, SystemCallError # the reader sees the end, too
-        nil
+      def post(message)
+        frame = Frame.encode(message.to_wire)
+        @launch.trace&.line(:sent, message, frame.bytesize - Frame::HEADER_BYTES, pid)
+        @wire.write(frame)
+        # Who cancels goes away; the answer is read by the keeper.
+        @turn.call_keeper if message.is_a?(Message::Notification)
       end
 
-      def send(frame)
-        @outbox << frame
-      rescue ClosedQueueError # the answer of a stream comes too late
-        nil
-      end
-
-      # What has arrived can still be read; then the reader is at the end of the stream.
+      # Then whoever reads is at the end of the stream, and the keeper cleans up.
       def hang_up
-        @socket.shutdown
-      rescue IOError, SystemCallError # already closed
-        nil
+        @hung_up = true
+        @wire.hang_up
+        @turn.call_keeper
       end
 
-      def clean_up(child, writer, tail)
-        @socket.close
-        @outbox.close
-        status = child&.reap
-        writer&.join
-        tail ? tail.finish(0.5) : @output.close
-        @dispatcher.close(@reason || crash(status, tail&.text.to_s))
+      def clean_up
+        read_the_rest
+        @wire.close
+        death = @child.bury(greeted: @ready)
+        @memory.close
+        @crash_loop.crashed(answered: @dispatcher.answered > 1) if @reason.nil? || @reason.is_a?(ProtocolError)
+        @reason ||= death.to_error(@crash_loop.to_s)
+        @dispatcher.close(@reason)
+        Telemetry.worker(:stop, pid:, reason: @reason.message) if pid
       end
 
-      def crash(status, stderr)
-        missing = stderr[/No module named '?(\w+)/, 1] unless @ready
-        return DependencyError.new("#{@launch.program} has no module #{missing}: run `transfer setup`") if missing
-
-        signal = status&.termsig && "SIG#{Signal.signame(status.termsig)}"
-        WorkerCrashed.new(pid:, exit_status: status&.exitstatus, signal:, stderr:)
+      # What the worker said before its end. A caller whose turn it is reads it as well.
+      def read_the_rest
+        @wire.hang_up
+        until @ended
+          @turn.take { read { false } }
+          @turn.wait(0.01) unless @ended
+        end
       end
 
       def check_version(facts)
@@ -165,6 +199,12 @@ module Transfer
         stop(mismatch)
         raise mismatch
       end
+
+      def idle_s = @dispatcher.in_flight.zero? ? now - @used : 0
+
+      def age_s = now - @started
+
+      def now = Process.clock_gettime(Process::CLOCK_MONOTONIC)
     end
   end
 end

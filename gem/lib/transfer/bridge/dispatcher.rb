@@ -4,38 +4,48 @@ module Transfer
   module Bridge
     # From the id of a message to the call that waits for it. When the connection ends, every call hears of it.
     class Dispatcher
-      # @yieldparam bytes [String] a frame to be sent
+      # @yieldparam message [Message::Request, Message::Response, Message::Notification] to be sent
       def initialize(&send)
-        @send = send
+        @post = send
         @mutex = Mutex.new
         @calls = {}
+        @questions = Questions.new(&send)
         @last_id = -1
+        @opened = @answered = 0
       end
+
+      # Requests, and answers to them, so far.
+      attr_reader :opened, :answered
 
       # Sends a request.
       # @param unless_running [String, nil] not beside a call of that name
-      # @return [Call, nil] nil if the connection has ended, or a call of that name is running
+      # @return [Call, nil] nil if there are to be no more calls, or if a call of that name is running
       def open(name, params, streams: {}, unless_running: nil)
-        id = @mutex.synchronize { next_id }
-        call = Call.new(name, streams:) { send(Message::Notification.new("cancel", { "call" => id })) }
-        frame = Frame.encode(Message::Request.new(id, name, params).to_wire)
-        @mutex.synchronize do
+        call = nil
+        id = @mutex.synchronize do
           return if @closed || (unless_running && @calls.each_value.any? { |other| other.name == unless_running })
 
-          @calls[id] = call
-          @send.call(frame)
+          @opened += 1
+          free = next_id
+          @calls[free] = call = Call.new(name, streams:) { cancel(free) }
+          free
         end
+        post_request(id, name, params)
         call
       end
 
       # @param message [Message::Request, Message::Response, Message::Notification] from the worker
+      # @raise [ProtocolError] if it is none that could come now
       def receive(message)
         case message
         when Message::Response then answer(message)
         when Message::Notification then tell(message)
-        when Message::Request then serve(message)
+        when Message::Request then @questions.receive(message) { |stream| call_with(stream) }
         end
       end
+
+      # No more calls; those in flight go on.
+      def retire = @mutex.synchronize { @closed = true }
 
       # No more calls; those in flight end with `error`.
       def close(error)
@@ -46,15 +56,10 @@ module Transfer
         calls.each { |call| call.fail(error) }
       end
 
-      # @return [Boolean] true if there was nothing in flight; then there will be no more calls
-      def close_if_idle
-        @mutex.synchronize do
-          @closed = true if @calls.empty?
-          @closed
-        end
-      end
-
       def closed? = @mutex.synchronize { @closed }
+
+      # @return [Integer] calls in flight
+      def in_flight = @calls.size
 
       private
 
@@ -63,45 +68,39 @@ module Transfer
         @calls.key?(@last_id) ? next_id : @last_id
       end
 
+      # A value that can't be sent is the caller's: nothing has left yet.
+      def post_request(id, name, params)
+        @post.call(Message::Request.new(id, name, params))
+      rescue ProtocolError
+        @mutex.synchronize { @calls.delete(id) }
+        raise
+      end
+
+      def call_with(stream) = @mutex.synchronize { @calls.each_value.find { |call| call.streams.key?(stream) } }
+
+      def cancel(id) = @post.call(Message::Notification.new("cancel", { "call" => id }))
+
       def answer(response)
-        call = @mutex.synchronize { @calls.delete(response.id) } or return
-        response.error ? call.fail(RemoteErrors.parse(response.error)) : call.succeed(response.result)
+        call = @mutex.synchronize { @calls.delete(response.id) }
+        raise ProtocolError, "a response to request #{response.id}, which is not open" unless call || @closed
+
+        @answered += 1
+        response.error ? call&.fail(RemoteErrors.parse(response.error)) : call&.succeed(response.result)
       end
 
       def tell(notification)
-        return unless notification.name == "event"
+        unless notification.name == "event"
+          raise ProtocolError, "unknown notification #{notification.name.inspect[0, 100]}"
+        end
 
-        @mutex.synchronize { @calls[notification.params["call"]] }&.event(notification.params["event"])
+        id, event = notification.params.values_at("call", "event")
+        raise ProtocolError, "the event of a notification is #{event.class}, expected a map" unless event.is_a?(Hash)
+
+        call = @mutex.synchronize { @calls[id] }
+        raise ProtocolError, "an event of call #{id.inspect[0, 100]}, which is not open" unless call || @closed
+
+        call&.event(event)
       end
-
-      def serve(request)
-        return refuse(request, "unknown method #{request.name.inspect}") unless request.name == "next_rows"
-
-        stream, max = request.params.values_at("stream", "max")
-        call = @mutex.synchronize { @calls.each_value.find { |open| open.streams.key?(stream) } }
-        return refuse(request, "unknown stream #{stream.inspect}") unless call
-
-        call.streams[stream].ask(max) { |rows, done, error| send_rows(request, call, rows, done, error) }
-      end
-
-      def send_rows(request, call, rows, done, error)
-        return send(Message::Response.new(request.id, nil, { "rows" => rows, "done" => done })) unless error
-        return refuse(request, "the call has ended", type: "Cancelled") if error.is_a?(Source::Left)
-
-        call.abort(error)
-        message = error.message.dup.force_encoding(Encoding::UTF_8).scrub
-        refuse(request, "the data raised #{error.class}: #{message}", type: "DataError")
-      rescue ProtocolError => unsendable
-        raise if error
-
-        send_rows(request, call, [], true, unsendable)
-      end
-
-      def refuse(request, message, type: "ProtocolError")
-        send(Message::Response.new(request.id, { "type" => type, "message" => message, "details" => {} }, nil))
-      end
-
-      def send(message) = @send.call(Frame.encode(message.to_wire))
     end
   end
 end

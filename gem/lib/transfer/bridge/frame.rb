@@ -7,6 +7,7 @@ module Transfer
     # Values as bytes: a length of four bytes, big-endian, and one MessagePack value. See docs/protocol.md.
     module Frame
       MAX_BYTES = 64 * 1024 * 1024
+      HEADER_BYTES = 4
 
       # The stream ended within a frame: whoever wrote it has died.
       CutShort = Class.new(ProtocolError)
@@ -15,7 +16,7 @@ module Transfer
         # @return [String] the bytes of one frame
         # @raise [ProtocolError] if the value is too big
         def encode(value)
-          body = FACTORY.dump(value)
+          body = POOL.dump(value)
           if body.bytesize > MAX_BYTES
             raise ProtocolError, "frame of #{body.bytesize} bytes, at most #{MAX_BYTES} are allowed"
           end
@@ -25,32 +26,28 @@ module Transfer
           raise ProtocolError, "#{error.receiver.class} is no plain data and can't be sent"
         end
 
-        # Blocks until a whole frame is there.
-        # @return [Array(Object), nil] the value in a list; nil if the stream ended between two frames
-        # @raise [ProtocolError] if it ended within one, or if what came is no frame
-        def read(io)
-          header = io.read(4) or return
-          raise CutShort, "the stream ended inside the length of a frame" if header.bytesize < 4
-
+        # @param header [String] the first four bytes of a frame, and perhaps more
+        # @return [Integer] how many bytes follow them
+        # @raise [ProtocolError]
+        def length(header)
           length = header.unpack1("N")
           raise ProtocolError, "empty frame" if length.zero?
           raise ProtocolError, "frame of #{length} bytes, at most #{MAX_BYTES} are allowed" if length > MAX_BYTES
 
-          body = io.read(length) || ""
-          if body.bytesize < length
-            raise CutShort, "the stream ended after #{body.bytesize} of the #{length} bytes of a frame"
-          end
-
-          [decode(body)]
+          length
         end
 
-        private
-
-        def decode(body)
-          FACTORY.load(body)
+        # @param content [String] what follows the length
+        # @return [Object] the value
+        # @raise [ProtocolError] if it is not one MessagePack value
+        def decode(content)
+          Sizes.check(content)
+          POOL.load(content)
         rescue MessagePack::UnpackError, EOFError => error
           raise ProtocolError, "not MessagePack: #{error.class}"
         end
+
+        private
 
         def unpack_tensor(payload)
           dtype, shape, bytes = parts(payload)
@@ -58,18 +55,24 @@ module Transfer
           raise ProtocolError, "the content of a tensor is #{bytes.class}, expected bytes" unless binary
 
           Tensor.new(dtype:, shape:, bytes:)
+        rescue ArgumentError => error
+          raise ProtocolError, error.message
         end
 
-        def unpack_tensor_file(payload)
-          dtype, shape, path = parts(payload)
-          text = path.is_a?(String) && path.encoding == Encoding::UTF_8
-          raise ProtocolError, "the path of a tensor is #{path.class}, expected text" unless text
+        def unpack_block(payload)
+          dtype, shape, offset = parts(payload)
+          unless offset.is_a?(Integer) && !offset.negative?
+            raise ProtocolError, "the offset of a tensor is #{offset.inspect[0, 40]}, expected a non-negative integer"
+          end
 
-          TensorFile.new(dtype:, shape:, path:)
+          TensorBlock.new(dtype:, shape: Tensor.check(dtype, shape), offset:)
+        rescue ArgumentError => error
+          raise ProtocolError, error.message
         end
 
         def parts(payload)
-          parts = decode(payload)
+          Sizes.check(payload)
+          parts = MessagePack.unpack(payload)
           return parts if parts.is_a?(Array) && parts.size == 3
 
           raise ProtocolError, "a tensor is [dtype, shape, content]"
@@ -83,12 +86,14 @@ module Transfer
           unpacker: method(:unpack_tensor)
         )
         factory.register_type(
-          2, TensorFile,
-          packer: ->(file) { MessagePack.pack([file.dtype, file.shape, file.path]) },
-          unpacker: method(:unpack_tensor_file)
+          2, TensorBlock,
+          packer: ->(block) { MessagePack.pack([block.dtype, block.shape, block.offset]) },
+          unpacker: method(:unpack_block)
         )
       end
-      private_constant :FACTORY
+      # Making a packer takes longer than packing a small message.
+      POOL = FACTORY.pool(4)
+      private_constant :FACTORY, :POOL
     end
   end
 end

@@ -8,24 +8,34 @@ module Transfer
       LONG = "train"
       private_constant :LONG
 
-      # @return [Subprocess] started by `Transfer.config`, as it is when a worker starts
-      def self.configured
-        new do
-          config = Transfer.config
-          Connection::Launch.new(
-            command: [*Python.command, "-m", "transfer_core.worker"], env: environment(config),
-            startup_timeout: config.startup_timeout, idle_stop: config.idle_stop, logger: config.logger
-          )
+      class << self
+        # @return [Subprocess] started by `Transfer.config`, as it is when a worker starts
+        def configured
+          new do
+            config = Transfer.config
+            Connection::Launch.new(
+              command: [*Python.command, "-m", "transfer_core.worker"], env: environment(config),
+              startup_timeout: config.startup_timeout, limits: limits(config), logger: config.logger,
+              trace: (Trace.new(config.logger) if config.debug)
+            )
+          end
+        end
+
+        private
+
+        # The core that came with this gem goes before an installed one.
+        def environment(config)
+          path = [File.join(Python::ROOT, "python"), ENV.fetch("PYTHONPATH", "")].reject(&:empty?)
+          own = { "PYTHONPATH" => path.join(File::PATH_SEPARATOR), "TRANSFER_HOME" => config.home,
+                  "TRANSFER_OFFLINE" => ("1" if config.offline) }
+          Environment.allowed(config.environment).merge(own).compact
+        end
+
+        def limits(config)
+          Limits.new(idle_stop: config.idle_stop, max_lifetime: config.max_lifetime,
+                     max_requests: config.max_requests, max_memory: config.max_memory)
         end
       end
-
-      # The core that came with this gem goes before an installed one. What is nil the worker does not inherit.
-      def self.environment(config)
-        core = File.join(Python::ROOT, "python")
-        path = [core, ENV.fetch("PYTHONPATH", nil)].compact.reject(&:empty?).join(File::PATH_SEPARATOR)
-        { "PYTHONPATH" => path, "TRANSFER_HOME" => config.home, "TRANSFER_OFFLINE" => ("1" if config.offline) }
-      end
-      private_class_method :environment
 
       attr_reader :train, :serve
 
@@ -35,21 +45,25 @@ module Transfer
         @serve = Worker.new(&)
       end
 
+      # @param words (see Connection#open)
       # @return [Call]
-      def call(name, params, streams: {})
-        return train.call(name, params, streams:) if name == LONG
+      def call(name, params, **words)
+        return train.call(name, params, **words) if name == LONG
 
-        beside_nothing_long(name, params, streams) || serve.call(name, params, streams:)
+        beside_nothing_long(name, params, **words) || serve.call(name, params, **words)
       end
 
       def stop = [train, serve].each(&:stop)
 
       def abandon = [train, serve].each(&:abandon)
 
+      # @return [Hash{Symbol => Hash}] by role
+      def stats = { train: train.stats, serve: serve.stats }
+
       private
 
-      def beside_nothing_long(name, params, streams)
-        train.call_if_free(name, params, streams:, unless_running: LONG) unless serve.ready?
+      def beside_nothing_long(name, params, **words)
+        train.call_if_free(name, params, unless_running: LONG, **words) unless serve.ready?
       end
     end
   end

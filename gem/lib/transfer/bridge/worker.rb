@@ -2,49 +2,72 @@
 
 module Transfer
   module Bridge
-    # A place for a worker: the process is started with the first call and replaced when it has ended, whether it
-    # crashed, was stopped, or had been idle.
+    # A place for a worker: it is started with the first call and replaced when it has ended, whether it crashed, was
+    # stopped, or had been kept for long enough.
     class Worker
       # @yieldreturn [Connection::Launch] how to start the process, asked each time
       def initialize(&launch)
         @launch = launch
         @mutex = Mutex.new
+        @crash_loop = CrashLoop.new
+        @former = []
+        @starts = 0
       end
 
+      # @param words (see Connection#open)
       # @return [Call] sent to a worker that lives
-      def call(name, params, streams: {})
+      def call(name, params, **words)
         loop do
           connection = connect
           connection.ready!
-          call = connection.open(name, params, streams:)
+          call = connection.open(name, params, **words)
           return call if call
         end
       end
 
       # @return [Call, nil] nil if that would start a process, or if a call named `unless_running` is running
-      def call_if_free(name, params, streams:, unless_running:)
+      def call_if_free(name, params, unless_running:, **words)
         connection = @mutex.synchronize { @connection }
-        connection.open(name, params, streams:, unless_running:) if connection&.ready?
+        connection.open(name, params, unless_running:, **words) if connection&.ready?
       end
 
-      def ready? = @mutex.synchronize { @connection&.ready? } || false
+      def ready? = @connection&.ready? || false
 
       def pid = @mutex.synchronize { @connection.pid if @connection&.ready? }
 
       def stop(...)
-        @mutex.synchronize { @connection.tap { @connection = nil } }&.stop(...)
+        connections = @mutex.synchronize do
+          all.tap do
+            @former = []
+            @connection = nil
+          end
+        end
+        connections.each { |connection| connection.stop(...) }
       end
 
-      def abandon = @connection&.abandon
+      def abandon = all.each(&:abandon)
+
+      # @return [Hash{Symbol => Object}]
+      def stats
+        @mutex.synchronize do
+          { processes: all.select(&:alive?).map(&:stats), restarts: [@starts - 1, 0].max, crashes: @crash_loop.total }
+        end
+      end
 
       private
 
       def connect
         @mutex.synchronize do
-          @connection = Connection.new(@launch.call) if @connection.nil? || @connection.closed?
-          @connection
+          return @connection if @connection && !@connection.closed?
+
+          # It may still be busy with calls of before.
+          @former = all.select(&:alive?)
+          @starts += 1
+          @connection = Connection.new(@launch.call, @crash_loop)
         end
       end
+
+      def all = [*@former, @connection].compact
     end
   end
 end

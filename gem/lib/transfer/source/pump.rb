@@ -20,7 +20,7 @@ module Transfer
       # @yieldparam error [Exception, nil] what the source raised, or {Left}
       def ask(max, &answer)
         @requests << [max, answer]
-        @thread ||= Thread.new { run }.tap { |thread| thread.name = "transfer-rows" }
+        @thread ||= Thread.new { interruptible { run } }.tap { |thread| thread.name = "transfer-rows" }
       rescue ClosedQueueError
         answer.call([], true, Left.new)
       end
@@ -34,6 +34,9 @@ module Transfer
       end
 
       private
+
+      # A thread inherits that interrupts are off, as they are for whoever reads the socket.
+      def interruptible(&) = Thread.handle_interrupt(Object => :immediate, &)
 
       def run
         hand_out

@@ -1,0 +1,68 @@
+# frozen_string_literal: true
+
+module Transfer
+  module Bridge
+    # The worker's requests to us: for the rows of a stream.
+    class Questions
+      # That may wait for an answer at once. The worker asks one at a time for each of its calls.
+      MOST_OPEN = 100
+
+      # @yieldparam message [Message::Response] to be sent
+      def initialize(&post)
+        @post = post
+        @mutex = Mutex.new
+        @open = Set.new
+      end
+
+      # @param request [Message::Request]
+      # @yieldparam stream [String]
+      # @yieldreturn [Call, nil] the call with that stream
+      # @raise [ProtocolError] if the request is open already, or too many are
+      def receive(request)
+        note(request.id)
+        return refuse(request, "unknown method #{request.name.inspect[0, 100]}") unless request.name == "next_rows"
+
+        stream, max = request.params.values_at("stream", "max")
+        call = yield stream
+        return refuse(request, "unknown stream #{stream.inspect[0, 100]}") unless call
+        return refuse(request, "max is #{max.inspect[0, 100]}, expected 1 or more") unless positive?(max)
+
+        call.streams[stream].ask(max) { |rows, done, error| give_rows(request, call, rows, done, error) }
+      end
+
+      private
+
+      def note(id)
+        @mutex.synchronize do
+          raise ProtocolError, "request #{id} is already open" unless @open.add?(id)
+          raise ProtocolError, "more than #{MOST_OPEN} requests are open" if @open.size > MOST_OPEN
+        end
+      end
+
+      def positive?(max) = max.is_a?(Integer) && max.positive?
+
+      # Called by the thread that reads the rows.
+      def give_rows(request, call, rows, done, error)
+        return reply(request, nil, { "rows" => rows, "done" => done }) unless error
+        return refuse(request, "the call has ended", type: "Cancelled") if error.is_a?(Source::Left)
+
+        call.abort(error)
+        message = error.message.dup.force_encoding(Encoding::UTF_8).scrub
+        refuse(request, "the data raised #{error.class}: #{message}", type: "DataError")
+      rescue ProtocolError => unsendable
+        raise if error
+
+        give_rows(request, call, [], true, unsendable)
+      end
+
+      def refuse(request, message, type: "ProtocolError")
+        reply(request, { "type" => type, "message" => message, "details" => {} }, nil)
+      end
+
+      def reply(request, error, result)
+        @mutex.synchronize { @open.delete(request.id) }
+        @post.call(Message::Response.new(request.id, error, result))
+      end
+    end
+  end
+end

@@ -1,0 +1,122 @@
+# frozen_string_literal: true
+
+RSpec.describe "How long a worker is kept" do
+  def ask(worker, name = "pid", params = {}) = worker.call(name, params).value(20)
+
+  def connection(worker) = worker.instance_variable_get(:@connection)
+
+  describe "limits" do
+    it "replace it after so many calls" do
+      worker = worker(limits: { max_requests: 3 })
+      pids = Array.new(7) { ask(worker) }
+      expect(pids.chunk_while { |a, b| a == b }.map(&:size)).to eq([3, 3, 1])
+      expect(eventually { Leaks.children == [pids.last] }).to be(true)
+    end
+
+    it "replace it when it has grown old, once its calls have ended" do
+      worker = worker(limits: { max_lifetime: 0.5 })
+      first = ask(worker)
+      long = worker.call("slow", { "seconds" => 1 })
+      sleep 0.6
+      expect(ask(worker)).not_to eq(first)
+      expect(long.value(5)).to eq(first)
+      expect(eventually { gone?(first) }).to be(true)
+    end
+
+    it "replace it when it has grown big" do
+      worker = worker(limits: { max_memory: 1_000_000 })
+      first = ask(worker)
+      expect(eventually { gone?(first) }).to be(true)
+      expect(ask(worker)).not_to eq(first)
+    end
+
+    it "are no crash" do
+      worker = worker(limits: { max_requests: 1 })
+      5.times { ask(worker) }
+      expect(worker.stats).to include(restarts: 4, crashes: 0)
+    end
+
+    it "end calls that are in flight with nothing but their answers" do
+      worker = worker(limits: { max_requests: 10 })
+      pids = Array.new(8) { Thread.new { Array.new(25) { ask(worker) } } }.flat_map(&:value)
+      expect(pids.size).to eq(200)
+      expect(pids.tally.values.max).to be <= 10
+    end
+  end
+
+  describe "a crash loop" do
+    it "is slowed down, says so, and ends with a call that works" do
+      Dir.mktmpdir do |folder|
+        worker = worker("dies_until", File.join(folder, "works"))
+        messages = Array.new(4) { error_of { ask(worker) }.message.sub(/\d+/, "N") }
+        died = "the worker (pid N) exited with status 3"
+        expect(messages).to eq([died, died, "#{died} (crash 3 in a row, the next start waits 0.5 s)",
+                                "#{died} (crash 4 in a row, the next start waits 1 s)"])
+        FileUtils.touch(File.join(folder, "works"))
+        started = Leaks.now
+        expect(ask(worker)).to be_a(Integer)
+        expect(Leaks.now - started).to be_between(1, 3)
+        expect(worker.stats).to include(crashes: 4)
+      end
+    end
+
+    it "does not hold up a shutdown" do
+      stub_const("#{bridge}::CrashLoop::PAUSES_S", [30])
+      worker = worker("no_start")
+      3.times { error_of { ask(worker) } }
+      waiting = Thread.new { error_of { ask(worker) } }
+      sleep 0.1
+      worker.stop
+      expect(waiting.value).to be_a(Transfer::Cancelled)
+    end
+
+    it "counts crashes within a minute of each other, without an answer between them" do
+      crashes = bridge::CrashLoop.new
+      pauses = [0, 59, 118, 177, 300, 301].map { |now| crashes.crashed(answered: false, now:).pause }
+      expect(pauses).to eq([0, 0, 0.5, 1, 0, 0])
+      expect(crashes.crashed(answered: true, now: 302).pause).to eq(0)
+      expect(Array.new(9) { crashes.crashed(answered: false, now: 303).pause }).to eq([0, 0.5, 1, 2, 4, 8, 16, 30, 30])
+    end
+  end
+
+  describe "a death for want of memory" do
+    it "is OutOfMemory if C++ said so" do
+      expect { ask(worker, "die_saying", { "words" => "terminate called\n  what():  std::bad_alloc" }) }
+        .to raise_error(Transfer::OutOfMemory, /ended by SIGABRT: what\(\):  std::bad_alloc: use a smaller batch_size/)
+    end
+
+    it "is OutOfMemory if the kernel counted a kill meanwhile" do
+      allow(bridge::Memory).to receive(:kills).and_return(3, 4)
+      expect { ask(worker, "crash", { "signal" => "SIGKILL" }) }
+        .to raise_error(Transfer::OutOfMemory, /was ended by SIGKILL: going down: use a smaller batch_size/)
+    end
+  end
+
+  it "ends in a signal's trap", script: true do
+    output, status = ruby(<<~RUBY)
+      launch.("echo")
+      trap("TERM") { Transfer.shutdown; puts "trapped"; exit }
+      pid = bridge.call("pid")
+      puts pid
+      Thread.new { loop { bridge.call("pid") rescue break } }
+      Process.kill(:TERM, Process.pid)
+      sleep
+    RUBY
+    expect(status).to be_success
+    pid, *said = output.lines(chomp: true)
+    expect(said).to eq(["trapped"])
+    expect(eventually(2) { gone?(pid.to_i) }).to be(true)
+  end
+
+  it "starts with an environment that tells it no secrets" do
+    env = { "PATH" => "/bin", "LC_ALL" => "C", "OMP_NUM_THREADS" => "2", "HF_HOME" => "/hf", "TRANSFER_QUIET" => "1",
+            "https_proxy" => "http://p", "SECRET_KEY_BASE" => "x", "DATABASE_URL" => "y", "AWS_SECRET_KEY" => "z",
+            "PATHOLOGY" => "q", "LD_PRELOAD" => "j", "MY_A" => "1", "MY_B" => "2", "OTHER" => "3" }
+    environment = bridge::Environment
+    expect(environment.allowed(env:).keys)
+      .to eq(%w[PATH LC_ALL OMP_NUM_THREADS HF_HOME TRANSFER_QUIET https_proxy])
+    expect(environment.allowed(%w[MY_* OTHER], env:).keys - environment.allowed(env:).keys).to eq(%w[MY_A MY_B OTHER])
+    worker = worker(env: environment.allowed(env:).merge("PATH" => ENV.fetch("PATH")))
+    expect(ask(worker, "environment")).not_to include("SECRET_KEY_BASE", "DATABASE_URL")
+  end
+end
