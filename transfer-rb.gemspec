@@ -18,10 +18,12 @@ Gem::Specification.new do |spec|
   spec.metadata["rubygems_mfa_required"] = "true"
 
   spec.files = Dir.chdir(__dir__) do
-    Dir["gem/**/*", "python/**/*.{py,typed,txt,json,toml}", "docs/**/*", "pyproject.toml", "README.md", "LICENSE",
-        "CHANGELOG.md"].select { |path| File.file?(path) }
+    Dir["gem/**/*", "ext/**/*.{c,h,rb}", "python/**/*.{py,typed,txt,json,toml}", "docs/**/*",
+        "pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md"]
+      .select { |path| File.file?(path) && !path.match?(/transfer_native\.(so|bundle)\z/) }
   end
   spec.require_paths = ["gem/lib"]
+  spec.extensions = ["ext/transfer_native/extconf.rb"]
   spec.bindir = "gem/exe"
   spec.executables = ["transfer"]
 

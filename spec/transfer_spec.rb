@@ -2,11 +2,12 @@
 
 RSpec.describe Transfer do
   it "has one door" do
-    verbs = %i[train start load backbones backbone config configure shutdown]
+    verbs = %i[train start load backbones backbone config configure shutdown native?]
     expect(described_class.singleton_methods(false)).to include(*verbs)
     public_names = described_class.constants.select { |name| described_class.const_get(name).is_a?(Module) }
     expect(public_names)
-      .not_to include(:Bridge, :Source, :Input, :Display, :Plain, :Backtrace, :Suggestion, :TensorFile)
+      .not_to include(:Bridge, :Source, :Input, :Display, :Plain, :Backtrace, :Suggestion, :TensorBlock,
+                      :Numbers, :Native)
   end
 
   it "loads quickly, and starts and loads nothing that only a call needs" do

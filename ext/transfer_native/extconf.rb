@@ -3,6 +3,8 @@
 # Builds Transfer::Native, which makes numbers travel faster and changes nothing else. Where it can't be built the gem
 # is installed without it, and Ruby does the same work.
 
+require "rbconfig"
+
 FALLBACK = "Transfer works without its native part, only slower with large arrays"
 
 def leave_out(reason)
@@ -10,6 +12,8 @@ def leave_out(reason)
   File.write("Makefile", "all install clean static:\n\t@echo 'transfer_native is left out. #{FALLBACK}.'\n")
   exit
 end
+
+[RbConfig::CONFIG, RbConfig::MAKEFILE_CONFIG].each { |config| config["CC"] = ENV["CC"] } if ENV["CC"]
 
 begin
   require "mkmf"

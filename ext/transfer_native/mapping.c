@@ -1,5 +1,4 @@
 /* Memory that is shared with the worker: a file without a name that can't shrink, and one of its blocks mapped.
- *
  * The first eight bytes of a block say how many bytes of it are in use. Whoever received it writes 0 when done; the
  * sender then uses the block again (docs/protocol.md, "Shared memory"). */
 #include "transfer_native.h"
@@ -73,7 +72,6 @@ static bool never_shrinks(int descriptor) {
 }
 
 /* call-seq: map(file, offset, bytes) -> Mapping, or nil for a file that could become shorter under our feet
- *
  * The block must lie within the file and be in use with just as many bytes; that the caller has looked at. */
 static VALUE map(VALUE native, VALUE file, VALUE offset, VALUE bytes) {
   int descriptor = rb_io_descriptor(file);

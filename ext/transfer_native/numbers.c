@@ -1,5 +1,6 @@
 /* Nested Arrays to packed little-endian numbers and back. */
 #include "transfer_native.h"
+#include <float.h>
 #include <math.h>
 
 #define DEEPEST 32
@@ -52,26 +53,73 @@ static VALUE ask_ruby(const struct packing *packing, VALUE item) {
                     packing->allow_nan ? Qtrue : Qfalse, place(packing, packing->depth));
 }
 
-static void put(struct packing *packing, const void *value) {
-  size_t bytes = item_bytes[packing->dtype];
-  memcpy(RSTRING_PTR(packing->buffer) + packing->filled, value, bytes);
-  packing->filled += bytes;
+/* As Array#pack does it: what is beyond the largest float32 is infinite, and there is one NaN. */
+static inline float as_float32(double wide) {
+  if (RB_LIKELY(fabs(wide) <= FLT_MAX)) return (float)wide;
+  if (isnan(wide)) return NAN;
+  return wide > 0 ? INFINITY : -INFINITY;
 }
 
-static void pack_float(struct packing *packing, VALUE item) {
-  if (!FIXNUM_P(item) && !RB_FLOAT_TYPE_P(item)) item = ask_ruby(packing, item);
-  double wide = FIXNUM_P(item) ? (double)FIX2LONG(item) : NUM2DBL(item);
-  float narrow = (float)wide;
-  bool single = packing->dtype == FLOAT32;
-  if (!packing->allow_nan && !isfinite(single ? (double)narrow : wide)) ask_ruby(packing, item);
-  put(packing, single ? (const void *)&narrow : &wide);
+static inline bool put_float(VALUE item, char *to, bool single, bool allow_nan) {
+  double wide;
+  if (RB_FLONUM_P(item) || RB_FLOAT_TYPE_P(item))
+    wide = RFLOAT_VALUE(item);
+  else if (FIXNUM_P(item))
+    wide = (double)FIX2LONG(item);
+  else
+    return false;
+  float narrow = as_float32(wide);
+  if (!allow_nan && !isfinite(single ? (double)narrow : wide)) return false;
+  if (single)
+    memcpy(to, &narrow, sizeof narrow);
+  else
+    memcpy(to, &wide, sizeof wide);
+  return true;
 }
 
-static void pack_integer(struct packing *packing, VALUE item) {
-  if (!FIXNUM_P(item) || (packing->dtype == UINT8 && (unsigned long)FIX2LONG(item) > 255))
-    item = ask_ruby(packing, item);
-  int64_t whole = NUM2LL(item);
-  put(packing, &whole); /* little-endian: the lowest byte is the uint8 */
+static inline bool put_integer(VALUE item, char *to, bool byte) {
+  if (!FIXNUM_P(item)) return false;
+  int64_t whole = FIX2LONG(item);
+  if (byte && (whole < 0 || whole > 255)) return false;
+  memcpy(to, &whole, byte ? 1 : sizeof whole); /* little-endian: the lowest byte comes first */
+  return true;
+}
+
+/* Writes what can be written without Ruby's help, which runs none of its code; returns how many that were. */
+static long put_plain(struct packing *packing, const VALUE *items, long count) {
+  char *to = RSTRING_PTR(packing->buffer) + packing->filled;
+  const bool allow_nan = packing->allow_nan;
+  long i = 0;
+  switch (packing->dtype) {
+  case FLOAT32: while (i < count && put_float(items[i], to + i * 4, true, allow_nan)) i++; break;
+  case FLOAT64: while (i < count && put_float(items[i], to + i * 8, false, allow_nan)) i++; break;
+  case INT64: while (i < count && put_integer(items[i], to + i * 8, false)) i++; break;
+  default: while (i < count && put_integer(items[i], to + i, true)) i++;
+  }
+  packing->filled += (size_t)i * item_bytes[packing->dtype];
+  return i;
+}
+
+static void put_with_help(struct packing *packing, VALUE item) {
+  VALUE number = ask_ruby(packing, item);
+  if (packing->dtype == INT64 && RB_TYPE_P(number, T_BIGNUM)) { /* beyond a Fixnum, within 64 bits */
+    int64_t whole = NUM2LL(number);
+    memcpy(RSTRING_PTR(packing->buffer) + packing->filled, &whole, sizeof whole);
+    packing->filled += sizeof whole;
+  } else if (put_plain(packing, &number, 1) == 0) {
+    rb_raise(rb_eTypeError, "Transfer::Numbers.number gave no plain number");
+  }
+}
+
+static void pack_numbers(struct packing *packing, VALUE row, long expected) {
+  for (long i = 0; i < expected; i++) {
+    if (RARRAY_LEN(row) != expected) rb_funcall(numbers, rb_intern("refuse_change"), 0);
+    i += put_plain(packing, RARRAY_CONST_PTR(row) + i, expected - i);
+    if (i == expected) break;
+    packing->place[packing->depth - 1] = i;
+    put_with_help(packing, RARRAY_AREF(row, i));
+  }
+  RB_GC_GUARD(row);
 }
 
 static void expect_row(const struct packing *packing, VALUE item, int level) {
@@ -81,19 +129,13 @@ static void expect_row(const struct packing *packing, VALUE item, int level) {
 
 static void pack_level(struct packing *packing, VALUE row, int level) {
   long expected = packing->shape[level];
-  bool floats = packing->dtype == FLOAT32 || packing->dtype == FLOAT64;
+  if (level + 1 == packing->depth) return pack_numbers(packing, row, expected);
   for (long i = 0; i < expected; i++) {
     if (RARRAY_LEN(row) != expected) rb_funcall(numbers, rb_intern("refuse_change"), 0);
     VALUE item = RARRAY_AREF(row, i);
     packing->place[level] = i;
-    if (level + 1 < packing->depth) {
-      expect_row(packing, item, level + 1);
-      pack_level(packing, item, level + 1);
-    } else if (floats) {
-      pack_float(packing, item);
-    } else {
-      pack_integer(packing, item);
-    }
+    expect_row(packing, item, level + 1);
+    pack_level(packing, item, level + 1);
   }
   RB_GC_GUARD(row);
 }
@@ -112,10 +154,8 @@ static VALUE pack(VALUE self, VALUE array, VALUE dtype, VALUE allow_nan) {
   packing.buffer = rb_str_tmp_new((long)bytes);
   if (packing.depth > 0)
     pack_level(&packing, array, 0);
-  else if (packing.dtype == FLOAT32 || packing.dtype == FLOAT64)
-    pack_float(&packing, array);
-  else
-    pack_integer(&packing, array);
+  else if (put_plain(&packing, &array, 1) == 0)
+    put_with_help(&packing, array);
   RB_GC_GUARD(packing.buffer);
   rb_obj_reveal(packing.buffer, rb_cString);
   return rb_assoc_new(packing.buffer, shape);
@@ -141,13 +181,23 @@ static VALUE take(struct unpacking *unpacking) {
   }
 }
 
+static VALUE unpack_numbers(struct unpacking *unpacking, long length) {
+  VALUE row = rb_ary_new_capa(length), some[256];
+  for (long done = 0; done < length;) {
+    long count = length - done < 256 ? length - done : 256;
+    for (long i = 0; i < count; i++) some[i] = take(unpacking); /* on the stack, where the collector sees them */
+    rb_ary_cat(row, some, count);
+    done += count;
+  }
+  return row;
+}
+
 static VALUE unpack_level(struct unpacking *unpacking, long level) {
   if (level == RARRAY_LEN(unpacking->shape)) return take(unpacking);
   long length = NUM2LONG(rb_ary_entry(unpacking->shape, level));
-  bool innermost = level + 1 == RARRAY_LEN(unpacking->shape);
+  if (level + 1 == RARRAY_LEN(unpacking->shape)) return unpack_numbers(unpacking, length);
   VALUE row = rb_ary_new_capa(length);
-  for (long i = 0; i < length; i++)
-    rb_ary_push(row, innermost ? take(unpacking) : unpack_level(unpacking, level + 1));
+  for (long i = 0; i < length; i++) rb_ary_push(row, unpack_level(unpacking, level + 1));
   return row;
 }
 

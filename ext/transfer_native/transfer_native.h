@@ -1,5 +1,4 @@
 /* Transfer::Native: what gem/lib/transfer/numbers.rb and bridge/arena.rb do, faster.
- *
  * Nothing here holds memory that Ruby does not know of: results are Strings and Arrays, a mapping belongs to its
  * object. So an exception may leave any function at any point. */
 #ifndef TRANSFER_NATIVE_H

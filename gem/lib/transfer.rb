@@ -6,7 +6,10 @@ require_relative "transfer/backtrace"
 require_relative "transfer/configuration"
 require_relative "transfer/suggestion"
 require_relative "transfer/plain"
+require_relative "transfer/numbers"
 require_relative "transfer/tensor"
+require_relative "transfer/tensor/packed"
+require_relative "transfer/native"
 require_relative "transfer/event"
 require_relative "transfer/progress"
 require_relative "transfer/display"
@@ -26,10 +29,11 @@ require_relative "transfer/job"
 module Transfer
   # With their libraries these take longer to load than everything else; the first call needs them.
   autoload :Bridge, "#{__dir__}/transfer/bridge"
+  autoload :Telemetry, "#{__dir__}/transfer/telemetry"
   autoload :Python, "#{__dir__}/transfer/python"
   autoload :Setup, "#{__dir__}/transfer/setup"
   autoload :Doctor, "#{__dir__}/transfer/doctor"
-  private_constant :Bridge
+  private_constant :Bridge, :Telemetry
 
   class << self
     # Trains and waits for the model. Ctrl-C cancels the training.
@@ -77,6 +81,13 @@ module Transfer
 
     # @yieldparam config [Configuration]
     def configure = yield(config)
+
+    # What goes on: `{workers:, calls:}`. By role (`:train`, `:serve`) the `processes`, each with `pid`, `memory`
+    # (bytes), `in_flight`, `calls`, `age` and `idle` (seconds), and how often they were restarted and crashed; by
+    # method `count`, `failed`, and percentiles of `seconds` and of `inputs` per call over the last thousand.
+    #
+    # @return [Hash{Symbol => Hash}] starts nothing
+    def stats = autoload?(:Bridge) ? { workers: {}, calls: {} } : Bridge.stats
 
     # Ends the Python processes and waits for their end. The next call starts new ones.
     def shutdown

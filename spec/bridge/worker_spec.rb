@@ -15,13 +15,6 @@ RSpec.describe "Transfer::Bridge::Worker" do
     expect(ask(worker, "echo", sent)).to eq(sent)
   end
 
-  it "takes a big tensor out of a file, which is then gone" do
-    Dir.mktmpdir do |folder|
-      tensor = ask(worker, "tensor_in_a_file", { "path" => File.join(folder, "tensor") })
-      expect([tensor.to_a, Dir.children(folder)]).to eq([[[1, 2], [3, 4]], []])
-    end
-  end
-
   it "starts nothing before the first call, and one process for all of them" do
     worker = worker()
     expect([Leaks.children, worker.pid]).to eq([[], nil])

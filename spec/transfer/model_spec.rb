@@ -51,6 +51,15 @@ RSpec.describe Transfer::Model do
     expect(model.embed(%w[a.jpg b.jpg])).to eq([[0.0, 1.0], [2.0, 3.0]])
   end
 
+  it "embeds as one tensor, of any number of photos" do
+    tensor = model.embed(Array.new(300) { |i| "#{i}.jpg" }, as: :tensor)
+    expect([tensor.dtype, tensor.shape, tensor.to_a.values_at(0, 255, 256)])
+      .to eq(["float32", [300, 2], [[0.0, 1.0], [510.0, 511.0], [0.0, 1.0]]])
+    expect(model.embed("a.jpg", as: :tensor).to_a).to eq([[0.0, 1.0]])
+    expect(model.embed([], as: :tensor).shape).to eq([0, 2])
+    expect { model.embed("a.jpg", as: :numo) }.to raise_error(ArgumentError, "as is :array or :tensor, got :numo")
+  end
+
   it "evaluates a folder, splits or rows" do
     expect(model.evaluate("test/", columns: { target: :species }, on_bad_input: :skip)).to eq(
       { accuracy: 0.5, model: model.path.to_s, data: File.absolute_path("test"), columns: { target: "species" },

@@ -1,45 +1,6 @@
 # frozen_string_literal: true
 
 RSpec.describe "Transfer's values" do
-  describe Transfer::Tensor do
-    it "becomes nested Arrays" do
-      bytes = (0...6).to_a.pack("e*")
-      expect(described_class.new(dtype: "float32", shape: [2, 3], bytes:).to_a).to eq([[0, 1, 2], [3, 4, 5]])
-      expect(described_class.new(dtype: "float32", shape: [1, 2, 3], bytes:).to_a).to eq([[[0, 1, 2], [3, 4, 5]]])
-      expect(described_class.new(dtype: "float64", shape: [], bytes: [2.5].pack("E")).to_a).to eq(2.5)
-      expect(described_class.new(dtype: "int64", shape: [2], bytes: [-1, 2].pack("q<*")).to_a).to eq([-1, 2])
-      expect(described_class.new(dtype: "uint8", shape: [3], bytes: "\0\x7F\xFF".b).to_a).to eq([0, 127, 255])
-      expect(described_class.new(dtype: "float32", shape: [0, 1280], bytes: "").to_a).to eq([])
-    end
-
-    it "comes from nested Arrays" do
-      array = [[[1.5, -2.0]], [[0.25, 1e3]]]
-      expect(described_class.from_array(array)).to have_attributes(shape: [2, 1, 2], to_a: array)
-      expect(described_class.from_array(7, dtype: "int64").to_a).to eq(7)
-    end
-
-    it "refuses what does not fit" do
-      expect { described_class.new(dtype: "float32", shape: [2], bytes: "abc") }
-        .to raise_error(Transfer::ProtocolError, "float32 [2] takes 8 bytes, got 3")
-      expect { described_class.new(dtype: "float16", shape: [2], bytes: "abcd") }.to raise_error(
-        Transfer::ProtocolError, 'unknown dtype "float16" (one of: float32, float64, int64, uint8)'
-      )
-      expect { described_class.new(dtype: "uint8", shape: [-1], bytes: "") }
-        .to raise_error(Transfer::ProtocolError, "the shape of a tensor is a list of sizes, got [-1]")
-    end
-
-    it "travels in a file when it is big, which is then gone" do
-      Tempfile.create do |file|
-        File.binwrite(file.path, [1, 2].pack("e*"))
-        tensor = Transfer.const_get(:TensorFile).new(dtype: "float32", shape: [2], path: file.path).take
-        expect(tensor.to_a).to eq([1, 2])
-        expect(File.exist?(file.path)).to be(false)
-      end
-      expect { Transfer.const_get(:TensorFile).new(dtype: "float32", shape: [2], path: "/nowhere").take }
-        .to raise_error(Transfer::ProtocolError, "the file of a tensor is not there: /nowhere")
-    end
-  end
-
   describe Transfer::Prediction do
     let(:cat) { described_class.new({ "label" => "cat", "score" => 0.9, "scores" => { "cat" => 0.9, "dog" => 0.1 } }) }
 

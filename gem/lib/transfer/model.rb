@@ -48,9 +48,15 @@ module Transfer
     end
 
     # @param input (see #predict)
-    # @return [Array<Float>, Array<Array<Float>>] what the backbone sees in an image, as numbers
-    def embed(input)
-      embeddings = ask("embed", input, &:to_a)
+    # @param as [Symbol] :array, or :tensor for many images: a row for each, of 4 bytes per number
+    # @return [Array<Float>, Array<Array<Float>>, Tensor] what the backbone sees in an image, as numbers
+    # @example All embeddings of a folder as a Numo::SFloat
+    #   model.embed(Dir["photos/*.jpg"], as: :tensor).to_numo
+    def embed(input, as: :array)
+      raise ArgumentError, "as is :array or :tensor, got #{as.inspect}" unless %i[array tensor].include?(as)
+      return embeddings(input) if as == :tensor
+
+      embeddings = ask("embed", input) { |rows| rows.to_a.tap { rows.release } }
       input.is_a?(Array) ? embeddings : embeddings.first
     end
 
@@ -94,6 +100,13 @@ module Transfer
     def ask(name, input)
       inputs = input.is_a?(Array) ? input : [input]
       Input.batches(inputs).flat_map { |batch| yield call(name, { "inputs" => batch }) }.to_a
+    end
+
+    def embeddings(input)
+      parts = ask("embed", input) { |rows| [rows] }
+      return Tensor.new(dtype: "float32", shape: [0, summary.fetch(:embedding_width)], bytes: "") if parts.empty?
+
+      Tensor.concat(parts).tap { |whole| parts.each { |part| part.release unless part.equal?(whole) } }
     end
 
     def call(name, params, **) = Bridge.call(name, { "model" => path.to_s, **params }, **)

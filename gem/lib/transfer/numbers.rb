@@ -1,5 +1,7 @@
 # frozen_string_literal: true
 
+# A BasicObject answers no `is_a?`.
+# rubocop:disable Style/CaseEquality
 module Transfer
   # Nested Arrays to packed little-endian numbers and back. {Native} does the same faster, byte for byte, and asks here
   # about everything that is not a plain Float or Integer, so that there is one wording of every error.
@@ -9,8 +11,8 @@ module Transfer
     ITEM_BYTES = { "float32" => 4, "float64" => 8, "int64" => 8, "uint8" => 1 }.freeze
     FLOATS = %w[float32 float64].freeze
     RANGES = { "int64" => -(2**63)...(2**63), "uint8" => 0..255 }.freeze
-    # From here on a Float becomes an infinite float32.
-    BEYOND_FLOAT32 = (2.0**128) - (2.0**103)
+    # What is beyond becomes infinite.
+    LARGEST_FLOAT32 = (2.0**128) - (2.0**104)
     DEEPEST = 32
     MAX_BYTES = 2**36
 
@@ -96,13 +98,13 @@ module Transfer
         shape
       end
 
-      def pack_row(row, shape, dtype, allow_nan, place, &write)
+      def pack_row(row, shape, dtype, allow_nan, place, &)
         return yield(pack_numbers(row, dtype, allow_nan, place)) if shape.size == place.size + 1
 
         each_unchanged(row) do |item, i|
           inner = [*place, i]
           refuse_row(item, shape[inner.size], inner) unless Array === item && item.size == shape[inner.size]
-          pack_row(item, shape, dtype, allow_nan, inner, &write)
+          pack_row(item, shape, dtype, allow_nan, inner, &)
         end
       end
 
@@ -137,11 +139,12 @@ module Transfer
         refuse "#{word(item)}#{at(place)}, expected a finite number#{" of #{dtype}" if value.finite?}"
       end
 
-      def finite?(value, dtype) = dtype == "float32" ? value.abs < BEYOND_FLOAT32 : value.finite?
+      def finite?(value, dtype) = dtype == "float32" ? value.abs <= LARGEST_FLOAT32 : value.finite?
 
       def integer(item, dtype, place)
         whole = item.to_i if item.finite?
-        refuse "#{word(item)}#{at(place)}, expected a whole number for #{dtype}" unless Integer === whole && item == whole
+        exact = Integer === whole && item == whole
+        refuse "#{word(item)}#{at(place)}, expected a whole number for #{dtype}" unless exact
         refuse "#{word(item)}#{at(place)} does not fit #{dtype}" unless RANGES[dtype].cover?(whole)
 
         whole
@@ -163,3 +166,4 @@ module Transfer
   end
   private_constant :Numbers
 end
+# rubocop:enable Style/CaseEquality

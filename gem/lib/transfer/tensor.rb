@@ -1,62 +1,146 @@
 # frozen_string_literal: true
 
 module Transfer
-  # Numbers in a block of memory, as the worker sends them: `bytes` is little-endian and row-major.
-  class Tensor < ::Data.define(:dtype, :shape, :bytes)
-    # How `Array#pack` writes each type of numbers.
-    DIRECTIVES = { "float32" => "e", "float64" => "E", "int64" => "q<", "uint8" => "C" }.freeze
+  # Numbers in a block of memory: little-endian, row-major, never changed.
+  #
+  # @example
+  #   Transfer::Tensor.from([[1, 2.5], [3, 4]])                                        # float32 2x2
+  #   Transfer::Tensor.from(File.binread("x.f32"), shape: [-1, 1280])
+  #   model.embed(photos, as: :tensor).to_numo
+  class Tensor
+    # The types of numbers there are.
+    DTYPES = Numbers::DIRECTIVES.keys.freeze
 
-    # @param array [Array, Numeric] numbers, nested as deep as the tensor has dimensions, all rows of one length
-    # @param dtype [String] `float32`, `float64`, `int64` or `uint8`
-    # @return [Tensor]
-    def self.from_array(array, dtype: "float32")
-      shape = []
-      level = array
-      while level.is_a?(Array)
-        shape << level.size
-        level = level.first
+    # @return [String] `float32`, `float64`, `int64` or `uint8`
+    attr_reader :dtype
+    # @return [Array<Integer>] the length of each dimension
+    attr_reader :shape
+
+    class << self
+      # @param source [Array, Numeric, String, IO::Buffer, Tensor] numbers, nested as deep as the tensor has
+      #   dimensions, all rows of one length; or packed numbers, little-endian and row-major; or a `Numo::NArray`, or
+      #   any other object that shows a MemoryView. What is packed is copied at most once.
+      # @param dtype [String, Symbol, nil] that of the source, or `float32`
+      # @param shape [Array<Integer>, nil] for packed numbers; one side may be -1: as many as there are
+      # @param allow_nan [Boolean] false: refuse NaN and Infinity
+      # @return [Tensor]
+      # @raise [ArgumentError] if rows differ in length or depth, or for what is no number; says where
+      def from(source, dtype: nil, shape: nil, allow_nan: true)
+        tensor = Packed.read(source, dtype&.to_s, shape) if Packed.handles?(source)
+        return nested(source, dtype&.to_s || "float32", shape, allow_nan) unless tensor
+
+        Numbers.check_finite(tensor.bytes, tensor.dtype, tensor.shape) unless allow_nan
+        tensor
       end
-      new(dtype:, shape:, bytes: [array].flatten.pack("#{DIRECTIVES.fetch(dtype)}*"))
+
+      # @deprecated the same as {from}
+      def from_array(array, dtype: "float32") = from(array, dtype:)
+
+      # @param tensors [Array<Tensor>] alike but for their first dimension
+      # @return [Tensor] one after the other
+      def concat(tensors)
+        return tensors.first if tensors.size == 1
+
+        kinds = tensors.map { |tensor| [tensor.dtype, tensor.shape.size, tensor.shape.drop(1)] }.uniq
+        dtype, dimensions, row = kinds.first
+        unless kinds.one? && dimensions.positive?
+          raise ArgumentError, "these tensors are no rows of one kind: #{tensors.join(', ')}"
+        end
+
+        bytes = String.new(encoding: Encoding::BINARY, capacity: tensors.sum(&:bytesize))
+        tensors.each { |tensor| bytes << tensor.bytes }
+        new(dtype:, shape: [tensors.sum { |tensor| tensor.shape.first }, *row], bytes:)
+      end
+
+      # @return [Array<Integer>] a shape that a tensor can have
+      # @raise [ArgumentError]
+      # @api private
+      def check(dtype, shape)
+        check_dtype(dtype)
+        unless shape.is_a?(Array) && shape.all? { |side| side.is_a?(Integer) && !side.negative? }
+          raise ArgumentError, "the shape of a tensor is a list of sizes, got #{shape.inspect[0, 80]}"
+        end
+
+        Numbers.refuse_depth if shape.size > Numbers::DEEPEST
+        Numbers.check_size(shape.map { |side| [side, 1].max }, dtype)
+        shape
+      end
+
+      private
+
+      def nested(source, dtype, shape, allow_nan)
+        check_dtype(dtype)
+        bytes, found = (Transfer.native? ? Native : Numbers).pack(source, dtype, allow_nan)
+        raise ArgumentError, "an Array of shape #{found}, expected #{shape}" unless [nil, found].include?(shape)
+
+        new(dtype:, shape: found, bytes:)
+      end
+
+      def check_dtype(dtype)
+        return if DTYPES.include?(dtype)
+
+        raise ArgumentError, "unknown dtype #{dtype.inspect} (one of: #{DTYPES.join(', ')})"
+      end
     end
 
-    # @raise [ProtocolError] if there is no such type of numbers, or if the bytes don't fit the shape
+    # @param bytes [String] little-endian, row-major
+    # @raise [ArgumentError] if there is no such type of numbers, or if the bytes don't fit the shape
     def initialize(dtype:, shape:, bytes:)
-      unless DIRECTIVES.key?(dtype)
-        raise ProtocolError, "unknown dtype #{dtype.inspect} (one of: #{DIRECTIVES.keys.join(', ')})"
-      end
-      unless shape.is_a?(Array) && shape.all? { |side| side.is_a?(Integer) && !side.negative? }
-        raise ProtocolError, "the shape of a tensor is a list of sizes, got #{shape.inspect}"
-      end
+      Tensor.check(dtype, shape)
+      size = shape.inject(Numbers::ITEM_BYTES[dtype], :*)
+      raise ArgumentError, "#{dtype} #{shape} takes #{size} bytes, got #{bytes.bytesize}" if bytes.bytesize != size
 
-      size = shape.inject([0].pack(DIRECTIVES[dtype]).bytesize, :*)
-      raise ProtocolError, "#{dtype} #{shape} takes #{size} bytes, got #{bytes.bytesize}" if bytes.bytesize != size
-
-      super
+      @dtype = dtype
+      @shape = shape.dup.freeze
+      @memory = bytes.is_a?(String) ? bytes.b.freeze : bytes
+      freeze
     end
+
+    # @return [String] the packed numbers
+    def bytes = @memory.to_s
+
+    # @return [Integer]
+    def bytesize = @memory.bytesize
 
     # @return [Array, Numeric] nested Arrays; for no dimensions a number
-    def to_a
-      flat = bytes.unpack("#{DIRECTIVES[dtype]}*")
-      return flat.first if shape.empty?
-      return flat if shape.size == 1 || flat.empty?
+    def to_a = (Transfer.native? ? Native : Numbers).unpack(@memory, dtype, shape)
 
-      shape.drop(1).reverse.inject(flat) { |rows, width| rows.each_slice(width).to_a }
+    # @return [Numo::NArray]
+    # @raise [DependencyError] without numo-narray
+    def to_numo
+      unless defined?(::Numo::NArray)
+        raise DependencyError, 'to_numo needs numo-narray: gem install numo-narray, then require "numo/narray"'
+      end
+
+      numo = Packed::NUMO.fetch(dtype).then { |name| ::Numo.const_get(name) }
+      shape.empty? ? numo.cast(to_a) : numo.from_binary(bytes, shape)
     end
+
+    # @return [IO::Buffer] read-only, over the same memory
+    def to_io_buffer = @memory.is_a?(String) ? IO::Buffer.for(@memory) : @memory.to_io_buffer
+
+    def ==(other) = other.is_a?(Tensor) && dtype == other.dtype && shape == other.shape && bytes == other.bytes
+    alias eql? ==
+    def hash = [dtype, shape, bytes].hash
 
     def inspect = "#<Transfer::Tensor #{dtype} #{shape.join('x')}>"
     alias to_s inspect
-  end
 
-  # A big tensor travels as a file, which belongs to the receiver.
-  TensorFile = ::Data.define(:dtype, :shape, :path) do
-    # @return [Tensor] the content; the file is deleted
-    def take
-      bytes = File.binread(path)
-      File.unlink(path)
-      Tensor.new(dtype:, shape:, bytes:)
-    rescue Errno::ENOENT
-      raise ProtocolError, "the file of a tensor is not there: #{path}"
+    # For Marshal: shared memory can't be written down, its bytes can.
+    # @api private
+    def marshal_dump = { dtype:, shape:, bytes: }
+    # The inverse of {marshal_dump}.
+    # @api private
+    def marshal_load(parts) = initialize(**parts)
+
+    # Gives shared memory back at once, instead of with the tensor; nobody may use the tensor afterwards.
+    # @api private
+    def release
+      @memory.release unless @memory.is_a?(String)
     end
   end
-  private_constant :TensorFile
+
+  # A big tensor lies in the sender's shared memory.
+  TensorBlock = ::Data.define(:dtype, :shape, :offset)
+  private_constant :TensorBlock
 end

@@ -1,0 +1,103 @@
+# frozen_string_literal: true
+
+module Transfer
+  class Tensor # rubocop:disable Style/Documentation
+    # Numbers that lie packed in somebody's memory: Strings, IO::Buffer, Numo::NArray, whatever shows a MemoryView.
+    module Packed
+      NUMO = { "float32" => :SFloat, "float64" => :DFloat, "int64" => :Int64, "uint8" => :UInt8 }.freeze
+      # How a MemoryView says what it holds, on a little-endian machine.
+      FORMATS = {
+        nil => "uint8", "C" => "uint8", "f" => "float32", "e" => "float32", "d" => "float64", "E" => "float64",
+        "q" => "int64", "q<" => "int64", "l!" => "int64", "j" => "int64"
+      }.freeze
+
+      class << self
+        # rubocop:disable Style/CaseEquality -- a BasicObject answers no is_a?
+        def handles?(source) = !(Array === source || Numeric === source || NilClass === source)
+        # rubocop:enable Style/CaseEquality
+
+        # @return [Tensor, nil] nil if there is nothing packed in it
+        def read(source, dtype, shape)
+          case source
+          when Tensor then same_kind(source, source.dtype, dtype) { source }
+          when String then tensor(source, dtype || "float32", shape || [-1])
+          when IO::Buffer then tensor(source.get_string, dtype || "float32", shape || [-1])
+          else numo?(source) ? numo(source, dtype) : shown(source, dtype, shape)
+          end
+        end
+
+        private
+
+        def tensor(bytes, dtype, shape) = Tensor.new(dtype:, shape: filled(shape, bytes, dtype), bytes:)
+
+        # -1 is the side that follows from the others.
+        def filled(shape, bytes, dtype)
+          return shape unless shape.is_a?(Array) && shape.count(-1) == 1
+
+          rest = Numbers::ITEM_BYTES.fetch(dtype, 1) * shape.inject(-1, :*)
+          return shape unless rest.positive?
+
+          shape.map { |side| side == -1 ? bytes.bytesize / rest : side }
+        end
+
+        def numo?(source) = defined?(::Numo::NArray) && source.is_a?(::Numo::NArray)
+
+        def numo(source, dtype)
+          own = NUMO.key(source.class.name.delete_prefix("Numo::").to_sym)
+          unless dtype || own
+            raise ArgumentError, "a #{source.class} has no dtype of its own, expected dtype: " \
+                                 "#{NUMO.keys.join(', ')}"
+          end
+
+          kind = NUMO.fetch(dtype || own) { raise ArgumentError, "unknown dtype #{dtype.inspect}" }
+          source = ::Numo.const_get(kind).cast(source) unless own == (dtype || own)
+          Tensor.new(dtype: dtype || own, shape: source.shape, bytes: source.to_binary)
+        end
+
+        def shown(source, dtype, shape)
+          format, sides, bytes = Transfer.native? ? Native.view(source) : Views.view(source)
+          return unless sides
+          raise ArgumentError, "a #{source.class} whose numbers are not row-major, expected one that is" unless bytes
+
+          own = FORMATS.fetch(format) do
+            raise ArgumentError, "a #{source.class} of format #{format.inspect}, expected #{FORMATS.keys.compact}"
+          end
+          # What shows nothing but bytes leaves it to the caller what they mean.
+          return tensor(bytes, dtype, shape || [-1]) if own == "uint8" && dtype
+
+          same_kind(source, own, dtype) { tensor(bytes, own, shape || sides) }
+        end
+
+        def same_kind(source, own, asked)
+          return yield if [nil, own].include?(asked)
+
+          raise ArgumentError, "a #{source.class} of #{own}, expected #{asked}"
+        end
+      end
+    end
+
+    # MemoryView by way of Fiddle.
+    module Views
+      # @return [Array(String, Array<Integer>, String), nil] format, shape and bytes, as {Native} tells them
+      def self.view(object)
+        require "fiddle"
+        view = Fiddle::MemoryView.new(object)
+        begin
+          sides = view.shape || [view.byte_size / view.item_size]
+          [view.format, sides, (view.to_s.b if row_major?(view, sides))]
+        ensure
+          view.release
+        end
+      rescue ArgumentError, LoadError # it shows none; no Fiddle
+        nil
+      end
+
+      def self.row_major?(view, sides)
+        widths = sides.drop(1).reverse.inject([view.item_size]) { |inner, side| [inner.first * side, *inner] }
+        view.strides.nil? || view.strides == widths
+      end
+      private_class_method :row_major?
+    end
+    private_constant :Packed, :Views
+  end
+end
