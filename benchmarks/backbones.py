@@ -10,6 +10,7 @@ from benchmarks.part import Measured, Options
 from benchmarks.process import alternate, fresh
 from benchmarks.table import Section, Table, Target, times
 
+SLOW = ("resnet50", "vit_b_16")
 # Photos for each, so that none takes long.
 COUNTS = {"mobilenet_v3_large": 384, "resnet18": 384, "efficientnet_b0": 256, "resnet50": 160, "vit_b_16": 96}
 
@@ -25,7 +26,8 @@ def measure(options: Options) -> Measured:
             "ours": training.command(recipe),
             "eager": fresh(peer("eager.py", name, manifest)),
         }
-        runs = dict.fromkeys(commands, max(1, options.runs - 1))
+        times_each = options.slow_runs if name in SLOW else max(1, options.runs - 1)
+        runs = dict.fromkeys(commands, times_each)
         options.say(name)
         both = alternate(commands, runs, options.say)
         found[name] = {side: [run.plain() for run in some] for side, some in both.items()}

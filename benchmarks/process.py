@@ -126,8 +126,8 @@ def _watch(pid: int, peaks: dict[str, int]) -> None:
 def _look(pid: int, peaks: dict[str, int]) -> bool:
     """Note the highest resident memory in KiB of each program that runs under `pid`; False: it is gone."""
     own = _peak(pid)
-    children = [peak for child in _descendants(pid) if (peak := _peak(child))]
-    for program, peak in [own, *children] if own else []:
+    children = [_peak(child) for child in _descendants(pid)]
+    for program, peak in filter(None, [own, *children]):
         peaks[program] = max(peaks.get(program, 0), peak)
     return own is not None
 

@@ -26,7 +26,7 @@ Peers follow their documented recipes:
 
 - **PyTorch's tutorial loop**: "Transfer Learning for Computer Vision", the fixed feature extractor, with its
   transforms and its best epoch on the held-out photos. Batches are 32 instead of 4 and the optimiser is Adam
-  at 1e-3 instead of SGD, in its favour here; pretrained layers that train do so at a tenth of that.
+  at 1e-3 instead of SGD, in its favour here; pretrained layers that train do so at a tenth of it.
 - **Keras on torch**: the guide "Transfer learning & fine-tuning" with its images in memory, its augmentation
   and Adam. `keras.applications` downloads its weights; without a network the same body comes from
   torchvision, in a `TorchModuleWrapper`.
@@ -36,8 +36,8 @@ Peers follow their documented recipes:
 - **The floor**: one script that does only what must be done, without a library of ours and without
   torchvision.
 
-All of them get the settings that our worker gives itself: {settings}. Memory that is
-freed is kept for the next batch, which makes everyone faster and peak memory higher.
+All of them get the settings that our worker gives itself: {settings}.
+They keep memory that is freed for the next batch, at the price of a higher peak.
 
 The photos are on white instead of transparent, since not all libraries know what transparent means."""
 

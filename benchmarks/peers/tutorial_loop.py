@@ -1,8 +1,8 @@
 """PyTorch's tutorial "Transfer Learning for Computer Vision": its transforms, its loaders, its loop.
 
-Three things differ from its text, in its favour on these photos: batches of 32 (it says 4), Adam at 1e-3 (it
-says SGD at 1e-3 with momentum, which after five epochs is behind), and pretrained layers that train do so at
-a tenth of that. `--as-written` takes its own.
+Two things differ from its text, in its favour on these photos: batches of 32 (it says 4) and Adam at 1e-3 (it
+says SGD at 1e-3 with momentum, which after five epochs is behind). Pretrained layers that train do so at a
+tenth of that, a ratio that one version of the text has. `--as-written` takes its own.
 
     python tutorial_loop.py FOLDER [--epochs 5] [--trains head|all|last-3] [--as-written]
 """
