@@ -120,7 +120,7 @@ def test_embeddings(model, mobilenet):
     batch = to_batch([load_pixels(sky(i), mobilenet.preprocessing) for i in (1, 2)])
     with torch.no_grad():
         expected = mobilenet(normalize(batch, mobilenet.preprocessing, torch.float32))
-    np.testing.assert_allclose(found, expected.numpy(), atol=2e-5)
+    assert torch.nn.functional.cosine_similarity(torch.from_numpy(found), expected).min() >= 0.999
 
 
 @pytest.mark.parametrize(
