@@ -335,3 +335,77 @@ def test_the_callers_random_state_is_left_alone(images):
     torch.manual_seed(11)
     tune(images(8), images(2))
     assert torch.equal(torch.rand(3), expected)
+
+
+@pytest.mark.parametrize("trainable", [("last",), ("middle",), BLOCKS])
+def test_room_on_the_disk_changes_nothing_but_time(images, trainable, monkeypatch):
+    from transfer_core.finetune import inputs
+
+    valid = images(4, first=50)
+    backbone, head, history = tune(images(10), valid, trainable, epochs=3)
+    monkeypatch.setattr(inputs, "keep_on_disk", lambda rows, count: None)
+    others = tune(images(10), valid, trainable, epochs=3)
+    assert history == others[2]
+    for ours, theirs in zip((backbone, head), others, strict=False):
+        for name, tensor in theirs.state_dict().items():
+            assert torch.equal(ours.state_dict()[name], tensor), name
+
+
+def test_each_photo_is_decoded_once_where_none_is_changed(images, monkeypatch):
+    from transfer_core.finetune import inputs
+
+    decoded = []
+    monkeypatch.setattr(inputs, "load_pixels", lambda path, p: decoded.append(path) or load_pixels(path, p))
+    some, valid = images(8), images(4, first=50)
+    tune(some, valid, ["last"], epochs=3)
+    assert sorted(decoded) == sorted([*some.dataset.inputs, *valid.dataset.inputs])
+
+
+def test_dropout_is_the_same_however_threads_take_turns(images):
+    def tuned():
+        head = nn.Sequential(nn.Dropout(0.5), *new_head())
+        return tune(images(9), images(0), ["last"], head=head, epochs=3)[1].state_dict()
+
+    first = tuned()
+    for _ in range(3):
+        assert all(torch.equal(tensor, first[name]) for name, tensor in tuned().items())
+
+
+def test_short_memory_is_got_by_with(images, monkeypatch):
+    """What a GPU says that is too small: more than one image at once is too many, and one whose activations
+    are kept."""
+    from transfer_core.finetune.network import Tail
+
+    usual, told = Tail.forward, []
+
+    def forward(self, inputs):
+        if torch.is_grad_enabled() and (len(inputs) > 1 or not self.recompute):
+            raise torch.cuda.OutOfMemoryError
+        return usual(self, inputs)
+
+    expected = tune(images(8), images(0))[0].state_dict()
+    monkeypatch.setattr(Tail, "forward", forward)
+    backbone = tiny_backbone()
+    phase, progress = Phase(STEP, BLOCKS), Progress(told.append)
+    fine_tune(backbone, new_head(), phase, images(8), images(0), (), MACHINE, 0, progress)
+    assert [event["message"] for event in told if event["event"] == "warning"] == [
+        "GPU memory is short: a batch is computed in pieces of 1",
+        "GPU memory is short: activations are computed twice instead of kept",
+    ]
+    for name, tensor in backbone.state_dict().items():
+        torch.testing.assert_close(tensor, expected[name], rtol=1e-4, atol=1e-4)
+
+
+def test_blocks_further_from_the_head_learn_slower(images, monkeypatch):
+    rates = {}
+    usual = torch.optim.SGD.step
+
+    def step(self, closure=None):
+        rates.update({id(p): group["lr"] for group in self.param_groups for p in group["params"]})
+        return usual(self, closure)
+
+    monkeypatch.setattr(torch.optim.SGD, "step", step)
+    backbone, head, _ = tune(images(8), images(0), optimizer="sgd", layer_decay=0.5)
+    for part, expected in zip((head, *reversed(backbone.blocks)), (1, 0.5, 0.25, 0.125), strict=True):
+        found = [rates[id(p)] for p in part.parameters()]
+        assert found == pytest.approx([1e-2 * expected] * len(found))

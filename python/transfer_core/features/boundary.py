@@ -41,43 +41,50 @@ class Activations:
         return rows.permute(0, 3, 1, 2) if self._channels_last else rows
 
 
-def keep_on_disk(rows: Iterator[Tensor], count: int) -> Activations | None:
-    """Keep `count` rows of one shape, float32 or uint8; None if the disk is too full for them.
+def halved(row: Tensor) -> Tensor:
+    """float32 as float16, unless a number is beyond its range.
 
-    The file has no name: it is gone with the process, however that ends. Floats are kept as float16, whose
-    11 significant bits change a loss less than bfloat16's 8 would; None also if one is beyond its range.
+    Not bfloat16, whose range is larger: of its 8 significant bits a loss notices more than of float16's 11.
+    """
+    half = row.half()
+    return half if bool(torch.isfinite(half).all()) else row
+
+
+def keep_on_disk(rows: Iterator[Tensor], count: int) -> Activations | None:
+    """Keep `count` rows of one shape, float16 or uint8; None if the disk is too full, or a row is float32.
+
+    The file has no name: it is gone with the process, however that ends.
     """
     first = next(rows)
     channels_last = _is_channels_last(first)
+    shape = _in_file_order(first, channels_last).shape
     with suppress(OSError):
         cache().mkdir(parents=True, exist_ok=True)
-        bytes_each = first.numel() * _kept(first, channels_last).itemsize
-        if count * bytes_each > DISK_SHARE * shutil.disk_usage(cache()).free:
+        if count * first.nbytes > DISK_SHARE * shutil.disk_usage(cache()).free:
             return None
         # Written, not mapped: a disk that fills up is an error then, not a signal.
         with tempfile.TemporaryFile(dir=cache()) as file:
             for row in chain([first], rows):
-                kept = _kept(row, channels_last)
-                if kept.dtype == np.float16 and not np.isfinite(kept).all():
+                if row.dtype not in (torch.float16, torch.uint8):
                     return None
-                file.write(kept.tobytes())
+                file.write(_in_file_order(row, channels_last).contiguous().numpy().tobytes())
             file.flush()
-            mapped = np.memmap(file, kept.dtype, mode="r", shape=(count, *kept.shape))
-            return Activations(mapped, channels_last)
+            dtype = np.uint8 if first.dtype == torch.uint8 else np.float16
+            return Activations(np.memmap(file, dtype, mode="r", shape=(count, *shape)), channels_last)
     return None
 
 
 def stacked(rows: Sequence[Tensor]) -> Tensor:
     """Rows (…) as a batch (N, …) in the memory format that they have."""
+    if len({row.dtype for row in rows}) > 1:
+        rows = [row.float() for row in rows]
     if _is_channels_last(rows[0]):
         return torch.stack([row.permute(1, 2, 0) for row in rows]).permute(0, 3, 1, 2)
     return torch.stack(list(rows))
 
 
-def _kept(row: Tensor, channels_last: bool) -> npt.NDArray[Any]:
-    moved = row.permute(1, 2, 0) if channels_last else row
-    halved = moved if row.dtype == torch.uint8 else moved.half()
-    return halved.contiguous().numpy()
+def _in_file_order(row: Tensor, channels_last: bool) -> Tensor:
+    return row.permute(1, 2, 0) if channels_last else row
 
 
 def _is_channels_last(row: Tensor) -> bool:

@@ -29,7 +29,7 @@ from transfer_core.features import (
     load_pixels,
     to_batch,
 )
-from transfer_core.features.boundary import keep_on_disk, stacked
+from transfer_core.features.boundary import halved, keep_on_disk, stacked
 from transfer_core.features.parallel import map_on_cores
 from transfer_core.progress import Progress
 from transfer_core.recipe import Augmentation
@@ -50,10 +50,13 @@ class Trunk:
     extractor: Extractor | None
 
     def rows(self, loads: Sequence[Load]) -> Generator[Tensor, None, None]:
-        """For each image what the first block that trains sees, float32; or its pixels (3, H, W), uint8."""
+        """For each image what the first block that trains sees; or its pixels (3, H, W), uint8.
+
+        In half precision, whether it will be kept or not: room on the disk must not change a result.
+        """
         if self.extractor:
             for outcome in chain.from_iterable(embed_all(self.extractor, loads)):
-                yield _readable(outcome)
+                yield halved(_readable(outcome))
         else:
             for pixels in chain.from_iterable(load_batches(loads, _AT_ONCE)):
                 yield to_batch([_readable(pixels)])[0]

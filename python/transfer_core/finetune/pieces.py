@@ -94,7 +94,7 @@ class Pieces:
         """Half as many images at once; when that is one, activations are computed twice instead of kept."""
         if self._size > 1:
             self._size //= 2
-            self._progress.warning(f"GPU memory is short: batches are computed {self._size} images at a time")
+            self._progress.warning(f"GPU memory is short: a batch is computed in pieces of {self._size}")
         elif not self._tail.recompute:
             self._tail.recompute = True
             self._progress.warning("GPU memory is short: activations are computed twice instead of kept")
