@@ -1,4 +1,4 @@
-"""Norms folded into convolutions that still train: the same outputs and gradients as torchvision's modules."""
+"""Norms folded into convolutions that still train: the outputs and gradients of torchvision's modules."""
 
 import copy
 
