@@ -161,7 +161,9 @@ RSpec.describe "Transfer::Bridge::SharedMemory" do
     end
 
     it "can't be made by hand or copied" do
-      mapping = native.map(block("abcd"), 0, 4)
+      file = block("abcd")
+      mapping = native.map(file, 0, 4)
+      file.close
       expect { mapping.class.new }.to raise_error(TypeError, /allocator undefined/)
       expect { mapping.dup }.to raise_error(TypeError)
     end

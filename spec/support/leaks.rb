@@ -39,7 +39,7 @@ module Leaks
       "#{fd} #{File.readlink("/proc/self/fd/#{fd}")}"
     rescue Errno::ENOENT # the one that lists them
       nil
-    end.grep(/socket|pipe/)
+    end.grep(/socket|pipe|memfd/)
   end
 
   def self.timeout?(thread) = thread.name.to_s.start_with?("Timeout") || thread.inspect.include?("timeout.rb")
