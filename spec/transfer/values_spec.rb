@@ -76,6 +76,17 @@ RSpec.describe "Transfer's values" do
       )
     end
 
+    it "reads limits of a worker" do
+      config = described_class.new({ "TRANSFER_MAX_MEMORY" => "1.5 GB", "TRANSFER_MAX_LIFETIME" => "3600",
+                                     "TRANSFER_MAX_REQUESTS" => "1000", "TRANSFER_ENVIRONMENT" => "AWS_*, MY_KEY" })
+      expect([config.max_memory, config.max_lifetime, config.max_requests]).to eq([1_500_000_000, 3600, 1000])
+      expect(config.environment).to eq(%w[AWS_* MY_KEY])
+      { "2GB" => 2 * (10**9), "500 MB" => 500 * (10**6), "64k" => 64_000, 123 => 123, nil => nil, "never" => nil }
+        .each { |size, bytes| expect(config.tap { config.max_memory = size }.max_memory).to eq(bytes) }
+      expect { config.max_memory = "much" }
+        .to raise_error(Transfer::ConfigurationError, 'max_memory is a size such as "2GB", got "much"')
+    end
+
     it "is set in one block" do
       before = Transfer.config.idle_stop
       Transfer.configure { |config| config.idle_stop = 5 }

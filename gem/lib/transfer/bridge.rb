@@ -1,6 +1,5 @@
 # frozen_string_literal: true
 
-require_relative "telemetry"
 require_relative "bridge/sizes"
 require_relative "bridge/frame"
 require_relative "bridge/message"

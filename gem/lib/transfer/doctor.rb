@@ -5,6 +5,9 @@ require_relative "python"
 module Transfer
   # Whether everything is in place: the interpreter, and what the training core says about itself.
   module Doctor
+    autoload :BridgeTest, "#{__dir__}/doctor/bridge_test"
+    private_constant :BridgeTest
+
     # One thing that was looked at; `remedy` is the command that mends it, where one would.
     Check = ::Data.define(:name, :ok, :detail, :remedy) do
       # @return [Boolean]
@@ -18,6 +21,12 @@ module Transfer
         return [interpreter] unless interpreter.ok
 
         [interpreter, check_environment, *check_core].compact
+      end
+
+      # @return [Array<Check>] of a worker that is started, used, killed and stopped for this
+      def bridge_checks
+        interpreter = check_interpreter
+        interpreter.ok ? BridgeTest.new.checks : [interpreter]
       end
 
       private

@@ -30,9 +30,11 @@ module Transfer
     # @api private
     # @return [Model]
     def run
-      send_recipe
-      deliver
-      result
+      Telemetry.call("train") do
+        send_recipe
+        deliver
+        result
+      end
     ensure
       withdraw
     end
@@ -122,7 +124,10 @@ module Transfer
     end
 
     def deliver_in_background
-      deliver
+      Telemetry.call("train") do
+        deliver
+        @call.value
+      end
     rescue Exception => error # rubocop:disable Lint/RescueException -- handed to whoever asks for the value
       @call.abort(error)
       @call.wait

@@ -96,5 +96,4 @@ module Transfer
     end
     private_constant :Calls
   end
-  private_constant :Telemetry
 end

@@ -62,6 +62,11 @@ def print_a_lot(server, id, params):
     answer(id, "printed")
 
 
+def say(server, id, params):
+    for _ in range(params["times"]):
+        write(params["message"])
+
+
 def half_a_frame(server, id, params):
     connection.sendall(frame([1, id, None, "x" * 1000])[:100])
     os._exit(0)

@@ -10,15 +10,15 @@ module Transfer
 
       class << self
         # @return [Subprocess] started by `Transfer.config`, as it is when a worker starts
-        def configured
-          new do
-            config = Transfer.config
-            Connection::Launch.new(
-              command: [*Python.command, "-m", "transfer_core.worker"], env: environment(config),
-              startup_timeout: config.startup_timeout, limits: limits(config), logger: config.logger,
-              trace: (Trace.new(config.logger) if config.debug)
-            )
-          end
+        def configured = new { launch }
+
+        # @return [Connection::Launch] of the real worker
+        def launch(config = Transfer.config)
+          Connection::Launch.new(
+            command: [*Python.command, "-m", "transfer_core.worker"], env: environment(config),
+            startup_timeout: config.startup_timeout, limits: limits(config), logger: config.logger,
+            trace: (Trace.new(config.logger) if config.debug)
+          )
         end
 
         private

@@ -45,11 +45,18 @@ module Transfer
       Checks the interpreter, the versions, PyTorch and its devices, the pretrained
       weights and the disk. Ends with status 1 if something is broken; every fault
       comes with the command that mends it.
+
+      With --bridge it tries out the way to Python instead: a worker is started,
+      called, killed and stopped.
+
+        transfer doctor
+        transfer doctor --bridge
     TEXT
+    option :bridge, type: :boolean, desc: "Try out the way to Python"
     json_option
     # Checks both halves.
     def doctor
-      checks = Doctor.checks
+      checks = options[:bridge] ? Doctor.bridge_checks : Doctor.checks
       answer(checks.map(&:to_h)) do
         puts Table.render(checks.map { |check| [OUTCOMES[check.ok], check.name, check.detail] })
         checks.select(&:mendable?).each { |check| puts "To mend #{check.name}: #{check.remedy}" }

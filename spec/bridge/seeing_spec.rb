@@ -1,0 +1,90 @@
+# frozen_string_literal: true
+
+require "logger"
+
+RSpec.describe "Seeing inside the bridge" do
+  def trace(log) = bridge::Trace.new(Logger.new(log, formatter: ->(*, message) { "#{message}\n" }))
+
+  it "is nothing before the first call, and starts nothing", script: true do
+    output, = ruby("p Transfer.stats, Thread.list.size")
+    expect(output.lines.last(2)).to eq(["{:workers=>{}, :calls=>{}}\n", "1\n"])
+  end
+
+  it "counts workers and calls" do
+    backend
+    Transfer.const_get(:Telemetry).forget
+    20.times { bridge.call("echo", { "inputs" => %w[a b c] }) }
+    error_of { bridge.call("fail", { "type" => "DataError", "message" => "no" }) }
+    error_of { bridge.call("leave", { "status" => 1 }) }
+    pid = bridge.call("pid")
+    stats = Transfer.stats
+    expect(stats[:workers][:train]).to eq({ processes: [], restarts: 0, crashes: 0 })
+    expect(stats[:workers][:serve]).to include(restarts: 1, crashes: 1)
+    expect(stats[:workers][:serve][:processes]).to match(
+      [{ pid:, memory: be > 1_000_000, in_flight: 0, calls: 1, age: be >= 0, idle: be >= 0 }]
+    )
+    expect(stats[:calls].transform_values { |calls| calls.slice(:count, :failed) }).to eq(
+      { echo: { count: 20, failed: 0 }, fail: { count: 1, failed: 1 }, leave: { count: 1, failed: 1 },
+        pid: { count: 1, failed: 0 } }
+    )
+    echo = stats[:calls][:echo]
+    expect(echo[:inputs]).to eq({ p50: 3, p90: 3, p99: 3, max: 3 })
+    expect(echo[:seconds].values).to eq(echo[:seconds].values.sort)
+    expect(stats[:calls][:pid]).not_to include(:inputs)
+  end
+
+  it "knows percentiles" do
+    calls = Transfer.const_get(:Telemetry).const_get(:Calls).new
+    (1..1500).to_a.shuffle(random: Random.new(1)).sort.each { |n| calls.add(n, nil, failed: n.even?) }
+    expect(calls.to_h).to eq({ count: 1500, failed: 750, seconds: { p50: 1000, p90: 1400, p99: 1490, max: 1500 } })
+  end
+
+  it "shows every message in one line" do
+    log = StringIO.new
+    worker = worker(trace: trace(log))
+    worker.call("echo", { "text" => "a\nb" * 200, "bytes" => "\xFF".b * 9 }).value(20)
+    error_of { worker.call("fail", { "type" => "DataError", "message" => "no\nphoto" }).value(20) }
+    lines = log.string.lines(chomp: true)
+    expect(lines.map { |line| line[/(->|<-).*/][0, 60] }).to eq([
+      '-> #0 hello {"protocol"=>1, "gem_version"=>"0.1.0"} (38 bytes',
+      '<- #0 {"protocol"=>1, "core_version"=>"9.9.9", "python"=>"3",',
+      '-> #1 echo {"text"=>"a\nba\nba\nba\nba\nba\nba\nba\nba\nba\nba\n',
+      '<- #1 {"text"=>"a\nba\nba\nba\nba\nba\nba\nba\nba\nba\nba\nba\nb',
+      '-> #2 fail {"type"=>"DataError", "message"=>"no\nphoto"} (41 ',
+      '<- #2 DataError: "no\nphoto" (46 bytes)'
+    ].map { |line| line[0, 60] })
+    expect(lines.map(&:size).max).to be < 240
+  end
+
+  it "tells the logger of calls, starts and ends" do
+    log = StringIO.new
+    Transfer.config.logger = Logger.new(log)
+    backend
+    pid = bridge.call("pid")
+    Transfer.shutdown
+    said = log.string.lines(chomp: true).map { |line| line[/(?<=: )transfer.*/]&.sub(/[\d.]+ ms/, "N ms") }
+    expect(said).to eq(["transfer: worker #{pid} started", "transfer: pid done N ms",
+                        "transfer: worker #{pid} ended: the worker was shut down"])
+  ensure
+    Transfer.config.logger = nil
+  end
+
+  it "tells ActiveSupport::Notifications where that is loaded", script: true do
+    output, status = ruby(<<~RUBY)
+      require "active_support"
+      require "active_support/notifications"
+      ActiveSupport::Notifications.subscribe(/transfer$/) do |event|
+        puts [event.name, event.payload.except(:pid, :exception_object).inspect, event.duration > 0].join(" ")
+      end
+      launch.("echo")
+      bridge.call("echo", { "inputs" => [1, 2] })
+      bridge.call("fail", { "type" => "DataError", "message" => "no" }) rescue nil
+      Transfer.shutdown
+    RUBY
+    expect(status).to be_success, output
+    seen = ["start.transfer {} true", 'call.transfer {:method=>"echo", :inputs=>2} true',
+            'call.transfer {:method=>"fail", :exception=>["Transfer::DataError", "no"]} true',
+            'stop.transfer {:reason=>"the worker was shut down"} true']
+    expect(output.lines(chomp: true).grep(/transfer /)).to eq(seen)
+  end
+end
