@@ -136,6 +136,16 @@ def test_a_plan_is_measured_once_per_weights_and_precision(variants, monkeypatch
     assert len(known) == 4
 
 
+@torch.no_grad()
+def test_a_network_that_gives_maps_agrees_map_by_map():
+    """Of the first blocks alone; where no channel is active, a place of a map has no direction."""
+    backbone = tiny_backbone()
+    backbone.blocks, backbone.pool = backbone.blocks[:1], nn.Identity()
+    backbone.blocks.stem[1].bias.fill_(-9)
+    chosen = measured_plan(Variants(backbone, CPU), "float32")
+    assert chosen.fused
+
+
 def test_later_changes_to_the_backbone_do_not_reach_the_network(variants):
     chosen = measured_plan(variants, "float32")
     images = torch.rand(2, 3, 16, 16)
