@@ -3,6 +3,7 @@
 import os
 import queue
 import signal
+import socket
 import sys
 import threading
 import time
@@ -65,6 +66,11 @@ def print_a_lot(server, id, params):
 def say(server, id, params):
     for _ in range(params["times"]):
         write(params["message"])
+
+
+def babble(server, id, params):
+    connection.sendall(params["bytes"])
+    connection.shutdown(socket.SHUT_WR)
 
 
 def half_a_frame(server, id, params):
