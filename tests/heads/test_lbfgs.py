@@ -34,7 +34,7 @@ def drawn_quadratics(problems=6, width=20, worst=1e4, seed=0):
 
 def test_quadratics_are_solved_exactly():
     curvatures, centres = drawn_quadratics()
-    x = minimize(quadratics(curvatures, centres), torch.zeros_like(centres), tolerance=1e-10)
+    x = minimize(quadratics(curvatures, centres), torch.zeros_like(centres), tolerance=1e-20)
     torch.testing.assert_close(x, centres, rtol=0, atol=1e-5)
 
 
@@ -42,17 +42,17 @@ def test_a_row_does_not_depend_on_the_others():
     curvatures, centres = drawn_quadratics()
     curvatures[0] = 1.0
     start = torch.zeros_like(centres)
-    together = minimize(quadratics(curvatures, centres), start, tolerance=1e-3)
+    together = minimize(quadratics(curvatures, centres), start, tolerance=5e-7)
     for row in range(len(centres)):
         part = slice(row, row + 1)
-        alone = minimize(quadratics(curvatures[part], centres[part]), start[part], tolerance=1e-3)
+        alone = minimize(quadratics(curvatures[part], centres[part]), start[part], tolerance=5e-7)
         assert torch.equal(together[part], alone)
 
 
 def test_rosenbrock_as_by_scipy():
     starts = torch.tensor([[-1.2, 1.0], [0.0, 0.0], [2.0, -1.0]], dtype=torch.float64)
     x = minimize(
-        lambda x: tuple(part + 1e-9 * (i == 0) for i, part in enumerate(rosenbrock(x))), starts, 1e-4
+        lambda x: tuple(part + 1e-9 * (i == 0) for i, part in enumerate(rosenbrock(x))), starts, 5e-14
     )
     for start, found in zip(starts.numpy(), x.numpy(), strict=True):
         theirs = optimize.minimize(optimize.rosen, start, jac=optimize.rosen_der, method="L-BFGS-B")
@@ -67,9 +67,32 @@ def test_single_precision_ends_where_rounding_begins():
         calls.append(None)
         return quadratics(curvatures, centres)(x)
 
-    x = minimize(objective, torch.zeros_like(centres), tolerance=0)
+    x = minimize(objective, torch.zeros_like(centres), tolerance=0, history=10)
     assert len(calls) < 500
     assert float((objective(x)[0] - 1).max()) < 1e-3
+
+
+def test_double_losses_of_single_precision_end_where_the_single_ones_round():
+    curvatures, centres = (t.float() for t in drawn_quadratics())
+    calls = []
+
+    def objective(x):
+        calls.append(None)
+        loss, gradient = quadratics(curvatures, centres)(x)
+        return loss.double() + 1e-7 * torch.rand(len(x), dtype=torch.float64), gradient
+
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        x = minimize(objective, torch.zeros_like(centres), tolerance=0, history=10)
+    assert x.dtype == torch.float32
+    assert len(calls) < 500
+    assert float((objective(x)[0] - 1).max()) < 1e-3
+
+
+def test_what_is_left_to_gain_is_within_the_tolerance():
+    curvatures, centres = drawn_quadratics(worst=1)
+    x = minimize(quadratics(curvatures, centres), torch.zeros_like(centres), tolerance=1e-4)
+    assert (quadratics(curvatures, centres)(x)[0] <= 1.0001).all()
 
 
 def test_what_is_already_solved_is_returned_as_it_is():
@@ -81,7 +104,7 @@ def test_the_iterations_are_limited():
     curvatures, centres = drawn_quadratics()
     start = torch.zeros_like(centres)
     objective = quadratics(curvatures, centres)
-    few = minimize(objective, start, tolerance=1e-12, max_iterations=3)
+    few = minimize(objective, start, tolerance=1e-24, max_iterations=3)
     assert (objective(few)[0] < objective(start)[0]).all()
     assert (objective(few)[0] > 1.001).any()
 

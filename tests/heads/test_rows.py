@@ -67,3 +67,16 @@ def test_folds_of_values_are_even_and_follow_the_seed():
     assert sorted(torch.bincount(folds[0]).tolist()) == [5, 6, 6, 6]
     assert torch.equal(folds[0], folds[1])
     assert not torch.equal(folds[0], folds[2])
+
+
+def test_joined_neighbours_are_not_copied():
+    features = torch.arange(12.0).view(6, 2)
+    above, below = (
+        rows_of(part, np.zeros(len(part), np.int64), torch.ones(len(part)))
+        for part in (features[:4], features[4:])
+    )
+    both = above.joined(below)
+    assert torch.equal(both.features, features)
+    assert both.features.data_ptr() == features.data_ptr()
+    turned = below.joined(above)
+    assert torch.equal(turned.features, torch.cat([features[4:], features[:4]]))

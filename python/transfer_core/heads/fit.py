@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -62,10 +62,7 @@ def _fit_in_epochs(
     head: nn.Sequential, train: Train, rows: Rows, valid: Rows, seed: int, progress: Progress
 ) -> FittedHead:
     mean, scale = standardization(rows.features)
-    standard, standard_valid = (
-        replace(part, features=(part.features - mean) / scale) for part in (rows, valid)
-    )
-    history = fit_minibatch(head, standard, standard_valid, train, seed, progress)
+    history = fit_minibatch(head, rows, valid, train, seed, progress, lambda x: (x - mean) / scale)
     fold_standardization(head, mean, scale)
     with torch.no_grad():
         return FittedHead(head, history, head(valid.features), valid.targets)
@@ -74,13 +71,10 @@ def _fit_in_epochs(
 def _fit_by_cross_validation(
     head: nn.Sequential, rows: Rows, outputs: int, seed: int, progress: Progress
 ) -> FittedHead:
-    mean, scale = standardization(rows.features)
-    standard = replace(rows, features=(rows.features - mean) / scale)
-    fit = fit_linear(standard, outputs, FOLDS, seed, progress)
+    fit = fit_linear(rows, outputs, FOLDS, seed, progress)
     with torch.no_grad():
         layer = last_dense(head)
         layer.weight.copy_(fit.weight)
         layer.bias.copy_(fit.bias)
-    fold_standardization(head, mean, scale)
     head.eval()
     return FittedHead(head, fit.path, fit.held_out, fit.held_out_targets)

@@ -16,6 +16,10 @@ from torch import Tensor
 Objective: TypeAlias = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 
+# So many steps may pass without a lower loss, among those that rounding hides.
+PATIENCE = 5
+
+
 class Point(NamedTuple):
     """`x` (B, P) with its losses (B,) and gradients (B, P)."""
 
@@ -25,11 +29,13 @@ class Point(NamedTuple):
 
 
 class Pair(NamedTuple):
-    """A step (B, P), how it changed the gradient (B, P), and 1 / (step · change), 0 where unusable (B,)."""
+    """A step (B, P) and how it changed the gradient (B, P); 1 / (step · change) (B,), 0 where unusable, and
+    (step · change) / |change|² (B,)."""
 
     step: Tensor
     change: Tensor
     inverse: Tensor
+    scale: Tensor
 
 
 def minimize(
@@ -37,7 +43,7 @@ def minimize(
     x: Tensor,
     tolerance: float,
     max_iterations: int = 500,
-    history: int = 10,
+    history: int = 5,
 ) -> Tensor:
     """Minimise `objective` over each row of `x`.
 
@@ -49,8 +55,9 @@ def minimize(
     x
         (B, P), where to start.
     tolerance
-        A row is done when the norm of its gradient is at most this share of its loss, or when a step
-        lowers its loss by less than the precision of its dtype can tell.
+        A row is done when half the square of its gradient's norm is at most this share of its loss: so
+        much could still be gained if the loss bent by 1 in all directions. Or when its
+        steps no longer lower its loss, which ends in rounding.
 
     Returns
     -------
@@ -65,27 +72,26 @@ def minimize(
     here = Point(x, *objective(x))
     pairs: deque[Pair] = deque(maxlen=history)
     stuck = torch.zeros_like(here.loss, dtype=torch.bool)
+    lowest, since_lowest = here.loss, torch.zeros_like(here.loss)
     for _ in range(max_iterations):
-        active = (here.gradient.norm(dim=1) > tolerance * here.loss.abs()) & ~stuck
+        active = (0.5 * here.gradient.square().sum(dim=1) > tolerance * here.loss.abs()) & ~stuck
         if not active.any():
             break
         there = _backtrack(objective, here, _direction(here.gradient, pairs), active)
-        stuck |= here.loss - there.loss <= _noise(here.loss)
+        since_lowest = torch.where(there.loss < lowest, 0, since_lowest + 1)
+        lowest = torch.minimum(lowest, there.loss)
+        stuck |= (there.loss == here.loss) | (since_lowest > PATIENCE)
         pairs.append(_pair(here, there))
         here = there
     return here.x
-
-
-def _noise(loss: Tensor) -> Tensor:
-    """The smallest difference in loss that is more than rounding."""
-    return 8 * torch.finfo(loss.dtype).eps * loss.abs()
 
 
 def _pair(here: Point, there: Point) -> Pair:
     step, change = there.x - here.x, there.gradient - here.gradient
     curvature = (step * change).sum(dim=1)
     usable = curvature > 1e-10 * step.norm(dim=1) * change.norm(dim=1)
-    return Pair(step, change, torch.where(usable, 1 / curvature, 0.0))
+    scale = curvature / change.square().sum(dim=1)
+    return Pair(step, change, torch.where(usable, 1 / curvature, 0.0), scale)
 
 
 def _direction(gradient: Tensor, pairs: deque[Pair]) -> Tensor:
@@ -96,30 +102,37 @@ def _direction(gradient: Tensor, pairs: deque[Pair]) -> Tensor:
     scale = 1 / gradient.norm(dim=1).clamp_min(1)
     q = gradient.clone()
     alphas = []
-    for step, change, inverse in reversed(pairs):
-        alpha = inverse * (step * q).sum(dim=1)
-        q -= alpha[:, None] * change
+    for pair in reversed(pairs):
+        alpha = pair.inverse * (pair.step * q).sum(dim=1)
+        q -= alpha[:, None] * pair.change
         alphas.append(alpha)
-    for step, change, inverse in pairs:
-        newest = (step * change).sum(dim=1) / (change * change).sum(dim=1)
-        scale = torch.where(inverse > 0, newest, scale)
+    for pair in pairs:
+        scale = torch.where(pair.inverse > 0, pair.scale, scale)
     q *= scale[:, None]
-    for (step, change, inverse), alpha in zip(pairs, reversed(alphas), strict=True):
-        beta = inverse * (change * q).sum(dim=1)
-        q += (alpha - beta)[:, None] * step
+    for pair, alpha in zip(pairs, reversed(alphas), strict=True):
+        beta = pair.inverse * (pair.change * q).sum(dim=1)
+        q += (alpha - beta)[:, None] * pair.step
     return -q
 
 
-def _backtrack(objective: Objective, here: Point, direction: Tensor, active: Tensor, most: int = 25) -> Point:
-    """Halve each active row's step until its loss falls enough; rows that never do stay where they are."""
+def _backtrack(objective: Objective, here: Point, direction: Tensor, active: Tensor, most: int = 12) -> Point:
+    """Halve each active row's step until its loss falls enough; rows that never do stay where they are.
+
+    Where the loss changes by no more than rounding its slope is asked instead (Hager and Zhang 2005, A new
+    conjugate gradient method, equation 4.1): it is the more precise.
+    """
     slope = (direction * here.gradient).sum(dim=1)
     length = torch.ones_like(slope)
+    rounding = 8 * torch.finfo(here.x.dtype).eps
     waiting = active
     there = here
     for _ in range(most):
         trial = torch.where(waiting[:, None], here.x + length[:, None] * direction, there.x)
         loss, gradient = objective(trial)
-        accepted = waiting & (loss <= here.loss + 1e-4 * length * slope)
+        falls = loss <= here.loss + 1e-4 * length * slope
+        flat = (loss - here.loss).abs() <= rounding * here.loss.abs()
+        flattens = (direction * gradient).sum(dim=1) <= (2e-4 - 1) * slope
+        accepted = waiting & (falls | flat & flattens)
         there = Point(
             torch.where(accepted[:, None], trial, there.x),
             torch.where(accepted, loss, there.loss),

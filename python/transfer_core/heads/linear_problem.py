@@ -2,99 +2,159 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import one_hot
 
-from transfer_core.heads.axes import Axes
+from transfer_core.heads.coordinates import Coordinates
+from transfer_core.heads.curvature import Curvature
 from transfer_core.heads.lbfgs import minimize
 from transfer_core.heads.rows import Rows
 
-CHUNK_BYTES = 64 * 2**20
+# Rows are worked on in chunks whose features, or outputs for all problems, stay in a processor's cache.
+CHUNK_BYTES = 4 * 2**20
+
+# So many rows per coordinate show the shape of the curvature well enough.
+ROWS_FOR_CURVATURE = 8
 
 
 @dataclass(frozen=True)
 class LinearProblems:
-    """B problems: minimise, over W (K, D), whose last column is the bias,
+    """B problems: minimise, over W (K, R + 1), whose last column is the bias,
 
-        sum_n share_bn loss(W z_n, y_n) + strength / 2 |W without the bias|²
+        sum_n share_bn loss(W (z_n, 1), y_n) + strength / 2 |W without the bias|²
 
     with cross-entropy, or half the squared error summed over outputs, as the loss.
 
-    `z` (N, D), its last column 1; `variance` (D,), the mean square of each column; `truth` (N, K),
-    classes one-hot; `share` (B, N), each row adding up to 1.
+    `targets` (N,) or (N, K); `share` (B, N), each row adding up to 1. `check` is called for each chunk of
+    rows and may raise.
     """
 
-    z: Tensor
-    variance: Tensor
-    truth: Tensor
+    at: Coordinates
+    targets: Tensor
+    outputs: int
     share: Tensor
-    is_classification: bool
+    check: Callable[[], None]
 
     def zeros(self) -> Tensor:
-        """Where to start without a better idea, (B, K, D)."""
-        return self.z.new_zeros(len(self.share), self.truth.shape[1], self.z.shape[1])
+        """Where to start without a better idea, (B, K, R + 1)."""
+        return self.at.x.new_zeros(len(self.share), self.outputs, self.at.x.shape[1] + 1)
 
-    def solve(self, strength: float, start: Tensor, curvature: float, tolerance: float) -> Tensor:
-        """The minima (B, K, D), from `start` (B, K, D).
+    def solve(self, strength: float, start: Tensor, curvature: Curvature, tolerance: float) -> Tensor:
+        """The minima (B, K, R + 1), from `start` (B, K, R + 1).
 
-        `curvature` is a guess of the loss's second derivative with respect to an output. Each axis is
-        measured in units of one over the root of its curvature, so that all bend alike: the columns of `z`
-        being uncorrelated, that leaves little for L-BFGS to learn.
+        L-BFGS works on variables whitened by `curvature`. Where the loss does not bend the same for all
+        outputs and rows, that is what is left for it to learn.
         """
-        penalty = torch.full_like(self.variance, strength)
-        penalty[-1] = 0
-        unit = (curvature * self.variance + penalty).rsqrt()
+        white = curvature.whitening(strength)
 
-        def objective(x: Tensor) -> tuple[Tensor, Tensor]:
-            coefficients = x.view_as(start) * unit
-            loss, gradient = self._loss(coefficients)
-            loss = loss + 0.5 * (penalty * coefficients.square()).sum(dim=(1, 2))
-            gradient = (gradient + penalty * coefficients) * unit
-            return loss, gradient.flatten(1)
+        def objective(flat: Tensor) -> tuple[Tensor, Tensor]:
+            coefficients = white.coefficients(flat.view_as(start))
+            loss, gradient = self.loss(coefficients)
+            weight = coefficients[..., :-1]
+            loss += 0.5 * strength * weight.square().sum(dim=(1, 2))
+            gradient[..., :-1] += strength * weight
+            return loss, white.slopes(gradient).flatten(1)
 
-        return minimize(objective, (start / unit).flatten(1), tolerance).view_as(start) * unit
+        found = minimize(objective, white.variables(start).flatten(1), tolerance)
+        return white.coefficients(found.view_as(start))
 
-    def _loss(self, coefficients: Tensor) -> tuple[Tensor, Tensor]:
-        """The losses (B,) without penalty, and their gradients (B, D, K), chunk by chunk of rows."""
-        problems, outputs, width = coefficients.shape
-        flat = coefficients.reshape(-1, width)
-        terms = _cross_entropy_terms if self.is_classification else _squared_error_terms
-        loss, gradient = torch.zeros_like(flat[:problems, 0]), torch.zeros_like(flat)
-        chunk = max(1, CHUNK_BYTES // (flat.element_size() * len(flat)))
-        parts = zip(*(torch.split(t, chunk) for t in (self.z, self.truth, self.share.T)), strict=True)
-        for z, truth, share in parts:
-            output = (z @ flat.T).view(-1, problems, outputs)
-            losses, slope = terms(output, truth[:, None])
-            loss += (losses * share).sum(dim=0)
-            gradient += (slope * share[..., None]).flatten(1).T @ z
-        return loss, gradient.view_as(coefficients)
+    def loss(self, coefficients: Tensor) -> tuple[Tensor, Tensor]:
+        """The losses (B,) without penalty, in double precision, and their gradients (B, K, R + 1)."""
+        weight, bias = self._on_x(coefficients)
+        loss = torch.zeros(len(coefficients), dtype=torch.float64)
+        slope_x, slope_1 = torch.zeros_like(weight), torch.zeros_like(bias)
+        terms = _squared_error_terms if self.targets.is_floating_point() else _cross_entropy_terms
+        for part in self._chunks(len(weight)):
+            x, share = self.at.x[part], self.share[:, part]
+            output = torch.addmm(bias[:, None], weight, x.T).view(len(share), self.outputs, -1)
+            losses, slope = terms(output, self.targets[part])
+            loss += (losses * share).sum(dim=1, dtype=torch.float64)
+            slope = slope.mul_(share[:, None]).flatten(0, 1)
+            slope_x.addmm_(slope, x)
+            slope_1 += slope.sum(dim=1)
+        slope_z = (slope_x - slope_1[:, None] * self.at.shift) / self.at.unit
+        return loss, torch.cat([slope_z, slope_1[:, None]], dim=1).view_as(coefficients)
+
+    def output(self, coefficients: Tensor, rows: Tensor) -> Tensor:
+        """The outputs (M, K) of one layer (K, R + 1) for the rows with these indices (M,)."""
+        weight, bias = self._on_x(coefficients[None])
+        parts = [torch.addmm(bias, self.at.x[some], weight.T) for some in self._split(rows)]
+        return torch.cat(parts)
+
+    def curvature(self, coefficients: Tensor, known: Curvature | None) -> Curvature:
+        """How the loss bends at one layer (K, R + 1), measured on a part of the rows.
+
+        It is p (1 - p) per output and row for cross-entropy, 1 for the squared error. A `known` one that
+        is not more than four times as strong is scaled: its matrix costs as much as many losses.
+        """
+        rows = torch.arange(0, len(self.targets), -(-len(self.targets) // self._enough))
+        share = self.share[:, rows].mean(dim=0)
+        bends = (
+            share / share.sum() * torch.cat([self._bend(coefficients, some) for some in self._split(rows)])
+        )
+        mean = max(float(bends.sum()), torch.finfo(bends.dtype).eps)
+        if known and known.mean <= 4 * mean:
+            return known.scaled_to(mean)
+        width = self.at.x.shape[1]
+        gram = self.at.x.new_zeros(width, width)
+        for some, bend in zip(self._split(rows), self._split(bends), strict=True):
+            z = (self.at.x[some] - self.at.shift) / self.at.unit
+            gram.addmm_(z.T, z * bend[:, None])
+        return Curvature(gram, mean)
+
+    @property
+    def _enough(self) -> int:
+        return max(1, ROWS_FOR_CURVATURE * self.at.x.shape[1])
+
+    def _bend(self, coefficients: Tensor, rows: Tensor) -> Tensor:
+        if self.targets.is_floating_point():
+            return self.share.new_ones(len(rows))
+        probability = self.output(coefficients, rows).softmax(dim=1)
+        return (1 - probability.square().sum(dim=1)) / self.outputs
+
+    def _on_x(self, coefficients: Tensor) -> tuple[Tensor, Tensor]:
+        """Weight (BK, R) and bias (BK,) that do to x what `coefficients` (B, K, R + 1) do to z."""
+        flat = coefficients.flatten(0, 1)
+        weight = flat[:, :-1] / self.at.unit
+        return weight, flat[:, -1] - weight @ self.at.shift
+
+    def _rows_at_once(self, outputs: int) -> int:
+        row = self.at.x.element_size() * max(outputs, self.at.x.shape[1])
+        return max(1, CHUNK_BYTES // row)
+
+    def _chunks(self, outputs: int) -> Iterator[slice]:
+        size = self._rows_at_once(outputs)
+        for start in range(0, len(self.targets), size):
+            self.check()
+            yield slice(start, start + size)
+
+    def _split(self, rows: Tensor) -> Iterator[Tensor]:
+        for some in torch.split(rows, self._rows_at_once(self.outputs)):
+            self.check()
+            yield some
 
 
 def linear_problems(
-    rows: Rows, axes: Axes, weights: Tensor, outputs: int, dtype: torch.dtype
+    rows: Rows, at: Coordinates, weights: Tensor, outputs: int, check: Callable[[], None]
 ) -> LinearProblems:
-    """One problem for each row of `weights` (B, N), along `axes`."""
-    z = rows.features.to(dtype) @ axes.basis.to(dtype)
-    one = torch.ones(1, dtype=dtype)
-    truth = one_hot(rows.targets, outputs) if rows.is_classification else rows.targets
-    return LinearProblems(
-        z=torch.cat([z, one.expand(len(z), 1)], dim=1),
-        variance=torch.cat([axes.variance.to(dtype), one]),
-        truth=truth.to(dtype),
-        share=(weights / weights.sum(dim=1, keepdim=True)).to(dtype),
-        is_classification=rows.is_classification,
-    )
+    """One problem for each row of `weights` (B, N), in the coordinates `at`."""
+    share = (weights / weights.sum(dim=1, keepdim=True)).to(at.x.dtype)
+    return LinearProblems(at, rows.targets, outputs, share, check)
 
 
-def _cross_entropy_terms(output: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
-    """Losses (n, B) and their slopes (n, B, K) for logits (n, B, K) and one-hot truth (n, 1, K)."""
-    log_probability = output.log_softmax(dim=2)
-    return -(log_probability * truth).sum(dim=2), log_probability.exp() - truth
+def _cross_entropy_terms(output: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Losses (B, n) and their slopes (B, K, n) for logits (B, K, n) and classes (n,)."""
+    log_probability = output.log_softmax(dim=1)
+    each = torch.arange(len(targets))
+    losses = -log_probability[:, targets, each]
+    slope = log_probability.exp_()
+    slope[:, targets, each] -= 1
+    return losses, slope
 
 
-def _squared_error_terms(output: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
-    error = output - truth
-    return 0.5 * error.square().sum(dim=2), error
+def _squared_error_terms(output: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    error = output - targets.T
+    return 0.5 * error.square().sum(dim=1), error

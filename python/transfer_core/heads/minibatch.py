@@ -2,37 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from transfer_core.heads.modules import ROWS_AT_ONCE
 from transfer_core.heads.rows import Rows
 from transfer_core.progress import Progress
 from transfer_core.recipe import Train
 from transfer_core.training import Batch, Metrics, Source, train_epochs, validation_metrics
 
 
+def as_they_are(features: Tensor) -> Tensor:
+    """The same features."""
+    return features
+
+
 def fit_minibatch(
-    head: nn.Sequential, rows: Rows, valid: Rows, train: Train, seed: int, progress: Progress
+    head: nn.Sequential,
+    rows: Rows,
+    valid: Rows,
+    train: Train,
+    seed: int,
+    progress: Progress,
+    prepare: Callable[[Tensor], Tensor] = as_they_are,
 ) -> list[Metrics]:
-    """Train `head` in place on `rows` (standardised features); returns the history.
+    """Train `head` in place on `rows`, whose features it gets through `prepare`; returns the history.
 
     The epoch with the lowest loss on `valid` is kept; with no validation rows, the last one.
     """
 
     @torch.no_grad()
     def validate() -> Metrics:
-        return validation_metrics(head(valid.features), valid.targets, valid.weights)
+        outputs = torch.cat([head(prepare(part)) for part in torch.split(valid.features, ROWS_AT_ONCE)])
+        return validation_metrics(outputs, valid.targets, valid.weights)
 
-    batches = _batches(rows, train.batch_size or 32, seed)
+    batches = _batches(rows, train.batch_size or 32, seed, prepare)
     return train_epochs(head, batches, validate if len(valid) else None, train, "train", seed, progress)
 
 
-def _batches(rows: Rows, size: int, seed: int) -> Source:
+def _batches(rows: Rows, size: int, seed: int, prepare: Callable[[Tensor], Tensor]) -> Source:
+    """Batches in an order of their own for each epoch, gathered some at a time."""
+    at_once = size * max(1, ROWS_AT_ONCE // size)
+
     def epoch(number: int) -> Iterable[Batch]:
         order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed * 100_003 + number))
-        for chunk in torch.split(order, size):
-            yield rows.features[chunk], rows.targets[chunk], rows.weights[chunk]
+        for some in torch.split(order, at_once):
+            columns = prepare(rows.features[some]), rows.targets[some], rows.weights[some]
+            yield from zip(*(torch.split(column, size) for column in columns), strict=True)
 
     return Source(epoch, steps=-(-len(rows) // size))

@@ -9,6 +9,9 @@ from torch import Tensor, nn
 
 from transfer_core.recipe import Head, LinearHead
 
+# The features are never copied as a whole.
+ROWS_AT_ONCE = 1024
+
 
 def build_head(spec: Head, width: int, outputs: int, generator: torch.Generator) -> nn.Sequential:
     """A head for features of `width` with `outputs` outputs, its weights drawn from `generator`.
@@ -66,7 +69,13 @@ def standardization(features: Tensor) -> tuple[Tensor, Tensor]:
     The scale has a floor of one hundredth of its average: a feature that hardly ever fires in training
     must not be blown up when it does fire later.
     """
-    mean = features.mean(dim=0)
-    deviation = (features - mean).square().mean(dim=0).sqrt()
+    total = torch.zeros(features.shape[1], dtype=torch.float64)
+    squares = torch.zeros_like(total)
+    for part in torch.split(features, ROWS_AT_ONCE):
+        total += part.sum(dim=0, dtype=torch.float64)
+    mean = (total / len(features)).to(features.dtype)
+    for part in torch.split(features, ROWS_AT_ONCE):
+        squares += (part - mean).square().sum(dim=0, dtype=torch.float64)
+    deviation = (squares / len(features)).sqrt().to(features.dtype)
     floor = (0.01 * deviation.mean()).clamp_min(1e-12)
     return mean, deviation.clamp_min(floor)

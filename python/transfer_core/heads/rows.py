@@ -37,11 +37,23 @@ class Rows:
         """These rows and `other`, whose examples are different ones."""
         first_free = int(self.groups.max()) + 1 if len(self) else 0
         return Rows(
-            torch.cat([self.features, other.features]),
+            _stacked(self.features, other.features),
             torch.cat([self.targets, other.targets]),
             torch.cat([self.weights, other.weights]),
             torch.cat([self.groups, other.groups + first_free]),
         )
+
+
+def _stacked(above: Tensor, below: Tensor) -> Tensor:
+    """`above` (N, D) on `below` (M, D), (N + M, D); neighbours in memory are not copied."""
+    if above.is_contiguous() and below.is_contiguous() and _end(above) == below.data_ptr() and len(below):
+        size = (len(above) + len(below), above.shape[1])
+        return above.as_strided(size, above.stride())
+    return torch.cat([above, below])
+
+
+def _end(tensor: Tensor) -> int:
+    return tensor.data_ptr() + tensor.numel() * tensor.element_size()
 
 
 def rows_of(features: Tensor, targets: np.ndarray, weights: Tensor, views: int = 1) -> Rows:

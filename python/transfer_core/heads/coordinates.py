@@ -1,0 +1,51 @@
+"""The coordinates in which a linear head is fitted: standardised features, as few as the rows need."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from transfer_core.heads.modules import standardization
+
+
+@dataclass(frozen=True)
+class Coordinates:
+    """The rows' coordinates are z = (x - shift) / unit, with `x` (N, R), `shift` (R,) and `unit` (R,).
+
+    Where features are no fewer than coordinates `x` is the caller's own tensor, read and never copied:
+    what is computed from z is computed from x by moving shift and unit into the coefficients.
+    `mean` (D,) and `scale` (D,) standardise the features; `basis` (D, R) has a column per coordinate, or is
+    None where coordinates are the standardised features themselves.
+    """
+
+    x: Tensor
+    shift: Tensor
+    unit: Tensor
+    mean: Tensor
+    scale: Tensor
+    basis: Tensor | None
+
+    def on_features(self, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+        """Weight (K, D) and bias (K,) that do to features what `weight` (K, R) and `bias` do to z."""
+        weight = weight.double()
+        if self.basis is not None:
+            weight = weight @ self.basis.double().T
+        weight = weight / self.scale.double()
+        return weight.float(), (bias.double() - weight @ self.mean.double()).float()
+
+
+def coordinates_of(features: Tensor) -> Coordinates:
+    """The coordinates of `features` (N, D): R = min(N, D).
+
+    With fewer rows than features, weights have no part outside the span of the rows if an L2 penalty is on
+    them, and the penalty is the same in any orthonormal basis of that span. Z' = QR (Golub and Van Loan,
+    Matrix Computations, 2013, section 5.2) gives one, and R', a square, takes the place of the rows.
+    """
+    mean, scale = standardization(features)
+    if len(features) >= features.shape[1]:
+        return Coordinates(features, mean, scale, mean, scale, basis=None)
+    basis, triangle = torch.linalg.qr(((features - mean) / scale).T)
+    zero = features.new_zeros(len(features))
+    return Coordinates(triangle.T.contiguous(), zero, zero + 1, mean, scale, basis)

@@ -1,0 +1,111 @@
+"""The loss, its gradient and its curvature against automatic differentiation."""
+
+import pytest
+import torch
+from torch.nn.functional import cross_entropy, mse_loss
+
+from transfer_core.heads import linear_problem
+from transfer_core.heads.coordinates import coordinates_of
+from transfer_core.heads.linear_problem import linear_problems
+from transfer_core.heads.rows import Rows
+
+
+def drawn(classes):
+    generator = torch.Generator().manual_seed(0)
+    features = torch.randn(30, 4, generator=generator, dtype=torch.float64) + 3
+    targets = torch.arange(30) % 3 if classes else torch.randn(30, 3, generator=generator)
+    weights = torch.rand(2, 30, generator=generator) + 0.1
+    rows = Rows(features, targets, weights[0], torch.arange(30))
+    problems = linear_problems(rows, coordinates_of(features), weights, 3, lambda: None)
+    return problems, torch.randn(2, 3, 5, generator=generator, dtype=torch.float64)
+
+
+def losses(problems, coefficients):
+    """(B,), row by row."""
+    z = (problems.at.x - problems.at.shift) / problems.at.unit
+    found = []
+    for layer, share in zip(coefficients, problems.share, strict=True):
+        output = z @ layer[:, :-1].T + layer[:, -1]
+        if problems.targets.is_floating_point():
+            each = 0.5 * mse_loss(output, problems.targets.double(), reduction="none").sum(dim=1)
+        else:
+            each = cross_entropy(output, problems.targets, reduction="none")
+        found.append((each * share).sum())
+    return torch.stack(found)
+
+
+@pytest.mark.parametrize("classes", [True, False])
+def test_the_loss_and_its_slope(classes):
+    problems, at = drawn(classes)
+    at.requires_grad_(True)
+    expected = losses(problems, at)
+    (slope,) = torch.autograd.grad(expected.sum(), at)
+    loss, gradient = problems.loss(at.detach())
+    torch.testing.assert_close(loss, expected.detach())
+    torch.testing.assert_close(gradient, slope)
+
+
+@pytest.mark.parametrize("classes", [True, False])
+def test_the_curvature_is_the_mean_of_the_outputs_own_second_derivatives(classes, monkeypatch):
+    problems, at = drawn(classes)
+
+    def mean_loss(layer):
+        share = problems.share.mean(dim=0, keepdim=True)
+        return losses(linear_problem.LinearProblems(problems.at, problems.targets, 3, share, None), layer)
+
+    hessian = torch.autograd.functional.hessian(mean_loss, at[:1]).view(3, 5, 3, 5)
+    expected = torch.stack([hessian[k, :, k] for k in range(3)]).mean(dim=0)
+    curvature = problems.curvature(at[0], None)
+    torch.testing.assert_close(curvature.gram, expected[:-1, :-1])
+    assert curvature.mean == pytest.approx(float(expected[-1, -1]))
+    monkeypatch.setattr(linear_problem, "CHUNK_BYTES", 7 * 8 * 4)
+    torch.testing.assert_close(problems.curvature(at[0], None).gram, expected[:-1, :-1])
+
+
+def test_a_known_curvature_is_scaled_until_it_is_four_times_too_strong():
+    problems, at = drawn(classes=True)
+    known = problems.curvature(problems.zeros()[0], None)
+    little, much = (problems.curvature(factor * at[0], known) for factor in (0.1, 30))
+    torch.testing.assert_close(little.gram, known.gram * (little.mean / known.mean))
+    assert much.mean < known.mean / 4
+    torch.testing.assert_close(much.gram, problems.curvature(30 * at[0], None).gram)
+
+
+def test_a_part_of_many_rows_shows_the_curvature(monkeypatch):
+    problems, at = drawn(classes=True)
+    monkeypatch.setattr(linear_problem, "ROWS_FOR_CURVATURE", 4)
+    part = problems.curvature(at[0], None)
+    rows = torch.arange(0, 30, 2)
+    share = problems.share[:, rows]
+    fewer = linear_problems(
+        Rows(problems.at.x[rows], problems.targets[rows], share[0], rows), problems.at, share, 3, lambda: None
+    )
+    assert part.mean == pytest.approx(problems.curvature(at[0], None).mean)
+    assert len(fewer.targets) == 15
+    assert part.gram.isfinite().all()
+
+
+@pytest.mark.parametrize("strength", [1.0, 1e-3])
+def test_whitened_variables_bend_by_one(strength):
+    problems, at = drawn(classes=False)
+    curvature = problems.curvature(at[0], None)
+    white = curvature.whitening(strength)
+    torch.testing.assert_close(white.coefficients(white.variables(at)), at)
+
+    def penalised(flat):
+        layer = white.coefficients(flat.view(1, 3, 5))
+        share = problems.share.mean(dim=0, keepdim=True)
+        mean = linear_problem.LinearProblems(problems.at, problems.targets, 3, share, None)
+        return losses(mean, layer).sum() + 0.5 * strength * layer[..., :-1].square().sum()
+
+    start = white.variables(at[:1]).flatten()
+    hessian = torch.autograd.functional.hessian(penalised, start).view(3, 5, 3, 5)
+    for k in range(3):
+        torch.testing.assert_close(
+            hessian[k, :4, k, :4], torch.eye(4, dtype=torch.float64), atol=1e-3, rtol=0
+        )
+    gradient = torch.autograd.functional.jacobian(penalised, start).view(1, 3, 5)
+    loss, by_hand = problems.loss(at)
+    assert white.slopes(by_hand).shape == at.shape
+    assert gradient.isfinite().all()
+    assert loss.dtype == torch.float64
