@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from transfer_core.backbones import Backbone, Preprocessing
 from transfer_core.errors import DataError
@@ -22,15 +23,41 @@ from transfer_core.features.plan import plan_for
 class Extractor:
     """Turns pixels into embeddings with a frozen backbone, `batch_size` images per forward pass.
 
-    `fingerprint` names everything but the image that the embeddings depend on.
+    `fingerprint` names everything but the image that the embeddings depend on. The network is prepared when
+    the first image comes: where all embeddings are known, none does.
     """
 
-    network: nn.Module
-    preprocessing: Preprocessing
-    width: int
-    device: torch.device
-    batch_size: int
+    variants: Variants
+    plan: Plan
     fingerprint: str
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """What photos must go through."""
+        return self.variants.backbone.preprocessing
+
+    @property
+    def width(self) -> int:
+        """D, the numbers in an embedding."""
+        return self.variants.backbone.facts.embedding_width
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network runs."""
+        return self.variants.device
+
+    @property
+    def batch_size(self) -> int:
+        """Images per forward pass."""
+        return self.plan.batch
+
+    @cached_property
+    def network(self) -> Inference:
+        """(N, 3, H, W) -> (N, D); later changes to the backbone don't reach it."""
+        # oneDNN lays weights out for the number of threads that it sees.
+        network = on_one_core(lambda: self.variants.network(self.plan))
+        self.variants.forget()
+        return network
 
     def embed(self, pixels: Sequence[Pixels]) -> Tensor:
         """Embeddings (N, D), float32 on the extractor's device, of N images of uint8 (H, W, 3).
@@ -56,29 +83,14 @@ class Extractor:
 
 
 def build_extractor(backbone: Backbone, device: torch.device, precision: str = "auto") -> Extractor:
-    """An extractor for `backbone` as it is now; later changes to the backbone don't reach it.
-
-    How it runs is measured, unless it was before; see `plan`.
-    """
-
-    def prepared() -> tuple[Plan, Inference]:
-        variants = Variants(backbone, device)
-        plan = plan_for(variants, precision)
-        return plan, variants.network(plan)
-
-    # oneDNN lays weights out for the number of threads that it sees.
-    plan, network = on_one_core(prepared)
+    """An extractor for `backbone`; how it runs is measured, unless it was before (see `plan`)."""
+    variants = Variants(backbone, device)
+    plan = on_one_core(lambda: plan_for(variants, precision))
+    what = (backbone.facts.name, len(backbone.blocks), backbone.weights_digest, backbone.preprocessing)
     # Not the size of the batch: it changes no bit of an embedding.
     how = (device.type, plan.exact, plan.dtype, plan.fused)
-    what = (backbone.facts.name, len(backbone.blocks), backbone.weights_digest, backbone.preprocessing)
-    return Extractor(
-        network,
-        backbone.preprocessing,
-        backbone.facts.embedding_width,
-        device,
-        plan.batch,
-        hashlib.sha256(repr((PIXELS_VERSION, what, how)).encode()).hexdigest(),
-    )
+    fingerprint = hashlib.sha256(repr((PIXELS_VERSION, what, how)).encode()).hexdigest()
+    return Extractor(variants, plan, fingerprint)
 
 
 def embed_all(extractor: Extractor, loads: Sequence[Load]) -> Iterator[list[Tensor | DataError]]:
@@ -87,6 +99,9 @@ def embed_all(extractor: Extractor, loads: Sequence[Load]) -> Iterator[list[Tens
     Every batch is filled up to the same size: to the last bit, an embedding does not depend on what else was
     asked for.
     """
+    if not loads:
+        return iter(())
+    extractor.network  # noqa: B018 - prepared once, not by several threads at the same time
     size = extractor.batch_size
     if extractor.device.type == "cpu":
         batches = (loads[start : start + size] for start in range(0, len(loads), size))

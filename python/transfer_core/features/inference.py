@@ -73,6 +73,10 @@ class Variants:
             self._prepared[dtype] = self._prepare(getattr(torch, dtype))
         return self._prepared[dtype]
 
+    def forget(self) -> None:
+        """Free the blocks that no network is made of."""
+        self._prepared.clear()
+
     @torch.no_grad()
     def _prepare(self, dtype: torch.dtype) -> list[nn.Module]:
         folded = fuse(self.backbone).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
