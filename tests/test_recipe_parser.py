@@ -33,7 +33,7 @@ from transfer_core.recipe_parser import parse_recipe
 LEAST = {"data": "photos", "backbone": "mobilenet_v2"}
 TRAIN_WORDS = (
     "epochs, optimizer, learning_rate, momentum, weight_decay, batch_size, loss, schedule, warmup, "
-    "early_stopping, class_weights"
+    "early_stopping, class_weights, layer_decay"
 )
 WORDS = (
     "version, data, backbone, weights, task, columns, split, on_bad_input, augment, head, steps, train, seed, "

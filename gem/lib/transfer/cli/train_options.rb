@@ -39,7 +39,7 @@ module Transfer
         [:schedule, "NAME", "constant or cosine learning rate"],
         [:warmup, "SHARE", "Share of the steps in which the learning rate rises"],
         [:early_stopping, "N", "Stop after N epochs without improvement"],
-        [:layer_decay, "FACTOR", "Each block learns slower than the one above it, by this factor"],
+        [:layer_decay, "FACTOR", "Lower blocks learn slower, each by this factor"],
         [:class_weights, "NAME", "none or balanced: whether rare classes count more"]
       ],
       "Fine-tuning" => [
