@@ -69,7 +69,7 @@ RSpec.describe "Transfer's values" do
 
     it "refuses what it does not know" do
       expect { described_class.new({}).bridge = :carrier_pigeon }.to raise_error(
-        Transfer::ConfigurationError, "unknown bridge :carrier_pigeon (one of: :subprocess)"
+        Transfer::ConfigurationError, "unknown bridge :carrier_pigeon (one of: :subprocess, :pycall)"
       )
       expect { described_class.new({ "TRANSFER_TIMEOUT" => "soon" }) }.to raise_error(
         Transfer::ConfigurationError, 'TRANSFER_TIMEOUT is a number of seconds or "never", got "soon"'

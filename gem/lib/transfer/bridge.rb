@@ -28,7 +28,9 @@ require_relative "bridge/subprocess"
 module Transfer
   # The way to Python. Nothing is started before the first call; a forked child starts its own.
   module Bridge
-    BACKENDS = { subprocess: Subprocess }.freeze
+    autoload :PyCall, "#{__dir__}/bridge/pycall"
+
+    BACKENDS = { subprocess: :Subprocess, pycall: :PyCall }.freeze
     # Seconds that a signal's trap waits for workers; the thread that it interrupted may hold what that needs.
     TRAP_PATIENCE_S = 5
     private_constant :BACKENDS, :TRAP_PATIENCE_S
@@ -82,7 +84,7 @@ module Transfer
 
       def backend
         leave_to_parent unless @owner == Process.pid
-        @mutex.synchronize { @backend ||= BACKENDS.fetch(Transfer.config.bridge).configured }
+        @mutex.synchronize { @backend ||= const_get(BACKENDS.fetch(Transfer.config.bridge)).configured }
       end
     end
 

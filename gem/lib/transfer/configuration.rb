@@ -11,13 +11,16 @@ module Transfer
   #   end
   class Configuration
     UNITS = { "" => 1, "k" => 10**3, "M" => 10**6, "G" => 10**9, "T" => 10**12 }.freeze
-    private_constant :UNITS
+    BRIDGES = %i[subprocess pycall].freeze
+    # The process that loaded the gem; others were forked from it.
+    ORIGIN = Process.pid
+    private_constant :UNITS, :BRIDGES
 
     # @return [String, nil] the Python interpreter that holds the training core; nil: search for it
     attr_accessor :python
     # @return [Boolean] true: no progress on the terminal. Blocks get their events in any case
     attr_accessor :quiet
-    # @return [Symbol] how Python is reached; `:subprocess`
+    # @return [Symbol] how Python is reached; `:subprocess`, or `:pycall`: within this process (docs/pycall.md)
     attr_reader :bridge
     # @return [Numeric, nil] seconds that a call other than a training or an evaluation may take; nil: no limit
     attr_accessor :timeout
@@ -62,7 +65,9 @@ module Transfer
 
     # @raise [ConfigurationError] if there is no such bridge
     def bridge=(name)
-      raise ConfigurationError, "unknown bridge #{name.inspect} (one of: :subprocess)" unless name.to_sym == :subprocess
+      unless BRIDGES.include?(name.to_sym)
+        raise ConfigurationError, "unknown bridge #{name.inspect} (one of: #{BRIDGES.map(&:inspect).join(', ')})"
+      end
 
       @bridge = name.to_sym
     end

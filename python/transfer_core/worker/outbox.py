@@ -24,6 +24,7 @@ class Outbox:
         self._waiting: OrderedDict[Hashable, memoryview] = OrderedDict()
         self._backlog = 0
         self._writing = False
+        self._closed = False
         self._places = count()
         self._changed = threading.Condition()
         threading.Thread(target=self._write_forever, name="transfer-writer", daemon=True).start()
@@ -43,6 +44,12 @@ class Outbox:
             if rest := self._write_now(frame):
                 started = len(rest) < len(frame)
                 self._keep(next(self._places) if started else key, rest)
+
+    def close(self) -> None:
+        """End the writing thread once nothing waits."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
 
     def _write_now(self, frame: bytes) -> memoryview:
         """Write what the socket takes without blocking, unless others are in line; returns the rest."""
@@ -65,7 +72,9 @@ class Outbox:
     def _write_forever(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._waiting)
+                self._changed.wait_for(lambda: self._waiting or self._closed)
+                if not self._waiting:
+                    return
                 _, rest = self._waiting.popitem(last=False)
                 self._writing = True
             try:

@@ -83,8 +83,8 @@ class Server:
             return
         self._lanes = {
             "now": lambda job: job(),
-            "light": _start_lane("transfer-light", when_idle=lambda: None),
-            "compute": _start_lane("transfer-compute", when_idle=self._warm_up),
+            "light": Lane("transfer-light", when_idle=lambda: None),
+            "compute": Lane("transfer-compute", when_idle=self._warm_up),
         }
         while (message := self._read()) is not None:
             match message:
@@ -96,6 +96,15 @@ class Server:
                     self._cancel(id)
                 case Notification(method, params):
                     raise ProtocolError(f"unknown notification {method} {sorted(params)}")
+
+    def end(self) -> None:
+        """Cancel what is being computed, wait until it has stopped, and end all threads but this one."""
+        for id in list(self._calls):
+            self._cancel(id)
+        for lane in self._lanes.values():
+            if isinstance(lane, Lane):
+                lane.end()
+        self._outbox.close()
 
     def _read(self) -> Message | None:
         content = read_frame(self._stream)
@@ -165,21 +174,33 @@ class Server:
         call.answer(frame)
 
 
-def _start_lane(name: str, when_idle: Job) -> Callable[[Job], None]:
-    """A thread that runs one job after the other; returns how to give it one.
+class Lane:
+    """A thread that runs the jobs it is given, one after the other.
 
     `when_idle` comes first, unless there is a job within a moment: importing torch would slow down the light
     calls of a worker that is wanted for nothing else.
     """
-    jobs: SimpleQueue[Job] = SimpleQueue()
 
-    def work() -> None:
+    def __init__(self, name: str, when_idle: Job) -> None:
+        self._jobs: SimpleQueue[Job | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._work, args=[when_idle], name=name, daemon=True)
+        self._thread.start()
+
+    def __call__(self, job: Job) -> None:
+        """Do `job` after those that were given before."""
+        self._jobs.put(job)
+
+    def end(self) -> None:
+        """Wait until all jobs are done, and end the thread."""
+        self._jobs.put(None)
+        self._thread.join()
+
+    def _work(self, when_idle: Job) -> None:
         try:
-            jobs.get(timeout=WARM_UP_AFTER_S)()
+            job = self._jobs.get(timeout=WARM_UP_AFTER_S)
         except Empty:
             when_idle()
-        while True:
-            jobs.get()()
-
-    threading.Thread(target=work, name=name, daemon=True).start()
-    return jobs.put
+            job = self._jobs.get()
+        while job is not None:
+            job()
+            job = self._jobs.get()

@@ -7,10 +7,11 @@ module Transfer
     # Its own thread is the keeper: it starts the worker, reads when no caller does ({Turn}), ends the worker when it
     # has been kept for long enough ({Limits}), and cleans up.
     class Connection
-      # How a worker is started and kept.
-      Launch = ::Data.define(:command, :env, :startup_timeout, :limits, :logger, :trace) do
+      # How a worker is started and kept. `child` makes what stands for it here, from this and the shared memory.
+      Launch = ::Data.define(:command, :env, :startup_timeout, :limits, :logger, :trace, :child) do
         def initialize(command:, **rest)
-          super(command:, **{ env: ENV.to_h, startup_timeout: 60, limits: Limits.new, logger: nil, trace: nil, **rest })
+          super(command:, **{ env: ENV.to_h, startup_timeout: 60, limits: Limits.new, logger: nil, trace: nil,
+                              child: Child.method(:new), **rest })
         end
 
         def program = command.first
@@ -26,7 +27,7 @@ module Transfer
         @crash_loop = crash_loop
         @started = @used = now
         @memory = SharedMemory.new
-        @child = Child.new(launch, @memory.files)
+        @child = launch.child.call(launch, @memory.files)
         @wire = Wire.new(@child.socket)
         @dispatcher = Dispatcher.new { |message| post(message) }
         @turn = Turn.new { @dispatcher.in_flight.positive? }

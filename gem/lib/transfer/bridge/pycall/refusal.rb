@@ -1,0 +1,65 @@
+# frozen_string_literal: true
+
+module Transfer
+  module Bridge
+    module PyCall
+      # Where Python must not be loaded.
+      module Refusal
+        WAY_OUT = "use Transfer.config.bridge = :subprocess"
+
+        class << self
+          # @raise [ConfigurationError] saying why
+          def check
+            reason = forked || under_puma || under_sidekiq
+            raise ConfigurationError, "bridge = :pycall does not work #{reason}: #{WAY_OUT}" if reason
+          end
+
+          # @raise [ConfigurationError] if there is a Python in this process, whose threads and locks are another's
+          def check_other_python
+            other = loaded_by_pycall || library
+            return unless other
+
+            raise ConfigurationError, "bridge = :pycall does not work where another Python is loaded (#{other}), as " \
+                                      "a process holds one: let Transfer load it first, or #{WAY_OUT}"
+          end
+
+          private
+
+          def forked
+            return if Process.pid == Configuration::ORIGIN
+
+            "in a forked process, as Python's threads are not copied (the gem was loaded by process " \
+              "#{Configuration::ORIGIN})"
+          end
+
+          # Loaded is not running: a console has it loaded as well.
+          def under_puma
+            servers = %i[Launcher Server].filter_map { |name| puma(name) }
+            "under Puma, whose workers fork and whose threads would wait for one Python" if
+              servers.any? { |server| ObjectSpace.each_object(server).any? }
+          end
+
+          def puma(name)
+            ::Puma.const_get(name) if defined?(::Puma) && ::Puma.const_defined?(name) && !::Puma.autoload?(name)
+          end
+
+          def under_sidekiq
+            "under Sidekiq, whose threads would wait for one Python" if
+              defined?(::Sidekiq) && ::Sidekiq.respond_to?(:server?) && ::Sidekiq.server?
+          end
+
+          def loaded_by_pycall
+            "by the pycall gem" if defined?(::PyCall::LibPython) &&
+                                   ::PyCall::LibPython.instance_variable_defined?(:@handle)
+          end
+
+          def library
+            File.read("/proc/self/maps")[%r{/\S*libpython[\d.]+\S*}]
+          rescue SystemCallError # not Linux
+            nil
+          end
+        end
+      end
+    end
+  end
+end

@@ -1,0 +1,13 @@
+# frozen_string_literal: true
+
+require "pycall/helper"
+require "shared/training"
+require "shared/errors"
+
+RSpec.describe "Transfer over PyCall", :end_to_end do
+  include_examples "training and what comes of it"
+end
+
+RSpec.describe "Errors over PyCall", :end_to_end do
+  include_examples "errors"
+end

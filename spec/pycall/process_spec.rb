@@ -1,0 +1,89 @@
+# frozen_string_literal: true
+
+require "pycall/helper"
+
+RSpec.describe "The process that Python shares", :end_to_end do
+  before(:context) { @photos = photo_folder(File.join(@scratch, "photos"), count: 12) }
+
+  # @yield while a training goes on
+  def while_training
+    started = Queue.new
+    job = Transfer.start(backbone: "mobilenet_v2", data: @photos, epochs: 100_000, optimizer: :adam,
+                         early_stopping: 0, on: { epoch: ->(_) { started << true } })
+    raise "no epoch" unless started.pop(timeout: 60)
+
+    yield job
+  ensure
+    job.cancel.wait
+  end
+
+  it "has no child, and is its own worker" do
+    before = Leaks.children
+    Transfer.backbones
+    expect(Leaks.children).to eq(before)
+    expect(Transfer.stats[:workers][:serve][:processes].map { |worker| worker[:pid] }).to eq([Process.pid])
+  end
+
+  it "goes on with its other threads during a training" do
+    naps = []
+    while_training do
+      100.times do
+        asleep = Leaks.now
+        sleep 0.005
+        naps << (Leaks.now - asleep)
+      end
+    end
+    expect(naps.max).to be < 0.25
+  end
+
+  it "executes what Ruby wants of Python on one thread" do
+    owners = -> { Thread.list.select { |thread| thread.name == "transfer-python" } }
+    before = owners.call
+    Array.new(8) { Thread.new { Transfer.backbones } }.each(&:join)
+    Transfer.shutdown
+    Transfer.backbones
+    expect(owners.call).to eq(before)
+    expect(before.size).to eq(1)
+  end
+
+  it "keeps no thread of Python's after a shutdown" do
+    Transfer.shutdown
+    count = -> { Dir.children("/proc/self/task").size }
+    before = count.call
+    Transfer.backbones
+    expect(count.call).to be > before
+    Transfer.shutdown
+    expect(eventually { count.call <= before }).to be(true)
+  end
+
+  it "refuses in a forked child, which ends orderly, even while Python computes" do
+    while_training do
+      read, write = IO.pipe
+      child = fork do
+        GC.start
+        write << error_of { Transfer.backbones }.message
+        exit(7) # with all finalizers, which free Python's objects
+      end
+      write.close
+      expect(read.read).to eq(
+        "bridge = :pycall does not work in a forked process, as Python's threads are not copied (the gem was loaded " \
+        "by process #{Process.pid}): use Transfer.config.bridge = :subprocess"
+      )
+      expect(Process.wait2(child).last.exitstatus).to eq(7)
+    ensure
+      read.close
+    end
+  end
+
+  it "can't exchange its Python" do
+    Transfer.shutdown
+    before = Transfer.config.python
+    Transfer.config.python = "/bin/true"
+    expect { Transfer.backbones }.to raise_error(
+      Transfer::ConfigurationError, "#{before} is loaded in this process and can't be exchanged for /bin/true: " \
+                                    "start another process, or use Transfer.config.bridge = :subprocess"
+    )
+  ensure
+    Transfer.config.python = before
+  end
+end
