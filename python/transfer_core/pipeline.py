@@ -7,6 +7,7 @@ then evaluate on examples that took no part.
 from __future__ import annotations
 
 import hashlib
+import os
 import platform
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -307,8 +308,14 @@ def _header(frozen: Frozen, tuned: Tuned) -> ModelHeader:
         sizes={"train": len(splits.train), "valid": len(splits.valid), "test": len(splits.test)},
         versions=_versions(),
         data_fingerprint=_fingerprint(splits),
-        created_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        created_at=_now().isoformat(timespec="seconds"),
     )
+
+
+def _now() -> datetime:
+    """Seconds of the clock, or those of reproducible-builds.org/specs/source-date-epoch."""
+    chosen = os.environ.get("SOURCE_DATE_EPOCH")
+    return datetime.fromtimestamp(int(chosen), timezone.utc) if chosen else datetime.now(timezone.utc)
 
 
 def _versions() -> dict[str, str]:
