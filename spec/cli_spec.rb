@@ -39,10 +39,10 @@ RSpec.describe Transfer::CLI do
       out, err, status = transfer("help")
       expect([err, status]).to eq(["", 0])
       commands = out.scan(/^transfer (\w+)/).flatten
-      expect(commands).to eq(%w[help train predict evaluate embed backbones info cache setup doctor version])
+      expect(commands).to eq(%w[help train resume predict evaluate embed backbones info cache setup doctor version])
       pages = (commands - ["help"]).map { |command| transfer("help", command).first }
       expect([out, *pages].join.lines(chomp: true).map(&:size).max).to be <= 80
-      expect(pages.first(8)).to all(match(/^  transfer \w+ .*/))
+      expect(pages.first(9)).to all(match(/^  transfer \w+ .*/))
     end
 
     it "explains a command with --help and -h, too" do
@@ -287,9 +287,11 @@ RSpec.describe Transfer::CLI do
       command = [RbConfig.ruby, "-I", Scripts::LIB, "gem/exe/transfer", "train", "#{@scratch}/photos", "--backbone",
                  "mobilenet_v2", "--epochs", "1000000", "--optimizer", "adam", "--device", "cpu"]
       Open3.popen3({ "TRANSFER_HOME" => "#{@scratch}/home" }, *command) do |_, _, err, process|
-        sleep 0.1 until Dir.exist?("#{@scratch}/home") # it has begun to keep things
+        sleep 0.1 until (run = Dir["#{@scratch}/home/runs/*/run.json"].first)
+        sleep 0.5
         Process.kill("INT", process.pid)
-        expect([err.read, process.value.exitstatus]).to eq(["transfer: stopped\n", 130])
+        id = File.basename(File.dirname(run))
+        expect([err.read, process.value.exitstatus]).to eq(["transfer: stopped; transfer resume #{id} goes on\n", 130])
       end
     end
   end

@@ -238,19 +238,20 @@ def test_a_broken_photo_is_left_out(with_a_broken_one):
 
 
 @pytest.mark.parametrize("stage", ["choose", "freeze", "head", "train", "fine_tune", "evaluate"])
-def test_a_cancelled_training_leaves_nothing(few, home, stage):
+def test_a_cancelled_training_can_be_resumed(few, home, stage):
     seen = []
 
     def listen(event):
         seen.append(event["step"] if event["event"] == "stage" else None)
 
-    with pytest.raises(Cancelled):
+    with pytest.raises(Cancelled) as cancelled:
         train(few, steps=TUNE, on_event=listen, cancelled=lambda: stage in seen)
-    assert runs(home) == []
+    assert [path.name for path in runs(home)] == [cancelled.value.run]
+    assert str(cancelled.value) == f"cancelled; the run {cancelled.value.run} can be resumed"
     assert [step for step in seen if step][-1] == stage
 
 
-@pytest.mark.parametrize("what", ["stage", "progress", "epoch"])
+@pytest.mark.parametrize("what", ["run", "stage", "progress"])
 def test_a_listener_that_fails_stops_the_training_and_leaves_nothing(few, home, what):
     def fail(event):
         if event["event"] == what:

@@ -101,7 +101,7 @@ def test_callbacks(recipe_of):
     assert recipe_of.ran[-1][2] == Progress()
 
 
-def test_the_package_gives_three_names():
-    assert transfer_core.__all__ == ["Model", "__version__", "load", "train"]
+def test_the_package_gives_a_few_names():
+    assert transfer_core.__all__ == ["Model", "__version__", "load", "resumable", "resume", "train"]
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = transfer_core.nothing

@@ -19,6 +19,7 @@ require_relative "transfer/recipe"
 require_relative "transfer/prediction"
 require_relative "transfer/model"
 require_relative "transfer/backbone"
+require_relative "transfer/run"
 require_relative "transfer/job"
 
 # Transfer learning in five steps: choose a pretrained backbone, freeze it, add a head, train it, fine-tune.
@@ -46,12 +47,35 @@ module Transfer
     # @raise [DataError] if the data can't be trained on
     # @example
     #   Transfer.train(backbone: "mobilenet_v2", data: "photos/", epochs: 5)
-    def train(quiet: nil, **words, &block) = Job.new(Recipe.build(words, &block), quiet:).run
+    def train(quiet: nil, **words, &block) = Job.new(Recipe.build(words, &block), quiet:).perform
 
     # Trains in the background.
     # @param (see train)
     # @return [Job]
     def start(quiet: nil, **words, &block) = Job.new(Recipe.build(words, &block), quiet:).start
+
+    # Goes on with a training that was cancelled, timed out or killed, and waits for the model: the same, to the last
+    # bit, that it would have given. A run that has ended well gives its model.
+    #
+    # @param run [String, Run, Job] its id, or what knows it
+    # @param quiet (see train)
+    # @param words `data:`, the same examples where they are by now; must be given, with their `columns:`, if the
+    #   training began with rows. `on:`, as for {train}
+    # @yield nothing but `on`, `data` and `columns`: it has its recipe
+    # @return [Model]
+    # @raise [ConfigurationError] if there is no such run, or another process trains it
+    # @raise [DataError] if its examples have changed; says which
+    # @example
+    #   Transfer.resume("20260314-150926-535897")
+    def resume(run, quiet: nil, **words, &block) = Job.resume(run, Recipe.build(words, &block), quiet:).perform
+
+    # Goes on in the background.
+    # @param (see resume)
+    # @return [Job]
+    def start_again(run, quiet: nil, **words, &block) = Job.resume(run, Recipe.build(words, &block), quiet:).start
+
+    # @return [Array<Run>] the trainings that ended too early, the oldest first
+    def resumable = Bridge.call("resumable").map { |plain| Run.new(plain) }
 
     # @param path [String, Pathname] a saved model
     # @return [Model]

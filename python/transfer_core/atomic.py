@@ -11,6 +11,9 @@ from secrets import token_hex
 
 from transfer_core.errors import ConfigurationError
 
+# The names of files that have not taken their place: a process that is killed leaves them.
+UNFINISHED = ".transfer-*.tmp"
+
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
@@ -24,7 +27,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
         The file can't be written: no such folder, a device, no permission, the disk is full.
     """
     target = Path(os.path.realpath(path))
-    temporary = target.with_name(f".transfer-{token_hex(8)}.tmp")
+    temporary = target.with_name(UNFINISHED.replace("*", token_hex(8)))
     try:
         if target.is_dir():
             raise ConfigurationError(f"can't save to {path}: it is a folder; add the name of a file")

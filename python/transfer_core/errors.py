@@ -82,7 +82,16 @@ class ProtocolError(TransferError):
 
 
 class Cancelled(TransferError):
-    """The user stopped the call."""
+    """The user stopped the call; `run` is the id of a training that can be resumed."""
+
+    def __init__(self, message: str, run: str | None = None) -> None:
+        super().__init__(message)
+        self.run = run
+
+    @property
+    def details(self) -> dict[str, Any]:
+        """The run, where there is one."""
+        return {"run": self.run} if self.run else {}
 
 
 class OutOfMemory(TransferError):

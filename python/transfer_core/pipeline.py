@@ -6,13 +6,11 @@ then evaluate on examples that took no part.
 
 from __future__ import annotations
 
-import hashlib
 import os
-import platform
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
-from importlib.metadata import version
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,23 +21,25 @@ from torch import Tensor, nn
 
 from transfer_core import backbones, presets
 from transfer_core.backbones import Backbone
+from transfer_core.checkpoints import Checkpoints, changed_by
 from transfer_core.data import Dataset, DataSplits, Row, read_splits
 from transfer_core.devices import choose_device, choose_dtype
 from transfer_core.features import Features, FeatureStore, Views, build_extractor, embed_dataset
 from transfer_core.features.check import undecodable
 from transfer_core.finetune import Images, Machine, fine_tune
-from transfer_core.heads import FittedHead, Rows, fit_head, rows_of
+from transfer_core.heads import FittedHead, Rows, build_head, fit_head, rows_of
 from transfer_core.heads.minibatch import fit_minibatch
 from transfer_core.metrics import fit_temperature
-from transfer_core.model import Model, save_new
+from transfer_core.model import Model, load_model, save_new
 from transfer_core.model_file import BackboneSource, ModelHeader, tensors_digest
 from transfer_core.objective import Objective, choose_objective
 from transfer_core.presets import Phase
 from transfer_core.progress import Event, Progress, Step
 from transfer_core.recipe import Recipe, to_plain
-from transfer_core.run_folder import new_run_folder
+from transfer_core.run_folder import RunFolder, new_run, old_run
+from transfer_core.same_run import agree, data_fingerprint, stored, stored_recipe
 from transfer_core.spool import spool_folder
-from transfer_core.version import __version__
+from transfer_core.version import library_versions
 
 
 def run(
@@ -52,16 +52,48 @@ def run(
     TransferError
         Whatever is wrong with the recipe, the data, the weights or the machine.
     """
+    # Made before the training: that the model can't be kept is not told after it.
+    with new_run(stored(recipe), library_versions()) as folder:
+        return _five_steps(folder, recipe, streams or {}, progress)
+
+
+def resume(
+    name: str,
+    data: Any = None,
+    streams: Mapping[str, Iterable[Row]] | None = None,
+    progress: Progress = Progress(),
+) -> Model:
+    """Go on with the run of that name where it ended too early, to the model that it would have given; a run
+    that has ended well gives its model. `data` (plain, as in a recipe) says where its examples are by now.
+
+    Raises
+    ------
+    TransferError
+        As `run` does; and if there is no such run, another process trains it, or its examples have changed.
+    """
+    with old_run(name) as folder:
+        if folder.model.exists():
+            folder.finish()  # perhaps it was killed before it tidied up
+            return load_model(folder.model, progress)
+        return _five_steps(folder, stored_recipe(folder, data), streams or {}, progress)
+
+
+def _five_steps(
+    folder: RunFolder, recipe: Recipe, streams: Mapping[str, Iterable[Row]], progress: Progress
+) -> Model:
     progress, warnings = _listening(progress)
-    with new_run_folder():
-        pass  # that the model can't be kept is told before the training, not after it
+    kept = Checkpoints(folder, warnings, progress)
+    progress.run(folder.id, str(folder.path), kept.epochs)
     with spool_folder() as spool:
-        chosen = choose(recipe, streams or {}, spool, progress)
+        chosen = choose(recipe, streams, spool, progress)
+        agree(folder, chosen.recipe, chosen.splits, progress)
         first, *further = presets.phases(chosen.recipe, chosen.backbone.facts.blocks)
         frozen = freeze(chosen, further, progress)
-        head = add_head_and_train(frozen, first, bool(further), progress)
-        tuned = fine_tune_backbone(frozen, head, further, progress)
-        return evaluate(frozen, tuned, warnings, progress)
+        head = add_head_and_train(frozen, first, bool(further), kept, progress)
+        tuned = fine_tune_backbone(frozen, head, further, kept, progress)
+        model = evaluate(frozen, tuned, folder.model, warnings, progress)
+    folder.finish()
+    return model
 
 
 @dataclass(frozen=True)
@@ -139,7 +171,9 @@ def freeze(chosen: Chosen, further: list[Phase], progress: Progress) -> Frozen:
     return Frozen(recipe, chosen.backbone, splits, objective, chosen.machine, *embedded, views)
 
 
-def add_head_and_train(frozen: Frozen, phase: Phase, more_to_come: bool, progress: Progress) -> FittedHead:
+def add_head_and_train(
+    frozen: Frozen, phase: Phase, more_to_come: bool, kept: Checkpoints, progress: Progress
+) -> FittedHead:
     """Steps 3 and 4: a new head for these labels, fitted on the embeddings.
 
     L-BFGS needs no validation rows and trains on them too, unless fine-tuning will choose by them: it would
@@ -149,31 +183,41 @@ def add_head_and_train(frozen: Frozen, phase: Phase, more_to_come: bool, progres
     assert recipe.head is not None
     outputs = len(objective.labels)
     progress.stage("head", f"add a {recipe.head.__struct_config__.tag} head with {outputs} outputs")
+    if kept.phase > 0:
+        return _head_of_a_later_phase(frozen)
     train = _rows(frozen.train, frozen.splits.train, objective, phase, frozen.views)
     valid = _rows(frozen.valid, frozen.splits.valid, objective, phase, 1)
     if phase.train.optimizer == "lbfgs" and not more_to_come:
         train, valid = train.joined(valid), valid.take(torch.arange(0))
     progress.stage("train", f"train the head with {phase.train.optimizer}")
-    return fit_head(recipe.head, phase.train, train, valid, outputs, recipe.seed, progress)
+    keeping = kept.during(0, phase, progress, [])
+    return fit_head(recipe.head, phase.train, train, valid, outputs, recipe.seed, keeping)
 
 
-def fine_tune_backbone(frozen: Frozen, fitted: FittedHead, further: list[Phase], progress: Progress) -> Tuned:
+def fine_tune_backbone(
+    frozen: Frozen, fitted: FittedHead, further: list[Phase], kept: Checkpoints, progress: Progress
+) -> Tuned:
     """Step 5: go on through the backbone, as often as the recipe says."""
     head, backbone = fitted.module, frozen.backbone
     history: list[dict[str, Any]] = [{"step": "train", **entry} for entry in fitted.history]
     if not further:
         return Tuned(head, False, history, fitted.held_out, fitted.held_out_targets)
     published = embedded = now = tensors_digest(backbone.state_dict())
-    for number, phase in enumerate(further):
-        seed = frozen.recipe.seed + number
+    if kept.phase > 0:
+        kept.put_back(backbone)
+        history, now = list(kept.history), tensors_digest(backbone.state_dict())
+    for number, phase in list(enumerate(further, start=1))[max(0, kept.phase - 1) :]:
+        seed = frozen.recipe.seed + number - 1
+        changed = partial(changed_by, further[: number - 1], backbone, phase)
+        keeping = kept.during(number, phase, progress, history, changed)
         if phase.trainable:
-            history += _fine_tune(frozen, head, phase, seed, progress)
+            history += _fine_tune(frozen, head, phase, seed, keeping)
             now = tensors_digest(backbone.state_dict())
             continue
         progress.stage("train", f"train the head further with {phase.train.optimizer}")
         if now != embedded:
             frozen, embedded = _embedded_anew(frozen, progress), now
-        history += _train_further(frozen, head, phase, seed, progress)
+        history += _train_further(frozen, head, phase, seed, keeping)
     if now != published:
         backbone.weights_digest = now
     valid = frozen.splits.valid
@@ -184,15 +228,22 @@ def fine_tune_backbone(frozen: Frozen, fitted: FittedHead, further: list[Phase],
     return Tuned(head, now != published, history, held_out, targets)
 
 
-def evaluate(frozen: Frozen, tuned: Tuned, warnings: list[str], progress: Progress) -> Model:
-    """Calibrate the scores, measure on the examples that took no part, and save."""
+def evaluate(frozen: Frozen, tuned: Tuned, path: Path, warnings: list[str], progress: Progress) -> Model:
+    """Calibrate the scores, measure on the examples that took no part, and save at `path`."""
     splits = frozen.splits
     progress.stage("evaluate", f"evaluate on {len(splits.test)} {splits.test_name} images")
     draft = Model(Path(), _header(frozen, tuned), frozen.backbone, tuned.head)
     metrics = _measure(draft, frozen, tuned, progress)
     header = msgspec.structs.replace(draft.header, metrics=metrics, warnings=tuple(warnings))
-    with new_run_folder() as folder:
-        return save_new(folder / "model.transfer", header, frozen.backbone, tuned.head)
+    return save_new(path, header, frozen.backbone, tuned.head)
+
+
+def _head_of_a_later_phase(frozen: Frozen) -> FittedHead:
+    """The layers of the head; the checkpoint of the phase that goes on has their weights."""
+    recipe, width = frozen.recipe, frozen.backbone.facts.embedding_width
+    assert recipe.head is not None
+    head = build_head(recipe.head, width, len(frozen.objective.labels), torch.Generator())
+    return FittedHead(head, [], torch.empty(0), torch.empty(0))
 
 
 def _fine_tune(
@@ -247,7 +298,7 @@ def _listening(progress: Progress) -> tuple[Progress, list[str]]:
     warnings: list[str] = []
 
     def emit(event: Event) -> None:
-        if event["event"] == "warning":
+        if event["event"] == "warning" and event["message"] not in warnings:
             warnings.append(event["message"])
         progress.emit(event)
 
@@ -306,8 +357,8 @@ def _header(frozen: Frozen, tuned: Tuned) -> ModelHeader:
         metrics={},
         history=tuple(tuned.history),
         sizes={"train": len(splits.train), "valid": len(splits.valid), "test": len(splits.test)},
-        versions=_versions(),
-        data_fingerprint=_fingerprint(splits),
+        versions=library_versions(),
+        data_fingerprint=data_fingerprint(splits),
         created_at=_now().isoformat(timespec="seconds"),
     )
 
@@ -316,18 +367,3 @@ def _now() -> datetime:
     """Seconds of the clock, or those of reproducible-builds.org/specs/source-date-epoch."""
     chosen = os.environ.get("SOURCE_DATE_EPOCH")
     return datetime.fromtimestamp(int(chosen), timezone.utc) if chosen else datetime.now(timezone.utc)
-
-
-def _versions() -> dict[str, str]:
-    packages = {name: version(name) for name in ("torch", "torchvision", "numpy", "pillow")}
-    return {"transfer_core": __version__, "python": platform.python_version(), **packages}
-
-
-def _fingerprint(splits: DataSplits) -> str:
-    """Sha256 over the images' digests and their targets, by part."""
-    digest = hashlib.sha256()
-    for part in (splits.train, splits.valid, splits.test):
-        for image, target in zip(part.digests, part.targets.tolist(), strict=True):
-            digest.update(f"{image} {target}\n".encode())
-        digest.update(b"\n")
-    return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""How a long call tells the outside what it is doing, and hears that it should stop."""
+"""How a long call tells the outside what it is doing, hears that it should stop, and leaves where it is."""
 
 from __future__ import annotations
 
@@ -8,10 +8,14 @@ from time import monotonic
 from typing import Any, Literal, TypeVar
 
 from transfer_core.errors import Cancelled
+from transfer_core.snapshot import Keeper, KeepNothing
 
 Step = Literal["choose", "freeze", "head", "train", "fine_tune", "evaluate"]
 Event = dict[str, Any]
 T = TypeVar("T")
+
+
+_KEEP_NOTHING = KeepNothing()
 
 
 def _ignore(event: Event) -> None:
@@ -24,18 +28,24 @@ def _never() -> bool:
 
 @dataclass(frozen=True)
 class Progress:
-    """Two callbacks: `emit` takes events, `cancelled` says whether the user wants to stop.
+    """Two callbacks, `emit` takes events, `cancelled` says whether the user wants to stop; and a `keeper` for
+    the state of a loop over epochs.
 
-    Events are plain dicts with the key `event`, one of `stage`, `progress`, `epoch`, `warning`.
+    Events are plain dicts with the key `event`, one of `run`, `stage`, `progress`, `epoch`, `warning`.
     """
 
     emit: Callable[[Event], None] = _ignore
     cancelled: Callable[[], bool] = _never
+    keeper: Keeper = _KEEP_NOTHING
 
     def check(self) -> None:
         """Raise `Cancelled` if the user asked to stop."""
         if self.cancelled():
             raise Cancelled("cancelled")
+
+    def run(self, id: str, path: str, history: list[dict[str, Any]]) -> None:
+        """A run has its folder; `history` are the epochs that an earlier process has finished."""
+        self.emit({"event": "run", "id": id, "path": path, "history": history})
 
     def stage(self, step: Step, title: str) -> None:
         """One of the steps of transfer learning begins."""

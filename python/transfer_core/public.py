@@ -1,4 +1,4 @@
-"""`transfer_core.train`: the recipe's words as keywords."""
+"""`transfer_core.train`, the recipe's words as keywords, and `transfer_core.resume`."""
 
 from __future__ import annotations
 
@@ -45,9 +45,41 @@ def train(
     """
     source, streams = name_streams(data)
     recipe = parse_recipe({"backbone": backbone, "data": source, **_sorted_by_place(words)})
+    return pipeline.run(recipe, streams, _progress(on_event, cancelled))
+
+
+def resume(
+    run: str,
+    *,
+    data: Any = None,
+    on_event: Callable[[Event], None] | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> Model:
+    """Go on with a training that ended too early, to the model that it would have given, to the last bit.
+
+    Parameters
+    ----------
+    run
+        Its id: the name of its folder in `TRANSFER_HOME`/runs. `resumable()` lists them; `Cancelled`
+        has it as `run`.
+    data
+        The same examples, where they are by now; must be given if the training began with rows.
+    on_event, cancelled
+        As for `train`.
+
+    Raises
+    ------
+    TransferError
+        As `train` does; `ConfigurationError` if there is no such run, or a process trains it at this moment;
+        `DataError` if its examples have changed.
+    """
+    source, streams = (None, {}) if data is None else name_streams(data)
+    return pipeline.resume(run, source, streams, _progress(on_event, cancelled))
+
+
+def _progress(on_event: Callable[[Event], None] | None, cancelled: Callable[[], bool] | None) -> Progress:
     defaults = Progress()
-    progress = Progress(on_event or defaults.emit, cancelled or defaults.cancelled)
-    return pipeline.run(recipe, streams, progress)
+    return Progress(on_event or defaults.emit, cancelled or defaults.cancelled)
 
 
 def _sorted_by_place(words: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, mse_loss
 
 from transfer_core.errors import Problem, RecipeError
+from transfer_core.loop_state import LoopState
 from transfer_core.progress import Progress, Step
 from transfer_core.recipe import Train
 
@@ -60,7 +61,8 @@ def train_epochs(
 
     `validate` gives at least `validation_loss`; the state with the lowest is put back at the end, be it
     the one before the first epoch. Without it the last state stays. Dropout draws from a generator
-    seeded with `seed`; the caller's random state is left as it was.
+    seeded with `seed` and the number of the epoch; the caller's random state is left as it was. With a
+    `keeper` in `progress` the loop goes on after the last epoch that was kept, to the same end.
 
     Raises
     ------
@@ -73,14 +75,16 @@ def train_epochs(
     optimizer = build_optimizer(groups or [Group(parameters)], train)
     backward = backward or partial(_backward, module)
     total = train.epochs * source.steps
-    history: list[Metrics] = []
-    best = BestState(module)
+    state = LoopState(module, optimizer)
     module.eval()
-    if validate:
-        best.keep_if_better(validate()["validation_loss"], 0)
+    if kept := progress.keeper.found():
+        state.restore(kept)
+    elif validate:
+        state.best.keep_if_better(validate()["validation_loss"], 0)
     with torch.random.fork_rng(devices=_cuda_devices(parameters)):
-        torch.manual_seed(seed)
-        for number in range(1, train.epochs + 1):
+        while not _is_over(state, train, validate is not None):
+            number = state.epoch + 1
+            torch.manual_seed(epoch_seed(seed, number))
             module.train()
             losses: list[Tensor] = []
             rows: list[int] = []
@@ -93,14 +97,28 @@ def train_epochs(
             module.eval()
             metrics = {"loss": _row_average(losses, rows), **(validate() if validate else {})}
             _refuse_divergence(metrics["loss"], number)
-            history.append({"epoch": number, **metrics})
-            progress.epoch(step, number, train.epochs, metrics)
+            state.history.append({"epoch": number, **metrics})
             if validate:
-                best.keep_if_better(metrics["validation_loss"], number)
-                if train.early_stopping and number - best.epoch >= train.early_stopping:
-                    break
-    best.put_back()
-    return history
+                state.best.keep_if_better(metrics["validation_loss"], number)
+            progress.keeper.keep(state.snapshot)
+            progress.epoch(step, number, train.epochs, metrics)
+    state.best.put_back()
+    return state.history
+
+
+def epoch_seed(seed: int, number: int) -> int:
+    """What the random numbers of an epoch start from: they are the same whatever was computed before it.
+
+    Not what the order of its data starts from.
+    """
+    return seed * 100_003 + 50_000 + number
+
+
+def _is_over(state: LoopState, train: Train, validated: bool) -> bool:
+    assert train.epochs
+    patience = train.early_stopping if validated else 0
+    waited = bool(patience) and state.epoch - state.best.epoch >= (patience or 0)
+    return waited or state.epoch >= train.epochs
 
 
 def weighted_loss(output: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
@@ -164,27 +182,6 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, train: Train, step: int,
         factor = 1.0
     for group in optimizer.param_groups:
         group["lr"] = (train.learning_rate or 0.0) * group["factor"] * factor
-
-
-class BestState:
-    """Keeps a copy of a module's trainable parameters, and of its buffers, from its best epoch."""
-
-    def __init__(self, module: nn.Module) -> None:
-        self._live = [p.data for p in module.parameters() if p.requires_grad] + list(module.buffers())
-        self._saved: list[Tensor] | None = None
-        self._loss = math.inf
-        self.epoch = 0
-
-    def keep_if_better(self, loss: float, epoch: int) -> None:
-        """Copy the state if `loss` is the lowest so far."""
-        if loss < self._loss:
-            self._loss, self.epoch = loss, epoch
-            self._saved = [tensor.clone() for tensor in self._live]
-
-    def put_back(self) -> None:
-        """Restore the best state, if one was kept."""
-        for live, saved in zip(self._live, self._saved or [], strict=False):
-            live.copy_(saved)
 
 
 def _backward(module: nn.Module, batch: Batch) -> Tensor:

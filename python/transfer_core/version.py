@@ -1,3 +1,14 @@
-"""The version of the core, which is that of the gem."""
+"""The version of the core, which is that of the gem, and those of what it computes with."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import version
 
 __version__ = "0.1.0"
+
+
+def library_versions() -> dict[str, str]:
+    """Name to version of all that a result depends on."""
+    packages = {name: version(name) for name in ("torch", "torchvision", "numpy", "pillow")}
+    return {"transfer_core": __version__, "python": platform.python_version(), **packages}

@@ -124,6 +124,7 @@ module Transfer
 end
 
 require_relative "cli/train"
+require_relative "cli/resume"
 require_relative "cli/use"
 require_relative "cli/look"
 require_relative "cli/cache"

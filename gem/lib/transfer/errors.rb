@@ -43,7 +43,10 @@ module Transfer
   class TimeoutError < Error; end
 
   # The call was stopped by `Job#cancel` or by `Transfer.shutdown`.
-  class Cancelled < Error; end
+  class Cancelled < Error
+    # @return [String, nil] the id of the training, for {Transfer.resume}
+    def run = details["run"]
+  end
 
   # The machine or its device ran out of memory.
   class OutOfMemory < Error; end

@@ -3,6 +3,9 @@
 module Transfer
   # What a running training tells. Blocks get them: `on(:epoch) { |event| event.metrics[:accuracy] }`.
   module Event
+    # The training has its folder, `path`; with `id` it can be resumed. `history` are the epochs that were done
+    # before, if it was.
+    Run = ::Data.define(:id, :path, :history)
     # A step begins; `step` is one of :choose, :freeze, :head, :train, :fine_tune, :evaluate.
     Stage = ::Data.define(:step, :title)
     # `done` of `total` units are finished.
@@ -12,7 +15,7 @@ module Transfer
     # Something to know that does not stop the work.
     Warning = ::Data.define(:message)
 
-    KINDS = { stage: Stage, progress: Progress, epoch: Epoch, warning: Warning }.freeze
+    KINDS = { run: Run, stage: Stage, progress: Progress, epoch: Epoch, warning: Warning }.freeze
     private_constant :KINDS
 
     class << self
@@ -23,7 +26,7 @@ module Transfer
         kind = KINDS[name] or return
         fields = kind.members.to_h { |member| [member, plain[member.to_s]] }
         fields[:step] = fields[:step].to_sym if fields[:step]
-        fields[:metrics] = Plain.symbolize(fields[:metrics]) if fields[:metrics]
+        %i[metrics history].each { |word| fields[word] = Plain.symbolize(fields[word]) if fields[word] }
         [name, kind.new(**fields)]
       end
 

@@ -7,6 +7,7 @@ module Transfer
   #   job = Transfer.start(backbone: "mobilenet_v2", data: "photos/")
   #   job.on(:epoch) { |epoch| puts epoch.metrics[:accuracy] }
   #   job.progress.fraction  # => 0.4
+  #   job.metrics            # => { loss: 0.41, validation_loss: 0.39, accuracy: 0.91 }, of the last epoch
   #   job.value              # => the model, as soon as it is there
   class Job
     # Seconds that a worker has to answer a cancel before an interrupted caller goes on.
@@ -16,10 +17,39 @@ module Transfer
     # @return [Progress] where the training is
     attr_reader :progress
 
+    # @return [String, nil] the id with which the training can be resumed; nil until it has begun
+    attr_reader :run
+
+    # @return [Array<Hash{Symbol => Object}>] the epochs so far, as in `model.history`; those before a
+    #   {Transfer.resume}, too
+    attr_reader :history
+
+    # What a block may say of a training that has its recipe.
+    OF_RESUMED = %w[data columns].freeze
+    private_constant :OF_RESUMED
+
+    # @api private
+    # @param run [String, Run, Job]
+    # @param recipe [Recipe] says where the examples are, and who listens
+    # @return [Job] not yet running
+    def self.resume(run, recipe, quiet: nil)
+      unwanted = recipe.to_h.keys - OF_RESUMED
+      raise ArgumentError, "a run that is resumed has its recipe: leave out #{unwanted.join(', ')}" if unwanted.any?
+
+      id = run.is_a?(Job) ? run.run : run
+      raise ArgumentError, "this job has no run yet, so there is nothing to resume" if id.nil?
+
+      new(recipe, quiet:, run: Plain.text(id.to_s))
+    end
+
     # @param recipe [Recipe]
     # @param quiet [Boolean, nil] nil: as configured
-    def initialize(recipe, quiet: nil)
+    # @param run [String, nil] what to go on with; nil: a new training
+    def initialize(recipe, quiet: nil, run: nil)
       @recipe = recipe
+      @method = run ? "resume" : "train"
+      @run = run
+      @history = []
       @callbacks = recipe.callbacks.dup
       @progress = Progress.none
       @display = Display.for($stderr, quiet: quiet.nil? ? Transfer.config.quiet : quiet)
@@ -29,9 +59,9 @@ module Transfer
     # whether from a block or a Ctrl-C, cancels the training.
     # @api private
     # @return [Model]
-    def run
-      Telemetry.call("train") do
-        send_recipe
+    def perform
+      Telemetry.call(@method) do
+        send_request
         deliver
         result
       end
@@ -43,7 +73,7 @@ module Transfer
     # @api private
     # @return [self]
     def start
-      send_recipe
+      send_request
       @thread = Thread.new { deliver_in_background }
       @thread.name = "transfer-job"
       self
@@ -51,7 +81,7 @@ module Transfer
 
     # Calls the block with each event of that name from now on. What the block raises cancels the training and
     # is raised by {#value}.
-    # @param event [Symbol] :stage, :progress, :epoch or :warning
+    # @param event [Symbol] :run, :stage, :progress, :epoch or :warning
     # @return [self]
     def on(event, &block)
       raise ArgumentError, "on(:#{event}) needs a block" unless block
@@ -61,7 +91,12 @@ module Transfer
       self
     end
 
-    # Asks the training to stop; {#value} then raises {Cancelled}.
+    # The measures of the last epoch so far.
+    # @return [Hash{Symbol => Float}, nil] nil before the first
+    def metrics = history.last&.except(:step, :epoch)
+
+    # Asks the training to stop, which it does within a second; {#value} then raises {Cancelled}. What was reached is
+    # kept: `Transfer.resume(job)` goes on.
     # @return [self]
     def cancel
       @call.cancel
@@ -101,10 +136,11 @@ module Transfer
 
     private
 
-    def send_recipe
+    def send_request
       source = Source.new(@recipe.data, columns: @recipe.to_h["columns"])
-      plain = @recipe.data.nil? ? @recipe.to_h : { **@recipe.to_h, "data" => source.wire }
-      @call = Bridge.start("train", { "recipe" => plain }, streams: source.streams)
+      data = @recipe.data.nil? ? {} : { "data" => source.wire }
+      params = @method == "train" ? { "recipe" => { **@recipe.to_h, **data } } : { "run" => run, **data }
+      @call = Bridge.start(@method, params, streams: source.streams)
     end
 
     def deliver
@@ -118,13 +154,23 @@ module Transfer
 
     def tell(name, event)
       @progress = progress.after(event)
+      note(event)
       @display.show(event, progress)
       Transfer.config.logger&.warn(event.message) if name == :warning
       @callbacks.each { |wanted, block| block.call(event) if wanted == name }
     end
 
+    def note(event)
+      case event
+      when Event::Run
+        @run = event.id
+        @history = event.history
+      when Event::Epoch then @history += [{ step: event.step.to_s, epoch: event.number, **event.metrics }]
+      end
+    end
+
     def deliver_in_background
-      Telemetry.call("train") do
+      Telemetry.call(@method) do
         deliver
         @call.value
       end

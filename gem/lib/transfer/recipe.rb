@@ -37,7 +37,7 @@ module Transfer
       def train(quiet: nil, **words, &block)
         return super(**words) if body_open?
 
-        Job.new(build(words, &block), quiet:).run
+        Job.new(build(words, &block), quiet:).perform
       end
 
       # @return [Job] the same, running in the background

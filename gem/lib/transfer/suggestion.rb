@@ -10,7 +10,7 @@ module Transfer
         DidYouMean::SpellChecker.new(dictionary: known.map(&:to_s)).correct(word.to_s).first
       end
 
-      # @return [String] `unknown event "epcoh", did you mean "epoch"? (one of: stage, progress, epoch, warning)`
+      # @return [String] `unknown event "epcoh", did you mean "epoch"? (one of: run, stage, …)`
       def unknown(what, word, known)
         near = nearest(word, known)
         "unknown #{what} \"#{word}\"#{", did you mean \"#{near}\"?" if near} (one of: #{known.join(', ')})"

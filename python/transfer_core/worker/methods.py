@@ -42,6 +42,20 @@ def train(call: Call, recipe: Plain) -> Plain:
     return pipeline.run(parsed, _streams(call, recipe["data"]), call.progress).summary()
 
 
+def resume(call: Call, run: str, data: Any = None) -> Plain:
+    """Go on with a run that ended too early; the model is on disk when this returns."""
+    from transfer_core import pipeline
+
+    return pipeline.resume(run, data, _streams(call, data), call.progress).summary()
+
+
+def resumable(call: Call) -> list[Plain]:
+    """The runs that ended too early."""
+    from transfer_core.run_folder import resumable
+
+    return resumable()
+
+
 def describe(call: Call, model: str) -> Plain:
     """What a saved model is, once its file is known to be whole."""
     from pathlib import Path
@@ -147,6 +161,8 @@ def _streams(call: Call, source: Any) -> dict[str, Iterator[Plain]]:
 
 METHODS = {
     "train": Method(train, "compute"),
+    "resume": Method(resume, "compute"),
+    "resumable": Method(resumable, "light"),
     "predict": Method(predict, "compute"),
     "embed": Method(embed, "compute"),
     "evaluate": Method(evaluate, "compute"),

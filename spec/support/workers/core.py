@@ -53,6 +53,7 @@ def train(server, id, params):
     wrong = [{"path": path, "message": message} for path, message in problems(recipe)]
     if wrong:
         return refuse(id, "RecipeError", "wrong", details={"problems": wrong})
+    tell(id, event="run", id="r1", path="/runs/r1", history=[])
     tell(id, event="stage", step="choose", title="Choosing " + recipe["backbone"])
     tell(id, event="stage", step="train", title="Training the head")
     if isinstance(recipe["data"], dict) and "stream" in recipe["data"]:
@@ -67,7 +68,7 @@ def train(server, id, params):
     if recipe["backbone"] == "deaf":
         return
     if id in server.cancelled:
-        return refuse(id, "Cancelled", "cancelled")
+        return refuse(id, "Cancelled", "cancelled", details={"run": "r1"})
     answer(id, summary(os.path.join(FOLDER, "m.transfer"), recipe))
 
 
@@ -81,8 +82,28 @@ def read_rows(server, id, stream):
             return
 
 
-def tell(id, **event):
-    write([2, "event", {"call": id, "event": event}])
+def resume(server, id, params):
+    if params["run"] != "r1":
+        return refuse(id, "ConfigurationError", f'there is no run "{params["run"]}"')
+    done = {"step": "train", "epoch": 1, "loss": 0.5}
+    tell(id, event="run", id="r1", path="/runs/r1", history=[done])
+    tell(id, event="stage", step="train", title="Training the head")
+    if isinstance(params.get("data"), dict) and "stream" in params["data"]:
+        read_rows(server, id, params["data"]["stream"])
+    tell(id, event="epoch", step="train", number=2, of=2, metrics={"loss": 0.25})
+    answer(id, summary(os.path.join(FOLDER, "m.transfer"), {"backbone": "b", **params}))
+
+
+def resumable(server, id, params):
+    common = {"created_at": "2026-03-14T15:09:26+00:00"}
+    recipe = {"backbone": "b", "data": {"type": "path", "path": "/photos"}}
+    old = {"id": "r1", "path": "/runs/r1", "recipe": recipe, "step": "fine_tune", "epoch": 3, "epochs": 5}
+    new = {"id": "r2", "path": "/runs/r2", "recipe": {"backbone": "b", "data": {"type": "stream", "stream": "s1"}}}
+    answer(id, [{**common, **old}, {**common, **new, "step": None, "epoch": None, "epochs": None}])
+
+
+def tell(call, /, **event):
+    write([2, "event", {"call": call, "event": event}])
 
 
 def describe(server, id, params):

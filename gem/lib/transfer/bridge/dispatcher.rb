@@ -18,12 +18,12 @@ module Transfer
       attr_reader :opened, :answered
 
       # Sends a request.
-      # @param unless_running [String, nil] not beside a call of that name
-      # @return [Call, nil] nil if there are to be no more calls, or if a call of that name is running
-      def open(name, params, streams: {}, unless_running: nil)
+      # @param unless_running [Array<String>] not beside a call of these names
+      # @return [Call, nil] nil if there are to be no more calls, or if a call of these names is running
+      def open(name, params, streams: {}, unless_running: [])
         call = nil
         id = @mutex.synchronize do
-          return if @closed || (unless_running && @calls.each_value.any? { |other| other.name == unless_running })
+          return if @closed || @calls.each_value.any? { |other| unless_running.include?(other.name) }
 
           @opened += 1
           free = next_id

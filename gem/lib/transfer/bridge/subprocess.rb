@@ -5,7 +5,7 @@ module Transfer
     # The default backend: Python in processes of its own, one to train and one to serve, so that a training
     # never delays a prediction. As long as nobody trains, the one that is there does both.
     class Subprocess
-      LONG = "train"
+      LONG = %w[train resume].freeze
       private_constant :LONG
 
       class << self
@@ -48,7 +48,7 @@ module Transfer
       # @param words (see Connection#open)
       # @return [Call]
       def call(name, params, **words)
-        return train.call(name, params, **words) if name == LONG
+        return train.call(name, params, **words) if LONG.include?(name)
 
         beside_nothing_long(name, params, **words) || serve.call(name, params, **words)
       end

@@ -25,7 +25,7 @@ module Transfer
         end
       end
 
-      # @return [Call, nil] nil if that would start a process, or if a call named `unless_running` is running
+      # @return [Call, nil] nil if that would start a process, or if one of the calls `unless_running` is running
       def call_if_free(name, params, unless_running:, **words)
         connection = @mutex.synchronize { @connection }
         connection.open(name, params, unless_running:, **words) if connection&.ready?

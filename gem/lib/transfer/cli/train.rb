@@ -34,8 +34,16 @@ module Transfer
     json_option
     # Trains, reports, saves.
     def train(data)
+      train_and_save { |on| Transfer.train(quiet: options[:quiet], on:, **recipe(data)) }
+    end
+
+    private
+
+    # @yieldparam on [Hash] listeners that the training must have
+    # @yieldreturn [Model]
+    def train_and_save(&)
       file = options[:save] && can_be_saved(options[:save])
-      model, seconds = timed { Transfer.train(quiet: options[:quiet], **recipe(data)) }
+      model, seconds = timed { saying_how_to_resume(&) }
       model.save(file, backbone: !options[:head_only]) if file
       file ||= model.path.to_s
       answer({ file:, seconds:, **model.summary.slice(:task, :labels, :sizes, :metrics) }) do
@@ -43,7 +51,18 @@ module Transfer
       end
     end
 
-    private
+    def saying_how_to_resume
+      run = nil
+      yield({ run: ->(event) { run = event.id } })
+    rescue Interrupt
+      raise if run.nil?
+
+      warn "transfer: stopped; transfer resume #{run} goes on"
+      finish(INTERRUPTED)
+    rescue WorkerCrashed, OutOfMemory
+      warn "transfer: what was reached is kept, transfer resume #{run} goes on" if run
+      raise
+    end
 
     def timed
       started = Process.clock_gettime(Process::CLOCK_MONOTONIC)

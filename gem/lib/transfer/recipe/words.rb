@@ -60,7 +60,7 @@ module Transfer
       # A step: `train epochs: 5, optimizer: :adam, learning_rate: 1e-3`.
       def train(**options) = step("train", [], options)
 
-      # Calls the block with each event of that name: `:stage`, `:progress`, `:epoch` or `:warning`.
+      # Calls the block with each event of that name: `:run`, `:stage`, `:progress`, `:epoch` or `:warning`.
       def on(event, &block)
         raise ArgumentError, "on(:#{event}) needs a block" unless block
 

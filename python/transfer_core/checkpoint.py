@@ -1,0 +1,97 @@
+"""A training in the middle: one sealed safetensors file, whole or not there at all. No pickle, no torch."""
+
+from __future__ import annotations
+
+import json
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from transfer_core.atomic import replacing
+from transfer_core.errors import ConfigurationError
+from transfer_core.model_file import tensors_digest
+from transfer_core.snapshot import Snapshot
+
+ENTRY = "transfer_checkpoint"
+FORMAT_VERSION = 1
+
+
+class Damaged(Exception):
+    """A checkpoint that must not be believed; the message says why."""
+
+
+class Position(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a run has come: `epoch` epochs of `epochs` of its training phase number `phase`, the first of
+    which, 0, trains the new head. `history` are the epochs of all phases, and `warnings` all warnings."""
+
+    phase: int
+    step: str
+    epoch: int
+    epochs: int
+    history: list[dict[str, Any]]
+    warnings: list[str]
+
+
+def write_checkpoint(path: Path, position: Position, snapshot: Snapshot) -> None:
+    """Replace the checkpoint at `path`.
+
+    Raises
+    ------
+    ConfigurationError
+        It can't be written; the one before is still there.
+    """
+    tensors = {name: _as_array(tensor) for name, tensor in snapshot.tensors.items()}
+    # Not msgspec's JSON, which has no infinity.
+    sealed = json.dumps(
+        {
+            "format_version": FORMAT_VERSION,
+            "tensors_sha256": tensors_digest(tensors),
+            "position": msgspec.structs.asdict(position),
+            "facts": dict(snapshot.facts),
+        }
+    )
+    entry = {ENTRY: sealed, "sha256": sha256(sealed.encode()).hexdigest()}
+    with replacing(path) as temporary:
+        try:
+            save_file(tensors, temporary, entry)
+        except SafetensorError as error:  # how the library tells of a full disk
+            raise ConfigurationError(f"can't save to {path}: {error}") from error
+
+
+def read_position(path: Path) -> Position:
+    """Where a run is, without its tensors; raises `Damaged`."""
+    return msgspec.convert(_read(path, with_tensors=False)[0]["position"], Position)
+
+
+def read_checkpoint(path: Path) -> tuple[Position, Snapshot]:
+    """Where a run is; raises `Damaged` if the file is not, to the last bit, what was written."""
+    entry, tensors = _read(path, with_tensors=True)
+    if tensors_digest(tensors) != entry["tensors_sha256"]:
+        raise Damaged("its tensors are not those that were saved")
+    return msgspec.convert(entry["position"], Position), Snapshot(tensors, entry["facts"])
+
+
+def _read(path: Path, with_tensors: bool) -> tuple[dict[str, Any], dict[str, Any]]:
+    try:
+        with safe_open(path, "numpy") as file:
+            metadata = file.metadata() or {}
+            sealed = metadata.get(ENTRY, "")
+            if sha256(sealed.encode()).hexdigest() != metadata.get("sha256"):
+                raise Damaged("its header is not the one that was saved")
+            entry = json.loads(sealed)
+            if entry["format_version"] != FORMAT_VERSION:
+                raise Damaged(f"it was written in format {entry['format_version']}, not {FORMAT_VERSION}")
+            names = file.keys() if with_tensors else ()
+            return entry, {name: file.get_tensor(name) for name in names}
+    except (SafetensorError, OSError, ValueError, KeyError) as error:
+        raise Damaged(f"it can't be read ({error})") from error
+
+
+def _as_array(tensor: Any) -> np.ndarray:
+    array = tensor.detach().cpu().numpy() if hasattr(tensor, "detach") else tensor
+    return np.ascontiguousarray(array).reshape(array.shape)

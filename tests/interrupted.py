@@ -1,0 +1,113 @@
+"""Trainings in processes that can be killed: one process imports torch, and forks one for each of them.
+
+Reads a job per line of standard input, answers each with its exit status. A job is JSON: `home`, the `words`
+of `transfer_core.train` or the id of the `run` to resume, when to `die`, and where the `result` goes.
+"""
+
+import importlib
+import json
+import os
+import signal
+import sys
+import time
+
+MODULES = ("torch", "torch._dynamo", "transfer_core.pipeline", "transfer_core.public")
+
+
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def die_after(seconds):
+    """Wherever this process is by then."""
+    this = os.pidfd_open(os.getpid())
+    if os.fork() == 0:
+        time.sleep(seconds)
+        signal.pidfd_send_signal(this, signal.SIGKILL)
+        os._exit(0)
+
+
+class Listener:
+    """Dies when the last of some events has come; they are waited for in order, by what they say at least."""
+
+    def __init__(self, awaited):
+        self.awaited, self.run = list(awaited), None
+
+    def __call__(self, event):
+        if event["event"] == "run":
+            self.run = event
+        if self.awaited and self.awaited[0].items() <= event.items():
+            self.awaited.pop(0)
+            if not self.awaited:
+                die()
+
+
+def die_at(module, name, at, before=lambda *_: None):
+    """Die in the `at`-th call of a function, after `before` of its arguments was called."""
+    owner = importlib.import_module(module)
+    usual, calls = getattr(owner, name), []
+
+    def deadly(*arguments):
+        calls.append(arguments)
+        if len(calls) == at:
+            before(*arguments)
+            die()
+        return usual(*arguments)
+
+    setattr(owner, name, deadly)
+
+
+def write_half(tensors, path, entry):
+    """A checkpoint as a power failure leaves it."""
+    from safetensors.numpy import save
+
+    whole = save(tensors, entry)
+    path.write_bytes(whole[: len(whole) // 2])
+
+
+def run(job):
+    os.environ.update(TRANSFER_HOME=job["home"], TRANSFER_OFFLINE="1")
+    import transfer_core
+    from transfer_core import backbones, checkpoints
+
+    if job.get("tiny"):
+        from tiny_backbone import tiny_backbone
+
+        network = tiny_backbone()
+        backbones.load, backbones.facts = lambda *_: network, lambda _: network.facts
+    if job.get("always_keep", True):
+        checkpoints.SHORTEST_PAUSE_S = checkpoints.PAUSE_PER_COST = 0
+    death = job.get("die") or {}
+    listener = Listener(death.get("events", ()))
+    if "after" in death:
+        die_after(death["after"])
+    match death.get("in"):
+        case "half-written checkpoint":
+            die_at("transfer_core.checkpoint", "save_file", death["at"], write_half)
+        case "checkpoint not yet renamed":
+            die_at("transfer_core.atomic", "_flush", death["at"])
+        case "model written":
+            die_at("transfer_core.run_folder", "suppress", 1)
+    if "run" in job:
+        model = transfer_core.resume(job["run"], on_event=listener)
+    else:
+        model = transfer_core.train(on_event=listener, **job["words"])
+    result = {"model": str(model.path), "run": listener.run}
+    with open(job["result"], "w") as file:
+        json.dump(result, file)
+
+
+def main():
+    for name in MODULES:
+        importlib.import_module(name)
+    for line in sys.stdin:
+        child = os.fork()
+        if child == 0:
+            run(json.loads(line))
+            os._exit(0)
+        _, status = os.waitpid(child, 0)
+        print(os.waitstatus_to_exitcode(status), flush=True)
+
+
+if __name__ == "__main__":
+    main()
