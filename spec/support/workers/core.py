@@ -98,7 +98,8 @@ def resumable(server, id, params):
     common = {"created_at": "2026-03-14T15:09:26+00:00"}
     recipe = {"backbone": "b", "data": {"type": "path", "path": "/photos"}}
     old = {"id": "r1", "path": "/runs/r1", "recipe": recipe, "step": "fine_tune", "epoch": 3, "epochs": 5}
-    new = {"id": "r2", "path": "/runs/r2", "recipe": {"backbone": "b", "data": {"type": "stream", "stream": "s1"}}}
+    streamed = {"backbone": "b", "data": {"type": "stream", "stream": "s1"}}
+    new = {"id": "r2", "path": "/runs/r2", "recipe": streamed}
     answer(id, [{**common, **old}, {**common, **new, "step": None, "epoch": None, "epochs": None}])
 
 
