@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import time
+from contextlib import suppress
 
 MODULES = ("torch", "torch._dynamo", "transfer_core.pipeline", "transfer_core.public")
 
@@ -23,7 +24,8 @@ def die_after(seconds):
     this = os.pidfd_open(os.getpid())
     if os.fork() == 0:
         time.sleep(seconds)
-        signal.pidfd_send_signal(this, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(this, signal.SIGKILL)
         os._exit(0)
 
 

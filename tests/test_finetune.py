@@ -329,6 +329,29 @@ def test_cancelled_in_the_middle(images):
     assert [event["number"] for event in told if event["event"] == "epoch"] == [1]
 
 
+@pytest.mark.parametrize(("checks", "expected"), [(2, "forward"), (4, "backward")])
+def test_a_pass_is_cancelled_between_blocks(checks, expected):
+    """A pass of a large network takes many seconds."""
+    asked, passed = [], []
+
+    def check():
+        asked.append(1)
+        if len(asked) == checks:
+            raise Cancelled("cancelled")
+
+    network = Tail(tiny_backbone(), new_head(), BLOCKS, 0, torch.float32, check)
+
+    def both_ways():
+        passed.append("forward")
+        loss = network(torch.zeros(2, 3, 16, 16)).sum()
+        passed.append("backward")
+        loss.backward()
+
+    with pytest.raises(Cancelled):
+        both_ways()
+    assert passed[-1] == expected
+
+
 def test_the_callers_random_state_is_left_alone(images):
     torch.manual_seed(11)
     expected = torch.rand(3)

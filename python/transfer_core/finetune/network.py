@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,10 @@ def frozen_in_front(backbone: Backbone, trainable: Sequence[str]) -> int:
     return [*frozen, False].index(False)
 
 
+def _go_on() -> None:
+    """Nobody wants to stop it."""
+
+
 class Tail(nn.Module):
     """A backbone from block number `begin` on, and its head; of the blocks only the `trainable` ones train.
 
@@ -32,6 +36,8 @@ class Tail(nn.Module):
     dtype
         Any precision below float32 means bfloat16 here, whatever its name: float16's range is too small for
         gradients.
+    check
+        Called before and after each block, in both directions; what it raises ends the pass.
     """
 
     def __init__(
@@ -41,6 +47,7 @@ class Tail(nn.Module):
         trainable: Sequence[str],
         begin: int,
         dtype: torch.dtype,
+        check: Callable[[], None] = _go_on,
     ) -> None:
         super().__init__()
         named = list(backbone.blocks.named_children())[begin:]
@@ -49,6 +56,7 @@ class Tail(nn.Module):
         self.head = head
         self._preprocessing = backbone.preprocessing
         self._dtype = dtype
+        self._check = check
         self.recompute = False
         self._frozen = [block for name, block in self.blocks.named_children() if name not in trainable]
         self.requires_grad_(True)
@@ -69,6 +77,12 @@ class Tail(nn.Module):
         with torch.autocast(inputs.device.type, torch.bfloat16, enabled=self._dtype != torch.float32):
             x = inputs.float()
             for block in self.blocks:
+                self._check()
+                if x.requires_grad:
+                    x.register_hook(self._on_the_way_back)  # type: ignore[no-untyped-call]
                 x = checkpoint(block, x, use_reentrant=False) if self.recompute else block(x)
             outputs: Tensor = self.head(self.pool(x))
         return outputs.float()
+
+    def _on_the_way_back(self, gradient: Tensor) -> None:
+        self._check()

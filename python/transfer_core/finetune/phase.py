@@ -74,7 +74,8 @@ def fine_tune(
         inputs = random_views(images.dataset, trunk, size, augmentations, seed)
     else:
         inputs = untouched(images.dataset, trunk, size, train.epochs, progress)
-    tail = Tail(backbone, head, phase.trainable, begin, choose_dtype(machine.precision, device)).to(device)
+    dtype = choose_dtype(machine.precision, device)
+    tail = Tail(backbone, head, phase.trainable, begin, dtype, progress.check).to(device)
     # Some of cuDNN's gradients add up in an order that changes from run to run, unless told not to.
     with torch.backends.cudnn.flags(enabled=True, deterministic=True), cores_for(device) as pool:
         pieces = Pieces(tail, device, size, pool, progress)

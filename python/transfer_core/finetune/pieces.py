@@ -75,7 +75,6 @@ class Pieces:
 
     def _backward(self, numbered: tuple[int, Batch], total: Tensor) -> list[Tensor]:
         """A piece's share of the loss and of the gradients."""
-        self._progress.check()  # a batch of a large network takes many seconds
         seed, piece = numbered
         inputs, targets, weights = (part.to(self._device) for part in piece)
         with self._own_randomness(seed):
@@ -85,7 +84,6 @@ class Pieces:
 
     @torch.no_grad()
     def _outputs(self, inputs: Tensor) -> Tensor:
-        self._progress.check()
         return self._tail(inputs.to(self._device)).cpu()  # type: ignore[no-any-return]
 
     def _own_randomness(self, seed: int) -> AbstractContextManager[Any]:
