@@ -80,7 +80,10 @@ def test_seconds_are_a_median_and_a_range() -> None:
 
 def test_a_process_is_measured_with_what_it_says_last() -> None:
     found = process.measure(
-        says("import sys, os; print('noise'); print('{\"home\": %d}' % os.path.isdir(sys.argv[1]))")
+        says(
+            "import sys, os, time; print('noise'); time.sleep(0.3); "
+            "print('{\"home\": %d}' % os.path.isdir(sys.argv[1]))"
+        )
     )
     assert found.said == {"home": 1}
     assert found.problem is None
