@@ -44,10 +44,10 @@ def available_devices() -> list[str]:
 
 
 def choose_dtype(precision: str, device: torch.device) -> torch.dtype:
-    """The floating-point type of the backbone's forward pass.
+    """The floating-point type in which blocks of the backbone train.
 
-    `auto` is float32 on a CPU, where labels must not depend on the processor's age, and
-    the fastest type with float32's range on a GPU that has it.
+    `auto` is float32 on a CPU, whose bfloat16 saves a training next to nothing, and the fastest type with
+    float32's range on a GPU that has it.
 
     Raises
     ------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import BinaryIO
 
 from transfer_core.errors import DataError
@@ -54,6 +54,13 @@ def listed(names: Sequence[str]) -> str:
 def counted(count: int) -> str:
     """`1 image`, `2 images`."""
     return "1 image" if count == 1 else f"{count} images"
+
+
+def left_out(bad: Mapping[str, str]) -> str:
+    """The warning about inputs that were skipped: `bad` has the message of each by its path."""
+    path, message = next(iter(bad.items()))
+    example = f"{printable(path)}: {reason_in(message, path)}"
+    return f"left out {counted(len(bad))} that can't be decoded, for example {example}"
 
 
 def open_input(path: str) -> BinaryIO:

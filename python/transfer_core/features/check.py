@@ -7,7 +7,7 @@ from itertools import chain
 
 from transfer_core.backbones import Preprocessing
 from transfer_core.data import Dataset
-from transfer_core.data.bad_input import counted, printable, reason_in
+from transfer_core.data.bad_input import left_out
 from transfer_core.errors import DataError
 from transfer_core.features.loading import load_batches
 from transfer_core.features.pixels import load_pixels
@@ -37,7 +37,5 @@ def undecodable(
                 raise outcome
             bad[path] = str(outcome)
     if bad:
-        path, message = next(iter(bad.items()))
-        example = f"{printable(path)}: {reason_in(message, path)}"
-        progress.warning(f"left out {counted(len(bad))} that can't be decoded, for example {example}")
+        progress.warning(left_out(bad))
     return bad

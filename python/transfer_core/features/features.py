@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from transfer_core.data import Dataset
-from transfer_core.data.bad_input import counted, printable, reason_in
+from transfer_core.data.bad_input import left_out
 from transfer_core.errors import DataError
 from transfer_core.features.extractor import Extractor, embed_all
 from transfer_core.features.loading import Load
@@ -112,9 +112,7 @@ def embed_dataset(
     if not reasons:
         return Features(embeddings, {})
     bad = {dataset.inputs[row]: reasons[key] for row, _, key in wanted if key in reasons}
-    path, message = next(iter(bad.items()))
-    example = f"{printable(path)}: {reason_in(message, path)}"
-    progress.warning(f"left out {counted(len(bad))} that can't be decoded, for example {example}")
+    progress.warning(left_out(bad))
     return Features(embeddings[[dataset.inputs[row] not in bad for row, _, _ in wanted]], bad)
 
 

@@ -61,7 +61,8 @@ def measured_plan(variants: Variants, precision: str) -> Plan:
     dtype = fast_dtype(variants.device) if precision == "auto" else precision
     if precision == "auto" and dtype:
         first = _first_inexact_block(variants, dtype, between, expected)
-        plan = _faster(variants, exact, replace(exact, exact=first, dtype=dtype), photos)
+        if first < len(variants.backbone.blocks):
+            plan = _faster(variants, exact, replace(exact, exact=first, dtype=dtype), photos)
     elif dtype and dtype != "float32":
         plan = replace(exact, exact=0, dtype=dtype)
     return _with_batch_that_pays(variants, plan, photos)

@@ -7,11 +7,12 @@ over the activations is spent on the norm, forward or backward, and nothing is k
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import cast
 
 import torch
 from torch import Tensor, fx, nn
+
+from transfer_core.features.fuse import join_norms, traced_block
 
 
 class FoldedConv(nn.Module):
@@ -37,29 +38,8 @@ def fold_norms(block: nn.Module) -> nn.Module:
 
     A block that torch.fx can't trace comes back as it is.
     """
-    if not any(isinstance(module, nn.BatchNorm2d) for module in block.modules()):
-        return block
-    try:
-        graph = _Tracer().trace(block)
-    except (TypeError, RuntimeError, fx.proxy.TraceError):
-        return block
-    traced = fx.GraphModule(block, graph)
-    modules = dict(traced.named_modules())
-    calls = Counter(node.target for node in graph.nodes if node.op == "call_module")
-    for node in list(graph.nodes):
-        norm = modules.get(str(node.target)) if node.op == "call_module" else None
-        if not isinstance(norm, nn.BatchNorm2d) or not norm.affine or norm.running_mean is None:
-            continue
-        before = node.args[0]
-        conv = modules.get(str(before.target))
-        alone = len(before.users) == calls[before.target] == calls[node.target] == 1
-        if type(conv) is nn.Conv2d and alone:
-            traced.set_submodule(str(before.target), FoldedConv(conv, norm))
-            node.replace_all_uses_with(before)
-            graph.erase_node(node)
-    traced.recompile()
-    traced.delete_all_unused_submodules()
-    return traced
+    traced = traced_block(block, nn.BatchNorm2d, _Tracer())
+    return block if traced is None else join_norms(traced, FoldedConv)
 
 
 class _Tracer(fx.Tracer):
