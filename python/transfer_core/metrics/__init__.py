@@ -1,7 +1,19 @@
 """How good a model is, measured on examples it never saw; numpy only. `docs/metrics.md` has the formulas."""
 
-from transfer_core.metrics.calibration import expected_calibration_error, fit_temperature
+from transfer_core.metrics.calibration import (
+    expected_calibration_error,
+    fit_label_temperature,
+    fit_temperature,
+)
 from transfer_core.metrics.classification import classification_metrics
+from transfer_core.metrics.multi_label import multi_label_metrics
 from transfer_core.metrics.regression import regression_metrics
 
-__all__ = ["classification_metrics", "expected_calibration_error", "fit_temperature", "regression_metrics"]
+__all__ = [
+    "classification_metrics",
+    "expected_calibration_error",
+    "fit_label_temperature",
+    "fit_temperature",
+    "multi_label_metrics",
+    "regression_metrics",
+]

@@ -39,6 +39,14 @@ def as_classes(values: npt.ArrayLike, classes: int, name: str) -> Integers:
     return indices.astype(np.int64)
 
 
+def as_label_sets(values: npt.ArrayLike, labels: int, name: str) -> npt.NDArray[np.bool_]:
+    """`values` as bool (N, labels) with N ≥ 1 and nothing but 0 and 1, or a `ValueError`."""
+    matrix = as_matrix(values, labels, name)
+    if not np.isin(matrix, (0, 1)).all():
+        raise ValueError(f"{name} must be 0 or 1")
+    return matrix.astype(bool)
+
+
 def same_length(first: npt.NDArray[Any], second: npt.NDArray[Any]) -> None:
     """A `ValueError` unless the two have one row per example."""
     if len(first) != len(second):

@@ -79,6 +79,22 @@ def fit_temperature(logits: npt.ArrayLike, targets: npt.ArrayLike) -> float:
     return 1 / _root_of_slope(shifted, own)
 
 
+def fit_label_temperature(logits: npt.ArrayLike, targets: npt.ArrayLike) -> float:
+    """The same for labels each of its own: sigmoid(logits / T) has the least log loss.
+
+    A label's sigmoid is the softmax of its logit beside a logit of 0, so each is an example of two classes.
+
+    Parameters
+    ----------
+    logits
+        (N, K), finite.
+    targets
+        (N, K) bool.
+    """
+    own = np.asarray(logits, np.float64).ravel()
+    return fit_temperature(np.stack([np.zeros_like(own), own], axis=1), np.asarray(targets, np.int64).ravel())
+
+
 def _checked(scores: npt.ArrayLike, targets: npt.ArrayLike, name: str) -> tuple[Floats, Integers]:
     columns = np.shape(scores)[-1] if np.ndim(scores) else 0
     matrix = as_matrix(scores, columns, name)
