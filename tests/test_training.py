@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from msgspec.structs import replace
+from sklearn.metrics import f1_score
 from torch import nn
 from torch.optim import lr_scheduler
 
@@ -17,6 +18,7 @@ from transfer_core.training import (
     Source,
     build_optimizer,
     set_learning_rate,
+    summed_loss,
     train_epochs,
     validation_metrics,
     weighted_loss,
@@ -281,6 +283,31 @@ def test_the_loss_of_values_is_the_mean_squared_error():
     weights = torch.rand(30, generator=torch.Generator().manual_seed(1))
     expected = np.average(((output - targets) ** 2).mean(1).numpy(), weights=weights.numpy())
     assert float(weighted_loss(output, targets, weights)) == pytest.approx(expected, rel=1e-6)
+
+
+def test_the_loss_of_labels_is_pytorchs():
+    generator = torch.Generator().manual_seed(0)
+    output, targets = torch.randn(30, 4, generator=generator), torch.rand(30, 4, generator=generator) < 0.3
+    truth = targets.float()
+    expected = nn.BCEWithLogitsLoss()(output, truth)
+    torch.testing.assert_close(weighted_loss(output, targets, torch.ones(30)), expected)
+    torch.testing.assert_close(weighted_loss(output, targets, torch.ones(30, 4)), expected)
+    positive = torch.tensor([1.0, 2.0, 5.0, 0.5])
+    weights = torch.where(targets, positive, 1.0)
+    # PyTorch divides by the number of decisions, we by what they weigh.
+    weighted = nn.BCEWithLogitsLoss(pos_weight=positive)(output, truth) * weights.numel() / weights.sum()
+    torch.testing.assert_close(weighted_loss(output, targets, weights), weighted)
+    pieces = [summed_loss(output[rows], targets[rows], weights[rows]) for rows in torch.arange(30).split(8)]
+    torch.testing.assert_close(sum(pieces) / weights.sum(), weighted)
+
+
+def test_validation_of_labels():
+    output = torch.tensor([[2.0, -1.0], [-1.0, 3.0], [-2.0, -2.0]])
+    targets = torch.tensor([[True, True], [False, True], [False, False]])
+    metrics = validation_metrics(output, targets, torch.ones(3))
+    assert list(metrics) == ["validation_loss", "micro_f1"]
+    assert metrics["micro_f1"] == pytest.approx(f1_score(targets, output > 0, average="micro"))
+    assert validation_metrics(output - 9, targets & False, torch.ones(3))["micro_f1"] == 0
 
 
 def test_validation_metrics():

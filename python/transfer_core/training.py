@@ -13,7 +13,7 @@ from functools import partial
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, mse_loss
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, mse_loss
 
 from transfer_core.errors import Problem, RecipeError
 from transfer_core.loop_state import LoopState
@@ -26,7 +26,7 @@ Metrics = dict[str, float]
 
 @dataclass(frozen=True)
 class Source:
-    """Batches of one epoch: inputs (N, …), targets (N,) or (N, K), weights (N,).
+    """Batches of one epoch: inputs (N, …), targets (N,) or (N, K), weights (N,) or, for labels, (N, K).
 
     `epoch(number)` must give the same batches for the same number; `steps` is their count.
     """
@@ -122,13 +122,20 @@ def _is_over(state: LoopState, train: Train, validated: bool) -> bool:
 
 
 def weighted_loss(output: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
-    """Cross-entropy for classes (N,), mean squared error for values (N, K); rows weigh `weights` (N,)."""
+    """The mean loss of the rows, which weigh `weights` (N,).
+
+    Cross-entropy for classes (N,) int64, mean squared error for values (N, K) float. For labels (N, K) bool
+    the mean binary cross-entropy, where each label of a row may have a weight of its own: `weights` (N, K).
+    """
     return summed_loss(output, targets, weights) / weights.sum()
 
 
 def summed_loss(output: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
     """The same, not yet divided by the sum of the weights: pieces of a batch can be added up."""
-    if targets.is_floating_point():
+    if targets.dtype == torch.bool:
+        losses = binary_cross_entropy_with_logits(output, targets.to(output.dtype), reduction="none")
+        losses = losses if weights.ndim == 2 else losses.mean(dim=1)
+    elif targets.is_floating_point():
         losses = mse_loss(output, targets, reduction="none").mean(dim=1)
     else:
         losses = cross_entropy(output, targets, reduction="none")
@@ -136,9 +143,14 @@ def summed_loss(output: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
 
 
 def validation_metrics(output: Tensor, targets: Tensor, weights: Tensor) -> Metrics:
-    """Loss of `output` (N, K) on rows held out for choosing, and for classes the accuracy."""
+    """Loss of `output` (N, K) on rows held out for choosing; for classes the accuracy, and for labels the
+    micro-F1 at a probability of one half."""
     metrics = {"validation_loss": float(weighted_loss(output, targets, weights))}
-    if not targets.is_floating_point():
+    if targets.dtype == torch.bool:
+        said = output > 0
+        appear = int(said.sum() + targets.sum())
+        metrics["micro_f1"] = 2 * int((said & targets).sum()) / max(1, appear)
+    elif not targets.is_floating_point():
         metrics["accuracy"] = float((output.argmax(dim=1) == targets).double().mean())
     return metrics
 

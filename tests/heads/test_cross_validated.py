@@ -55,6 +55,20 @@ def values(n, width, outputs, seed=0, weighted=False):
     )
 
 
+def labels(n, width, outputs, seed=0, weighted=False):
+    """Label sets, the later labels the rarer; some rows have none."""
+    rng = np.random.default_rng(seed)
+    features = rng.normal(size=(n, width))
+    logits = features[:, :4] @ rng.normal(size=(4, outputs)) - np.arange(outputs)
+    targets = torch.from_numpy(rng.random((n, outputs)) < 1 / (1 + np.exp(-logits)))
+    weights = torch.where(targets, torch.arange(1.0, outputs + 1), 1.0) if weighted else torch.ones(n)
+    return Rows(standardized(features), targets, weights, torch.arange(n))
+
+
+def kind_of(rows):
+    return {torch.bool: "labels", torch.int64: "classes", torch.float32: "values"}[rows.targets.dtype]
+
+
 def problem_of(rows, weights, outputs):
     """In double precision."""
     return linear_problems(rows, coordinates_of(rows.features.double()), weights, outputs, lambda: None)
@@ -62,7 +76,7 @@ def problem_of(rows, weights, outputs):
 
 def exact(rows, strength, outputs):
     """Our solution without a path before it: weight (K, D) and bias (K,)."""
-    problem = problem_of(rows, rows.weights[None], outputs)
+    problem = problem_of(rows, rows.example_weights[None], outputs)
     curvature = problem.curvature(problem.zeros()[0], None)
     solution = problem.solve(strength, problem.zeros(), curvature, 1e-18)[0]
     weight, bias = problem.at.on_features(solution[:, :-1], solution[:, -1])
@@ -72,7 +86,11 @@ def exact(rows, strength, outputs):
 def of_sklearn(rows, strength, chosen=slice(None)):
     """Their solution for the same loss: weight (K, D), bias (K,)."""
     x, y, w = (t[chosen].double().numpy() for t in (rows.features, rows.targets, rows.weights))
-    if not rows.is_classification:
+    if kind_of(rows) == "labels":
+        w = np.ones_like(y) if w.ndim == 1 else w / rows.weights.double().mean().item()
+        fits = [_binary(x, y[:, k], w[:, k], strength) for k in range(y.shape[1])]
+        return np.concatenate([fit.coef_ for fit in fits]), np.concatenate([fit.intercept_ for fit in fits])
+    if kind_of(rows) == "values":
         ridge = Ridge(alpha=strength * w.sum(), tol=1e-12, solver="svd").fit(x, y, w)
         return ridge.coef_.reshape(y.shape[1], -1), ridge.intercept_.reshape(-1)
     model = LogisticRegression(C=1 / (strength * w.sum()), tol=1e-10, max_iter=5000)
@@ -80,6 +98,10 @@ def of_sklearn(rows, strength, chosen=slice(None)):
         warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit(x, y.astype(int), w)
     return model.coef_, model.intercept_
+
+
+def _binary(x, y, w, strength):
+    return LogisticRegression(C=1 / (strength * len(y)), tol=1e-10, max_iter=5000).fit(x, y, w)
 
 
 def fitted(rows, outputs, folds=5, seed=0):
@@ -119,17 +141,29 @@ def test_values_are_fitted_as_by_scikit_learn(shape, strength):
         np.testing.assert_allclose(ours, theirs, atol=1e-5)
 
 
+@pytest.mark.parametrize("strength", [1.0, 1e-2])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("shape", [(120, 10, 3), (40, 90, 2), (150, 6, 1)])
+def test_labels_are_fitted_as_by_one_logistic_regression_each(shape, weighted, strength):
+    rows = labels(*shape, weighted=weighted)
+    for ours, theirs in zip(exact(rows, strength, shape[2]), of_sklearn(rows, strength), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=2e-4)
+
+
 def by_brute_force(rows, folds, seed, strengths):
     """Held-out losses of scikit-learn's fits, one per strength."""
     fold = fold_of(rows, folds, seed).numpy()
     x, y, w = (t.double().numpy() for t in (rows.features, rows.targets, rows.weights))
     losses = []
     for strength in strengths:
-        output = np.zeros((len(y), len(np.unique(y)) if rows.is_classification else y.shape[1]))
+        output = np.zeros((len(y), len(np.unique(y)) if kind_of(rows) == "classes" else y.shape[1]))
         for k in range(folds):
             weight, bias = of_sklearn(rows, strength, torch.from_numpy(fold != k))
             output[fold == k] = x[fold == k] @ weight.T + bias
-        if rows.is_classification:
+        if kind_of(rows) == "labels":
+            weights = w.ravel() if w.ndim == 2 else None
+            losses.append(log_loss(y.ravel(), 1 / (1 + np.exp(-output.ravel())), sample_weight=weights))
+        elif kind_of(rows) == "classes":
             shifted = np.exp(output - output.max(axis=1, keepdims=True))
             losses.append(log_loss(y, shifted / shifted.sum(axis=1, keepdims=True), sample_weight=w))
         else:
@@ -144,8 +178,10 @@ def by_brute_force(rows, folds, seed, strengths):
         (classes(48, 70, 3), 3),
         (values(100, 8, 2, weighted=True), 2),
         (values(40, 60, 1), 1),
+        (labels(100, 8, 3, weighted=True), 3),
+        (labels(60, 70, 2), 2),
     ],
-    ids=["classes", "classes, wide", "values", "values, wide"],
+    ids=["classes", "classes, wide", "values", "values, wide", "labels", "labels, wide"],
 )
 def test_the_strength_is_the_one_that_brute_force_finds(rows, outputs):
     fit = fitted(rows, outputs, folds=4, seed=3)
@@ -165,6 +201,28 @@ def test_the_final_fit_gives_the_probabilities_of_scikit_learn(shape):
     theirs = (rows.features.double() @ weight.T + bias).softmax(dim=1)
     ours = (rows.features @ fit.weight.T + fit.bias).softmax(dim=1)
     torch.testing.assert_close(ours.double(), theirs, atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("shape", [(150, 12, 4), (60, 90, 3)])
+def test_the_final_fit_gives_each_label_the_probability_of_scikit_learn(shape):
+    rows = labels(*shape, weighted=True)
+    fit = fitted(rows, shape[2])
+    weight, bias = (torch.tensor(part) for part in of_sklearn(rows, fit.strength))
+    theirs = (rows.features.double() @ weight.T + bias).sigmoid()
+    ours = (rows.features @ fit.weight.T + fit.bias).sigmoid()
+    torch.testing.assert_close(ours.double(), theirs, atol=1e-3, rtol=0)
+    assert sorted(map(tuple, fit.held_out_targets.tolist())) == sorted(map(tuple, rows.targets.tolist()))
+
+
+def test_a_label_of_one_example_and_one_that_all_but_one_have():
+    rows = labels(40, 5, 2)
+    targets = torch.zeros(40, 2, dtype=torch.bool)
+    targets[7, 0] = True
+    targets[:, 1] = True
+    targets[3, 1] = False
+    fit = fitted(Rows(rows.features, targets, rows.weights, rows.groups), 2)
+    assert fit.held_out.isfinite().all()
+    assert fit.bias[0] < 0 < fit.bias[1]
 
 
 def test_held_out_outputs_come_from_fits_that_did_not_see_them():

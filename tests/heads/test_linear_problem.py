@@ -1,7 +1,10 @@
 """The loss, its gradient and its curvature against automatic differentiation."""
 
+from dataclasses import replace
+
 import pytest
 import torch
+from torch.nn.functional import binary_cross_entropy_with_logits as bce
 from torch.nn.functional import cross_entropy, mse_loss
 
 from transfer_core.heads import linear_problem
@@ -9,13 +12,18 @@ from transfer_core.heads.coordinates import coordinates_of
 from transfer_core.heads.linear_problem import linear_problems
 from transfer_core.heads.rows import Rows
 
+KINDS = ["classes", "values", "labels", "weighted labels"]
 
-def drawn(classes):
+
+def drawn(kind):
     generator = torch.Generator().manual_seed(0)
     features = torch.randn(30, 4, generator=generator, dtype=torch.float64) + 3
-    targets = torch.arange(30) % 3 if classes else torch.randn(30, 3, generator=generator)
+    values = torch.randn(30, 3, generator=generator)
+    targets = {"classes": torch.arange(30) % 3, "values": values}.get(kind, values > 0.3)
     weights = torch.rand(2, 30, generator=generator) + 0.1
-    rows = Rows(features, targets, weights[0], torch.arange(30))
+    of_labels = torch.rand(30, 3, generator=generator) + 0.5
+    own = of_labels if kind == "weighted labels" else weights[0]
+    rows = Rows(features, targets, own, torch.arange(30))
     problems = linear_problems(rows, coordinates_of(features), weights, 3, lambda: None)
     return problems, torch.randn(2, 3, 5, generator=generator, dtype=torch.float64)
 
@@ -26,7 +34,10 @@ def losses(problems, coefficients):
     found = []
     for layer, share in zip(coefficients, problems.share, strict=True):
         output = z @ layer[:, :-1].T + layer[:, -1]
-        if problems.targets.is_floating_point():
+        if problems.targets.dtype == torch.bool:
+            weights = problems.label_weights
+            each = bce(output, problems.targets.double(), weights, reduction="none").sum(dim=1)
+        elif problems.targets.is_floating_point():
             each = 0.5 * mse_loss(output, problems.targets.double(), reduction="none").sum(dim=1)
         else:
             each = cross_entropy(output, problems.targets, reduction="none")
@@ -34,9 +45,9 @@ def losses(problems, coefficients):
     return torch.stack(found)
 
 
-@pytest.mark.parametrize("classes", [True, False])
-def test_the_loss_and_its_slope(classes):
-    problems, at = drawn(classes)
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_loss_and_its_slope(kind):
+    problems, at = drawn(kind)
     at.requires_grad_(True)
     expected = losses(problems, at)
     (slope,) = torch.autograd.grad(expected.sum(), at)
@@ -45,13 +56,13 @@ def test_the_loss_and_its_slope(classes):
     torch.testing.assert_close(gradient, slope)
 
 
-@pytest.mark.parametrize("classes", [True, False])
-def test_the_curvature_is_the_mean_of_the_outputs_own_second_derivatives(classes, monkeypatch):
-    problems, at = drawn(classes)
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_curvature_is_the_mean_of_the_outputs_own_second_derivatives(kind, monkeypatch):
+    problems, at = drawn(kind)
 
     def mean_loss(layer):
         share = problems.share.mean(dim=0, keepdim=True)
-        return losses(linear_problem.LinearProblems(problems.at, problems.targets, 3, share, None), layer)
+        return losses(replace(problems, share=share), layer)
 
     hessian = torch.autograd.functional.hessian(mean_loss, at[:1]).view(3, 5, 3, 5)
     expected = torch.stack([hessian[k, :, k] for k in range(3)]).mean(dim=0)
@@ -62,8 +73,14 @@ def test_the_curvature_is_the_mean_of_the_outputs_own_second_derivatives(classes
     torch.testing.assert_close(problems.curvature(at[0], None).gram, expected[:-1, :-1])
 
 
+def test_label_weights_count_one_on_average():
+    problems, _ = drawn("weighted labels")
+    assert float(problems.label_weights.mean()) == pytest.approx(1)
+    assert drawn("labels")[0].label_weights is None
+
+
 def test_a_known_curvature_is_scaled_until_it_is_four_times_too_strong():
-    problems, at = drawn(classes=True)
+    problems, at = drawn("classes")
     known = problems.curvature(problems.zeros()[0], None)
     little, much = (problems.curvature(factor * at[0], known) for factor in (0.1, 30))
     torch.testing.assert_close(little.gram, known.gram * (little.mean / known.mean))
@@ -72,7 +89,7 @@ def test_a_known_curvature_is_scaled_until_it_is_four_times_too_strong():
 
 
 def test_a_part_of_many_rows_shows_the_curvature(monkeypatch):
-    problems, at = drawn(classes=True)
+    problems, at = drawn("classes")
     monkeypatch.setattr(linear_problem, "ROWS_FOR_CURVATURE", 4)
     part = problems.curvature(at[0], None)
     rows = torch.arange(0, 30, 2)
@@ -87,7 +104,7 @@ def test_a_part_of_many_rows_shows_the_curvature(monkeypatch):
 
 @pytest.mark.parametrize("strength", [1.0, 1e-3])
 def test_whitened_variables_bend_by_one(strength):
-    problems, at = drawn(classes=False)
+    problems, at = drawn("values")
     curvature = problems.curvature(at[0], None)
     white = curvature.whitening(strength)
     torch.testing.assert_close(white.coefficients(white.variables(at)), at)
@@ -95,8 +112,10 @@ def test_whitened_variables_bend_by_one(strength):
     def penalised(flat):
         layer = white.coefficients(flat.view(1, 3, 5))
         share = problems.share.mean(dim=0, keepdim=True)
-        mean = linear_problem.LinearProblems(problems.at, problems.targets, 3, share, None)
-        return losses(mean, layer).sum() + 0.5 * strength * layer[..., :-1].square().sum()
+        return (
+            losses(replace(problems, share=share), layer).sum()
+            + 0.5 * strength * layer[..., :-1].square().sum()
+        )
 
     start = white.variables(at[:1]).flatten()
     hessian = torch.autograd.functional.hessian(penalised, start).view(3, 5, 3, 5)

@@ -20,11 +20,9 @@ def test_views_stand_next_to_each_other():
     assert made.targets.tolist() == [4, 4, 4, 7, 7, 7]
     assert made.weights.tolist() == [1, 1, 1, 2, 2, 2]
     assert made.groups.tolist() == [0, 0, 0, 1, 1, 1]
-    assert made.is_classification
     assert torch.equal(made.features, features)
     values = rows_of(torch.ones(2, 3), np.ones((2, 1), np.float32), torch.ones(2))
     assert values.targets.shape == (2, 1)
-    assert not values.is_classification
 
 
 def test_joined_rows_are_different_examples():
@@ -50,6 +48,27 @@ def test_classes_are_spread_evenly_over_folds(seed):
     for label in range(4):
         share = np.bincount(fold[targets == label], minlength=5)
         assert share.max() - share.min() <= 1
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_labels_are_spread_evenly_over_folds_the_rarest_exactly(seed):
+    rng = np.random.default_rng(seed)
+    targets = rng.random((203, 5)) < [0.5, 0.04, 0.3, 0.1, 0.2]
+    fold = fold_of(rows(torch.from_numpy(targets)), 5, seed).numpy()
+    assert np.ptp(np.bincount(fold, minlength=5)) <= 1
+    spread = [np.ptp(np.bincount(fold[label], minlength=5)) for label in targets.T]
+    assert spread[1] <= 1
+    # Random folds would differ by about twice the deviation of a binomial, 0.8 √(N p / 5) each.
+    assert all(gap <= 6 for gap in spread)
+    assert np.mean(spread) < 4
+
+
+def test_label_weights_go_with_their_rows():
+    targets, weights = torch.tensor([[True, False], [False, True]]), torch.tensor([[2.0, 1.0], [1.0, 3.0]])
+    made = rows_of(torch.zeros(4, 1), targets.numpy(), weights, views=2)
+    assert made.weights.tolist() == [[2, 1], [2, 1], [1, 3], [1, 3]]
+    assert made.take(torch.tensor([3, 0])).joined(made).weights[:2].tolist() == [[1, 3], [2, 1]]
+    assert made.example_weights.tolist() == [1, 1, 1, 1]
 
 
 def test_views_of_an_example_share_a_fold():

@@ -4,8 +4,9 @@ Minimises, over W (K, D) and b (K,),
 
     sum_n w_n loss(W x_n + b, y_n) / sum_n w_n + strength / 2 |W|²
 
-with x standardised features, and cross-entropy or half the squared error as the loss. Both are convex, so
-there is nothing to tune: no learning rate, no number of epochs.
+with x standardised features. The loss is cross-entropy for classes, half the squared error for values, and
+the sum of the binary cross-entropies for labels. All are convex, so there is nothing to tune: no learning
+rate, no number of epochs.
 
 The squared error has a closed form that is not used: with the curvature known, L-BFGS needs but a few steps,
 and no code of its own.
@@ -78,7 +79,7 @@ def fit_linear(rows: Rows, outputs: int, folds: int, seed: int, progress: Progre
     tried = _search(without, rows, held_out, pulse)
     chosen = min(tried, key=lambda i: tried[i].loss)
     best = tried[chosen]
-    everything = linear_problems(rows, at, rows.weights[None], outputs, pulse.check)
+    everything = linear_problems(rows, at, rows.example_weights[None], outputs, pulse.check)
     start = best.coefficients.mean(dim=0, keepdim=True)
     curvature = everything.curvature(start[0], best.curvature)
     solution = everything.solve(STRENGTHS[chosen], start, curvature, CONVERGED)[0]
@@ -179,7 +180,7 @@ def _first_views(left_out: list[Tensor], rows: Rows) -> list[Tensor]:
 
 def _weights_without(left_out: list[Tensor], rows: Rows) -> Tensor:
     """The rows' weights (B, N), 0 for what a fold leaves out."""
-    weights = rows.weights.repeat(len(left_out), 1)
+    weights = rows.example_weights.repeat(len(left_out), 1)
     for fold, left in zip(weights, left_out, strict=True):
         fold[left] = 0
     return weights

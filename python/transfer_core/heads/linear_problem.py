@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.functional import softplus
 
 from transfer_core.heads.coordinates import Coordinates
 from transfer_core.heads.curvature import Curvature
@@ -26,10 +27,12 @@ class LinearProblems:
 
         sum_n share_bn loss(W (z_n, 1), y_n) + strength / 2 |W without the bias|²
 
-    with cross-entropy, or half the squared error summed over outputs, as the loss.
+    with cross-entropy as the loss for classes, and summed over outputs half the squared error for values, the
+    binary cross-entropy for labels.
 
-    `targets` (N,) or (N, K); `share` (B, N), each row adding up to 1. `check` is called for each chunk of
-    rows and may raise.
+    `targets` (N,) or (N, K); `share` (B, N), each row adding up to 1. `label_weights` (N, K), 1 on average,
+    are what each label of a row counts; None if all count the same. `check` is called for each chunk of rows
+    and may raise.
     """
 
     at: Coordinates
@@ -37,6 +40,7 @@ class LinearProblems:
     outputs: int
     share: Tensor
     check: Callable[[], None]
+    label_weights: Tensor | None = None
 
     def zeros(self) -> Tensor:
         """Where to start without a better idea, (B, K, R + 1)."""
@@ -66,11 +70,10 @@ class LinearProblems:
         weight, bias = self._on_x(coefficients)
         loss = torch.zeros(len(coefficients), dtype=torch.float64)
         slope_x, slope_1 = torch.zeros_like(weight), torch.zeros_like(bias)
-        terms = _squared_error_terms if self.targets.is_floating_point() else _cross_entropy_terms
         for part in self._chunks(len(weight)):
             x, share = self.at.x[part], self.share[:, part]
             output = torch.addmm(bias[:, None], weight, x.T).view(len(share), self.outputs, -1)
-            losses, slope = terms(output, self.targets[part])
+            losses, slope = self._terms(output, part)
             loss += (losses * share).sum(dim=1, dtype=torch.float64)
             slope = slope.mul_(share[:, None]).flatten(0, 1)
             slope_x.addmm_(slope, x)
@@ -87,8 +90,8 @@ class LinearProblems:
     def curvature(self, coefficients: Tensor, known: Curvature | None) -> Curvature:
         """How the loss bends at one layer (K, R + 1), measured on a part of the rows.
 
-        It is p (1 - p) per output and row for cross-entropy, 1 for the squared error. A `known` one that
-        is not more than four times as strong is scaled: its matrix costs as much as many losses.
+        It is p (1 - p) per output and row for both cross-entropies, 1 for the squared error. A `known` one
+        that is not more than four times as strong is scaled: its matrix costs as much as many losses.
         """
         rows = torch.arange(0, len(self.targets), -(-len(self.targets) // self._enough))
         share = self.share[:, rows].mean(dim=0)
@@ -109,11 +112,24 @@ class LinearProblems:
     def _enough(self) -> int:
         return max(1, ROWS_FOR_CURVATURE * self.at.x.shape[1])
 
+    def _terms(self, output: Tensor, part: slice) -> tuple[Tensor, Tensor]:
+        """Losses (B, n) and their slopes (B, K, n) for outputs (B, K, n) of a part of the rows."""
+        targets = self.targets[part]
+        if targets.dtype == torch.bool:
+            weights = None if self.label_weights is None else self.label_weights[part]
+            return _binary_cross_entropy_terms(output, targets, weights)
+        terms = _squared_error_terms if targets.is_floating_point() else _cross_entropy_terms
+        return terms(output, targets)
+
     def _bend(self, coefficients: Tensor, rows: Tensor) -> Tensor:
         if self.targets.is_floating_point():
             return self.share.new_ones(len(rows))
-        probability = self.output(coefficients, rows).softmax(dim=1)
-        return (1 - probability.square().sum(dim=1)) / self.outputs
+        output = self.output(coefficients, rows)
+        if self.targets.dtype == torch.bool:
+            probability = output.sigmoid()
+            bend = probability * (1 - probability)
+            return (bend if self.label_weights is None else bend * self.label_weights[rows]).mean(dim=1)
+        return (1 - output.softmax(dim=1).square().sum(dim=1)) / self.outputs
 
     def _on_x(self, coefficients: Tensor) -> tuple[Tensor, Tensor]:
         """Weight (BK, R) and bias (BK,) that do to x what `coefficients` (B, K, R + 1) do to z."""
@@ -142,7 +158,10 @@ def linear_problems(
 ) -> LinearProblems:
     """One problem for each row of `weights` (B, N), in the coordinates `at`."""
     share = (weights / weights.sum(dim=1, keepdim=True)).to(at.x.dtype)
-    return LinearProblems(at, rows.targets, outputs, share, check)
+    label_weights = None
+    if rows.weights.ndim == 2:
+        label_weights = (rows.weights / rows.weights.mean()).to(at.x.dtype)
+    return LinearProblems(at, rows.targets, outputs, share, check, label_weights)
 
 
 def _cross_entropy_terms(output: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
@@ -158,3 +177,14 @@ def _cross_entropy_terms(output: Tensor, targets: Tensor) -> tuple[Tensor, Tenso
 def _squared_error_terms(output: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     error = output - targets.T
     return 0.5 * error.square().sum(dim=1), error
+
+
+def _binary_cross_entropy_terms(
+    output: Tensor, targets: Tensor, weights: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """The same for logits (B, K, n), labels (n, K) bool and what each of them counts."""
+    truth = targets.T.to(output.dtype)
+    losses, slope = softplus(output) - output * truth, output.sigmoid() - truth
+    if weights is not None:
+        losses, slope = losses * weights.T, slope * weights.T
+    return losses.sum(dim=1), slope

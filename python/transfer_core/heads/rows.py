@@ -11,8 +11,9 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Rows:
-    """`features` (N, D) float32; `targets` (N,) int64 classes or (N, K) float32 scaled values;
-    `weights` (N,) float32; `groups` (N,) int64, equal for rows that show the same example."""
+    """`features` (N, D) float32; `targets` (N,) int64 classes, (N, K) bool labels, or (N, K) float32 scaled
+    values; `weights` (N,) float32, for labels (N, K) where each has its own; `groups` (N,) int64, equal for
+    rows that show the same example."""
 
     features: Tensor
     targets: Tensor
@@ -23,9 +24,9 @@ class Rows:
         return len(self.targets)
 
     @property
-    def is_classification(self) -> bool:
-        """Whether the targets are classes."""
-        return not self.targets.is_floating_point()
+    def example_weights(self) -> Tensor:
+        """What each row counts as a whole, (N,)."""
+        return self.weights if self.weights.ndim == 1 else torch.ones(len(self))
 
     def take(self, indices: Tensor) -> Rows:
         """The rows at `indices`."""
@@ -59,7 +60,7 @@ def _end(tensor: Tensor) -> int:
 def rows_of(features: Tensor, targets: np.ndarray, weights: Tensor, views: int = 1) -> Rows:
     """Rows for `features` (N * views, D), where the views of an example stand next to each other.
 
-    `targets` (N,) or (N, K) and `weights` (N,) are per example.
+    `targets` and `weights` are per example.
     """
     examples = torch.arange(len(targets)).repeat_interleave(views)
     return Rows(features, torch.from_numpy(targets)[examples], weights[examples], examples)
@@ -68,14 +69,27 @@ def rows_of(features: Tensor, targets: np.ndarray, weights: Tensor, views: int =
 def fold_of(rows: Rows, folds: int, seed: int) -> Tensor:
     """For each row the number of the fold that holds it out, (N,) int64.
 
-    Rows of one group share a fold; classes are spread evenly (stratified). With fewer groups than
-    folds there is one group per fold.
+    Rows of one group share a fold; classes are spread evenly (stratified), and labels nearly so. With fewer
+    groups than folds there is one group per fold.
     """
     generator = np.random.default_rng(seed)
     groups, first = np.unique(rows.groups.numpy(), return_index=True)
-    strata = rows.targets.numpy()[first] if rows.is_classification else np.zeros(len(groups), np.int64)
+    strata = _strata(rows.targets[torch.from_numpy(first)])
     order = generator.permutation(len(groups))
     order = order[np.argsort(strata[order], kind="stable")]
     fold = np.empty(len(groups), np.int64)
     fold[order] = np.arange(len(groups)) % folds
     return torch.from_numpy(fold[np.searchsorted(groups, rows.groups.numpy())])
+
+
+def _strata(targets: Tensor) -> np.ndarray:
+    """A number for each example: those that stand next to each other in its order go to different folds.
+
+    Label sets are sorted by their rarest label first: the fewer examples have it, the more exact its share.
+    """
+    if targets.is_floating_point():
+        return np.zeros(len(targets), np.int64)
+    if targets.ndim == 1:
+        return targets.numpy()
+    rarest_first = np.argsort(targets.numpy().sum(axis=0), kind="stable")
+    return np.unique(targets.numpy()[:, rarest_first], axis=0, return_inverse=True)[1].reshape(-1)
