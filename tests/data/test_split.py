@@ -80,6 +80,16 @@ def test_copies_stay_together(seed):
     assert sum(map(len, sides)) == len(set(images))
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_copies_with_different_classes_stay_together_too(seed):
+    """Texts may be the same and be meant differently."""
+    rng = np.random.default_rng(seed)
+    images = [digests(30)[i] for i in rng.integers(0, 30, 80)]
+    parts = split(rng.integers(0, 3, 80).tolist(), images, seed=seed)
+    sides = [{images[row] for row in part} for part in (parts.train, parts.valid, parts.test)]
+    assert sum(map(len, sides)) == len(set(images))
+
+
 def test_many_copies_of_one_image_do_not_swell_the_measured_part():
     images = [*digests(9), *[digests(10)[9]] * 91]
     for seed in range(10):

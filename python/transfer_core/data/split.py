@@ -1,23 +1,26 @@
 """Which rows train, which choose and which are only measured. Numbers in, row numbers out.
 
 There is no random generator here. The rows of a class are ordered by sha256(seed, digest), so the
-split depends on the seed and the images alone: not on the folder, the names or the order of listing,
-and adding a photo hardly moves the others.
+split depends on the seed and the inputs alone: not on the folder, the names or the order of listing,
+and adding a photo hardly moves the others. Label sets are dealt out in the same order.
 """
 
 from __future__ import annotations
 
-import hashlib
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from transfer_core.data.example import Part
+from transfer_core.data.stratify import hold_out_labels, in_hash_order
 from transfer_core.recipe import SplitSizes
 
 Rows: TypeAlias = list[int]
+Strata: TypeAlias = Sequence[int] | npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,7 @@ class Parts:
 
 
 def split_rows(
-    given: Sequence[Part | None], strata: Sequence[int], digests: Sequence[str], sizes: SplitSizes, seed: int
+    given: Sequence[Part | None], strata: Strata, digests: Sequence[str], sizes: SplitSizes, seed: int
 ) -> Parts:
     """Complete the split that the data brings, `given`, or make one.
 
@@ -41,10 +44,13 @@ def split_rows(
     given
         The part of each row; None for all rows if the data brings no split.
     strata
-        The class of each row, each of which is split in the same shares; all zero for regression.
+        The class of each row, each of which is split in the same shares; all zero for regression. Or which
+        row has which label, bool (N, K); then each label is, as nearly as can be.
     digests
         Rows of the same digest go to the same side.
     """
+    if not isinstance(strata, np.ndarray):
+        strata = _one_of_copies(strata, digests)
     rows: dict[Part | None, Rows] = {part: [] for part in (None, "train", "valid", "test")}
     for row, part in enumerate(given):
         rows[part].append(row)
@@ -65,8 +71,17 @@ def split_rows(
     return Parts(train, valid, test, measured, tuple(copies))
 
 
+def _one_of_copies(strata: Sequence[int], digests: Sequence[str]) -> list[int]:
+    """The same where copies agree on their class; where they don't, the rarest of their classes for all."""
+    common = Counter(strata)
+    shared: dict[str, int] = {}
+    for digest, stratum in zip(digests, strata, strict=True):
+        shared[digest] = min(shared.get(digest, stratum), stratum, key=lambda one: (common[one], one))
+    return [shared[digest] for digest in digests]
+
+
 def _carve(
-    rows: Iterable[int], strata: Sequence[int], digests: Sequence[str], sizes: SplitSizes, seed: int
+    rows: Iterable[int], strata: Strata, digests: Sequence[str], sizes: SplitSizes, seed: int
 ) -> tuple[Rows, Rows]:
     """Split what may be trained on into `train` and `valid`."""
     rows = list(rows)
@@ -75,9 +90,11 @@ def _carve(
 
 
 def _hold_out(
-    rows: Iterable[int], share: float, at_least: int, strata: Sequence[int], digests: Sequence[str], seed: int
+    rows: Iterable[int], share: float, at_least: int, strata: Strata, digests: Sequence[str], seed: int
 ) -> Rows:
     """About `share` of the rows of each stratum, at least `at_least`, and never its last distinct image."""
+    if isinstance(strata, np.ndarray):
+        return hold_out_labels(rows, share, at_least, strata, digests, seed)
     groups: dict[int, dict[str, Rows]] = {}
     for row in rows:
         groups.setdefault(strata[row], {}).setdefault(digests[row], []).append(row)
@@ -103,7 +120,7 @@ def _quotas(counts: Sequence[int], share: float, at_least: int) -> list[int]:
 
 def _draw(copies: dict[str, Rows], quota: int, seed: int) -> Rows:
     """Whole groups of copies, up to `quota` rows, in the order of the hash."""
-    ordered = sorted(copies, key=lambda digest: hashlib.sha256(f"{seed}/{digest}".encode()).digest())
+    ordered = in_hash_order(copies, seed)
     drawn: Rows = []
     groups = 0
     for digest in ordered:
