@@ -43,6 +43,9 @@ def home(leave_nothing_behind, tmp_path, monkeypatch):
 def one_thread():
     """Small networks are many times slower on threads that other processes compete with."""
     import torch
+    import tqdm
+
+    tqdm.tqdm.monitor_interval = 0  # torch.fx makes a bar that it doesn't show, and the first starts a thread
     import torch._dynamo  # torch's first optimiser would import it, and leave a folder and a variable behind
 
     torch.set_num_threads(1)

@@ -76,7 +76,7 @@ def run(job):
         from tiny_backbone import tiny_backbone
 
         network = tiny_backbone()
-        backbones.load, backbones.facts = lambda *_: network, lambda _: network.facts
+        backbones.load, backbones.facts = lambda *_: network, lambda *_: network.facts
     if job.get("always_keep", True):
         checkpoints.SHORTEST_PAUSE_S = checkpoints.PAUSE_PER_COST = 0
     death = job.get("die") or {}

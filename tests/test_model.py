@@ -24,7 +24,7 @@ from transfer_core.model import save_new
 
 SUMMARY = {
     *("path", "task", "labels", "backbone", "embedding_width", "metrics", "history", "recipe", "sizes"),
-    *("warnings", "created_at", "versions", "bytes"),
+    *("warnings", "created_at", "versions", "bytes", "modality", "columns"),
 }
 
 
@@ -218,7 +218,7 @@ def test_evaluate_with_a_broken_photo(model, tmp_path):
 def test_evaluate_on_broken_photos_only(model, tmp_path):
     (tmp_path / "sky").mkdir()
     (tmp_path / "sky" / "1.png").write_bytes(sky()[:500])
-    with pytest.raises(DataError, match="none of the images to measure on can be decoded"):
+    with pytest.raises(DataError, match="none of the images to measure on can be read"):
         model.evaluate(tmp_path, on_bad_input="skip")
 
 

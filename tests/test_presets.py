@@ -5,6 +5,7 @@ import itertools
 import pytest
 from msgspec.structs import asdict, replace
 
+from transfer_core import backbones
 from transfer_core.errors import RecipeError
 from transfer_core.presets import complete, phases
 from transfer_core.recipe import (
@@ -25,12 +26,16 @@ from transfer_core.recipe_parser import parse_recipe
 BLOCKS = tuple(f"block{i}" for i in range(8))
 
 
+def facts(blocks):
+    return replace(backbones.facts("mobilenet_v2"), name="tiny", blocks=blocks)
+
+
 def recipe(**words):
     return Recipe(data=PathSource("photos"), backbone="tiny", **words)
 
 
 def completed(**words):
-    return complete(recipe(**words), BLOCKS)
+    return complete(recipe(**words), facts(BLOCKS))
 
 
 def trained(**words):
@@ -81,7 +86,7 @@ def test_best_goes_on_with_everything():
 
 
 def test_balanced_thaws_at_least_one_block():
-    small = complete(recipe(preset="balanced"), ("a", "b"))
+    small = complete(recipe(preset="balanced"), facts(("a", "b")))
     assert small.steps[2] == Unfreeze(last=1)
 
 
@@ -203,7 +208,7 @@ CASES = list(
 @pytest.mark.parametrize(("preset", "head", "words"), CASES)
 def test_completing_twice_is_completing_once(preset, head, words):
     once = completed(preset=preset, head=head, **words)
-    assert complete(once, BLOCKS) == once
+    assert complete(once, facts(BLOCKS)) == once
     assert parse_recipe(to_plain(once)) == once
 
 

@@ -36,7 +36,7 @@ TRAIN_WORDS = (
     "early_stopping, class_weights, layer_decay"
 )
 WORDS = (
-    "version, data, backbone, weights, task, columns, split, on_bad_input, augment, head, steps, train, seed, "
+    "version, data, backbone, weights, trust, task, columns, text, split, on_bad_input, augment, head, steps, train, seed, "
     "device, precision, preset"
 )
 FULL = {
@@ -153,16 +153,16 @@ WRONG_VALUES = [
     ({"augment": [{"type": "crop", "min_scale": 0}]}, "augment[0].min_scale: expected a number above 0 and at most 1 (got 0)"),
     ({"augment": [{"type": "rotate", "degrees": 181}]}, "augment[0].degrees: expected a number above 0 and at most 180 (got 181)"),
     ({"augment": [{"type": "color", "strength": 1}]}, "augment[0].strength: expected a number above 0 and below 1 (got 1)"),
-    ({"head": "linaer"}, 'head: unknown head "linaer", did you mean "linear"? (one of: linear, mlp)'),
-    ({"head": 3}, "head: expected linear or mlp (got 3)"),
-    ({"head": {}}, "head.type: expected linear or mlp (got nothing)"),
+    ({"head": "linaer"}, 'head: unknown head "linaer", did you mean "linear"? (one of: linear, mlp, logistic, svm, random_forest, gradient_boosting, knn)'),
+    ({"head": 3}, "head: expected linear, mlp, logistic, svm, random_forest, gradient_boosting or knn (got 3)"),
+    ({"head": {}}, "head.type: expected linear, mlp, logistic, svm, random_forest, gradient_boosting or knn (got nothing)"),
     ({"head": {"type": "linear", "hidden": [3]}}, 'head.hidden: unknown word "hidden" for linear (one of: dropout)'),
     ({"head": {"type": "mlp", "hidden": 256}}, "head.hidden: expected a list of whole numbers of at least 1 (got 256)"),
     ({"head": {"type": "mlp", "hidden": [0]}}, "head.hidden: expected a list of whole numbers of at least 1 (got [0])"),
-    ({"steps": {"type": "train"}}, 'steps: expected a list of freeze, unfreeze or train (got {"type": "train"})'),
-    ({"steps": [{"type": "trian"}]}, 'steps[0]: unknown step "trian", did you mean "train"? (one of: freeze, unfreeze, train)'),
-    ({"steps": [{"epochs": 3}]}, "steps[0].type: expected freeze, unfreeze or train (got nothing)"),
-    ({"steps": [None]}, "steps[0]: expected freeze, unfreeze or train (got nothing)"),
+    ({"steps": {"type": "train"}}, 'steps: expected a list of freeze, unfreeze, lora or train (got {"type": "train"})'),
+    ({"steps": [{"type": "trian"}]}, 'steps[0]: unknown step "trian", did you mean "train"? (one of: freeze, unfreeze, lora, train)'),
+    ({"steps": [{"epochs": 3}]}, "steps[0].type: expected freeze, unfreeze, lora or train (got nothing)"),
+    ({"steps": [None]}, "steps[0]: expected freeze, unfreeze, lora or train (got nothing)"),
     ({"steps": [{"type": "train", "epoch": 3}]}, f'steps[0].epoch: unknown word "epoch" for train, did you mean "epochs"? (one of: {TRAIN_WORDS})'),
     ({"steps": [{"type": "train", "epochs": 0}]}, "steps[0].epochs: expected a whole number of at least 1 (got 0)"),
     ({"steps": [{"type": "unfreeze", "all": 1}]}, "steps[0].all: expected true or false (got 1)"),

@@ -48,7 +48,7 @@ def tiny_network(monkeypatch):
 
     monkeypatch.setattr(backbones, "load", lambda *_: tiny_backbone())
     facts = tiny_facts()
-    monkeypatch.setattr(backbones, "facts", lambda _: facts)
+    monkeypatch.setattr(backbones, "facts", lambda *_: facts)
     monkeypatch.setattr(backbones, "restore", restore)
 
 

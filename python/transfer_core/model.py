@@ -6,7 +6,6 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from itertools import chain
 from pathlib import Path
 from typing import Any, TypeAlias, cast
 
@@ -19,22 +18,18 @@ from torch import Tensor, nn
 
 from transfer_core import backbones, model_file
 from transfer_core.answers import answers, metrics, prediction
-from transfer_core.backbones import Backbone, Preprocessing
+from transfer_core.backbones import Backbone, BackboneFacts, Preprocessing
 from transfer_core.caller_data import name_streams
-from transfer_core.data import Dataset, Input, Row, read_labelled
+from transfer_core.data import MODALITIES, Dataset, Input, Modality, Row, read_labelled
 from transfer_core.data.bad_input import by_itself
 from transfer_core.devices import choose_like
 from transfer_core.errors import DataError, ModelFileError
 from transfer_core.features import (
     Extractor,
     FeatureStore,
-    Load,
     Views,
     build_extractor,
-    embed_all,
-    embed_batch,
     embed_dataset,
-    load_pixels,
 )
 from transfer_core.heads import build_head
 from transfer_core.model_file import BACKBONE_PREFIX, ModelHeader
@@ -45,8 +40,6 @@ from transfer_core.recipe_parser import parse_recipe
 from transfer_core.spool import spool_folder
 
 HEAD_PREFIX = "head."
-
-_ONE_INPUT = (str, bytes, bytearray, memoryview, os.PathLike)
 
 Embeddings: TypeAlias = npt.NDArray[np.float32]
 
@@ -75,6 +68,11 @@ class Model:
         """One entry per epoch, or per regularisation strength, with its phase."""
         return self.header.history
 
+    @property
+    def modality(self) -> Modality:
+        """What an input is."""
+        return MODALITIES[self.header.modality]
+
     @cached_property
     def recipe(self) -> Recipe:
         """What this model was trained by, presets filled in."""
@@ -96,9 +94,9 @@ class Model:
         DataError
             If an image can't be decoded.
         """
-        if isinstance(inputs, _ONE_INPUT):
+        if self.modality.is_one(inputs):
             return self.predict([cast(Input, inputs)])[0]
-        answers = self._answers(torch.from_numpy(self.embed(inputs)))
+        answers = self._answers(torch.from_numpy(self.embed(cast(Sequence[Input], inputs))))
         return [prediction(answer, self.header) for answer in answers.tolist()]
 
     def embed(self, inputs: Sequence[Input]) -> Embeddings:
@@ -110,20 +108,17 @@ class Model:
             If an image can't be decoded.
         """
         inputs = list(inputs)
-        names = _names(len(inputs))
         loads = [
-            _load(input, name, self.backbone.preprocessing) for input, name in zip(inputs, names, strict=True)
+            partial(self._extractor.load, self.modality.from_caller(input, name, self.header.columns), name)
+            for input, name in zip(inputs, _names(len(inputs), self.modality.one), strict=True)
         ]
-        few = len(loads) <= self._extractor.batch_size
-        batches = (
-            [embed_batch(self._extractor, loads, len(loads))] if few else embed_all(self._extractor, loads)
-        )
-        rows = []
-        for row in chain.from_iterable(batches):
-            if isinstance(row, DataError):
-                raise by_itself(row)
-            rows.append(row)
-        return (torch.stack(rows) if rows else torch.empty(0, self._extractor.width)).numpy()
+        rows = torch.empty(len(loads), self._extractor.width)
+        for batch in self._extractor.embed_all(loads, few=True):
+            for row, outcome in batch:
+                if isinstance(outcome, DataError):
+                    raise by_itself(outcome)
+                rows[row] = outcome
+        return rows.numpy()
 
     def evaluate(
         self,
@@ -146,10 +141,11 @@ class Model:
         """
         source, rows = name_streams(data)
         words = {"data": source, "backbone": self.header.backbone.name, "on_bad_input": on_bad_input}
-        asked = parse_recipe({**words, "columns": columns or self.header.recipe["columns"]})
+        asked = parse_recipe({**words, "columns": self._columns(columns)})
         with spool_folder() as spool:
             dataset = read_labelled(
                 asked.data,
+                self.modality,
                 self.labels,
                 self.header.task,
                 asked.columns,
@@ -158,7 +154,7 @@ class Model:
                 spool,
                 progress,
             )
-            progress.stage("evaluate", f"measure on {len(dataset)} images")
+            progress.stage("evaluate", f"measure on {len(dataset)} {self.modality.many}")
             return self.measure(dataset, progress, asked.on_bad_input)
 
     def measure(self, dataset: Dataset, progress: Progress, on_bad_input: str = "raise") -> dict[str, Any]:
@@ -170,7 +166,7 @@ class Model:
         )
         dataset = dataset.take(i for i, path in enumerate(dataset.inputs) if path not in found.bad)
         if not len(dataset):
-            raise DataError("none of the images to measure on can be decoded")
+            raise DataError(f"none of the {self.modality.many} to measure on can be read")
         return self.score(found.embeddings, dataset.targets)
 
     def score(self, embeddings: Tensor, targets: npt.NDArray[Any]) -> dict[str, Any]:
@@ -192,6 +188,13 @@ class Model:
     def summary(self) -> dict[str, Any]:
         """All facts about the model as plain data; raises `ModelFileError` if its file is gone."""
         return summarize(self.path, self.header)
+
+    def _columns(self, columns: Mapping[str, Any] | None) -> dict[str, Any]:
+        """The columns of data to measure on: those of the training, unless others are said."""
+        said = dict(columns or self.header.recipe["columns"])
+        if self.header.columns and not said.get("input"):
+            said["input"] = list(self.header.columns)
+        return said
 
     @cached_property
     def _extractor(self) -> Extractor:
@@ -237,37 +240,29 @@ def save_new(path: Path, header: ModelHeader, backbone: Backbone, head: nn.Seque
 def _restore_backbone(header: ModelHeader, tensors: dict[str, Tensor], progress: Progress) -> Backbone:
     source = header.backbone
     if not source.inside:
-        found = backbones.load(source.name, source.weights, progress)
+        found = backbones.load(source.name, source.weights, progress, header.recipe.get("trust", False))
         if found.weights_digest != source.weights_digest:
             raise ModelFileError(
                 f"the weights {source.weights} of {source.name} are not those that this model was trained "
                 "with; bring these back, or use a copy of the model that has its backbone"
             )
         return found
-    facts = backbones.facts(source.name)
+    facts = convert(source.facts, BackboneFacts) if source.facts else backbones.facts(source.name)
     published = {weights.name: weights for weights in facts.weights}
     # The file's own preprocessing: what is published about the weights may change, a saved model must not.
     weights = replace(
         published.get(source.weights, facts.default_weights),
         name=source.weights,
-        preprocessing=convert(header.preprocessing, Preprocessing),
+        preprocessing=convert(header.preprocessing, Preprocessing) if header.preprocessing else None,
     )
-    return backbones.restore(source.name, tensors, weights, source.weights_digest)
+    trust = header.recipe.get("trust", False)
+    return backbones.restore(facts, tensors, weights, source.weights_digest, trust)
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name[len(prefix) :]: tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
-def _names(count: int) -> list[str]:
+def _names(count: int, one: str) -> list[str]:
     """What errors call inputs that have no path."""
-    return ["the image"] if count == 1 else [f"image {i + 1} of {count}" for i in range(count)]
-
-
-def _load(input: Any, name: str, preprocessing: Preprocessing) -> Load:
-    if not isinstance(input, _ONE_INPUT):
-        message = f"{name}: expected a path or the bytes of an image, not {type(input).__name__}"
-        raise DataError(message)
-    if isinstance(input, str | os.PathLike):
-        return partial(load_pixels, os.fspath(input), preprocessing)
-    return partial(load_pixels, bytes(input), preprocessing, name)
+    return [f"the {one}"] if count == 1 else [f"{one} {i + 1} of {count}" for i in range(count)]

@@ -18,6 +18,7 @@ class BackboneSource(msgspec.Struct, frozen=True, kw_only=True):
     """Where the backbone came from, and whether the file holds its tensors (`inside`).
 
     `weights` is the published name, a path, or `random`; `weights_digest` the sha256 of what was loaded.
+    `facts` are those of a backbone that is in no catalogue of ours.
     """
 
     name: str
@@ -25,6 +26,7 @@ class BackboneSource(msgspec.Struct, frozen=True, kw_only=True):
     weights_digest: str
     fine_tuned: bool = False
     inside: bool = True
+    facts: dict[str, Any] | None = None
 
 
 class TargetScaling(msgspec.Struct, frozen=True):
@@ -38,7 +40,8 @@ class ModelHeader(msgspec.Struct, frozen=True, kw_only=True):
     """All of a model but its tensors.
 
     `labels` are class names, or the names of a regression's outputs; `label_counts` says how many examples of
-    each class `train` has (empty for a regression); `created_at` is ISO 8601 in UTC.
+    each class `train` has (empty for a regression); `columns` name the cells of a table's rows; `created_at`
+    is ISO 8601 in UTC.
     Dicts hold plain data; NaN and infinity in them are saved as null, JSON knows neither.
     """
 
@@ -49,6 +52,8 @@ class ModelHeader(msgspec.Struct, frozen=True, kw_only=True):
     recipe: dict[str, Any]
     backbone: BackboneSource
     embedding_width: int
+    modality: Literal["image", "text", "table"] = "image"
+    columns: tuple[str, ...] = ()
     preprocessing: dict[str, Any]
     temperature: float = 1.0
     target_scaling: TargetScaling | None = None

@@ -17,6 +17,8 @@ def summarize(path: Path, header: ModelHeader) -> dict[str, Any]:
         "labels": list(header.labels),
         "backbone": header.backbone.name,
         "embedding_width": header.embedding_width,
+        "modality": header.modality,
+        "columns": list(header.columns),
         "metrics": header.metrics,
         "history": list(header.history),
         "recipe": header.recipe,

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from transfer_core import backbones, presets
 from transfer_core.backbones import Backbone
 from transfer_core.checkpoints import Checkpoints, changed_by
-from transfer_core.data import Dataset, DataSplits, Row, read_splits
+from transfer_core.data import MODALITIES, Dataset, DataSplits, Row, read_splits
 from transfer_core.devices import choose_device, choose_dtype
 from transfer_core.features import Features, FeatureStore, Views, build_extractor, embed_dataset
 from transfer_core.features.check import undecodable
@@ -135,13 +135,14 @@ class Tuned:
 def choose(recipe: Recipe, streams: Mapping[str, Iterable[Row]], spool: Path, progress: Progress) -> Chosen:
     """Step 1: a pretrained backbone, and the data it shall learn."""
     progress.stage("choose", f"choose {recipe.backbone}")
-    recipe = presets.complete(recipe, backbones.facts(recipe.backbone).blocks)
+    known = backbones.facts(recipe.backbone, recipe.trust)
+    recipe = presets.complete(recipe, known)
     device = choose_device(recipe.device)
     choose_dtype(recipe.precision, device)  # refuses at once what the device has no arithmetic for
     machine = Machine(device, recipe.precision)
-    splits = read_splits(recipe, streams, spool, progress)
+    splits = read_splits(recipe, MODALITIES[known.modality], streams, spool, progress)
     recipe, objective = choose_objective(recipe, splits)
-    backbone = backbones.load(recipe.backbone, recipe.weights, progress)
+    backbone = backbones.load(recipe.backbone, recipe.weights, progress, recipe.trust)
     return Chosen(recipe, backbone, splits, objective, machine)
 
 
@@ -155,8 +156,9 @@ def freeze(chosen: Chosen, further: list[Phase], progress: Progress) -> Frozen:
     changes = any(phase.trainable for phase in further)
     views = Views(recipe.augment or (), recipe.seed).count
     parts = [(splits.train, views), (splits.valid, 1), (splits.test, 0 if changes else 1)]
-    images = sum(len(part) for part, rows in parts if rows)
-    progress.stage("freeze", f"freeze it: embed {images} images once")
+    inputs = sum(len(part) for part, rows in parts if rows)
+    many = MODALITIES[chosen.backbone.facts.modality].many
+    progress.stage("freeze", f"freeze it: embed {inputs} {many} once")
     found = _embed(chosen, parts, FeatureStore(), progress)
     bad = dict(found.bad)
     if changes:
@@ -230,8 +232,8 @@ def fine_tune_backbone(
 
 def evaluate(frozen: Frozen, tuned: Tuned, path: Path, warnings: list[str], progress: Progress) -> Model:
     """Calibrate the scores, measure on the examples that took no part, and save at `path`."""
-    splits = frozen.splits
-    progress.stage("evaluate", f"evaluate on {len(splits.test)} {splits.test_name} images")
+    splits, many = frozen.splits, MODALITIES[frozen.backbone.facts.modality].many
+    progress.stage("evaluate", f"evaluate on {len(splits.test)} {splits.test_name} {many}")
     draft = Model(Path(), _header(frozen, tuned), frozen.backbone, tuned.head)
     metrics = _measure(draft, frozen, tuned, progress)
     header = msgspec.structs.replace(draft.header, metrics=metrics, warnings=tuple(warnings))
@@ -290,7 +292,10 @@ def _embed(
     views = Views(recipe.augment or (), recipe.seed)
     step: Step = "freeze" if store else "fine_tune"
     everything = _joined([part for part, _ in parts])
-    return embed_dataset(everything, views_of, views, extractor, store, progress, step, recipe.on_bad_input)
+    many = MODALITIES[chosen.backbone.facts.modality].many
+    return embed_dataset(
+        everything, views_of, views, extractor, store, progress, step, recipe.on_bad_input, many
+    )
 
 
 def _listening(progress: Progress) -> tuple[Progress, list[str]]:
@@ -336,11 +341,13 @@ def _header(frozen: Frozen, tuned: Tuned) -> ModelHeader:
     """All but what measuring adds: metrics and warnings."""
     splits, backbone = frozen.splits, frozen.backbone
     calibrated = splits.task == "classification" and len(tuned.held_out) > 0
+    is_image = backbone.facts.modality == "image"
     source = BackboneSource(
         name=backbone.facts.name,
         weights=backbone.weights.name if backbone.weights else "random",
         weights_digest=backbone.weights_digest,
         fine_tuned=tuned.backbone_changed,
+        facts=None if backbone.facts.source == "torchvision" else msgspec.to_builtins(backbone.facts),
     )
     return ModelHeader(
         task=splits.task,
@@ -349,7 +356,9 @@ def _header(frozen: Frozen, tuned: Tuned) -> ModelHeader:
         recipe=to_plain(frozen.recipe),
         backbone=source,
         embedding_width=backbone.facts.embedding_width,
-        preprocessing=msgspec.to_builtins(backbone.preprocessing),
+        modality=backbone.facts.modality,
+        columns=splits.columns,
+        preprocessing=msgspec.to_builtins(backbone.preprocessing) if is_image else {},
         temperature=fit_temperature(tuned.held_out.numpy(), tuned.held_out_targets.numpy())
         if calibrated
         else 1.0,

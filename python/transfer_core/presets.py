@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from msgspec.structs import asdict, replace
 
+from transfer_core.backbones.facts import BackboneFacts
 from transfer_core.errors import Problem, RecipeError, did_you_mean
 from transfer_core.recipe import (
     OF_MINIBATCHES,
@@ -20,6 +21,7 @@ from transfer_core.recipe import (
     Freeze,
     Head,
     LinearHead,
+    Lora,
     Optimizer,
     Recipe,
     Step,
@@ -30,21 +32,25 @@ from transfer_core.recipe import (
 
 @dataclass(frozen=True)
 class Phase:
-    """One `train` step together with the backbone's blocks that train in it (none: only the head)."""
+    """One `train` step together with the backbone's blocks that train in it (none: only the head), and the
+    adapters that train beside all its blocks."""
 
     train: Train
     trainable: tuple[str, ...]
+    lora: Lora | None = None
 
 
-def complete(recipe: Recipe, blocks: Sequence[str]) -> Recipe:
+def complete(recipe: Recipe, facts: BackboneFacts) -> Recipe:
     """`recipe` with every field filled that does not depend on the data.
 
     Raises
     ------
     RecipeError
-        If a step names blocks that the backbone lacks.
+        If a step names blocks that the backbone lacks, or asks for what can't be done with it.
     """
+    blocks = facts.blocks
     _check_blocks(recipe, blocks)
+    _check_backbone_can(recipe, facts)
     head = recipe.head or LinearHead()
     augment = recipe.augment if recipe.augment is not None else _preset_augmentation(recipe)
     draft = replace(recipe, steps=_all_steps(recipe, blocks), head=head, augment=augment, train=Train())
@@ -56,10 +62,13 @@ def complete(recipe: Recipe, blocks: Sequence[str]) -> Recipe:
 def phases(recipe: Recipe, blocks: Sequence[str]) -> list[Phase]:
     """The `train` steps in order, each with what is not frozen by then; before the first step, all trains."""
     trainable = set(blocks)
+    lora = None
     found = []
     for step in recipe.steps:
         if isinstance(step, Train):
-            found.append(Phase(step, tuple(block for block in blocks if block in trainable)))
+            found.append(Phase(step, tuple(block for block in blocks if block in trainable), lora))
+        elif isinstance(step, Lora):
+            lora = step
         elif isinstance(step, Freeze):
             trainable -= set(_frozen_by(step, blocks))
         else:
@@ -190,10 +199,25 @@ def _refuse(wrong: Sequence[int], word: str, message: str, recipe: Recipe, train
         raise RecipeError([Problem(f"{said[i - added]}.{word}", message) for i in wrong])
 
 
+def _check_backbone_can(recipe: Recipe, facts: BackboneFacts) -> None:
+    """Some backbones can only be used as they are, and some inputs can't be varied."""
+    problems = []
+    if recipe.augment and facts.modality != "image":
+        problems.append(Problem("augment", f"varies images, but {facts.name} takes a {facts.modality}"))
+    if not facts.trainable:
+        why = f"{facts.name} can only be used as it is: leave it frozen"
+        thaws = [i for i, step in enumerate(recipe.steps) if isinstance(step, Unfreeze | Lora)]
+        problems += [Problem(f"steps[{i}]", why) for i in thaws]
+        if recipe.preset != "fast":
+            problems.append(Problem("preset", f"{recipe.preset} fine-tunes, but {why}"))
+    if problems:
+        raise RecipeError(problems)
+
+
 def _check_blocks(recipe: Recipe, blocks: Sequence[str]) -> None:
     problems = []
     for i, step in enumerate(recipe.steps):
-        if isinstance(step, Train):
+        if isinstance(step, Train | Lora):
             continue
         count, word = (step.first, "first") if isinstance(step, Freeze) else (step.last, "last")
         if count and count > len(blocks):

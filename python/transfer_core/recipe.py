@@ -49,9 +49,14 @@ Source: TypeAlias = PathSource | StreamSource | Splits
 
 
 class Columns(Base, frozen=True):
-    """The names of a manifest's columns; several targets make a regression with several outputs."""
+    """The names of a manifest's columns; several targets make a regression with several outputs, or a label
+    each.
 
-    input: str = "path"
+    Without `input` it is `path` for images, `text` for texts (two columns make pairs), and for tables every
+    column that is neither target nor split.
+    """
+
+    input: str | tuple[str, ...] | None = None
     target: str | tuple[str, ...] = "label"
     split: str = "split"
 
@@ -61,6 +66,14 @@ class SplitSizes(Base, frozen=True):
 
     test: Fraction = 0.2
     valid: Fraction = 0.15
+
+
+class TextOptions(Base, frozen=True):
+    """How long texts are read: `max_length` tokens (none: as many as the backbone takes), of which a longer
+    text is cut (`truncate`) or averaged over several windows (`window`)."""
+
+    max_length: Count | None = None
+    long: Literal["truncate", "window"] = "truncate"
 
 
 # Augmentation.
@@ -109,7 +122,43 @@ class MlpHead(Base, frozen=True, tag="mlp"):
     dropout: Fraction = 0.1
 
 
-Head: TypeAlias = LinearHead | MlpHead
+class LogisticHead(Base, frozen=True, tag="logistic"):
+    """scikit-learn's LogisticRegression; `c` is the inverse of the strength of its L2 penalty."""
+
+    c: Positive = 1.0
+
+
+class SvmHead(Base, frozen=True, tag="svm"):
+    """A support vector machine, scikit-learn's SVC or SVR."""
+
+    c: Positive = 1.0
+    kernel: Literal["rbf", "linear"] = "rbf"
+
+
+class RandomForestHead(Base, frozen=True, tag="random_forest"):
+    """scikit-learn's random forest of so many `trees`."""
+
+    trees: Count = 300
+    max_depth: Count | None = None
+
+
+class GradientBoostingHead(Base, frozen=True, tag="gradient_boosting"):
+    """scikit-learn's histogram gradient boosting with at most so many `trees` per output."""
+
+    trees: Count = 200
+    learning_rate: Positive = 0.1
+
+
+class KnnHead(Base, frozen=True, tag="knn"):
+    """The vote, or the mean, of the nearest `neighbors`."""
+
+    neighbors: Count = 5
+
+
+# What scikit-learn fits, and no gradient reaches.
+ClassicHead: TypeAlias = LogisticHead | SvmHead | RandomForestHead | GradientBoostingHead | KnnHead
+
+Head: TypeAlias = LinearHead | MlpHead | ClassicHead
 
 
 # Steps, in the order in which they are taken.
@@ -130,8 +179,17 @@ class Unfreeze(Base, frozen=True, tag="unfreeze"):
     all: bool | None = None
 
 
+class Lora(Base, frozen=True, tag="lora"):
+    """Let small adapters of this `rank` train beside the dense layers of the backbone, which stay as they are
+    and take the adapters' sum in at the end (Hu et al. 2021, LoRA); `alpha` / `rank` scales them."""
+
+    rank: Count = 8
+    alpha: Positive = 16.0
+    dropout: Fraction = 0.0
+
+
 Optimizer: TypeAlias = Literal["lbfgs", "adam", "adamw", "sgd"]
-Loss: TypeAlias = Literal["cross_entropy", "mean_squared_error"]
+Loss: TypeAlias = Literal["cross_entropy", "binary_cross_entropy", "mean_squared_error"]
 Schedule: TypeAlias = Literal["constant", "cosine"]
 
 
@@ -170,9 +228,9 @@ OF_MINIBATCHES = (
     "layer_decay",
 )
 
-Step: TypeAlias = Freeze | Unfreeze | Train
+Step: TypeAlias = Freeze | Unfreeze | Lora | Train
 
-Task: TypeAlias = Literal["auto", "classification", "regression"]
+Task: TypeAlias = Literal["auto", "classification", "multi_label", "regression"]
 Preset: TypeAlias = Literal["fast", "balanced", "best"]
 Precision: TypeAlias = Literal["auto", "float32", "bfloat16", "float16"]
 
@@ -182,15 +240,17 @@ class Recipe(Base, frozen=True, kw_only=True):
 
     `train` holds the training words that were given without any steps (`Transfer.train(epochs: 5)`):
     they go into the last `train` step of the preset. `weights` is `pretrained`, `random`, the name of
-    a published file (`IMAGENET1K_V1`), or a path.
+    a published file (`IMAGENET1K_V1`), or a path. `trust` allows to run code that comes with the backbone.
     """
 
     version: Literal[1] = 1
     data: Source
     backbone: str
     weights: str = "pretrained"
+    trust: bool = False
     task: Task = "auto"
     columns: Columns = Columns()
+    text: TextOptions = TextOptions()
     split: SplitSizes = SplitSizes()
     on_bad_input: Literal["raise", "skip"] = "raise"
     augment: tuple[Augmentation, ...] | None = None

@@ -150,7 +150,7 @@ def _check_combinations(recipe: Recipe, problems: list[Problem]) -> None:
         path = f"steps[{i}]"
         if isinstance(step, Train):
             _check_training_words(step, path, problems)
-        else:
+        elif isinstance(step, Freeze | Unfreeze):
             _check_thaw(step, path, problems)
     trains = [step for step in recipe.steps if isinstance(step, Train)]
     if recipe.steps and not trains:

@@ -7,7 +7,7 @@ import torchvision
 from torch import nn
 
 from transfer_core.backbones import Backbone, build, facts, load, restore
-from transfer_core.backbones import backbone as room
+from transfer_core.backbones import loading as room
 from transfer_core.backbones.weights import sha256
 from transfer_core.errors import ModelFileError, RecipeError, WeightsNotFound
 from transfer_core.model_file import tensors_digest
@@ -55,7 +55,7 @@ def test_every_parameter_can_be_trained():
 def test_a_backbone_is_rebuilt_from_its_tensors(tmp_path):
     backbone = load("mobilenet_v2")
     tensors = {name: tensor.clone() for name, tensor in backbone.state_dict().items()}
-    again = restore("mobilenet_v2", tensors, backbone.weights, backbone.weights_digest)
+    again = restore(facts("mobilenet_v2"), tensors, backbone.weights, backbone.weights_digest)
     assert (again.weights, again.weights_digest) == (backbone.weights, backbone.weights_digest)
     with torch.no_grad():
         assert torch.equal(again(IMAGES), backbone(IMAGES))
@@ -65,7 +65,7 @@ def test_weights_facts_decide_the_size_of_a_vision_transformer():
     swag = facts("vit_b_16").published("IMAGENET1K_SWAG_E2E_V1")
     with torch.device("meta"):
         published = torchvision.models.vit_b_16(image_size=384)
-    backbone = restore("vit_b_16", published.state_dict(), swag, "")
+    backbone = restore(facts("vit_b_16"), published.state_dict(), swag, "")
     assert backbone.blocks.stem.pos_embedding.shape == (1, 1 + 24 * 24, 768)
     assert backbone.preprocessing.crop_size == 384
 
@@ -101,7 +101,7 @@ def test_the_digest_of_tensors_depends_on_names_shapes_types_and_values():
 def test_tensors_of_another_architecture_do_not_fit():
     tensors = torchvision.models.resnet18().state_dict()
     with pytest.raises(ModelFileError) as raised:
-        restore("resnet34", tensors, None, "")
+        restore(facts("resnet34"), tensors, None, "")
     assert str(raised.value) == (
         "the saved model does not fit resnet34: layer1.2.conv1.weight is missing, layer1.2.bn1.weight is "
         "missing, layer1.2.bn1.bias is missing, and 77 more"
@@ -127,7 +127,7 @@ def test_weights_under_a_licence_against_commerce_are_announced(tmp_path, events
     swag = msgspec.structs.replace(
         facts("regnet_y_16gf").published("IMAGENET1K_SWAG_E2E_V1"), sha256=digest[:8]
     )
-    monkeypatch.setattr(room, "facts", lambda name: msgspec.structs.replace(known, weights=(swag,)))
+    monkeypatch.setattr(room, "facts", lambda *_: msgspec.structs.replace(known, weights=(swag,)))
     load("regnet_y_400mf", str(content), Progress(emit=events.append))
     assert events == [
         {
@@ -166,8 +166,8 @@ def test_old_spellings_in_published_files_are_understood(published, key, renamed
     old = {old_spelling(name): tensor for name, tensor in tensors.items()}
     assert any(name.endswith(renamed) for name in old)
     assert not any(name.endswith(key) for name in old)
-    understood = restore(published, old, None, "").state_dict()
-    for name, tensor in restore(published, tensors, None, "").state_dict().items():
+    understood = restore(facts(published), old, None, "").state_dict()
+    for name, tensor in restore(facts(published), tensors, None, "").state_dict().items():
         assert understood[name].data_ptr() == tensor.data_ptr()
 
 

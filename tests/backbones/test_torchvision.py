@@ -51,7 +51,7 @@ class Case:
         model.load_state_dict(lively(model.state_dict(), generator), assign=True)
         self.name = name
         self.model = model.eval()
-        self.backbone = restore(name, self.model.state_dict(), None, "")
+        self.backbone = restore(facts(name), self.model.state_dict(), None, "")
         self.images = torch.randn(2, 3, size, size, generator=generator)
 
     @cached_property

@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from transfer_core.data import read_labelled, read_splits
+from transfer_core.data.image import IMAGE
 from transfer_core.progress import Progress
 from transfer_core.recipe_parser import parse_recipe
 
@@ -58,7 +59,7 @@ def read(tmp_path, progress):
 
     def read(data, streams=None, **words):
         recipe = parse_recipe({"data": data, "backbone": "mobilenet_v2", **words})
-        return read_splits(recipe, streams or {}, tmp_path / "spool", progress)
+        return read_splits(recipe, IMAGE, streams or {}, tmp_path / "spool", progress)
 
     return read
 
@@ -71,6 +72,7 @@ def measure(tmp_path, progress):
         recipe = parse_recipe({"data": data, "backbone": "mobilenet_v2", **words})
         return read_labelled(
             recipe.data,
+            IMAGE,
             labels,
             task,
             recipe.columns,

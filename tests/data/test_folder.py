@@ -7,7 +7,7 @@ from transfer_core.errors import DataError
 
 
 def listing(root):
-    return [(e.path.removeprefix(f"{root}/"), e.label, e.split) for e in read_folder(str(root)).examples]
+    return [(e.input.removeprefix(f"{root}/"), e.label, e.split) for e in read_folder(str(root)).examples]
 
 
 def test_labels_are_the_folders_below_the_root_in_sorted_order(photo, tmp_path):

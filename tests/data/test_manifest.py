@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from transfer_core.data.image import IMAGE
 from transfer_core.data.manifest import read_manifest
 from transfer_core.errors import DataError
 from transfer_core.recipe import Columns
@@ -19,7 +20,7 @@ def _in_scratch(tmp_path, monkeypatch):
 
 
 def rows(name, columns=None):
-    return list(read_manifest(name, columns or Columns(), Path("spool")))
+    return list(read_manifest(name, columns or Columns(), IMAGE, Path("spool")))
 
 
 def write(text, name="set/labels.csv", encoding="utf-8"):
@@ -35,7 +36,7 @@ def error(name, columns=None):
 
 def test_csv_paths_are_relative_to_the_manifest():
     found = rows(write("path,label\na.jpg,cat\n/data/b.jpg,dog\n"))
-    assert [(e.path, e.label, e.split, e.name) for e in found] == [
+    assert [(e.input, e.label, e.split, e.name) for e in found] == [
         ("set/a.jpg", "cat", None, "set/labels.csv line 2 (set/a.jpg)"),
         ("/data/b.jpg", "dog", None, "set/labels.csv line 3 (/data/b.jpg)"),
     ]
@@ -43,7 +44,7 @@ def test_csv_paths_are_relative_to_the_manifest():
 
 def test_csv_with_byte_order_mark_quotes_and_empty_lines():
     found = rows(write('\ufeffpath,label\r\n\r\n"a\nb.jpg","big, ""cat"""\r\n,\r\nc.jpg, dog \r\n'))
-    assert [(e.path, e.label, e.name) for e in found] == [
+    assert [(e.input, e.label, e.name) for e in found] == [
         ("set/a\nb.jpg", 'big, "cat"', "set/labels.csv line 3 (set/a\nb.jpg)"),
         ("set/c.jpg", "dog", "set/labels.csv line 6 (set/c.jpg)"),
     ]
@@ -52,7 +53,7 @@ def test_csv_with_byte_order_mark_quotes_and_empty_lines():
 @pytest.mark.parametrize(("name", "delimiter"), [("set/x.csv", ";"), ("set/x.tsv", "\t"), ("set/x.CSV", ",")])
 def test_delimiters(name, delimiter):
     found = rows(write(f"path{delimiter}label\na.jpg{delimiter}3,5 kg\n".replace(",5", ".5"), name))
-    assert [(e.path, e.label) for e in found] == [("set/a.jpg", "3.5 kg")]
+    assert [(e.input, e.label) for e in found] == [("set/a.jpg", "3.5 kg")]
 
 
 def test_the_split_column():
@@ -63,7 +64,7 @@ def test_the_split_column():
 def test_columns_by_name_and_several_targets():
     columns = Columns(input="file", target=("x", "y"), split="fold")
     found = rows(write("file,x,y,fold\na.jpg,1,2.5,test\n"), columns)
-    assert [(e.path, e.label, e.split) for e in found] == [("set/a.jpg", ("1", "2.5"), "test")]
+    assert [(e.input, e.label, e.split) for e in found] == [("set/a.jpg", ("1", "2.5"), "test")]
 
 
 @pytest.mark.parametrize(
@@ -106,7 +107,7 @@ def test_jsonl():
     lines = [{"path": "a.jpg", "label": 3, "more": [1]}, {"path": "b.jpg", "label": [1.5, 2]}]
     text = f"{json.dumps(lines[0])}\n\n{json.dumps(lines[1])}\n"
     found = rows(write(text, "set/labels.jsonl"))
-    assert [(e.path, e.label, e.name) for e in found] == [
+    assert [(e.input, e.label, e.name) for e in found] == [
         ("set/a.jpg", 3, "set/labels.jsonl line 1 (set/a.jpg)"),
         ("set/b.jpg", [1.5, 2], "set/labels.jsonl line 3 (set/b.jpg)"),
     ]
@@ -141,7 +142,7 @@ def test_parquet_with_paths():
         pa.table({"path": ["a.jpg", "b.jpg"], "label": [1.5, 2.0], "split": ["train", "test"]}),
         "set/x.parquet",
     )
-    assert [(e.path, e.label, e.split, e.name) for e in rows("set/x.parquet")] == [
+    assert [(e.input, e.label, e.split, e.name) for e in rows("set/x.parquet")] == [
         ("set/a.jpg", 1.5, "train", "set/x.parquet row 1 (set/a.jpg)"),
         ("set/b.jpg", 2.0, "test", "set/x.parquet row 2 (set/b.jpg)"),
     ]
@@ -152,7 +153,7 @@ def test_parquet_with_images(photo, wrap):
     image = Path(photo("a.png")).read_bytes()
     pq.write_table(pa.table({"image": [wrap(image)], "label": [7]}), "set/x.parquet")
     (found,) = rows("set/x.parquet", Columns(input="image"))
-    assert Path(found.path).read_bytes() == image
+    assert Path(found.input).read_bytes() == image
     assert (found.label, found.name) == (7, "set/x.parquet row 1")
 
 
@@ -167,9 +168,10 @@ def test_parquet_without_pyarrow():
         import sys
         from pathlib import Path
         sys.modules["pyarrow"] = None
+        from transfer_core.data.image import IMAGE
         from transfer_core.data.manifest import read_manifest
         from transfer_core.recipe import Columns
-        list(read_manifest("x.parquet", Columns(), Path("spool")))
+        list(read_manifest("x.parquet", Columns(), IMAGE, Path("spool")))
     """
     python = Path(__file__).parents[2] / "python"
     done = subprocess.run(

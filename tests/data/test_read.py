@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from transfer_core.data import Dataset
+from transfer_core.data.image import IMAGE
 from transfer_core.errors import Cancelled, DataError
 from transfer_core.progress import Progress
 from transfer_core.recipe_parser import parse_recipe
@@ -129,7 +130,7 @@ def test_cancel_while_rows_come_in(tmp_path):
 
     recipe = parse_recipe({"data": {"stream": "s"}, "backbone": "x"})
     with pytest.raises(Cancelled):
-        read_splits(recipe, {"s": rows()}, tmp_path, Progress(cancelled=lambda: len(seen) > 3))
+        read_splits(recipe, IMAGE, {"s": rows()}, tmp_path, Progress(cancelled=lambda: len(seen) > 3))
     assert len(seen) == 4
 
 

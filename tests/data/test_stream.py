@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from transfer_core.data.stream import read_stream, spool_bytes
+from transfer_core.data.image import IMAGE
+from transfer_core.data.spooled import spool_bytes
+from transfer_core.data.stream import read_stream
 from transfer_core.errors import ConfigurationError, DataError
 
 
@@ -15,10 +17,10 @@ def test_rows_of_paths_and_bytes(tmp_path):
         {"input": Path("b.jpg"), "label": 2, "split": "val"},
         {"input": b"image", "label": [1.0, 2.0], "split": None},
     ]
-    a, b, c = read_stream(rows, tmp_path)
-    assert (a.path, a.label, a.split, a.name) == ("a.jpg", "cat", None, "row 1 (a.jpg)")
-    assert (b.path, b.label, b.split) == ("b.jpg", 2, "valid")
-    assert (Path(c.path).read_bytes(), c.label, c.split, c.name) == (b"image", [1.0, 2.0], None, "row 3")
+    a, b, c = read_stream(rows, IMAGE, tmp_path)
+    assert (a.input, a.label, a.split, a.name) == ("a.jpg", "cat", None, "row 1 (a.jpg)")
+    assert (b.input, b.label, b.split) == ("b.jpg", 2, "valid")
+    assert (Path(c.input).read_bytes(), c.label, c.split, c.name) == (b"image", [1.0, 2.0], None, "row 3")
 
 
 def test_bytes_are_kept_once_under_their_sha256(tmp_path):
@@ -32,7 +34,7 @@ def test_one_image_is_in_memory_at_a_time(tmp_path):
     rows = ({"input": bytes([i]) * 1_000_000, "label": i} for i in range(30))
     tracemalloc.start()
     try:
-        assert sum(1 for _ in read_stream(rows, tmp_path)) == 30
+        assert sum(1 for _ in read_stream(rows, IMAGE, tmp_path)) == 30
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -58,7 +60,7 @@ def test_one_image_is_in_memory_at_a_time(tmp_path):
 )
 def test_malformed_rows(tmp_path, row, message):
     with pytest.raises(DataError) as raised:
-        list(read_stream([row], tmp_path))
+        list(read_stream([row], IMAGE, tmp_path))
     assert str(raised.value) == message
 
 

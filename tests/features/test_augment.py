@@ -1,7 +1,6 @@
 """Random views: of the size, place and frequency that the recipe says, and the same for the same seed."""
 
 from concurrent.futures import ThreadPoolExecutor
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,8 +10,8 @@ from sklearn.datasets import load_sample_images
 from torchvision.transforms.v2.functional import adjust_brightness, adjust_contrast, adjust_saturation
 
 from photos import save
-from transfer_core import backbones
-from transfer_core.features import Views
+from tiny_backbone import tiny_backbone
+from transfer_core.features import Views, image_extractor
 from transfer_core.features.augment import augment, random_angle, random_crop
 from transfer_core.recipe import Color, Crop, Flip, Rotate
 
@@ -121,8 +120,7 @@ def test_colors_as_torchvision_adjusts_them():
 
 @pytest.fixture
 def extractor():
-    """What a view needs to know of one."""
-    return SimpleNamespace(preprocessing=backbones.facts("mobilenet_v2").default_weights.preprocessing)
+    return image_extractor(tiny_backbone(), torch.device("cpu"), "float32")
 
 
 def test_a_view_depends_on_seed_photo_and_number_alone(extractor, tmp_path):

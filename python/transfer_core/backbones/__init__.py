@@ -1,6 +1,6 @@
 """Backbones: what is known about them, where their weights are, and the networks as named blocks.
 
-Facts need no torch; `load`, `build`, `restore` and `Backbone` import it when they are first asked for.
+Facts need no torch; `Backbone` imports it when it is first asked for, and the others when they are called.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from transfer_core.backbones.facts import (
     WeightsFacts,
     all_facts,
     backbone_names,
-    facts,
 )
+from transfer_core.backbones.loading import build, facts, load, restore
 
 if TYPE_CHECKING:
-    from transfer_core.backbones.backbone import Backbone, build, load, restore
+    from transfer_core.backbones.backbone import Backbone
 
 __all__ = [
     "Backbone",
@@ -33,10 +33,8 @@ __all__ = [
     "restore",
 ]
 
-_NEED_TORCH = ("Backbone", "build", "load", "restore")
-
 
 def __getattr__(name: str) -> Any:
-    if name in _NEED_TORCH:
-        return getattr(import_module("transfer_core.backbones.backbone"), name)
+    if name == "Backbone":
+        return import_module("transfer_core.backbones.backbone").Backbone
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

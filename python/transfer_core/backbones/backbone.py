@@ -1,4 +1,4 @@
-"""A pretrained network as a sequence of named blocks, and the three ways to get one."""
+"""A pretrained network as a sequence of named blocks."""
 
 from __future__ import annotations
 
@@ -10,16 +10,13 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from transfer_core.backbones import torchvision
-from transfer_core.backbones.checkpoint import fit, read_tensors
-from transfer_core.backbones.facts import BackboneFacts, Preprocessing, WeightsFacts, facts
-from transfer_core.backbones.weights import find_weights
-from transfer_core.model_file import tensors_digest
-from transfer_core.progress import Progress
+from transfer_core.backbones.assets import Assets
+from transfer_core.backbones.checkpoint import fit
+from transfer_core.backbones.facts import BackboneFacts, Preprocessing, WeightsFacts
 
 
 class Backbone(nn.Module):
-    """Photos in, embeddings out.
+    """Inputs in, embeddings out.
 
     `blocks` is a plain `nn.Sequential` whose children bear the names in `facts.blocks`: cutting it anywhere
     (`blocks[:k]`, `blocks[k:]`) gives two networks that do the same in two steps. All parameters are in it.
@@ -30,6 +27,8 @@ class Backbone(nn.Module):
         What was loaded; None if the weights are random.
     weights_digest
         sha256 of the weights' file; of random weights, of the tensors.
+    assets
+        Files that belong to it beside its weights (a tokenizer, a configuration), by name: saved with it.
     """
 
     def __init__(
@@ -39,6 +38,7 @@ class Backbone(nn.Module):
         pool: nn.Module,
         weights: WeightsFacts | None = None,
         weights_digest: str = "",
+        assets: Mapping[str, bytes] | None = None,
     ) -> None:
         super().__init__()
         self.facts = facts
@@ -46,86 +46,39 @@ class Backbone(nn.Module):
         self.pool = pool
         self.weights = weights
         self.weights_digest = weights_digest
+        self.assets = Assets(assets or {})
 
     @property
     def preprocessing(self) -> Preprocessing:
-        """What photos must go through; random weights take that of the default weights."""
-        return (self.weights or self.facts.default_weights).preprocessing
+        """What images must go through; random weights take that of the default weights."""
+        preprocessing = (self.weights or self.facts.default_weights).preprocessing
+        assert preprocessing
+        return preprocessing
 
     def forward(self, images: Tensor) -> Tensor:
-        """(N, 3, H, W) -> (N, embedding_width): what the published classifier's last layer saw."""
+        """(N, 3, H, W) for images -> (N, embedding_width): what the published classifier's last layer saw."""
         embeddings: Tensor = self.pool(self.blocks(images))
         return embeddings
 
 
-def load(name: str, weights: str = "pretrained", progress: Progress | None = None) -> Backbone:
-    """The backbone `name` with trained weights, in eval mode.
+def filled(backbone: Backbone, published: nn.Module, tensors: Mapping[str, Tensor], origin: str) -> Backbone:
+    """`backbone`, made within `OnlyShapes` from modules of `published`, with these very tensors as its
+    parameters, in eval mode.
 
     Parameters
     ----------
-    weights
-        `pretrained`, the name of published weights (`IMAGENET1K_V1`), the path of a `.pth` or
-        `.safetensors` file, or `random`.
-
-    Raises
-    ------
-    RecipeError
-        For an unknown name of a backbone or of weights.
-    WeightsNotFound
-        With the places that were looked at.
-    ModelFileError
-        For a file that is damaged, altered, more than tensors, or of another architecture.
-    """
-    known = facts(name)
-    if weights == "random":
-        return build(name)
-    progress = progress or Progress()
-    found = find_weights(known, weights, progress)
-    if found.weights.noncommercial:
-        terms = f"{found.weights.license}: no commercial use ({found.weights.license_url})"
-        progress.warning(f"{name}'s weights {found.weights.name} are licensed {terms}")
-    return _filled(known, read_tensors(found.path), found.weights, found.digest, str(found.path))
-
-
-def restore(name: str, tensors: Mapping[str, Tensor], weights: WeightsFacts | None, digest: str) -> Backbone:
-    """The backbone that `Backbone.state_dict()` was taken from, in eval mode.
+    tensors
+        By the publisher's names or the backbone's own.
+    origin
+        What the error calls them: `x.pth`.
 
     Raises
     ------
     ModelFileError
         If a tensor is missing or has another shape.
     """
-    return _filled(facts(name), tensors, weights, digest, "the saved model")
-
-
-def build(name: str, seed: int = 0) -> Backbone:
-    """The backbone `name` with random weights (the same for the same seed), in eval mode: for tests."""
-    known = facts(name)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = _create(known, known.default_weights)
-    backbone = Backbone(known, *torchvision.arrange(model, known.family))
-    backbone.weights_digest = tensors_digest(backbone.state_dict())
-    return backbone.eval()
-
-
-def _create(known: BackboneFacts, weights: WeightsFacts) -> nn.Module:
-    return torchvision.create(known.name, known.family, weights.preprocessing.crop_size)
-
-
-def _filled(
-    known: BackboneFacts,
-    tensors: Mapping[str, Tensor],
-    weights: WeightsFacts | None,
-    digest: str,
-    origin: str,
-) -> Backbone:
-    """A backbone whose parameters are these very tensors."""
-    with OnlyShapes():
-        model = _create(known, weights or known.default_weights)
-    blocks, pool = torchvision.arrange(model, known.family)
-    backbone = Backbone(known, blocks, pool, weights, digest)
-    fitting = fit(backbone, _names_in(model, backbone), tensors, f"{origin} does not fit {known.name}")
+    complaint = f"{origin} does not fit {backbone.facts.name}"
+    fitting = fit(backbone, _names_in(published, backbone), tensors, complaint)
     backbone.load_state_dict(fitting, assign=True)
     return backbone.eval()
 

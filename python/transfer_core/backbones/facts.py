@@ -11,6 +11,9 @@ import msgspec
 from transfer_core.errors import Problem, RecipeError, did_you_mean
 
 Interpolation = Literal["bilinear", "bicubic"]
+SourceName = Literal[
+    "torchvision", "timm", "huggingface", "torch_hub", "keras", "tensorflow", "onnx", "scikit_learn"
+]
 
 
 class Preprocessing(msgspec.Struct, frozen=True):
@@ -40,6 +43,8 @@ class WeightsFacts(msgspec.Struct, frozen=True):
         Size of the file, within 1 KiB of the truth; 0: unknown.
     top1, top5
         Accuracy on ImageNet-1K's validation photos in percent, as the publisher measured it.
+    preprocessing
+        None where inputs are no images.
     trained_on, terms
         The training photos, and what their owners say about use. Whether these terms bind a user of the
         weights is for the user to check.
@@ -52,7 +57,7 @@ class WeightsFacts(msgspec.Struct, frozen=True):
     bytes: int
     top1: float | None
     top5: float | None
-    preprocessing: Preprocessing
+    preprocessing: Preprocessing | None
     license: str
     license_url: str
     trained_on: str
@@ -80,10 +85,16 @@ class BackboneFacts(msgspec.Struct, frozen=True):
         The names that `freeze` and `unfreeze` take, from the photo to the embedding.
     default
         The name of the preferred weights.
+    modality
+        What goes in.
+    trainable
+        False for what can only be used as it is: it is always frozen.
+    plain
+        Whether it is made of torch's own layers, which may be joined and rounded for speed.
     """
 
     name: str
-    source: Literal["torchvision"]
+    source: SourceName
     family: str
     paper: str
     arxiv: str
@@ -95,6 +106,9 @@ class BackboneFacts(msgspec.Struct, frozen=True):
     default: str
     blocks: tuple[str, ...]
     weights: tuple[WeightsFacts, ...]
+    modality: Literal["image", "text", "table"] = "image"
+    trainable: bool = True
+    plain: bool = True
 
     @property
     def default_weights(self) -> WeightsFacts:
@@ -118,8 +132,8 @@ class BackboneFacts(msgspec.Struct, frozen=True):
         raise RecipeError([Problem("weights", message)])
 
 
-def facts(name: str) -> BackboneFacts:
-    """Everything known about the backbone `name`.
+def published_facts(name: str) -> BackboneFacts:
+    """Everything known about torchvision's backbone `name`.
 
     Raises
     ------
@@ -128,7 +142,7 @@ def facts(name: str) -> BackboneFacts:
 
     Examples
     --------
-    >>> facts("mobilenet_v2").embedding_width
+    >>> published_facts("mobilenet_v2").embedding_width
     1280
     """
     known = _catalogue()

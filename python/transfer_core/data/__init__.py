@@ -1,19 +1,22 @@
 """The data room: from folders, manifests and streams to three datasets, and from files to pixels."""
 
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from transfer_core.data.dataset import Dataset, DataSplits, Targets, Task
 from transfer_core.data.decode import decode_image
+from transfer_core.data.modality import MODALITIES, Modality
 from transfer_core.data.read import read_labelled, read_splits
 from transfer_core.data.stream import Row
 
-# The path of an image file, or the bytes of an encoded image.
-Input: TypeAlias = str | bytes
+# The path of an image file, or the bytes of an encoded image; a text or a pair of texts; a row of a table.
+Input: TypeAlias = str | bytes | tuple[Any, ...]
 
 __all__ = [
+    "MODALITIES",
     "DataSplits",
     "Dataset",
     "Input",
+    "Modality",
     "Row",
     "Targets",
     "Task",

@@ -51,9 +51,9 @@ def listed(names: Sequence[str]) -> str:
     return f"{shown} and {len(names) - 10} more" if len(names) > 10 else shown
 
 
-def counted(count: int) -> str:
+def counted(count: int, one: str = "image", many: str = "images") -> str:
     """`1 image`, `2 images`."""
-    return "1 image" if count == 1 else f"{count} images"
+    return f"1 {one}" if count == 1 else f"{count} {many}"
 
 
 def left_out(bad: Mapping[str, str]) -> str:

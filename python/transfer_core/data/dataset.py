@@ -12,19 +12,19 @@ import numpy.typing as npt
 from transfer_core.data.bad_input import printable, reason_in
 from transfer_core.errors import DataError
 
-Task: TypeAlias = Literal["classification", "regression"]
+Task: TypeAlias = Literal["classification", "multi_label", "regression"]
 Targets: TypeAlias = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Columns of equal length; the images themselves stay on disk.
+    """Columns of equal length; images themselves stay on disk.
 
-    `inputs` are paths, `digests` the sha256 of the files' bytes in hex, `targets` class indices
-    (int64, (N,)) or values (float32, (N, K)).
+    `inputs` are paths of images, texts, or rows of a table (see `Modality`), `digests` the sha256 of their
+    bytes in hex, `targets` class indices (int64, (N,)), labels (bool, (N, K)) or values (float32, (N, K)).
     """
 
-    inputs: tuple[str, ...]
+    inputs: tuple[Any, ...]
     digests: tuple[str, ...]
     targets: Targets
 
@@ -45,9 +45,10 @@ class Dataset:
 class DataSplits:
     """`train` fits, `valid` chooses, `test` is only measured.
 
-    `labels` are the class names in sorted order, or the names of a regression's outputs. `test_name`
+    `labels` are the names of classes or labels in sorted order, or those of a regression's outputs. `test_name`
     is what the user calls the measured part: `valid` where they gave train and valid and no test.
-    `skipped` are the inputs left out with `on_bad_input: :skip`, each as `name: reason`.
+    `skipped` are the inputs left out with `on_bad_input: :skip`, each as `name: reason`. `columns` name the
+    cells of inputs that are rows of a table.
     """
 
     task: Task
@@ -57,6 +58,7 @@ class DataSplits:
     test: Dataset
     test_name: Literal["valid", "test"] = "test"
     skipped: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
 
     def without(self, bad: Mapping[str, str]) -> DataSplits:
         """Leave out inputs that turned out to be undecodable.

@@ -28,16 +28,18 @@ class Cell(str):
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One image and its label, before anything was opened.
+    """One input and its label, before anything was opened.
 
-    `label` is as the source has it: text, a number, a list or tuple of numbers. `split` is None where
-    the source names none. `name` is what messages call it: `photos/cat/1.jpg`, `labels.csv line 12`.
+    `input` is the path of an image, a text or two, or a tuple of cells, whose names are `columns`. `label` is
+    as the source has it: text, a number, a list or tuple of numbers. `split` is None where the source names
+    none. `name` is what messages call it: `photos/cat/1.jpg`, `labels.csv line 12`.
     """
 
-    path: str
+    input: Any
     label: Any
     split: Part | None
     name: str
+    columns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from transfer_core.cache.digests import Seen, is_settled, known_digests, remember, stamp_of
 from transfer_core.data.bad_input import Unreadable, open_input
 from transfer_core.data.formats import HEADER_BYTES, complaint
+from transfer_core.devices import cores
 from transfer_core.progress import Progress
 from transfer_core.spool import is_spooled
 
@@ -36,7 +37,7 @@ def fingerprints(paths: Sequence[str], progress: Progress) -> list[Fingerprint]:
     distinct = list(dict.fromkeys(paths))
     by_path = {path: Fingerprint(digest) for path, digest in known_digests(distinct).items()}
     unknown = [path for path in distinct if path not in by_path]
-    pool = ThreadPoolExecutor(max_workers=min(8, (os.cpu_count() or 1) + 2), thread_name_prefix="fingerprint")
+    pool = ThreadPoolExecutor(max_workers=min(8, cores() + 2), thread_name_prefix="fingerprint")
     try:
         with closing(_remembered(pool.map(_read, unknown))) as found:
             for path in progress.track(distinct, "choose", len(distinct), "images"):

@@ -1,4 +1,4 @@
-"""A manifest: a CSV, JSONL or Parquet file that lists images and their labels."""
+"""A manifest: a CSV, JSONL or Parquet file that lists inputs and their labels."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ from typing import Any, TypeAlias
 
 from transfer_core.data.bad_input import printable
 from transfer_core.data.example import Cell, Example
-from transfer_core.data.stream import part_named, spool_bytes
+from transfer_core.data.modality import Modality
+from transfer_core.data.stream import part_named
 from transfer_core.errors import DataError, DependencyError, did_you_mean
 from transfer_core.recipe import Columns
 
 Record: TypeAlias = Mapping[str, Any]
+# What messages call a row, its cells, and the columns of its input.
+Row: TypeAlias = tuple[str, Record, tuple[str, ...]]
 
 
-def read_manifest(path: str, columns: Columns, spool: Path) -> Iterator[Example]:
-    """Read the rows of a manifest; paths in it are relative to its own folder.
-
-    A Parquet column of images (`bytes`, or Hugging Face's `{bytes, path}`) goes to files under `spool`.
+def read_manifest(path: str, columns: Columns, modality: Modality, spool: Path) -> Iterator[Example]:
+    """Read the rows of a manifest; paths in it are relative to its own folder, images in it go to `spool`.
 
     Raises
     ------
@@ -36,27 +37,21 @@ def read_manifest(path: str, columns: Columns, spool: Path) -> Iterator[Example]
             f"{printable(path)} is neither a folder nor a manifest (one of: {', '.join(_READERS)})", path
         )
     folder = os.path.dirname(path)
-    for where, record in read(path, columns):
-        image = record[columns.input]
-        if isinstance(image, Mapping):
-            image = image.get("bytes") or image.get("path")
-        if isinstance(image, bytes):
-            file, name = spool_bytes(image, spool), where
-        elif isinstance(image, str) and image.strip():
-            file = os.path.join(folder, image.strip())
-            name = f"{where} ({file})"
-        else:
-            raise DataError(f"{where}: {columns.input} is empty, expected the path of an image", path)
-        yield Example(
-            file, _label(record, columns.target), part_named(record.get(columns.split), where), name
-        )
+    for where, record, inputs in read(path, columns, modality):
+        cells = [record[name] for name in inputs]
+        try:
+            input, name, named = modality.from_cells(cells, inputs, where, folder, spool)
+        except DataError as error:
+            raise DataError(str(error), path) from None
+        split = part_named(record.get(columns.split), where)
+        yield Example(input, _label(record, columns.target), split, name, named)
 
 
 def _label(record: Record, target: str | tuple[str, ...]) -> Any:
     return record[target] if isinstance(target, str) else tuple(record[name] for name in target)
 
 
-def _read_csv(path: str, columns: Columns) -> Iterator[tuple[str, Record]]:
+def _read_csv(path: str, columns: Columns, modality: Modality) -> Iterator[Row]:
     """Comma, semicolon or tab, whichever the header uses most; blank rows are passed over."""
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
@@ -64,7 +59,7 @@ def _read_csv(path: str, columns: Columns) -> Iterator[tuple[str, Record]]:
             file.seek(0)
             rows = csv.reader(file, delimiter=delimiter, strict=True)
             header = [name.strip() for name in next(rows, [])]
-            _check_columns(path, header, columns)
+            inputs, _ = _check_columns(path, header, columns, modality)
             last = rows.line_num
             for cells in rows:
                 where, last = f"{printable(path)} line {last + 1}", rows.line_num
@@ -72,26 +67,26 @@ def _read_csv(path: str, columns: Columns) -> Iterator[tuple[str, Record]]:
                     continue
                 if len(cells) != len(header):
                     raise DataError(f"{where}: {len(cells)} cells, but the header has {len(header)}", path)
-                yield where, dict(zip(header, (Cell(cell.strip()) for cell in cells), strict=True))
+                yield where, dict(zip(header, (Cell(cell.strip()) for cell in cells), strict=True)), inputs
     except UnicodeDecodeError as error:
         raise DataError(f"{printable(path)} is not UTF-8 text, save it as CSV UTF-8", path) from error
     except csv.Error as error:
         raise DataError(f"{printable(path)} line {rows.line_num}: not valid CSV, {error}", path) from error
 
 
-def _read_jsonl(path: str, columns: Columns) -> Iterator[tuple[str, Record]]:
+def _read_jsonl(path: str, columns: Columns, modality: Modality) -> Iterator[Row]:
     """One JSON object a line; a key that later rows lack is an empty cell."""
     try:
         with open(path, encoding="utf-8-sig") as file:
-            needed = None
+            needed: list[str] = []
             for number, line in enumerate(file, start=1):
                 if not line.strip():
                     continue
                 where = f"{printable(path)} line {number}"
                 record = _json_object(line, where, path)
-                if needed is None:
-                    needed = _check_columns(path, list(record), columns)
-                yield where, {name: record.get(name) for name in needed}
+                if not needed:
+                    inputs, needed = _check_columns(path, list(record), columns, modality)
+                yield where, {name: record.get(name) for name in needed}, inputs
     except UnicodeDecodeError as error:
         raise DataError(f"{printable(path)} is not UTF-8 text", path) from error
 
@@ -109,7 +104,7 @@ def _json_object(line: str, where: str, path: str) -> dict[str, Any]:
     return record
 
 
-def _read_parquet(path: str, columns: Columns) -> Iterator[tuple[str, Record]]:
+def _read_parquet(path: str, columns: Columns, modality: Modality) -> Iterator[Row]:
     """Batch by batch, and only the columns that are needed."""
     try:
         import pyarrow
@@ -118,17 +113,17 @@ def _read_parquet(path: str, columns: Columns) -> Iterator[tuple[str, Record]]:
         raise DependencyError("a Parquet manifest", "pyarrow", "parquet") from None
     try:
         with parquet.ParquetFile(path) as file:
-            needed = _check_columns(path, file.schema_arrow.names, columns)
+            inputs, needed = _check_columns(path, file.schema_arrow.names, columns, modality)
             number = 0
             for batch in file.iter_batches(batch_size=256, columns=needed):
                 for record in batch.to_pylist():
                     number += 1
-                    yield f"{printable(path)} row {number}", record
+                    yield f"{printable(path)} row {number}", record, inputs
     except pyarrow.ArrowException as error:
         raise DataError(f"{printable(path)} is not a valid Parquet file: {error}", path) from error
 
 
-_READERS: dict[str, Callable[[str, Columns], Iterator[tuple[str, Record]]]] = {
+_READERS: dict[str, Callable[[str, Columns, Modality], Iterator[Row]]] = {
     ".csv": _read_csv,
     ".tsv": _read_csv,
     ".jsonl": _read_jsonl,
@@ -137,12 +132,15 @@ _READERS: dict[str, Callable[[str, Columns], Iterator[tuple[str, Record]]]] = {
 }
 
 
-def _check_columns(path: str, found: Sequence[str], columns: Columns) -> list[str]:
-    """The columns to read. Only `split` may be missing, and only under its default name."""
+def _check_columns(
+    path: str, found: Sequence[str], columns: Columns, modality: Modality
+) -> tuple[tuple[str, ...], list[str]]:
+    """The columns of the input, and all columns to read. Only `split` may be missing, and only under its
+    default name."""
     targets = (columns.target,) if isinstance(columns.target, str) else columns.target
-    needed = [columns.input, *targets]
-    if columns.split in found or columns.split != Columns().split:
-        needed.append(columns.split)
+    split = [columns.split] if columns.split in found or columns.split != Columns().split else []
+    inputs = modality.columns(found, columns.input, [*targets, *split])
+    needed = [*inputs, *targets, *split]
     for name in needed:
         if name not in found:
             listed = ", ".join(printable(column) for column in found) or "no columns"
@@ -152,4 +150,4 @@ def _check_columns(path: str, found: Sequence[str], columns: Columns) -> list[st
             )
         if found.count(name) > 1:
             raise DataError(f'{printable(path)} has the column "{printable(name)}" twice', path)
-    return list(dict.fromkeys(needed))
+    return inputs, list(dict.fromkeys(needed))

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from transfer_core.data import audit
-from transfer_core.data.bad_input import counted, printable
+from transfer_core.data.bad_input import counted, listed, printable
 from transfer_core.data.dataset import Dataset, DataSplits, Targets, Task
 from transfer_core.data.example import Example
+from transfer_core.data.modality import Modality
 from transfer_core.data.source import Surroundings, read_source
 from transfer_core.data.split import Parts, split_rows
 from transfer_core.data.stream import Row
@@ -20,12 +21,18 @@ from transfer_core.recipe import Columns, PathSource, Recipe, Source, Train
 
 
 def read_splits(
-    recipe: Recipe, streams: Mapping[str, Iterable[Row]], spool: Path, progress: Progress
+    recipe: Recipe,
+    modality: Modality,
+    streams: Mapping[str, Iterable[Row]],
+    spool: Path,
+    progress: Progress,
 ) -> DataSplits:
     """Find, label, check and split everything that the recipe's `data` names, decoding nothing.
 
     Parameters
     ----------
+    modality
+        What an input is.
     streams
         The rows behind each `{"stream": name}` of the recipe.
     spool
@@ -36,13 +43,14 @@ def read_splits(
     DataError
         The data can't be trained on as it is; docs/data.md lists the rules.
     """
-    found = read_source(recipe.data, Surroundings(recipe.columns, streams, spool, progress))
+    found = read_source(recipe.data, Surroundings(modality, recipe.columns, streams, spool, progress))
     audit.check_split_marks(found.examples)
     task = decide_task(recipe, (example.label for example in found.examples))
     labels, targets = _encode(found.examples, task, recipe.columns)
     audit.check_variety(task, labels, targets, found)
 
-    kept = keep_usable(found.examples, task, labels, targets, recipe.on_bad_input, progress)
+    columns = _same_columns(found.examples)
+    kept = keep_usable(found.examples, task, labels, targets, recipe.on_bad_input, modality, progress)
     if task == "classification":
         audit.check_classes_kept(labels, targets, kept.data.targets)
     given = [example.split for example in kept.examples]
@@ -51,7 +59,7 @@ def read_splits(
 
     strata = kept.data.targets.tolist() if task == "classification" else [0] * len(kept.data)
     parts = split_rows(given, strata, kept.data.digests, recipe.split, recipe.seed)
-    _warn_of_copies(parts, kept.examples, progress)
+    _warn_of_copies(parts, kept.examples, modality, progress)
     splits = DataSplits(
         task,
         labels,
@@ -60,6 +68,7 @@ def read_splits(
         test=kept.data.take(parts.test),
         test_name=parts.test_name,
         skipped=kept.skipped,
+        columns=columns,
     )
     audit.check_trained_labels(splits)
     for message in audit.warnings(splits, weighted=_chooses_class_weights(recipe)):
@@ -69,6 +78,7 @@ def read_splits(
 
 def read_labelled(
     source: Source | str,
+    modality: Modality,
     labels: Sequence[str],
     task: Task,
     columns: Columns,
@@ -77,7 +87,7 @@ def read_labelled(
     spool: Path,
     progress: Progress,
 ) -> Dataset:
-    """Labelled images to measure a trained model on, whose `labels` and `task` they must share.
+    """Labelled inputs to measure a trained model on, whose `labels` and `task` they must share.
 
     Where the source brings a split, its `test` part is read, or else its `valid` part.
 
@@ -87,14 +97,14 @@ def read_labelled(
         As `read_splits`, or a label that the model doesn't have.
     """
     source = PathSource(source) if isinstance(source, str) else source
-    found = read_source(source, Surroundings(columns, streams, spool, progress))
+    found = read_source(source, Surroundings(modality, columns, streams, spool, progress))
     examples = _measured(found.examples)
     if not examples:
-        raise DataError("there are no labelled images to measure on")
+        raise DataError(f"there are no labelled {modality.many} to measure on")
     known, targets = _encode(examples, task, columns, labels)
     if len(known) != len(labels):
         raise DataError(f"the model has {len(labels)} outputs, but the data has {len(known)}")
-    return keep_usable(examples, task, labels, targets, on_bad_input, progress).data
+    return keep_usable(examples, task, labels, targets, on_bad_input, modality, progress).data
 
 
 def _encode(
@@ -109,10 +119,24 @@ def _measured(examples: Sequence[Example]) -> list[Example]:
     return [example for example in examples if part in (None, example.split)]
 
 
-def _warn_of_copies(parts: Parts, examples: Sequence[Example], progress: Progress) -> None:
+def _same_columns(examples: Sequence[Example]) -> tuple[str, ...]:
+    """The names of the inputs' columns, which all examples share."""
+    first = examples[0]
+    for example in examples:
+        if example.columns != first.columns:
+            raise DataError(
+                f"{printable(example.name)} has the columns {listed(example.columns)}, but "
+                f"{printable(first.name)} has {listed(first.columns)}"
+            )
+    return first.columns
+
+
+def _warn_of_copies(
+    parts: Parts, examples: Sequence[Example], modality: Modality, progress: Progress
+) -> None:
     if parts.copies:
         name = printable(examples[parts.copies[0]].name)
-        count = counted(len(parts.copies))
+        count = counted(len(parts.copies), modality.one, modality.many)
         progress.warning(f"left {count} out of training, exact copies of held-out ones, for example {name}")
 
 

@@ -12,6 +12,7 @@ from transfer_core.data.example import Example, Found, Part
 from transfer_core.data.folder import read_folder
 from transfer_core.data.formats import has_image_extension
 from transfer_core.data.manifest import read_manifest
+from transfer_core.data.modality import Modality
 from transfer_core.data.stream import Row, read_stream
 from transfer_core.errors import DataError, did_you_mean
 from transfer_core.progress import Progress
@@ -22,8 +23,10 @@ _ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What reading a source needs beside the source: column names, open streams, and where bytes go."""
+    """What reading a source needs beside the source: what inputs are, column names, open streams, and where
+    bytes go."""
 
+    modality: Modality
     columns: Columns
     streams: Mapping[str, Iterable[Row]]
     spool: Path
@@ -71,11 +74,19 @@ def _read_one(source: PathSource | StreamSource, around: Surroundings) -> Found:
     if not os.path.exists(path):
         raise DataError(f"{printable(source.path)} does not exist{_nearest_sibling(path)}", printable(path))
     if os.path.isdir(path):
+        if around.modality.name != "image":
+            raise DataError(
+                f"{printable(path)} is a folder, but this backbone takes {around.modality.many}: "
+                "name a manifest (.csv, .jsonl, .parquet)",
+                printable(path),
+            )
         return read_folder(path)
     if kind := _known_misfit(path):
         raise DataError(f"{printable(path)} is {kind}", printable(path))
     try:
-        examples = _collect(read_manifest(path, around.columns, around.spool), around.progress)
+        examples = _collect(
+            read_manifest(path, around.columns, around.modality, around.spool), around.progress
+        )
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise DataError(f"{printable(path)} can't be read: {reason}", printable(path)) from error
@@ -87,9 +98,11 @@ def _read_one(source: PathSource | StreamSource, around: Surroundings) -> Found:
 def _read_rows(source: StreamSource, around: Surroundings) -> Found:
     if source.stream not in around.streams:
         raise DataError(f'no stream is called "{source.stream}"')
-    examples = _collect(read_stream(around.streams[source.stream], around.spool), around.progress)
+    examples = _collect(
+        read_stream(around.streams[source.stream], around.modality, around.spool), around.progress
+    )
     if not examples:
-        raise DataError("the data has no rows, expected {input:, label:} for each image")
+        raise DataError(f"the data has no rows, expected {{input:, label:}} for each {around.modality.one}")
     return Found(examples)
 
 

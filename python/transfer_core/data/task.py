@@ -1,4 +1,4 @@
-"""What is learned: classes or numbers, and the labels as arrays."""
+"""What is learned: classes, numbers or sets of labels; and classes and numbers as arrays."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from transfer_core.data.bad_input import listed, printable
 from transfer_core.data.dataset import Targets, Task
 from transfer_core.data.example import Cell, Example
 from transfer_core.errors import DataError
-from transfer_core.recipe import Columns, Recipe, Train
+from transfer_core.recipe import Columns, Loss, Recipe, Train
 
 _LARGEST = float(np.finfo(np.float32).max)
 
@@ -23,28 +23,39 @@ _LARGEST = float(np.finfo(np.float32).max)
 def decide_task(recipe: Recipe, labels: Iterable[Any]) -> Task:
     """The recipe's task, else the one that its loss implies, else the one that `labels` look like.
 
-    Labels look like regression if they are lists, or numbers of which at least one isn't whole. Text and
-    whole numbers are class names.
+    Labels look like multi-label if they are lists of names; like regression if they are lists of numbers, or
+    numbers of which at least one isn't whole. Text and whole numbers are class names.
     """
     if recipe.task != "auto":
         return recipe.task
     losses = {step.loss for step in (*recipe.steps, recipe.train) if isinstance(step, Train)}
-    if "mean_squared_error" in losses:
-        return "regression"
-    if "cross_entropy" in losses:
-        return "classification"
-    return _look_of(labels)
+    implied = (task for loss, task in _TASK_OF_LOSS.items() if loss in losses)
+    return next(implied, None) or _look_of(labels)
+
+
+_TASK_OF_LOSS: dict[Loss, Task] = {
+    "mean_squared_error": "regression",
+    "cross_entropy": "classification",
+    "binary_cross_entropy": "multi_label",
+}
 
 
 def _look_of(labels: Iterable[Any]) -> Task:
-    fraction = False
-    for label in map(_plain, labels):
-        if isinstance(label, list | tuple):
-            return "regression"
+    fraction = empty = False
+    for label in map(plain, labels):
+        if isinstance(label, list | tuple | set | frozenset):
+            if not label:
+                empty = True
+                continue
+            # A file without types has numbers as text.
+            names = any(isinstance(part, str) and not isinstance(part, Cell) for part in label)
+            return "multi_label" if names else "regression"
         number = _number(label) if isinstance(label, Cell | int | float) else None
         if number is None or isinstance(label, bool):
             return "classification"
         fraction = fraction or not (math.isfinite(number) and number.is_integer())
+    if empty:
+        return "multi_label"
     return "regression" if fraction else "classification"
 
 
@@ -100,11 +111,11 @@ def _output_names(columns: Columns, count: int) -> tuple[str, ...]:
 
 
 def _class_name(example: Example) -> str:
-    label = _plain(example.label)
+    label = plain(example.label)
     if isinstance(label, list | tuple):
         raise DataError(
-            f"{printable(example.name)}: a list as label, but classification takes one label per image "
-            "(for numbers say task: :regression)"
+            f"{printable(example.name)}: a list as label, but classification takes one label each "
+            "(for several say task: :multi_label, for numbers task: :regression)"
         )
     _check_present(example, label)
     if not isinstance(label, str | int | float):
@@ -114,24 +125,28 @@ def _class_name(example: Example) -> str:
         return str(label).lower()
     if isinstance(label, float) and label.is_integer():
         return str(int(label))
-    name = unicodedata.normalize("NFC", str(label)).strip()
+    return clean_name(str(label), example.name)
+
+
+def clean_name(text: str, where: str) -> str:
+    """A label as text in NFC, without spaces around it; `DataError`, naming `where`, if nothing is left."""
+    name = unicodedata.normalize("NFC", text).strip()
     if not name:
-        raise DataError(f"{printable(example.name)}: the label is empty")
+        raise DataError(f"{printable(where)}: the label is empty")
     try:
         name.encode()
     except UnicodeEncodeError:
-        where = printable(example.name)
-        raise DataError(f'{where}: the label "{printable(name)}" is not valid text') from None
+        raise DataError(f'{printable(where)}: the label "{printable(name)}" is not valid text') from None
     return name
 
 
 def _numbers(example: Example) -> list[float]:
-    label = _plain(example.label)
+    label = plain(example.label)
     parts = list(label) if isinstance(label, list | tuple) else [label]
     if not parts:
         raise DataError(f"{printable(example.name)}: the label is empty")
     numbers = []
-    for part in map(_plain, parts):
+    for part in map(plain, parts):
         _check_present(example, part)
         number = _number(part)
         if number is None:
@@ -153,7 +168,7 @@ def _check_present(example: Example, label: Any) -> None:
         raise DataError(f"{printable(example.name)}: the label is NaN")
 
 
-def _plain(label: Any) -> Any:
+def plain(label: Any) -> Any:
     """`label` without NumPy's and decimal's types."""
     if isinstance(label, bool | str):
         return label

@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 from transfer_core.data.bad_input import bad_input, counted, printable
 from transfer_core.data.dataset import Dataset, Targets, Task
 from transfer_core.data.example import Example
-from transfer_core.data.fingerprint import fingerprints
+from transfer_core.data.modality import Modality
 from transfer_core.errors import DataError
 from transfer_core.progress import Progress
 
@@ -31,39 +31,44 @@ def keep_usable(
     labels: Sequence[str],
     targets: Targets,
     on_bad_input: OnBadInput,
+    modality: Modality,
     progress: Progress,
 ) -> Usable:
-    """Fingerprint all files; those that are no images, or have two labels, can't be used.
+    """Fingerprint all inputs; those that are no images (or texts), or have two labels, can't be used.
 
     Raises
     ------
     DataError
         Some can't be used and `on_bad_input` is `raise`, or none can.
     """
-    prints = fingerprints([example.path for example in examples], progress)
+    prints = modality.fingerprints([example.input for example in examples], progress)
     digests = [found.digest for found in prints]
     bad = {row: found.problem for row, found in enumerate(prints) if found.problem}
     if bad and on_bad_input == "raise":
-        raise _bad_input(bad, examples, others=len(bad) - 1)
-    if task == "classification":
+        raise _bad_input(bad, examples, modality, others=len(bad) - 1)
+    if task == "classification" and modality.has_one_label:
         good = [row for row in range(len(examples)) if row not in bad]
         twice = _with_two_labels(good, examples, labels, targets, digests)
         if twice and on_bad_input == "raise":
-            raise _bad_input(twice, examples, others=len(twice) - 2)
+            raise _bad_input(twice, examples, modality, others=len(twice) - 2)
         bad |= twice
     skipped = tuple(f"{printable(examples[row].name)}: {reason}" for row, reason in sorted(bad.items()))
     kept = [row for row in range(len(examples)) if row not in bad]
     if not kept:
-        raise DataError(f"none of the {len(examples)} images can be used: {skipped[0]}")
+        raise DataError(f"none of the {len(examples)} {modality.many} can be used: {skipped[0]}")
     if skipped:
-        progress.warning(f"left out {counted(len(skipped))} that can't be used, for example {skipped[0]}")
-    everything = Dataset(tuple(example.path for example in examples), tuple(digests), targets)
+        many = counted(len(skipped), modality.one, modality.many)
+        progress.warning(f"left out {many} that can't be used, for example {skipped[0]}")
+    everything = Dataset(tuple(example.input for example in examples), tuple(digests), targets)
     return Usable([examples[row] for row in kept], everything.take(kept), skipped)
 
 
-def _bad_input(bad: Mapping[int, str], examples: Sequence[Example], others: int) -> DataError:
+def _bad_input(
+    bad: Mapping[int, str], examples: Sequence[Example], modality: Modality, others: int
+) -> DataError:
     row = min(bad)
-    return bad_input(examples[row].name, bad[row], examples[row].path, others)
+    path = examples[row].input if modality.name == "image" else None
+    return bad_input(examples[row].name, bad[row], path, others)
 
 
 def _with_two_labels(

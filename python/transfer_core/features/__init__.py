@@ -1,6 +1,13 @@
 """The frozen engine: images to embeddings, each computed once."""
 
-from transfer_core.features.extractor import Extractor, build_extractor, embed_all, embed_batch
+from transfer_core.features.extractor import (
+    Extractor,
+    ImageExtractor,
+    build_extractor,
+    embed_all,
+    embed_batch,
+    image_extractor,
+)
 from transfer_core.features.features import Features, Views, embed_dataset
 from transfer_core.features.loading import Load, Loaded, load_batches
 from transfer_core.features.pixels import Pixels, load_augmented_pixels, load_pixels, normalize, to_batch
@@ -10,6 +17,7 @@ __all__ = [
     "Extractor",
     "FeatureStore",
     "Features",
+    "ImageExtractor",
     "Load",
     "Loaded",
     "Pixels",
@@ -18,6 +26,7 @@ __all__ = [
     "embed_all",
     "embed_batch",
     "embed_dataset",
+    "image_extractor",
     "load_augmented_pixels",
     "load_batches",
     "load_pixels",

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,16 +17,51 @@ from transfer_core.errors import DataError
 from transfer_core.features.inference import Inference, Plan, Variants
 from transfer_core.features.loading import Load, Loaded, load_batches, load_one
 from transfer_core.features.parallel import map_on_cores, on_one_core
-from transfer_core.features.pixels import PIXELS_VERSION, Pixels, normalize, to_batch
+from transfer_core.features.pixels import (
+    PIXELS_VERSION,
+    Pixels,
+    load_augmented_pixels,
+    load_pixels,
+    normalize,
+    to_batch,
+)
 from transfer_core.features.plan import plan_for
+from transfer_core.recipe import Augmentation
+
+
+class Extractor(Protocol):
+    """Turns inputs into embeddings with a frozen backbone."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Names everything but the input that the embeddings depend on."""
+
+    @property
+    def width(self) -> int:
+        """D, the numbers in an embedding."""
+
+    def load(self, input: Any, name: str | None = None) -> Any:
+        """What the backbone needs of an input: pixels, tokens. Errors call it `name`; raises `DataError`."""
+
+    def load_view(self, input: Any, augmentations: Sequence[Augmentation], rng: np.random.Generator) -> Any:
+        """The same for a random view of an input."""
+
+    def embed_all(
+        self, loads: Sequence[Load], few: bool = False
+    ) -> Iterator[list[tuple[int, Tensor | DataError]]]:
+        """For each load its number with the embedding (D,) float32, or with the error that it raised; some
+        loads at a time, in any order.
+
+        To the last bit, an embedding does not depend on what else was asked for; unless a `few` are, as fast
+        as possible.
+        """
 
 
 @dataclass(frozen=True)
-class Extractor:
-    """Turns pixels into embeddings with a frozen backbone, `batch_size` images per forward pass.
+class ImageExtractor:
+    """Photos through a backbone, `batch_size` of them per forward pass.
 
-    `fingerprint` names everything but the image that the embeddings depend on. The network is prepared when
-    the first image comes: where all embeddings are known, none does.
+    The network is prepared when the first image comes: where all embeddings are known, none does.
     """
 
     variants: Variants
@@ -50,6 +87,28 @@ class Extractor:
     def batch_size(self) -> int:
         """Images per forward pass."""
         return self.plan.batch
+
+    def load(self, input: str | bytes, name: str | None = None) -> Pixels:
+        """See `Extractor`; a path needs no name."""
+        return load_pixels(input, self.preprocessing, None if isinstance(input, str) else name)
+
+    def load_view(
+        self, input: str | bytes, augmentations: Sequence[Augmentation], rng: np.random.Generator
+    ) -> Pixels:
+        """See `Extractor`."""
+        return load_augmented_pixels(input, self.preprocessing, augmentations, rng)
+
+    def embed_all(
+        self, loads: Sequence[Load], few: bool = False
+    ) -> Iterator[list[tuple[int, Tensor | DataError]]]:
+        """See `Extractor`; in order."""
+        if few and len(loads) <= self.batch_size:
+            yield list(enumerate(embed_batch(self, loads, len(loads))))
+            return
+        first = 0
+        for batch in embed_all(self, loads):
+            yield list(enumerate(batch, first))
+            first += len(batch)
 
     @cached_property
     def network(self) -> Inference:
@@ -82,18 +141,26 @@ class Extractor:
         return self.network(normalize(batch, self.preprocessing, torch.float32))  # type: ignore[no-any-return]
 
 
-def build_extractor(backbone: Backbone, device: torch.device, precision: str = "auto") -> Extractor:
-    """An extractor for `backbone`; how it runs is measured, unless it was before (see `plan`)."""
+def image_extractor(backbone: Backbone, device: torch.device, precision: str = "auto") -> ImageExtractor:
+    """An extractor of images for `backbone`; how it runs is measured, unless it was before (see `plan`)."""
     variants = Variants(backbone, device)
     plan = on_one_core(lambda: plan_for(variants, precision))
     what = (backbone.facts.name, len(backbone.blocks), backbone.weights_digest, backbone.preprocessing)
     # Not the size of the batch: it changes no bit of an embedding.
     how = (device.type, plan.exact, plan.dtype, plan.fused)
     fingerprint = hashlib.sha256(repr((PIXELS_VERSION, what, how)).encode()).hexdigest()
-    return Extractor(variants, plan, fingerprint)
+    return ImageExtractor(variants, plan, fingerprint)
 
 
-def embed_all(extractor: Extractor, loads: Sequence[Load]) -> Iterator[list[Tensor | DataError]]:
+def build_extractor(backbone: Backbone, device: torch.device, precision: str = "auto") -> Extractor:
+    """An extractor for `backbone`, whatever goes into it."""
+    return _EXTRACTORS[backbone.facts.modality](backbone, device, precision)
+
+
+_EXTRACTORS: dict[str, Callable[[Backbone, torch.device, str], Extractor]] = {"image": image_extractor}
+
+
+def embed_all(extractor: ImageExtractor, loads: Sequence[Load]) -> Iterator[list[Tensor | DataError]]:
     """For each batch of `loads`, the embedding (D,) of each image or the error of its decoding.
 
     Every batch is filled up to the same size: to the last bit, an embedding does not depend on what else was
@@ -109,14 +176,14 @@ def embed_all(extractor: Extractor, loads: Sequence[Load]) -> Iterator[list[Tens
     return _embed_ahead(extractor, load_batches(loads, size), size)
 
 
-def embed_batch(extractor: Extractor, loads: Sequence[Load], size: int) -> list[Tensor | DataError]:
+def embed_batch(extractor: ImageExtractor, loads: Sequence[Load], size: int) -> list[Tensor | DataError]:
     """The same for one batch, by a forward pass over `size` images."""
     loaded = [load_one(load) for load in loads]
     return _collect(loaded, _launch(extractor, loaded, size))
 
 
 def _embed_ahead(
-    extractor: Extractor, batches: Iterator[list[Loaded]], size: int
+    extractor: ImageExtractor, batches: Iterator[list[Loaded]], size: int
 ) -> Iterator[list[Tensor | DataError]]:
     """Fetch a batch's embeddings when the next batch has been given to the device, so that it never waits."""
     before: tuple[list[Loaded], Tensor | None] | None = None
@@ -129,7 +196,7 @@ def _embed_ahead(
         yield _collect(*before)
 
 
-def _launch(extractor: Extractor, outcomes: Sequence[Loaded], size: int) -> Tensor | None:
+def _launch(extractor: ImageExtractor, outcomes: Sequence[Loaded], size: int) -> Tensor | None:
     good = [outcome for outcome in outcomes if not isinstance(outcome, DataError)]
     return extractor.embed(good + [good[-1]] * (size - len(good))) if good else None
 

@@ -7,6 +7,7 @@ from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -16,9 +17,8 @@ from torch import Tensor
 from transfer_core.data import Dataset
 from transfer_core.data.bad_input import left_out
 from transfer_core.errors import DataError
-from transfer_core.features.extractor import Extractor, embed_all
+from transfer_core.features.extractor import Extractor
 from transfer_core.features.loading import Load
-from transfer_core.features.pixels import Pixels, load_augmented_pixels, load_pixels
 from transfer_core.features.store import FeatureStore
 from transfer_core.progress import Progress, Step
 from transfer_core.recipe import Augmentation
@@ -30,7 +30,7 @@ _STORE_EVERY = 512
 
 @dataclass(frozen=True)
 class Views:
-    """What is embedded of each image: the untouched view, then `count` - 1 random ones."""
+    """What is embedded of each input: the untouched view, then `count` - 1 random ones."""
 
     augmentations: tuple[Augmentation, ...] = ()
     seed: int = 0
@@ -47,21 +47,21 @@ class Views:
         kind = msgspec.json.encode((self.augmentations, self.seed, view))
         return f"{digest}-{hashlib.sha256(kind).hexdigest()[:16]}"
 
-    def load(self, input: str, digest: str, view: int, extractor: Extractor) -> Pixels:
-        """The pixels of one view; the same file, seed and number give the same view."""
+    def load(self, input: Any, digest: str, view: int, extractor: Extractor) -> Any:
+        """What the backbone needs of one view; the same input, seed and number give the same view."""
         if view == 0:
-            return load_pixels(input, extractor.preprocessing)
+            return extractor.load(input)
         rng = np.random.default_rng([self.seed, view, int(digest[:16], 16)])
-        return load_augmented_pixels(input, extractor.preprocessing, self.augmentations, rng)
+        return extractor.load_view(input, self.augmentations, rng)
 
 
 @dataclass(frozen=True)
 class Features:
     """`embeddings` of the inputs that could be read, the views of each together, in the order of the dataset;
-    `bad` maps the path of each other input to the reason."""
+    `bad` maps each other input to the reason."""
 
     embeddings: Tensor
-    bad: dict[str, str]
+    bad: dict[Any, str]
 
 
 def embed_dataset(
@@ -73,15 +73,16 @@ def embed_dataset(
     progress: Progress,
     step: Step = "freeze",
     on_bad_input: str = "raise",
+    noun: str = "images",
 ) -> Features:
-    """The first `views_of[i]` views of each image i, from the store or computed now.
+    """The first `views_of[i]` views of each input i, from the store or computed now.
 
     What is computed is stored as it comes: a run that is stopped half-way has done half the work.
 
     Raises
     ------
     DataError
-        For the first image that can't be decoded, unless `on_bad_input` is `skip`.
+        For the first input that can't be read, unless `on_bad_input` is `skip`.
     """
     wanted = [
         (row, view, views.key(dataset.digests[row], view))
@@ -101,7 +102,7 @@ def embed_dataset(
         row, view, _ = wanted[first]
         loads.append(partial(views.load, dataset.inputs[row], dataset.digests[row], view, extractor))
     reasons: dict[str, str] = {}
-    with closing(_computed(list(places), loads, extractor, store, progress, step)) as computed:
+    with closing(_computed(list(places), loads, extractor, store, progress, step, noun)) as computed:
         for key, outcome in computed:
             if not isinstance(outcome, DataError):
                 embeddings[places[key]] = outcome
@@ -123,23 +124,23 @@ def _computed(
     store: FeatureStore | None,
     progress: Progress,
     step: Step,
+    noun: str,
 ) -> Generator[tuple[str, Tensor | DataError], None, None]:
     """Each key with its embedding or its error; embeddings are stored a few hundred at a time, and when it
     ends, however it ends."""
     unsaved: list[tuple[str, Tensor]] = []
-    waiting = iter(keys)
     done = 0
     try:
-        for batch in embed_all(extractor, loads):
-            for outcome, key in zip(batch, waiting, strict=False):
+        for batch in extractor.embed_all(loads):
+            for number, outcome in batch:
                 if not isinstance(outcome, DataError):
-                    unsaved.append((key, outcome))
-                yield key, outcome
+                    unsaved.append((keys[number], outcome))
+                yield keys[number], outcome
             done += len(batch)
             if store and len(unsaved) >= _STORE_EVERY:
                 _save(unsaved, extractor, store)
                 unsaved = []
-            progress.advance(step, done, len(loads), "images")
+            progress.advance(step, done, len(loads), noun)
     finally:
         if store and unsaved:
             _save(unsaved, extractor, store)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 import torch
+
+from transfer_core.devices import cores
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -21,14 +22,14 @@ def map_on_cores(work: Callable[[A], B], items: Iterable[A]) -> Iterator[B]:
     at each of them, and wait long if other programs use the cores as well. Results don't depend on the number
     of cores.
     """
-    cores = os.cpu_count() or 1
+    threads = cores()
     threads_before = torch.get_num_threads()
     pending: deque[Future[B]] = deque()
     try:
-        with ThreadPoolExecutor(cores, "transfer-core", initializer=_one_thread_inside) as pool:
+        with ThreadPoolExecutor(threads, "transfer-core", initializer=_one_thread_inside) as pool:
             for item in items:
                 pending.append(pool.submit(work, item))
-                if len(pending) > 2 * cores:
+                if len(pending) > 2 * threads:
                     yield pending.popleft().result()
             while pending:
                 yield pending.popleft().result()

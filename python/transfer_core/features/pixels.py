@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from transfer_core.backbones import Preprocessing
-from transfer_core.data import Input, decode_image
+from transfer_core.data import decode_image
 from transfer_core.features.augment import Box, augment, random_angle, random_crop
 from transfer_core.features.rotate import rotated
 from transfer_core.recipe import Augmentation
@@ -25,7 +25,7 @@ Pixels: TypeAlias = npt.NDArray[np.uint8]
 _FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
 
-def load_pixels(input: Input, preprocessing: Preprocessing, name: str | None = None) -> Pixels:
+def load_pixels(input: str | bytes, preprocessing: Preprocessing, name: str | None = None) -> Pixels:
     """The centre of an image as uint8 (H, W, 3), H = W = crop_size; an error calls it `name`.
 
     One resize straight from the centre box gives what publishers get in two steps (shorter side to
@@ -41,7 +41,7 @@ def load_pixels(input: Input, preprocessing: Preprocessing, name: str | None = N
 
 
 def load_augmented_pixels(
-    input: Input,
+    input: str | bytes,
     preprocessing: Preprocessing,
     augmentations: Sequence[Augmentation],
     rng: np.random.Generator,

@@ -21,7 +21,7 @@ from transfer_core.backbones import Preprocessing
 from transfer_core.data import Dataset
 from transfer_core.errors import DataError
 from transfer_core.features import (
-    Extractor,
+    ImageExtractor,
     Load,
     embed_all,
     load_augmented_pixels,
@@ -47,7 +47,7 @@ class Trunk:
     """The frozen blocks in front, ready to run; without any (`extractor` is None) pixels are passed on."""
 
     preprocessing: Preprocessing
-    extractor: Extractor | None
+    extractor: ImageExtractor | None
 
     def rows(self, loads: Sequence[Load]) -> Generator[Tensor, None, None]:
         """For each image what the first block that trains sees; or its pixels (3, H, W), uint8.

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from transfer_core.backbones import Backbone
 from transfer_core.data import Dataset
 from transfer_core.devices import choose_dtype
-from transfer_core.features import build_extractor
+from transfer_core.features import image_extractor
 from transfer_core.features.boundary import first_blocks
 from transfer_core.finetune.inputs import Inputs, Trunk, random_views, untouched
 from transfer_core.finetune.network import Tail, frozen_in_front
@@ -108,7 +108,7 @@ def groups_by_depth(backbone: Backbone, head: nn.Sequential, decay: float) -> li
 
 def _trunk(backbone: Backbone, blocks: int, machine: Machine) -> Trunk:
     front = first_blocks(backbone, blocks)
-    extractor = build_extractor(front, machine.device, machine.precision) if blocks else None
+    extractor = image_extractor(front, machine.device, machine.precision) if blocks else None
     return Trunk(backbone.preprocessing, extractor)
 
 

@@ -7,7 +7,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from transfer_core.recipe import Head, LinearHead
+from transfer_core.recipe import Head, LinearHead, MlpHead
 
 # The features are never copied as a whole.
 ROWS_AT_ONCE = 1024
@@ -18,6 +18,7 @@ def build_head(spec: Head, width: int, outputs: int, generator: torch.Generator)
 
     Every hidden layer is followed by ReLU; dropout stands before each dense layer.
     """
+    assert isinstance(spec, LinearHead | MlpHead)
     hidden = () if isinstance(spec, LinearHead) else spec.hidden
     widths = (width, *hidden, outputs)
     layers: list[nn.Module] = []
