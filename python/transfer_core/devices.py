@@ -1,9 +1,11 @@
-"""Which device and which precision a training uses."""
+"""Which device, which precision and how many cores a computation uses."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 from transfer_core.errors import ConfigurationError
@@ -12,6 +14,57 @@ if TYPE_CHECKING:
     import torch
 
 WORTH_SHARING = 200_000_000
+
+_MOST_CORES: ContextVar[int | None] = ContextVar("most_cores", default=None)
+
+
+def cores() -> int:
+    """How many cores a computation may use: `TRANSFER_THREADS`, or those that this process may run on. No
+    result depends on it; what work is cut by is `machine_cores`.
+
+    Raises
+    ------
+    ConfigurationError
+        If `TRANSFER_THREADS` is no such number.
+    """
+    chosen = core_setting("TRANSFER_THREADS") or _present_cores()
+    return min(chosen, _MOST_CORES.get() or chosen)
+
+
+def machine_cores() -> int:
+    """How many cores this machine has, whoever may use them."""
+    return os.cpu_count() or 1
+
+
+@contextmanager
+def at_most_cores(limit: int | None) -> Iterator[None]:
+    """Within, `cores` are not more than `limit`, in this thread; None changes nothing."""
+    before = _MOST_CORES.set(limit or _MOST_CORES.get())
+    try:
+        yield
+    finally:
+        _MOST_CORES.reset(before)
+
+
+def core_setting(variable: str) -> int | None:
+    """The number of cores that an environment variable says, None if it says nothing.
+
+    Raises
+    ------
+    ConfigurationError
+        If it is no whole number of 1 or more.
+    """
+    said = os.environ.get(variable, "").strip()
+    if not said:
+        return None
+    if not said.isdecimal() or int(said) < 1:
+        raise ConfigurationError(f"{variable} is a number of cores, 1 or more, got {said!r}")
+    return int(said)
+
+
+def _present_cores() -> int:
+    affinity = getattr(os, "sched_getaffinity", None)  # Linux; less than the machine has in a container
+    return len(affinity(0)) if affinity else machine_cores()
 
 
 def choose_device(wanted: str = "auto") -> torch.device:
@@ -87,8 +140,20 @@ def as_many_threads_as_pay(multiplications: int) -> Iterator[None]:
     """
     import torch
 
+    with torch_threads(min(torch.get_num_threads(), cores()) if multiplications >= WORTH_SHARING else 1):
+        yield
+
+
+@contextmanager
+def torch_threads(count: int) -> Iterator[None]:
+    """Torch shares each operation among `count` threads within, in this thread.
+
+    Threads that use torch for the first time start with the number that any thread has set last.
+    """
+    import torch
+
     usual = torch.get_num_threads()
-    torch.set_num_threads(usual if multiplications >= WORTH_SHARING else 1)
+    torch.set_num_threads(count)
     try:
         yield
     finally:

@@ -7,7 +7,6 @@ every layer. On a GPU a batch is one piece, unless its memory is too small for t
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -17,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from transfer_core.devices import cores, machine_cores
 from transfer_core.finetune.network import Tail
 from transfer_core.finetune.randomness import DrawFrom
 from transfer_core.progress import Progress
@@ -35,7 +35,7 @@ class Pieces:
     ) -> None:
         self._tail = tail
         self._device = device
-        share = min(CPU_PIECE, -(-batch_size // _cores()))
+        share = min(CPU_PIECE, -(-batch_size // machine_cores()))
         self._size = share if device.type == "cpu" else batch_size
         self._pool = pool
         self._progress = progress
@@ -110,14 +110,10 @@ def cores_for(device: torch.device) -> Iterator[ThreadPoolExecutor]:
     the threads that decode set it too. Sums would depend on who was last.
     """
     usual = torch.get_num_threads()
-    threads = _cores() if device.type == "cpu" else 1
+    threads = cores() if device.type == "cpu" else 1
     try:
         with ThreadPoolExecutor(threads, "transfer-train", partial(torch.set_num_threads, 1)) as pool:
             yield pool
     finally:
         # The number set last is what threads start with from then on.
         torch.set_num_threads(usual)
-
-
-def _cores() -> int:
-    return os.cpu_count() or 1
