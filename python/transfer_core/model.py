@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from torch import Tensor, nn
 
 from transfer_core import backbones, model_file
-from transfer_core.answers import answers, metrics, prediction
+from transfer_core.answers import answers, check_level, metrics, prediction
 from transfer_core.backbones import Backbone, BackboneFacts, Preprocessing
 from transfer_core.caller_data import name_streams
 from transfer_core.data import MODALITIES, Dataset, Input, Modality, Row, read_labelled
@@ -27,6 +27,7 @@ from transfer_core.errors import DataError, ModelFileError
 from transfer_core.features import (
     Extractor,
     FeatureStore,
+    Load,
     Views,
     build_extractor,
     embed_dataset,
@@ -55,7 +56,7 @@ class Model:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Class names, or the names of a regression's outputs."""
+        """Names of classes or labels, or of a regression's outputs."""
         return self.header.labels
 
     @property
@@ -79,25 +80,37 @@ class Model:
         return parse_recipe(self.header.recipe)
 
     def __repr__(self) -> str:
-        classes = self.header.task == "classification"
-        what = f"{len(self.labels)} labels" if classes else ", ".join(self.labels)
+        values = self.header.task == "regression"
+        what = ", ".join(self.labels) if values else f"{len(self.labels)} labels"
         return f"<Model {self.path.name}: {self.header.backbone.name}, {self.header.task} of {what}>"
 
-    def predict(self, inputs: Input | Sequence[Input]) -> Any:
+    def predict(self, inputs: Input | Sequence[Input], level: float | None = None) -> Any:
         """A prediction (dict) for one input, a list of them for many.
 
-        A classification gives `label`, `score` and `scores` (label to probability, highest first), a
-        regression `value`, or `values` by name if it has several outputs.
+        A classification gives `label`, `score` and `scores` (label to probability, highest first); a model of
+        labels `labels`, those whose probability reaches their threshold, and `scores`; a regression `value`,
+        or `values` by name if it has several outputs.
+
+        With a `level`, such as 0.9, there is also what holds the truth with that probability: `set`, a list
+        of classes, or `interval`, `[low, high]`, or `intervals` by name (docs/tasks.md).
 
         Raises
         ------
         DataError
             If an image can't be decoded.
+        RecipeError
+            If the model can't keep the level.
         """
+        check_level(level, self.header)
         if self.modality.is_one(inputs):
-            return self.predict([cast(Input, inputs)])[0]
-        answers = self._answers(torch.from_numpy(self.embed(cast(Sequence[Input], inputs))))
-        return [prediction(answer, self.header) for answer in answers.tolist()]
+            return self.predict([cast(Input, inputs)], level)[0]
+        return self.tell(self.embed(cast(Sequence[Input], inputs)), level)
+
+    def tell(self, embeddings: Embeddings, level: float | None = None) -> list[dict[str, Any]]:
+        """The predictions for embeddings (N, embedding_width)."""
+        check_level(level, self.header)
+        answers = self._answers(torch.from_numpy(embeddings))
+        return [prediction(answer, self.header, level) for answer in answers.tolist()]
 
     def embed(self, inputs: Sequence[Input]) -> Embeddings:
         """The embeddings (N, embedding_width), float32, of N images.
@@ -108,15 +121,23 @@ class Model:
             If an image can't be decoded.
         """
         inputs = list(inputs)
-        loads = [
-            partial(self._extractor.load, self.modality.from_caller(input, name, self.header.columns), name)
-            for input, name in zip(inputs, _names(len(inputs), self.modality.one), strict=True)
-        ]
+        return self.embed_loads([partial(self.load, *one, len(inputs)) for one in enumerate(inputs)])
+
+    def load(self, number: int, input: Input, of: int) -> Any:
+        """What the network needs of one of the inputs that are asked about; raises `DataError`."""
+        name = _name(self.modality.one, number, of)
+        try:
+            return self._extractor.load(self.modality.from_caller(input, name, self.header.columns), name)
+        except DataError as error:
+            raise by_itself(error) from None
+
+    def embed_loads(self, loads: Sequence[Load]) -> Embeddings:
+        """The embeddings (N, embedding_width) of what N `loads` give; raises the first error of theirs."""
         rows = torch.empty(len(loads), self._extractor.width)
         for batch in self._extractor.embed_all(loads, few=True):
             for row, outcome in batch:
                 if isinstance(outcome, DataError):
-                    raise by_itself(outcome)
+                    raise outcome
                 rows[row] = outcome
         return rows.numpy()
 
@@ -196,6 +217,20 @@ class Model:
             said["input"] = list(self.header.columns)
         return said
 
+    @property
+    def batch_size(self) -> int:
+        """Inputs per forward pass, as many as are fastest."""
+        return self._extractor.batch_size
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network runs."""
+        return self._extractor.device
+
+    def prepare(self) -> None:
+        """Make ready what else the first input would wait for."""
+        self._extractor.prepare()
+
     @cached_property
     def _extractor(self) -> Extractor:
         return build_extractor(
@@ -263,6 +298,6 @@ def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name[len(prefix) :]: tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
-def _names(count: int, one: str) -> list[str]:
-    """What errors call inputs that have no path."""
-    return [f"the {one}"] if count == 1 else [f"{one} {i + 1} of {count}" for i in range(count)]
+def _name(one: str, number: int, of: int) -> str:
+    """What errors call an input that has no path."""
+    return f"the {one}" if of == 1 else f"{one} {number + 1} of {of}"

@@ -26,6 +26,7 @@ from transfer_core.features.pixels import (
     to_batch,
 )
 from transfer_core.features.plan import plan_for
+from transfer_core.features.sharing import Sharing
 from transfer_core.recipe import Augmentation
 
 
@@ -39,6 +40,17 @@ class Extractor(Protocol):
     @property
     def width(self) -> int:
         """D, the numbers in an embedding."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network runs."""
+
+    @property
+    def batch_size(self) -> int:
+        """Inputs per forward pass, as many as are fastest."""
+
+    def prepare(self) -> None:
+        """Make ready what the first input would wait for; not by several threads at the same time."""
 
     def load(self, input: Any, name: str | None = None) -> Any:
         """What the backbone needs of an input: pixels, tokens. Errors call it `name`; raises `DataError`."""
@@ -88,6 +100,10 @@ class ImageExtractor:
         """Images per forward pass."""
         return self.plan.batch
 
+    def prepare(self) -> None:
+        """See `Extractor`."""
+        self.network  # noqa: B018
+
     def load(self, input: str | bytes, name: str | None = None) -> Pixels:
         """See `Extractor`; a path needs no name."""
         return load_pixels(input, self.preprocessing, None if isinstance(input, str) else name)
@@ -103,12 +119,18 @@ class ImageExtractor:
     ) -> Iterator[list[tuple[int, Tensor | DataError]]]:
         """See `Extractor`; in order."""
         if few and len(loads) <= self.batch_size:
-            yield list(enumerate(embed_batch(self, loads, len(loads))))
+            with self._sharing.threads_for(len(loads)):
+                embedded = embed_batch(self, loads, len(loads))
+            yield list(enumerate(embedded))
             return
         first = 0
         for batch in embed_all(self, loads):
             yield list(enumerate(batch, first))
             first += len(batch)
+
+    @cached_property
+    def _sharing(self) -> Sharing:
+        return Sharing()
 
     @cached_property
     def network(self) -> Inference:
@@ -168,7 +190,7 @@ def embed_all(extractor: ImageExtractor, loads: Sequence[Load]) -> Iterator[list
     """
     if not loads:
         return iter(())
-    extractor.network  # noqa: B018 - prepared once, not by several threads at the same time
+    extractor.prepare()
     size = extractor.batch_size
     if extractor.device.type == "cpu":
         batches = (loads[start : start + size] for start in range(0, len(loads), size))
