@@ -113,6 +113,37 @@ def test_other_data_is_scaled_like_the_training_data():
     assert chosen(data)[1].targets(data.valid).tolist() == [[4.0]]
 
 
+LABEL_SETS = np.array([[1, 0, 1], [1, 0, 0], [1, 1, 0], [0, 0, 0]], bool)
+
+
+def test_labels_stay_as_they_are():
+    data = splits(LABEL_SETS, "multi_label")
+    recipe, objective = chosen(data)
+    assert (recipe.task, recipe.steps[1].loss) == ("multi_label", "binary_cross_entropy")
+    assert (objective.train_counts, objective.train_size) == ((3, 1, 1), 4)
+    np.testing.assert_array_equal(objective.targets(data.train), LABEL_SETS)
+    assert objective.weights(data.train, Train()).tolist() == [1.0] * 4
+
+
+def test_balanced_label_weights_are_those_of_scikit_learn_for_each_label():
+    data = splits(LABEL_SETS, "multi_label", valid=[[True, True, False]])
+    weights = chosen(data)[1].weights(data.train, Train(class_weights="balanced"))
+    expected = [compute_sample_weight("balanced", label) for label in LABEL_SETS.T]
+    np.testing.assert_allclose(weights.numpy(), np.array(expected).T, rtol=1e-6)
+    held_out = chosen(data)[1].weights(data.valid, Train(class_weights="balanced"))
+    np.testing.assert_allclose(held_out.numpy(), [[4 / 6, 4 / 2, 4 / 6]], rtol=1e-6)
+
+
+def test_a_label_weighs_where_it_is():
+    data = splits(LABEL_SETS, "multi_label")
+    weights = chosen(data)[1].weights(data.train, Train(class_weights={"bird": 5.0}))
+    assert weights.tolist() == [[5, 1, 1], [5, 1, 1], [5, 1, 1], [1, 1, 1]]
+    assert messages(data, Train(class_weights={"horse": 2.0}, loss="cross_entropy")) == [
+        "loss: cross_entropy does not go with multi_label, which takes binary_cross_entropy",
+        'class_weights: no label is called "horse" (the labels: bird, cat, dog)',
+    ]
+
+
 def test_a_loss_that_does_not_go_with_the_data():
     assert messages(splits(TARGETS), Train(loss="mean_squared_error")) == [
         "loss: mean_squared_error does not go with classification, which takes cross_entropy"

@@ -39,14 +39,16 @@ class TargetScaling(msgspec.Struct, frozen=True):
 class ModelHeader(msgspec.Struct, frozen=True, kw_only=True):
     """All of a model but its tensors.
 
-    `labels` are class names, or the names of a regression's outputs; `label_counts` says how many examples of
-    each class `train` has (empty for a regression); `columns` name the cells of a table's rows; `created_at`
+    `labels` are names of classes or labels, or of a regression's outputs; `label_counts` says how many
+    examples of each `train` has (empty for a regression); a label is said from its probability in
+    `thresholds` on; `distances` are sorted, of held-out examples: one minus the probability of the true
+    class, or how far each output was from the truth; `columns` name the cells of a table's rows; `created_at`
     is ISO 8601 in UTC.
     Dicts hold plain data; NaN and infinity in them are saved as null, JSON knows neither.
     """
 
     format_version: int = FORMAT_VERSION
-    task: Literal["classification", "regression"]
+    task: Literal["classification", "multi_label", "regression"]
     labels: tuple[str, ...]
     label_counts: tuple[int, ...] = ()
     recipe: dict[str, Any]
@@ -56,6 +58,8 @@ class ModelHeader(msgspec.Struct, frozen=True, kw_only=True):
     columns: tuple[str, ...] = ()
     preprocessing: dict[str, Any]
     temperature: float = 1.0
+    thresholds: tuple[float, ...] = ()
+    distances: tuple[tuple[float, ...], ...] = ()
     target_scaling: TargetScaling | None = None
     metrics: dict[str, Any]
     history: tuple[dict[str, Any], ...] = ()

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from transfer_core import backbones, presets
+from transfer_core.answers import calibrated, doubts
 from transfer_core.backbones import Backbone
 from transfer_core.checkpoints import Checkpoints, changed_by
 from transfer_core.data import MODALITIES, Dataset, DataSplits, Row, read_splits
@@ -29,7 +30,6 @@ from transfer_core.features.check import undecodable
 from transfer_core.finetune import Images, Machine, fine_tune
 from transfer_core.heads import FittedHead, Rows, build_head, fit_head, rows_of
 from transfer_core.heads.minibatch import fit_minibatch
-from transfer_core.metrics import fit_temperature
 from transfer_core.model import Model, load_model, save_new
 from transfer_core.model_file import BackboneSource, ModelHeader, tensors_digest
 from transfer_core.objective import Objective, choose_objective
@@ -234,7 +234,10 @@ def evaluate(frozen: Frozen, tuned: Tuned, path: Path, warnings: list[str], prog
     """Calibrate the scores, measure on the examples that took no part, and save at `path`."""
     splits, many = frozen.splits, MODALITIES[frozen.backbone.facts.modality].many
     progress.stage("evaluate", f"evaluate on {len(splits.test)} {splits.test_name} {many}")
-    draft = Model(Path(), _header(frozen, tuned), frozen.backbone, tuned.head)
+    header = calibrated(_header(frozen, tuned), tuned.held_out, tuned.held_out_targets)
+    for doubt in doubts(header, tuned.held_out_targets):
+        progress.warning(doubt)
+    draft = Model(Path(), header, frozen.backbone, tuned.head)
     metrics = _measure(draft, frozen, tuned, progress)
     header = msgspec.structs.replace(draft.header, metrics=metrics, warnings=tuple(warnings))
     return save_new(path, header, frozen.backbone, tuned.head)
@@ -338,9 +341,8 @@ def _measure(draft: Model, frozen: Frozen, tuned: Tuned, progress: Progress) -> 
 
 
 def _header(frozen: Frozen, tuned: Tuned) -> ModelHeader:
-    """All but what measuring adds: metrics and warnings."""
+    """All but what held-out examples add: calibration, metrics and warnings."""
     splits, backbone = frozen.splits, frozen.backbone
-    calibrated = splits.task == "classification" and len(tuned.held_out) > 0
     is_image = backbone.facts.modality == "image"
     source = BackboneSource(
         name=backbone.facts.name,
@@ -359,9 +361,6 @@ def _header(frozen: Frozen, tuned: Tuned) -> ModelHeader:
         modality=backbone.facts.modality,
         columns=splits.columns,
         preprocessing=msgspec.to_builtins(backbone.preprocessing) if is_image else {},
-        temperature=fit_temperature(tuned.held_out.numpy(), tuned.held_out_targets.numpy())
-        if calibrated
-        else 1.0,
         target_scaling=frozen.objective.scaling,
         metrics={},
         history=tuple(tuned.history),

@@ -102,8 +102,8 @@ def test_names_of_several_outputs():
 @pytest.mark.parametrize("bad", [None, "", "  ", float("nan"), [], ["a", "b"]])
 def test_labels_that_are_no_class(bad):
     message = {
-        "list": "a list as label, but classification takes one label per image "
-        "(for numbers say task: :regression)",
+        "list": "a list as label, but classification takes one label each "
+        "(for several say task: :multi_label, for numbers task: :regression)",
         "float": "the label is NaN",
     }.get(type(bad).__name__, "the label is empty")
     with pytest.raises(DataError) as raised:

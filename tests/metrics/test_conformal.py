@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from transfer_core.metrics.bootstrap import resampled_counts
 from transfer_core.metrics.conformal import (
     ENOUGH,
     class_distances,
@@ -49,7 +50,7 @@ def test_sets_hold_the_truth_as_often_as_promised(level):
         truth = rng.integers(4, size=120)
         logits = 3 * (rng.normal(size=(120, 4)) + np.eye(4)[truth])
         p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-        found = set_metrics(p[60:], truth[60:], class_distances(p[:60], truth[:60]), level)
+        found = set_metrics(p[60:], truth[60:], [class_distances(p[:60], truth[:60])], 0, level)
         coverage.append(found["coverage"])
         assert 1 <= found["mean_size"] <= 4
     # 60 of 61 ranks; the most probable class, which is always in the set, adds to it.
@@ -63,7 +64,7 @@ def test_intervals_hold_the_value_as_often_as_promised(level):
     for _ in range(200):
         error = rng.standard_t(3, size=(120, 2)) * [1, 100]
         distances = value_distances(error[:60], np.zeros((60, 2)))
-        found = interval_metrics(error[60:], np.zeros((60, 2)), ["a", "b"], distances, level)
+        found = interval_metrics(error[60:], np.zeros((60, 2)), ["a", "b"], distances, 0, level)
         coverage.append([row["coverage"] for row in found["per_output"]])
     expected = math.ceil(61 * level) / 61
     assert np.mean(coverage, axis=0) == pytest.approx([expected, expected], abs=0.012)
@@ -86,23 +87,31 @@ def test_distances_are_sorted_and_from_the_truth():
 
 def test_metrics_by_hand():
     p = np.array([[0.8, 0.2], [0.55, 0.45], [0.1, 0.9]])
-    assert set_metrics(p, np.array([0, 1, 0]), [i / 10 for i in range(1, 10)], 0.6) == {
-        "level": 0.6,
-        "coverage": 2 / 3,
-        "mean_size": 4 / 3,
-        "calibrated_on": 9,
-    }
+    found = set_metrics(p, np.array([0, 1, 0]), [[i / 10 for i in range(1, 10)]], 0, 0.6)
+    low, high = found.pop("interval")
+    assert low == 0.0
+    assert high == 1.0
+    assert found == {"level": 0.6, "coverage": 2 / 3, "mean_size": 4 / 3, "calibrated_on": 9}
     values = interval_metrics(
-        np.array([[0.0], [0.0]]), np.array([[0.4], [-0.8]]), ["x"], [[0.1, 0.5, 0.9]], 0.5
+        np.array([[0.0], [0.0]]), np.array([[0.4], [-0.8]]), ["x"], [[0.1, 0.5, 0.9]], 0, 0.5
     )
     assert values["per_output"] == [{"name": "x", "coverage": 0.5, "width": 1.0}]
     assert (values["coverage"], values["calibrated_on"]) == (0.5, 3)
 
 
 def test_nothing_is_said_on_too_few_examples():
-    assert set_metrics(np.array([[1.0, 0.0]]), np.array([0]), [0.1] * 8) == {}
-    assert interval_metrics(np.zeros((1, 1)), np.zeros((1, 1)), ["x"], [[0.1] * 8]) == {}
-    assert interval_metrics(np.zeros((1, 1)), np.zeros((1, 1)), ["x"], []) == {}
+    for distances in ([], [[0.1] * 8]):
+        assert set_metrics(np.array([[1.0, 0.0]]), np.array([0]), distances, 0) == {}
+        assert interval_metrics(np.zeros((1, 1)), np.zeros((1, 1)), ["x"], distances, 0) == {}
+
+
+def test_the_interval_of_the_coverage_is_a_bootstrap_of_its_examples():
+    error = np.array([[0.1, 9.0]] * 30 + [[0.1, 0.1]] * 50 + [[9.0, 9.0]] * 20)
+    found = interval_metrics(error, np.zeros_like(error), ["a", "b"], [[1.0] * 9] * 2, 3)
+    covered = (error <= 1).mean(axis=1)
+    drawn = [counts @ covered / 100 for counts in resampled_counts(np.arange(100), 3)]
+    assert found["coverage"] == pytest.approx(covered.mean())
+    assert found["interval"] == pytest.approx(np.percentile(np.concatenate(drawn), [2.5, 97.5]), abs=0.02)
 
 
 @pytest.mark.parametrize("count", [0, 1, ENOUGH, ENOUGH + 1, 10 * ENOUGH + 7])

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from transfer_core.data.bad_input import listed, printable
-from transfer_core.data.dataset import Dataset, DataSplits, Targets, Task
+from transfer_core.data.dataset import Dataset, DataSplits, Targets, Task, label_counts
 from transfer_core.data.example import Example, Found, Part
 from transfer_core.errors import DataError
 
@@ -37,61 +37,83 @@ def check_variety(task: Task, labels: Sequence[str], targets: Targets, found: Fo
             f"all images have the label {listed(labels)}; a classifier needs two classes"
             f"{_wrapper_hint(found.examples)}"
         )
+    if task == "multi_label":
+        _check_label_variety(labels, targets)
     if task == "regression" and (targets == targets[0]).all():
         raise DataError(
             f"every target is {', '.join(f'{value:g}' for value in targets[0])}; nothing to learn"
         )
 
 
-def check_classes_kept(labels: Sequence[str], before: Targets, after: Targets) -> None:
-    """No class lost all its images to `on_bad_input: :skip`."""
-    counts = np.bincount(before, minlength=len(labels))
-    for index in sorted(set(range(len(labels))) - set(after.tolist())):
+def _check_label_variety(labels: Sequence[str], targets: Targets) -> None:
+    """Each label belongs to some examples and not to others."""
+    counts = label_counts(targets, labels).tolist()
+    never, always = (
+        [name for name, n in zip(labels, counts, strict=True) if n == edge] for edge in (0, len(targets))
+    )
+    if never:
+        raise DataError(f"no example has the label {listed(never)}: leave it out, or add examples with it")
+    if always:
         raise DataError(
-            f"none of the {counts[index]} images of the class {listed([labels[index]])} can be used "
-            "(replace them, or remove the class)"
+            f"every example has the label {listed(always)}, there is nothing to tell apart: leave it out, or "
+            "add examples without it"
+        )
+
+
+def check_labels_kept(task: Task, labels: Sequence[str], before: Targets, after: Targets) -> None:
+    """No class or label lost all its images to `on_bad_input: :skip`."""
+    counts, left, noun = label_counts(before, labels), label_counts(after, labels), _noun(task)
+    for index in np.flatnonzero(left == 0).tolist():
+        raise DataError(
+            f"none of the {counts[index]} images of the {noun} {listed([labels[index]])} can be used "
+            f"(replace them, or remove the {noun})"
         )
 
 
 def check_divisible(task: Task, labels: Sequence[str], data: Dataset) -> None:
-    """Each class, or a regression as a whole, has two distinct images: one to train on, one to measure."""
+    """Each class or label, or a regression as a whole, has two distinct images: one to train on, one to
+    measure."""
     if task == "regression":
         if len(set(data.digests)) < 2:
             raise DataError("there is only one distinct image; one can't be both trained on and measured")
         return
     distinct: dict[int, set[str]] = {}
-    for target, digest in zip(data.targets.tolist(), data.digests, strict=True):
-        distinct.setdefault(target, set()).add(digest)
+    for digest, target in zip(data.digests, data.targets, strict=True):
+        for index in np.flatnonzero(target) if task == "multi_label" else [int(target)]:
+            distinct.setdefault(int(index), set()).add(digest)
     single = [labels[index] for index in sorted(distinct) if len(distinct[index]) == 1]
     if single:
         raise DataError(
             f"only one distinct image of {listed(single)}: it can't be both trained on and measured "
-            "(add photos, or remove the class)"
+            f"(add photos, or remove the {_noun(task)})"
         )
 
 
 def check_trained_labels(splits: DataSplits) -> None:
-    """Every class that is measured or chosen by is trained on."""
+    """Every class or label that is measured or chosen by is trained on, and no label with every example."""
     if splits.task == "regression":
         if len(splits.train):
             return
         raise DataError("no training images are left: all are also held out")
-    trained = set(splits.train.targets.tolist())
+    trained = label_counts(splits.train.targets, splits.labels)
     for name, part in (("valid", splits.valid), (splits.test_name, splits.test)):
-        unseen = sorted(set(part.targets.tolist()) - trained)
-        if unseen:
+        unseen = np.flatnonzero((label_counts(part.targets, splits.labels) > 0) & (trained == 0))
+        if len(unseen):
             raise DataError(
                 f"{name} has labels that train never has: {listed([splits.labels[i] for i in unseen])} "
                 "(add training images, or remove them there)"
             )
+    if splits.task == "multi_label":
+        _check_label_variety(splits.labels, splits.train.targets)
 
 
 def warnings(splits: DataSplits, weighted: bool) -> Iterator[str]:
     """What the user should know although training can go on; `weighted`: they chose class weights."""
     if splits.task == "classification":
         yield from _imbalance(splits, weighted)
+    if splits.task != "regression":
         yield from _unmeasured(splits)
-        yield from _alike(splits.labels)
+        yield from _alike(splits.task, splits.labels)
     if 0 < len(splits.test) < _FEW_MEASURED:
         few = f"only {len(splits.test)} images are measured"
         if splits.task == "classification":
@@ -111,19 +133,20 @@ def _imbalance(splits: DataSplits, weighted: bool) -> Iterator[str]:
 
 
 def _unmeasured(splits: DataSplits) -> Iterator[str]:
-    measured = set(splits.test.targets.tolist())
-    missing = [label for i, label in enumerate(splits.labels) if i not in measured]
-    if missing and measured:
+    measured = label_counts(splits.test.targets, splits.labels)
+    missing = [label for label, count in zip(splits.labels, measured, strict=True) if count == 0]
+    if missing and len(splits.test):
         yield f"{splits.test_name} has no image of {listed(missing)}; the metrics say nothing about it"
 
 
-def _alike(labels: Sequence[str]) -> Iterator[str]:
+def _alike(task: Task, labels: Sequence[str]) -> Iterator[str]:
     by_lower: dict[str, list[str]] = {}
     for label in labels:
         by_lower.setdefault(label.casefold(), []).append(label)
     for same in by_lower.values():
         if len(same) > 1:
-            yield f"the classes {listed(same)} differ only in upper and lower case; are they one?"
+            nouns = "classes" if task == "classification" else "labels"
+            yield f"the {nouns} {listed(same)} differ only in upper and lower case; are they one?"
 
 
 def _wrapper_hint(examples: Sequence[Example]) -> str:
@@ -133,6 +156,10 @@ def _wrapper_hint(examples: Sequence[Example]) -> str:
     if not common or common in folders or len(folders) < 2:
         return ""
     return f', did you mean "{printable(common)}"?'
+
+
+def _noun(task: Task) -> str:
+    return "class" if task == "classification" else "label"
 
 
 def _parts(counts: Counter[Part | None]) -> list[str]:

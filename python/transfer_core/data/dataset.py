@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
@@ -45,8 +45,8 @@ class Dataset:
 class DataSplits:
     """`train` fits, `valid` chooses, `test` is only measured.
 
-    `labels` are the names of classes or labels in sorted order, or those of a regression's outputs. `test_name`
-    is what the user calls the measured part: `valid` where they gave train and valid and no test.
+    `labels` are the names of classes or labels in sorted order, or those of a regression's outputs.
+    `test_name` is what the user calls the measured part: `valid` where they gave train and valid and no test.
     `skipped` are the inputs left out with `on_bad_input: :skip`, each as `name: reason`. `columns` name the
     cells of inputs that are rows of a table.
     """
@@ -87,20 +87,25 @@ class DataSplits:
         ):
             if len(before) and not len(after):
                 raise DataError(f"none of the {len(before)} {name} images can be decoded: {left.skipped[-1]}")
-        if self.task == "classification":
-            _check_all_classes_trained(left)
+        if self.task != "regression":
+            _check_all_labels_trained(left)
         return left
+
+
+def label_counts(targets: Targets, labels: Sequence[str]) -> npt.NDArray[np.int64]:
+    """How many examples have each class or label, (K,)."""
+    return targets.sum(axis=0) if targets.ndim == 2 else np.bincount(targets, minlength=len(labels))
 
 
 def _without(part: Dataset, bad: Mapping[str, str]) -> Dataset:
     return part.take(i for i, path in enumerate(part.inputs) if path not in bad)
 
 
-def _check_all_classes_trained(splits: DataSplits) -> None:
-    counts = np.bincount(splits.train.targets, minlength=len(splits.labels))
-    for label, count in zip(splits.labels, counts, strict=True):
+def _check_all_labels_trained(splits: DataSplits) -> None:
+    noun = "class" if splits.task == "classification" else "label"
+    for label, count in zip(splits.labels, label_counts(splits.train.targets, splits.labels), strict=True):
         if count == 0:
             raise DataError(
-                f'class "{printable(label)}" has no decodable training image left '
-                "(replace its files, or remove the class)"
+                f'{noun} "{printable(label)}" has no decodable training image left '
+                f"(replace its files, or remove the {noun})"
             )

@@ -9,9 +9,10 @@ from transfer_core.data import audit
 from transfer_core.data.bad_input import counted, listed, printable
 from transfer_core.data.dataset import Dataset, DataSplits, Targets, Task
 from transfer_core.data.example import Example
+from transfer_core.data.label_sets import label_sets
 from transfer_core.data.modality import Modality
 from transfer_core.data.source import Surroundings, read_source
-from transfer_core.data.split import Parts, split_rows
+from transfer_core.data.split import Parts, Strata, split_rows
 from transfer_core.data.stream import Row
 from transfer_core.data.task import class_indices, decide_task, values
 from transfer_core.data.usable import OnBadInput, keep_usable
@@ -51,14 +52,13 @@ def read_splits(
 
     columns = _same_columns(found.examples)
     kept = keep_usable(found.examples, task, labels, targets, recipe.on_bad_input, modality, progress)
-    if task == "classification":
-        audit.check_classes_kept(labels, targets, kept.data.targets)
+    if task != "regression":
+        audit.check_labels_kept(task, labels, targets, kept.data.targets)
     given = [example.split for example in kept.examples]
     if recipe.split.test > 0 and not {"valid", "test"} & set(given):
         audit.check_divisible(task, labels, kept.data)
 
-    strata = kept.data.targets.tolist() if task == "classification" else [0] * len(kept.data)
-    parts = split_rows(given, strata, kept.data.digests, recipe.split, recipe.seed)
+    parts = split_rows(given, _strata(task, kept.data), kept.data.digests, recipe.split, recipe.seed)
     _warn_of_copies(parts, kept.examples, modality, progress)
     splits = DataSplits(
         task,
@@ -110,7 +110,15 @@ def read_labelled(
 def _encode(
     examples: Sequence[Example], task: Task, columns: Columns, labels: Sequence[str] | None = None
 ) -> tuple[tuple[str, ...], Targets]:
-    return class_indices(examples, labels) if task == "classification" else values(examples, columns)
+    if task == "classification":
+        return class_indices(examples, labels)
+    return label_sets(examples, columns, labels) if task == "multi_label" else values(examples, columns)
+
+
+def _strata(task: Task, data: Dataset) -> Strata:
+    if task == "multi_label":
+        return data.targets
+    return data.targets.tolist() if task == "classification" else [0] * len(data)
 
 
 def _measured(examples: Sequence[Example]) -> list[Example]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
-from transfer_core.data.bad_input import bad_input, counted, printable
+import numpy as np
+
+from transfer_core.data.bad_input import bad_input, counted, listed, printable
 from transfer_core.data.dataset import Dataset, Targets, Task
 from transfer_core.data.example import Example
 from transfer_core.data.modality import Modality
@@ -46,7 +48,7 @@ def keep_usable(
     bad = {row: found.problem for row, found in enumerate(prints) if found.problem}
     if bad and on_bad_input == "raise":
         raise _bad_input(bad, examples, modality, others=len(bad) - 1)
-    if task == "classification" and modality.has_one_label:
+    if task != "regression" and modality.has_one_label:
         good = [row for row in range(len(examples)) if row not in bad]
         twice = _with_two_labels(good, examples, labels, targets, digests)
         if twice and on_bad_input == "raise":
@@ -78,13 +80,21 @@ def _with_two_labels(
     targets: Targets,
     digests: Sequence[str],
 ) -> dict[int, str]:
-    """The rows whose image also occurs with another label, each with the reason."""
-    differing = _differing(targets, digests, rows)
+    """The rows whose image also occurs with another label, or other labels, each with the reason."""
+    kinds = targets if targets.ndim == 1 else np.unique(targets, axis=0, return_inverse=True)[1].reshape(-1)
+    differing = _differing(kinds, digests, rows)
     return {
         row: f"it is the same image as {printable(examples[other].name)}, "
-        f'which has the label "{printable(labels[targets[other]])}"'
+        f"which has {_labels_of(targets[other], labels)}"
         for row, other in differing.items()
     }
+
+
+def _labels_of(target: Any, labels: Sequence[str]) -> str:
+    if target.ndim == 0:
+        return f"the label {listed([labels[target]])}"
+    own = [label for label, has in zip(labels, target, strict=True) if has]
+    return f"the labels {listed(own)}" if own else "no label"
 
 
 def _differing(targets: Targets, digests: Sequence[str], rows: Sequence[int]) -> dict[int, int]:

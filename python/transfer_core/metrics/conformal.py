@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from transfer_core.metrics.arrays import Floats, Integers
+from transfer_core.metrics.bootstrap import interval, resampled_counts
 
 # What the metrics are given at.
 LEVEL = 0.9
@@ -72,20 +73,24 @@ def in_set(probabilities: npt.NDArray[Any], quantile: float) -> npt.NDArray[np.b
 
 
 def set_metrics(
-    probabilities: Floats, targets: Integers, distances: Sequence[float], level: float = LEVEL
+    probabilities: Floats,
+    targets: Integers,
+    distances: Sequence[Sequence[float]],
+    seed: int,
+    level: float = LEVEL,
 ) -> dict[str, Any]:
-    """`level`, `coverage` (the share of examples whose set holds the truth) and `mean_size` of the sets;
-    empty if too few examples were held out for the level."""
-    quantile = conformal_quantile(distances, level)
+    """`level`, `coverage` (the share of examples whose set holds the truth) with its `interval`, `mean_size`
+    of the sets, and `calibrated_on`, the number of distances; empty if these are too few for the level."""
+    quantile = conformal_quantile(distances[0], level) if distances else None
     if quantile is None:
         return {}
     within = in_set(probabilities, quantile)
-    covered = np.take_along_axis(within, targets[:, None], axis=1)
+    covered = np.take_along_axis(within, targets[:, None], axis=1)[:, 0]
     return {
         "level": level,
-        "coverage": float(covered.mean()),
+        **_coverage(covered.astype(np.float64), seed),
         "mean_size": float(within.sum(axis=1).mean()),
-        "calibrated_on": len(distances),
+        "calibrated_on": len(distances[0]),
     }
 
 
@@ -94,21 +99,29 @@ def interval_metrics(
     targets: Floats,
     names: Sequence[str],
     distances: Sequence[Sequence[float]],
+    seed: int,
     level: float = LEVEL,
 ) -> dict[str, Any]:
-    """`level`, `coverage` (the share of values within their interval) and, for each of the K outputs by name,
-    `coverage` and `width`; empty if too few examples were held out for the level."""
+    """`level`, `coverage` (the share of values within their interval) with its `interval`, `calibrated_on`,
+    and `per_output` by name `coverage` and `width`; empty if too few examples were held out for the level."""
     halves = [conformal_quantile(own, level) for own in distances]
     known = [half for half in halves if half is not None]
     if len(known) < len(names):
         return {}
-    covered = (np.abs(values - targets) <= np.array(known)).mean(axis=0)
+    covered = np.abs(values - targets) <= np.array(known)
     return {
         "level": level,
-        "coverage": float(covered.mean()),
+        **_coverage(covered.mean(axis=1), seed),
         "per_output": [
             {"name": name, "coverage": share, "width": 2 * half}
-            for name, share, half in zip(names, covered.tolist(), known, strict=True)
+            for name, share, half in zip(names, covered.mean(axis=0).tolist(), known, strict=True)
         ],
         "calibrated_on": len(distances[0]),
     }
+
+
+def _coverage(covered: Floats, seed: int) -> dict[str, Any]:
+    """The mean of the examples' shares (N,), and how far it can be trusted."""
+    shares, group_of = np.unique(covered, return_inverse=True)
+    means = [counts @ shares / len(covered) for counts in resampled_counts(group_of, seed)]
+    return {"coverage": float(covered.mean()), "interval": interval(np.concatenate(means))}

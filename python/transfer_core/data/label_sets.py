@@ -1,0 +1,87 @@
+"""Any number of labels for each example: from lists of names, cells that hold several, a column per label."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from transfer_core.data.bad_input import listed, printable
+from transfer_core.data.dataset import Targets
+from transfer_core.data.example import Cell, Example
+from transfer_core.data.task import clean_name, plain
+from transfer_core.errors import DataError
+from transfer_core.recipe import Columns
+
+_BETWEEN = re.compile(r"[|;]")
+_SAYS = {"1": True, "true": True, "0": False, "false": False}
+
+
+def label_sets(
+    examples: Sequence[Example], columns: Columns, labels: Sequence[str] | None = None
+) -> tuple[tuple[str, ...], Targets]:
+    """The sorted names, and which example has which label: bool, (N, K).
+
+    One target column, and a row, holds a list of names, perhaps an empty one; in a CSV file it is text with
+    `|` or `;` between the names. Several target columns are a label each and hold 0 or 1. With `labels`,
+    those of a trained model, a name that is not among them is an error.
+
+    Raises
+    ------
+    DataError
+        A label is missing, a single name, or holds what is neither a name nor 0 or 1.
+    """
+    if isinstance(columns.target, str):
+        sets = [_names(example) for example in examples]
+    else:
+        sets = [_marked(example, columns.target) for example in examples]
+    found = set().union(*sets) if isinstance(columns.target, str) else set(columns.target)
+    if labels is None and not found:
+        raise DataError("none of the examples has a label, there is nothing to learn")
+    known = tuple(sorted(found)) if labels is None else tuple(labels)
+    if unknown := sorted(found - set(known)):
+        raise DataError(f"the model has no label {listed(unknown)} (it knows: {listed(known)})")
+    if not isinstance(columns.target, str) and (missing := sorted(set(known) - found)):
+        raise DataError(f"no column says whether a label is {listed(missing)}, which the model knows")
+    return known, np.array([[name in one for name in known] for one in sets], dtype=bool)
+
+
+def _names(example: Example) -> set[str]:
+    label, where = plain(example.label), printable(example.name)
+    if isinstance(label, Cell):
+        return {clean_name(part, example.name) for part in _BETWEEN.split(label) if part.strip()}
+    if label is None:
+        raise DataError(f"{where}: the label is missing (an empty list says that there is none)")
+    if not isinstance(label, list | tuple | set | frozenset):
+        raise DataError(
+            f"{where}: {_shown(label)} is one label, but multi_label takes a list of labels each, "
+            "in a manifest or in rows (a folder can't say it)"
+        )
+    for part in label:
+        if not isinstance(part, str):
+            raise DataError(
+                f"{where}: {_shown(part)} is not a name, as a list of labels needs (where there is 0 or 1 "
+                "for each label name the columns: target: [...])"
+            )
+    return {clean_name(part, example.name) for part in label}
+
+
+def _marked(example: Example, names: Sequence[str]) -> set[str]:
+    label, where = plain(example.label), printable(example.name)
+    parts = list(label) if isinstance(label, list | tuple) else [label]
+    if len(parts) != len(names):
+        raise DataError(f"{where}: {len(parts)} numbers, but columns.target names {len(names)} labels")
+    found = set()
+    for name, part in zip(names, map(plain, parts), strict=True):
+        said = _SAYS.get(str(int(part) if part in (0, 1) else part).strip().lower())
+        if said is None:
+            raise DataError(f"{where}: the label {listed([name])} is {_shown(part)}, expected 0 or 1")
+        if said:
+            found.add(name)
+    return found
+
+
+def _shown(value: Any) -> str:
+    return f'"{printable(value)}"' if isinstance(value, str) else printable(str(value))
