@@ -42,6 +42,14 @@ def cells(*texts):
         ([[1, 2], [3, 4]], "regression"),
         ([tuple(cells("1", "2"))], "regression"),
         ([np.array([1.0, 2.0])], "regression"),
+        ([["cat", "dog"], []], "multi_label"),
+        ([[], ["cat"]], "multi_label"),
+        ([[], []], "multi_label"),
+        ([[], [1, 2]], "regression"),
+        ([("1", "2")], "multi_label"),
+        ([np.array(["cat", "dog"])], "multi_label"),
+        ([{"cat"}], "multi_label"),
+        (cells("cat|dog", "cat"), "classification"),
     ],
 )
 def test_the_task_that_labels_look_like(labels, task):
@@ -55,6 +63,8 @@ def test_what_the_recipe_says_counts_more():
     assert decide_task(recipe(steps=[{"type": "freeze"}, step]), [1, 2]) == "regression"
     assert decide_task(recipe(train={"loss": "mean_squared_error"}), [1, 2]) == "regression"
     assert decide_task(recipe(train={"loss": "cross_entropy"}), [1.5, 2]) == "classification"
+    assert decide_task(recipe(task="multi_label"), cells("cat|dog")) == "multi_label"
+    assert decide_task(recipe(train={"loss": "binary_cross_entropy"}), [[1, 0]]) == "multi_label"
 
 
 def test_class_names_are_the_labels_as_text():
