@@ -47,7 +47,7 @@ RSpec.describe Transfer::CLI do
 
     it "explains a command with --help and -h, too" do
       page = transfer("help", "predict")
-      expect(page.first).to start_with("transfer predict MODEL PHOTO...\n\nWhat is on these photos.\n")
+      expect(page.first).to start_with("transfer predict MODEL INPUT...\n\nWhat a model says to these photos, texts or rows.\n")
       [%w[predict --help], %w[predict -h], %w[predict x.transfer --help]].each do |argv|
         expect(transfer(*argv)).to eq(page)
       end
@@ -69,12 +69,12 @@ RSpec.describe Transfer::CLI do
         "--save needs the name of a file, such as model.transfer; transfer help train explains it",
       %w[train] => '"transfer train" was called with no arguments; transfer help train explains it',
       %w[train photos --backbone x --fine-tune-epochs 3] =>
-        "fine-tuning needs --unfreeze-last N or --unfreeze-all; transfer help train explains it",
+        "fine-tuning needs --unfreeze-last N, --unfreeze-all or --lora-rank N; transfer help train explains it",
       %w[predict m.transfer] =>
-        "name at least one photo, or - to read names from standard input; transfer help predict explains it",
+        "name at least one input, or - to read them from standard input, a line each; transfer help predict explains it",
       %w[embed m.transfer a.png] =>
         "name a file with --output (.npy, .csv, .jsonl), or give --json; transfer help embed explains it",
-      %w[embed m.transfer --json -] => "standard input named no photo; transfer help embed explains it",
+      %w[embed m.transfer --json -] => "standard input named no input; transfer help embed explains it",
       %w[backbones --sort size] =>
         "expected '--sort' to be one of name, parameters, top1; got size; transfer help backbones explains it"
     }.each do |argv, message|
@@ -186,7 +186,7 @@ RSpec.describe Transfer::CLI do
         Always answering "green" would give: 33.3 %
         Photos: train 20, valid 4, test 6; took 1.0 s
         Saved #{model} (#{(File.size(model) / 1e6).round(1)} MB)
-        Next: transfer predict #{model} PHOTO
+        Next: transfer predict #{model} INPUT
       TEXT
     end
 

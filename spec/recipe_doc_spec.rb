@@ -19,7 +19,7 @@ RSpec.describe "docs/recipe.md" do
       def judge(recipe):
           try:
               parsed = parse_recipe(recipe)
-              complete(parsed, facts(parsed.backbone).blocks)
+              complete(parsed, facts(parsed.backbone))
               return to_plain(parsed)
           except RecipeError as error:
               return str(error)
@@ -48,10 +48,10 @@ RSpec.describe "docs/recipe.md" do
   end
 
   it "names every word, and every option of the core" do
-    steps = [{ "type" => "freeze" }, { "type" => "unfreeze", "all" => true }, { "type" => "train" }]
+    steps = [{ "type" => "freeze" }, { "type" => "unfreeze", "all" => true }, { "type" => "lora" }, { "type" => "train" }]
     core, = parse({ "data" => "p", "backbone" => "vgg11", "head" => "mlp", "augment" => %w[flip crop rotate color],
                     "steps" => steps })
-    options = [core, core["head"], core["columns"], core["split"], *core["augment"], *core["steps"]].flat_map(&:keys)
+    options = [core, core["head"], core["columns"], core["split"], core["text"], *core["augment"], *core["steps"]].flat_map(&:keys)
     words = (options | Transfer::Recipe::WORDS) - %w[version steps type path blocks]
     expect(words.reject { |word| page.match?(/\b#{word}\b/) }).to eq([])
   end
@@ -61,7 +61,8 @@ RSpec.describe "docs/recipe.md" do
     expect(core).to include(
       "weights" => "pretrained", "task" => "auto", "on_bad_input" => "raise", "preset" => "fast", "seed" => 0,
       "device" => "auto", "precision" => "auto", "split" => { "test" => 0.2, "valid" => 0.15 },
-      "columns" => { "input" => "path", "target" => "label", "split" => "split" },
+      "columns" => { "input" => nil, "target" => "label", "split" => "split" }, "trust" => false,
+      "text" => { "max_length" => nil, "long" => "truncate" },
       "head" => { "type" => "mlp", "hidden" => [256], "dropout" => 0.1 },
       "augment" => [{ "type" => "crop", "min_scale" => 0.5 }, { "type" => "rotate", "degrees" => 15.0 },
                     { "type" => "color", "strength" => 0.2 }, { "type" => "flip", "probability" => 0.5 }]

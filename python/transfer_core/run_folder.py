@@ -117,6 +117,11 @@ def new_run(recipe: dict[str, Any], versions: dict[str, str]) -> Iterator[RunFol
         yield folder
 
 
+def recipe_of(name: str) -> dict[str, Any]:
+    """The recipe of an unfinished run, plain; whoever trains it may hold it."""
+    return RunFolder(runs() / name).facts.recipe
+
+
 @contextmanager
 def old_run(name: str) -> Iterator[RunFolder]:
     """The folder of a run that ended too early, or the path of one, held for the block.

@@ -3,49 +3,96 @@
 RSpec.describe "Transfer::Input" do
   input = Transfer.const_get(:Input)
 
+  define_method(:image) { |value| input.wire(value, "image") }
+  define_method(:text) { |value| input.wire(value, "text") }
+  define_method(:row) { |value| input.wire(value, "table") }
+
   it "is a path from here, as text" do
-    Dir.chdir("/tmp") { expect(input.wire("a.jpg")).to eq("/tmp/a.jpg") }
-    expect(input.wire(Pathname("/x/../a.jpg"))).to eq("/a.jpg")
-    expect(input.wire("~/a.jpg")).to eq(File.join(Dir.home, "a.jpg"))
-    expect(input.wire("~a.jpg")).to eq(File.absolute_path("~a.jpg"))
-    expect(input.wire("BM_RIFF_GIF8.bmp").encoding).to eq(Encoding::UTF_8)
+    Dir.chdir("/tmp") { expect(image("a.jpg")).to eq("/tmp/a.jpg") }
+    expect(image(Pathname("/x/../a.jpg"))).to eq("/a.jpg")
+    expect(image("~/a.jpg")).to eq(File.join(Dir.home, "a.jpg"))
+    expect(image("~a.jpg")).to eq(File.absolute_path("~a.jpg"))
+    expect(image("BM_RIFF_GIF8.bmp").encoding).to eq(Encoding::UTF_8)
   end
 
   it "is the bytes of an image, however they are labelled" do
     { "anything".b => "binary text", "\xFF\xD8\xFFabc" => "a JPEG", "\x89PNG" => "a PNG",
       "RIFF\0\0WEBP" => "with NUL" }.each do |bytes, kind|
-      expect(input.wire(bytes).encoding).to eq(Encoding::BINARY), kind
-      expect(input.wire(bytes)).to eq(bytes.b)
+      expect(image(bytes).encoding).to eq(Encoding::BINARY), kind
+      expect(image(bytes)).to eq(bytes.b)
     end
   end
 
   it "is what an IO holds" do
-    Tempfile.create { |file| file << "ünd"; file.rewind; expect(input.wire(file)).to eq("ünd".b) } # rubocop:disable Style/Semicolon
-    expect(input.wire(StringIO.new("x")).encoding).to eq(Encoding::BINARY)
+    Tempfile.create { |file| file << "ünd"; file.rewind; expect(image(file)).to eq("ünd".b) } # rubocop:disable Style/Semicolon
+    expect(image(StringIO.new("x")).encoding).to eq(Encoding::BINARY)
   end
 
   it "is nothing else" do
-    expect { input.wire(nil) }
+    expect { image(nil) }
       .to raise_error(ArgumentError, "an input is a path, an IO or the bytes of an image, got NilClass")
   end
 
   it "is no URL, and no path that can't be one" do
     [["https://a.de/b.jpg", "https://a.de/b.jpg is a URL, expected a file: download it first"],
      [Pathname("\xE9.jpg"), '"\xE9.jpg" can\'t be used as a path: "\xE9.jpg" is not valid UTF-8']]
-      .each { |wrong, message| expect { input.wire(wrong) }.to raise_error(Transfer::DataError, message) }
+      .each { |wrong, message| expect { image(wrong) }.to raise_error(Transfer::DataError, message) }
     expect { input.path("a\0b") }.to raise_error(Transfer::DataError, /can't be used as a path: .*null byte/)
   end
 
   it "travels in messages of at most 256 inputs and 16 MiB" do
-    expect(input.batches(Array.new(600, "/a")).map(&:size).to_a).to eq([256, 256, 88])
-    expect(input.batches(Array.new(5) { "\0".b * 6_000_000 }).map(&:size).to_a).to eq([2, 2, 1])
-    expect(input.batches([]).to_a).to eq([])
+    expect(input.batches(Array.new(600, "/a"), "image").map(&:size).to_a).to eq([256, 256, 88])
+    expect(input.batches(Array.new(5) { "\0".b * 6_000_000 }, "image").map(&:size).to_a).to eq([2, 2, 1])
+    expect(input.batches([], "image").to_a).to eq([])
   end
 
   it "is read when its turn comes" do
     read = []
     ios = Array.new(300) { |i| Object.new.tap { |io| io.define_singleton_method(:read) { read << i; "\0" } } } # rubocop:disable Style/Semicolon
-    input.batches(ios).first
+    input.batches(ios, "image").first
     expect(read.size).to eq(257)
+  end
+
+  context "when the backbone takes texts" do
+    it "is the text, in UTF-8, and never a path" do
+      expect(text("great/movie.jpg")).to eq("great/movie.jpg")
+      expect(text("caf\u00E9".encode("ISO-8859-1"))).to eq("caf\u00E9")
+      expect(text("caf\u00E9".b).encoding).to eq(Encoding::UTF_8)
+      expect(text(StringIO.new("read"))).to eq("read")
+      expect(text(:word)).to eq("word")
+    end
+
+    it "is a pair of texts" do
+      expect(text(["Who?", "Me."])).to eq(["Who?", "Me."])
+      expect { text(%w[a b c]) }.to raise_error(ArgumentError, /or an Array of two, got an Array of 3\z/)
+    end
+
+    it "is nothing else" do
+      expect { text(5) }.to raise_error(ArgumentError, "an input is a text, or an Array of two, got Integer")
+      expect { text(Pathname("a")) }.to raise_error(ArgumentError, /got Pathname/)
+      expect { text("\xFF") }.to raise_error(ArgumentError, '"\xFF" is not valid UTF-8')
+    end
+  end
+
+  context "when the backbone takes rows of a table" do
+    it "is a Hash of cells, or a record" do
+      cells = { "age" => 3, "price" => 2.5, "city" => "Ulm", "open" => true, "note" => nil }
+      expect(row(cells.transform_keys(&:to_sym))).to eq(cells)
+      expect(row(Struct.new(:attributes).new(cells))).to eq(cells)
+      expect(row({ "day" => Time.utc(2024, 2, 3), "sum" => Rational(1, 4), "kind" => :new }))
+        .to eq({ "day" => "2024-02-03T00:00:00Z", "sum" => 0.25, "kind" => "new" })
+    end
+
+    it "is nothing else" do
+      expect { row("a.csv") }.to raise_error(ArgumentError, /\Aan input is a row: a Hash of columns, or a record, got/)
+      expect { row({ a: [1] }) }.to raise_error(
+        ArgumentError, "a: a cell is text, a number, true, false, a time or nil; got Array"
+      )
+    end
+
+    it "travels in messages of at most 16 MiB, as texts do" do
+      expect(input.batches(Array.new(5) { { a: "x" * 6_000_000 } }, "table").map(&:size).to_a).to eq([2, 2, 1])
+      expect(input.batches(Array.new(5) { ["x" * 3_000_000] * 2 }, "text").map(&:size).to_a).to eq([2, 2, 1])
+    end
   end
 end

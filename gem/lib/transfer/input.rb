@@ -1,49 +1,49 @@
 # frozen_string_literal: true
 
-module Transfer
-  # One image as the wire carries it: the path of a file (text) or the bytes of an encoded image (binary).
-  module Input
-    # The first bytes of JPEG and PNG: no path begins like them. The other formats are known by a NUL byte.
-    MAGIC = ["\xFF\xD8\xFF".b, "\x89PNG".b].freeze
-    INPUTS = "an input is a path, an IO or the bytes of an image"
-    private_constant :MAGIC, :INPUTS
+require_relative "input/image"
+require_relative "input/text"
+require_relative "input/row"
 
+module Transfer
+  # Inputs as the wire carries them: the path of an image (text) or its bytes (binary), a text or two, a table's row.
+  module Input
     # What one message may weigh, well below the 64 MiB of a frame.
     BATCH_BYTES = 16 * 1024 * 1024
-    # What one image may weigh.
+    # What one input may weigh.
     MAX_BYTES = 60 * 1024 * 1024
     # How many inputs one message carries at most.
     BATCH_SIZE = 256
 
+    KINDS = { "image" => Image, "text" => Text, "table" => Row }.freeze
+    private_constant :KINDS
+
     class << self
-      # @param value [String, Pathname, IO, StringIO] a path, the bytes of an image, or something to read them from
-      # @return [String] an absolute path, or binary
-      # @raise [ArgumentError] for anything else
-      # @raise [DataError] if the path can't be one, or the bytes are too many to be sent
-      def wire(value)
-        case value
-        when String then bytes?(value) ? sendable(value.b) : path(value)
-        when Pathname then path(value.to_s)
-        else
-          raise ArgumentError, "#{INPUTS}, got #{value.class}" unless value.respond_to?(:read)
+      # @param modality [String] what the backbone takes: image, text or table
+      # @return [String, Array<String>, Hash{String => Object}]
+      # @raise [ArgumentError] for what is no such input
+      # @raise [DataError] if it can't be sent
+      def wire(value, modality) = KINDS.fetch(modality).wire(value)
 
-          bytes = value.read
-          raise ArgumentError, "#{INPUTS}; reading gave #{bytes.class}" unless bytes.is_a?(String)
-
-          sendable(bytes.b)
+      # Inputs in lists small enough for one message each; an IO is read when its turn comes.
+      # @return [Enumerator::Lazy<Array>]
+      def batches(values, modality)
+        size = count = 0
+        values.lazy.map { |value| wire(value, modality) }.slice_when do |before, after|
+          size += weight(before)
+          count += 1
+          full = count == BATCH_SIZE || size + weight(after) > BATCH_BYTES
+          size = count = 0 if full
+          full
         end
       end
 
-      # Inputs in lists small enough for one message each; an IO is read when its turn comes.
-      # @return [Enumerator::Lazy<Array<String>>]
-      def batches(values)
-        size = count = 0
-        values.lazy.map { |value| wire(value) }.slice_when do |before, after|
-          size += before.bytesize
-          count += 1
-          full = count == BATCH_SIZE || size + after.bytesize > BATCH_BYTES
-          size = count = 0 if full
-          full
+      # @return [Integer] about the bytes of an input on the wire
+      def weight(wire)
+        case wire
+        when String then wire.bytesize
+        when Array then wire.sum { |part| weight(part) }
+        when Hash then wire.sum { |name, cell| weight(name) + weight(cell) }
+        else 9
         end
       end
 
@@ -59,18 +59,11 @@ module Transfer
         raise DataError, "#{text.inspect} can't be used as a path: #{error.message}", cause: nil
       end
 
-      private
-
-      def sendable(bytes)
+      # @raise [DataError] if there are too many
+      def sendable(bytes, kind)
         return bytes if bytes.bytesize <= MAX_BYTES
 
-        raise DataError, "an image of #{bytes.bytesize} bytes, at most #{MAX_BYTES} can be sent: give its path"
-      end
-
-      def bytes?(text)
-        return true if text.encoding == Encoding::BINARY
-
-        text.encoding.ascii_compatible? && (text.b.include?("\0") || text.b.start_with?(*MAGIC))
+        raise DataError, "#{kind} of #{bytes.bytesize} bytes, at most #{MAX_BYTES} can be sent"
       end
     end
   end

@@ -21,8 +21,10 @@ module Transfer
     attr_reader :labels
     # @return [Hash{Symbol => Object}] the whole recipe, including what the preset chose
     attr_reader :recipe
-    # @return [Symbol] :classification or :regression
+    # @return [Symbol] :classification, :multi_label or :regression
     attr_reader :task
+    # @return [Symbol] what goes in: :image, :text or :table
+    attr_reader :modality
     # @return [String] the name of the backbone
     attr_reader :backbone
     # @return [Hash{Symbol => Object}] everything the file says about itself
@@ -33,15 +35,16 @@ module Transfer
     def initialize(summary)
       @summary = Plain.symbolize(summary)
       @path = Pathname.new(@summary.fetch(:path))
-      @task = @summary.fetch(:task).to_sym
+      @task, @modality = @summary.values_at(:task, :modality).map(&:to_sym)
       @metrics, @history, @labels, @recipe, @backbone =
         @summary.values_at(:metrics, :history, :labels, :recipe, :backbone)
     end
 
-    # @param input [String, Pathname, IO, Array] a path, the bytes of an image, something to read them from, or
-    #   an Array of these
+    # @param input [String, Pathname, IO, Hash, Array] what the backbone takes, or an Array of it. An image is a path,
+    #   bytes, or something to read them from; a text a String, a pair of texts an Array of two (in an Array); a row of
+    #   a table a Hash of columns, or a record.
     # @return [Prediction, Array<Prediction>] one for one, many for many
-    # @raise [DataError] if an input is no image; the message names it
+    # @raise [DataError] if an input can't be read; the message names it
     def predict(input)
       predictions = ask("predict", input) { |answer| answer.map { |plain| Prediction.new(plain) } }
       input.is_a?(Array) ? predictions : predictions.first
@@ -99,7 +102,7 @@ module Transfer
 
     def ask(name, input)
       inputs = input.is_a?(Array) ? input : [input]
-      Input.batches(inputs).flat_map { |batch| yield call(name, { "inputs" => batch }) }.to_a
+      Input.batches(inputs, modality.to_s).flat_map { |batch| yield call(name, { "inputs" => batch }) }.to_a
     end
 
     def embeddings(input)

@@ -20,7 +20,7 @@ module Transfer
   class Recipe
     # The recipe's words. Any other keyword is a training word (`epochs:`), which the core judges.
     WORDS = %w[
-      data backbone weights task columns split on_bad_input augment head freeze train unfreeze
+      data backbone weights trust task columns text split on_bad_input augment head freeze train unfreeze finetune
       seed device precision preset on
     ].freeze
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import Future
 from itertools import count
 from queue import SimpleQueue
 from typing import Any, Literal
@@ -25,13 +26,14 @@ class Call:
         self._outbox = outbox
         self._questions = questions
         self._cancelled = False
+        self._promise: Future[Any] | None = None
         self._turn: Literal["waiting", "running", "never"] = "waiting"
         self._turn_lock = threading.Lock()
         self._answered = False
         self._answer_lock = threading.Lock()
 
-    def rows(self, stream: str) -> Iterator[dict[str, Any]]:
-        """The rows of a stream of Ruby's, fetched as they are consumed.
+    def rows(self, stream: str, modality: str = "image") -> Iterator[dict[str, Any]]:
+        """The rows of a stream of Ruby's, with inputs of that modality, fetched as they are consumed.
 
         Raises
         ------
@@ -42,7 +44,8 @@ class Call:
         """
         done = False
         while not done:
-            answer = self._questions.ask(self, "next_rows", {"stream": stream, "max": ROWS_AT_ONCE})
+            params = {"stream": stream, "max": ROWS_AT_ONCE, "modality": modality}
+            answer = self._questions.ask(self, "next_rows", params)
             if answer.error is not None:
                 raise _rows_failure(stream, answer.error)
             rows, done = _check_rows(answer.result)
@@ -55,10 +58,16 @@ class Call:
                 self._turn = "running"
         return self._turn == "running"
 
+    def expect(self, promise: Future[Any] | None) -> None:
+        """A cancel is to cancel `promise`, from which the answer will come."""
+        self._promise = promise
+
     def cancel(self) -> bool:
         """Ask the call to stop; True if it has not begun, and now never will."""
         self._cancelled = True
         self._questions.abandon(self)
+        if promise := self._promise:
+            promise.cancel()
         with self._turn_lock:
             if self._turn == "waiting":
                 self._turn = "never"
@@ -68,7 +77,10 @@ class Call:
         """Send the response; events that come later, from some thread left behind, are dropped."""
         with self._answer_lock:
             self._answered = True
-        self._outbox.send(frame)
+        if self._promise:  # it is kept by a thread that works for others as well
+            self._outbox.send_in_any_case(frame)
+        else:
+            self._outbox.send(frame)
 
     def _emit(self, event: Event) -> None:
         frame = render_notification("event", {"call": self.id, "event": event})

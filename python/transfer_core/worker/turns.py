@@ -16,16 +16,21 @@ T = TypeVar("T")
 
 
 class Turns:
-    """A lock that goes round: who holds it and passes it on gets it back after those who wait already."""
+    """A lock that goes round: who holds it and passes it on gets it back after those who wait already. Its
+    holder may take it once more."""
 
     def __init__(self) -> None:
         self._holder: int | None = None
+        self._taken_again = 0
         self._waiting: deque[tuple[int, threading.Event]] = deque()
         self._lock = threading.Lock()
 
     def __enter__(self) -> None:
         me = threading.get_ident()
         with self._lock:
+            if self._holder == me:
+                self._taken_again += 1
+                return
             if self._holder is None:
                 self._holder = me
                 return
@@ -35,6 +40,9 @@ class Turns:
 
     def __exit__(self, *_: object) -> None:
         with self._lock:
+            if self._taken_again:
+                self._taken_again -= 1
+                return
             self._holder = None
             if self._waiting:
                 self._holder, called = self._waiting.popleft()
@@ -51,15 +59,21 @@ class Turns:
         """Leave the turn to others meanwhile, if it is this thread's."""
         mine = self._is_mine()
         if mine:
+            taken_again, self._taken_again = self._taken_again, 0
             self.__exit__()
         try:
             yield
         finally:
             if mine:
                 self.__enter__()
+                self._taken_again = taken_again
 
     def _is_mine(self) -> bool:
         return self._holder == threading.get_ident()
+
+
+# The random numbers are the process's, and so is how many threads a computation has.
+TURNS = Turns()
 
 
 class CallInTurn:
@@ -70,9 +84,9 @@ class CallInTurn:
         self._turns = turns
         self.progress = replace(call.progress, cancelled=self._is_cancelled)
 
-    def rows(self, stream: str) -> Iterator[dict[str, Any]]:
+    def rows(self, stream: str, modality: str = "image") -> Iterator[dict[str, Any]]:
         """See `Call.rows`."""
-        return _each(self._call.rows(stream), self._turns.given_up)
+        return _each(self._call.rows(stream, modality), self._turns.given_up)
 
     def _is_cancelled(self) -> bool:
         self._turns.pass_on()

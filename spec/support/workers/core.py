@@ -20,6 +20,8 @@ def summary(path, recipe):
         "labels": ["blue", "red"],
         "backbone": recipe["backbone"],
         "embedding_width": 2,
+        "modality": "image",
+        "columns": [],
         "metrics": {"accuracy": 0.975, "per_class": {"red": {"recall": 1.0}}},
         "history": [{"step": "train", "epoch": 1, "loss": 0.5}],
         "recipe": recipe,

@@ -6,6 +6,9 @@ module Transfer
     class Questions
       # That may wait for an answer at once. The worker asks one at a time for each of its calls.
       MOST_OPEN = 100
+      # What rows may be asked to have as inputs; nil means images.
+      MODALITIES = [nil, "image", "text", "table"].freeze
+      private_constant :MODALITIES
 
       # @yieldparam message [Message::Response] to be sent
       def initialize(&post)
@@ -22,12 +25,16 @@ module Transfer
         note(request.id)
         return refuse(request, "unknown method #{request.name.inspect[0, 100]}") unless request.name == "next_rows"
 
-        stream, max = request.params.values_at("stream", "max")
+        stream, max, modality = request.params.values_at("stream", "max", "modality")
         call = yield stream
         return refuse(request, "unknown stream #{stream.inspect[0, 100]}") unless call
         return refuse(request, "max is #{max.inspect[0, 100]}, expected 1 or more") unless positive?(max)
 
-        call.streams[stream].ask(max) { |rows, done, error| give_rows(request, call, rows, done, error) }
+        return refuse(request, "unknown modality #{modality.inspect[0, 100]}") unless MODALITIES.include?(modality)
+
+        call.streams[stream].ask(max, modality || "image") do |rows, done, error|
+          give_rows(request, call, rows, done, error)
+        end
       end
 
       private

@@ -39,7 +39,7 @@ module Transfer
       model = Transfer.load(file)
       answer(model.summary) do
         puts Table.render(Report.facts(file, model.summary))
-        puts "", Report.metrics(model.metrics, Report::HELD_OUT)
+        puts "", Report.held_out(model.summary)
       end
     end
 

@@ -6,7 +6,8 @@ module Transfer
   class CLI
     # Results in words: metrics and sizes in, lines of text out.
     module Report
-      HELD_OUT = "photos it never saw"
+      # What inputs are called, by modality.
+      NOUNS = { image: "photos", text: "texts", table: "rows" }.freeze
 
       class << self
         # @param summary [Hash{Symbol => Object}] a model summary
@@ -14,9 +15,12 @@ module Transfer
         # @return [Array<String>]
         def training(summary, seconds)
           sizes = summary[:sizes]
-          [*metrics(summary[:metrics], HELD_OUT),
-           "Photos: #{words(sizes)}; took #{format('%.1f', seconds)} s"]
+          [*held_out(summary), "#{nouns(summary).capitalize}: #{words(sizes)}; took #{format('%.1f', seconds)} s"]
         end
+
+        # @param summary [Hash{Symbol => Object}] a model summary
+        # @return [Array<String>] how good it was on what it never saw
+        def held_out(summary) = metrics(summary[:metrics], "#{nouns(summary)} it never saw")
 
         # @param photos [String] what was measured on
         # @return [Array<String>] the few numbers that tell whether a model is any good
@@ -30,7 +34,7 @@ module Transfer
         # @param file [String] where the model is
         # @return [Array<String>]
         def saved(file)
-          ["Saved #{file} (#{size(File.size(file))})", "Next: transfer predict #{Shellwords.escape(file)} PHOTO"]
+          ["Saved #{file} (#{size(File.size(file))})", "Next: transfer predict #{Shellwords.escape(file)} INPUT"]
         end
 
         # @return [Array<Array(String, String)>] what a model file says about itself
@@ -38,17 +42,18 @@ module Transfer
           labels, sizes, versions = summary.values_at(:labels, :sizes, :versions)
           [["file", "#{file} (#{size(summary[:bytes])})"], ["task", summary[:task]],
            ["labels", labels.join(", ")], ["backbone", summary[:backbone]], ["made", summary[:created_at]],
-           ["photos", words(sizes)], ["versions", words(versions)]]
+           [nouns(summary), words(sizes)], ["versions", words(versions)]]
         end
 
         # @param rows [Array<Hash{Symbol => Object}>] precision, recall, F1 and count of each class
+        # @param photos [String] what inputs are called
         # @return [String] a table
-        def per_class(rows)
+        def per_class(rows, photos)
           cells = rows.map do |row|
             scores = row.values_at(:precision, :recall, :f1).map { |score| format("%.3f", score) }
             [row[:label], *scores, row[:support]]
           end
-          Table.render([%w[class precision recall f1 photos], *cells])
+          Table.render([["class", "precision", "recall", "f1", photos], *cells])
         end
 
         # @return [String] `9.1 MB`
@@ -79,6 +84,8 @@ module Transfer
            "Always answering the mean would give: #{short(metrics[:baseline][:mae])}",
            "R2 #{short(metrics[:r2])}, root mean squared error #{short(metrics[:rmse])}"]
         end
+
+        def nouns(summary) = NOUNS.fetch(summary.fetch(:modality, "image").to_sym)
 
         def words(hash) = hash.map { |pair| pair.join(" ") }.join(", ")
 

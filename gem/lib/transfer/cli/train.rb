@@ -7,21 +7,24 @@ module Transfer
   # Training.
   class CLI
     # Options that are words of a recipe under the same name.
-    WORDS = %i[weights task preset device precision on_bad_input seed].freeze
+    WORDS = %i[weights trust task preset device precision on_bad_input seed].freeze
     TRAINING_WORDS = %i[epochs optimizer learning_rate momentum weight_decay batch_size loss schedule warmup
                         early_stopping class_weights layer_decay].freeze
     private_constant :WORDS, :TRAINING_WORDS
 
-    desc "train DATA", "Train a model on your photos"
+    desc "train DATA", "Train a model on your photos, texts or tables"
     long_desc <<~TEXT, wrap: false
       DATA is a folder with one folder of photos per class, or a manifest (.csv,
-      .jsonl, .parquet). The backbone is one of `transfer backbones`.
+      .jsonl, .parquet). The backbone is one of `transfer backbones`, or a file.
 
         transfer train photos/ --save signs.transfer
         transfer train photos/ --backbone resnet18 --preset best
         transfer train photos/ --optimizer adam --epochs 5
         transfer train photos/ --unfreeze-last 3
         transfer train a.csv --test b.csv --target-column age --backbone resnet18
+        transfer train tweets.csv --backbone hf/sentence-transformers/all-MiniLM-L6-v2
+        transfer train houses.csv --target-column price --head gradient_boosting \\
+          --backbone sklearn:ColumnTransformer
 
       What you leave out the preset fills: fast (frozen features and the best linear
       head), balanced (then the last blocks are fine-tuned) or best (then all of it,
@@ -72,7 +75,7 @@ module Transfer
 
     # The keywords of `Transfer.train`.
     def recipe(data)
-      { backbone: options[:backbone], data: source(data), columns:, head:, augment: list(:augment),
+      { backbone: options[:backbone], data: source(data), columns:, text:, head:, augment: list(:augment),
         split: some(test: value(:test_size), valid: value(:valid_size)), **words(WORDS), **training }.compact
     end
 
@@ -83,10 +86,15 @@ module Transfer
     end
 
     def columns
-      targets = list(:target_column)
-      some(input: options[:input_column], target: targets&.one? ? targets.first : targets,
-           split: options[:split_column])
+      some(input: one_or_more(:input_column), target: one_or_more(:target_column), split: options[:split_column])
     end
+
+    def one_or_more(option)
+      names = list(option)
+      names&.one? ? names.first : names
+    end
+
+    def text = some(max_length: value(:max_length), long: options[:long_texts])
 
     def head
       hidden = list(:hidden)&.map { |width| number(width) }
@@ -96,14 +104,18 @@ module Transfer
 
     # Training words alone go to the preset's training; with fine-tuning they are steps.
     def training
+      lora = some(rank: value(:lora_rank))
       fine_tuning = { epochs: value(:fine_tune_epochs), optimizer: options[:fine_tune_optimizer],
                       learning_rate: value(:fine_tune_learning_rate) }.compact
       blocks = some(last: value(:unfreeze_last), all: options[:unfreeze_all])
-      raise Thor::Error, "fine-tuning needs --unfreeze-last N or --unfreeze-all" if blocks.nil? && fine_tuning.any?
-      return words(TRAINING_WORDS) unless blocks
+      thaws = [blocks && { type: "unfreeze", **blocks }, lora && { type: "lora", **lora }].compact
+      if thaws.empty? && fine_tuning.any?
+        raise Thor::Error, "fine-tuning needs --unfreeze-last N, --unfreeze-all or --lora-rank N"
+      end
+      return words(TRAINING_WORDS) if thaws.empty?
 
       { steps: [{ type: "freeze" }, { type: "train", **words(TRAINING_WORDS) },
-                { type: "unfreeze", **blocks }, { type: "train", **fine_tuning }] }
+                *thaws, { type: "train", **fine_tuning }] }
     end
 
     def words(names) = names.to_h { |name| [name, value(name)] }.compact

@@ -1,61 +1,67 @@
 # frozen_string_literal: true
 
+require_relative "arguments"
 require_relative "embeddings"
 
 module Transfer
   # What a trained model can do.
   class CLI
-    # Photos that go to the worker at once: results of a long list appear while it works.
+    # Inputs that go to the worker at once: results of a long list appear while it works.
     BATCH = 64
     private_constant :BATCH
 
-    desc "predict MODEL PHOTO...", "What is on these photos"
+    desc "predict MODEL INPUT...", "What a model says to these photos, texts or rows"
     long_desc <<~TEXT, wrap: false
-      Prints a line per photo: label, score (0 to 1) and file with tabs between them;
-      of a regression the number and the file.
+      Prints a line per input: label, score (0 to 1) and the input with tabs between
+      them; of a regression the number and the input. An input is what the model was trained
+      on: the file of a photo; a text; two texts, or a row of a table, as JSON.
 
         transfer predict signs.transfer a.jpg b.jpg
         transfer predict signs.transfer --top 3 a.jpg
         find photos -name '*.jpg' | transfer predict signs.transfer -
-        transfer predict signs.transfer --json a.jpg
+        transfer predict mood.transfer "What a day!"
+        transfer predict prices.transfer '{"rooms": 3, "city": "Ulm"}' --json
     TEXT
-    option :top, type: :numeric, default: 1, desc: "How many labels per photo"
+    option :top, type: :numeric, default: 1, desc: "How many labels per input"
     json_option
-    # Predicts photos.
-    def predict(model, *photos)
-      batches = each_batch(photos)
+    # Predicts inputs.
+    def predict(model, *inputs)
+      batches = each_batch(inputs)
       loaded = Transfer.load(model)
-      pairs = batches.lazy.flat_map { |batch| batch.zip(loaded.predict(batch)) }
-      return pairs.each { |photo, prediction| say_prediction(photo, prediction) } unless options[:json]
+      read = Arguments.for(loaded.modality)
+      pairs = batches.lazy.flat_map { |batch| batch.zip(loaded.predict(batch.map(&read))) }
+      return pairs.each { |input, prediction| say_prediction(input, prediction) } unless options[:json]
 
       puts JSON.pretty_generate(pairs.map { |input, prediction| { input:, **prediction.to_h } }.to_a)
     end
 
-    desc "evaluate MODEL DATA", "How good a model is on labelled photos"
+    desc "evaluate MODEL DATA", "How good a model is on other labelled data"
     long_desc <<~TEXT, wrap: false
       DATA is a folder with one folder per class, or a manifest, as in training.
 
         transfer evaluate signs.transfer new-photos/
         transfer evaluate signs.transfer test.csv --target-column species
     TEXT
-    option :input_column, banner: "NAME", desc: "A manifest's column of files (path)"
+    option :input_column, banner: "A,B", desc: "A manifest's columns of inputs"
     option :target_column, banner: "A,B", desc: "A manifest's column of labels or numbers (label)"
     option :on_bad_input, banner: "WORD", default: "raise", enum: %w[raise skip],
-                          desc: "raise or skip: what to do about files that are no images"
+                          desc: "raise or skip: what to do about inputs that can't be read"
     json_option
     # Measures a model.
     def evaluate(model, data)
-      metrics = Transfer.load(model).evaluate(data, columns:, on_bad_input: options[:on_bad_input])
+      loaded = Transfer.load(model)
+      metrics = loaded.evaluate(data, columns:, on_bad_input: options[:on_bad_input])
       answer(metrics) do
-        puts Report.metrics(metrics, "photos")
-        puts "", Report.per_class(metrics[:per_class]) if metrics[:per_class]
+        nouns = Report::NOUNS.fetch(loaded.modality)
+        puts Report.metrics(metrics, nouns)
+        puts "", Report.per_class(metrics[:per_class], nouns) if metrics[:per_class]
       end
     end
 
-    desc "embed MODEL PHOTO...", "Turn photos into vectors, for search and clustering"
+    desc "embed MODEL INPUT...", "Turn photos or texts into vectors, for search and clustering"
     long_desc <<~TEXT, wrap: false
-      Writes one vector per photo, in the order given. Its ending says how:
-      .npy (float32, a row per photo), .csv (name and numbers), or .jsonl (an object
+      Writes one vector per input, in the order given. The file's ending says how:
+      .npy (float32, a row per input), .csv (name and numbers), or .jsonl (an object
       with input and embedding).
 
         transfer embed signs.transfer photos/*.jpg --output vectors.npy
@@ -64,14 +70,15 @@ module Transfer
     option :output, banner: "FILE", desc: "A .npy, .csv or .jsonl file"
     json_option
     # Writes embeddings.
-    def embed(model, *photos)
+    def embed(model, *inputs)
       write = embeddings_writer
-      photos = each_batch(photos).to_a.flatten
-      raise Thor::Error, "standard input named no photo" if photos.empty?
+      inputs = each_batch(inputs).to_a.flatten
+      raise Thor::Error, "standard input named no input" if inputs.empty?
 
-      vectors = Transfer.load(model).embed(photos)
-      write.call(photos, vectors)
-      answer(photos.zip(vectors).map { |input, embedding| { input:, embedding: } }) do
+      loaded = Transfer.load(model)
+      vectors = loaded.embed(inputs.map(&Arguments.for(loaded.modality)))
+      write.call(inputs, vectors)
+      answer(inputs.zip(vectors).map { |input, embedding| { input:, embedding: } }) do
         puts "#{vectors.size} x #{vectors.first.size} numbers in #{options[:output]}"
       end
     end
@@ -85,18 +92,18 @@ module Transfer
       raise Thor::Error, "name a file with --output (.npy, .csv, .jsonl), or give --json"
     end
 
-    # In batches, so that the first results appear while the last photos are not even named yet.
-    def each_batch(photos)
-      raise Thor::Error, "name at least one photo, or - to read names from standard input" if photos.empty?
+    # In batches, so that the first results appear while the last inputs are not even named yet.
+    def each_batch(inputs)
+      raise Thor::Error, "name at least one input, or - to read them from standard input, a line each" if inputs.empty?
 
-      names = photos == ["-"] ? $stdin.each_line(chomp: true).lazy.reject(&:empty?).eager : photos
-      names.each_slice(BATCH)
+      lines = inputs == ["-"] ? $stdin.each_line(chomp: true).lazy.reject(&:empty?).eager : inputs
+      lines.each_slice(BATCH)
     end
 
-    def say_prediction(photo, prediction)
+    def say_prediction(input, prediction)
       answers = prediction.top(options[:top]).map { |label, score| [label, format("%.4f", score)] }
       answers = [prediction.values&.map { |pair| pair.join("=") } || [prediction.value]] unless prediction.label
-      answers.each { |words| puts [*words, photo].join("\t") }
+      answers.each { |words| puts [*words, input.split.join(" ")].join("\t") }
     end
   end
 end

@@ -9,8 +9,10 @@ module Transfer
       #   The pretrained network: `backbone "mobilenet_v2"`.
       # @!method weights(name)
       #   `:pretrained` (default), `:random`, the name of a published file, or a path.
+      # @!method trust(allowed)
+      #   `true` allows code to run that comes with the backbone; default false.
       # @!method task(name)
-      #   `:auto` (default), `:classification` or `:regression`.
+      #   `:auto` (default), `:classification`, `:multi_label` or `:regression`.
       # @!method seed(number)
       #   Everything random starts from it; default 0.
       # @!method device(name)
@@ -21,7 +23,7 @@ module Transfer
       #   `:fast` (default), `:balanced` or `:best`: fills what was not said.
       # @!method on_bad_input(name)
       #   `:raise` (default) or `:skip`.
-      %w[backbone weights task seed device precision preset on_bad_input].each do |word|
+      %w[backbone weights trust task seed device precision preset on_bad_input].each do |word|
         define_method(word) { |value| draft.set(word, value) }
       end
 
@@ -31,6 +33,9 @@ module Transfer
 
       # The names of a manifest's columns: `columns input: "file", target: "species"`.
       def columns(wrong = nil, **names) = draft.set("columns", wrong || names)
+
+      # How long texts are read: `text max_length: 128, long: :window`.
+      def text(wrong = nil, **options) = draft.set("text", wrong || options)
 
       # How much is held out: `split test: 0.2, valid: 0.15`.
       def split(wrong = nil, **shares) = draft.set("split", wrong || shares)
@@ -55,6 +60,13 @@ module Transfer
         return step("unfreeze", [], { all: true, **options }) if [[:all], [:backbone]].include?(blocks)
 
         step("unfreeze", blocks, options)
+      end
+
+      # A step: `finetune :lora, rank: 8` lets small adapters train beside the backbone's dense layers.
+      def finetune(method = nil, **options)
+        return step("lora", [], options) if method.to_s == "lora"
+
+        draft.reject("steps", "finetune takes :lora, got #{method.inspect} (unfreeze says which blocks train)")
       end
 
       # A step: `train epochs: 5, optimizer: :adam, learning_rate: 1e-3`.

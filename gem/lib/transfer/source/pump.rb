@@ -18,7 +18,9 @@ module Transfer
       # @yieldparam rows [Array<Hash>]
       # @yieldparam done [Boolean] true if there will be no more
       # @yieldparam error [Exception, nil] what the source raised, or {Left}
-      def ask(max, &answer)
+      # @param modality [String] what the rows' inputs are, the same in every request
+      def ask(max, modality = "image", &answer)
+        @modality ||= modality
         @requests << [max, answer]
         @thread ||= Thread.new { interruptible { run } }.tap { |thread| thread.name = "transfer-rows" }
       rescue ClosedQueueError
@@ -50,9 +52,9 @@ module Transfer
       def hand_out
         return unless next_request
 
-        @rows.each do |row|
+        @rows.each(@modality) do |row|
           @batch << row
-          @bytes += row["input"].bytesize
+          @bytes += Input.weight(row["input"])
           next unless full?
 
           answer(@batch, false)

@@ -6,41 +6,59 @@ module Transfer
     #
     # A row is a Hash, or an object with methods of those names, for instance a record; `columns` renames them.
     class Rows
-      include Enumerable
-
       # @param columns [Hash{String => Object}, nil] `{"input" => "photo", "target" => "species"}`
       def initialize(items, columns = nil)
         @items = items
         columns ||= {}
-        @input = columns.fetch("input", "input")
+        @input = columns["input"]
         @target = columns.fetch("target", "label")
         @split = columns.fetch("split", "split")
       end
 
+      # @param modality [String] what the backbone takes: image, text or table
       # @yieldparam row [Hash{String => Object}]
-      # @raise [DataError] for a row without an input, or with one that is neither path nor bytes
-      def each
+      # @raise [DataError] for a row without an input, or with one of another kind
+      def each(modality)
         number = 0
         visit = lambda do |item|
           number += 1
-          yield wire(item, number)
+          yield wire(item, number, modality)
         end
         @items.respond_to?(:find_each) ? @items.find_each(&visit) : @items.each(&visit)
       end
 
       private
 
-      def wire(item, number)
-        row = { "input" => input(item, number), "label" => label(item, number) }
+      def wire(item, number, modality)
+        row = { "input" => input(item, number, modality), "label" => label(item, number) }
         split = field(item, @split)
         split.nil? ? row : row.merge("split" => in_row(number) { Plain.text(split.to_s) })
       end
 
-      def input(item, number)
-        value = field(item, @input)
-        raise DataError, "row #{number} has no #{@input}: #{item.inspect[0, 200]}" if value.nil?
+      def input(item, number, modality)
+        value = modality == "table" ? cells(item) : value(item)
+        raise DataError, "row #{number} has no #{@input || 'input'}: #{item.inspect[0, 200]}" if value.nil?
 
-        in_row(number) { Input.wire(value) }
+        in_row(number) { Input.wire(value, modality) }
+      end
+
+      def value(item)
+        return field(item, @input || "input") unless @input.is_a?(Array)
+
+        values = @input.map { |name| field(item, name) }
+        values.one? ? values.first : values
+      end
+
+      # Those of the columns that were said, or of `input`, or all that are neither target nor split.
+      def cells(item)
+        return Array(@input).to_h { |name| [name, field(item, name)] } if @input
+
+        field(item, "input") || everything(item)&.except(*Array(@target), @split)
+      end
+
+      def everything(item)
+        all = item.respond_to?(:attributes) ? item.attributes : item
+        all.transform_keys(&:to_s) if all.is_a?(Hash)
       end
 
       def label(item, number)

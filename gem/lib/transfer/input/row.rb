@@ -1,0 +1,33 @@
+# frozen_string_literal: true
+
+module Transfer
+  module Input
+    # A row of a table: names and cells.
+    module Row
+      INPUTS = "an input is a row: a Hash of columns, or a record"
+      private_constant :INPUTS
+
+      class << self
+        # @param value [Hash, #attributes] `{ age: 42, city: "Ulm" }`, or an Active Record
+        # @return [Hash{String => Object}] cells as text, numbers, booleans or nil; times in ISO 8601
+        # @raise [ArgumentError] for anything else
+        def wire(value)
+          cells = value.respond_to?(:attributes) ? value.attributes : value
+          raise ArgumentError, "#{INPUTS}, got #{value.class}" unless cells.is_a?(Hash)
+
+          cells.to_h { |name, cell| [Plain.text(name.to_s), cell(name, cell)] }
+        end
+
+        private
+
+        def cell(name, value)
+          value = value.iso8601 if value.respond_to?(:iso8601)
+          Plain.scalar(value)
+        rescue ArgumentError => error
+          raise ArgumentError, "#{name}: a cell is text, a number, true, false, a time or nil; #{error.message}"
+        end
+      end
+    end
+    private_constant :Row
+  end
+end
