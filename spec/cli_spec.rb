@@ -47,7 +47,8 @@ RSpec.describe Transfer::CLI do
 
     it "explains a command with --help and -h, too" do
       page = transfer("help", "predict")
-      expect(page.first).to start_with("transfer predict MODEL INPUT...\n\nWhat a model says to these photos, texts or rows.\n")
+      start = "transfer predict MODEL INPUT...\n\nWhat a model says to these photos, texts or rows.\n"
+      expect(page.first).to start_with(start)
       [%w[predict --help], %w[predict -h], %w[predict x.transfer --help]].each do |argv|
         expect(transfer(*argv)).to eq(page)
       end
@@ -71,7 +72,7 @@ RSpec.describe Transfer::CLI do
       %w[train photos --backbone x --fine-tune-epochs 3] =>
         "fine-tuning needs --unfreeze-last N, --unfreeze-all or --lora-rank N; transfer help train explains it",
       %w[predict m.transfer] =>
-        "name at least one input, or - to read them from standard input, a line each; transfer help predict explains it",
+        "name at least one input, or - to read them from standard input; transfer help predict explains it",
       %w[embed m.transfer a.png] =>
         "name a file with --output (.npy, .csv, .jsonl), or give --json; transfer help embed explains it",
       %w[embed m.transfer --json -] => "standard input named no input; transfer help embed explains it",

@@ -48,10 +48,12 @@ RSpec.describe "docs/recipe.md" do
   end
 
   it "names every word, and every option of the core" do
-    steps = [{ "type" => "freeze" }, { "type" => "unfreeze", "all" => true }, { "type" => "lora" }, { "type" => "train" }]
+    steps = [{ "type" => "freeze" }, { "type" => "unfreeze", "all" => true }, { "type" => "lora" },
+             { "type" => "train" }]
     core, = parse({ "data" => "p", "backbone" => "vgg11", "head" => "mlp", "augment" => %w[flip crop rotate color],
                     "steps" => steps })
-    options = [core, core["head"], core["columns"], core["split"], core["text"], *core["augment"], *core["steps"]].flat_map(&:keys)
+    inner = core.values_at("head", "columns", "split", "text")
+    options = [core, *inner, *core["augment"], *core["steps"]].flat_map(&:keys)
     words = (options | Transfer::Recipe::WORDS) - %w[version steps type path blocks]
     expect(words.reject { |word| page.match?(/\b#{word}\b/) }).to eq([])
   end

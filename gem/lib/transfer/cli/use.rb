@@ -13,8 +13,8 @@ module Transfer
     desc "predict MODEL INPUT...", "What a model says to these photos, texts or rows"
     long_desc <<~TEXT, wrap: false
       Prints a line per input: label, score (0 to 1) and the input with tabs between
-      them; of a regression the number and the input. An input is what the model was trained
-      on: the file of a photo; a text; two texts, or a row of a table, as JSON.
+      them; of a regression the number and the input. An input is what the model was
+      trained on: the file of a photo; a text; or as JSON two texts, a row of a table.
 
         transfer predict signs.transfer a.jpg b.jpg
         transfer predict signs.transfer --top 3 a.jpg
@@ -94,7 +94,7 @@ module Transfer
 
     # In batches, so that the first results appear while the last inputs are not even named yet.
     def each_batch(inputs)
-      raise Thor::Error, "name at least one input, or - to read them from standard input, a line each" if inputs.empty?
+      raise Thor::Error, "name at least one input, or - to read them from standard input" if inputs.empty?
 
       lines = inputs == ["-"] ? $stdin.each_line(chomp: true).lazy.reject(&:empty?).eager : inputs
       lines.each_slice(BATCH)
