@@ -162,7 +162,7 @@ def test_rows_are_pulled_one_batch_at_a_time(worker: Client) -> None:
     call = worker.request("read_rows", stream="s1")
     batches = [[{"input": b"\xff\xd8", "label": "a"}, {"input": "b.jpg", "label": 1}], [], [{"label": [1.5]}]]
     for number, batch in enumerate(batches, start=1):
-        assert worker.read() == [0, number, "next_rows", {"stream": "s1", "max": 64}]
+        assert worker.read() == [0, number, "next_rows", {"stream": "s1", "max": 64, "modality": "image"}]
         worker.send([1, number, None, {"rows": batch, "done": number == 3}])
         assert [worker.read()[1] for _ in batch] == ["event"] * len(batch)
     assert worker.read() == [1, call, None, [row for batch in batches for row in batch]]
@@ -196,7 +196,7 @@ def test_ruby_may_answer_a_request_for_rows_with_cancelled(worker: Client) -> No
 
 def test_a_call_that_waits_for_rows_is_cancelled_at_once(worker: Client) -> None:
     call = worker.request("read_rows", stream="s1")
-    assert worker.read() == [0, 1, "next_rows", {"stream": "s1", "max": 64}]
+    assert worker.read() == [0, 1, "next_rows", {"stream": "s1", "max": 64, "modality": "image"}]
     worker.cancel(call)
     assert worker.read() == [1, call, CANCELLED, None]
     worker.send([1, 1, None, {"rows": [], "done": True}])  # the answer that was under way

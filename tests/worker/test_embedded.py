@@ -16,7 +16,7 @@ import pytest
 from transfer_core.errors import Cancelled
 from transfer_core.progress import Progress
 from transfer_core.worker import embedded
-from transfer_core.worker.methods import METHODS
+from transfer_core.worker.methods import METHODS, UNGATHERED
 from transfer_core.worker.server import Method
 from transfer_core.worker.turns import Turns, in_turn
 from worker.client import PATIENCE_S, Client
@@ -76,7 +76,7 @@ def endless(monkeypatch: pytest.MonkeyPatch) -> SimpleQueue[str]:
             noted.put("ended")
 
     monkeypatch.setitem(METHODS, "train", Method(train, "compute"))
-    monkeypatch.setitem(METHODS, "predict", Method(lambda call: "red", "compute"))
+    monkeypatch.setitem(UNGATHERED, "predict", Method(lambda call: "red", "compute"))
     return noted
 
 
@@ -168,7 +168,7 @@ def test_a_computation_that_waits_for_rows_leaves_the_turn_to_others() -> None:
     class Asking:
         progress = Progress()
 
-        def rows(self, stream: str) -> Iterator[str]:
+        def rows(self, stream: str, modality: str) -> Iterator[str]:
             yield rows.get()
 
     read: list[str] = []

@@ -1,71 +1,164 @@
-"""Which models are read again, told from how often they are read."""
+"""Which models are read again, which answer meanwhile, and which make room; a "model" is just a file's content."""
 
 from __future__ import annotations
 
 import os
-import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 
-from transfer_core.worker import model_cache
-from transfer_core.worker.model_cache import open_model
+from transfer_core.errors import ModelFileError
+from transfer_core.worker.model_cache import ModelCache
+from worker.client import PATIENCE_S, wait_until
 
 
-@pytest.fixture
-def reads(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """Names of the files that were read; a "model" is just the content of its file."""
-    names: list[str] = []
+class Shelf:
+    """A cache of files that begin with `model`; `reads` has the contents that were read. While `gate` is closed,
+    reading takes its time."""
 
-    def load_model(path: str) -> Any:
-        names.append(Path(path).name)
-        return Path(path).read_text()
+    def __init__(self, limit: int = 100) -> None:
+        self.reads: list[str] = []
+        self.warnings: list[str] = []
+        self.gate = threading.Event()
+        self.gate.set()
+        self.cache = ModelCache(limit, self._read, len)
 
-    module = ModuleType("transfer_core.model")
-    module.load_model = load_model  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "transfer_core.model", module)
-    model_cache._models.clear()
-    yield names
-    model_cache._models.clear()
+    def find(self, path: Path) -> Any:
+        return self.cache.find(str(path), self.warnings.append, self._start)
+
+    def open(self, path: Path) -> Any:
+        return self.cache.open(str(path), self.warnings.append)
+
+    def end(self) -> None:
+        for thread in self._threads:
+            thread.join(PATIENCE_S)
+
+    def _start(self, job: Callable[[], None]) -> None:
+        self._threads = [threading.Thread(target=job)]
+        self._threads[0].start()
+
+    def _read(self, path: str) -> str:
+        content = Path(path).read_text() if Path(path).exists() else ""
+        self.reads.append(content)
+        assert self.gate.wait(PATIENCE_S)
+        if not content.startswith("model"):
+            raise ModelFileError(f"{path} is no model")
+        return content
 
 
-def write(path: Path, content: str, seconds: int = 0) -> str:
+def write(path: Path, content: str, seconds: int = 0) -> Path:
     path.write_text(content)
     os.utime(path, ns=(seconds * 10**9, seconds * 10**9))
-    return str(path)
+    return path
 
 
-def test_a_model_is_read_once(tmp_path: Path, reads: list[str]) -> None:
-    path = write(tmp_path / "a", "one")
+def test_a_model_is_read_once(tmp_path: Path) -> None:
+    shelf, path = Shelf(), write(tmp_path / "a", "model 1")
     (tmp_path / "link").symlink_to(path)
-    assert [open_model(path), open_model(path), open_model(str(tmp_path / "link"))] == ["one"] * 3
-    assert reads == ["a"]
+    assert [shelf.open(path), shelf.open(path), shelf.open(tmp_path / "link")] == ["model 1"] * 3
+    assert shelf.reads == ["model 1"]
 
 
-def test_a_model_that_was_written_anew_is_read_again(tmp_path: Path, reads: list[str]) -> None:
-    assert open_model(write(tmp_path / "a", "one")) == "one"
-    assert open_model(write(tmp_path / "a", "two", seconds=1)) == "two"
-    assert open_model(write(tmp_path / "a", "three", seconds=1)) == "three"
-    assert reads == ["a"] * 3
+def test_those_who_come_while_it_is_read_for_the_first_time_wait_together(tmp_path: Path) -> None:
+    shelf, path = Shelf(), write(tmp_path / "a", "model 1")
+    shelf.gate.clear()
+    promises = [shelf.find(path) for _ in range(3)]
+    shelf.gate.set()
+    assert [promise.result(PATIENCE_S) for promise in promises] == ["model 1"] * 3
+    assert shelf.reads == ["model 1"]
+    shelf.end()
 
 
-def test_the_four_that_were_used_last_are_kept(tmp_path: Path, reads: list[str]) -> None:
-    for name in "abcd":
-        open_model(write(tmp_path / name, name))
-    open_model(str(tmp_path / "a"))
-    open_model(write(tmp_path / "e", "e"))
-    del reads[:]
-    for name in "acde":
-        open_model(str(tmp_path / name))
-    assert reads == []
-    assert open_model(str(tmp_path / "b")) == "b"
-    assert reads == ["b"]
+def test_who_sees_a_change_gets_the_new_model_and_others_meanwhile_the_old(tmp_path: Path) -> None:
+    shelf, path = Shelf(), write(tmp_path / "a", "model 1")
+    shelf.open(path)
+    write(path, "model 2", seconds=1)
+    shelf.gate.clear()
+    first = shelf.find(path)
+    assert isinstance(first, Future)
+    assert [shelf.find(path) for _ in range(3)] == ["model 1"] * 3
+    shelf.gate.set()
+    assert first.result(PATIENCE_S) == "model 2"
+    shelf.end()
+    assert shelf.find(path) == "model 2"
+    assert shelf.reads == ["model 1", "model 2"]
+    assert shelf.cache.stats()["count"] == 1  # the old one has made room
 
 
-def test_a_file_that_is_not_there_is_left_to_the_loader_to_explain(tmp_path: Path, reads: list[str]) -> None:
-    with pytest.raises(FileNotFoundError):
-        open_model(str(tmp_path / "nothing"))
-    assert reads == ["nothing"]
+def test_a_model_that_is_put_in_the_place_of_another(tmp_path: Path) -> None:
+    """By renaming, with the same size and time: it is another file."""
+    shelf, path = Shelf(), write(tmp_path / "a", "model 1")
+    assert shelf.open(path) == "model 1"
+    os.replace(write(tmp_path / "new", "model 2"), path)
+    assert shelf.open(path) == "model 2"
+
+
+@pytest.mark.parametrize("damage", ["half a file", "", None])
+def test_the_old_model_goes_on_where_the_new_file_is_none(tmp_path: Path, damage: str | None) -> None:
+    shelf, path = Shelf(), write(tmp_path / "a", "model 1")
+    shelf.open(path)
+    if damage is None:
+        path.unlink()
+    else:
+        write(path, damage, seconds=1)
+    assert [shelf.open(path) for _ in range(3)] == ["model 1"] * 3
+    assert shelf.reads == ["model 1", damage or ""]  # tried once
+    assert shelf.warnings == [f"{path} is no model; the model that was there before goes on"]
+    for _ in range(2):
+        with pytest.raises(ModelFileError, match="is no model"):
+            shelf.cache.reload(str(path))
+    assert shelf.open(path) == "model 1"
+    assert shelf.open(write(path, "model 3", seconds=2)) == "model 3"
+    assert shelf.cache.reload(str(path)) == "model 3"
+    assert len(shelf.warnings) == 1
+
+
+def test_a_file_that_was_never_a_model_is_tried_again_each_time(tmp_path: Path) -> None:
+    shelf = Shelf()
+    for _ in range(2):
+        with pytest.raises(ModelFileError, match="nothing is no model"):
+            shelf.open(tmp_path / "nothing")
+    assert shelf.reads == ["", ""]
+    assert shelf.warnings == []
+
+
+def test_a_reload_waits_for_a_change_that_comes_while_it_reads(tmp_path: Path) -> None:
+    shelf, path = Shelf(), write(tmp_path / "a", "model 1")
+    shelf.gate.clear()
+    found: list[Any] = []
+    thread = threading.Thread(target=lambda: found.append(shelf.cache.reload(str(path))))
+    thread.start()
+    wait_until(lambda: shelf.reads, "the first version to be read")
+    write(path, "model 2", seconds=1)
+    shelf.gate.set()
+    thread.join(PATIENCE_S)
+    assert found == ["model 2"]
+
+
+def test_those_that_were_used_last_are_kept_as_far_as_they_have_room(tmp_path: Path) -> None:
+    shelf = Shelf(limit=28)
+    paths = [write(tmp_path / name, f"model {name}") for name in "abcd"]
+    for path in paths:
+        shelf.open(path)
+    assert shelf.cache.stats() == {"count": 4, "bytes": 28, "limit": 28}
+    shelf.open(paths[0])
+    shelf.open(write(tmp_path / "e", "model e: 16 long"))
+    del shelf.reads[:]
+    for path in (paths[0], tmp_path / "e"):
+        shelf.open(path)
+    assert shelf.reads == []
+    assert shelf.open(paths[3]) == "model d"
+    assert shelf.reads == ["model d"]
+
+
+def test_the_newest_stays_even_if_it_is_too_big(tmp_path: Path) -> None:
+    shelf = Shelf(limit=1)
+    for name in "ab":
+        shelf.open(write(tmp_path / name, f"model {name}"))
+        shelf.open(tmp_path / name)
+    assert shelf.reads == ["model a", "model b"]
+    assert shelf.cache.stats() == {"count": 1, "bytes": 7, "limit": 1}

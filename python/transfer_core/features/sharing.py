@@ -16,8 +16,8 @@ TIMES = 3
 class Sharing:
     """Which of both is faster for how many inputs: found out by the first passes that are made.
 
-    Threads meet after every operation. MobileNetV2 takes 4 ms for a photo on one core, and 10 on two that sleep
-    while they wait; ResNet-50 19 and 14 (AMD EPYC, bfloat16).
+    Threads meet after every operation. MobileNetV2 takes 4 ms for a photo on one core, and 10 on two that
+    sleep while they wait; ResNet-50 19 and 14 (AMD EPYC, bfloat16).
     """
 
     def __init__(self) -> None:

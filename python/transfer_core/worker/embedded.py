@@ -15,28 +15,24 @@ from contextlib import suppress
 from dataclasses import replace
 
 from transfer_core.errors import ProtocolError
-from transfer_core.worker.methods import METHODS, import_engines
+from transfer_core.worker.methods import METHODS, UNGATHERED, import_engines
 from transfer_core.worker.process import wait_without_spinning
 from transfer_core.worker.server import Method, Server
 from transfer_core.worker.shared_memory import SharedMemory
-from transfer_core.worker.turns import Turns, in_turn
-
-_TURNS = Turns()
+from transfer_core.worker.turns import TURNS, in_turn
 
 
-def methods_in_turn(methods: Mapping[str, Method] = METHODS) -> dict[str, Method]:
-    """The worker's methods, of which one computes at a time, whoever asks.
-
-    The random numbers are the process's, and so is how many threads a computation has.
-    """
+def methods_in_turn(methods: Mapping[str, Method]) -> dict[str, Method]:
+    """The worker's methods, of which one computes at a time, whoever asks; not those of the lane `serve`."""
     return {
-        name: replace(method, run=in_turn(method.run, _TURNS)) if _computes(name, method) else method
+        name: replace(method, run=in_turn(method.run, TURNS)) if _computes(name, method) else method
         for name, method in methods.items()
     }
 
 
 def _computes(name: str, method: Method) -> bool:
-    return method.lane == "compute" or name == "save"  # which reads a model: that draws weights first
+    # The last two read a model: that draws weights first.
+    return method.lane in ("compute", "evaluate") or name in ("save", "reload")
 
 
 def serve(descriptor: int, its_memory: int, our_memory: int, ended: int, **settings: str | None) -> None:
@@ -60,7 +56,8 @@ def _serve(descriptor: int, its_memory: int, our_memory: int, ended: int) -> Non
     connection = socket.socket(fileno=descriptor)
     connection.setblocking(True)
     memory = SharedMemory(its_memory, our_memory)
-    server = Server(connection, methods_in_turn(), import_engines, lost=lambda: None, memory=memory)
+    methods = methods_in_turn({**METHODS, **UNGATHERED})
+    server = Server(connection, methods, import_engines, lost=lambda: None, memory=memory)
     try:
         server.run()
     except ProtocolError as error:

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
+from functools import partial
 from typing import Any, Literal, cast
 
 from transfer_core.worker.calls import Call
-from transfer_core.worker.model_cache import open_model
+from transfer_core.worker.model_cache import models, open_model
 from transfer_core.worker.server import Method
+from transfer_core.worker.serving import serving
+from transfer_core.worker.turns import TURNS, in_turn
 
 # Nothing that is slow to import may stand above: the handshake comes first.
 
 Plain = dict[str, Any]
-Inputs = list[Any]  # paths as str, encoded images as bytes: a union that msgspec does not check
+Inputs = list[Any]  # what a modality says: a union that msgspec does not check
 
 
 def import_engines() -> None:
@@ -39,14 +43,18 @@ def train(call: Call, recipe: Plain) -> Plain:
     parsed = parse_recipe(recipe)  # before torch is imported: what is wrong is told at once
     from transfer_core import pipeline
 
-    return pipeline.run(parsed, _streams(call, recipe["data"]), call.progress).summary()
+    streams = _streams(call, recipe["data"], partial(_modality, parsed.backbone, parsed.trust))
+    with _training_threads():
+        return pipeline.run(parsed, streams, call.progress).summary()
 
 
 def resume(call: Call, run: str, data: Any = None) -> Plain:
     """Go on with a run that ended too early; the model is on disk when this returns."""
     from transfer_core import pipeline
 
-    return pipeline.resume(run, data, _streams(call, data), call.progress).summary()
+    streams = _streams(call, data, partial(_modality_of_run, run))
+    with _training_threads():
+        return pipeline.resume(run, data, streams, call.progress).summary()
 
 
 def resumable(call: Call) -> list[Plain]:
@@ -67,14 +75,34 @@ def describe(call: Call, model: str) -> Plain:
     return summarize(Path(model), header)
 
 
-def predict(call: Call, model: str, inputs: Inputs) -> list[Plain]:
+def reload(call: Call, model: str) -> Plain:
+    """What a saved model is by now, once it is the one that predicts."""
+    return models().reload(model).summary()
+
+
+def predict(call: Call, model: str, inputs: Inputs) -> Future[list[Plain]]:
+    """One prediction per input, in order, together with those that others ask for."""
+    return serving().ask(call, model, inputs, _predictions, _listed)
+
+
+def embed(call: Call, model: str, inputs: Inputs) -> Future[Any]:
+    """Embeddings (N, W) float32, one row per input, together with those that others ask for."""
+    return serving().ask(call, model, inputs, _embeddings, _stacked)
+
+
+def predict_alone(call: Call, model: str, inputs: Inputs) -> list[Plain]:
     """One prediction per input, in order."""
     return cast(list[Plain], open_model(model).predict(inputs))
 
 
-def embed(call: Call, model: str, inputs: Inputs) -> Any:
+def embed_alone(call: Call, model: str, inputs: Inputs) -> Any:
     """Embeddings (N, W) float32, one row per input."""
     return open_model(model).embed(inputs)
+
+
+def serving_stats(call: Call) -> Plain:
+    """What goes on in serving."""
+    return serving().stats()
 
 
 def evaluate(
@@ -85,7 +113,7 @@ def evaluate(
     on_bad_input: Literal["raise", "skip"] = "raise",
 ) -> Plain:
     """Metrics on other labelled data."""
-    streams = _streams(call, data)
+    streams = _streams(call, data, lambda: open_model(model).modality.name)
     return open_model(model).evaluate(data, columns, on_bad_input, streams, call.progress)
 
 
@@ -149,24 +177,76 @@ def cache_clear(call: Call) -> Plain:
     return cast(Plain, cache.clear())
 
 
-def _streams(call: Call, source: Any) -> dict[str, Iterator[Plain]]:
-    """Ruby's rows for every `{stream: id}` in a recipe's `data`."""
+@contextmanager
+def _training_threads() -> Iterator[None]:
+    """No more cores than a training may have."""
+    import torch
+
+    from transfer_core.devices import at_most_cores, core_setting, cores, torch_threads
+
+    budget = core_setting("TRANSFER_TRAINING_THREADS")
+    with at_most_cores(budget), torch_threads(min(torch.get_num_threads(), budget or cores())):
+        yield
+
+
+def _predictions(model: Any, embeddings: Any) -> list[Plain]:
+    return cast(list[Plain], model.tell(embeddings))
+
+
+def _listed(model: Any, predictions: Sequence[Plain]) -> list[Plain]:
+    return list(predictions)
+
+
+def _embeddings(model: Any, embeddings: Any) -> Any:
+    return embeddings
+
+
+def _stacked(model: Any, rows: Sequence[Any]) -> Any:
+    import numpy as np
+
+    return np.stack(rows) if rows else model.embed([])
+
+
+def _streams(call: Call, source: Any, modality: Callable[[], str]) -> dict[str, Iterator[Plain]]:
+    """Ruby's rows for every `{stream: id}` in a recipe's `data`; `modality` says what their inputs are."""
     match source:
         case {"stream": str(id)}:
-            return {id: call.rows(id)}
+            return {id: _rows(call, id, modality)}
         case dict():
-            return {id: rows for part in source.values() for id, rows in _streams(call, part).items()}
+            return {
+                id: rows for part in source.values() for id, rows in _streams(call, part, modality).items()
+            }
     return {}
 
 
+def _rows(call: Call, id: str, modality: Callable[[], str]) -> Iterator[Plain]:
+    yield from call.rows(id, modality())
+
+
+def _modality(backbone: str, trust: bool) -> str:
+    from transfer_core.backbones import facts
+
+    return facts(backbone, trust).modality
+
+
+def _modality_of_run(run: str) -> str:
+    from transfer_core.recipe_parser import parse_recipe
+    from transfer_core.run_folder import recipe_of
+
+    recipe = parse_recipe(recipe_of(run))
+    return _modality(recipe.backbone, recipe.trust)
+
+
 METHODS = {
-    "train": Method(train, "compute"),
-    "resume": Method(resume, "compute"),
+    "train": Method(in_turn(train, TURNS), "compute"),
+    "resume": Method(in_turn(resume, TURNS), "compute"),
     "resumable": Method(resumable, "light"),
-    "predict": Method(predict, "compute"),
-    "embed": Method(embed, "compute"),
-    "evaluate": Method(evaluate, "compute"),
+    "predict": Method(predict, "serve"),
+    "embed": Method(embed, "serve"),
+    "serving": Method(serving_stats, "now"),
+    "evaluate": Method(evaluate, "evaluate"),
     "describe": Method(describe, "light"),
+    "reload": Method(reload, "light"),
     "save": Method(save, "light"),
     "backbones": Method(backbones, "light"),
     "backbone": Method(backbone, "light"),
@@ -177,3 +257,6 @@ METHODS = {
     "cache_clear": Method(cache_clear, "light"),
     "ping": Method(ping, "now"),
 }
+
+# Where one computes at a time: Python within somebody else's process.
+UNGATHERED = {"predict": Method(predict_alone, "compute"), "embed": Method(embed_alone, "compute")}

@@ -1,42 +1,192 @@
-"""The saved models that were used last, kept in memory."""
+"""The saved models that were used last, kept in memory, and exchanged when their files change.
+
+Who first sees that a file has changed waits for the new model; until it is there, others get the old one.
+Where the new file is none, the old model goes on.
+"""
 
 from __future__ import annotations
 
 import os
 import threading
 from collections import OrderedDict
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from functools import cache
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from transfer_core.worker.settings import model_memory
+from transfer_core.worker.turns import TURNS
 
 if TYPE_CHECKING:
     from transfer_core.model import Model
 
-MOST_MODELS = 4
+# What tells one version of a file from another: device, inode, time of the last change, size.
+Version: TypeAlias = tuple[int, int, int, int]
+Job: TypeAlias = Callable[[], None]
+Warn: TypeAlias = Callable[[str], None]
 
-_Key = tuple[str, int, int]
-_models: OrderedDict[_Key, Model] = OrderedDict()
-_lock = threading.Lock()
+
+@dataclass
+class Place:
+    """What is known of a path: which version is in use, which is being read, and which is no model."""
+
+    version: Version | None = None
+    loading: Future[Model] | None = None
+    failed: tuple[Version | None, BaseException] | None = None
+
+
+def read_and_prepare(path: str) -> Model:
+    """A model that is ready for its first input."""
+    from transfer_core.model import load_model
+
+    model = load_model(path)
+    model.prepare()
+    return model
+
+
+def bytes_of(model: Model) -> int:
+    """What a model takes in memory: its weights, and what the network for predictions makes of them."""
+    states = model.backbone.state_dict(), model.head.state_dict()
+    return 2 * sum(int(tensor.nbytes) for state in states for tensor in state.values())
+
+
+@dataclass
+class ModelCache:
+    """At most `limit` bytes of models; the one that was used last stays in any case."""
+
+    limit: int
+    read: Callable[[str], Any] = read_and_prepare
+    size: Callable[[Any], int] = bytes_of
+    _places: dict[str, Place] = field(default_factory=dict)
+    _models: OrderedDict[Version, tuple[Model, int]] = field(default_factory=OrderedDict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def find(self, path: str, warn: Warn, start: Callable[[Job], None]) -> Model | Future[Model]:
+        """The model saved at `path`, or its promise if the caller is to wait for it.
+
+        `start` is given what reads the file, if that is to be done now; `warn` is told if the file is no
+        model, but an earlier version of it is here.
+        """
+        version = _version(path)
+        with self._lock:
+            place = self._places.setdefault(path, Place())
+            if version and version in self._models:
+                self._use(place, version)
+                return self._models[version][0]
+            former = self._models.get(place.version, (None, 0))[0] if place.version else None
+            known_bad = place.failed is not None and place.failed[0] == version
+            if former and (place.loading or known_bad):
+                return former
+            if place.loading:
+                return place.loading
+            promise: Future[Model] = Future()
+            place.loading = promise
+        start(lambda: self._load(path, place, version, former, promise, warn))
+        return promise
+
+    def open(self, path: str, warn: Warn = lambda message: None) -> Model:
+        """The model saved at `path`, which this thread reads if nobody has."""
+        found = self.find(path, warn, start=lambda job: job())
+        if not isinstance(found, Future):
+            return found
+        with TURNS.given_up():  # to whoever reads it
+            return found.result()
+
+    def reload(self, path: str) -> Model:
+        """The model that is in the file now.
+
+        Raises
+        ------
+        ModelFileError
+            If it is none; where there is an earlier version of it, that goes on.
+        """
+        with self._lock:
+            self._places.setdefault(path, Place()).failed = None
+        while True:
+            model = self.open(path)
+            place = self._places.get(path, Place(_version(path)))
+            if place.failed:
+                raise place.failed[1]
+            if place.version == _version(path):
+                return model
+
+    def stats(self) -> dict[str, Any]:
+        """How many models are in memory, and what they take."""
+        with self._lock:
+            return {"count": len(self._models), "bytes": self._bytes(), "limit": self.limit}
+
+    def _load(
+        self,
+        path: str,
+        place: Place,
+        version: Version | None,
+        former: Model | None,
+        promise: Future[Model],
+        warn: Warn,
+    ) -> None:
+        try:
+            with TURNS:  # a network's first weights are drawn from the process's random numbers
+                model = self.read(path)
+        except BaseException as error:
+            with self._lock:
+                place.loading, place.failed = None, (version, error)
+            if former is None:
+                promise.set_exception(error)
+            else:
+                warn(f"{error}; the model that was there before goes on")
+                promise.set_result(former)
+            return
+        with self._lock:
+            place.loading = place.failed = None
+            if version:
+                self._models[version] = (model, self.size(model))
+                self._use(place, version)
+                self._forget_least_used()
+        promise.set_result(model)
+
+    def _use(self, place: Place, version: Version) -> None:
+        outdated, place.version = place.version, version
+        self._models.move_to_end(version)
+        if outdated != version and all(other.version != outdated for other in self._places.values()):
+            self._models.pop(outdated, None)  # type: ignore[arg-type]
+
+    def _forget_least_used(self) -> None:
+        while len(self._models) > 1 and self._bytes() > self.limit:
+            self._models.popitem(last=False)
+        self._places = {
+            path: place
+            for path, place in self._places.items()
+            if place.loading or place.version in self._models
+        }
+
+    def _bytes(self) -> int:
+        return sum(size for _, size in self._models.values())
+
+
+@cache
+def _models() -> ModelCache:
+    return ModelCache(model_memory())
+
+
+_making = threading.Lock()
+
+
+def models() -> ModelCache:
+    """Those of this process."""
+    with _making:
+        return _models()
 
 
 def open_model(path: str) -> Model:
-    """The model saved at `path`; read again when the file has changed."""
-    from transfer_core.model import load_model
-
-    with _lock:
-        key = _identity(path)
-        if key is None:
-            return load_model(path)  # raises, with the message for this
-        if key not in _models:
-            _models[key] = load_model(path)
-            while len(_models) > MOST_MODELS:
-                _models.popitem(last=False)
-        _models.move_to_end(key)
-        return _models[key]
+    """One of them, which this thread reads if nobody has."""
+    return models().open(path)
 
 
-def _identity(path: str) -> _Key | None:
-    """What tells one version of a file from another, None if it can't be reached."""
+def _version(path: str) -> Version | None:
+    """None if the file can't be reached."""
     try:
         status = os.stat(path)
     except OSError:
         return None
-    return os.path.realpath(path), status.st_mtime_ns, status.st_size
+    return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size

@@ -33,8 +33,12 @@ class Outbox:
         """Send `frame` after all that were sent before; blocks while 8 MiB wait."""
         with self._changed:
             self._changed.wait_for(lambda: self._backlog < LARGEST_BACKLOG)
-            if rest := self._write_now(frame):
-                self._keep(next(self._places), rest)
+            self._write_or_keep(frame)
+
+    def send_in_any_case(self, frame: bytes) -> None:
+        """The same, but it never blocks: for threads that also work for other readers."""
+        with self._changed:
+            self._write_or_keep(frame)
 
     def send_latest(self, frame: bytes, key: Hashable) -> None:
         """Send `frame` in place of an earlier one with the same `key` that has not left yet; never blocks."""
@@ -50,6 +54,10 @@ class Outbox:
         with self._changed:
             self._closed = True
             self._changed.notify_all()
+
+    def _write_or_keep(self, frame: bytes) -> None:
+        if rest := self._write_now(frame):
+            self._keep(next(self._places), rest)
 
     def _write_now(self, frame: bytes) -> memoryview:
         """Write what the socket takes without blocking, unless others are in line; returns the rest."""

@@ -1,4 +1,4 @@
-"""The read loop: one thread reads, one computes, one answers what must not wait for a computation."""
+"""The read loop: one thread reads, some compute, one answers what must not wait for a computation."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
 from queue import Empty, SimpleQueue
@@ -39,12 +40,13 @@ WARM_UP_AFTER_S = 0.2
 class Method:
     """`run(call, **params)` gives the result.
 
-    `lane` is the thread it runs on: `compute` and `light` each take one call after the other, `now` is
-    the reading thread itself, for what takes microseconds.
+    `lane` is the thread it runs on: `compute`, `evaluate` and `light` each take one call after the other,
+    `now` is the reading thread itself, for what takes microseconds, and so is `serve`: there, `run` gives a
+    promise.
     """
 
     run: Callable[..., Any]
-    lane: Literal["now", "light", "compute"]
+    lane: Literal["now", "light", "compute", "evaluate", "serve"]
 
 
 class Server:
@@ -70,6 +72,8 @@ class Server:
         self._questions = Questions(self._outbox)
         self._calls: dict[int, Call] = {}
         self._lanes: dict[str, Callable[[Job], None]] = {}
+        self._promises = 0
+        self._kept = threading.Condition()
 
     def run(self) -> None:
         """Return at the end of the stream.
@@ -83,8 +87,10 @@ class Server:
             return
         self._lanes = {
             "now": lambda job: job(),
+            "serve": lambda job: job(),
             "light": Lane("transfer-light", when_idle=lambda: None),
             "compute": Lane("transfer-compute", when_idle=self._warm_up),
+            "evaluate": Lane("transfer-evaluate", when_idle=lambda: None),
         }
         while (message := self._read()) is not None:
             match message:
@@ -104,6 +110,8 @@ class Server:
         for lane in self._lanes.values():
             if isinstance(lane, Lane):
                 lane.end()
+        with self._kept:
+            self._kept.wait_for(lambda: not self._promises)
         self._outbox.close()
 
     def _read(self) -> Message | None:
@@ -150,10 +158,36 @@ class Server:
             return
         try:
             result = self._perform(call, request)
-            frame = render_response(call.id, None, self._memory.lend(result) if self._memory else result)
         except BaseException as error:
-            frame = render_response(call.id, describe_failure(error), None)
-        self._close(call, frame)
+            self._close(call, render_response(call.id, describe_failure(error), None))
+            return
+        if isinstance(result, Future):
+            self._promised(call, result)
+        else:
+            self._close(call, self._render(call, result))
+
+    def _promised(self, call: Call, promise: Future[Any]) -> None:
+        call.expect(promise)
+        with self._kept:
+            self._promises += 1
+        promise.add_done_callback(partial(self._keep, call))
+
+    def _keep(self, call: Call, promise: Future[Any]) -> None:
+        error = Cancelled("cancelled") if promise.cancelled() else promise.exception()
+        if error:
+            self._close(call, render_response(call.id, describe_failure(error), None))
+        else:
+            self._close(call, self._render(call, promise.result()))
+        call.expect(None)  # a circle of references would keep the inputs until Python looks for such
+        with self._kept:
+            self._promises -= 1
+            self._kept.notify_all()
+
+    def _render(self, call: Call, result: Any) -> bytes:
+        try:
+            return render_response(call.id, None, self._memory.lend(result) if self._memory else result)
+        except BaseException as error:
+            return render_response(call.id, describe_failure(error), None)
 
     def _perform(self, call: Call, request: Request) -> Any:
         method = self._methods.get(request.method)

@@ -1,0 +1,83 @@
+"""Models without a network, for tests of who is computed with whom: what they are told to do stands in the inputs."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from transfer_core.errors import DataError
+from transfer_core.progress import Progress
+
+PATIENCE_S = 10.0
+
+
+@dataclass(eq=False)
+class Toy:
+    """An input is a number, which is its embedding; or a text: `bad` can't be loaded, `poison` not computed with.
+
+    Of `gates`, an event for an input or for `pass`, each has to be set before the input is loaded, or anything is
+    computed.
+    """
+
+    batch_size: int = 4
+    device: Any = field(default_factory=lambda: SimpleNamespace(type="cpu"))
+    gates: dict[Any, threading.Event] = field(default_factory=dict)
+    loaded: list[Any] = field(default_factory=list)
+    passes: list[list[Any]] = field(default_factory=list)
+    most_at_once: int = 0
+    _running: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def load(self, number: int, input: Any, of: int) -> Any:
+        self._wait_for(input)
+        self.loaded.append(input)
+        if input == "bad":
+            raise DataError(f"image {number + 1} of {of}: bad")
+        return input
+
+    def embed_loads(self, loads: Sequence[Callable[[], Any]]) -> Any:
+        contents = [load() for load in loads]
+        with self._lock:
+            self._running += 1
+            self.most_at_once = max(self.most_at_once, self._running)
+            self.passes.append(contents)
+        try:
+            self._wait_for("pass")
+            if "poison" in contents:
+                raise ValueError("poison")
+            return np.array([[content] for content in contents], np.float32).reshape(-1, 1)
+        finally:
+            with self._lock:
+                self._running -= 1
+
+    def embed(self, inputs: Sequence[Any]) -> Any:
+        assert not inputs
+        return np.empty((0, 1), np.float32)
+
+    def tell(self, embeddings: Any) -> list[dict[str, float]]:
+        return [{"value": float(embedding[0])} for embedding in embeddings]
+
+    def _wait_for(self, name: Any) -> None:
+        if gate := self.gates.get(name):
+            assert gate.wait(PATIENCE_S)
+
+
+class Caller:
+    """What a method sees of its caller."""
+
+    def __init__(self) -> None:
+        self.is_cancelled = False
+        self.warnings: list[str] = []
+        self.progress = Progress(
+            lambda event: self.warnings.append(event["message"]), lambda: self.is_cancelled
+        )
+
+    def cancel(self, promise: Future[Any]) -> None:
+        self.is_cancelled = True
+        promise.cancel()
