@@ -94,6 +94,22 @@ class Cancelled(TransferError):
         return {"run": self.run} if self.run else {}
 
 
+class Overloaded(TransferError):
+    """More predictions are asked for than may wait; asked again later, it can be answered."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(
+            f"{limit} requests for predictions are being answered already (serving_queue_limit): ask again in a "
+            "moment, ask with more inputs at once, raise the limit, or add a process"
+        )
+        self.limit = limit
+
+    @property
+    def details(self) -> dict[str, Any]:
+        """How many there may be."""
+        return {"limit": self.limit}
+
+
 class OutOfMemory(TransferError):
     """This machine or its device ran out of memory."""
 
