@@ -1,4 +1,4 @@
-"""Which models are read again, which answer meanwhile, and which make room; a "model" is just a file's content."""
+"""Which models are read again, which answer meanwhile, and which make room; a model is a file's content."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from worker.client import PATIENCE_S, wait_until
 
 
 class Shelf:
-    """A cache of files that begin with `model`; `reads` has the contents that were read. While `gate` is closed,
-    reading takes its time."""
+    """A cache of files that begin with `model`, and what it has read; while `gate` is closed it waits in between.
+    """
 
     def __init__(self, limit: int = 100) -> None:
         self.reads: list[str] = []

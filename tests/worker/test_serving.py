@@ -46,8 +46,8 @@ def desk(tmp_path: Any) -> Iterator[Callable[..., Desk]]:
     """Make a desk; its threads end after the test."""
     made: list[Desk] = []
 
-    def make(threads: int = 1, settings: Gathering = Gathering(), **toys: Toy) -> Desk:
-        made.append(Desk(threads, settings, tmp_path, **(toys or {"toy": Toy()})))
+    def make(threads: int = 1, settings: Gathering | None = None, **toys: Toy) -> Desk:
+        made.append(Desk(threads, settings or Gathering(), tmp_path, **(toys or {"toy": Toy()})))
         return made[-1]
 
     yield make
@@ -236,7 +236,7 @@ def test_each_model_has_its_own_passes(desk: Callable[..., Desk]) -> None:
     asked = [at.predict(n, toy=("toy", "other")[n % 2]) for n in range(40)]
     assert [values(each) for each in asked] == [[n] for n in range(40)]
     for start, toy in enumerate(toys.values()):
-        assert sorted(sum(toy.passes, [])) == list(range(start, 40, 2))
+        assert sorted(input for each in toy.passes for input in each) == list(range(start, 40, 2))
 
 
 def test_a_gpu_makes_one_pass_at_a_time_and_little_is_loaded_ahead(desk: Callable[..., Desk]) -> None:

@@ -1,4 +1,4 @@
-"""Models without a network, for tests of who is computed with whom: what they are told to do stands in the inputs."""
+"""Models without a network, for tests of who is computed with whom: the inputs say what is to happen."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ PATIENCE_S = 10.0
 
 @dataclass(eq=False)
 class Toy:
-    """An input is a number, which is its embedding; or a text: `bad` can't be loaded, `poison` not computed with.
+    """An input is a number, which is its embedding; `bad` can't be loaded, `poison` not computed with.
 
-    Of `gates`, an event for an input or for `pass`, each has to be set before the input is loaded, or anything is
-    computed.
+    Of `gates`, an event for an input or for `pass`, each has to be set before that input is loaded, or before
+    anything is computed.
     """
 
     batch_size: int = 4
