@@ -80,9 +80,10 @@ def reload(call: Call, model: str) -> Plain:
     return models().reload(model).summary()
 
 
-def predict(call: Call, model: str, inputs: Inputs) -> Future[list[Plain]]:
+def predict(call: Call, model: str, inputs: Inputs, level: float | None = None) -> Future[list[Plain]]:
     """One prediction per input, in order, together with those that others ask for."""
-    return serving().ask(call, model, inputs, _predictions, _listed)
+    tell = _predictions if level is None else partial(_predictions, level=level)
+    return serving().ask(call, model, inputs, tell, _listed)
 
 
 def embed(call: Call, model: str, inputs: Inputs) -> Future[Any]:
@@ -90,9 +91,9 @@ def embed(call: Call, model: str, inputs: Inputs) -> Future[Any]:
     return serving().ask(call, model, inputs, _embeddings, _stacked)
 
 
-def predict_alone(call: Call, model: str, inputs: Inputs) -> list[Plain]:
+def predict_alone(call: Call, model: str, inputs: Inputs, level: float | None = None) -> list[Plain]:
     """One prediction per input, in order."""
-    return cast(list[Plain], open_model(model).predict(inputs))
+    return cast(list[Plain], open_model(model).predict(inputs, level))
 
 
 def embed_alone(call: Call, model: str, inputs: Inputs) -> Any:
@@ -189,8 +190,8 @@ def _training_threads() -> Iterator[None]:
         yield
 
 
-def _predictions(model: Any, embeddings: Any) -> list[Plain]:
-    return cast(list[Plain], model.tell(embeddings))
+def _predictions(model: Any, embeddings: Any, level: float | None = None) -> list[Plain]:
+    return cast(list[Plain], model.tell(embeddings, level))
 
 
 def _listed(model: Any, predictions: Sequence[Plain]) -> list[Plain]:
