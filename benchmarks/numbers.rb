@@ -42,7 +42,7 @@ end
 def worker
   path = [File.join(ROOT, "python"), File.join(ROOT, "tests")].join(":")
   python = ENV.fetch("TRANSFER_PYTHON", File.join(ROOT, ".venv/bin/python"))
-  launch = BRIDGE::Connection::Launch.new(
+  launch = BRIDGE::Launch.new(
     command: [python, File.join(ROOT, "benchmarks/numbers_worker.py")], env: ENV.to_h.merge("PYTHONPATH" => path)
   )
   BRIDGE::Worker.new { launch }

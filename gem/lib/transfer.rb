@@ -113,9 +113,12 @@ module Transfer
     # @return [Hash{Symbol => Hash}] starts nothing
     def stats = autoload?(:Bridge) ? { workers: {}, calls: {} } : Bridge.stats
 
-    # Ends the Python processes and waits for their end. The next call starts new ones.
-    def shutdown
-      Bridge.shutdown unless autoload?(:Bridge)
+    # Ends the Python processes of this process and waits for their end. The next call starts new ones.
+    #
+    # @param shared [Boolean] true: also the worker that other processes may be using ({Configuration#shared_worker});
+    #   their calls end with {Cancelled}
+    def shutdown(shared: false)
+      Bridge.shutdown(shared:) if shared || !autoload?(:Bridge)
       nil
     end
   end

@@ -75,7 +75,7 @@ RSpec.describe "Transfer::Bridge::SharedMemory" do
 
       it "is passed through by the real worker" do
         path = [File.expand_path("../../python", __dir__), File.expand_path("../../tests", __dir__)].join(":")
-        real = bridge::Connection::Launch.new(
+        real = bridge::Launch.new(
           command: [Workers::PYTHON, File.expand_path("../../tests/worker/fake_worker.py", __dir__)],
           env: ENV.to_h.merge("PYTHONPATH" => path), startup_timeout: 60
         )

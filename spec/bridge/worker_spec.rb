@@ -85,7 +85,7 @@ RSpec.describe "Transfer::Bridge::Worker" do
     end
 
     it "names a program that is not there" do
-      nowhere = bridge::Connection::Launch.new(command: ["/nowhere/python"])
+      nowhere = bridge::Launch.new(command: ["/nowhere/python"])
       expect { bridge::Worker.new { nowhere }.call("pid", {}) }.to raise_error(
         Transfer::ConfigurationError, %r{\Acan't start /nowhere/python: No such file or directory}
       )

@@ -6,7 +6,7 @@ module Workers
   PYTHON = ENV.fetch("TRANSFER_PYTHON")
 
   def launch(worker = "echo", *arguments, idle_stop: nil, limits: {}, **settings)
-    bridge::Connection::Launch.new(
+    bridge::Launch.new(
       command: [PYTHON, File.join(FOLDER, "#{worker}.py"), *arguments.map(&:to_s)], startup_timeout: 20,
       limits: bridge::Limits.new(idle_stop:, **limits), **settings
     )

@@ -33,6 +33,10 @@ def echo(call: Call, value: Any, later: bool = False) -> Any:
     return value
 
 
+def pid(call: Call) -> int:
+    return os.getpid()
+
+
 def heavy_modules(call: Call) -> list[str]:
     return sorted(HEAVY & sys.modules.keys())
 
@@ -160,6 +164,7 @@ def double(call: Call, numbers: Any) -> Any:
 FAKES = {
     **METHODS,
     "echo": Method(echo, "light"),
+    "pid": Method(pid, "now"),
     "heavy_modules": Method(heavy_modules, "now"),
     "print_a_lot": Method(print_a_lot, "compute"),
     "compute_in_c": Method(compute_in_c, "compute"),

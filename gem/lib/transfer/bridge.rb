@@ -6,6 +6,7 @@ require_relative "bridge/message"
 require_relative "bridge/remote_errors"
 require_relative "bridge/events"
 require_relative "bridge/call"
+require_relative "bridge/look"
 require_relative "bridge/questions"
 require_relative "bridge/dispatcher"
 require_relative "bridge/memory"
@@ -18,11 +19,14 @@ require_relative "bridge/arena"
 require_relative "bridge/shared_memory"
 require_relative "bridge/inbox"
 require_relative "bridge/wire"
+require_relative "bridge/launch"
 require_relative "bridge/turn"
 require_relative "bridge/trace"
 require_relative "bridge/connection"
 require_relative "bridge/worker"
 require_relative "bridge/environment"
+require_relative "bridge/rendezvous"
+require_relative "bridge/shared"
 require_relative "bridge/subprocess"
 
 module Transfer
@@ -54,10 +58,12 @@ module Transfer
       end
 
       # Ends all workers and waits for their end.
-      def shutdown
+      # @param shared [Boolean] true: also the one that other processes may be using
+      def shutdown(shared: false)
         replace(nil)&.stop
+        Shared.stop if shared
       rescue ThreadError # no mutex can be locked in a signal's trap
-        Thread.new { shutdown }.join(TRAP_PATIENCE_S)
+        Thread.new { shutdown(shared:) }.join(TRAP_PATIENCE_S)
       end
 
       # @return [Hash{Symbol => Hash}] see `Transfer.stats`
@@ -90,9 +96,9 @@ module Transfer
 
     # `Process.daemon` forks without `_fork`.
     module ForkHook
-      def _fork = super.tap { |pid| Bridge.leave_to_parent if pid.zero? }
+      def _fork = Rendezvous.while_unlocked { super }.tap { |pid| Bridge.leave_to_parent if pid.zero? }
 
-      def daemon(...) = super.tap { Bridge.leave_to_parent }
+      def daemon(...) = Rendezvous.while_unlocked { super }.tap { Bridge.leave_to_parent }
     end
     private_constant :ForkHook
 

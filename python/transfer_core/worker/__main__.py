@@ -1,4 +1,7 @@
-"""`python -m transfer_core.worker --fd N --memory A,B`: serve Ruby over the descriptors that it left open."""
+"""`python -m transfer_core.worker --fd N --memory A,B`: serve Ruby over the descriptors that it left open.
+
+With `--listen` it serves several processes (`listening.py`).
+"""
 
 from __future__ import annotations
 
@@ -33,9 +36,13 @@ def main(
 ) -> NoReturn:
     """Serve, then leave without waiting for any thread: a computation must not outlive its caller."""
     leave_signals_to_ruby()
-    die_with_parent()
     keep_freed_memory()
     wait_without_spinning()
+    if "--listen" in arguments:
+        from transfer_core.worker.listening import listen
+
+        listen(arguments, methods, warm_up)
+    die_with_parent()
     match re.fullmatch(r"--fd (\d+)(?: --memory (\d+),(\d+))?", " ".join(arguments)):
         case None:
             _leave(2, USAGE)

@@ -19,8 +19,6 @@ M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3
 def take_socket(descriptor: int) -> socket.socket:
     """The inherited socket, out of reach of libraries that print to standard output and of our children.
 
-    Standard input becomes empty, standard output becomes standard error.
-
     Raises
     ------
     OSError
@@ -32,14 +30,19 @@ def take_socket(descriptor: int) -> socket.socket:
     connection.setblocking(True)
     if descriptor > 2:
         os.close(descriptor)
+    print_to_standard_error()
+    # A forked child (a DataLoader's) that outlives us must not keep the connection open.
+    os.register_at_fork(after_in_child=lambda: os.close(safe))
+    return connection
+
+
+def print_to_standard_error() -> None:
+    """Standard input becomes empty, standard output becomes standard error."""
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.close(nothing)
     os.dup2(2, 1)
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
-    # A forked child (a DataLoader's) that outlives us must not keep the connection open.
-    os.register_at_fork(after_in_child=lambda: os.close(safe))
-    return connection
 
 
 def leave_signals_to_ruby() -> None:
@@ -64,6 +67,23 @@ def die_with_parent() -> None:
     signal.signal(signal.SIGHUP, leave_if_orphaned)
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGHUP, 0, 0, 0)
     leave_if_orphaned()
+
+
+def become_daemon() -> None:
+    """Go on in a child that nobody waits for, without a terminal, holding no folder.
+
+    Returns in the child alone: who started us sees us end with status 0.
+    """
+    if os.fork():
+        os._exit(0)
+    os.setsid()
+    os.chdir("/")
+
+
+def resident_memory() -> int:
+    """Bytes of this process that are in memory. Linux."""
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def keep_freed_memory() -> None:

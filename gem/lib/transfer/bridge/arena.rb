@@ -17,10 +17,14 @@ module Transfer
       # @return [File] readable, writable, known to this process and whoever inherits it, without a name
       def self.file
         descriptor = Native.anonymous_file if Transfer.native?
-        return File.for_fd(descriptor, File::RDWR | File::BINARY) if descriptor
+        descriptor ? File.for_fd(descriptor, File::RDWR | File::BINARY) : unnamed_file
+      end
 
+      # @param flags [Integer] besides those with which nobody else can have it
+      # @return [File] the same on a disk
+      def self.unnamed_file(flags = 0)
         path = File.join(Dir.tmpdir, "transfer-#{SecureRandom.hex(16)}")
-        flags = File::RDWR | File::CREAT | File::EXCL | File::NOFOLLOW | File::BINARY
+        flags |= File::RDWR | File::CREAT | File::EXCL | File::NOFOLLOW | File::BINARY
         File.open(path, flags, 0o600).tap { File.unlink(path) }
       end
 

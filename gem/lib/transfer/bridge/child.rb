@@ -19,7 +19,7 @@ module Transfer
       # @return [Integer, nil] nil before the start
       attr_reader :pid
 
-      # @param launch [Connection::Launch]
+      # @param launch [Launch]
       # @param memory [Array<File>] what the process is to share with us
       def initialize(launch, memory = [])
         @launch = launch
@@ -61,13 +61,9 @@ module Transfer
       private
 
       def spawn
-        program, *arguments = @launch.command
-        arguments += ["--fd", @its_socket.fileno.to_s]
-        arguments += ["--memory", @memory.map(&:fileno).join(",")] if @memory.any?
-        inherited = [@its_socket, *@memory].to_h { |io| [io, io] }
-        Process.spawn(@launch.env, [program, program], *arguments, unsetenv_others: true, close_others: true,
-                                                                   in: File::NULL, %i[out err] => @its_output,
-                                                                   **inherited)
+        memory = @memory.any? ? ["--memory", @memory.map(&:fileno).join(",")] : []
+        inherited = [@its_socket, *@memory]
+        @launch.spawn("--fd", @its_socket.fileno.to_s, *memory, output: @its_output, inherited:)
       end
 
       def close_its_ends = [@its_socket, @its_output].each(&:close)

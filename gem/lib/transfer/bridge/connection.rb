@@ -7,17 +7,9 @@ module Transfer
     # Its own thread is the keeper: it starts the worker, reads when no caller does ({Turn}), ends the worker when it
     # has been kept for long enough ({Limits}), and cleans up.
     class Connection
-      # How a worker is started and kept. `child` makes what stands for it here, from this and the shared memory.
-      Launch = ::Data.define(:command, :env, :startup_timeout, :limits, :logger, :trace, :child) do
-        def initialize(command:, **rest)
-          super(command:, **{ env: ENV.to_h, startup_timeout: 60, limits: Limits.new, logger: nil, trace: nil,
-                              child: Child.method(:new), **rest })
-        end
-
-        def program = command.first
-      end
-
       PROTOCOL = 1
+      NO_MORE_CALLS = "it takes no more calls"
+      private_constant :NO_MORE_CALLS
 
       # @return [Float] when it was made (monotonic)
       attr_reader :started
@@ -27,7 +19,7 @@ module Transfer
         @crash_loop = crash_loop
         @started = @used = now
         @memory = SharedMemory.new
-        @child = launch.child.call(launch, @memory.files)
+        @child = launch.child.call(launch, @memory.files) { @hung_up }
         @wire = Wire.new(@child.socket)
         @dispatcher = Dispatcher.new { |message| post(message) }
         @turn = Turn.new { @dispatcher.in_flight.positive? }
@@ -62,6 +54,9 @@ module Transfer
       def pid = @child.pid
 
       def ready? = @ready && !closed?
+
+      # @return [Boolean] true if the worker is there and has a method of that name
+      def can?(name) = ready? && @hello.value.fetch("capabilities", []).include?(name)
 
       # @return [Boolean] true if it takes no more calls
       def closed? = @dispatcher.closed?
@@ -98,6 +93,8 @@ module Transfer
         keep until @ended
       rescue SystemCallError => error
         @reason ||= ConfigurationError.new("can't start #{@launch.program}: #{error.message}")
+      rescue Error => error
+        @reason ||= error
       ensure
         clean_up
       end
@@ -106,9 +103,9 @@ module Transfer
         @turn.nap(@started + @delay - now) while @reason.nil? && now < @started + @delay
         return @ended = true if @reason
 
-        @child.start { hang_up }
+        @child.start { |stays| stays ? stop_calls : hang_up }
         Thread.current.name = "transfer-keeper-#{pid}"
-        Telemetry.worker(:start, pid:)
+        Telemetry.worker(:start, pid:) if pid
       end
 
       def keep
@@ -116,7 +113,13 @@ module Transfer
         @turn.wait(pause)
         @turn.take { read(pause && (now + pause)) { @dispatcher.in_flight.zero? && !@hung_up } }
         excess = @launch.limits.reason(idle_s:, age_s:, requests: @dispatcher.opened - 1, pid:)
-        retire(excess) if excess && !@ended
+        retire(excess || NO_MORE_CALLS) if (excess || closed?) && !@ended
+      end
+
+      # The worker takes no more calls, and goes on with ours.
+      def stop_calls
+        @dispatcher.retire
+        @turn.call_keeper
       end
 
       # Calls in flight go on; the next ones go to another worker.
@@ -150,8 +153,9 @@ module Transfer
       def deliver(content)
         message = Message.parse(Frame.decode(content))
         @launch.trace&.line(:received, message, content.bytesize, pid)
+        answered = @dispatcher.answered
         @dispatcher.receive(@memory.receive(message))
-        @used = now
+        @used = now if @dispatcher.answered > answered
       end
 
       def post(message)
@@ -174,6 +178,7 @@ module Transfer
         @wire.close
         death = @child.bury(greeted: @ready)
         @memory.close
+        retire(NO_MORE_CALLS) if closed?
         @crash_loop.crashed(answered: @dispatcher.answered > 1) if @reason.nil? || @reason.is_a?(ProtocolError)
         @reason ||= death.to_error(@crash_loop.to_s)
         @dispatcher.close(@reason)

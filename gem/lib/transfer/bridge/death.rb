@@ -29,7 +29,8 @@ module Transfer
       def missing = (stderr[/No module named '?(\w+)/, 1] unless greeted)
 
       def out_of_memory?
-        (kills && signal == "SIGKILL") || (!status&.success? && stderr.lines.last(5).any?(OUT_OF_MEMORY))
+        (kills && (status.nil? || signal == "SIGKILL")) ||
+          (!status&.success? && stderr.lines.last(5).any?(OUT_OF_MEMORY))
       end
     end
   end

@@ -19,11 +19,12 @@ module Transfer
           Subprocess.new { launch }
         end
 
-        # @return [Connection::Launch]
+        # @return [Launch]
         def launch(config = Transfer.config)
           python = Interpreter.load(Python.command.first)
-          settings = { TRANSFER_HOME: config.home, TRANSFER_OFFLINE: ("1" if config.offline) }
-          Connection::Launch.new(
+          settings = { TRANSFER_HOME: config.home, TRANSFER_OFFLINE: ("1" if config.offline),
+                       **config.for_worker.transform_keys(&:to_sym) }
+          Launch.new(
             command: Python.command, child: ->(_, memory) { Guest.new(python, settings, memory) },
             startup_timeout: config.startup_timeout, logger: config.logger,
             trace: (Trace.new(config.logger) if config.debug)

@@ -6,15 +6,19 @@ module Transfer
     # never delays a prediction. As long as nobody trains, the one that is there does both.
     class Subprocess
       LONG = %w[train resume].freeze
-      private_constant :LONG
+      # What would keep all the others waiting.
+      NOT_SHARED = [*LONG, "evaluate"].freeze
+      private_constant :LONG, :NOT_SHARED
 
       class << self
         # @return [Subprocess] started by `Transfer.config`, as it is when a worker starts
-        def configured = new { launch }
+        def configured
+          Transfer.config.shared_worker ? new(shared: -> { Shared.launch }) { launch } : new { launch }
+        end
 
-        # @return [Connection::Launch] of the real worker
+        # @return [Launch] of the real worker
         def launch(config = Transfer.config)
-          Connection::Launch.new(
+          Launch.new(
             command: [*Python.command, "-m", "transfer_core.worker"], env: environment(config),
             startup_timeout: config.startup_timeout, limits: limits(config), logger: config.logger,
             trace: (Trace.new(config.logger) if config.debug)
@@ -27,7 +31,7 @@ module Transfer
         def environment(config)
           path = [File.join(Python::ROOT, "python"), ENV.fetch("PYTHONPATH", "")].reject(&:empty?)
           own = { "PYTHONPATH" => path.join(File::PATH_SEPARATOR), "TRANSFER_HOME" => config.home,
-                  "TRANSFER_OFFLINE" => ("1" if config.offline) }
+                  "TRANSFER_OFFLINE" => ("1" if config.offline), **config.for_worker }
           Environment.allowed(config.environment).merge(own).compact
         end
 
@@ -39,16 +43,19 @@ module Transfer
 
       attr_reader :train, :serve
 
-      # @yieldreturn [Connection::Launch]
-      def initialize(&)
+      # @param shared [Proc, nil] returns the {Launch} of a worker that other processes use as well
+      # @yieldreturn [Launch]
+      def initialize(shared: nil, &)
         @train = Worker.new(&)
-        @serve = Worker.new(&)
+        @serve = shared ? Worker.new(&shared) : Worker.new(&)
+        @own = shared ? NOT_SHARED : LONG
+        @shared = shared
       end
 
       # @param words (see Connection#open)
       # @return [Call]
       def call(name, params, **words)
-        return train.call(name, params, **words) if LONG.include?(name)
+        return train.call(name, params, **words) if @own.include?(name)
 
         beside_nothing_long(name, params, **words) || serve.call(name, params, **words)
       end
@@ -63,7 +70,7 @@ module Transfer
       private
 
       def beside_nothing_long(name, params, **words)
-        train.call_if_free(name, params, unless_running: LONG, **words) unless serve.ready?
+        train.call_if_free(name, params, unless_running: LONG, **words) unless @shared || serve.ready?
       end
     end
   end

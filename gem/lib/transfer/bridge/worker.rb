@@ -5,7 +5,7 @@ module Transfer
     # A place for a worker: it is started with the first call and replaced when it has ended, whether it crashed, was
     # stopped, or had been kept for long enough.
     class Worker
-      # @yieldreturn [Connection::Launch] how to start the process, asked each time
+      # @yieldreturn [Launch] how to start the process, asked each time
       def initialize(&launch)
         @launch = launch
         @mutex = Mutex.new
@@ -49,9 +49,8 @@ module Transfer
 
       # @return [Hash{Symbol => Object}]
       def stats
-        @mutex.synchronize do
-          { processes: all.select(&:alive?).map(&:stats), restarts: [@starts - 1, 0].max, crashes: @crash_loop.total }
-        end
+        connections, restarts = @mutex.synchronize { [all.select(&:alive?), [@starts - 1, 0].max] }
+        { processes: connections.map { |each| { **each.stats, **Look.at(each) } }, restarts:, crashes: @crash_loop.total }
       end
 
       private
