@@ -222,6 +222,7 @@ RSpec.describe Transfer::CLI do
       expect(transfer("evaluate", model, "#{@scratch}/new").first).to eq(<<~TEXT)
         Accuracy on 9 photos: 100.0 % (95 % interval 100.0 % to 100.0 %)
         Always answering "green" would give: 33.3 %
+        Sets of 1.0 on average at a level of 90.0 %: the truth is in 100.0 % (95 % interval 100.0 % to 100.0 %)
 
         class  precision  recall     f1  photos
         blue       1.000   1.000  1.000       3

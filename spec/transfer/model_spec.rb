@@ -34,6 +34,13 @@ RSpec.describe Transfer::Model do
     expect(model.predict([StringIO.new("12345"), "\xFF\xD8\xFF"]).map(&:label)).to eq(["5 bytes", "3 bytes"])
   end
 
+  it "predicts at a level" do
+    expect(model.predict("a.jpg", level: 0.9).set).to eq(%w[a.jpg 0.9])
+    expect(model.predict(%w[a.jpg b.jpg], level: 1r / 2).map(&:set)).to eq([%w[a.jpg 0.5], %w[b.jpg 0.5]])
+    expect(model.predict("a.jpg").set).to be_nil
+    expect { model.predict("a.jpg", level: "much") }.to raise_error(ArgumentError)
+  end
+
   it "predicts more than fits into a message, in order" do
     names = Array.new(600) { |i| "#{i}.jpg" }
     expect(model.predict(names).map(&:label)).to eq(names)

@@ -18,6 +18,29 @@ RSpec.describe "Transfer's values" do
       expect([many.values, many.to_h]).to eq([{ "x" => 1.0 }, { values: { "x" => 1.0 } }])
     end
 
+    it "is any number of labels" do
+      scores = { "cat" => 0.9, "dog" => 0.6, "owl" => 0.3 }
+      two = described_class.new({ "labels" => %w[cat owl], "scores" => scores })
+      expect([two.labels, two.label, two.score, two.top(2)]).to eq([%w[cat owl], "cat", 0.9, scores.first(2).to_h])
+      expect([two.to_s, two.inspect]).to eq(["cat, owl", "#<Transfer::Prediction cat 0.900, owl 0.300>"])
+      expect([two.to_h, two.labels.frozen?]).to eq([{ labels: %w[cat owl], scores: }, true])
+      expect(two).to eq(described_class.new(two.to_h.transform_keys(&:to_s)))
+
+      none = described_class.new({ "labels" => [], "scores" => scores })
+      expect([none.labels, none.label, none.score, none.to_s]).to eq([[], nil, nil, ""])
+      expect([none.inspect, none.to_h]).to eq(["#<Transfer::Prediction no label>", { labels: [], scores: }])
+    end
+
+    it "has a set or an interval where a level was asked for" do
+      sure = described_class.new({ **cat.to_h.transform_keys(&:to_s), "set" => %w[cat] })
+      expect([sure.set, sure.to_h[:set], cat.set]).to eq([%w[cat], %w[cat], nil])
+      expect(sure).not_to eq(cat)
+      one = described_class.new({ "value" => 2.5, "interval" => [2.0, 3.0] })
+      expect([one.interval, one.intervals, one.to_s]).to eq([[2.0, 3.0], nil, "2.5"])
+      many = described_class.new({ "values" => { "x" => 1.0 }, "intervals" => { "x" => [0.5, 1.5] } })
+      expect(many.to_h).to eq({ values: { "x" => 1.0 }, intervals: { "x" => [0.5, 1.5] } })
+    end
+
     it "is compared by value" do
       expect(cat).to eq(described_class.new(cat.to_h.transform_keys(&:to_s)))
     end

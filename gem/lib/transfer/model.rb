@@ -17,7 +17,7 @@ module Transfer
     attr_reader :metrics
     # @return [Array<Hash{Symbol => Object}>] one entry per epoch or fit
     attr_reader :history
-    # @return [Array<String>] the labels in their order; for a regression the names of the outputs
+    # @return [Array<String>] the classes or labels in their order; for a regression the names of the outputs
     attr_reader :labels
     # @return [Hash{Symbol => Object}] the whole recipe, including what the preset chose
     attr_reader :recipe
@@ -43,10 +43,13 @@ module Transfer
     # @param input [String, Pathname, IO, Hash, Array] what the backbone takes, or an Array of it. An image is a path,
     #   bytes, or something to read them from; a text a String, a pair of texts an Array of two (in an Array); a row of
     #   a table a Hash of columns, or a record.
+    # @param level [Float, nil] such as 0.9: also say the set or the interval that holds the truth so often
     # @return [Prediction, Array<Prediction>] one for one, many for many
     # @raise [DataError] if an input can't be read; the message names it
-    def predict(input)
-      predictions = ask("predict", input) { |answer| answer.map { |plain| Prediction.new(plain) } }
+    # @raise [RecipeError] if the model can't keep the level
+    def predict(input, level: nil)
+      params = level ? { "level" => Float(level) } : {}
+      predictions = ask("predict", input, params) { |answer| answer.map { |plain| Prediction.new(plain) } }
       input.is_a?(Array) ? predictions : predictions.first
     end
 
@@ -79,6 +82,12 @@ module Transfer
       Plain.symbolize(call("evaluate", params, streams: source.streams, timeout: nil))
     end
 
+    # Predicts from now on with what is in the file now. A prediction finds out by itself that the file has changed;
+    # this waits until the worker has read it, and tells if something is wrong with it.
+    # @return [Model] the same, with what the file says by now
+    # @raise [ModelFileError] if there is no model in it; the one that was read before goes on
+    def reload = Model.new(call("reload", {}))
+
     # Writes the model into one file.
     # @param file [String, Pathname]
     # @param backbone [Boolean] false: a small file, which needs the same pretrained weights to be loaded
@@ -92,7 +101,7 @@ module Transfer
     def hash = path.hash
 
     def inspect
-      what = task == :classification ? "#{labels.size} labels" : labels.join(", ")
+      what = task == :regression ? labels.join(", ") : "#{labels.size} labels"
       measure = metrics.find { |_, value| value.is_a?(Numeric) }&.then { |name, value| "#{name} #{value.round(3)}" }
       "#<Transfer::Model #{path.basename}: #{[backbone, "#{task} of #{what}", measure].compact.join(', ')}>"
     end
@@ -100,9 +109,9 @@ module Transfer
 
     private
 
-    def ask(name, input)
+    def ask(name, input, params = {})
       inputs = input.is_a?(Array) ? input : [input]
-      Input.batches(inputs, modality.to_s).flat_map { |batch| yield call(name, { "inputs" => batch }) }.to_a
+      Input.batches(inputs, modality.to_s).flat_map { |batch| yield call(name, { "inputs" => batch, **params }) }.to_a
     end
 
     def embeddings(input)

@@ -1,44 +1,64 @@
 # frozen_string_literal: true
 
 module Transfer
-  # What a model says about one image.
+  # What a model says about one input.
   #
-  # A classification has {#label}, {#score} and {#scores}; a regression has {#value} or, with several outputs,
-  # {#values}. The others are nil.
+  # A classification has {#label}, {#score} and {#scores}; a model of labels {#labels} and {#scores}; a regression has
+  # {#value} or, with several outputs, {#values}. With a level there is {#set}, {#interval} or {#intervals} besides.
+  # The others are nil.
   class Prediction
-    # @return [String, nil] the most probable label
+    # @return [String, nil] the most probable label; of a model of labels the most probable of those that it says
     attr_reader :label
     # @return [Float, nil] its probability
     attr_reader :score
     # @return [Hash{String => Float}, nil] the probability of every label, highest first
     attr_reader :scores
+    # @return [Array<String>, nil] the labels whose probability reaches their threshold, highest first; may be empty
+    attr_reader :labels
     # @return [Float, nil] the number, of a regression with one output
     attr_reader :value
     # @return [Hash{String => Float}, nil] the numbers by name, of a regression with several outputs
     attr_reader :values
+    # @return [Array<String>, nil] the classes among which the true one is as often as the level says, highest first
+    attr_reader :set
+    # @return [Array(Float, Float), nil] between which the true number is as often as the level says
+    attr_reader :interval
+    # @return [Hash{String => Array(Float, Float)}, nil] the same by name, of a regression with several outputs
+    attr_reader :intervals
 
     # @param plain [Hash{String => Object}] as the worker sends it
     def initialize(plain)
-      @label, @score, @scores, @value, @values = plain.values_at("label", "score", "scores", "value", "values")
-      [@label, @scores, @values].each(&:freeze)
+      @label, @score, @scores, @labels = plain.values_at("label", "score", "scores", "labels")
+      @value, @values, @set, @interval, @intervals = plain.values_at("value", "values", "set", "interval", "intervals")
+      @label, @score = scores.find { |name, _| labels.include?(name) } if labels
+      [@label, @scores, @labels, @values, @set, @interval, @intervals].each(&:freeze)
       freeze
     end
 
     # @return [Hash{String => Float}] the `count` most probable labels
     def top(count) = (scores || {}).first(count).to_h
 
-    # @return [Hash{Symbol => Object}] what there is of label, score, scores, value and values
-    def to_h = { label:, score:, scores:, value:, values: }.compact
+    # @return [Hash{Symbol => Object}] what the worker sent
+    def to_h
+      one = labels ? {} : { label:, score: }
+      { **one, labels:, scores:, value:, values:, set:, interval:, intervals: }.compact
+    end
 
     def ==(other) = other.is_a?(Prediction) && to_h == other.to_h
     alias eql? ==
     def hash = to_h.hash
 
-    def to_s = (label || value || values).to_s
+    def to_s = (labels&.join(", ") || label || value || values).to_s
 
     def inspect
-      said = label ? "#{label} #{format('%.3f', score)}" : (value || values).inspect
-      "#<Transfer::Prediction #{said}>"
+      "#<Transfer::Prediction #{scores ? scored : (value || values).inspect}>"
+    end
+
+    private
+
+    def scored
+      said = (labels || [label]).map { |name| "#{name} #{format('%.3f', scores[name])}" }
+      said.empty? ? "no label" : said.join(", ")
     end
   end
 end

@@ -118,7 +118,8 @@ def describe(server, id, params):
 def predict(server, id, params):
     def say(item):
         label = os.path.basename(item) if isinstance(item, str) else f"{len(item)} bytes"
-        return {"label": label, "score": 0.75, "scores": {label: 0.75, params["model"]: 0.25}}
+        said = {"label": label, "score": 0.75, "scores": {label: 0.75, params["model"]: 0.25}}
+        return {**said, "set": [label, str(params["level"])]} if "level" in params else said
 
     answer(id, [say(item) for item in params["inputs"]])
 

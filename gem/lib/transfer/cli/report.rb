@@ -28,7 +28,18 @@ module Transfer
           return ["Nothing was held out, so it was not measured"] if metrics.empty?
 
           photos = "#{metrics[:examples]} #{photos}"
+          return labels(metrics, photos) if metrics.key?(:mean_average_precision)
+
           metrics.key?(:accuracy) ? classification(metrics, photos) : regression(metrics, photos)
+        end
+
+        # @return [Array<String>] whether sets or intervals keep what they promise, if there was enough to make them
+        def promises(metrics)
+          found = metrics[:conformal] or return []
+          low, high = found[:interval].map { |share| percent(share) }
+          what = found[:mean_size] ? "Sets of #{format('%.1f', found[:mean_size])} on average" : "Intervals"
+          ["#{what} at a level of #{percent(found[:level])}: " \
+           "the truth is in #{percent(found[:coverage])} (95 % interval #{low} to #{high})"]
         end
 
         # @param file [String] where the model is
@@ -45,15 +56,13 @@ module Transfer
            [nouns(summary), words(sizes)], ["versions", words(versions)]]
         end
 
-        # @param rows [Array<Hash{Symbol => Object}>] precision, recall, F1 and count of each class
         # @param photos [String] what inputs are called
-        # @return [String] a table
-        def per_class(rows, photos)
-          cells = rows.map do |row|
-            scores = row.values_at(:precision, :recall, :f1).map { |score| format("%.3f", score) }
-            [row[:label], *scores, row[:support]]
-          end
-          Table.render([["class", "precision", "recall", "f1", photos], *cells])
+        # @return [String, nil] precision, recall, F1 and count of each class or label as a table
+        def per_class(metrics, photos)
+          return table(metrics[:per_class], "class", %i[precision recall f1], photos) if metrics[:per_class]
+
+          columns = %i[average_precision precision recall f1 threshold]
+          table(metrics[:per_label], "label", columns, photos) if metrics[:per_label]
         end
 
         # @return [String] `9.1 MB`
@@ -83,6 +92,21 @@ module Transfer
            "#{interval(metrics, :mae) { |value| short(value) }}",
            "Always answering the mean would give: #{short(metrics[:baseline][:mae])}",
            "R2 #{short(metrics[:r2])}, root mean squared error #{short(metrics[:rmse])}"]
+        end
+
+        def labels(metrics, photos)
+          shares = metrics.values_at(:micro_f1, :macro_f1, :exact_match).map { |share| percent(share) }
+          ["Mean average precision on #{photos}: #{percent(metrics[:mean_average_precision])}" \
+           "#{interval(metrics, :mean_average_precision) { |share| percent(share) }}",
+           "Giving all the same labels would reach: #{percent(metrics[:baseline][:mean_average_precision])}",
+           "Micro-F1 #{shares[0]}, macro-F1 #{shares[1]}, all labels right #{shares[2]}"]
+        end
+
+        def table(rows, first, columns, photos)
+          cells = rows.map do |row|
+            [row[:label], *row.values_at(*columns).map { |score| format("%.3f", score) }, row[:support]]
+          end
+          Table.render([[first, *columns.map { |name| name.to_s.tr("_", " ") }, photos], *cells])
         end
 
         def nouns(summary) = NOUNS.fetch(summary.fetch(:modality, "image").to_sym)

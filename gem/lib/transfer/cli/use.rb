@@ -13,23 +13,27 @@ module Transfer
     desc "predict MODEL INPUT...", "What a model says to these photos, texts or rows"
     long_desc <<~TEXT, wrap: false
       Prints a line per input: label, score (0 to 1) and the input with tabs between
-      them; of a regression the number and the input. An input is what the model was
+      them; of a regression the number and the input; of a model of labels those that
+      it says, with | between them, and the input. An input is what the model was
       trained on: the file of a photo; a text; or as JSON two texts, a row of a table.
 
         transfer predict signs.transfer a.jpg b.jpg
         transfer predict signs.transfer --top 3 a.jpg
+        transfer predict signs.transfer --level 0.9 a.jpg
         find photos -name '*.jpg' | transfer predict signs.transfer -
         transfer predict mood.transfer "What a day!"
         transfer predict prices.transfer '{"rooms": 3, "city": "Ulm"}' --json
     TEXT
-    option :top, type: :numeric, default: 1, desc: "How many labels per input"
+    option :top, type: :numeric, desc: "How many labels per input, a line each (1)"
+    option :level, type: :numeric, desc: "Also what holds the truth so often, such as 0.9"
     json_option
     # Predicts inputs.
     def predict(model, *inputs)
       batches = each_batch(inputs)
       loaded = Transfer.load(model)
       read = Arguments.for(loaded.modality)
-      pairs = batches.lazy.flat_map { |batch| batch.zip(loaded.predict(batch.map(&read))) }
+      level = options[:level]
+      pairs = batches.lazy.flat_map { |batch| batch.zip(loaded.predict(batch.map(&read), level:)) }
       return pairs.each { |input, prediction| say_prediction(input, prediction) } unless options[:json]
 
       puts JSON.pretty_generate(pairs.map { |input, prediction| { input:, **prediction.to_h } }.to_a)
@@ -53,8 +57,9 @@ module Transfer
       metrics = loaded.evaluate(data, columns:, on_bad_input: options[:on_bad_input])
       answer(metrics) do
         nouns = Report::NOUNS.fetch(loaded.modality)
-        puts Report.metrics(metrics, nouns)
-        puts "", Report.per_class(metrics[:per_class], nouns) if metrics[:per_class]
+        puts Report.metrics(metrics, nouns), Report.promises(metrics)
+        table = Report.per_class(metrics, nouns)
+        puts "", table if table
       end
     end
 
@@ -101,9 +106,24 @@ module Transfer
     end
 
     def say_prediction(input, prediction)
-      answers = prediction.top(options[:top]).map { |label, score| [label, format("%.4f", score)] }
-      answers = [prediction.values&.map { |pair| pair.join("=") } || [prediction.value]] unless prediction.label
-      answers.each { |words| puts [*words, input.split.join(" ")].join("\t") }
+      answers(prediction).each { |words| puts [*words, input.split.join(" ")].join("\t") }
+    end
+
+    def answers(prediction)
+      return [[prediction.labels.join("|")]] if prediction.labels && !options[:top]
+
+      around = around(prediction)
+      numbers = prediction.values&.map { |pair| pair.join("=") } || [prediction.value]
+      return [[*numbers, *around]] unless prediction.scores
+
+      prediction.top(options[:top] || 1).map { |label, score| [label, format("%.4f", score), *around] }
+    end
+
+    # The set or the intervals, if a level was asked for.
+    def around(prediction)
+      return [prediction.set.join("|")] if prediction.set
+
+      (prediction.intervals&.values || [prediction.interval].compact).map { |low, high| "#{low}..#{high}" }
     end
   end
 end
