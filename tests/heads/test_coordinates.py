@@ -25,7 +25,7 @@ def test_a_layer_does_the_same_to_coordinates_and_features(n, width):
     )
 
 
-@pytest.mark.parametrize(("n", "width"), [(40, 6), (6, 40)])
+@pytest.mark.parametrize(("n", "width"), [(40, 6), (6, 40), (20, 8)])
 def test_lengths_and_angles_are_those_of_standardised_features(n, width):
     features = features_of(n, width)
     at = coordinates_of(features)
@@ -34,9 +34,16 @@ def test_lengths_and_angles_are_those_of_standardised_features(n, width):
     standard = (features - mean) / scale
     torch.testing.assert_close(z @ z.T, standard @ standard.T, atol=1e-4, rtol=1e-5)
     if at.basis is not None:
-        torch.testing.assert_close(at.basis.T @ at.basis, torch.eye(n), atol=1e-5, rtol=0)
+        torch.testing.assert_close(at.basis.T @ at.basis, torch.eye(min(n, width)), atol=1e-5, rtol=0)
 
 
 def test_features_are_not_copied():
     features = features_of(40, 6)
     assert coordinates_of(features).x is features
+
+
+def test_few_rows_get_uncorrelated_coordinates():
+    at = coordinates_of(features_of(20, 8))
+    gram = at.x.T @ at.x
+    assert at.uncorrelated
+    assert (gram - gram.diag().diag()).abs().max() < 1e-5 * gram.diag().max()

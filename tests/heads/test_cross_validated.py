@@ -318,7 +318,7 @@ def test_constant_repeated_and_tiny_features_do_no_harm():
     fit = fitted(Rows(clumsy, plain.targets, plain.weights, plain.groups), 3)
     their = fitted(plain, 3)
     assert fit.weight.isfinite().all()
-    assert not fit.weight[:, 12:14].any()
+    assert fit.weight[:, 12:14].abs().max() < 1e-9
     assert accuracy(fit, Rows(clumsy, plain.targets, plain.weights, plain.groups)) == pytest.approx(
         accuracy(their, plain), abs=0.03
     )

@@ -9,15 +9,19 @@ from torch import Tensor
 
 from transfer_core.heads.modules import standardization
 
+# Of so many rows per feature a copy is small, and its making soon repaid.
+FEW = 4
+
 
 @dataclass(frozen=True)
 class Coordinates:
     """The rows' coordinates are z = (x - shift) / unit, with `x` (N, R), `shift` (R,) and `unit` (R,).
 
-    Where features are no fewer than coordinates `x` is the caller's own tensor, read and never copied:
-    what is computed from z is computed from x by moving shift and unit into the coefficients.
+    Of many rows `x` is the caller's own tensor, read and never copied: what is computed from z is computed
+    from x by moving shift and unit into the coefficients.
     `mean` (D,) and `scale` (D,) standardise the features; `basis` (D, R) has a column per coordinate, or is
-    None where coordinates are the standardised features themselves.
+    None where coordinates are the standardised features themselves. `uncorrelated` coordinates have a
+    diagonal Gram matrix.
     """
 
     x: Tensor
@@ -26,6 +30,7 @@ class Coordinates:
     mean: Tensor
     scale: Tensor
     basis: Tensor | None
+    uncorrelated: bool = False
 
     def on_features(self, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
         """Weight (K, D) and bias (K,) that do to features what `weight` (K, R) and `bias` do to z."""
@@ -42,10 +47,18 @@ def coordinates_of(features: Tensor) -> Coordinates:
     With fewer rows than features, weights have no part outside the span of the rows if an L2 penalty is on
     them, and the penalty is the same in any orthonormal basis of that span. Z' = QR (Golub and Van Loan,
     Matrix Computations, 2013, section 5.2) gives one, and R', a square, takes the place of the rows.
+
+    With up to `FEW` times as many, the principal axes are the basis: there the penalised loss bends nearly
+    independently along each, and no system of R equations is solved for each look at the loss.
     """
     mean, scale = standardization(features)
-    if len(features) >= features.shape[1]:
+    rows, width = features.shape
+    if rows > FEW * width:
         return Coordinates(features, mean, scale, mean, scale, basis=None)
-    basis, triangle = torch.linalg.qr(((features - mean) / scale).T)
-    zero = features.new_zeros(len(features))
-    return Coordinates(triangle.T.contiguous(), zero, zero + 1, mean, scale, basis)
+    z = (features - mean) / scale
+    zero = features.new_zeros(min(rows, width))
+    if rows < width:
+        basis, triangle = torch.linalg.qr(z.T)
+        return Coordinates(triangle.T.contiguous(), zero, zero + 1, mean, scale, basis)
+    _, axes = torch.linalg.eigh(z.T @ z)
+    return Coordinates(z @ axes, zero, zero + 1, mean, scale, axes, uncorrelated=True)

@@ -38,7 +38,7 @@ ENOUGH_HELD_OUT = 1000
 
 # What may be left to gain, as a share of the loss: little enough to compare strengths, and for probabilities
 # within 0.001 of the exact minimum's.
-COMPARED, CONVERGED = 2e-6, 5e-9
+COMPARED, CONVERGED = 4e-6, 5e-9
 
 
 @dataclass(frozen=True)

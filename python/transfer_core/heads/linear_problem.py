@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from transfer_core.heads.coordinates import Coordinates
-from transfer_core.heads.curvature import Curvature
+from transfer_core.heads.curvature import Curvature, DiagonalCurvature, FullCurvature
 from transfer_core.heads.lbfgs import minimize
 from transfer_core.heads.rows import Rows
 
@@ -102,11 +102,15 @@ class LinearProblems:
         if known and known.mean <= 4 * mean:
             return known.scaled_to(mean)
         width = self.at.x.shape[1]
-        gram = self.at.x.new_zeros(width, width)
+        diagonal = self.at.uncorrelated
+        found = self.at.x.new_zeros(width) if diagonal else self.at.x.new_zeros(width, width)
         for some, bend in zip(self._split(rows), self._split(bends), strict=True):
             z = (self.at.x[some] - self.at.shift) / self.at.unit
-            gram.addmm_(z.T, z * bend[:, None])
-        return Curvature(gram, mean)
+            if diagonal:
+                found += bend @ z.square()
+            else:
+                found.addmm_(z.T, z * bend[:, None])
+        return DiagonalCurvature(found, mean) if diagonal else FullCurvature(found, mean)
 
     @property
     def _enough(self) -> int:
