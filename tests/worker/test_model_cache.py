@@ -17,8 +17,7 @@ from worker.client import PATIENCE_S, wait_until
 
 
 class Shelf:
-    """A cache of files that begin with `model`, and what it has read; while `gate` is closed it waits in between.
-    """
+    """A cache of files that begin with `model`, and what it has read; it goes on while `gate` is open."""
 
     def __init__(self, limit: int = 100) -> None:
         self.reads: list[str] = []
@@ -137,6 +136,24 @@ def test_a_reload_waits_for_a_change_that_comes_while_it_reads(tmp_path: Path) -
     shelf.gate.set()
     thread.join(PATIENCE_S)
     assert found == ["model 2"]
+
+
+def test_a_reload_waits_for_who_reads_already(tmp_path: Path) -> None:
+    shelf, path = Shelf(), write(tmp_path / "a", "model 1")
+    shelf.open(path)
+    write(path, "model 2", seconds=1)
+    shelf.gate.clear()
+    first = shelf.find(path)
+    found: list[Any] = []
+    thread = threading.Thread(target=lambda: found.append(shelf.cache.reload(str(path))))
+    thread.start()
+    thread.join(0.1)
+    assert found == []
+    shelf.gate.set()
+    thread.join(PATIENCE_S)
+    assert [first.result(PATIENCE_S), *found] == ["model 2"] * 2
+    assert shelf.reads == ["model 1", "model 2"]
+    shelf.end()
 
 
 def test_those_that_were_used_last_are_kept_as_far_as_they_have_room(tmp_path: Path) -> None:

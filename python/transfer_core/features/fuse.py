@@ -15,6 +15,7 @@ from torch import fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from transfer_core.backbones import Backbone
+from transfer_core.backbones.tracing import Tracer
 
 Join: TypeAlias = Callable[[nn.Conv2d, nn.BatchNorm2d], nn.Module]
 
@@ -37,7 +38,7 @@ def traced_block(
     if not any(isinstance(module, kind) for module in block.modules()):
         return None
     try:
-        return fx.GraphModule(block, (tracer or fx.Tracer()).trace(block))
+        return fx.GraphModule(block, (tracer or Tracer()).trace(block))
     except (TypeError, RuntimeError, fx.proxy.TraceError):
         return None
 

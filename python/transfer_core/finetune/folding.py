@@ -10,8 +10,9 @@ from __future__ import annotations
 from typing import cast
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 
+from transfer_core.backbones.tracing import Tracer
 from transfer_core.features.fuse import join_norms, traced_block
 
 
@@ -42,7 +43,7 @@ def fold_norms(block: nn.Module) -> nn.Module:
     return block if traced is None else join_norms(traced, FoldedConv)
 
 
-class _Tracer(fx.Tracer):
+class _Tracer(Tracer):
     """Looks only into modules that hold a norm: what does other things in training stays as it is."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:

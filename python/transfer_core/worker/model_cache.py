@@ -10,7 +10,7 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -104,17 +104,27 @@ class ModelCache:
         with self._lock:
             self._places.setdefault(path, Place()).failed = None
         while True:
-            model = self.open(path)
-            place = self._places.get(path, Place(_version(path)))
-            if place.failed:
-                raise place.failed[1]
-            if place.version == _version(path):
-                return model
+            self._wait_for_others(path)
+            model, version = self.open(path), _version(path)
+            with self._lock:
+                place = self._places.get(path)
+                if place and place.failed:
+                    raise place.failed[1]
+                if version and model is self._models.get(version, (None, 0))[0]:
+                    return model
 
     def stats(self) -> dict[str, Any]:
         """How many models are in memory, and what they take."""
         with self._lock:
             return {"count": len(self._models), "bytes": self._bytes(), "limit": self.limit}
+
+    def _wait_for_others(self, path: str) -> None:
+        with self._lock:
+            place = self._places.get(path)
+            loading = place.loading if place else None
+        if loading:
+            with TURNS.given_up():
+                wait([loading])
 
     def _load(
         self,
