@@ -119,7 +119,7 @@ def test_the_disk_of_the_home(own_home: Path, monkeypatch: pytest.MonkeyPatch) -
     check = doctor.check_disk()
     assert not check.ok
     assert check.detail.endswith(" free, 1073741824.0 GiB wanted")
-    assert check.remedy == f"rm -r {own_home / 'cache'}"
+    assert check.remedy == "transfer cache clear"
 
 
 def test_memory(monkeypatch: pytest.MonkeyPatch) -> None:

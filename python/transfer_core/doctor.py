@@ -134,7 +134,7 @@ def check_disk() -> Check:
     free = shutil.disk_usage(_nearest_folder(paths.home())).free
     if free >= LEAST_FREE_DISK:
         return Check("disk", True, f"{_gib(free)} free")
-    emptied = f"rm -r {shlex.quote(str(paths.cache()))}" if paths.cache().exists() else None
+    emptied = "transfer cache clear" if paths.cache().exists() else None
     return Check("disk", False, f"only {_gib(free)} free, {_gib(LEAST_FREE_DISK)} wanted", emptied)
 
 
