@@ -48,6 +48,16 @@ module Transfer
     def run = details["run"]
   end
 
+  # A worker has as many requests for predictions in hand as it may (`Transfer.config.serving_queue_limit`). Nothing is
+  # wrong with the request: asked again a moment later, it can be answered.
+  #
+  # @example In a job
+  #   retry_on Transfer::Overloaded, wait: :polynomially_longer
+  class Overloaded < Error
+    # @return [Integer] how many there may be
+    def limit = details["limit"]
+  end
+
   # The machine or its device ran out of memory.
   class OutOfMemory < Error; end
 

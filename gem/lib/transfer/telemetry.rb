@@ -5,7 +5,8 @@ module Transfer
   # where that is loaded, lines on the logger.
   #
   # `call.transfer` is sent for each call, with `method`, `inputs` (how many, where it has some) and, as everywhere,
-  # `exception`; `start.transfer` and `stop.transfer` for each worker, with `pid` and, at the end, `reason`.
+  # `exception`; `start.transfer` and `stop.transfer` for each worker, with `pid` and, at the end, `reason`;
+  # `warning.transfer` with the `message` of what a prediction or an evaluation warns of.
   module Telemetry
     @calls = {}
     @mutex = Mutex.new
@@ -30,6 +31,15 @@ module Transfer
       def worker(event, pid:, reason: nil)
         notify(event, { pid:, reason: }.compact) { nil }
         Transfer.config.logger&.info("transfer: worker #{pid} #{event == :start ? 'started' : "ended: #{reason}"}")
+      end
+
+      # A call that nobody listens to was told something.
+      # @param event [Hash{String => Object}]
+      def event(event)
+        return unless event["event"] == "warning"
+
+        notify("warning", { message: event["message"] }) { nil }
+        Transfer.config.logger&.warn(event["message"])
       end
 
       # @return [Hash{Symbol => Hash}] what {Calls#to_h} says, by method

@@ -67,12 +67,12 @@ module Transfer
 
       # The rest belongs to the connection.
 
-      # Whoever waits reads, until this call has ended or `limit` has come. Nobody will want its events.
+      # Whoever waits reads, until this call has ended or `limit` has come. Nobody but the logger will want its events.
       # @yieldparam limit [Float, nil]
       def read_by(&read) = @read = read
 
       def event(event)
-        @events << event unless @read
+        @read ? Telemetry.event(event) : @events << event
       end
 
       def succeed(result) = settle([result, nil])

@@ -17,7 +17,7 @@ module Transfer
       def initialize(launch, crash_loop = CrashLoop.new)
         @launch = launch
         @crash_loop = crash_loop
-        @started = @used = now
+        @started = now
         @memory = SharedMemory.new
         @child = launch.child.call(launch, @memory.files) { @hung_up }
         @wire = Wire.new(@child.socket)
@@ -153,9 +153,7 @@ module Transfer
       def deliver(content)
         message = Message.parse(Frame.decode(content))
         @launch.trace&.line(:received, message, content.bytesize, pid)
-        answered = @dispatcher.answered
         @dispatcher.receive(@memory.receive(message))
-        @used = now if @dispatcher.answered > answered
       end
 
       def post(message)
@@ -206,7 +204,7 @@ module Transfer
         raise mismatch
       end
 
-      def idle_s = @dispatcher.in_flight.zero? ? now - @used : 0
+      def idle_s = @dispatcher.in_flight.zero? ? now - @dispatcher.used : 0
 
       def age_s = now - @started
 

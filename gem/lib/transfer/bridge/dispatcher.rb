@@ -12,10 +12,12 @@ module Transfer
         @questions = Questions.new(&send)
         @last_id = -1
         @opened = @answered = 0
+        @used = now
       end
 
-      # Requests, and answers to them, so far.
-      attr_reader :opened, :answered
+      # Requests, and answers to them, so far, and when the last answer came (monotonic). Who only looks ({Look}) is not
+      # counted.
+      attr_reader :opened, :answered, :used
 
       # Sends a request.
       # @param unless_running [Array<String>] not beside a call of these names
@@ -25,7 +27,7 @@ module Transfer
         id = @mutex.synchronize do
           return if @closed || @calls.each_value.any? { |other| unless_running.include?(other.name) }
 
-          @opened += 1
+          @opened += 1 unless name == Look::METHOD
           free = next_id
           @calls[free] = call = Call.new(name, streams:) { cancel(free) }
           free
@@ -84,8 +86,13 @@ module Transfer
         call = @mutex.synchronize { @calls.delete(response.id) }
         raise ProtocolError, "a response to request #{response.id}, which is not open" unless call || @closed
 
-        @answered += 1
+        note_answer unless call&.name == Look::METHOD
         response.error ? call&.fail(RemoteErrors.parse(response.error)) : call&.succeed(response.result)
+      end
+
+      def note_answer
+        @answered += 1
+        @used = now
       end
 
       def tell(notification)
@@ -101,6 +108,8 @@ module Transfer
 
         call&.event(event)
       end
+
+      def now = Process.clock_gettime(Process::CLOCK_MONOTONIC)
     end
   end
 end

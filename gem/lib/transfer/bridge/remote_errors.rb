@@ -7,7 +7,7 @@ module Transfer
       CLASSES = {
         "ConfigurationError" => ConfigurationError, "DataError" => DataError, "WeightsNotFound" => WeightsNotFound,
         "ModelFileError" => ModelFileError, "DependencyError" => DependencyError, "ProtocolError" => ProtocolError,
-        "Cancelled" => Cancelled, "OutOfMemory" => OutOfMemory
+        "Cancelled" => Cancelled, "OutOfMemory" => OutOfMemory, "Overloaded" => Overloaded
       }.freeze
       private_constant :CLASSES
 

@@ -50,7 +50,8 @@ module Transfer
       # @return [Hash{Symbol => Object}]
       def stats
         connections, restarts = @mutex.synchronize { [all.select(&:alive?), [@starts - 1, 0].max] }
-        { processes: connections.map { |each| { **each.stats, **Look.at(each) } }, restarts:, crashes: @crash_loop.total }
+        processes = connections.map { |each| { **each.stats, **Look.at(each) } }
+        { processes:, restarts:, crashes: @crash_loop.total }
       end
 
       private

@@ -1,0 +1,31 @@
+# frozen_string_literal: true
+
+module Transfer
+  module Bridge
+    # What a worker says of its predictions, to whoever looks at it; to look is no use of it.
+    module Look
+      METHOD = "serving"
+      # Seconds that it has to say it.
+      PATIENCE_S = 0.5
+
+      class << self
+        # @param connection [Connection]
+        # @return [Hash{Symbol => Hash}] `serving`; nothing if it does not say it soon
+        def at(connection)
+          said = connection.open(METHOD, {}, awaited: true)&.value(PATIENCE_S) if connection.can?(METHOD)
+          said ? { serving: with_numbers(Plain.symbolize(said)) } : {}
+        rescue Error
+          {}
+        end
+
+        private
+
+        # Keys of maps are text on the wire.
+        def with_numbers(said)
+          batches = said[:batches]
+          { **said, batches: { **batches, sizes: batches[:sizes].transform_keys { |size| size.to_s.to_i } } }
+        end
+      end
+    end
+  end
+end
