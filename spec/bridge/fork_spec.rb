@@ -1,22 +1,6 @@
 # frozen_string_literal: true
 
 RSpec.describe "Transfer and processes that come and go" do
-  # What the block returns in a forked child.
-  def in_child
-    read, write = IO.pipe
-    child = fork do
-      read.close
-      write << Marshal.dump(yield)
-      write.close
-      exit!(0)
-    end
-    write.close
-    Marshal.load(read.read) # rubocop:disable Security/MarshalLoad -- our own child wrote it
-  ensure
-    read&.close
-    Process.wait(child) if child
-  end
-
   def pid = bridge.call("pid")
 
   before { |example| backend unless example.metadata[:script] }
@@ -88,6 +72,32 @@ RSpec.describe "Transfer and processes that come and go" do
       first, second = File.read(result).split.map(&:to_i)
       expect(first).not_to eq(second)
       expect(eventually { gone?(first) && gone?(second) }).to be(true)
+    end
+  end
+
+  # As Spring does.
+  it "serves the children of a process that is killed", script: true do
+    code = <<~RUBY
+      launch.("echo")
+      puts [Process.pid, bridge.call("pid")].join(" ")
+      2.times do
+        fork do
+          launch.("echo")
+          loop { puts [Process.pid, bridge.call("pid")].join(" "); sleep 0.02 }
+        end
+      end
+      sleep
+    RUBY
+    ruby_running(code) do |output, preloaded|
+      told = -> { output.gets.split.map(&:to_i) }
+      pairs = Set.new([told.call])
+      pairs << told.call until pairs.size == 3
+      server, *children = pairs.to_a
+      Process.kill(:KILL, preloaded)
+      expect(eventually(2) { gone?(server.last) }).to be(true)
+      20.times { expect(told.call).to eq(children[0]).or eq(children[1]) }
+      Process.kill(:KILL, *children.map(&:first))
+      expect(eventually(2) { children.all? { |_, worker| gone?(worker) } }).to be(true)
     end
   end
 

@@ -90,6 +90,18 @@ RSpec.describe "How long a worker is kept" do
       expect { ask(worker, "crash", { "signal" => "SIGKILL" }) }
         .to raise_error(Transfer::OutOfMemory, /was ended by SIGKILL: going down: use a smaller batch_size/)
     end
+
+    it "is none where a limit of the address space lets Python say so: the worker goes on" do
+      limited = ["/bin/sh", "-c", 'ulimit -v 2000000; exec "$0" "$@"', Workers::PYTHON, Sharing::FAKE]
+      place = launch.with(command: limited, env: { "PYTHONPATH" => Sharing::PATH })
+      worker = bridge::Worker.new { place }
+      first = ask(worker)
+      expect { ask(worker, "count_up", { "count" => 10**9 }) }
+        .to raise_error(Transfer::OutOfMemory, /\Aout of memory \(Unable to allocate 7.45 GiB .*use a smaller/)
+      expect(ask(worker, "count_up", { "count" => 3 }).to_a).to eq([0, 1, 2])
+      expect(ask(worker)).to eq(first)
+      worker.stop
+    end
   end
 
   it "ends in a signal's trap", script: true do

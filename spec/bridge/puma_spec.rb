@@ -5,20 +5,23 @@ require "socket"
 
 # A real cluster: the app is loaded, and uses a worker, before Puma forks.
 RSpec.describe "Puma in cluster mode with preload_app!" do
-  def app = <<~RUBY
+  # @param use [String] what gives a process its worker
+  def app(use) = <<~RUBY
     #{Scripts::PRELUDE}
-    launch.("echo")
+    #{use}
     preloaded = bridge.call("pid")
     run lambda { |_|
-      launch.("echo") unless ($mine ||= nil) == Process.pid
-      $mine = Process.pid
-      bridge.call("slow", { "seconds" => 0.01 })
+      unless ($mine ||= nil) == Process.pid
+        $mine = Process.pid
+        #{use}
+      end
+      sleep 0.01
       [200, {}, [[preloaded, Process.pid, bridge.call("pid")].join(" ")]]
     }
   RUBY
 
-  def puma(folder, port)
-    File.write(File.join(folder, "config.ru"), app)
+  def puma(folder, port, use)
+    File.write(File.join(folder, "config.ru"), app(use))
     File.write(File.join(folder, "puma.rb"), <<~RUBY)
       workers 2
       threads 2, 2
@@ -38,21 +41,50 @@ RSpec.describe "Puma in cluster mode with preload_app!" do
     false
   end
 
-  it "gives every process a worker of its own, and leaves none behind" do
+  # @yieldparam answers [Array(Integer, Integer, Integer)] to 8 threads: the worker that was there before the fork, the
+  #   process that answered, its worker
+  def serve(use)
     port = TCPServer.open("127.0.0.1", 0) { |server| server.addr[1] }
     Dir.mktmpdir do |folder|
-      server = puma(folder, port)
+      server = puma(folder, port, use)
       expect(eventually(20) { up?(port) }).to be(true), File.read(File.join(folder, "log"))
-      answers = Array.new(8) { Thread.new { Array.new(20) { get(port) } } }.flat_map(&:value)
-      preloaded = answers.map(&:first).uniq
-      pairs = answers.map { |answer| answer.drop(1) }.uniq
-      expect(preloaded.size).to eq(1)
-      expect(pairs.map(&:first).uniq.size).to eq(2), "one process answered all"
-      expect(pairs.map(&:last).uniq.size).to eq(pairs.size)
-      expect(pairs.map(&:last)).not_to include(preloaded.first)
+      yield answers = ask(port)
       Process.kill(:TERM, server)
       expect(eventually(10) { Process.wait(server, Process::WNOHANG) }).to eq(server)
-      expect(eventually(2) { [*preloaded, *pairs.flatten].all? { |pid| gone?(pid) } }).to be(true)
+      expect_two(answers.map { |answer| answer[1] }.uniq)
+    end
+  end
+
+  def ask(port) = Array.new(8) { Thread.new { Array.new(20) { get(port) } } }.flat_map(&:value)
+
+  def expect_two(processes)
+    expect(processes.size).to eq(2), "one process answered all"
+    expect(eventually(2) { processes.all? { |pid| gone?(pid) } }).to be(true)
+  end
+
+  it "gives every process a worker of its own, and leaves none behind" do
+    workers = nil
+    serve('launch.("echo")') do |answers|
+      expect(answers.map { |_, process, worker| [process, worker] }.uniq.size).to eq(2)
+      workers = answers.map(&:last).uniq
+      expect(workers.size).to eq(2)
+      expect(workers).not_to include(answers.dig(0, 0))
+    end
+    expect(eventually(2) { workers.all? { |pid| gone?(pid) } }).to be(true)
+  end
+
+  describe "with a worker that is shared" do
+    include_context "with a worker that is shared"
+
+    it "gives all processes one, which outlives them for a while" do
+      worker = nil
+      serve(%(require "#{Sharing::FILE}"\nSharing.use("#{folder}", idle_stop: 1))) do |answers|
+        expect(answers.flat_map { |before, _, now| [before, now] }.uniq).to eq(Sharing.workers(folder))
+        worker = answers.dig(0, 0)
+      end
+      expect(gone?(worker)).to be(false)
+      expect(eventually { gone?(worker) }).to be(true)
+      expect(files).to eq([])
     end
   end
 end

@@ -1,93 +1,13 @@
 # frozen_string_literal: true
 
-require "socket"
-
 # Every client is a process of its own.
 RSpec.describe "A worker that processes share" do
-  attr_reader :folder
-
-  around do |example|
-    Dir.mktmpdir("transfer-spec") do |root|
-      @folder = File.join(root, "shared")
-      example.run
-    ensure
-      Transfer.shutdown
-      @clients&.each(&:kill)
-      Sharing.workers(@folder).each { |pid| Process.kill(:KILL, pid) }
-      eventually { Sharing.workers(@folder).empty? }
-    end
-  end
-
-  # A forked process that does what it is sent: a method and its parameters, answered by the result or the error.
-  class Client
-    attr_reader :pid
-
-    def initialize(folder, **)
-      @here, there = UNIXSocket.pair
-      @pid = fork do
-        @here.close
-        Sharing.use(folder, **)
-        serve(there)
-      end
-      there.close
-    end
-
-    def ask(name, params = {})
-      @here.puts(JSON.generate([name, params]))
-      self
-    end
-
-    # @return [Object] what the calls that were asked for came to
-    def answer
-      line = @here.wait_readable(20) && @here.gets or raise "no answer of #{pid}"
-      JSON.parse(line)
-    end
-
-    def call(...) = ask(...).answer
-
-    def kill
-      Process.kill(:KILL, pid)
-      Process.wait(pid)
-    rescue Errno::ECHILD, Errno::ESRCH
-      nil
-    ensure
-      @here.close
-    end
-
-    # To its regular end.
-    def finish
-      @here.puts("null")
-      Process.wait(pid)
-    end
-
-    private
-
-    def serve(there)
-      while (asked = JSON.parse(there.gets))
-        there.puts(JSON.generate(outcome(*asked)))
-      end
-      Transfer.shutdown
-      exit!(0)
-    end
-
-    def outcome(name, params)
-      Sharing.bridge.call(name, params)
-    rescue Transfer::Error => error
-      { "error" => error.class.name, "message" => error.message }
-    end
-  end
-
-  def client(**) = Client.new(folder, **).tap { |client| (@clients ||= []) << client }
-
-  def files = Dir.children(folder)
-
-  def use(**) = Sharing.use(folder, **)
-
-  def pid = bridge.call("pid")
+  include_context "with a worker that is shared"
 
   describe "its life" do
     it "is one, outlives whoever started it, and is found again" do
-      first, second = client, client
+      first = client
+      second = client
       pids = [first, second, first].map { |each| each.call("pid") }
       first.finish
       second.kill
@@ -101,8 +21,12 @@ RSpec.describe "A worker that processes share" do
 
     it "is started once when twenty want it at once" do
       starts = File.join(File.dirname(folder), "starts")
-      noting = Module.new { define_method(:spawn) { |*args, **opts| super(*args, **opts).tap { |pid| File.write(starts, "#{pid}\n", mode: "a") } } }
-      stub_const("#{bridge}::Launch", Class.new(bridge::Launch) { prepend noting })
+      noting = Class.new(bridge::Launch) do
+        define_method(:spawn) do |*arguments, **words|
+          super(*arguments, **words).tap { |pid| File.write(starts, "#{pid}\n", mode: "a") }
+        end
+      end
+      stub_const("#{bridge}::Launch", noting)
       clients = Array.new(20) { client }
       pids = clients.each { |each| each.ask("pid") }.map(&:answer)
       expect(pids.uniq.size).to eq(1)
@@ -110,7 +34,8 @@ RSpec.describe "A worker that processes share" do
     end
 
     it "goes on when a client is killed in the midst of a call, and computes no more for it" do
-      killed, other = client, client
+      killed = client
+      other = client
       killed.ask("wait_for_cancel")
       sleep 0.1
       other.ask("wait_for_cancel")
@@ -204,5 +129,81 @@ RSpec.describe "A worker that processes share" do
     expect(eventually { gone?(first) }).to be(true)
     FileUtils.mkdir(folder, mode: 0o700)
     expect(pid).not_to eq(first)
+  end
+
+  describe "what is shown through memory" do
+    def written(backend)
+      connection = backend.serve.instance_variable_get(:@connection)
+      connection.instance_variable_get(:@memory).files.last.size
+    end
+
+    def count_up(backend, count) = backend.call("count_up", { "count" => count }).value(20).to_a
+
+    it "is shown to each alone" do
+      backends = [use, use]
+      asked = backends.each_with_index.map do |backend, i|
+        Thread.new { Array.new(5) { |n| count_up(backend, 100_000 + (10 * n) + i).values_at(0, -1) } }
+      end
+      expect(asked.map(&:value)).to eq([0, 1].map { |i| Array.new(5) { |n| [0, 100_000 + (10 * n) + i - 1] } })
+      expect(backends.map { |backend| written(backend) }).to all(be > 800_000)
+      doubled = bridge.call("double", { "numbers" => Transfer::Tensor.from([1.0, 2.0] * 100_000) })
+      expect(doubled.to_a.last(2)).to eq([2.0, 4.0])
+      backends.first.stop
+    end
+  end
+
+  describe "a start" do
+    def python(code, **) = use(command: [Workers::PYTHON, "-c", code], **)
+
+    it "that fails says why, and the next one tries again" do
+      python("import no_such_module")
+      expect { pid }.to raise_error(Transfer::DependencyError, /has no module no_such_module/)
+      python("import sys; sys.exit('boom')")
+      expect { pid }.to raise_error(Transfer::WorkerCrashed, /\Athe worker \(pid \d+\) exited with status 1: boom\z/)
+      use(command: ["/nowhere/python"])
+      expect { pid }.to raise_error(Transfer::ConfigurationError, %r{\Acan't start /nowhere/python})
+      use
+      expect(pid).to be_a(Integer)
+    end
+
+    it "whose daemon dies is no endless loop" do
+      python("import os; os.write(2, b'late')")
+      expect { pid }.to raise_error(Transfer::WorkerCrashed, /ended: late\z/)
+    end
+
+    it "that takes long is waited for as long as wanted, and holds up no shutdown" do
+      python("import time; time.sleep(2)", startup_timeout: 0.3)
+      expect { pid }.to raise_error(Transfer::TimeoutError, "the worker did not answer within 0.3 s of its start")
+      python("import time; time.sleep(2)")
+      waiting = Thread.new { error_of { pid } }
+      sleep 0.2
+      asked = Leaks.now
+      Transfer.shutdown
+      expect(Leaks.now - asked).to be < 1
+      expect(waiting.value).to be_a(Transfer::Cancelled)
+    end
+
+    it "is not wanted where a worker is frozen: that is a timeout" do
+      client.call("pid").then { |worker| Process.kill(:STOP, worker) }
+      use(startup_timeout: 0.5)
+      expect { pid }.to raise_error(Transfer::TimeoutError)
+      expect(Sharing.workers(folder).size).to eq(1)
+    end
+  end
+
+  describe "forks" do
+    it "have a connection of their own to the same worker" do
+      first = use.serve
+      worker = pid
+      open = first.call("wait_for_cancel", {})
+      child = fork do
+        same = error_of { open.value(1) }.message.include?("belongs to the parent")
+        exit!(same && Sharing.use(folder) && bridge.call("pid") == worker ? 0 : 1)
+      end
+      expect(Process.wait2(child).last).to be_success
+      open.cancel
+      expect { open.value(5) }.to raise_error(Transfer::Cancelled)
+      expect(first.stats).to include(restarts: 0, crashes: 0)
+    end
   end
 end

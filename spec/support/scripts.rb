@@ -30,4 +30,20 @@ module Scripts
       process.value
     end
   end
+
+  # What the block returns in a forked child.
+  def in_child
+    read, write = IO.pipe
+    child = fork do
+      read.close
+      write << Marshal.dump(yield)
+      write.close
+      exit!(0)
+    end
+    write.close
+    Marshal.load(read.read) # rubocop:disable Security/MarshalLoad -- our own child wrote it
+  ensure
+    read&.close
+    Process.wait(child) if child
+  end
 end

@@ -1,7 +1,11 @@
 # frozen_string_literal: true
 
+require "json"
+require "socket"
+
 # A worker that several processes share: the real server, around methods that need no torch.
 module Sharing
+  FILE = File.expand_path(__FILE__)
   ROOT = File.expand_path("../..", __dir__)
   FAKE = File.join(ROOT, "tests/worker/fake_worker.py")
   PATH = %w[python tests].map { |folder| File.join(ROOT, folder) }.join(":")
@@ -35,6 +39,65 @@ module Sharing
     def launch(command, startup_timeout, limits)
       env = { "PATH" => ENV.fetch("PATH"), "PYTHONPATH" => PATH }
       bridge::Launch.new(command:, env:, startup_timeout:, limits:)
+    end
+  end
+
+  # A forked process that does what it is sent: a method and its parameters, answered by the result or the error.
+  class Client
+    attr_reader :pid
+
+    def initialize(folder, **)
+      @here, there = UNIXSocket.pair
+      @pid = fork do
+        @here.close
+        Sharing.use(folder, **)
+        serve(there)
+      end
+      there.close
+    end
+
+    def ask(name, params = {})
+      @here.puts(JSON.generate([name, params]))
+      self
+    end
+
+    # @return [Object] what the calls that were asked for came to
+    def answer
+      line = @here.wait_readable(20) && @here.gets or raise "no answer of #{pid}"
+      JSON.parse(line)
+    end
+
+    def call(...) = ask(...).answer
+
+    def kill
+      Process.kill(:KILL, pid)
+      Process.wait(pid)
+    rescue Errno::ECHILD, Errno::ESRCH
+      nil
+    ensure
+      @here.close
+    end
+
+    # To its regular end.
+    def finish
+      @here.puts("null")
+      Process.wait(pid)
+    end
+
+    private
+
+    def serve(there)
+      while (asked = JSON.parse(there.gets))
+        there.puts(JSON.generate(outcome(*asked)))
+      end
+      Transfer.shutdown
+      exit!(0)
+    end
+
+    def outcome(name, params)
+      Sharing.bridge.call(name, params)
+    rescue Transfer::Error => error
+      { "error" => error.class.name, "message" => error.message }
     end
   end
 end

@@ -82,11 +82,17 @@ module Transfer
         @mutex = Mutex.new
         @backend = nil
         @owner = Process.pid
-        Telemetry.forget
-        inherited&.abandon
+        forget(inherited)
+      rescue ThreadError # as in shutdown
+        Thread.new { forget(inherited) }.join
       end
 
       private
+
+      def forget(inherited)
+        Telemetry.forget
+        inherited&.abandon
+      end
 
       def backend
         leave_to_parent unless @owner == Process.pid
