@@ -41,10 +41,15 @@ def _declared(run: Callable[..., Any]) -> dict[str, bool]:
     return {parameter.name: parameter.default is not parameter.empty for parameter in parameters}
 
 
+@cache
+def _types(run: Callable[..., Any]) -> dict[str, Any]:
+    return get_type_hints(run)
+
+
 def _convert(name: str, run: Callable[..., Any], params: Mapping[str, Any]) -> dict[str, Any]:
     import msgspec
 
-    types = get_type_hints(run)
+    types = _types(run)
     converted = {}
     for word, value in params.items():
         try:
