@@ -60,6 +60,8 @@ class Variants:
 
     def network(self, plan: Plan) -> Inference:
         """The backbone as `plan` says."""
+        if not self.backbone.facts.plain:
+            return self._as_it_is()
         if not plan.fused:
             published = copy.deepcopy(self.backbone.blocks).to(self.device).eval().requires_grad_(False)
             return Inference(list(published), [], torch.float32, self.pool)
@@ -76,6 +78,14 @@ class Variants:
     def forget(self) -> None:
         """Free the blocks that no network is made of."""
         self._prepared.clear()
+
+    @torch.no_grad()
+    def _as_it_is(self) -> Inference:
+        """The backbone itself, which may be no torch inside, after the first pass that it starts with."""
+        network = Inference(list(self.backbone.blocks), [], torch.float32, self.pool)
+        size = self.backbone.preprocessing.crop_size
+        network(torch.zeros(1, 3, size, size, device=self.device))
+        return network
 
     @torch.no_grad()
     def _prepare(self, dtype: torch.dtype) -> list[nn.Module]:
