@@ -144,6 +144,8 @@ def test_a_reload_waits_for_who_reads_already(tmp_path: Path) -> None:
     write(path, "model 2", seconds=1)
     shelf.gate.clear()
     first = shelf.find(path)
+    looks, find = [], shelf.cache.find
+    shelf.cache.find = lambda *args, **words: [looks.append(1), find(*args, **words)][1]  # type: ignore[method-assign]
     found: list[Any] = []
     thread = threading.Thread(target=lambda: found.append(shelf.cache.reload(str(path))))
     thread.start()
@@ -152,6 +154,7 @@ def test_a_reload_waits_for_who_reads_already(tmp_path: Path) -> None:
     shelf.gate.set()
     thread.join(PATIENCE_S)
     assert [first.result(PATIENCE_S), *found] == ["model 2"] * 2
+    assert len(looks) == 1  # it did not ask again and again
     assert shelf.reads == ["model 1", "model 2"]
     shelf.end()
 

@@ -67,9 +67,12 @@ class Promising(Client):
 
 @pytest.fixture
 def worker(leave_nothing_behind: None) -> Iterator[Promising]:
+    before = set(threading.enumerate())
     client = Promising()
     yield client
     client.close()
+    for thread in set(threading.enumerate()) - before:  # those of its outbox
+        thread.join(PATIENCE_S)
 
 
 def test_a_promise_is_answered_when_it_is_kept_and_holds_nobody_up(worker: Promising) -> None:

@@ -188,6 +188,17 @@ def test_a_cancelled_request_that_waits_is_never_computed(desk: Callable[..., De
     assert toy.loaded == [1, 4]
 
 
+def test_no_model_is_read_for_a_cancelled_request(desk: Callable[..., Desk]) -> None:
+    toys = {"toy": Toy(gates={"pass": closed()}), "other": Toy()}
+    at, caller = desk(**toys), Caller()
+    first = at.predict(1)
+    wait_until(lambda: toys["toy"].passes, "the first pass")
+    caller.cancel(at.predict(2, toy="other", caller=caller))
+    toys["toy"].gates["pass"].set()
+    assert values(first) + values(at.predict(3)) == [1, 3]
+    assert at.serving.stats()["models"]["count"] == 1
+
+
 def test_a_request_that_is_cancelled_half_way_stops_there(desk: Callable[..., Desk]) -> None:
     toy = Toy(gates={5: closed()})
     at, caller = desk(toy=toy), Caller()
