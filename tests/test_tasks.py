@@ -10,12 +10,14 @@ from functools import partial
 import msgspec
 import numpy as np
 import pytest
+import torch
 from sklearn.metrics import average_precision_score, f1_score, label_ranking_average_precision_score
 
 import transfer_core
 from photos import COLORS, pixels, png
 from tiny_backbone import tiny_backbone
 from transfer_core import backbones, checkpoints
+from transfer_core.answers import calibrated
 from transfer_core.errors import Cancelled, RecipeError
 from transfer_core.metrics.thresholds import best_thresholds
 from transfer_core.model_file import read_model
@@ -343,6 +345,27 @@ def test_the_metrics_of_sets(classes):
     assert found["mean_size"] == pytest.approx(np.mean(list(map(len, sets))), abs=0.035)
     assert found["interval"][0] <= found["coverage"] <= found["interval"][1]
     assert classes.metrics["conformal"]["calibrated_on"] == 72
+
+
+def test_what_held_out_outputs_say_by_hand(classes, values, model):
+    rng = np.random.default_rng(0)
+    outputs, truth = torch.tensor(3 * rng.normal(size=(40, 3))), torch.tensor(rng.integers(3, size=40))
+    header = calibrated(classes.header, outputs, truth)
+    assert header.temperature > 2  # they know nothing
+    p = np.exp(outputs.numpy() / header.temperature)
+    own = (p / p.sum(axis=1, keepdims=True))[np.arange(40), truth.numpy()]
+    assert header.distances == (pytest.approx(sorted(1 - own)),)
+
+    scaled = torch.tensor(rng.normal(size=(40, 2)))
+    header = calibrated(values.header, scaled, torch.zeros(40, 2))
+    errors = np.abs(scaled.numpy()) * values.header.target_scaling.scale
+    assert header.distances == tuple(pytest.approx(sorted(column)) for column in errors.T)
+
+    has = torch.tensor(rng.random((40, 3)) < 0.3)
+    header = calibrated(model.header, outputs, has)
+    p = 1 / (1 + np.exp(-outputs.numpy() / header.temperature))
+    assert header.thresholds == pytest.approx(best_thresholds(p, has.numpy()))
+    assert header.distances == ()
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,24 @@
+"""The examples in Python, each run as its first lines say, with little data."""
+
+import os
+import re
+import subprocess
+import sys
+
+
+def example(name, *arguments):
+    environment = {**os.environ, "PYTHONPATH": "python"}
+    command = [sys.executable, f"examples/{name}", *arguments]
+    found = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    assert found.returncode == 0, found.stderr
+    return found.stdout
+
+
+def test_multi_label():
+    said = example("multi_label.py", "160")
+    assert said.startswith("10 labels, {'train': 101, 'valid': 19, 'test': 40}\n")
+    ours = float(re.search(r"^mean average precision (\S+)", said, re.M)[1])
+    baseline, plain, standardised = (float(line.split()[-1]) for line in said.splitlines()[2:5])
+    assert ours > 2 * baseline
+    # 40 sheets with some eight of each label: within two standard deviations of the difference.
+    assert abs(ours - max(plain, standardised)) < 0.08
