@@ -21,12 +21,14 @@ from benchmarks.part import Measured, Options
 from benchmarks.process import measure as measure_process
 from benchmarks.table import Section, Table, Target
 
+THREADS, BATCH = 8, 64
+
 
 def measure(options: Options) -> Measured:
     """With a model trained on the quickstart's photos, in a home of its own."""
     with tempfile.TemporaryDirectory(prefix="transfer-benchmark-") as folder:
         home = Path(folder)
-        model, photo = _train(home, options)
+        model, pictures, photo = _train(home, options)
         options.say("ruby with and without the gem")
         bare, gem = _start_ruby(options.count(15, 3))
         options.say("workers from nothing")
@@ -38,6 +40,8 @@ def measure(options: Options) -> Measured:
             pings = _ask(from_ruby, f"ping {calls}")
             with _talking(ours("in_process.py", model), home) as in_process:
                 pairs = [_pair(from_ruby, in_process, photo) for _ in range(options.count(220, 12))]
+                options.say(f"{THREADS} threads, and ready batches, in turn")
+                rounds = [_crowds(from_ruby, in_process, pictures) for _ in range(options.count(8, 2))]
     return {
         "bare_s": bare,
         "gem_s": gem,
@@ -46,6 +50,10 @@ def measure(options: Options) -> Measured:
         "pings_s": pings,
         "predict_ruby_s": [mine for mine, _ in pairs[len(pairs) // 10 :]],
         "predict_python_s": [other for _, other in pairs[len(pairs) // 10 :]],
+        "photos": len(list(pictures.glob("*/*/*.png"))),
+        "crowd_s": [crowd for crowd, _, _ in rounds[1:]],
+        "batches_s": [batches for _, batches, _ in rounds[1:]],
+        "one_by_one_s": [one for _, _, one in rounds[1:]],
     }
 
 
@@ -55,6 +63,7 @@ def report(measured: Measured) -> Section:
     hello, ready = median(measured["hello_s"]), median(measured["ready_s"])
     p50, p99 = median(measured["pings_s"]) * 1e6, quantiles(measured["pings_s"], n=100)[98] * 1e6
     mine, other = median(measured["predict_ruby_s"]) * 1000, median(measured["predict_python_s"]) * 1000
+    crowd, batches, one = (measured[name] for name in ("crowd_s", "batches_s", "one_by_one_s"))
     rows = (
         ("ruby, bare", f"{median(measured['bare_s']) * 1000:.0f} ms"),
         ('ruby, with `require "transfer"`', f"{median(measured['gem_s']) * 1000:.0f} ms"),
@@ -64,6 +73,9 @@ def report(measured: Measured) -> Section:
         ("empty call, 99th percentile", f"{p99:.0f} µs"),
         ("predict one photo, from Ruby", f"{mine:.2f} ms"),
         ("predict one photo, within Python", f"{other:.2f} ms"),
+        (f"{THREADS} threads of Ruby, a photo each", f"{measured['photos'] / median(crowd):.0f} photos/s"),
+        (f"ready batches of {BATCH}, within Python", f"{measured['photos'] / median(batches):.0f} photos/s"),
+        ("one photo after the other, within Python", f"{measured['photos'] / median(one):.0f} photos/s"),
     )
     return Section(
         title="The bridge",
@@ -76,18 +88,20 @@ def report(measured: Measured) -> Section:
             Target("empty call, median", p50, 60, False, "µs"),
             Target("empty call, 99th percentile", p99, 300, False, "µs"),
             Target("one prediction, Ruby over Python", mine - other, 0.5, False, "ms"),
+            Target(f"{THREADS} threads, over ready batches", _median_ratio(batches, crowd), 0.9),
+            Target(f"{THREADS} threads, over one after the other", _median_ratio(one, crowd), 2),
         ),
     )
 
 
-def _train(home: Path, options: Options) -> tuple[str, str]:
-    """A model in `home`, and a photo to ask it about."""
+def _train(home: Path, options: Options) -> tuple[str, Path, str]:
+    """A model in `home`, the folder of its photos, and one of them to ask it about."""
     folder = photos.split(0, 60 if options.quick else None)
     argv, _ = training.command({"data": training.folders(folder)})(home)
     run = measure_process(lambda _: (argv, settings(TRANSFER_HOME=home)))
     if run.problem:
         raise MissingError(f"no model to ask: {run.problem}")
-    return run.said["trainings"][0]["model"], str(sorted(folder.glob("test/*/*"))[0])
+    return run.said["trainings"][0]["model"], folder, str(sorted(folder.glob("test/*/*"))[0])
 
 
 def _start_ruby(times: int) -> tuple[list[float], list[float]]:
@@ -179,4 +193,18 @@ def _ask(process: subprocess.Popen[str], line: str) -> list[float]:
 def _pair(
     from_ruby: subprocess.Popen[str], in_process: subprocess.Popen[str], photo: str
 ) -> tuple[float, float]:
-    return _ask(from_ruby, f"predict {photo}")[0], _ask(in_process, photo)[0]
+    return _ask(from_ruby, f"predict {photo}")[0], _ask(in_process, f"predict {photo}")[0]
+
+
+def _crowds(
+    from_ruby: subprocess.Popen[str], in_process: subprocess.Popen[str], folder: Path
+) -> tuple[float, float, float]:
+    """Seconds for all photos: by threads of Ruby, in ready batches, one after the other."""
+    crowd = _ask(from_ruby, f"crowd {THREADS} {folder}")[0]
+    batches = _ask(in_process, f"batches {BATCH} {folder}")[0]
+    return crowd, batches, _ask(in_process, f"batches 1 {folder}")[0]
+
+
+def _median_ratio(longer: Sequence[float], shorter: Sequence[float]) -> float:
+    """Of each round: what else the machine did in it slowed down both."""
+    return median(a / b for a, b in zip(longer, shorter, strict=True))

@@ -4,6 +4,7 @@
 #
 #   ping 5000          empty calls
 #   predict FILE       one prediction
+#   crowd 8 FOLDER     a prediction for each photo of a folder, all together, by so many threads
 #
 #   ruby -I gem/lib benchmarks/peers/bridge.rb MODEL
 
@@ -21,6 +22,18 @@ def seconds
   Process.clock_gettime(Process::CLOCK_MONOTONIC) - started
 end
 
+def crowd(model, threads, folder)
+  photos = Queue.new(Dir[File.join(folder, "**/*.png")]).close
+  threads = Array.new(threads) do
+    Thread.new do
+      while (photo = photos.pop)
+        model.predict(photo)
+      end
+    end
+  end
+  threads.each(&:join)
+end
+
 $stdout.sync = true
 model = Transfer.load(ARGV.fetch(0))
 $stdin.each_line(chomp: true) do |line|
@@ -28,6 +41,9 @@ $stdin.each_line(chomp: true) do |line|
   took = case word
          when "ping" then Array.new(Integer(argument)) { seconds { Transfer.ping } }
          when "predict" then [seconds { model.predict(argument) }]
+         when "crowd"
+           threads, folder = argument.split(" ", 2)
+           [seconds { crowd(model, Integer(threads), folder) }]
          end
   puts JSON.generate(took)
 end
