@@ -17,6 +17,8 @@ SLOW = {
     "transformers",
     "keras",
     "tensorflow",
+    "onnx",
+    "onnxruntime",
 }
 
 

@@ -196,23 +196,26 @@ def test_what_reaches_out_needs_trust(made):
 
 def test_it_does_not_outlive_a_parent_that_is_killed(made):
     script = f"""
-import sys, time
+import sys
 sys.path.insert(0, {str(MAKER.parent)!r})
 from test_tensorflow import *
 process = process_of(Path({str(made / "convolutions")!r}))
 process.interface()
-print(pid_of(process), flush=True)
+heir = os.fork()  # who keeps the pipe to the process open
+if heir:
+    print(pid_of(process), heir, flush=True)
 time.sleep(60)
 """
-    path = os.pathsep.join(sys.path)
-    parent = subprocess.Popen(
-        [sys.executable, "-c", script], stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": path}
-    )
-    with parent:
-        pid = int(parent.stdout.readline())
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, env=environment)
+    pid, heir = map(int, parent.stdout.readline().split())
+    try:
         assert is_running(pid)
         parent.kill()
-    assert wait_until_gone(pid)
+        assert wait_until_gone(pid)
+    finally:
+        os.kill(heir, signal.SIGKILL)
+        parent.communicate()
 
 
 def test_last_words_are_without_what_tensorflow_says_in_any_case(tmp_path):

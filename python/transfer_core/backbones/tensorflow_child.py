@@ -11,7 +11,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import transfer_core
 from transfer_core.backbones.image_arrays import Array
 from transfer_core.backbones.tensorflow_wire import read_array, read_words, send_array
 from transfer_core.devices import cores
@@ -96,7 +95,7 @@ class Child:
 
 def _environment() -> dict[str, str]:
     """It finds this package wherever it is started, and leaves a GPU to torch."""
-    ours = str(Path(transfer_core.__file__).parents[1])
+    ours = str(Path(__file__).parents[2])
     inherited = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     return {
         "PYTHONPATH": os.pathsep.join(os.path.abspath(folder) for folder in (ours, *inherited) if folder),
