@@ -89,7 +89,7 @@ class Server:
             "now": lambda job: job(),
             "serve": lambda job: job(),
             "light": Lane("transfer-light", when_idle=lambda: None),
-            "compute": Lane("transfer-compute", when_idle=self._warm_up),
+            "compute": Lane("transfer-compute", when_idle=self._warm_up_if_idle),
             "evaluate": Lane("transfer-evaluate", when_idle=lambda: None),
         }
         while (message := self._read()) is not None:
@@ -113,6 +113,10 @@ class Server:
         with self._kept:
             self._kept.wait_for(lambda: not self._promises)
         self._outbox.close()
+
+    def _warm_up_if_idle(self) -> None:
+        if not self._promises:  # else what they need is imported already, and the rest would slow them down
+            self._warm_up()
 
     def _read(self) -> Message | None:
         content = read_frame(self._stream)
