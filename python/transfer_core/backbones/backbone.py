@@ -97,7 +97,7 @@ class OnlyShapes(TorchFunctionMode):
     leave without values.
     """
 
-    _ALLOCATE = (torch.empty, torch.zeros, torch.ones)
+    _ALLOCATE: tuple[Callable[..., Any], ...] = (torch.empty, torch.zeros, torch.ones)
     # On tensors without memory torch would ask its compiler how to draw, which takes a second to import.
     _DRAW = (Tensor.normal_, Tensor.uniform_)
 

@@ -80,14 +80,16 @@ def _centre_box(image: Image.Image, preprocessing: Preprocessing) -> Box:
     They resize to whole pixels and cut at whole pixels: half a pixel beside it, fine detail differs by
     several levels of 255 from what the weights were trained on.
     """
-    left, right = _middle(image.width, min(image.size), preprocessing)
-    top, bottom = _middle(image.height, min(image.size), preprocessing)
+    widest, highest = image.size if preprocessing.squash else (min(image.size), min(image.size))
+    left, right = _middle(image.width, widest, preprocessing)
+    top, bottom = _middle(image.height, highest, preprocessing)
     return (left, top, right, bottom)
 
 
-def _middle(length: int, shorter: int, preprocessing: Preprocessing) -> tuple[float, float]:
-    """Where the middle `crop_size` pixels of a side begin and end, in pixels before the resize."""
-    resized = int(preprocessing.resize_size * length / shorter)
+def _middle(length: int, unit: int, preprocessing: Preprocessing) -> tuple[float, float]:
+    """Where the middle `crop_size` pixels of a side begin and end, in pixels before the resize, which makes
+    `resize_size` of `unit`."""
+    resized = int(preprocessing.resize_size * length / unit)
     start = round((resized - preprocessing.crop_size) / 2)
     return start * length / resized, (start + preprocessing.crop_size) * length / resized
 

