@@ -21,6 +21,7 @@ class Preprocessing(msgspec.Struct, frozen=True):
 
     The shorter side is resized to `resize_size` pixels, the centre of `crop_size` pixels is cut out, values
     are scaled to 0..1, `mean` is subtracted and `std` divided by, one number per channel (red, green, blue).
+    With `squash` both sides become `resize_size`, whatever they were.
     """
 
     crop_size: int
@@ -28,6 +29,7 @@ class Preprocessing(msgspec.Struct, frozen=True):
     interpolation: Interpolation
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    squash: bool = False
 
 
 class WeightsFacts(msgspec.Struct, frozen=True):
@@ -45,6 +47,8 @@ class WeightsFacts(msgspec.Struct, frozen=True):
         Accuracy on ImageNet-1K's validation photos in percent, as the publisher measured it.
     preprocessing
         None where inputs are no images.
+    hub
+        Where they are on the Hugging Face hub: `timm/resnet18.a1_in1k`; empty: nowhere that we know of.
     trained_on, terms
         The training photos, and what their owners say about use. Whether these terms bind a user of the
         weights is for the user to check.
@@ -63,11 +67,12 @@ class WeightsFacts(msgspec.Struct, frozen=True):
     trained_on: str
     terms: str
     recipe: str | None = None
+    hub: str = ""
 
     @property
     def noncommercial(self) -> bool:
         """True if the licence forbids commercial use."""
-        return "NC" in self.license.split("-")
+        return forbids_commerce(self.license)
 
 
 class BackboneFacts(msgspec.Struct, frozen=True):
@@ -91,6 +96,8 @@ class BackboneFacts(msgspec.Struct, frozen=True):
         False for what can only be used as it is: it is always frozen.
     plain
         Whether it is made of torch's own layers, which may be joined and rounded for speed.
+    max_length, positions
+        How many tokens of a text its publisher reads, and how many can be read at most; None for no texts.
     """
 
     name: str
@@ -109,6 +116,8 @@ class BackboneFacts(msgspec.Struct, frozen=True):
     modality: Literal["image", "text", "table"] = "image"
     trainable: bool = True
     plain: bool = True
+    max_length: int | None = None
+    positions: int | None = None
 
     @property
     def default_weights(self) -> WeightsFacts:
@@ -130,6 +139,11 @@ class BackboneFacts(msgspec.Struct, frozen=True):
         choices = ", ".join(["pretrained", "random", *known])
         message = f'unknown weights "{name}" for {self.name}{nearest} (one of: {choices}, or a path)'
         raise RecipeError([Problem("weights", message)])
+
+
+def forbids_commerce(license: str) -> bool:
+    """True of a licence that forbids commercial use, as far as its name says so."""
+    return "NC" in license.split("-") or license in ("apple-amlr", "fair-noncommercial-research-license")
 
 
 def published_facts(name: str) -> BackboneFacts:
