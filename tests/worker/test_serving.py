@@ -14,6 +14,7 @@ from transfer_core.errors import Cancelled, ConfigurationError, DataError, Overl
 from transfer_core.worker import methods
 from transfer_core.worker.model_cache import ModelCache
 from transfer_core.worker.serving import Serving
+from transfer_core.worker.serving_request import Asked
 from transfer_core.worker.settings import Gathering, gathering, model_memory
 from worker.client import wait_until
 from worker.toys import PATIENCE_S, Caller, Toy
@@ -197,6 +198,18 @@ def test_no_model_is_read_for_a_cancelled_request(desk: Callable[..., Desk]) -> 
     toys["toy"].gates["pass"].set()
     assert values(first) + values(at.predict(3)) == [1, 3]
     assert at.serving.stats()["models"]["count"] == 1
+
+
+def test_a_model_that_can_not_be_read_for_a_request_that_was_cancelled() -> None:
+    """The cancel comes first, then the failure, in whatever order the threads look at them."""
+    caller = Caller()
+    asked = Asked("m", [1], methods._predictions, methods._listed, caller.progress.cancelled, print)
+    caller.cancel(asked.promise)
+    assert not asked.begin()
+    asked.fail(DataError("no model"))
+    assert asked.settle() is None
+    assert not asked.begin()
+    assert asked.promise.cancelled()
 
 
 def test_a_request_that_is_cancelled_half_way_stops_there(desk: Callable[..., Desk]) -> None:

@@ -41,14 +41,15 @@ class Asked:
         self.untaken = deque(enumerate(inputs))
         self._finish = finish
         self._cancelled = cancelled
-        self._begun = self._settled = False
+        self._begun: bool | None = None
+        self._settled = False
         self._loading = 0
         self._told: dict[int, Any] = {}
         self._errors: dict[int, BaseException] = {}
 
     def begin(self) -> bool:
         """From now on a cancel stops it at its next step only; False if it was cancelled before."""
-        if not self._begun:
+        if self._begun is None:
             self._begun = self.promise.set_running_or_notify_cancel()
         return self._begun
 
