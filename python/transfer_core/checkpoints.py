@@ -14,6 +14,7 @@ from torch import Tensor
 from transfer_core.backbones import Backbone
 from transfer_core.checkpoint import Damaged, Position, read_checkpoint, write_checkpoint
 from transfer_core.errors import ConfigurationError
+from transfer_core.finetune.lora import without_adapters
 from transfer_core.loop_state import DOES_NOT_FIT
 from transfer_core.presets import Phase
 from transfer_core.progress import Progress, Step
@@ -67,7 +68,7 @@ class Checkpoints:
         `history` are the epochs of the phases before it, and `changed` the tensors of the backbone that those
         changed, and this one will not.
         """
-        step: Step = "fine_tune" if phase.trainable else "train"
+        step: Step = "fine_tune" if phase.changes_backbone else "train"
         position = Position(
             phase=number,
             step=step,
@@ -125,6 +126,7 @@ class _NowAndThen:
 
 def changed_by(phases: Iterable[Phase], backbone: Backbone, but_not: Phase) -> dict[str, Tensor]:
     """The tensors of `backbone` in the blocks that `phases` trained and `but_not` does not, by name."""
-    blocks = {block for phase in phases for block in phase.trainable} - set(but_not.trainable)
-    state = backbone.state_dict()
+    state = without_adapters(backbone.state_dict())
+    changed = {block for phase in phases for block in phase.changed(backbone.facts.blocks)}
+    blocks = changed - set(but_not.trainable)
     return {name: tensor for name, tensor in state.items() if name.split(".")[1] in blocks}

@@ -9,10 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path
-from typing import IO
+from typing import IO, Protocol
 from urllib.request import Request, urlopen
 
-from transfer_core.backbones.facts import WeightsFacts
 from transfer_core.errors import ConfigurationError
 from transfer_core.progress import Progress
 
@@ -24,8 +23,25 @@ class DownloadFailed(Exception):
     """The publisher could not be reached, or sent something else; the message says which."""
 
 
-def download(weights: WeightsFacts, folder: Path, progress: Progress) -> Path:
-    """Fetch `weights.url` into `folder`.
+class Published(Protocol):
+    """A file that is published at `url`: its name, the first digits of its sha256 (empty: not published), and
+    its size in bytes (0: unknown)."""
+
+    @property
+    def url(self) -> str: ...  # noqa: D102
+
+    @property
+    def file(self) -> str: ...  # noqa: D102
+
+    @property
+    def sha256(self) -> str: ...  # noqa: D102
+
+    @property
+    def bytes(self) -> int: ...  # noqa: D102
+
+
+def download(published: Published, folder: Path, progress: Progress, token: str = "") -> Path:
+    """Fetch `published.url` into `folder`; `token` is shown to its server, and not to others it may refer to.
 
     Tells `progress` the bytes that have come. Two processes may fetch the same file at once: each writes a
     file of its own, and the last rename wins.
@@ -37,12 +53,12 @@ def download(weights: WeightsFacts, folder: Path, progress: Progress) -> Path:
     ConfigurationError
         If the folder can't be written to.
     """
-    path = folder / weights.file
+    path = folder / published.file
     with _temporary_file(folder) as (file, temporary):
-        digest = _fetch(weights, file, progress)
-        if not digest.startswith(weights.sha256):
-            found = digest[: len(weights.sha256)]
-            raise DownloadFailed(f"its sha256 starts with {found}, not with {weights.sha256}")
+        digest = _fetch(published, file, progress, token)
+        if not digest.startswith(published.sha256):
+            found = digest[: len(published.sha256)]
+            raise DownloadFailed(f"its sha256 starts with {found}, not with {published.sha256}")
         os.replace(temporary, path)
     return path
 
@@ -62,18 +78,20 @@ def _temporary_file(folder: Path) -> Iterator[tuple[IO[bytes], str]]:
         Path(name).unlink(missing_ok=True)
 
 
-def _fetch(weights: WeightsFacts, file: IO[bytes], progress: Progress) -> str:
+def _fetch(published: Published, file: IO[bytes], progress: Progress, token: str) -> str:
     """Copy the body into `file`, whole and on disk; returns its sha256."""
     digest, done = hashlib.sha256(), 0
     try:
-        request = Request(weights.url, headers={"User-Agent": "transfer-core"})
+        request = Request(published.url, headers={"User-Agent": "transfer-core"})
+        if token:
+            request.add_unredirected_header("Authorization", f"Bearer {token}")
         with urlopen(request, timeout=_TIMEOUT_S) as response:
             total = int(response.headers.get("Content-Length") or 0)
             while chunk := response.read(_CHUNK_BYTES):
                 file.write(chunk)
                 digest.update(chunk)
                 done += len(chunk)
-                progress.advance("choose", done, total or weights.bytes, "bytes")
+                progress.advance("choose", done, total or published.bytes, "bytes")
     except (OSError, HTTPException, ValueError) as error:
         raise DownloadFailed(f"failed, {error}") from error
     if done < total:

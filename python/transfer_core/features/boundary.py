@@ -25,7 +25,8 @@ def first_blocks(backbone: Backbone, count: int) -> Backbone:
     """The first `count` blocks of `backbone` themselves, giving what the next block would see."""
     blocks = dict(list(backbone.blocks.named_children())[:count])
     digest = f"{backbone.weights_digest}, the first {count} blocks"
-    return Backbone(backbone.facts, blocks, nn.Identity(), backbone.weights, digest).eval()
+    files = backbone.assets.files()
+    return Backbone(backbone.facts, blocks, nn.Identity(), backbone.weights, digest, files).eval()
 
 
 class Activations:

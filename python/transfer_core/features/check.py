@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from itertools import chain
 
-from transfer_core.backbones import Preprocessing
+from transfer_core.backbones import Backbone
 from transfer_core.data import Dataset
 from transfer_core.data.bad_input import left_out
 from transfer_core.errors import DataError
@@ -17,16 +17,18 @@ _AT_ONCE = 8
 
 
 def undecodable(
-    dataset: Dataset, preprocessing: Preprocessing, on_bad_input: str, progress: Progress
+    dataset: Dataset, backbone: Backbone, on_bad_input: str, progress: Progress
 ) -> dict[str, str]:
-    """The paths of the images that can't be decoded, each with the reason.
+    """The paths of the images for `backbone` that can't be decoded, each with the reason.
 
     Raises
     ------
     DataError
         For the first of them, unless `on_bad_input` is `skip`.
     """
-    loads = [partial(load_pixels, path, preprocessing) for path in dataset.inputs]
+    if backbone.facts.modality != "image":
+        return {}  # texts and rows are read already
+    loads = [partial(load_pixels, path, backbone.preprocessing) for path in dataset.inputs]
     outcomes = progress.track(
         chain.from_iterable(load_batches(loads, _AT_ONCE)), "freeze", len(loads), "images"
     )

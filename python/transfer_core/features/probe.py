@@ -1,7 +1,7 @@
-"""Made-up photos on which a faster way of computing must prove that it gives the same embeddings.
+"""Made-up photos and texts on which a faster way of computing must prove that it gives the same embeddings.
 
-They are of the kinds that rounding hurts most: large even areas, little contrast, hard edges. Being made up,
-they are the same on every machine, whoever's photos are to follow.
+Photos are of the kinds that rounding hurts most: large even areas, little contrast, hard edges; texts are
+long and short, plain and odd. Being made up, they are the same on every machine, whatever is to follow.
 """
 
 from __future__ import annotations
@@ -12,6 +12,20 @@ import numpy.typing as npt
 from transfer_core.features.pixels import Pixels
 
 Plane = npt.NDArray[np.float64]
+
+PROBE_TEXTS = (
+    "Yes!",
+    "not good",
+    "The train leaves at nine, and I have not had breakfast yet.",
+    "Es war einmal ein König, der hatte eine Tochter, die war über alle Maßen schön.",
+    "Where can I get a refund for the order that was never delivered? Nobody answers the phone.",
+    "@someone lol this is sooo bad 😂😂 #fail http://example.com/abc123",
+    "def area(radius): return 3.14159 * radius ** 2  # square metres",
+    "La réunion est reportée au 12 mars 2031 à 14 h 30, salle B-204; merci de prévenir les autres.",
+    "今日はとても天気がいいので、公園まで歩いて行きました。",
+    "In the opinion of the committee, which met twice over the summer, the proposal does more harm than good:"
+    " it costs more than was planned, helps fewer people than promised, and leaves open who answers for it.",
+)
 
 
 def probe_photos(size: int) -> list[Pixels]:

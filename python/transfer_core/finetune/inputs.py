@@ -34,8 +34,9 @@ from transfer_core.features.parallel import map_on_cores
 from transfer_core.progress import Progress
 from transfer_core.recipe import Augmentation
 
-# Inputs (N, …) of the images with these numbers, in batches, in the epoch of this number.
-Inputs: TypeAlias = Callable[[Tensor, int], Iterator[Tensor]]
+# Inputs (N, …) of the images with these numbers in the epoch of this number, in batches: the numbers of those
+# in a batch, and the batch.
+Inputs: TypeAlias = Callable[[Tensor, int], Iterator[tuple[Tensor, Tensor]]]
 
 T = TypeVar("T")
 
@@ -65,12 +66,18 @@ class Trunk:
 def untouched(dataset: Dataset, trunk: Trunk, size: int, passes: int, progress: Progress) -> Inputs:
     """The images as they are, in batches of `size`; kept on disk if they are needed more than once."""
     loads = [partial(load_pixels, path, trunk.preprocessing) for path in dataset.inputs]
+
+    def batches(numbers: Tensor) -> Iterator[Tensor]:
+        return _batched(trunk.rows([loads[number] for number in numbers.tolist()]), size)
+
     if passes > 1:
         with closing(trunk.rows(loads)) as rows:
             kept = keep_on_disk(progress.track(rows, "fine_tune", len(loads), "images"), len(loads))
         if kept:
-            return lambda numbers, _: map_on_cores(kept.read, torch.split(numbers, size))
-    return lambda numbers, _: _batched(trunk.rows([loads[number] for number in numbers.tolist()]), size)
+            return lambda numbers, _: _numbered(
+                numbers, size, map_on_cores(kept.read, torch.split(numbers, size))
+            )
+    return lambda numbers, _: _numbered(numbers, size, batches(numbers))
 
 
 def random_views(
@@ -83,10 +90,15 @@ def random_views(
         path = dataset.inputs[number]
         return partial(load_augmented_pixels, path, trunk.preprocessing, augmentations, rng)
 
-    def inputs(numbers: Tensor, epoch: int) -> Iterator[Tensor]:
-        return _batched(trunk.rows([view(number, epoch) for number in numbers.tolist()]), size)
+    def inputs(numbers: Tensor, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        loads = [view(number, epoch) for number in numbers.tolist()]
+        return _numbered(numbers, size, _batched(trunk.rows(loads), size))
 
     return inputs
+
+
+def _numbered(numbers: Tensor, size: int, batches: Iterator[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
+    return zip(torch.split(numbers, size), batches, strict=True)
 
 
 def _batched(rows: Iterator[Tensor], size: int) -> Iterator[Tensor]:

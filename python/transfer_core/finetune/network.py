@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
-from transfer_core.backbones import Backbone
+from transfer_core.backbones import Backbone, Preprocessing
 from transfer_core.features import normalize
+from transfer_core.features.tokens import PADDING
 from transfer_core.finetune.folding import fold_norms
 
 
@@ -23,6 +24,25 @@ def frozen_in_front(backbone: Backbone, trainable: Sequence[str]) -> int:
 
 def _go_on() -> None:
     """Nobody wants to stop it."""
+
+
+def image_entry(preprocessing: Preprocessing) -> Callable[[Tensor], Tensor]:
+    """From pixels, or what blocks made of them, to what a block takes."""
+
+    def enter(inputs: Tensor) -> Tensor:
+        if inputs.dtype == torch.uint8:
+            inputs = normalize(inputs, preprocessing, torch.float32)
+        return inputs.float()
+
+    return enter
+
+
+def text_entry(inputs: Tensor) -> Tensor:
+    """From tokens (N, L, 2), or hidden states (N, L, D), to what a block takes; without padding that all
+    have."""
+    if not inputs.is_floating_point():
+        return inputs[:, : int((inputs[:, :, 0] != PADDING).sum(dim=1).max())]
+    return inputs[:, : int((inputs != 0).any(dim=2).sum(dim=1).max())].float()
 
 
 class Tail(nn.Module):
@@ -54,7 +74,7 @@ class Tail(nn.Module):
         self.blocks = nn.Sequential(OrderedDict((name, fold_norms(block)) for name, block in named))
         self.pool = backbone.pool
         self.head = head
-        self._preprocessing = backbone.preprocessing
+        self._entry = text_entry if backbone.facts.modality == "text" else image_entry(backbone.preprocessing)
         self._dtype = dtype
         self._check = check
         self.recompute = False
@@ -71,11 +91,11 @@ class Tail(nn.Module):
         return self
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """What the frozen blocks gave, or uint8 pixels (N, 3, H, W), to outputs (N, K), float32."""
-        if inputs.dtype == torch.uint8:
-            inputs = normalize(inputs, self._preprocessing, torch.float32)
+        """What the frozen blocks gave, or uint8 pixels (N, 3, H, W), or tokens (N, L, 2), to outputs (N, K),
+        float32."""
+        inputs = self._entry(inputs)
         with torch.autocast(inputs.device.type, torch.bfloat16, enabled=self._dtype != torch.float32):
-            x = inputs.float()
+            x = inputs
             for block in self.blocks:
                 self._check()
                 if x.requires_grad:

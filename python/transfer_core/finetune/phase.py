@@ -20,11 +20,13 @@ from transfer_core.devices import choose_dtype
 from transfer_core.features import image_extractor
 from transfer_core.features.boundary import first_blocks
 from transfer_core.finetune.inputs import Inputs, Trunk, random_views, untouched
+from transfer_core.finetune.lora import adapted, only_adapters
 from transfer_core.finetune.network import Tail, frozen_in_front
 from transfer_core.finetune.pieces import Pieces, cores_for
+from transfer_core.finetune.texts import TextTrunk, text_trunk, texts
 from transfer_core.presets import Phase
 from transfer_core.progress import Progress
-from transfer_core.recipe import Augmentation
+from transfer_core.recipe import Augmentation, TextOptions
 from transfer_core.training import Batch, Group, Metrics, Source, train_epochs, validation_metrics
 
 
@@ -58,37 +60,46 @@ def fine_tune(
     machine: Machine,
     seed: int,
     progress: Progress,
+    text: TextOptions = TextOptions(),
 ) -> list[Metrics]:
-    """Train the blocks that `phase` names and the head, in place; returns the history, one entry per epoch.
+    """Train the blocks that `phase` names, adapters beside the others if it has some, and the head, in place;
+    returns the history, one entry per epoch.
 
     The state with the lowest loss on `valid` is kept, the state before the first epoch among them:
-    fine-tuning never gives back less than it was given. Backbone and head come back on the cpu.
+    fine-tuning never gives back less than it was given. Backbone and head come back on the cpu, and adapters
+    merged.
     """
     train, device = phase.train, machine.device
     assert train.epochs
     size = train.batch_size or 32
     backbone.requires_grad_(False)
-    begin = frozen_in_front(backbone, phase.trainable)
-    trunk = _trunk(backbone, begin, machine)
-    if augmentations:
-        inputs = random_views(images.dataset, trunk, size, augmentations, seed)
-    else:
-        inputs = untouched(images.dataset, trunk, size, train.epochs, progress)
-    dtype = choose_dtype(machine.precision, device)
-    tail = Tail(backbone, head, phase.trainable, begin, dtype, progress.check).to(device)
-    # Some of cuDNN's gradients add up in an order that changes from run to run, unless told not to.
-    with torch.backends.cudnn.flags(enabled=True, deterministic=True), cores_for(device) as pool:
-        pieces = Pieces(tail, device, size, pool, progress)
-        validate = None
-        if len(valid):
-            looked_at = untouched(valid.dataset, trunk, size, 1 + train.epochs, progress)
-            validate = partial(_validate, pieces, valid, looked_at)
-        source = _source(images, inputs, size, seed)
-        groups = groups_by_depth(backbone, head, train.layer_decay or 1.0)
-        history = train_epochs(
-            tail, source, validate, train, "fine_tune", seed, progress, pieces.backward, groups
-        )
-    tail.to("cpu").requires_grad_(False)
+    with adapted(backbone, phase, seed) as beside:
+        learning = [*phase.trainable, *beside]
+        begin = frozen_in_front(backbone, learning)
+        trunk = _trunk(backbone, begin, machine, text)
+        as_they_are = partial(_as_they_are, trunk=trunk, size=size, progress=progress)
+        if augmentations and isinstance(trunk, Trunk):
+            inputs = random_views(images.dataset, trunk, size, augmentations, seed)
+        else:
+            inputs = as_they_are(images.dataset, passes=train.epochs)
+        dtype = choose_dtype(machine.precision, device)
+        tail = Tail(backbone, head, learning, begin, dtype, progress.check).to(device)
+        for name in beside:
+            only_adapters(tail.blocks.get_submodule(name))
+        # Some of cuDNN's gradients add up in an order that changes from run to run, unless told not to.
+        with torch.backends.cudnn.flags(enabled=True, deterministic=True), cores_for(device) as pool:
+            pieces = Pieces(tail, device, size, pool, progress)
+            validate = None
+            if len(valid):
+                validate = partial(
+                    _validate, pieces, valid, as_they_are(valid.dataset, passes=1 + train.epochs)
+                )
+            source = _source(images, inputs, size, seed)
+            groups = groups_by_depth(backbone, head, train.layer_decay or 1.0)
+            history = train_epochs(
+                tail, source, validate, train, "fine_tune", seed, progress, pieces.backward, groups
+            )
+        tail.to("cpu").requires_grad_(False)
     return history
 
 
@@ -106,10 +117,21 @@ def groups_by_depth(backbone: Backbone, head: nn.Sequential, decay: float) -> li
     return [group for group in groups if group.parameters]
 
 
-def _trunk(backbone: Backbone, blocks: int, machine: Machine) -> Trunk:
+def _trunk(backbone: Backbone, blocks: int, machine: Machine, text: TextOptions) -> Trunk | TextTrunk:
+    if backbone.facts.modality == "text":
+        return text_trunk(backbone, blocks, machine.device, machine.precision, text)
     front = first_blocks(backbone, blocks)
     extractor = image_extractor(front, machine.device, machine.precision) if blocks else None
     return Trunk(backbone.preprocessing, extractor)
+
+
+def _as_they_are(
+    dataset: Dataset, passes: int, trunk: Trunk | TextTrunk, size: int, progress: Progress
+) -> Inputs:
+    """What is the same in every epoch."""
+    if isinstance(trunk, TextTrunk):
+        return texts(dataset, trunk, size, passes, progress)
+    return untouched(dataset, trunk, size, passes, progress)
 
 
 def _source(images: Images, inputs: Inputs, size: int, seed: int) -> Source:
@@ -118,12 +140,15 @@ def _source(images: Images, inputs: Inputs, size: int, seed: int) -> Source:
     def epoch(number: int) -> Iterable[Batch]:
         shuffle = torch.Generator().manual_seed(seed * 100_003 + number)
         order = torch.randperm(len(images), generator=shuffle)
-        for chunk, batch in zip(torch.split(order, size), inputs(order, number), strict=True):
+        for chunk, batch in inputs(order, number):
             yield batch, images.targets[chunk], images.weights[chunk]
 
     return Source(epoch, steps=-(-len(images) // size))
 
 
 def _validate(pieces: Pieces, valid: Images, inputs: Inputs) -> Metrics:
-    outputs = torch.cat([pieces.outputs(batch) for batch in inputs(torch.arange(len(valid)), 0)])
-    return validation_metrics(outputs, valid.targets, valid.weights)
+    numbers, outputs = zip(
+        *((chunk, pieces.outputs(batch)) for chunk, batch in inputs(torch.arange(len(valid)), 0)), strict=True
+    )
+    order = torch.cat(numbers)
+    return validation_metrics(torch.cat(outputs), valid.targets[order], valid.weights[order])

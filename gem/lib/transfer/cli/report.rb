@@ -82,9 +82,19 @@ module Transfer
           baseline = metrics[:baseline]
           lines = ["Accuracy on #{photos}: #{percent(metrics[:accuracy])}" \
                    "#{interval(metrics, :accuracy) { |share| percent(share) }}",
-                   "Always answering \"#{baseline[:label]}\" would give: #{percent(baseline[:accuracy])}"]
+                   "Always answering \"#{baseline[:label]}\" would give: #{percent(baseline[:accuracy])}",
+                   *words_alone(metrics)]
           confused = metrics[:most_confused].map { |pair| "#{pair[:truth]} as #{pair[:predicted]} (#{pair[:count]})" }
           confused.empty? ? lines : lines << "Most confused: #{confused.join(', ')}"
+        end
+
+        # What a model of texts must beat.
+        def words_alone(metrics)
+          return [] unless metrics.key?(:tfidf_accuracy)
+
+          f1, baseline = metrics.values_at(:macro_f1, :tfidf_macro_f1).map { |share| format("%.3f", share) }
+          ["TF-IDF and logistic regression give: #{percent(metrics[:tfidf_accuracy])}",
+           "Macro-F1: #{f1}, TF-IDF and logistic regression #{baseline}"]
         end
 
         def regression(metrics, photos)

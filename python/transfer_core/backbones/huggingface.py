@@ -1,0 +1,184 @@
+"""Encoders of the Hugging Face hub, of texts and of images, and of folders in the same form."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import torch
+from torch import Tensor
+
+from transfer_core.backbones.assets import PREFIX, files_in
+from transfer_core.backbones.backbone import Backbone, OnlyShapes
+from transfer_core.backbones.checkpoint import fit, read_tensors
+from transfer_core.backbones.facts import BackboneFacts, WeightsFacts
+from transfer_core.backbones.huggingface_card import read_card
+from transfer_core.backbones.huggingface_images import read_preprocessing
+from transfer_core.backbones.huggingface_network import (
+    Network,
+    build_network,
+    only_what_is_known,
+    own_tensors,
+    tensor_names,
+)
+from transfer_core.backbones.huggingface_pooling import Pool, pooling_files, read_pooling
+from transfer_core.backbones.huggingface_repository import CONFIG, Repository, find_repository
+from transfer_core.backbones.huggingface_tokenizer import TOKENIZER, read_tokenizer, usual_length
+from transfer_core.backbones.huggingface_weights import SAFETENSORS, FoundTensors, find_tensors
+from transfer_core.backbones.weights import sha256
+from transfer_core.errors import ModelFileError, Problem, RecipeError, WeightsNotFound
+from transfer_core.model_file import tensors_digest
+from transfer_core.progress import Progress
+
+_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth")
+
+
+def facts(name: str, trust: bool) -> BackboneFacts:
+    """See `Source`. The name in the facts is that of these very files: `hf/org/name@commit`."""
+    repository = find_repository(name)
+    config = repository.json(CONFIG)
+    _refuse_code(repository, config)
+    with OnlyShapes():
+        network = build_network(name, config)
+    images, ways = None, 1
+    with only_what_is_known(name):
+        if network.pool is None:
+            ways = len(read_pooling(repository.read).ways)
+        else:
+            images = read_preprocessing(repository.json("preprocessor_config.json"), config)
+    count = sum(parameter.numel() for block in network.blocks.values() for parameter in block.parameters())
+    card = read_card(repository.read("README.md"))
+    page = f"https://huggingface.co/{repository.model}" if repository.model else ""
+    return BackboneFacts(
+        name=repository.name,
+        source="huggingface",
+        family=config["model_type"],
+        paper="",
+        arxiv=card.arxiv,
+        code_license="Apache-2.0",
+        code_url="https://github.com/huggingface/transformers",
+        embedding_width=ways * network.width,
+        parameters=count,
+        backbone_parameters=count,
+        default=SAFETENSORS,
+        blocks=tuple(network.blocks),
+        weights=(
+            WeightsFacts(
+                name=SAFETENSORS,
+                file=SAFETENSORS,
+                url=page,
+                sha256="",
+                bytes=0,
+                top1=None,
+                top5=None,
+                preprocessing=images,
+                license=card.license,
+                license_url=card.license_url or page,
+                trained_on=card.trained_on,
+                terms="see its model card",
+            ),
+        ),
+        modality="image" if images else "text",
+        max_length=None if images else usual_length(repository, network.positions),
+        positions=None if images else network.positions,
+    )
+
+
+def load(facts: BackboneFacts, weights: str, trust: bool, progress: Progress) -> Backbone:
+    """See `Source`."""
+    repository = find_repository(facts.name, progress)
+    files = _assets(repository, facts, progress)
+    if weights == "random":
+        return _random(facts, files)
+    if _is_path(weights):
+        path = Path(weights).expanduser()
+        if not path.is_file():
+            raise WeightsNotFound(f"weights: there is no file {path.absolute()}")
+        found, known = FoundTensors(path, read_tensors(path), sha256(path)), _own_weights(facts, path)
+    else:
+        known = facts.default_weights if weights == "pretrained" else facts.published(weights)
+        found = find_tensors(repository, progress)
+    with OnlyShapes():
+        network = build_network(facts.name, _config(files))
+    tensors = own_tensors(network, found.tensors, facts.family)
+    return _filled(_backbone(facts, files, network, known, found.digest), network, tensors, str(found.file))
+
+
+def restore(
+    facts: BackboneFacts,
+    tensors: Mapping[str, Tensor],
+    weights: WeightsFacts | None,
+    digest: str,
+    trust: bool,
+) -> Backbone:
+    """See `Source`; needs neither transformers nor the model's files."""
+    files = files_in(tensors)
+    with OnlyShapes():
+        network = build_network(facts.name, _config(files))
+    backbone = _backbone(facts, files, network, weights, digest)
+    return _filled(backbone, network, tensors, "the saved model")
+
+
+def _random(facts: BackboneFacts, files: dict[str, bytes], seed: int = 0) -> Backbone:
+    """The backbone with random weights, the same for the same seed."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = build_network(facts.name, _config(files))
+    backbone = _backbone(facts, files, network, None, "").eval()
+    backbone.weights_digest = tensors_digest(backbone.state_dict())
+    return backbone
+
+
+def _backbone(
+    facts: BackboneFacts, files: dict[str, bytes], network: Network, weights: WeightsFacts | None, digest: str
+) -> Backbone:
+    pool = network.pool or Pool(read_pooling(files.get))
+    return Backbone(facts, network.blocks, pool, weights, digest, files)
+
+
+def _filled(backbone: Backbone, network: Network, tensors: Mapping[str, Tensor], origin: str) -> Backbone:
+    """`backbone`, made within `OnlyShapes`, with these very tensors, under its own names."""
+    names = {theirs: own for own, theirs in tensor_names(network).items()}
+    state = backbone.state_dict()
+    names |= {own: own for own in state.keys() - set(names.values())}
+    files = {name: tensor for name, tensor in state.items() if name.startswith(PREFIX)}
+    fitting = fit(backbone, names, {**tensors, **files}, f"{origin} does not fit {backbone.facts.name}")
+    backbone.load_state_dict(fitting, assign=True)
+    return backbone.eval()
+
+
+def _assets(repository: Repository, facts: BackboneFacts, progress: Progress) -> dict[str, bytes]:
+    """The files by which the network is built and texts are read."""
+    files = {CONFIG: repository.read(CONFIG) or b""}
+    if facts.modality == "text":
+        files |= {TOKENIZER: read_tokenizer(repository, progress), **pooling_files(repository.read)}
+    return files
+
+
+def _config(files: Mapping[str, bytes]) -> dict[str, Any]:
+    if CONFIG not in files:
+        raise ModelFileError(f"the saved model has no {CONFIG}")
+    return json.loads(files[CONFIG])  # type: ignore[no-any-return]
+
+
+def _is_path(weights: str) -> bool:
+    return weights != SAFETENSORS and (weights.endswith(_SUFFIXES) or "/" in weights)
+
+
+def _own_weights(facts: BackboneFacts, path: Path) -> WeightsFacts:
+    """What is known of a file of the user's own."""
+    return msgspec.structs.replace(
+        facts.default_weights,
+        **{"name": str(path.absolute()), "file": path.name, "url": "", "license": "unknown"},
+        **{"license_url": "", "trained_on": "unknown", "terms": "the file is yours: its terms are too"},
+    )
+
+
+def _refuse_code(repository: Repository, config: Mapping[str, Any]) -> None:
+    """Code in the folder would have to run: what it computes is not what is known here."""
+    if code := config.get("auto_map", {}).get("AutoModel"):
+        message = f"{repository.name} is computed by code of its own ({code}), which is never run"
+        raise RecipeError([Problem("backbone", message)])

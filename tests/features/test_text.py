@@ -1,0 +1,191 @@
+"""Texts to embeddings: each by itself, whatever else is asked for, and as the network alone would give it."""
+
+from functools import partial
+
+import pytest
+import torch
+
+from tiny_encoder import POSITIONS, WIDTH, WORDS, tiny_encoder
+from transfer_core.backbones import load
+from transfer_core.data import Dataset
+from transfer_core.errors import DataError, ModelFileError, RecipeError
+from transfer_core.features import FeatureStore, Views, build_extractor, embed_dataset
+from transfer_core.features.packed import PackedLinear, pack
+from transfer_core.features.text import TextVariants, padded_length
+from transfer_core.features.tokens import Reader, padded
+from transfer_core.progress import Progress
+from transfer_core.recipe import TextOptions
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("tiny")
+
+
+@pytest.fixture(scope="module")
+def tiny(folder):
+    return load(tiny_encoder(folder, layer_norm_eps=1e-5))
+
+
+@pytest.fixture(scope="module")
+def minilm():
+    return load("hf/sentence-transformers/all-MiniLM-L6-v2")
+
+
+def some_texts(count, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    lengths = torch.randint(1, 30, (count,), generator=generator).tolist()
+    words = torch.randint(len(WORDS), (sum(lengths),), generator=generator).tolist()
+    return [" ".join(WORDS[words.pop()] for _ in range(length)) for length in lengths]
+
+
+def embedded(extractor, texts, few=False):
+    rows = torch.empty(len(texts), extractor.width)
+    for batch in extractor.embed_all([partial(extractor.load, text) for text in texts], few):
+        for number, outcome in batch:
+            rows[number] = outcome
+    return rows
+
+
+def alone(backbone, extractor, text):
+    """What the network gives for one text without padding."""
+    (tokens,) = next(extractor.reader.windows([text]))
+    with torch.no_grad():
+        return backbone(tokens[None])[0]
+
+
+def test_an_embedding_is_what_the_network_gives_for_the_text_alone(tiny):
+    extractor = build_extractor(tiny, CPU, "float32")
+    texts = [*some_texts(60), ("good train", "bad plane !"), "ünbekannt 汉字"]
+    expected = torch.stack([alone(tiny, extractor, text) for text in texts])
+    torch.testing.assert_close(embedded(extractor, texts), expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("precision", ["float32", "auto"])
+def test_to_the_last_bit_it_does_not_depend_on_what_else_is_asked_for(minilm, precision):
+    extractor = build_extractor(minilm, CPU, precision)
+    texts = some_texts(24)
+    whole = embedded(extractor, texts)
+    assert torch.equal(embedded(extractor, texts[::-1]).flip(0), whole)
+    assert torch.equal(embedded(extractor, texts[7:9]), whole[7:9])
+    torch.testing.assert_close(embedded(extractor, texts[7:9], few=True), whole[7:9], atol=2e-3, rtol=0)
+
+
+def test_rounding_keeps_the_direction_of_minilm_s_embeddings(minilm):
+    texts = ["@united thank you for nothing!!", "Great flight :)", "no", *some_texts(5)]
+    exact = embedded(build_extractor(minilm, CPU, "float32"), texts)
+    fast = build_extractor(minilm, CPU, "auto")
+    assert (embedded(fast, texts) * exact).sum(dim=1).min() >= 0.999
+    assert fast.plan.exact >= 1  # tokens are no numbers to be rounded
+
+
+def test_what_is_asked_for_reads_as_the_publisher_or_the_recipe_says(tiny):
+    assert Reader(tiny, TextOptions()).max_length == POSITIONS
+    reader = Reader(tiny, TextOptions(max_length=6))
+    (cut,) = next(reader.windows(["good bad fine awful train plane late"]))
+    assert cut.tolist() == [[2, 0], [5, 0], [6, 0], [7, 0], [8, 0], [3, 0]]
+    (pair,) = next(Reader(tiny, TextOptions()).windows([("Good", "BAD fine")]))
+    assert pair.tolist() == [[2, 0], [5, 0], [3, 0], [6, 1], [7, 1], [3, 1]]
+
+
+def test_the_embedding_of_a_long_text_is_the_mean_of_its_windows(tiny):
+    options = TextOptions(max_length=6, long="window")
+    extractor = build_extractor(tiny, CPU, "float32", options)
+    texts = ["good bad fine awful train plane late early the", "good"]
+    windows = ["good bad fine awful", "train plane late early", "the"]
+    expected = torch.stack([alone(tiny, extractor, window) for window in windows]).mean(dim=0)
+    found = embedded(extractor, texts)
+    torch.testing.assert_close(found[0], expected, atol=1e-6, rtol=0)
+    torch.testing.assert_close(found[1], alone(tiny, extractor, "good"), atol=1e-6, rtol=0)
+    cut = embedded(build_extractor(tiny, CPU, "float32", TextOptions(max_length=6)), texts)
+    torch.testing.assert_close(cut[0], alone(tiny, extractor, "good bad fine awful"), atol=1e-6, rtol=0)
+    with pytest.raises(DataError, match="a pair of texts is longer than 6 tokens, and has no windows"):
+        embedded(extractor, [("good bad fine", "awful train plane")])
+
+
+def test_whatever_changes_embeddings_changes_where_they_are_kept(tiny, tmp_path):
+    other = load(tiny_encoder(tmp_path / "other", seed=1))
+    (tmp_path / "other/modules.json").write_text(
+        '[{"path": "", "type": "x.Transformer"}, {"path": "2", "type": "x.Normalize"}]'
+    )
+    extractors = [
+        build_extractor(tiny, CPU, "float32"),
+        build_extractor(tiny, CPU, "float32", TextOptions(max_length=8)),
+        build_extractor(tiny, CPU, "float32", TextOptions(long="window")),
+        build_extractor(other, CPU, "float32"),
+        build_extractor(load(f"hf/{tmp_path / 'other'}"), CPU, "float32"),
+    ]
+    assert len({extractor.fingerprint for extractor in extractors}) == len(extractors)
+    same = TextOptions(max_length=POSITIONS)
+    assert build_extractor(tiny, CPU, "float32", same).fingerprint == extractors[0].fingerprint
+
+
+def test_what_is_known_is_not_computed_again(tiny):
+    texts = tuple(some_texts(5))
+    dataset = Dataset(texts, tuple(f"{i:064x}" for i in range(5)), torch.zeros(5).numpy())
+    first = build_extractor(tiny, CPU, "float32")
+    found = embed_dataset(dataset, [1] * 5, Views(), first, FeatureStore(), Progress())
+    second = build_extractor(tiny, CPU, "float32")
+    again = embed_dataset(dataset, [1] * 5, Views(), second, FeatureStore(), Progress())
+    assert torch.equal(again.embeddings, found.embeddings)
+    assert "network" in vars(first)
+    assert "network" not in vars(second)
+
+
+def test_an_error_of_one_text_is_told_beside_the_others(tiny):
+    extractor = build_extractor(tiny, CPU, "float32")
+
+    def broken():
+        raise DataError("no")
+
+    loads = [partial(extractor.load, "good"), broken, partial(extractor.load, "bad")]
+    found = dict(pair for batch in extractor.embed_all(loads) for pair in batch)
+    assert str(found.pop(1)) == "no"
+    assert set(found) == {0, 2}
+
+
+def test_tokenizers_that_do_not_belong_to_the_weights(folder, tmp_path):
+    tiny_encoder(tmp_path / "few", vocab_size=20)
+    with pytest.raises(ModelFileError, match=r"knows 24 tokens, but its weights only 20$"):
+        next(Reader(load(f"hf/{tmp_path / 'few'}"), TextOptions()).windows(["good"]))
+    (tmp_path / "few/tokenizer.json").write_text("{}")
+    with pytest.raises(ModelFileError, match=r"the tokenizer of hf/.* can't be read: "):
+        next(Reader(load(f"hf/{tmp_path / 'few'}"), TextOptions()).windows(["good"]))
+
+
+def test_too_few_tokens_for_a_pair(tiny):
+    with pytest.raises(RecipeError, match=r"^text.max_length: hf/.* needs 4 tokens or more \(got 3\)$"):
+        next(Reader(tiny, TextOptions(max_length=3)).windows(["good"]))
+
+
+def test_lengths_are_few_and_little_longer_than_needed():
+    lengths = [padded_length(length) for length in range(1, 513)]
+    assert all(length <= chosen < length + max(8, length / 4) for length, chosen in enumerate(lengths, 1))
+    assert lengths == sorted(lengths)
+    assert len(set(lengths)) == 20
+
+
+def test_padding():
+    tokens = [torch.tensor([[4, 0], [5, 1]]).int(), torch.tensor([[6, 0]]).int()]
+    assert padded(tokens, 3).tolist() == [[[4, 0], [5, 1], [-1, -1]], [[6, 0], [-1, -1], [-1, -1]]]
+    assert padded([torch.ones(1, 2)], 2).tolist() == [[[1, 1], [0, 0]]]
+
+
+def test_packed_dense_layers_give_what_torch_s_own_give():
+    block = torch.nn.Sequential(torch.nn.Linear(48, 32), torch.nn.GELU(), torch.nn.Linear(32, 8, bias=False))
+    x = torch.randn(3, 5, 48, generator=torch.Generator().manual_seed(0))
+    expected = block(x).detach()
+    packed = pack(block, torch.float32)
+    assert [type(layer) for layer in packed] == [PackedLinear, torch.nn.GELU, PackedLinear]
+    torch.testing.assert_close(packed(x), expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(packed(x[:1, :1]), expected[:1, :1], atol=1e-5, rtol=1e-5)
+
+
+def test_the_backbone_itself_stays_as_it_is(tiny):
+    before = {name: tensor.clone() for name, tensor in tiny.state_dict().items()}
+    TextVariants(tiny, CPU).blocks("bfloat16")
+    assert type(tiny.blocks.layer_0.query) is torch.nn.Linear
+    assert all(torch.equal(tensor, before[name]) for name, tensor in tiny.state_dict().items())
+    assert tiny.blocks.layer_0.query.weight.shape == (WIDTH, WIDTH)
