@@ -110,6 +110,20 @@ RSpec.describe "Transfer's values" do
         .to raise_error(Transfer::ConfigurationError, 'max_memory is a size such as "2GB", got "much"')
     end
 
+    it "takes the settings of serving from the environment, and hands them on to the worker" do
+      names = %w[SERVING_BATCH_SIZE SERVING_WAIT_MS SERVING_QUEUE_LIMIT MODEL_MEMORY THREADS TRAINING_THREADS]
+      variables = names.map { |name| "TRANSFER_#{name}" }
+      config = described_class.new(variables.zip(["16", "2.5", "200", "1GB", "8", "2"]).to_h)
+      expect([config.serving_batch_size, config.serving_wait_ms, config.serving_queue_limit, config.model_memory,
+              config.threads, config.training_threads]).to eq([16, 2.5, 200, 1_000_000_000, 8, 2])
+      expect(config.for_worker).to eq(variables.zip(%w[16 2.5 200 1000000000 8 2]).to_h)
+      expect(described_class.new({}).for_worker).to eq(variables.to_h { |name| [name, nil] })
+      expect { described_class.new({ "TRANSFER_THREADS" => "all" }) }
+        .to raise_error(Transfer::ConfigurationError, 'TRANSFER_THREADS is a number, got "all"')
+      expect { config.model_memory = "much" }
+        .to raise_error(Transfer::ConfigurationError, 'model_memory is a size such as "2GB", got "much"')
+    end
+
     it "is set in one block" do
       before = Transfer.config.idle_stop
       Transfer.configure { |config| config.idle_stop = 5 }
