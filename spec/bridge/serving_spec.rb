@@ -58,6 +58,14 @@ RSpec.describe "Serving", :end_to_end do
     expect(served[:seconds].values).to eq(served[:seconds].values.sort)
   end
 
+  it "is looked at without being used" do
+    model.predict(red)
+    sleep 0.2
+    before, after = Array.new(2) { Transfer.stats.dig(:workers, :serve, :processes, 0).slice(:calls, :idle) }
+    expect(after[:calls]).to eq(before[:calls])
+    expect([before[:idle], after[:idle] - before[:idle]]).to match([be >= 0.2, be >= 0])
+  end
+
   it "fails a broken photo alone" do
     broken = File.binread(red)[0, 100]
     found = together(12) { |i| model.predict(i == 5 ? broken : red) }
