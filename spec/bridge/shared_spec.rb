@@ -60,6 +60,15 @@ RSpec.describe "A worker that processes share" do
       expect(eventually { Sharing.workers(folder) == second }).to be(true)
     end
 
+    it "is missed by those who have no open call as well" do
+      backend = use
+      first = pid
+      Process.kill(:KILL, first)
+      expect(eventually { backend.serve.pid.nil? }).to be(true)
+      expect(pid).not_to eq(first)
+      expect(backend.serve.stats).to include(restarts: 1, crashes: 1)
+    end
+
     it "ends when nobody has been there for long enough, and leaves nothing" do
       visitor = client(idle_stop: 0.5)
       worker = visitor.call("pid")
@@ -83,13 +92,17 @@ RSpec.describe "A worker that processes share" do
     it "is ended by whoever says so; open calls end with Cancelled, and the next starts another" do
       other = client
       worker = other.call("pid")
+      idle = use.serve
       other.ask("wait_for_cancel")
+      expect(pid).to eq(worker)
       sleep 0.1
       Process.kill(:TERM, worker)
       expect(other.answer).to eq({ "error" => "Transfer::Cancelled", "message" => "cancelled" })
       expect(eventually { gone?(worker) }).to be(true)
       expect(files).to eq([])
       expect(other.call("pid")).not_to eq(worker)
+      expect(pid).to eq(other.call("pid"))
+      expect(idle.stats).to include(restarts: 1, crashes: 0)
     end
   end
 

@@ -69,11 +69,11 @@ class Campaign
     ending(...).tap { |what| count(what) }
   end
 
-  # @param signal [Symbol, nil] the one that the worker is ended with
-  def ending(signal = nil)
+  # @param signals [Array<Symbol>, nil] those that the worker is ended with
+  def ending(signals = nil)
     yield ? "answered" : "wrong"
   rescue Transfer::WorkerCrashed => error
-    return "crashed" if signal.nil? || error.signal == "SIG#{signal}"
+    return "crashed" if signals.nil? || signals.include?(error.signal&.delete_prefix("SIG")&.to_sym)
 
     unexpected(error)
   rescue Transfer::TimeoutError

@@ -14,6 +14,8 @@ RSpec.describe "A worker that processes share, with the real core", :end_to_end 
     Transfer.config.shared_worker = false
   end
 
+  before { Transfer.shutdown }
+
   let(:model) { @model }
   let(:workers) { -> { Sharing.workers(folder) } }
 
@@ -39,8 +41,10 @@ RSpec.describe "A worker that processes share, with the real core", :end_to_end 
     expect(Transfer.load(model.save(File.join(@scratch, "saved.transfer"))).labels).to eq(model.labels)
     expect(Transfer.backbones.map(&:name)).to include("mobilenet_v2")
     expect(Leaks.children).to eq([])
+    Transfer.shutdown # so that no connection to the shared one is open
     expect(model.evaluate(@photos)[:accuracy]).to be > 0.9
     expect(Leaks.children.size).to eq(1)
+    expect { model.predict(red) }.not_to(change { Transfer.stats.dig(:workers, :train, :processes, 0, :calls) })
     expect(workers.call.size).to eq(1)
   end
 

@@ -8,6 +8,7 @@ import resource
 import sys
 import threading
 import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from transfer_core.worker.methods import METHODS
 from transfer_core.worker.server import Method
 
 HEAVY = {"torch", "torchvision", "numpy", "PIL", "msgspec", "safetensors", "sklearn"}
+
+PROMISES = ThreadPoolExecutor(1)
 
 
 class PrivateDataError(DataError):
@@ -35,6 +38,10 @@ def echo(call: Call, value: Any, later: bool = False) -> Any:
 
 def pid(call: Call) -> int:
     return os.getpid()
+
+
+def promise(call: Call, value: Any) -> Future[Any]:
+    return PROMISES.submit(lambda: value)
 
 
 def heavy_modules(call: Call) -> list[str]:
@@ -165,6 +172,7 @@ FAKES = {
     **METHODS,
     "echo": Method(echo, "light"),
     "pid": Method(pid, "now"),
+    "promise": Method(promise, "serve"),
     "heavy_modules": Method(heavy_modules, "now"),
     "print_a_lot": Method(print_a_lot, "compute"),
     "compute_in_c": Method(compute_in_c, "compute"),

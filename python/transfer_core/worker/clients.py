@@ -9,7 +9,6 @@ import struct
 import sys
 import threading
 import time
-import traceback
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -81,11 +80,9 @@ class Clients:
         try:
             client.serve(self._methods, self._warm_up)
         except ProtocolError as error:
-            _say(f"protocol error: {error}")
+            print(f"transfer_core.worker: protocol error: {error}", file=sys.stderr, flush=True)
         except OSError:
             pass  # it went, with bytes of ours unread
-        except Exception:  # whatever one client brings about is no end for the others
-            _say(traceback.format_exc())
         finally:
             self._forget(client)
 
@@ -184,7 +181,3 @@ def _check_user(line: socket.socket) -> None:
     pid, user, _ = struct.unpack("iII", credentials)
     if user != os.geteuid():
         raise ProtocolError(f"process {pid} of user {user} was refused: this is user {os.geteuid()}'s worker")
-
-
-def _say(message: str) -> None:
-    print(f"transfer_core.worker: {message}", file=sys.stderr, flush=True)

@@ -56,7 +56,7 @@ class Place:
         # Out of reach of our children: the lock would last as long as they do.
         self._lock = fcntl.fcntl(lock, fcntl.F_DUPFD_CLOEXEC, LOWEST_DESCRIPTOR)
         os.close(lock)
-        self._listener = self._listen()
+        self._listener = _listen(path, self._socket)
         self._alarm, self._bell = os.pipe()
         self._is_open = True
         self.is_given_up = False
@@ -89,16 +89,6 @@ class Place:
         self._close()
         self._is_open = False
 
-    def _listen(self) -> socket.socket:
-        with suppress(FileNotFoundError):
-            os.unlink(self._socket)  # of one that was killed, as we hold the lock
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        listener.bind(self._socket)
-        os.chmod(self._socket, 0o600)
-        listener.listen(BACKLOG)
-        listener.setblocking(False)
-        return listener
-
     def _has_lock(self) -> bool:
         with suppress(OSError):
             return os.path.samestat(os.lstat(self._lock_file), os.fstat(self._lock))
@@ -108,6 +98,19 @@ class Place:
         if self._is_open:
             self._listener.close()
             os.close(self._lock)
+
+
+def _listen(path: str, name: str) -> socket.socket:
+    # It gets its name when it can be connected to; that of one that was killed goes with it.
+    with suppress(FileNotFoundError):
+        os.unlink(f"{path}.new")
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener.bind(f"{path}.new")
+    os.chmod(f"{path}.new", 0o600)
+    listener.listen(BACKLOG)
+    listener.setblocking(False)
+    os.rename(f"{path}.new", name)
+    return listener
 
 
 def listen(arguments: list[str], methods: Mapping[str, Method], warm_up: Callable[[], None]) -> NoReturn:
