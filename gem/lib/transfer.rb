@@ -78,9 +78,11 @@ module Transfer
     def resumable = Bridge.call("resumable").map { |plain| Run.new(plain) }
 
     # @param path [String, Pathname] a saved model
+    # @param trust [Boolean] true lets the code run that the file names (a model of PyTorch Hub does), now and whenever
+    #   this file is used by this user again; models that were trained here need no such word
     # @return [Model]
     # @raise [ModelFileError]
-    def load(path) = Model.load(path)
+    def load(path, trust: false) = Model.load(path, trust:)
 
     # @param offline [Boolean] only those whose weights are on this machine
     # @return [Array<Backbone>] the backbones there are

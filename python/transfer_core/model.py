@@ -16,7 +16,7 @@ from msgspec import convert
 from msgspec.structs import replace
 from torch import Tensor, nn
 
-from transfer_core import backbones, model_file
+from transfer_core import backbones, model_file, trusted
 from transfer_core.answers import answers, check_level, metrics, prediction
 from transfer_core.backbones import Backbone, BackboneFacts, Preprocessing
 from transfer_core.caller_data import name_streams
@@ -204,6 +204,8 @@ class Model:
         """
         copy = model_file.copy_model if backbone else model_file.copy_without_backbone
         copy(self.path, Path(path))
+        if self.header.recipe.get("trust") and trusted.is_trusted(self.path):
+            trusted.trust(Path(path))
         return Path(path)
 
     def summary(self) -> dict[str, Any]:
@@ -233,20 +235,28 @@ class Model:
 
     @cached_property
     def _extractor(self) -> Extractor:
-        return build_extractor(
-            self.backbone, *choose_like(self.header.recipe["device"], self.header.recipe["precision"])
-        )
+        device, precision = choose_like(self.header.recipe["device"], self.header.recipe["precision"])
+        return build_extractor(self.backbone, device, precision, self.recipe.text)
 
     @torch.no_grad()
     def _answers(self, embeddings: Tensor) -> Tensor:
         return answers(self.head(embeddings), self.header)
 
 
-def load_model(path: str | os.PathLike[str], progress: Progress = Progress()) -> Model:
+def load_model(
+    path: str | os.PathLike[str], progress: Progress = Progress(), trust: bool = False
+) -> Model:
     """Read a saved model.
+
+    Parameters
+    ----------
+    trust
+        Whether code that the file names may run, from now on. It need not be said of models trained here.
 
     Raises
     ------
+    RecipeError
+        At `trust`, if there is such code and it may not run.
     ModelFileError
         If the file is missing, damaged, or not a saved model; or if it was saved without its backbone and the
         file of its weights holds others now.
@@ -254,12 +264,16 @@ def load_model(path: str | os.PathLike[str], progress: Progress = Progress()) ->
         If it was saved without its backbone and the weights are not on this machine.
     """
     header, arrays = model_file.read_model(Path(path))
+    if trust:
+        trusted.trust(Path(path))
+    elif header.recipe.get("trust"):
+        trust = trusted.is_trusted(Path(path))
     tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
     recipe = parse_recipe(header.recipe)
     assert recipe.head is not None
     head = build_head(recipe.head, header.embedding_width, len(header.labels), torch.Generator())
     head.load_state_dict(_under(HEAD_PREFIX, tensors), assign=True)
-    backbone = _restore_backbone(header, _under(BACKBONE_PREFIX, tensors), progress)
+    backbone = _restore_backbone(header, _under(BACKBONE_PREFIX, tensors), progress, trust)
     return Model(Path(path), header, backbone, head.eval().requires_grad_(False))
 
 
@@ -268,14 +282,18 @@ def save_new(path: Path, header: ModelHeader, backbone: Backbone, head: nn.Seque
     tensors = {f"{BACKBONE_PREFIX}{name}": tensor for name, tensor in backbone.state_dict().items()}
     tensors |= {f"{HEAD_PREFIX}{name}": tensor for name, tensor in head.state_dict().items()}
     model_file.write_model(path, tensors, header)
+    if header.recipe.get("trust"):
+        trusted.trust(path)
     saved = model_file.read_header(path)
     return Model(path, saved, backbone, head.eval().requires_grad_(False))
 
 
-def _restore_backbone(header: ModelHeader, tensors: dict[str, Tensor], progress: Progress) -> Backbone:
+def _restore_backbone(
+    header: ModelHeader, tensors: dict[str, Tensor], progress: Progress, trust: bool
+) -> Backbone:
     source = header.backbone
     if not source.inside:
-        found = backbones.load(source.name, source.weights, progress, header.recipe.get("trust", False))
+        found = backbones.load(source.name, source.weights, progress, trust)
         if found.weights_digest != source.weights_digest:
             raise ModelFileError(
                 f"the weights {source.weights} of {source.name} are not those that this model was trained "
@@ -290,7 +308,6 @@ def _restore_backbone(header: ModelHeader, tensors: dict[str, Tensor], progress:
         name=source.weights,
         preprocessing=convert(header.preprocessing, Preprocessing) if header.preprocessing else None,
     )
-    trust = header.recipe.get("trust", False)
     return backbones.restore(facts, tensors, weights, source.weights_digest, trust)
 
 

@@ -6,9 +6,12 @@ module Transfer
   class Model
     class << self
       # @param path [String, Pathname] a `.transfer` file
+      # @param trust [Boolean] true lets the code run that the file names, from now on (see {Transfer.load})
       # @return [Model]
       # @raise [ModelFileError] if it is damaged, newer than this version, or no model
-      def load(path) = new(Bridge.call("describe", { "model" => Input.path(path.to_s) }))
+      def load(path, trust: false)
+        new(Bridge.call("describe", { "model" => Input.path(path.to_s), "trust" => trust }))
+      end
     end
 
     # @return [Pathname] the file

@@ -64,14 +64,17 @@ def resumable(call: Call) -> list[Plain]:
     return resumable()
 
 
-def describe(call: Call, model: str) -> Plain:
-    """What a saved model is, once its file is known to be whole."""
+def describe(call: Call, model: str, trust: bool = False) -> Plain:
+    """What a saved model is, once its file is known to be whole; `trust` lets the code run that it names."""
     from pathlib import Path
 
+    from transfer_core import trusted
     from transfer_core.model_file import read_model
     from transfer_core.model_summary import summarize
 
     header, _ = read_model(model)
+    if trust:
+        trusted.trust(Path(model))
     return summarize(Path(model), header)
 
 
