@@ -200,4 +200,25 @@ RSpec.describe Transfer::Recipe do
       expect(SignModel.train(data: "x")).to eq(:model)
     end
   end
+
+  it "means relative paths of backbones and weights from here" do
+    Dir.mktmpdir do |folder|
+      Dir.chdir(folder) do
+        Dir.mkdir("hub")
+        %w[a.onnx w.pth resnet18].each { |name| File.write(name, "") }
+        wire = ->(**words) { described_class.build({ data: "d", **words }).wire }
+        here = File.realpath(folder)
+        expect(wire.call(backbone: "a.onnx", weights: "w.pth")).to include(
+          "backbone" => "#{here}/a.onnx", "weights" => "#{here}/w.pth"
+        )
+        expect(wire.call(backbone: "onnx:./a.onnx")).to include("backbone" => "onnx:#{here}/a.onnx")
+        expect(wire.call(backbone: "torchhub:./hub:colors")).to include("backbone" => "torchhub:#{here}/hub:colors")
+        expect(wire.call(backbone: "tensorflow:hub")).to include("backbone" => "tensorflow:#{here}/hub")
+        expect(wire.call(backbone: "resnet18")).to include("backbone" => "resnet18")
+        expect(wire.call(backbone: "timm/resnet18", weights: :random)).to include(
+          "backbone" => "timm/resnet18", "weights" => "random"
+        )
+      end
+    end
+  end
 end

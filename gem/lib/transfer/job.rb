@@ -139,7 +139,7 @@ module Transfer
     def send_request
       source = Source.new(@recipe.data, columns: @recipe.to_h["columns"])
       data = @recipe.data.nil? ? {} : { "data" => source.wire }
-      params = @method == "train" ? { "recipe" => { **@recipe.to_h, **data } } : { "run" => run, **data }
+      params = @method == "train" ? { "recipe" => { **@recipe.wire, **data } } : { "run" => run, **data }
       @call = Bridge.start(@method, params, streams: source.streams)
     end
 

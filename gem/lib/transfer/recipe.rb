@@ -4,6 +4,7 @@ require "pathname"
 require_relative "recipe/draft"
 require_relative "recipe/words"
 require_relative "recipe/block"
+require_relative "recipe/files"
 
 module Transfer
   # Everything that decides a training, as frozen plain data. It is written as keywords, as a block or as a
@@ -125,6 +126,10 @@ module Transfer
       source = @data.nil? ? {} : { "data" => Source.outline(@data) }
       @to_h = deep_freeze({ **source, **draft.words })
     end
+
+    # @return [Hash{String => Object}] the same for a worker, which may stand in another folder
+    # @api private
+    def wire = { **to_h, **Files.absolute(to_h) }
 
     # @param error [RecipeError] from the training core
     # @return [RecipeError] the same, pointing at the user's lines

@@ -1,0 +1,37 @@
+# frozen_string_literal: true
+
+module Transfer
+  class Recipe
+    # The words of a recipe that may name files: a relative path is meant from here, while the worker stands elsewhere.
+    module Files
+      SOURCE = %r{\A(?:hf|keras|tensorflow|onnx|torchhub)[:/]}
+      # What follows the folder of a clone.
+      MODEL = /:\w+\z/
+      private_constant :SOURCE, :MODEL
+
+      class << self
+        # @param words [Hash{String => Object}] the wire form
+        # @return [Hash{String => String}] the words that name a file or a folder that is there, with its absolute path
+        def absolute(words)
+          %w[backbone weights].filter_map { |word| (path = named(words[word])) && [word, path] }.to_h
+        end
+
+        private
+
+        def named(value)
+          return unless value.is_a?(String)
+
+          source = value[SOURCE] || ""
+          model = source.start_with?("torchhub") ? value[MODEL] || "" : ""
+          path = value.delete_prefix(source).delete_suffix(model)
+          return if path.empty? || !File.exist?(expanded = Input.path(path))
+
+          source + expanded + model unless source.empty? && !path.match?(%r{[/.]})
+        rescue DataError
+          nil
+        end
+      end
+    end
+    private_constant :Files
+  end
+end
