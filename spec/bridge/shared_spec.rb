@@ -184,6 +184,26 @@ RSpec.describe "A worker that processes share" do
       expect { pid }.to raise_error(Transfer::WorkerCrashed, /ended: late\z/)
     end
 
+    it "is none of the business of a program that waits for its own children", script: true do
+      code = <<~RUBY
+        require "#{Sharing::FILE}"
+        trap("CLD", "IGNORE") # then the kernel waits for them
+        Sharing.use("#{folder}")
+        puts bridge.call("pid")
+        Process.waitall
+        Transfer.shutdown
+        Sharing.use("#{folder}/fails", command: ["/bin/sh", "-c", "echo boom >&2; exit 1"])
+        begin
+          bridge.call("pid")
+        rescue Transfer::WorkerCrashed => error
+          puts error.message.sub(/\\d+/, "N")
+        end
+      RUBY
+      output, status = ruby(code)
+      expect([output.lines(chomp: true).last(2), status.success?])
+        .to eq([[Sharing.workers(folder).first.to_s, "the worker (pid N) ended: boom"], true])
+    end
+
     it "that takes long is waited for as long as wanted, and holds up no shutdown" do
       python("import time; time.sleep(2)", startup_timeout: 0.3)
       expect { pid }.to raise_error(Transfer::TimeoutError, "the worker did not answer within 0.3 s of its start")

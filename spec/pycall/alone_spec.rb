@@ -49,6 +49,13 @@ RSpec.describe "A program of its own", :end_to_end do
     )
   end
 
+  it "is refused with a worker that is shared" do
+    expect(first_call("Transfer.config.shared_worker = true").first).to eq(
+      "Transfer::ConfigurationError: bridge = :pycall does not work with shared_worker, which is a process of its " \
+      "own: #{way_out}\n"
+    )
+  end
+
   it "is refused where somebody else loaded a Python" do
     expect(first_call("require 'pycall'; PyCall.init(ENV['TRANSFER_PYTHON'])").first).to eq(
       "Transfer::ConfigurationError: bridge = :pycall does not work where another Python is loaded (by the pycall " \

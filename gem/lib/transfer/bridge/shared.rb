@@ -179,9 +179,12 @@ module Transfer
         @line.close
       end
 
-      # Of the process that started the worker, and ended well if that began.
-      # @return [Process::Status, nil]
-      def failure = (@starter.value if @starter && !@starter.alive? && !@starter.value.success?)
+      # Of the process that started the worker, which ends well if that begins.
+      # @return [Process::Status, nil] nil also where somebody else has waited for it first
+      def failure
+        status = @starter&.value unless @starter&.alive?
+        status unless status&.success?
+      end
 
       def last_words
         return "" unless @output

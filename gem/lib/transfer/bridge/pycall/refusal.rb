@@ -10,7 +10,7 @@ module Transfer
         class << self
           # @raise [ConfigurationError] saying why
           def check
-            reason = forked || under_puma || under_sidekiq
+            reason = forked || under_puma || under_sidekiq || shared
             raise ConfigurationError, "bridge = :pycall does not work #{reason}: #{WAY_OUT}" if reason
           end
 
@@ -47,6 +47,8 @@ module Transfer
             "under Sidekiq, whose threads would wait for one Python" if
               defined?(::Sidekiq) && ::Sidekiq.respond_to?(:server?) && ::Sidekiq.server?
           end
+
+          def shared = ("with shared_worker, which is a process of its own" if Transfer.config.shared_worker)
 
           def loaded_by_pycall
             "by the pycall gem" if defined?(::PyCall::LibPython) &&
