@@ -1,0 +1,46 @@
+"""What code a Keras model brings along: nothing of it runs unless the recipe trusts it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from transfer_core.backbones.keras.graph import Config
+from transfer_core.errors import Problem, RecipeError
+
+# A Python function inside the file, as Keras writes it.
+_FUNCTIONS = ("Lambda", "__lambda__")
+_INNOCENT = ("keras", "builtins")
+
+
+def own_code(model: Config) -> list[str]:
+    """The layers whose code is not Keras' own, each with what it is."""
+    return list(dict.fromkeys(_own_code(model, "the model")))
+
+
+def check_trust(model: Config, title: str, trust: bool) -> None:
+    """Raises `RecipeError` at `trust` if there is such code and it is not trusted."""
+    if (found := own_code(model)) and not trust:
+        message = (
+            f"{title} brings code of its own, which would run: {', '.join(found)}; "
+            "say `trust: true` if you know where the file is from"
+        )
+        raise RecipeError([Problem("trust", message)])
+
+
+def _own_code(value: Any, layer: str) -> Iterator[str]:
+    if isinstance(value, list):
+        for one in value:
+            yield from _own_code(one, layer)
+    if not isinstance(value, dict):
+        return
+    kind, config = value.get("class_name"), value.get("config")
+    if "inbound_nodes" in value or "build_config" in value:
+        layer = f"the layer {value.get('name') or (config or {}).get('name')}"
+    if kind in _FUNCTIONS:
+        yield f"{layer} (a Python function)"
+    elif kind and "module" in value and str(value["module"]).split(".")[0] not in _INNOCENT:
+        yield f"{layer} (the class {value.get('registered_name') or kind})"
+    for name, inner in value.items():
+        if name != "compile_config":
+            yield from _own_code(inner, layer)

@@ -1,0 +1,258 @@
+"""A Keras model's configuration as a flat list of layer calls: no Keras, no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+from transfer_core.errors import Problem, RecipeError
+
+Config = dict[str, Any]
+
+# What does something in Keras' own training only.
+DROPOUTS = ("Dropout", "SpatialDropout2D", "GaussianDropout", "AlphaDropout", "GaussianNoise")
+
+
+class Slot(NamedTuple):
+    """Where a call takes its input of this number."""
+
+    number: int
+
+
+@dataclass(frozen=True)
+class Node:
+    """One call of a layer.
+
+    Parameters
+    ----------
+    name
+        Of the result, unique: the layer's name, with a number from its second call on.
+    layer
+        Which layer it is: its name after those of the models that it is nested in.
+    kind
+        `Conv2D`; `ops.Add` for Keras' functions; with its module for any other class.
+    entry
+        What the configuration says of the layer.
+    inputs
+        The names of the nodes that it takes; `args` and `kwargs` are those of the call, a `Slot` for each.
+    """
+
+    name: str
+    layer: tuple[str, ...]
+    kind: str
+    entry: Config
+    inputs: tuple[str, ...]
+    args: tuple[Any, ...]
+    kwargs: Config
+
+    @property
+    def config(self) -> Config:
+        """The layer's own settings."""
+        config: Config = self.entry["config"]
+        return config
+
+
+@dataclass(frozen=True)
+class Graph:
+    """Calls in an order in which they can run, each of use for the last one's result.
+
+    `source` is the name by which nodes take the image, `shape` its height, width and channels.
+    """
+
+    source: str
+    shape: tuple[int | None, int | None, int]
+    nodes: tuple[Node, ...]
+
+
+def read_graph(model: Config, title: str) -> Graph:
+    """The calls within a functional or sequential model of one image and one output.
+
+    Raises
+    ------
+    RecipeError
+        At `backbone`, saying of `title` what can't be understood.
+    """
+    return _Reader(title).read(model)
+
+
+def without_classifier(graph: Graph) -> Graph:
+    """The graph up to the input of its last dense layer, and without the dropout before that; all of it if no
+    dense layer stands alone at the end."""
+    nodes = list(graph.nodes)
+    for number in reversed(range(1, len(nodes))):
+        if nodes[number].kind == "Dense" and is_cut(graph, number) and _flat(nodes[number]):
+            nodes = nodes[:number]
+            break
+    while len(nodes) > 1 and nodes[-1].kind in DROPOUTS:
+        nodes.pop()
+    return replace(graph, nodes=tuple(nodes))
+
+
+def is_cut(graph: Graph, number: int) -> bool:
+    """Whether the nodes from this number on need nothing of those before it but the last one's result."""
+    before, after = graph.nodes[:number], graph.nodes[number:]
+    needed = {name for node in after for name in node.inputs} - {node.name for node in after}
+    shared = {node.layer for node in before} & {node.layer for node in after}
+    return needed == {before[-1].name} and not shared
+
+
+def _flat(dense: Node) -> bool:
+    shape = (dense.entry.get("build_config") or {}).get("input_shape")
+    return shape is None or len(shape) == 2
+
+
+class _Reader:
+    """Flattens nested models; `_names` are those that are taken."""
+
+    def __init__(self, title: str) -> None:
+        self._title = title
+        self._names: set[str] = set()
+        self._images: list[Sequence[int | None]] = []
+
+    def read(self, model: Config) -> Graph:
+        source = self._unused("image")
+        nodes, result = self._inline(model, [source], ())
+        useful = _leading_to(result, nodes)
+        shape = self._shape(model)
+        return Graph(source, shape, useful)
+
+    def _inline(self, model: Config, inputs: list[str], path: tuple[str, ...]) -> tuple[list[Node], str]:
+        """The nodes of a model that takes the results with these names, and the name of its own result."""
+        config = model.get("config")
+        if not isinstance(config, dict) or not _is_of_keras(model) or "layers" not in config:
+            raise self._refusal(f"is of the class {model.get('class_name')}, whose layers can't be seen")
+        if "input_layers" in config:
+            return self._functional(config, inputs, path)
+        return self._sequential(config, inputs, path)
+
+    def _sequential(self, config: Config, inputs: list[str], path: tuple[str, ...]) -> tuple[list[Node], str]:
+        (result,) = inputs
+        nodes: list[Node] = []
+        for entry in config["layers"]:
+            if entry["class_name"] != "InputLayer":
+                called, result = self._call(entry, [result], (Slot(0),), {}, path)
+                nodes += called
+        return nodes, result
+
+    def _functional(self, config: Config, inputs: list[str], path: tuple[str, ...]) -> tuple[list[Node], str]:
+        sources, outputs = _ends(config["input_layers"]), _ends(config["output_layers"])
+        if len(sources) != len(inputs) or len(outputs) != 1:
+            where = "/".join(path) or "the model"
+            raise self._refusal(
+                f"has {len(sources)} inputs and {len(outputs)} outputs ({where}), not one of each"
+            )
+        results = dict(zip(sources, inputs, strict=True))
+        nodes: list[Node] = []
+        waiting = [
+            (entry, number, *_arguments(call, self._refusal))
+            for entry in config["layers"]
+            for number, call in enumerate(entry["inbound_nodes"])
+        ]
+        while waiting:
+            ready = next((one for one in waiting if all(key in results for key in one[4])), None)
+            if ready is None:
+                raise self._refusal(f"takes what no layer gives ({waiting[0][0]['name']})")
+            waiting.remove(ready)
+            entry, number, args, kwargs, keys = ready
+            called, result = self._call(entry, [results[key] for key in keys], args, kwargs, path)
+            nodes += called
+            results[entry["name"], number, 0] = result
+        return nodes, results[outputs[0]]
+
+    def _call(
+        self, entry: Config, inputs: list[str], args: tuple[Any, ...], kwargs: Config, path: tuple[str, ...]
+    ) -> tuple[list[Node], str]:
+        """A call of a layer, or of all layers of a model as if it was not there."""
+        layer = (*path, entry.get("name") or entry["config"]["name"])
+        if _is_of_keras(entry) and "layers" in (entry.get("config") or {}):
+            return self._inline(entry, inputs, layer)
+        name = self._unused(layer[-1])
+        return [Node(name, layer, _kind(entry), entry, tuple(inputs), args, kwargs)], name
+
+    def _unused(self, name: str) -> str:
+        """A name for a module of torch, which can't have a dot, or of a layer's further call."""
+        plain = name.replace(".", "_")
+        free = next(n for n in _numbered(plain) if n not in self._names)
+        self._names.add(free)
+        return free
+
+    def _shape(self, model: Config) -> tuple[int | None, int | None, int]:
+        shape = _input_shape(model)
+        if shape is None or len(shape) != 4 or shape[3] not in (1, 3):
+            raise self._refusal(f"takes {shape}, not images (N, height, width, 3)")
+        if shape[1] != shape[2]:
+            raise self._refusal(
+                f"takes images of {shape[1]} x {shape[2]} pixels, and only squares can be given"
+            )
+        return shape[1], shape[2], int(shape[3])
+
+    def _refusal(self, what: str) -> RecipeError:
+        return RecipeError([Problem("backbone", f"{self._title} {what}")])
+
+
+def _leading_to(result: str, nodes: Sequence[Node]) -> tuple[Node, ...]:
+    wanted = {result}
+    useful = []
+    for node in reversed(nodes):
+        if node.name in wanted:
+            wanted |= set(node.inputs)
+            useful.append(node)
+    return tuple(reversed(useful))
+
+
+def _arguments(call: Any, refusal: Any) -> tuple[tuple[Any, ...], Config, list[tuple[Any, ...]]]:
+    """The arguments of a call with slots for tensors, and which results go into these."""
+    if not isinstance(call, Mapping):
+        raise refusal("was saved by Keras 2: load it in Keras 3 and save it again")
+    keys: list[tuple[Any, ...]] = []
+
+    def slotted(value: Any) -> Any:
+        if isinstance(value, Mapping) and value.get("class_name") == "__keras_tensor__":
+            keys.append(tuple(value["config"]["keras_history"]))
+            return Slot(len(keys) - 1)
+        if isinstance(value, list):
+            return [slotted(one) for one in value]
+        return value
+
+    args = tuple(slotted(value) for value in call["args"])
+    kwargs = {name: slotted(value) for name, value in call["kwargs"].items() if value is not None}
+    return args, kwargs, keys
+
+
+def _kind(entry: Config) -> str:
+    module = entry.get("module") or ""
+    if not _is_of_keras(entry):
+        return f"{module}.{entry['class_name']}"
+    return f"ops.{entry['class_name']}" if ".ops" in module else str(entry["class_name"])
+
+
+def _is_of_keras(entry: Config) -> bool:
+    return str(entry.get("module")).split(".")[0] == "keras"
+
+
+def _ends(layers: Any) -> list[tuple[Any, ...]]:
+    """Keras writes one as `[name, 0, 0]`, several as a list or a dict of these."""
+    if isinstance(layers, dict):
+        layers = list(layers.values())
+    return [tuple(layers)] if layers and isinstance(layers[0], str) else [tuple(one) for one in layers]
+
+
+def _input_shape(model: Config) -> list[int | None] | None:
+    """That of the input layer; of a model that begins with another model, that one's."""
+    config = model["config"]
+    for entry in config["layers"]:
+        if entry["class_name"] == "InputLayer":
+            known: list[int | None] | None = entry["config"].get("batch_shape")
+            return known
+    first = config["layers"][0]
+    shape = config.get("build_input_shape") or (first.get("build_config") or {}).get("input_shape")
+    return shape or (_input_shape(first) if "layers" in first["config"] else None)
+
+
+def _numbered(name: str) -> Iterator[str]:
+    yield name
+    number = 1
+    while True:
+        yield f"{name}_{number}"
+        number += 1

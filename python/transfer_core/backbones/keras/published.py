@@ -1,0 +1,89 @@
+"""What is published with `keras.applications`, known without Keras."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.resources import files
+
+import msgspec
+
+from transfer_core.backbones.facts import Preprocessing, WeightsFacts
+from transfer_core.errors import Problem, RecipeError, did_you_mean
+
+CODE = "https://github.com/keras-team/keras/blob/master"
+TERMS = "ImageNet is offered for non-commercial research: whether its terms bind your use is yours to check"
+
+
+class Published(msgspec.Struct, frozen=True):
+    """One model of `keras.applications` with its ImageNet weights.
+
+    Parameters
+    ----------
+    parameters
+        With its classifier.
+    mean, std
+        Of pixels scaled to 0..1, in the order red, green, blue.
+    blue_first
+        Whether the weights expect the channels in the order blue, green, red.
+    scale
+        What the published weights want the channels multiplied by before the first convolution, where Keras
+        does so for these weights alone.
+    digest
+        MD5 or sha256 in hexadecimal; empty where Keras has none.
+    """
+
+    name: str
+    family: str
+    paper: str
+    arxiv: str
+    parameters: int
+    image_size: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    blue_first: bool
+    scale: tuple[float, float, float] | None
+    file: str
+    url: str
+    digest: str
+    trained_on: str
+
+    @property
+    def weights(self) -> WeightsFacts:
+        """The published file; Keras says nothing about its licence."""
+        return WeightsFacts(
+            name="imagenet",
+            file=self.file,
+            url=self.url,
+            sha256=self.digest if len(self.digest) == 64 else "",
+            bytes=0,
+            top1=None,
+            top5=None,
+            preprocessing=Preprocessing(self.image_size, self.image_size, "bilinear", self.mean, self.std),
+            license="unknown",
+            license_url="",
+            trained_on=self.trained_on,
+            terms=TERMS,
+        )
+
+
+def published(name: str) -> Published:
+    """What is published about `keras.applications.NAME`.
+
+    Raises
+    ------
+    RecipeError
+        At `backbone`, with the nearest name.
+    """
+    known = _catalogue()
+    if name not in known:
+        nearest = did_you_mean(name, list(known))
+        message = f'unknown backbone "keras/{name}"{nearest} (one of: {", ".join(known)}; or a .keras file)'
+        raise RecipeError([Problem("backbone", message)])
+    return known[name]
+
+
+@cache
+def _catalogue() -> dict[str, Published]:
+    """`published.json`, which `scripts/build_keras_facts.py` writes."""
+    text = files("transfer_core.backbones.keras").joinpath("published.json").read_bytes()
+    return {entry.name: entry for entry in msgspec.json.decode(text, type=list[Published])}
