@@ -70,10 +70,12 @@ class ModelFileError(TransferError):
 
 
 class DependencyError(TransferError):
-    """An optional package is missing; the message is the line that installs it."""
+    """An optional package is missing; the message is the line that installs it: one of our extras, or else
+    the package itself."""
 
-    def __init__(self, feature: str, package: str, extra: str) -> None:
-        super().__init__(f"{feature} needs the package {package}: pip install 'transfer-core[{extra}]'")
+    def __init__(self, feature: str, package: str, extra: str = "") -> None:
+        wanted = f"'transfer-core[{extra}]'" if extra else package
+        super().__init__(f"{feature} needs the package {package}: pip install {wanted}")
         self.package = package
 
 

@@ -13,7 +13,7 @@ def nothing_installed(tmp_path, monkeypatch):
 
 
 @pytest.fixture(autouse=True)
-def one_thread():
+def one_thread_each():
     """Tiny forwards are many times slower on threads that other processes compete with."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
