@@ -119,11 +119,11 @@ RSpec.describe "Transfer::Source" do
   end
 
   [
-    ["a time", -> { Time.at(0) }, "row 2: a label is text, a number or a list of numbers; got Time"],
+    ["a time", -> { Time.at(0) }, "row 2: a label is text, a number or a list of these; got Time"],
     ["a number too large", -> { 2**64 },
-     "row 2: a label is text, a number or a list of numbers; 18446744073709551616 has more than 64 bits"],
+     "row 2: a label is text, a number or a list of these; 18446744073709551616 has more than 64 bits"],
     ["no text", -> { "\xFF" },
-     'row 2: a label is text, a number or a list of numbers; "\xFF" is not valid UTF-8']
+     'row 2: a label is text, a number or a list of these; "\xFF" is not valid UTF-8']
   ].each do |what, label, message|
     it "names the row whose label is #{what}" do
       expect { pull([*rows(1), { input: "/a.jpg", label: label.call }]) }

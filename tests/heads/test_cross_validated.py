@@ -178,7 +178,7 @@ def by_brute_force(rows, folds, seed, strengths):
         (classes(48, 70, 3), 3),
         (values(100, 8, 2, weighted=True), 2),
         (values(40, 60, 1), 1),
-        (labels(100, 8, 3, weighted=True), 3),
+        (labels(90, 6, 2, weighted=True), 2),
         (labels(60, 70, 2), 2),
     ],
     ids=["classes", "classes, wide", "values", "values, wide", "labels", "labels, wide"],

@@ -63,7 +63,7 @@ module Transfer
 
       def label(item, number)
         value = @target.is_a?(Array) ? @target.map { |name| field(item, name) } : field(item, @target)
-        in_row(number, "a label is text, a number or a list of numbers; ") do
+        in_row(number, "a label is text, a number or a list of these; ") do
           value.is_a?(Array) ? value.map { |inner| Plain.scalar(inner) } : Plain.scalar(value)
         end
       end
