@@ -120,11 +120,12 @@ def copy_without_backbone(source: str | Path, target: str | Path) -> None:
     Raises
     ------
     ConfigurationError
-        The backbone was fine-tuned or began with random weights: they exist nowhere else.
+        The backbone was fine-tuned, began with random weights, or was fitted: they exist nowhere else.
     """
     header, tensors = read_model(source)
-    if header.backbone.fine_tuned or header.backbone.weights == "random":
-        why = "was fine-tuned" if header.backbone.fine_tuned else "has random weights"
+    own = {"random": "has random weights", "fitted": "was fitted on the training examples"}
+    why = "was fine-tuned" if header.backbone.fine_tuned else own.get(header.backbone.weights)
+    if why:
         raise ConfigurationError(
             f"can't save {target} without the backbone: {header.backbone.name} {why}, so its weights "
             "exist only in this model; save it with the backbone"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Mapping, Sequence
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from transfer_core.errors import DataError
 
@@ -56,11 +56,22 @@ def counted(count: int, one: str = "image", many: str = "images") -> str:
     return f"1 {one}" if count == 1 else f"{count} {many}"
 
 
-def left_out(bad: Mapping[str, str]) -> str:
-    """The warning about inputs that were skipped: `bad` has the message of each by its path."""
-    path, message = next(iter(bad.items()))
-    example = f"{printable(path)}: {reason_in(message, path)}"
-    return f"left out {counted(len(bad))} that can't be decoded, for example {example}"
+def told(input: Any, message: str) -> str:
+    """`a.jpg: the file is empty`, of an input and the message of its `bad_input` error, or the bare reason.
+
+    The message about a row of a table shows the row itself.
+    """
+    if isinstance(input, str):
+        return f"{printable(input)}: {reason_in(message, input)}"
+    return message.removesuffix(f" {_WAY_OUT}")
+
+
+def left_out(bad: Mapping[Any, str]) -> str:
+    """The warning about inputs that were skipped: `bad` has the message of each."""
+    example = told(*next(iter(bad.items())))
+    if any(isinstance(input, str) for input in bad):
+        return f"left out {counted(len(bad))} that can't be decoded, for example {example}"
+    return f"left out {counted(len(bad), 'row', 'rows')} that can't be read, for example {example}"
 
 
 def open_input(path: str) -> BinaryIO:

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from transfer_core.data.bad_input import printable, reason_in
+from transfer_core.data.bad_input import printable, told
 from transfer_core.errors import DataError
 
 Task: TypeAlias = Literal["classification", "multi_label", "regression"]
@@ -60,7 +60,7 @@ class DataSplits:
     skipped: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()
 
-    def without(self, bad: Mapping[str, str]) -> DataSplits:
+    def without(self, bad: Mapping[Any, str]) -> DataSplits:
         """Leave out inputs that turned out to be undecodable.
 
         Parameters
@@ -78,8 +78,7 @@ class DataSplits:
             train=_without(self.train, bad),
             valid=_without(self.valid, bad),
             test=_without(self.test, bad),
-            skipped=self.skipped
-            + tuple(f"{printable(path)}: {reason_in(reason, path)}" for path, reason in bad.items()),
+            skipped=self.skipped + tuple(told(input, reason) for input, reason in bad.items()),
         )
         for name, before, after in (
             ("training", self.train, left.train),
@@ -97,7 +96,7 @@ def label_counts(targets: Targets, labels: Sequence[str]) -> npt.NDArray[np.int6
     return targets.sum(axis=0) if targets.ndim == 2 else np.bincount(targets, minlength=len(labels))
 
 
-def _without(part: Dataset, bad: Mapping[str, str]) -> Dataset:
+def _without(part: Dataset, bad: Mapping[Any, str]) -> Dataset:
     return part.take(i for i, path in enumerate(part.inputs) if path not in bad)
 
 

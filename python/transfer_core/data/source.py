@@ -14,6 +14,7 @@ from transfer_core.data.formats import has_image_extension
 from transfer_core.data.manifest import read_manifest
 from transfer_core.data.modality import Modality
 from transfer_core.data.stream import Row, read_stream
+from transfer_core.data.table import with_columns
 from transfer_core.errors import DataError, did_you_mean
 from transfer_core.progress import Progress
 from transfer_core.recipe import Columns, PathSource, Source, Splits, StreamSource
@@ -98,9 +99,8 @@ def _read_one(source: PathSource | StreamSource, around: Surroundings) -> Found:
 def _read_rows(source: StreamSource, around: Surroundings) -> Found:
     if source.stream not in around.streams:
         raise DataError(f'no stream is called "{source.stream}"')
-    examples = _collect(
-        read_stream(around.streams[source.stream], around.modality, around.spool), around.progress
-    )
+    rows = read_stream(around.streams[source.stream], around.modality, around.spool)
+    examples = _collect((with_columns(row, around.columns.input) for row in rows), around.progress)
     if not examples:
         raise DataError(f"the data has no rows, expected {{input:, label:}} for each {around.modality.one}")
     return Found(examples)

@@ -5,12 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import date, time
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from transfer_core.data.bad_input import listed
+import numpy as np
+
+from transfer_core.data.bad_input import listed, printable
+from transfer_core.data.example import Example
 from transfer_core.data.fingerprint import Fingerprint
 from transfer_core.data.located import Located
 from transfer_core.errors import DataError
@@ -29,10 +35,11 @@ class TableModality:
     def columns(
         self, header: Sequence[str], said: str | tuple[str, ...] | None, other: Sequence[str]
     ) -> tuple[str, ...]:
-        """The columns that were said, or all that are neither target nor split."""
+        """The columns that were said, or all that are neither target nor split and have a name: pandas
+        numbers the rows in one without."""
         if said is not None:
             return (said,) if isinstance(said, str) else said
-        columns = tuple(name for name in header if name not in other)
+        columns = tuple(name for name in header if name not in other and name)
         if not columns:
             raise DataError("the table has no columns but those of the targets")
         return columns
@@ -41,22 +48,30 @@ class TableModality:
         self, cells: Sequence[Any], columns: Sequence[str], where: str, folder: str, spool: Path
     ) -> Located:
         """The cells, empty text as None."""
-        return Located(tuple(_cell(cell, where) for cell in cells), where, tuple(columns))
+        return Located(_row(columns, cells, where), where, tuple(columns))
 
     def from_row(self, value: Any, where: str, spool: Path) -> Located:
         """A mapping from the names of the columns to cells."""
         if not isinstance(value, Mapping):
             raise DataError(f"{where}: input is a row {{column: value}}, not {type(value).__name__}")
-        columns = tuple(sorted(map(str, value)))
-        cells = {str(name): _cell(cell, where) for name, cell in value.items()}
-        return Located(tuple(cells[name] for name in columns), where, columns)
+        if not value:
+            raise DataError(f"{where}: input has no columns")
+        named = {str(name): cell for name, cell in value.items()}
+        columns = tuple(sorted(named))
+        return Located(_row(columns, [named[name] for name in columns], where), where, columns)
 
     def fingerprints(self, inputs: Sequence[Any], progress: Progress) -> list[Fingerprint]:
-        """The sha256 of the cells as JSON."""
-        return [
-            Fingerprint(hashlib.sha256(json.dumps(row).encode()).hexdigest())
-            for row in progress.track(inputs, "choose", len(inputs), "rows")
-        ]
+        """The sha256 of the cells as JSON, and of how many rows before are the same.
+
+        Rows that are alike are different observations, as in a table of few categories, and not copies.
+        """
+        seen: Counter[str] = Counter()
+        prints = []
+        for row in progress.track(inputs, "choose", len(inputs), "rows"):
+            cells = json.dumps(row)
+            prints.append(Fingerprint(hashlib.sha256(f"{cells} {seen[cells]}".encode()).hexdigest()))
+            seen[cells] += 1
+        return prints
 
     def is_one(self, value: Any) -> bool:
         """A mapping."""
@@ -68,20 +83,45 @@ class TableModality:
             raise DataError(f"{name}: expected a row {{column: value}}, not {type(value).__name__}")
         if missing := [column for column in columns if column not in value]:
             raise DataError(f"{name}: has no {listed(missing)} (the model knows: {listed(columns)})")
-        return tuple(_cell(value[column], name) for column in columns)
+        return _row(columns, [value[column] for column in columns], name)
 
 
-def _cell(value: Any, where: str) -> Cell:
-    """`value` as one of the types of a cell; text from a file stays text, even `"3.5"`."""
+def with_columns(example: Example, said: str | tuple[str, ...] | None) -> Example:
+    """The row of a table with the columns that were said, in their order; any other example as it is.
+
+    Raises
+    ------
+    DataError
+        If it lacks one of them.
+    """
+    chosen = (said,) if isinstance(said, str) else said
+    if not example.columns or not chosen:
+        return example
+    cells = dict(zip(example.columns, example.input, strict=True))
+    if missing := [name for name in chosen if name not in cells]:
+        raise DataError(f"{example.name}: input has no {listed(missing)} (found: {listed(example.columns)})")
+    return replace(example, input=tuple(cells[name] for name in chosen), columns=chosen)
+
+
+def _row(columns: Sequence[str], cells: Sequence[Any], where: str) -> tuple[Cell, ...]:
+    return tuple(_cell(cell, column, where) for column, cell in zip(columns, cells, strict=True))
+
+
+def _cell(value: Any, column: str, where: str) -> Cell:
+    """`value` as one of the types of a cell; text from a file stays text, even `"3.5"`, times become text."""
+    if isinstance(value, np.datetime64):
+        value = None if np.isnat(value) else str(value)
     if hasattr(value, "tolist"):
         value = value.tolist()
+    if isinstance(value, date | time):
+        value = None if value != value else value.isoformat()  # pandas' NaT is not itself
     if isinstance(value, Decimal):
         value = float(value)
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if value is None or isinstance(value, str | bool | int | float):
         return None if isinstance(value, str) and not value.strip() else value
-    raise DataError(f"{where}: a cell is text or a number, not {type(value).__name__}")
+    raise DataError(f"{where}: {printable(column)} is text or a number, not {type(value).__name__}")
 
 
 TABLE = TableModality()

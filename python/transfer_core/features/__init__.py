@@ -9,6 +9,7 @@ from transfer_core.features.extractor import (
     image_extractor,
 )
 from transfer_core.features.features import Features, Views, embed_dataset
+from transfer_core.features.fitted import fit_backbone
 from transfer_core.features.loading import Load, Loaded, load_batches
 from transfer_core.features.pixels import Pixels, load_augmented_pixels, load_pixels, normalize, to_batch
 from transfer_core.features.store import FeatureStore
@@ -26,6 +27,7 @@ __all__ = [
     "embed_all",
     "embed_batch",
     "embed_dataset",
+    "fit_backbone",
     "image_extractor",
     "load_augmented_pixels",
     "load_batches",

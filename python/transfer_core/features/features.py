@@ -84,6 +84,7 @@ def embed_dataset(
     DataError
         For the first input that can't be read, unless `on_bad_input` is `skip`.
     """
+    store = store if extractor.fingerprint else None
     wanted = [
         (row, view, views.key(dataset.digests[row], view))
         for row, count in enumerate(views_of)

@@ -9,12 +9,13 @@ from torch import Tensor, nn
 
 from transfer_core.devices import as_many_threads_as_pay
 from transfer_core.errors import DataError
+from transfer_core.heads.classic import fit_classic
 from transfer_core.heads.cross_validated import fit_linear
 from transfer_core.heads.minibatch import fit_minibatch
 from transfer_core.heads.modules import build_head, fold_standardization, last_dense, standardization
 from transfer_core.heads.rows import Rows
 from transfer_core.progress import Progress
-from transfer_core.recipe import Head, Train
+from transfer_core.recipe import ClassicHead, Head, Train
 from transfer_core.training import Metrics
 
 FOLDS = 5
@@ -39,7 +40,8 @@ def fit_head(
 ) -> FittedHead:
     """Fit a new head on `rows`.
 
-    L-BFGS chooses by cross-validation and leaves `valid` alone; the other optimisers stop early by it.
+    L-BFGS and scikit-learn are judged by cross-validation and leave `valid` alone; the other optimisers stop
+    early by it.
 
     Raises
     ------
@@ -49,6 +51,9 @@ def fit_head(
     examples = len(torch.unique(rows.groups))
     if examples < 2:
         raise DataError(f"a head needs at least 2 examples to learn from (got {examples})")
+    if isinstance(spec, ClassicHead):
+        fit = fit_classic(spec, rows, outputs, FOLDS, seed, progress)
+        return FittedHead(nn.Sequential(fit.layer).eval(), fit.history, fit.held_out, fit.held_out_targets)
     generator = torch.Generator().manual_seed(seed)
     head = build_head(spec, rows.features.shape[1], outputs, generator)
     at_once = len(rows) * FOLDS if train.optimizer == "lbfgs" else train.batch_size or 1

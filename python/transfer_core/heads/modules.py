@@ -7,7 +7,29 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from transfer_core.recipe import Head, LinearHead, MlpHead
+from transfer_core.heads.fitted_layer import FittedLayer
+from transfer_core.heads.neighbors import Neighbors
+from transfer_core.heads.support_vectors import SupportVectors
+from transfer_core.heads.trees import Boosted, Forest
+from transfer_core.recipe import (
+    GradientBoostingHead,
+    Head,
+    KnnHead,
+    LinearHead,
+    MlpHead,
+    RandomForestHead,
+    SvmHead,
+)
+
+_FITTED: dict[type, type[FittedLayer]] = {
+    SvmHead: SupportVectors,
+    RandomForestHead: Forest,
+    GradientBoostingHead: Boosted,
+    KnnHead: Neighbors,
+}
+
+# The share of features that are not 0, below which they count words or categories.
+_SPARSE = 0.05
 
 # The features are never copied as a whole.
 ROWS_AT_ONCE = 1024
@@ -16,17 +38,20 @@ ROWS_AT_ONCE = 1024
 def build_head(spec: Head, width: int, outputs: int, generator: torch.Generator) -> nn.Sequential:
     """A head for features of `width` with `outputs` outputs, its weights drawn from `generator`.
 
-    Every hidden layer is followed by ReLU; dropout stands before each dense layer.
+    Every hidden layer is followed by ReLU; dropout stands before each dense layer. What scikit-learn fits is
+    empty.
     """
-    assert isinstance(spec, LinearHead | MlpHead)
-    hidden = () if isinstance(spec, LinearHead) else spec.hidden
+    if layer := _FITTED.get(type(spec)):
+        return nn.Sequential(layer())
+    hidden = spec.hidden if isinstance(spec, MlpHead) else ()
+    dropout = spec.dropout if isinstance(spec, LinearHead | MlpHead) else 0.0
     widths = (width, *hidden, outputs)
     layers: list[nn.Module] = []
     for i, (before, after) in enumerate(pairwise(widths)):
         if i > 0:
             layers.append(nn.ReLU())
-        if spec.dropout > 0:
-            layers.append(nn.Dropout(spec.dropout))
+        if dropout > 0:
+            layers.append(nn.Dropout(dropout))
         layers.append(_dense(before, after, generator))
     return nn.Sequential(*layers)
 
@@ -64,11 +89,18 @@ def fold_standardization(head: nn.Sequential, mean: Tensor, scale: Tensor) -> No
     layer.weight.copy_(weight)
 
 
+def are_counts(features: Tensor) -> bool:
+    """Whether so few of `features` (N, D) are not 0 that they must count something: words, categories."""
+    present = sum(int(part.count_nonzero()) for part in torch.split(features, ROWS_AT_ONCE))
+    return present < _SPARSE * features.numel()
+
+
 def standardization(features: Tensor) -> tuple[Tensor, Tensor]:
     """Mean (D,) and scale (D,) of `features` (N, D).
 
     The scale has a floor of one hundredth of its average: a feature that hardly ever fires in training
-    must not be blown up when it does fire later.
+    must not be blown up when it does fire later. Counts share one scale: with one each, the rare ones would
+    outweigh all others.
     """
     total = torch.zeros(features.shape[1], dtype=torch.float64)
     squares = torch.zeros_like(total)
@@ -78,5 +110,7 @@ def standardization(features: Tensor) -> tuple[Tensor, Tensor]:
     for part in torch.split(features, ROWS_AT_ONCE):
         squares += (part - mean).square().sum(dim=0, dtype=torch.float64)
     deviation = (squares / len(features)).sqrt().to(features.dtype)
+    if are_counts(features):
+        deviation = deviation.square().mean().sqrt().expand_as(deviation)
     floor = (0.01 * deviation.mean()).clamp_min(1e-12)
     return mean, deviation.clamp_min(floor)

@@ -1,0 +1,122 @@
+"""Backbones that learn from the training examples what embeddings they give (scikit-learn's transformers)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from transfer_core.backbones import Backbone
+from transfer_core.data import Dataset
+from transfer_core.errors import DataError
+from transfer_core.features.loading import Load, load_batches
+from transfer_core.features.pixels import load_augmented_pixels, load_pixels
+from transfer_core.progress import Progress
+from transfer_core.recipe import Augmentation
+
+if TYPE_CHECKING:
+    from transfer_core.backbones.scikit_learn_chain import Chain
+
+_AT_ONCE = 256
+
+
+@dataclass(frozen=True)
+class FittedExtractor:
+    """See `Extractor`. Its embeddings are not stored: another training would give others."""
+
+    backbone: Backbone
+    fingerprint: str
+    device: torch.device
+    batch_size: int
+
+    @property
+    def width(self) -> int:
+        """D, the numbers in an embedding."""
+        return self.backbone.facts.embedding_width
+
+    def prepare(self) -> None:
+        """See `Extractor`; all is ready."""
+
+    def load(self, input: Any, name: str | None = None) -> Any:
+        """See `Extractor`."""
+        if self.backbone.facts.modality == "image":
+            return load_pixels(input, self.backbone.preprocessing, None if isinstance(input, str) else name)
+        return cast("Chain", self.backbone.blocks[0]).reader.read(input, name)
+
+    def load_view(self, input: Any, augmentations: Sequence[Augmentation], rng: np.random.Generator) -> Any:
+        """See `Extractor`."""
+        return load_augmented_pixels(input, self.backbone.preprocessing, augmentations, rng)
+
+    @torch.no_grad()
+    def embed_all(
+        self, loads: Sequence[Load], few: bool = False
+    ) -> Iterator[list[tuple[int, Tensor | DataError]]]:
+        """See `Extractor`; in order. Batches are filled up to the same size unless a `few` are asked for."""
+        first = 0
+        for loaded in load_batches(loads, self.batch_size):
+            good = [one for one in loaded if not isinstance(one, DataError)]
+            fill = 0 if few or not good else self.batch_size - len(good)
+            rows = iter(self.backbone(good + good[-1:] * fill) if good else ())
+            yield [
+                (number, one if isinstance(one, DataError) else next(rows))
+                for number, one in enumerate(loaded, first)
+            ]
+            first += len(loaded)
+
+
+def fitted_extractor(backbone: Backbone, device: torch.device, precision: str) -> FittedExtractor:
+    """scikit-learn calculates on the processor, in a precision of its own."""
+    return FittedExtractor(backbone, "", torch.device("cpu"), _AT_ONCE)
+
+
+def must_be_fitted(backbone: Backbone) -> bool:
+    """Whether it knows nothing before it has seen training examples."""
+    return backbone.facts.source == "scikit_learn"
+
+
+def fit_backbone(
+    backbone: Backbone,
+    train: Dataset,
+    columns: Sequence[str],
+    on_bad_input: str,
+    seed: int,
+    progress: Progress,
+) -> Backbone:
+    """`backbone`, fitted on the inputs of `train` if it is one that has to be; never on others.
+
+    Raises
+    ------
+    DataError
+        For the first input that can't be read, unless `on_bad_input` is `skip`; if a column holds what the
+        backbone doesn't take.
+    RecipeError
+        At `backbone`, if it can't be fitted.
+    """
+    if not must_be_fitted(backbone):
+        return backbone
+    from transfer_core.backbones import scikit_learn
+
+    inputs = list(train.inputs)
+    if backbone.facts.modality == "image":
+        inputs = _pixels(inputs, backbone, on_bad_input, progress)
+    return scikit_learn.fit(backbone, inputs, columns, seed, progress.warning)
+
+
+def _pixels(paths: list[str], backbone: Backbone, on_bad_input: str, progress: Progress) -> list[Any]:
+    loads = [partial(load_pixels, path, backbone.preprocessing) for path in paths]
+    found = []
+    for batch in load_batches(loads, _AT_ONCE):
+        progress.check()
+        for pixels in batch:
+            if not isinstance(pixels, DataError):
+                found.append(pixels)
+            elif on_bad_input != "skip":
+                raise pixels
+    if not found:
+        raise DataError(f"none of the {len(paths)} training images can be decoded")
+    return found

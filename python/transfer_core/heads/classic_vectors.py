@@ -1,0 +1,120 @@
+"""Heads that weigh features or compare them with those of examples, fitted by scikit-learn."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import one_hot
+
+from transfer_core.heads.classic_problems import (
+    Array,
+    Check,
+    kind_of,
+    on_threads_that_pay,
+    per_column,
+    problems_of,
+)
+from transfer_core.heads.fitted_layer import CLASSES, LABELS, VALUES
+from transfer_core.heads.modules import are_counts, fold_standardization, standardization
+from transfer_core.heads.neighbors import Neighbors
+from transfer_core.heads.rows import Rows
+from transfer_core.heads.support_vectors import SupportVectors
+from transfer_core.recipe import KnnHead, LogisticHead, SvmHead
+
+_MOST_STEPS = 1000
+
+
+@on_threads_that_pay
+def logistic(spec: LogisticHead, rows: Rows, outputs: int, seed: int, check: Check) -> nn.Module:
+    """`LogisticRegression` on standardised features; one for each label."""
+    from sklearn.linear_model import LogisticRegression
+
+    z, mean, scale = _prepared(rows)
+    layer = nn.Linear(z.shape[1], outputs)
+    weight, bias = np.zeros((outputs, z.shape[1])), np.zeros(outputs)
+    for problem in problems_of(rows, outputs):
+        check()
+        columns = problem.columns
+        if (certainty := problem.certainty) is not None:
+            bias[columns] = certainty
+            continue
+        estimator = LogisticRegression(C=spec.c, max_iter=_MOST_STEPS, random_state=seed)
+        fit = estimator.fit(z, problem.truth, problem.weights)
+        weight[columns] = per_column(fit.coef_, columns)
+        bias[columns] = per_column(fit.intercept_, columns)
+    with torch.no_grad():
+        layer.weight.copy_(torch.from_numpy(weight))
+        layer.bias.copy_(torch.from_numpy(bias))
+    fold_standardization(nn.Sequential(layer), mean, scale)
+    return layer
+
+
+@on_threads_that_pay
+def support_vector_machine(spec: SvmHead, rows: Rows, outputs: int, seed: int, check: Check) -> nn.Module:
+    """`SVC` on standardised features, one for each label; `SVR` for each value."""
+    from sklearn.svm import SVC, SVR
+
+    z, mean, scale = _prepared(rows)
+    kind = kind_of(rows.targets)
+    gamma = _scale_of(z)
+    used = torch.tensor(0.0 if spec.kernel == "linear" else gamma, dtype=torch.float64)
+    dual, intercept = np.zeros((len(rows), outputs)), np.zeros(outputs)
+    for problem in problems_of(rows, outputs):
+        check()
+        columns = problem.columns
+        if kind == LABELS and (certainty := problem.certainty) is not None:
+            intercept[columns] = certainty
+            continue
+        estimator = (SVR if kind == VALUES else SVC)(C=spec.c, kernel=spec.kernel, gamma=gamma)
+        fit = estimator.fit(z, problem.truth, problem.weights)
+        if len(columns) > 2:
+            support, duels = _dense(fit.support_vectors_), _dense(fit.dual_coef_).T
+            numbers = (support, used, duels, fit.intercept_, fit.n_support_)
+            return SupportVectors(mean, scale, *map(_tensor, numbers))
+        dual[np.ix_(fit.support_, columns)] = per_column(_dense(fit.dual_coef_), columns).T
+        intercept[columns] = per_column(fit.intercept_, columns)
+    used_rows, no_duels = np.flatnonzero(dual.any(axis=1)), np.zeros(0, np.int32)
+    numbers = (_dense(z[used_rows]), used, dual[used_rows], intercept, no_duels)
+    return SupportVectors(mean, scale, *map(_tensor, numbers))
+
+
+def nearest_neighbors(spec: KnnHead, rows: Rows, outputs: int, seed: int, check: Check) -> nn.Module:
+    """The examples themselves, as `KNeighborsClassifier` and `KNeighborsRegressor` keep them."""
+    kind = kind_of(rows.targets)
+    mean, scale = standardization(rows.features)
+    examples = (rows.features - mean) / scale
+    votes = one_hot(rows.targets, outputs).bool() if kind == CLASSES else rows.targets
+    count = min(spec.neighbors, len(rows))
+    return Neighbors(mean, scale, examples, votes, torch.tensor(count), torch.tensor(kind))
+
+
+def _prepared(rows: Rows) -> tuple[Any, Tensor, Tensor]:
+    """z (N, D) for scikit-learn, with the mean and the scale that it comes from; counts stay as they are."""
+    if are_counts(rows.features):
+        from scipy.sparse import csr_matrix
+
+        width = rows.features.shape[1]
+        return csr_matrix(rows.features.numpy()), torch.zeros(width), torch.ones(width)
+    mean, scale = standardization(rows.features)
+    return ((rows.features - mean) / scale).double().numpy(), mean, scale
+
+
+def _scale_of(z: Any) -> float:
+    """The gamma that scikit-learn calls "scale": 1 / (D variance)."""
+    mean = float(z.mean())
+    variance = float((z.multiply(z) if hasattr(z, "multiply") else z * z).mean()) - mean**2
+    return 1 / (int(z.shape[1]) * (variance or 1.0))
+
+
+def _dense(numbers: Any) -> Array:
+    dense: Array = numbers.toarray() if hasattr(numbers, "toarray") else numbers
+    return dense
+
+
+def _tensor(numbers: Any) -> Tensor:
+    """float32 where it was float64: a head says no more digits."""
+    tensor = torch.as_tensor(np.ascontiguousarray(numbers) if np.ndim(numbers) else numbers)
+    return tensor.float() if tensor.dtype == torch.float64 and tensor.ndim else tensor

@@ -1,0 +1,44 @@
+"""The base of layers that are found by other means than gradients."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+
+class FittedLayer(nn.Module):
+    """Features (N, D) in, outputs (N, K) out; `numbers` name its tensors, in the order of the arguments.
+
+    Their shapes are known once it is fitted. Made without arguments it is empty, and takes the shapes of the
+    tensors that `load_state_dict` is given.
+    """
+
+    numbers: ClassVar[tuple[str, ...]]
+
+    def __init__(self, *tensors: Tensor) -> None:
+        super().__init__()
+        for name, tensor in zip(self.numbers, tensors or [torch.empty(0)] * len(self.numbers), strict=True):
+            self.register_buffer(name, tensor)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        for name in self.numbers:
+            if (found := state_dict.get(prefix + name)) is not None:
+                self.register_buffer(name, torch.empty_like(found))
+        super()._load_from_state_dict(state_dict, prefix, *rest)
+
+
+# What the share of votes for a class or a label becomes, and the mean of values.
+VALUES, CLASSES, LABELS = 0, 1, 2
+
+
+def outputs_of_votes(shares: Tensor, voters: int, kind: int) -> Tensor:
+    """Shares (N, K) of so many votes as logits: softmax, or for labels the sigmoid, gives them back.
+
+    What nobody voted for counts as half a vote: it has not been seen to be impossible. Values stay.
+    """
+    if kind == VALUES:
+        return shares
+    likely = shares.clamp(min=0.5 / voters)
+    return likely.log() if kind == CLASSES else likely.log() - (1 - shares).clamp(min=0.5 / voters).log()

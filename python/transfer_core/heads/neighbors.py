@@ -1,0 +1,39 @@
+"""The nearest training examples."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from transfer_core.heads.fitted_layer import FittedLayer, outputs_of_votes
+
+_ROWS_AT_ONCE = 512
+
+
+class Neighbors(FittedLayer):
+    """The mean of what the nearest of `examples` (M, D) have in `votes` (M, K): a class, labels, values.
+
+    Features are standardised before: z = (x - mean) / scale. `count` () says how many are near, `kind` () is
+    one of `outputs_of_votes`.
+    """
+
+    numbers = ("mean", "scale", "examples", "votes", "count", "kind")
+
+    mean: Tensor
+    scale: Tensor
+    examples: Tensor
+    votes: Tensor
+    count: Tensor
+    kind: Tensor
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(N, D) -> (N, K)."""
+        return torch.cat([self._outputs(part) for part in torch.split(features, _ROWS_AT_ONCE)])
+
+    def _outputs(self, features: Tensor) -> Tensor:
+        z = (features - self.mean) / self.scale
+        # Squared, and without |z|², which is the same for all examples.
+        distances = self.examples.square().sum(dim=1) - 2 * z @ self.examples.T
+        nearest = distances.topk(int(self.count), dim=1, largest=False).indices
+        shares = self.votes[nearest].float().mean(dim=1)
+        return outputs_of_votes(shares, int(self.count), int(self.kind))

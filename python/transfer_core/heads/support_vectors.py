@@ -1,0 +1,77 @@
+"""Support vector machines: a weighted sum of similarities to examples."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from transfer_core.heads.fitted_layer import FittedLayer
+
+_ROWS_AT_ONCE = 512
+
+
+class SupportVectors(FittedLayer):
+    """Similarities to the `support` (S, D), exp(-gamma |z - s|²) or, where `gamma` () is 0, z · s, weighed.
+
+    Features are standardised before: z = (x - mean) / scale. Without `counts`, there is a machine per output:
+    `dual` (S, K) and `intercept` (K,). With them there is one for each pair of K classes, as in libsvm: the
+    support is sorted by class, `counts` (K,) of each; column j of `dual` (S, K - 1) is for the duel with the
+    j-th of the other classes; `intercept` has one number per duel, 0-1, 0-2, …, 1-2, ….
+    """
+
+    numbers = ("mean", "scale", "support", "gamma", "dual", "intercept", "counts")
+
+    mean: Tensor
+    scale: Tensor
+    support: Tensor
+    gamma: Tensor
+    dual: Tensor
+    intercept: Tensor
+    counts: Tensor
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(N, D) -> (N, K)."""
+        outputs = self._wins if len(self.counts) else self._margins
+        parts = [outputs(self._similarities(part)) for part in torch.split(features, _ROWS_AT_ONCE)]
+        return torch.cat(parts).float()
+
+    def _similarities(self, features: Tensor) -> Tensor:
+        """(N, S) float64."""
+        z = (features - self.mean) / self.scale
+        product = (z @ self.support.T).double()
+        if float(self.gamma) == 0:
+            return product
+        lengths = z.square().sum(dim=1, keepdim=True), self.support.square().sum(dim=1)
+        distances = lengths[0] - 2 * product + lengths[1]
+        return torch.exp(-self.gamma.double() * distances.clamp_min(0))
+
+    def _margins(self, similarities: Tensor) -> Tensor:
+        """(N, K)."""
+        margins: Tensor = similarities @ self.dual.double() + self.intercept.double()
+        return margins
+
+    def _wins(self, similarities: Tensor) -> Tensor:
+        """(N, K): the duels that a class wins, and as a fraction below a third by how much.
+
+        This is scikit-learn's `decision_function` of the shape `ovr`; the class with the highest is the one
+        that `SVC(break_ties=True)` predicts.
+        """
+        margins = self._duels(similarities)
+        classes = len(self.counts)
+        first, second = torch.triu_indices(classes, classes, offset=1)
+        won = (margins >= 0).double()
+        wins, confidence = margins.new_zeros(2, len(margins), classes)
+        wins.index_add_(1, first, won).index_add_(1, second, 1 - won)
+        confidence.index_add_(1, first, margins).index_add_(1, second, -margins)
+        outputs: Tensor = wins + confidence / (3 * (confidence.abs() + 1))
+        return outputs
+
+    def _duels(self, similarities: Tensor) -> Tensor:
+        """(N, K (K - 1) / 2): above 0 where the first of a pair wins."""
+        counts = self.counts.tolist()
+        similar, dual = torch.split(similarities, counts, dim=1), torch.split(self.dual.double(), counts)
+        # K times (N, K - 1): what a class's own support says on its duels.
+        said = [own @ weights for own, weights in zip(similar, dual, strict=True)]
+        first, second = torch.triu_indices(len(counts), len(counts), offset=1).tolist()
+        pairs = [said[i][:, j - 1] + said[j][:, i] for i, j in zip(first, second, strict=True)]
+        return torch.stack(pairs, dim=1) + self.intercept.double()
