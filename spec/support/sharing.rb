@@ -18,7 +18,7 @@ module Sharing
     def use(folder, command: [ENV.fetch("TRANSFER_PYTHON"), FAKE], startup_timeout: 20, idle_stop: nil, **limits)
       own = launch(command, startup_timeout, bridge::Limits.new(idle_stop:, **limits))
       place = bridge::Rendezvous.new(folder, "spec")
-      shared = own.with(child: ->(_, memory, &given_up) { bridge::Shared.new(own, memory, place, &given_up) },
+      shared = own.with(child: ->(_, memory, &given_up) { bridge::Shared::Client.new(own, memory, place, &given_up) },
                         limits: bridge::Limits.new(idle_stop:))
       bridge::Subprocess.new(shared: -> { shared }) { own }.tap { |backend| bridge.replace(backend) }
     end
