@@ -25,10 +25,17 @@ from transfer_core.backbones import Backbone
 from transfer_core.checkpoints import Checkpoints, changed_by
 from transfer_core.data import MODALITIES, Dataset, DataSplits, Row, read_splits
 from transfer_core.devices import choose_device, choose_dtype
-from transfer_core.features import Features, FeatureStore, Views, build_extractor, embed_dataset
+from transfer_core.features import (
+    Features,
+    FeatureStore,
+    Views,
+    build_extractor,
+    embed_dataset,
+    fit_backbone,
+)
 from transfer_core.features.check import undecodable
 from transfer_core.finetune import Images, Machine, fine_tune
-from transfer_core.heads import FittedHead, Rows, build_head, fit_head, rows_of
+from transfer_core.heads import FittedHead, Rows, build_head, check_head, fit_head, rows_of
 from transfer_core.heads.minibatch import fit_minibatch
 from transfer_core.model import Model, load_model, save_new
 from transfer_core.model_file import BackboneSource, ModelHeader, tensors_digest
@@ -142,6 +149,7 @@ def choose(recipe: Recipe, streams: Mapping[str, Iterable[Row]], spool: Path, pr
     machine = Machine(device, recipe.precision)
     splits = read_splits(recipe, MODALITIES[known.modality], streams, spool, progress)
     recipe, objective = choose_objective(recipe, splits)
+    check_head(recipe)
     backbone = backbones.load(recipe.backbone, recipe.weights, progress, recipe.trust)
     return Chosen(recipe, backbone, splits, objective, machine)
 
@@ -152,6 +160,7 @@ def freeze(chosen: Chosen, further: list[Phase], progress: Progress) -> Frozen:
     Where the backbone is to change in `further` phases, test images are only decoded: a broken one is told
     before all that work, and not after it.
     """
+    chosen = _fitted(chosen, progress)
     splits, recipe = chosen.splits, chosen.recipe
     changes = any(phase.trainable for phase in further)
     views = Views(recipe.augment or (), recipe.seed).count
@@ -178,8 +187,8 @@ def add_head_and_train(
 ) -> FittedHead:
     """Steps 3 and 4: a new head for these labels, fitted on the embeddings.
 
-    L-BFGS needs no validation rows and trains on them too, unless fine-tuning will choose by them: it would
-    find them better known than they are.
+    L-BFGS and scikit-learn need no validation rows and train on them too, unless fine-tuning will choose by
+    them: it would find them better known than they are.
     """
     recipe, objective = frozen.recipe, frozen.objective
     assert recipe.head is not None
@@ -189,9 +198,9 @@ def add_head_and_train(
         return _head_of_a_later_phase(frozen)
     train = _rows(frozen.train, frozen.splits.train, objective, phase, frozen.views)
     valid = _rows(frozen.valid, frozen.splits.valid, objective, phase, 1)
-    if phase.train.optimizer == "lbfgs" and not more_to_come:
+    if phase.train.optimizer in ("lbfgs", None) and not more_to_come:
         train, valid = train.joined(valid), valid.take(torch.arange(0))
-    progress.stage("train", f"train the head with {phase.train.optimizer}")
+    progress.stage("train", f"train the head with {phase.train.optimizer or 'scikit-learn'}")
     keeping = kept.during(0, phase, progress, [])
     return fit_head(recipe.head, phase.train, train, valid, outputs, recipe.seed, keeping)
 
@@ -241,6 +250,15 @@ def evaluate(frozen: Frozen, tuned: Tuned, path: Path, warnings: list[str], prog
     metrics = _measure(draft, frozen, tuned, progress)
     header = msgspec.structs.replace(draft.header, metrics=metrics, warnings=tuple(warnings))
     return save_new(path, header, frozen.backbone, tuned.head)
+
+
+def _fitted(chosen: Chosen, progress: Progress) -> Chosen:
+    """The same with a backbone that has learned from the training inputs, if it is of the kind that must."""
+    splits, recipe = chosen.splits, chosen.recipe
+    backbone = fit_backbone(
+        chosen.backbone, splits.train, splits.columns, recipe.on_bad_input, recipe.seed, progress
+    )
+    return replace(chosen, backbone=backbone)
 
 
 def _head_of_a_later_phase(frozen: Frozen) -> FittedHead:

@@ -15,11 +15,13 @@ from transfer_core.errors import Problem, RecipeError, did_you_mean
 from transfer_core.recipe import (
     OF_MINIBATCHES,
     Augmentation,
+    ClassicHead,
     Color,
     Crop,
     Flip,
     Freeze,
     Head,
+    KnnHead,
     LinearHead,
     Lora,
     Optimizer,
@@ -54,6 +56,7 @@ def complete(recipe: Recipe, facts: BackboneFacts) -> Recipe:
     head = recipe.head or LinearHead()
     augment = recipe.augment if recipe.augment is not None else _preset_augmentation(recipe)
     draft = replace(recipe, steps=_all_steps(recipe, blocks), head=head, augment=augment, train=Train())
+    _check_classic_head(recipe, draft)
     _check_lbfgs(recipe, draft)
     _check_layer_decay(recipe, draft, blocks)
     return replace(draft, steps=_fill_train_steps(draft, blocks))
@@ -119,7 +122,10 @@ def _fill_train_steps(recipe: Recipe, blocks: Sequence[str]) -> tuple[Step, ...]
 
 
 def _fill_head(train: Train, recipe: Recipe) -> Train:
-    """L-BFGS where the problem is convex and the user said nothing that it doesn't know."""
+    """L-BFGS where the problem is convex and the user said nothing that it doesn't know; what scikit-learn
+    fits has no optimizer."""
+    if isinstance(recipe.head, ClassicHead):
+        return replace(train, class_weights=train.class_weights or "none")
     of_minibatches = any(getattr(train, word) is not None for word in OF_MINIBATCHES)
     optimizer = train.optimizer or ("lbfgs" if _is_convex(recipe.head) and not of_minibatches else "adam")
     defaults = Train(class_weights="none") if optimizer == "lbfgs" else _head_defaults(optimizer)
@@ -181,6 +187,31 @@ def _check_lbfgs(recipe: Recipe, draft: Recipe) -> None:
         "use adam, adamw or sgd"
     )
     _refuse(wrong, "optimizer", message, recipe, len(trains))
+
+
+def _check_classic_head(recipe: Recipe, draft: Recipe) -> None:
+    """What scikit-learn fits is fitted at once, and no gradient reaches through it."""
+    if not isinstance(recipe.head, ClassicHead):
+        return
+    name = recipe.head.__struct_config__.tag
+    trains = [step for step in draft.steps if isinstance(step, Train)]
+    of_gradients = [*OF_MINIBATCHES, "optimizer", "momentum"]
+    for word in of_gradients:
+        said = [i for i, train in enumerate(trains) if getattr(train, word) is not None]
+        _refuse(said, word, f"a {name} head is fitted as a whole, without {word}", recipe, len(trains))
+    if isinstance(recipe.head, KnnHead):
+        weighted = [i for i, train in enumerate(trains) if train.class_weights not in (None, "none")]
+        message = "neighbours are counted, and have no weights: take another head, or leave it out"
+        _refuse(weighted, "class_weights", message, recipe, len(trains))
+    why = f"a {name} head lets no gradient through: leave the backbone frozen, or take head :linear or :mlp"
+    thaws = [i for i, step in enumerate(recipe.steps) if isinstance(step, Unfreeze | Lora)]
+    problems = [Problem(f"steps[{i}]", why) for i in thaws]
+    if not recipe.steps and recipe.preset != "fast":
+        problems.append(Problem("preset", f"{recipe.preset} fine-tunes, but {why}"))
+    if not problems and len(trains) > 1:
+        problems.append(Problem("steps", f"a {name} head is fitted once: leave one train step"))
+    if problems:
+        raise RecipeError(problems)
 
 
 def _check_layer_decay(recipe: Recipe, draft: Recipe, blocks: Sequence[str]) -> None:

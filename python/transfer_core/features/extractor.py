@@ -14,6 +14,7 @@ from torch import Tensor
 
 from transfer_core.backbones import Backbone, Preprocessing
 from transfer_core.errors import DataError
+from transfer_core.features.fitted import fitted_extractor, must_be_fitted
 from transfer_core.features.inference import Inference, Plan, Variants
 from transfer_core.features.loading import Load, Loaded, load_batches, load_one
 from transfer_core.features.parallel import map_on_cores, on_one_core
@@ -35,7 +36,7 @@ class Extractor(Protocol):
 
     @property
     def fingerprint(self) -> str:
-        """Names everything but the input that the embeddings depend on."""
+        """Names everything but the input that the embeddings depend on; empty where none are kept."""
 
     @property
     def width(self) -> int:
@@ -176,10 +177,14 @@ def image_extractor(backbone: Backbone, device: torch.device, precision: str = "
 
 def build_extractor(backbone: Backbone, device: torch.device, precision: str = "auto") -> Extractor:
     """An extractor for `backbone`, whatever goes into it."""
-    return _EXTRACTORS[backbone.facts.modality](backbone, device, precision)
+    kind = "fitted" if must_be_fitted(backbone) else backbone.facts.modality
+    return _EXTRACTORS[kind](backbone, device, precision)
 
 
-_EXTRACTORS: dict[str, Callable[[Backbone, torch.device, str], Extractor]] = {"image": image_extractor}
+_EXTRACTORS: dict[str, Callable[[Backbone, torch.device, str], Extractor]] = {
+    "image": image_extractor,
+    "fitted": fitted_extractor,
+}
 
 
 def embed_all(extractor: ImageExtractor, loads: Sequence[Load]) -> Iterator[list[Tensor | DataError]]:
