@@ -41,6 +41,14 @@ RSpec.describe "examples" do
     expect(radius).to be_within(6).of(20)
   end
 
+  it "sentiment.rb tells pleased texts from angry ones" do
+    out = example("sentiment.rb", "300")
+    of_model, of_words = out.match(/^60 held-out texts: macro-F1 (\S+), from words alone (\S+)$/).captures.map(&:to_f)
+    expect([of_model, of_words]).to all(be_between(0, 1))
+    expect(out.lines.last(2)).to match([/\A(positive|negative|neutral) \(0\.\d\d\): Thank you/,
+                                        /\A(positive|negative|neutral) \(0\.\d\d\): Three hours late/])
+  end
+
   it "quickstart.rb tells what it did in at most 80 columns" do
     Dir.mktmpdir do |folder|
       %i[disc square cross].each do |shape|

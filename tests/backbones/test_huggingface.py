@@ -562,3 +562,88 @@ def test_how_images_are_prepared_is_what_the_folder_says(tmp_path):
     assert not preprocessing(tmp_path, {"size": 384}, **convnext)[-1]
     with pytest.raises(RecipeError, match="its images of 64 x 32 pixels is not known here"):
         preprocessing(tmp_path, {"size": {"height": 32, "width": 64}})
+
+
+# Code that comes with a model.
+
+CODE = """
+import torch
+from transformers import PretrainedConfig, PreTrainedModel
+from transformers.modeling_outputs import BaseModelOutput
+
+
+class WordsConfig(PretrainedConfig):
+    model_type = "words"
+
+    def __init__(self, hidden_size=4, vocab_size=24, **more):
+        super().__init__(**more)
+        self.hidden_size, self.vocab_size = hidden_size, vocab_size
+
+
+class WordsModel(PreTrainedModel):
+    config_class = WordsConfig
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.words = torch.nn.Embedding(config.vocab_size, config.hidden_size)
+        self.post_init()
+
+    def get_input_embeddings(self):
+        return self.words
+
+    def forward(self, input_ids, attention_mask):
+        return BaseModelOutput(last_hidden_state=2 * self.words(input_ids))
+"""
+
+BY_CODE = """
+import sys
+import torch
+from transfer_core import backbones
+from transfer_core.errors import TransferError
+
+folder = sys.argv[1]
+backbone = backbones.load(f"hf/{folder}", trust=True)
+tokens = torch.tensor([[[5, 0], [6, 0], [-1, -1]]], dtype=torch.int32)
+table = backbone.blocks.encoder.model.words.weight
+assert torch.allclose(backbone(tokens)[0], 2 * (table[5] + table[6]) / 2)
+tensors = {name: tensor.clone() for name, tensor in backbone.state_dict().items()}
+again = backbones.restore(backbone.facts, tensors, backbone.weights, "", trust=True)
+assert torch.equal(again(tokens), backbone(tokens))
+assert len(backbones.load(f"hf/{folder}", "random", trust=True).weights_digest) == 64
+for trust in (False, True):
+    with open(f"{folder}/words.py", "a") as file:
+        file.write("# changed")
+    try:
+        backbones.restore(backbone.facts, tensors, backbone.weights, "", trust=trust)
+    except TransferError as error:
+        print(error)
+"""
+
+
+def test_code_that_comes_with_a_model_runs_only_where_it_is_trusted(tmp_path):
+    folder = tmp_path / "words"
+    folder.mkdir()
+    named = {"AutoConfig": "words.WordsConfig", "AutoModel": "words.WordsModel"}
+    config = {"model_type": "words", "hidden_size": 4, "vocab_size": 24, "auto_map": named}
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "words.py").write_text(CODE)
+    (folder / "tokenizer.json").write_text(tokenizer_json())
+    save_file({"words.weight": torch.randn(24, 4)}, folder / "model.safetensors", {"format": "pt"})
+
+    refusal = f"trust: hf/{folder} is computed by code of its own (words.WordsModel): read it, and say "
+    refusal += "trust: true if it may run"
+    with pytest.raises(RecipeError) as raised:
+        load(f"hf/{folder}")
+    assert str(raised.value) == refusal
+    environment = {**os.environ, "HF_HOME": str(tmp_path / "modules")}
+    command = [sys.executable, "-c", BY_CODE, str(folder)]
+    said = subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout
+    assert said.splitlines() == [
+        refusal,
+        "the model is computed by code that is not on this machine as it was (words.py): bring "
+        f"hf/{folder} back",
+    ]
+    config["auto_map"] = {"AutoModel": "org/other--words.X"}
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(RecipeError, match=r"its code \(org/other--words.X\) lies in another model"):
+        facts(f"hf/{folder}", trust=True)

@@ -16,6 +16,13 @@ from transfer_core.backbones.backbone import Backbone, OnlyShapes
 from transfer_core.backbones.checkpoint import fit, read_tensors
 from transfer_core.backbones.facts import BackboneFacts, WeightsFacts
 from transfer_core.backbones.huggingface_card import read_card
+from transfer_core.backbones.huggingface_code import (
+    check_trust,
+    code_files,
+    code_network,
+    code_of,
+    same_code,
+)
 from transfer_core.backbones.huggingface_images import read_preprocessing
 from transfer_core.backbones.huggingface_network import (
     Network,
@@ -25,11 +32,16 @@ from transfer_core.backbones.huggingface_network import (
     tensor_names,
 )
 from transfer_core.backbones.huggingface_pooling import Pool, pooling_files, read_pooling
-from transfer_core.backbones.huggingface_repository import CONFIG, Repository, find_repository
+from transfer_core.backbones.huggingface_repository import (
+    CONFIG,
+    Repository,
+    find_repository,
+    local_repository,
+)
 from transfer_core.backbones.huggingface_tokenizer import TOKENIZER, read_tokenizer, usual_length
 from transfer_core.backbones.huggingface_weights import SAFETENSORS, FoundTensors, find_tensors
 from transfer_core.backbones.weights import sha256
-from transfer_core.errors import ModelFileError, Problem, RecipeError, WeightsNotFound
+from transfer_core.errors import ModelFileError, WeightsNotFound
 from transfer_core.model_file import tensors_digest
 from transfer_core.progress import Progress
 
@@ -40,9 +52,12 @@ def facts(name: str, trust: bool) -> BackboneFacts:
     """See `Source`. The name in the facts is that of these very files: `hf/org/name@commit`."""
     repository = find_repository(name)
     config = repository.json(CONFIG)
-    _refuse_code(repository, config)
-    with OnlyShapes():
-        network = build_network(name, config)
+    check_trust(repository.name, config, trust)
+    if code_of(config):
+        network = code_network(repository, config, with_weights=False)
+    else:
+        with OnlyShapes():
+            network = build_network(name, config)
     images, ways = None, 1
     with only_what_is_known(name):
         if network.pool is None:
@@ -90,9 +105,15 @@ def facts(name: str, trust: bool) -> BackboneFacts:
 def load(facts: BackboneFacts, weights: str, trust: bool, progress: Progress) -> Backbone:
     """See `Source`."""
     repository = find_repository(facts.name, progress)
+    config = repository.json(CONFIG)
+    check_trust(facts.name, config, trust)
     files = _assets(repository, facts, progress)
     if weights == "random":
-        return _random(facts, files)
+        return _random(facts, files, repository)
+    if code_of(config):
+        known = facts.default_weights if weights == "pretrained" else facts.published(weights)
+        digest = find_tensors(repository, progress).digest
+        return _backbone(facts, files, code_network(repository, config, True), known, digest).eval()
     if _is_path(weights):
         path = Path(weights).expanduser()
         if not path.is_file():
@@ -102,7 +123,7 @@ def load(facts: BackboneFacts, weights: str, trust: bool, progress: Progress) ->
         known = facts.default_weights if weights == "pretrained" else facts.published(weights)
         found = find_tensors(repository, progress)
     with OnlyShapes():
-        network = build_network(facts.name, _config(files))
+        network = build_network(facts.name, config)
     tensors = own_tensors(network, found.tensors, facts.family)
     return _filled(_backbone(facts, files, network, known, found.digest), network, tensors, str(found.file))
 
@@ -114,19 +135,29 @@ def restore(
     digest: str,
     trust: bool,
 ) -> Backbone:
-    """See `Source`; needs neither transformers nor the model's files."""
+    """See `Source`; needs neither transformers nor the model's files, unless there is code in them."""
     files = files_in(tensors)
-    with OnlyShapes():
-        network = build_network(facts.name, _config(files))
+    config = _config(files)
+    check_trust(facts.name, config, trust)
+    if code_of(config):
+        repository = same_code(local_repository(facts.name), files, facts.name)
+        network = code_network(repository, config, with_weights=False)
+    else:
+        with OnlyShapes():
+            network = build_network(facts.name, config)
     backbone = _backbone(facts, files, network, weights, digest)
     return _filled(backbone, network, tensors, "the saved model")
 
 
-def _random(facts: BackboneFacts, files: dict[str, bytes], seed: int = 0) -> Backbone:
-    """The backbone with random weights, the same for the same seed."""
+def _random(facts: BackboneFacts, files: dict[str, bytes], repository: Repository) -> Backbone:
+    """The backbone with random weights, always the same."""
+    config = _config(files)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        network = build_network(facts.name, _config(files))
+        torch.manual_seed(0)
+        if code_of(config):
+            network = code_network(repository, config, with_weights=False)
+        else:
+            network = build_network(facts.name, config)
     backbone = _backbone(facts, files, network, None, "").eval()
     backbone.weights_digest = tensors_digest(backbone.state_dict())
     return backbone
@@ -155,7 +186,7 @@ def _assets(repository: Repository, facts: BackboneFacts, progress: Progress) ->
     files = {CONFIG: repository.read(CONFIG) or b""}
     if facts.modality == "text":
         files |= {TOKENIZER: read_tokenizer(repository, progress), **pooling_files(repository.read)}
-    return files
+    return files | code_files(repository, _config(files))
 
 
 def _config(files: Mapping[str, bytes]) -> dict[str, Any]:
@@ -175,10 +206,3 @@ def _own_weights(facts: BackboneFacts, path: Path) -> WeightsFacts:
         **{"name": str(path.absolute()), "file": path.name, "url": "", "license": "unknown"},
         **{"license_url": "", "trained_on": "unknown", "terms": "the file is yours: its terms are too"},
     )
-
-
-def _refuse_code(repository: Repository, config: Mapping[str, Any]) -> None:
-    """Code in the folder would have to run: what it computes is not what is known here."""
-    if code := config.get("auto_map", {}).get("AutoModel"):
-        message = f"{repository.name} is computed by code of its own ({code}), which is never run"
-        raise RecipeError([Problem("backbone", message)])

