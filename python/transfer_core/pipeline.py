@@ -25,6 +25,7 @@ from transfer_core.backbones import Backbone
 from transfer_core.checkpoints import Checkpoints, changed_by
 from transfer_core.data import MODALITIES, Dataset, DataSplits, Row, read_splits
 from transfer_core.devices import choose_device, choose_dtype
+from transfer_core.errors import DependencyError
 from transfer_core.features import (
     Features,
     FeatureStore,
@@ -34,9 +35,10 @@ from transfer_core.features import (
     fit_backbone,
 )
 from transfer_core.features.check import undecodable
-from transfer_core.finetune import Images, Machine, fine_tune
+from transfer_core.finetune import Images, Machine, check_adapters, fine_tune
 from transfer_core.heads import FittedHead, Rows, build_head, check_head, fit_head, rows_of
 from transfer_core.heads.minibatch import fit_minibatch
+from transfer_core.metrics.tfidf import tfidf_metrics
 from transfer_core.model import Model, load_model, save_new
 from transfer_core.model_file import BackboneSource, ModelHeader, tensors_digest
 from transfer_core.objective import Objective, choose_objective
@@ -151,6 +153,7 @@ def choose(recipe: Recipe, streams: Mapping[str, Iterable[Row]], spool: Path, pr
     recipe, objective = choose_objective(recipe, splits)
     check_head(recipe)
     backbone = backbones.load(recipe.backbone, recipe.weights, progress, recipe.trust)
+    check_adapters(recipe, backbone)
     return Chosen(recipe, backbone, splits, objective, machine)
 
 
@@ -162,7 +165,7 @@ def freeze(chosen: Chosen, further: list[Phase], progress: Progress) -> Frozen:
     """
     chosen = _fitted(chosen, progress)
     splits, recipe = chosen.splits, chosen.recipe
-    changes = any(phase.trainable for phase in further)
+    changes = any(phase.changes_backbone for phase in further)
     views = Views(recipe.augment or (), recipe.seed).count
     parts = [(splits.train, views), (splits.valid, 1), (splits.test, 0 if changes else 1)]
     inputs = sum(len(part) for part, rows in parts if rows)
@@ -171,7 +174,7 @@ def freeze(chosen: Chosen, further: list[Phase], progress: Progress) -> Frozen:
     found = _embed(chosen, parts, FeatureStore(), progress)
     bad = dict(found.bad)
     if changes:
-        bad |= undecodable(splits.test, chosen.backbone.preprocessing, recipe.on_bad_input, progress)
+        bad |= undecodable(splits.test, chosen.backbone, recipe.on_bad_input, progress)
     objective = chosen.objective
     if bad:
         splits = splits.without(bad)
@@ -221,7 +224,7 @@ def fine_tune_backbone(
         seed = frozen.recipe.seed + number - 1
         changed = partial(changed_by, further[: number - 1], backbone, phase)
         keeping = kept.during(number, phase, progress, history, changed)
-        if phase.trainable:
+        if phase.changes_backbone:
             history += _fine_tune(frozen, head, phase, seed, keeping)
             now = tensors_digest(backbone.state_dict())
             continue
@@ -274,13 +277,10 @@ def _fine_tune(
 ) -> list[dict[str, Any]]:
     """Train blocks of the backbone with the head; the epochs of the history."""
     recipe, splits, objective = frozen.recipe, frozen.splits, frozen.objective
-    blocks = len(frozen.backbone.blocks)
-    progress.stage("fine_tune", f"fine-tune {len(phase.trainable)} of {blocks} blocks")
+    progress.stage("fine_tune", f"fine-tune {phase.title(len(frozen.backbone.blocks))}")
     images, valid = (_images(part, objective, phase) for part in (splits.train, splits.valid))
-    augmentations = recipe.augment or ()
-    entries = fine_tune(
-        frozen.backbone, head, phase, images, valid, augmentations, frozen.machine, seed, progress
-    )
+    how = (recipe.augment or (), frozen.machine, seed, progress, recipe.text)
+    entries = fine_tune(frozen.backbone, head, phase, images, valid, *how)
     return [{"step": "fine_tune", **entry} for entry in entries]
 
 
@@ -308,7 +308,7 @@ def _embed(
 ) -> Features:
     """Embeddings of each dataset with so many views per image."""
     recipe, machine = chosen.recipe, chosen.machine
-    extractor = build_extractor(chosen.backbone, machine.device, machine.precision)
+    extractor = build_extractor(chosen.backbone, machine.device, machine.precision, recipe.text)
     views_of = [views for part, views in parts for _ in range(len(part))]
     views = Views(recipe.augment or (), recipe.seed)
     step: Step = "freeze" if store else "fine_tune"
@@ -353,9 +353,29 @@ def _measure(draft: Model, frozen: Frozen, tuned: Tuned, progress: Progress) -> 
     if not len(test):
         progress.warning("nothing was held out, so the model was not measured")
         return {}
-    if frozen.test is None:
-        return draft.measure(test, progress)
-    return draft.score(frozen.test, test.targets)
+    known = frozen.test
+    metrics = draft.measure(test, progress) if known is None else draft.score(known, test.targets)
+    return metrics | _of_words_alone(frozen, metrics, progress)
+
+
+def _of_words_alone(frozen: Frozen, metrics: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
+    """What a classifier of texts must beat, on the same examples; a warning where it doesn't."""
+    splits = frozen.splits
+    facts = frozen.backbone.facts
+    if facts.modality != "text" or facts.source == "scikit_learn" or splits.task != "classification":
+        return {}
+    given = _joined([splits.train, splits.valid])
+    try:
+        found = tfidf_metrics(given.inputs, given.targets, splits.test.inputs, splits.test.targets)
+    except DependencyError as error:
+        progress.warning(f"it is not known whether words alone would do as well: {error}")
+        return {}
+    if found and metrics["macro_f1"] <= found["tfidf_macro_f1"]:
+        progress.warning(
+            f"words alone do as well: TF-IDF with logistic regression reaches a macro-F1 of "
+            f"{found['tfidf_macro_f1']:.3f} on the same texts, this model {metrics['macro_f1']:.3f}"
+        )
+    return dict(found)
 
 
 def _header(frozen: Frozen, tuned: Tuned) -> ModelHeader:

@@ -27,6 +27,7 @@ from transfer_core.recipe import (
     Optimizer,
     Recipe,
     Step,
+    TextOptions,
     Train,
     Unfreeze,
 )
@@ -41,6 +42,21 @@ class Phase:
     trainable: tuple[str, ...]
     lora: Lora | None = None
 
+    @property
+    def changes_backbone(self) -> bool:
+        """Whether more than the head trains."""
+        return bool(self.trainable or self.lora)
+
+    def changed(self, blocks: Sequence[str]) -> Sequence[str]:
+        """Those of a backbone's `blocks` that are others afterwards; with adapters it may be any."""
+        return blocks if self.lora else self.trainable
+
+    def title(self, blocks: int) -> str:
+        """What trains, of so many blocks."""
+        beside = f"adapters of rank {self.lora.rank}" if self.lora else ""
+        trained = f"{len(self.trainable)} of {blocks} blocks" if self.trainable or not beside else ""
+        return " and ".join(filter(None, (trained, beside)))
+
 
 def complete(recipe: Recipe, facts: BackboneFacts) -> Recipe:
     """`recipe` with every field filled that does not depend on the data.
@@ -54,8 +70,10 @@ def complete(recipe: Recipe, facts: BackboneFacts) -> Recipe:
     _check_blocks(recipe, blocks)
     _check_backbone_can(recipe, facts)
     head = recipe.head or LinearHead()
-    augment = recipe.augment if recipe.augment is not None else _preset_augmentation(recipe)
+    augment = recipe.augment if recipe.augment is not None else _preset_augmentation(recipe, facts)
     draft = replace(recipe, steps=_all_steps(recipe, blocks), head=head, augment=augment, train=Train())
+    # The name of these very files, where the user's may stand for others tomorrow.
+    draft = replace(draft, backbone=facts.name, text=_text_options(recipe, draft, facts))
     _check_classic_head(recipe, draft)
     _check_lbfgs(recipe, draft)
     _check_layer_decay(recipe, draft, blocks)
@@ -74,6 +92,7 @@ def phases(recipe: Recipe, blocks: Sequence[str]) -> list[Phase]:
             lora = step
         elif isinstance(step, Freeze):
             trainable -= set(_frozen_by(step, blocks))
+            lora = lora if step.first or step.blocks else None
         else:
             trainable |= set(_unfrozen_by(step, blocks))
     return found
@@ -94,7 +113,7 @@ def _all_steps(recipe: Recipe, blocks: Sequence[str]) -> tuple[Step, ...]:
     if not isinstance(steps[0], Freeze):
         steps = (Freeze(), *steps)
     first = phases(replace(recipe, steps=steps), blocks)[0]
-    if first.trainable:
+    if first.changes_backbone:
         steps = (Freeze(), Train(class_weights=first.train.class_weights), Unfreeze(all=True), *steps)
     return steps
 
@@ -107,12 +126,31 @@ def _preset_steps(recipe: Recipe, blocks: Sequence[str]) -> tuple[Step, ...]:
     return (Freeze(), Train(class_weights=recipe.train.class_weights), thaw, recipe.train)
 
 
-def _preset_augmentation(recipe: Recipe) -> tuple[Augmentation, ...]:
-    if recipe.steps or recipe.preset == "fast":
+def _preset_augmentation(recipe: Recipe, facts: BackboneFacts) -> tuple[Augmentation, ...]:
+    if recipe.steps or recipe.preset == "fast" or facts.modality != "image":
         return ()
     if recipe.preset == "balanced":
         return (Flip(), Crop())
     return (Flip(), Crop(), Color())
+
+
+def _text_options(recipe: Recipe, draft: Recipe, facts: BackboneFacts) -> TextOptions:
+    """How texts are read, with the length that the backbone's publisher reads."""
+    text, problems = recipe.text, []
+    if facts.modality != "text":
+        if text != TextOptions():
+            problems.append(
+                Problem("text", f"says how texts are read, but {facts.name} takes {facts.modality}s")
+            )
+    elif facts.positions and text.max_length and text.max_length > facts.positions:
+        message = f"{facts.name} reads at most {facts.positions} tokens (got {text.max_length})"
+        problems.append(Problem("text.max_length", message))
+    elif text.long == "window" and any(phase.changes_backbone for phase in phases(draft, facts.blocks)):
+        message = "windows are for a frozen backbone: use truncate, or leave it frozen"
+        problems.append(Problem("text.long", message))
+    if problems:
+        raise RecipeError(problems)
+    return text if facts.modality != "text" else replace(text, max_length=text.max_length or facts.max_length)
 
 
 def _fill_train_steps(recipe: Recipe, blocks: Sequence[str]) -> tuple[Step, ...]:
@@ -217,7 +255,7 @@ def _check_classic_head(recipe: Recipe, draft: Recipe) -> None:
 def _check_layer_decay(recipe: Recipe, draft: Recipe, blocks: Sequence[str]) -> None:
     """A word that would do nothing is a mistake."""
     found = phases(draft, blocks)
-    wrong = [i for i, phase in enumerate(found) if phase.train.layer_decay and not phase.trainable]
+    wrong = [i for i, phase in enumerate(found) if phase.train.layer_decay and not phase.changes_backbone]
     message = "no block of the backbone trains in this step: unfreeze some before it, or leave it out"
     _refuse(wrong, "layer_decay", message, recipe, len(found))
 
@@ -241,6 +279,11 @@ def _check_backbone_can(recipe: Recipe, facts: BackboneFacts) -> None:
         problems += [Problem(f"steps[{i}]", why) for i in thaws]
         if recipe.preset != "fast":
             problems.append(Problem("preset", f"{recipe.preset} fine-tunes, but {why}"))
+        if facts.source == "scikit_learn" and facts.modality == "text" and recipe.text != TextOptions():
+            problems.append(Problem("text", f"{facts.name} reads whole texts: leave it out"))
+        if not facts.plain and recipe.precision not in ("auto", "float32"):
+            message = f"{facts.name} runs in the precision that it was saved in: leave it out"
+            problems.append(Problem("precision", message))
     if problems:
         raise RecipeError(problems)
 

@@ -53,17 +53,12 @@ def places(candidates: Iterable[WeightsFacts]) -> Iterator[Place]:
         If `TRANSFER_WEIGHTS` is set, and no folder.
     """
     candidates = list(candidates)
-    if chosen := os.environ.get("TRANSFER_WEIGHTS"):
-        folder = Path(chosen).expanduser()
-        if not folder.is_dir():
-            raise ConfigurationError(f"TRANSFER_WEIGHTS is {chosen}, which is not a folder")
-        yield Place(f"TRANSFER_WEIGHTS: {folder}", folder)
-    else:
-        yield Place("TRANSFER_WEIGHTS: not set", None)
+    chosen = chosen_folder()
+    yield Place(f"TRANSFER_WEIGHTS: {chosen or 'not set'}", chosen)
     cache = _torch_home() / "hub" / "checkpoints"
     yield Place(f"torch's cache: {cache}", cache)
     if any(weights.hub for weights in candidates):
-        hub = _hub_cache()
+        hub = hub_cache()
         yield Place(f"Hugging Face's cache: {hub}", hub, is_hub_cache=True)
     for weights in candidates:
         if weights.file in PACKAGES:
@@ -82,6 +77,23 @@ def published_digest(path: Path, weights: WeightsFacts) -> str:
     return name if re.fullmatch("[0-9a-f]{64}", name) else ""
 
 
+def chosen_folder() -> Path | None:
+    """`TRANSFER_WEIGHTS`, if it is set.
+
+    Raises
+    ------
+    ConfigurationError
+        If it is no folder.
+    """
+    chosen = os.environ.get("TRANSFER_WEIGHTS")
+    if not chosen:
+        return None
+    folder = Path(chosen).expanduser()
+    if not folder.is_dir():
+        raise ConfigurationError(f"TRANSFER_WEIGHTS is {chosen}, which is not a folder")
+    return folder
+
+
 def downloads() -> Path:
     """Where what we fetched ourselves lies."""
     return home() / "weights"
@@ -93,7 +105,7 @@ def _torch_home() -> Path:
     return Path(os.environ.get("TORCH_HOME") or f"{cache}/torch").expanduser()
 
 
-def _hub_cache() -> Path:
+def hub_cache() -> Path:
     """As huggingface_hub decides it, without importing it."""
     cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     hub = os.environ.get("HF_HOME") or f"{cache}/huggingface"

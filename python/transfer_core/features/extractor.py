@@ -28,7 +28,8 @@ from transfer_core.features.pixels import (
 )
 from transfer_core.features.plan import plan_for
 from transfer_core.features.sharing import Sharing
-from transfer_core.recipe import Augmentation
+from transfer_core.features.text import text_extractor
+from transfer_core.recipe import Augmentation, TextOptions
 
 
 class Extractor(Protocol):
@@ -175,9 +176,13 @@ def image_extractor(backbone: Backbone, device: torch.device, precision: str = "
     return ImageExtractor(variants, plan, fingerprint)
 
 
-def build_extractor(backbone: Backbone, device: torch.device, precision: str = "auto") -> Extractor:
-    """An extractor for `backbone`, whatever goes into it."""
+def build_extractor(
+    backbone: Backbone, device: torch.device, precision: str = "auto", text: TextOptions = TextOptions()
+) -> Extractor:
+    """An extractor for `backbone`, whatever goes into it; `text` is for one that takes texts."""
     kind = "fitted" if must_be_fitted(backbone) else backbone.facts.modality
+    if kind == "text":
+        return text_extractor(backbone, device, precision, text)
     return _EXTRACTORS[kind](backbone, device, precision)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from statistics import median
 
@@ -31,17 +31,29 @@ CLEARLY_SLOWER, WORTH_DOUBLING = 1.05, 1.03
 # wants more to do at once.
 BATCHES = {"cpu": (4, 8, 16), "cuda": (32, 64, 128, 256), "mps": (16, 32)}
 
+# What is not made of torch's layers is run as it is. So many images suit ONNX Runtime on one core, which is
+# slower with more, and TensorFlow on all, which is hardly faster.
+FOREIGN_BATCH = 8
+
 # A network this slow shows in one run how fast it is.
 SLOW_S = 0.1
 
 
 def plan_for(variants: Variants, precision: str) -> Plan:
     """The plan for a backbone on its device, measured once per machine and weights."""
+    backbone = variants.backbone
+    if not backbone.facts.plain:
+        return Plan(len(backbone.blocks), "float32", FOREIGN_BATCH, fused=False)
+    return remembered_plan(variants, precision, lambda: measured_plan(variants, precision))
+
+
+def remembered_plan(variants: Variants, precision: str, measure: Callable[[], Plan]) -> Plan:
+    """What `measure` has found for this backbone on this machine."""
     device, backbone = variants.device, variants.backbone
     place = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     what = f"{backbone.facts.name}[:{len(backbone.blocks)}] {backbone.weights_digest}"
     key = f"plan: {what}, {precision} on {place}"
-    return Plan(**remembered(key, lambda: asdict(measured_plan(variants, precision))))
+    return Plan(**remembered(key, lambda: asdict(measure())))
 
 
 @torch.no_grad()
@@ -51,6 +63,13 @@ def measured_plan(variants: Variants, precision: str) -> Plan:
     Any `precision` but `auto` is the user's own choice.
     """
     photos = _probe(variants)
+    plan = agreeing_plan(variants, precision, photos)
+    return _with_batch_that_pays(variants, plan, photos) if plan.fused else plan
+
+
+@torch.no_grad()
+def agreeing_plan(variants: Variants, precision: str, photos: Tensor, begin: int = 0) -> Plan:
+    """The same for `photos` as a probe, without the batch's size; the first `begin` blocks stay exact."""
     published = Plan(len(variants.backbone.blocks), "float32", BATCHES[variants.device.type][0], fused=False)
     expected = variants.network(published)(photos)
     exact = replace(published, fused=True)
@@ -60,12 +79,12 @@ def measured_plan(variants: Variants, precision: str) -> Plan:
     plan = exact
     dtype = fast_dtype(variants.device) if precision == "auto" else precision
     if precision == "auto" and dtype:
-        first = _first_inexact_block(variants, dtype, between, expected)
+        first = _first_inexact_block(variants, dtype, between, expected, begin)
         if first < len(variants.backbone.blocks):
             plan = _faster(variants, exact, replace(exact, exact=first, dtype=dtype), photos)
     elif dtype and dtype != "float32":
-        plan = replace(exact, exact=0, dtype=dtype)
-    return _with_batch_that_pays(variants, plan, photos)
+        plan = replace(exact, exact=begin, dtype=dtype)
+    return plan
 
 
 def _probe(variants: Variants) -> Tensor:
@@ -82,8 +101,10 @@ def _between_blocks(network: Inference, photos: Tensor) -> Iterator[Tensor]:
         yield photos
 
 
-def _first_inexact_block(variants: Variants, dtype: str, between: list[Tensor], expected: Tensor) -> int:
-    """From which block on rounding to `dtype` keeps the agreement, found by bisection.
+def _first_inexact_block(
+    variants: Variants, dtype: str, between: list[Tensor], expected: Tensor, begin: int
+) -> int:
+    """From which block on, or `begin`, rounding to `dtype` keeps the agreement, found by bisection.
 
     What is rounded early is carried through all that follows, so it is the early blocks that must stay exact.
     """
@@ -95,7 +116,7 @@ def _first_inexact_block(variants: Variants, dtype: str, between: list[Tensor], 
             x = block(x)
         return _agree(pool(x.float()), expected)
 
-    return 0 if agrees(0) else bisect_left(range(len(blocks)), True, lo=1, key=agrees)
+    return begin if agrees(begin) else bisect_left(range(len(blocks)), True, lo=begin + 1, key=agrees)
 
 
 def _agree(embeddings: Tensor, expected: Tensor) -> bool:
