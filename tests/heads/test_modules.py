@@ -47,9 +47,9 @@ def test_dense_layers_at_both_ends():
     assert (first_dense(head).in_features, last_dense(head).out_features) == (5, 3)
 
 
-def test_weights_are_he_uniform_and_come_from_the_generator_alone():
+def test_hidden_weights_are_he_uniform_and_come_from_the_generator_alone_and_the_last_are_zeros():
     state = torch.get_rng_state()
-    heads = [build_head(LinearHead(), 600, 50, generator(seed)) for seed in (0, 0, 1)]
+    heads = [build_head(MlpHead((50,), 0.0), 600, 3, generator(seed)) for seed in (0, 0, 1)]
     assert torch.equal(state, torch.get_rng_state())
     weight = heads[0][0].weight.detach()
     assert torch.equal(weight, heads[1][0].weight)
@@ -57,6 +57,8 @@ def test_weights_are_he_uniform_and_come_from_the_generator_alone():
     assert float(weight.var()) == pytest.approx(2 / 600, rel=0.05)
     assert float(weight.abs().max()) == pytest.approx((6 / 600) ** 0.5, rel=0.01)
     assert not heads[0][0].bias.any()
+    assert not last_dense(heads[0]).weight.any()
+    assert not build_head(LinearHead(), 600, 50, generator())[0].weight.any()
 
 
 @pytest.mark.parametrize("spec", [LinearHead(), MlpHead((8,), 0.3)])
