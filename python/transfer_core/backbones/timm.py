@@ -17,7 +17,7 @@ from transfer_core.backbones.timm_blocks import Parts, arrange, as_one_block, em
 from transfer_core.backbones.timm_facts import CODE, CONVERTED, UNTAGGED, weights_of
 from transfer_core.backbones.timm_layers import with_plain_layers
 from transfer_core.backbones.timm_library import timm
-from transfer_core.backbones.timm_listed import listed
+from transfer_core.backbones.timm_listed import listed, paper_title
 from transfer_core.backbones.weights import FoundWeights, find_weights
 from transfer_core.devices import torch_threads
 from transfer_core.errors import ConfigurationError, ModelFileError, Problem, RecipeError, did_you_mean
@@ -49,7 +49,7 @@ def _facts(name: str) -> BackboneFacts:
         name=name,
         source="timm",
         family=family,
-        paper=known.paper if known else "",
+        paper=paper_title(known.arxiv) if known else "",
         arxiv=known.arxiv if known else "",
         code_license="Apache-2.0",
         code_url=f"{CODE}/{family}.py",
@@ -102,6 +102,11 @@ def restore(
 def _checked(name: str) -> tuple[str, str]:
     """The architecture and the tag of its weights, empty if none is said."""
     architecture, _, tag = bare_name(name).partition(".")
+    if architecture.endswith("_enc"):
+        message = (
+            f"timm/{architecture} reads for a language model: take timm/{architecture.removesuffix('_enc')}"
+        )
+        raise RecipeError([Problem("backbone", message)])
     if architecture not in (known := timm.list_models()):
         nearest = did_you_mean(f"timm/{architecture}", [f"timm/{name}" for name in known])
         message = f'unknown backbone "{name}"{nearest} (timm {timm.__version__} has {len(known)})'

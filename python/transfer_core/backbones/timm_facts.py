@@ -83,13 +83,10 @@ def weights_of(architecture: str) -> tuple[WeightsFacts, ...]:
 
 
 def _weights(tag: str, configuration: Any, known: Listed | None) -> WeightsFacts:
-    url = configuration.url if _is_readable(configuration) else ""
-    hub = configuration.hf_hub_id or ""
-    file = url.rpartition("/")[2] or (f"{hub.rpartition('/')[2]}.safetensors" if hub else "")
+    file, url, hub = place_of(configuration)
     digest = re.search(r"-([0-9a-f]{8,})\.pth$", file)
     measured = known.weights.get(tag or UNTAGGED) if known else None
-    photos = _trained_on(tag)
-    license = _LICENSES.get(str(configuration.license), configuration.license or "unknown")
+    photos, license = trained_on(tag), license_of(configuration)
     terms = TERMS if "ImageNet" in photos else "what the owners of the photos allow is yours to check"
     return WeightsFacts(
         name=tag or UNTAGGED,
@@ -109,13 +106,28 @@ def _weights(tag: str, configuration: Any, known: Listed | None) -> WeightsFacts
     )
 
 
-def _is_readable(configuration: Any) -> bool:
-    """Whether the file at its address is one of tensors, and not of a framework's own kind."""
-    return (
-        bool(configuration.url)
-        and not configuration.custom_load
-        and configuration.url.endswith((".pth", ".pt"))
-    )
+def place_of(configuration: Any) -> tuple[str, str, str]:
+    """The name of the file, its address, and its place on the Hugging Face hub; each may be empty.
+
+    An address of a file that is not one of tensors, but of a framework's own kind, is none.
+    """
+    hub = configuration.hf_hub_id or ""
+    url = configuration.url or ""
+    if configuration.custom_load or not url.endswith((".pth", ".pt")):
+        url = ""
+    return url.rpartition("/")[2] or (f"{hub.rpartition('/')[2]}.safetensors" if hub else ""), url, hub
+
+
+def license_of(configuration: Any) -> str:
+    """The licence of the weights as other sources name it."""
+    said = configuration.license or "unknown"
+    return _LICENSES.get(said, said)
+
+
+def trained_on(tag: str) -> str:
+    """`sw_in12k_ft_in1k` -> ImageNet-12K, then ImageNet-1K."""
+    found = [_DATASETS[part] for part in tag.split("_") if part in _DATASETS]
+    return ", then ".join(dict.fromkeys(found)) or "unknown"
 
 
 def _preprocessing(configuration: Any) -> Preprocessing:
@@ -141,9 +153,3 @@ def _preprocessing(configuration: Any) -> Preprocessing:
 def _color(values: Any) -> tuple[float, float, float]:
     red, green, blue = values
     return (float(red), float(green), float(blue))
-
-
-def _trained_on(tag: str) -> str:
-    """`sw_in12k_ft_in1k` -> ImageNet-12K, then ImageNet-1K."""
-    found = [_DATASETS[part] for part in tag.split("_") if part in _DATASETS]
-    return ", then ".join(dict.fromkeys(found)) or "unknown"

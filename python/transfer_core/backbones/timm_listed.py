@@ -10,13 +10,14 @@ import msgspec
 
 class ListedWeights(msgspec.Struct, frozen=True, omit_defaults=True):
     """One file of weights; `top1` and `top5` are timm's own measurements on ImageNet-1K's validation photos,
-    in percent, with the size of images that they were trained with."""
+    in percent, with the size of images that they were trained with; `classes` is how many they tell apart;
+    `paper` is an arXiv id."""
 
     license: str = "unknown"
-    noncommercial: bool = False
     trained_on: str = "unknown"
     top1: float | None = None
     top5: float | None = None
+    classes: int = 1000
     paper: str = ""
     hub: str = ""
     url: str = ""
@@ -28,12 +29,20 @@ class Listed(msgspec.Struct, frozen=True, omit_defaults=True):
 
     name: str
     family: str
-    paper: str
     arxiv: str
     parameters: int
     embedding_width: int
     image_size: int
     weights: dict[str, ListedWeights] = {}
+
+
+class TimmList(msgspec.Struct, frozen=True):
+    """What `scripts/build_timm_facts.py` writes: the titles of papers by their arXiv ids, and the models of a
+    version of timm."""
+
+    version: str
+    papers: dict[str, str]
+    models: list[Listed]
 
 
 def listed(architecture: str) -> Listed | None:
@@ -46,8 +55,18 @@ def all_listed() -> tuple[Listed, ...]:
     return tuple(_by_name().values())
 
 
+def paper_title(arxiv: str) -> str:
+    """The title of a paper that a listed model or its weights come from; empty if there is none."""
+    return timm_list().papers.get(arxiv, "")
+
+
+@cache
+def timm_list() -> TimmList:
+    """`timm.json`."""
+    text = files("transfer_core.backbones").joinpath("timm.json").read_bytes()
+    return msgspec.json.decode(text, type=TimmList)
+
+
 @cache
 def _by_name() -> dict[str, Listed]:
-    """`timm.json`, which `scripts/build_timm_facts.py` writes."""
-    text = files("transfer_core.backbones").joinpath("timm.json").read_bytes()
-    return {entry.name: entry for entry in msgspec.json.decode(text, type=list[Listed])}
+    return {entry.name: entry for entry in timm_list().models}
