@@ -33,14 +33,14 @@ TUNE = [
 ]
 
 
-def sentences(per_label=20, seed=0):
-    """Rows whose label is that of their only word of a feeling."""
+def sentences(per_label=20, seed=0, feelings=(0, 1)):
+    """Rows whose label is that of their only word of a feeling, the first or the second of its label."""
     rng = np.random.default_rng(seed)
     other = ["train", "plane", "late", "early", "the", "a", "is", "was", "not", "very", "it", "we", "you"]
     rows = []
     for label, words in LABELS.items():
         for _ in range(per_label):
-            text = [*rng.choice(other, rng.integers(1, 5)), rng.choice(words)]
+            text = [*rng.choice(other, rng.integers(1, 5)), words[rng.choice(feelings)]]
             rows.append({"input": " ".join(rng.permutation(text)), "label": label})
     return rows
 
@@ -72,11 +72,9 @@ def warnings(events):
 
 
 def test_a_classifier_of_texts_beside_what_words_alone_say(tiny):
-    split = [
-        {**row, "split": part}
-        for part, seed, count in (("train", 0, 60), ("valid", 1, 5), ("test", 2, 15))
-        for row in sentences(count, seed)
-    ]
+    # Only the validation part has all words: a baseline that doesn't learn from it would be a poorer one.
+    known = {"train": (60, 0, [0]), "valid": (20, 1, [0, 1]), "test": (15, 2, [0, 1])}
+    split = [{**row, "split": part} for part, given in known.items() for row in sentences(*given)]
     events = []
     model = train(tiny, split, events)
     parts = {part: [row for row in split if row["split"] in part] for part in (("train", "valid"), ("test",))}
@@ -90,7 +88,7 @@ def test_a_classifier_of_texts_beside_what_words_alone_say(tiny):
     )
     assert model.metrics["tfidf_accuracy"] == accuracy_score(truth, said)
     assert model.metrics["tfidf_macro_f1"] == pytest.approx(f1_score(truth, said, average="macro"))
-    assert model.metrics["accuracy"] > 0.6
+    assert model.metrics["accuracy"] > 0.5
     units = {event["unit"] for event in events if event["event"] == "progress"}
     assert "texts" in units
     assert "images" not in units
@@ -197,14 +195,14 @@ def test_the_preset_for_texts_fine_tunes_without_varying_them(tiny):
     ]
 
 
-@pytest.mark.parametrize("more", [{}, {"type": "lora", "rank": 2}])
+@pytest.mark.parametrize("more", [[], [{"type": "freeze"}, {"type": "lora", "rank": 2}]])
 def test_a_training_goes_on_to_the_same_bits(tiny, monkeypatch, more):
     from transfer_core import checkpoints
 
     monkeypatch.setattr(checkpoints, "SHORTEST_PAUSE_S", 0)
     monkeypatch.setattr(checkpoints, "PAUSE_PER_COST", 0)
     further = {"type": "train", "epochs": 2, "batch_size": 8, "learning_rate": 1e-3}
-    steps = [*TUNE, *([more] if more else []), further]
+    steps = [*TUNE, *more, further]
     whole = train(tiny, steps=steps)
     for stop in (2, 4):
         events = []

@@ -73,6 +73,16 @@ def test_to_the_last_bit_it_does_not_depend_on_what_else_is_asked_for(minilm, pr
     torch.testing.assert_close(embedded(extractor, texts[7:9], few=True), whole[7:9], atol=2e-3, rtol=0)
 
 
+def test_batches_of_one_length_have_the_same_size_however_many_texts_there_are(tiny, monkeypatch):
+    extractor = build_extractor(tiny, CPU, "float32")
+    shapes = set()
+    monkeypatch.setattr(extractor.network, "forward", lambda tokens: shapes.add(tokens.shape) or tiny(tokens))
+    for count in (1, 7, 40):
+        embedded(extractor, some_texts(count))
+    assert {(extractor.plan.batch // length, length, 2) for _, length, _ in shapes} == shapes
+    assert len(shapes) > 2
+
+
 def test_rounding_keeps_the_direction_of_minilm_s_embeddings(minilm):
     texts = ["@united thank you for nothing!!", "Great flight :)", "no", *some_texts(5)]
     exact = embedded(build_extractor(minilm, CPU, "float32"), texts)
@@ -171,6 +181,8 @@ def test_padding():
     tokens = [torch.tensor([[4, 0], [5, 1]]).int(), torch.tensor([[6, 0]]).int()]
     assert padded(tokens, 3).tolist() == [[[4, 0], [5, 1], [-1, -1]], [[6, 0], [-1, -1], [-1, -1]]]
     assert padded([torch.ones(1, 2)], 2).tolist() == [[[1, 1], [0, 0]]]
+    beyond_half = padded([torch.ones(1, 2).half(), torch.full((2, 2), 1e6)], 2)
+    assert (beyond_half.dtype, beyond_half[1, 1, 1]) == (torch.float32, 1e6)
 
 
 def test_packed_dense_layers_give_what_torch_s_own_give():

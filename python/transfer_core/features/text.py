@@ -93,6 +93,7 @@ class TextExtractor:
 
     def prepare(self) -> None:
         """See `Extractor`."""
+        self.reader.prepare()
         self.network  # noqa: B018
 
     def load(self, input: Text, name: str | None = None) -> Text:
@@ -196,7 +197,7 @@ class TextExtractor:
 
 
 def padded_length(length: int) -> int:
-    """The next of a few lengths, at most an eighth more: 8, 16, … 64, 80, … 128, 160, …"""
+    """The next of a few lengths, from 32 on at most a quarter more: 8, 16, … 64, 80, … 128, 160, …"""
     step = max(8, 1 << max(0, length.bit_length() - 3))
     return -(-length // step) * step
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import cached_property
+from functools import cached_property, reduce
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ TOKENIZER = "tokenizer.json"
 # The id of a position without a token, and its type.
 PADDING = -1
 
-# What is tokenised between two looks at whether the user wants to stop.
+# So many texts are in the tokenizer's form at once, which holds much more than tokens.
 _AT_ONCE = 4096
 
 
@@ -41,10 +41,13 @@ class Reader:
         self._tokenizer_file = backbone.assets.files().get(TOKENIZER, b"")
         self._vocabulary: int = backbone.blocks[0].words.num_embeddings  # type: ignore[union-attr, assignment]
 
+    def prepare(self) -> None:
+        """Read the tokenizer, which the first text would wait for."""
+        self._tokenizer  # noqa: B018
+
     def windows(self, texts: Sequence[Text]) -> Iterator[list[Tensor]]:
-        """For each text its windows, tokens (L, 2) int32, ids and types: one, or several where it is longer
-        than
-        `max_length` and is not cut.
+        """For each text its windows, of tokens (L, 2) int32, ids and types: one, or several where the text is
+        longer than `max_length` and is not cut.
 
         Raises
         ------
@@ -86,11 +89,10 @@ class Reader:
 
 
 def padded(texts: Sequence[Tensor], length: int) -> Tensor:
-    """Texts (L, …), tokens or hidden states, as a batch (N, length, …): what is padding for tokens `PADDING`,
-    for
-    hidden states zeros."""
-    filler = 0 if texts[0].is_floating_point() else PADDING
-    batch = texts[0].new_full((len(texts), length, *texts[0].shape[1:]), filler)
+    """Texts (L, …) as a batch (N, length, …): tokens are padded with `PADDING`, hidden states with zeros."""
+    dtype = reduce(torch.promote_types, (text.dtype for text in texts))
+    filler = 0 if dtype.is_floating_point else PADDING
+    batch = torch.full((len(texts), length, *texts[0].shape[1:]), filler, dtype=dtype)
     for row, text in zip(batch, texts, strict=True):
         row[: len(text)] = text
     return batch
