@@ -1,4 +1,4 @@
-"""Which saved models may run the code that they name: those that were trained here, or that somebody said so of.
+"""Which saved models may run the code that they name: those trained here, and those somebody vouched for.
 
 A file can't vouch for itself: what it says about trust is what whoever made it wanted said.
 """

@@ -38,8 +38,9 @@ ROWS_AT_ONCE = 1024
 def build_head(spec: Head, width: int, outputs: int, generator: torch.Generator) -> nn.Sequential:
     """A head for features of `width` with `outputs` outputs, its weights drawn from `generator`.
 
-    Every hidden layer is followed by ReLU; dropout stands before each dense layer. What scikit-learn fits is
-    empty.
+    Every hidden layer is followed by ReLU; dropout stands before each dense layer. The last layer begins with
+    zeros: where there are fewer examples than features, what it begins with in directions that no example
+    shows would stay, as noise in every answer. What scikit-learn fits is empty.
     """
     if layer := _FITTED.get(type(spec)):
         return nn.Sequential(layer())
@@ -53,7 +54,9 @@ def build_head(spec: Head, width: int, outputs: int, generator: torch.Generator)
         if dropout > 0:
             layers.append(nn.Dropout(dropout))
         layers.append(_dense(before, after, generator))
-    return nn.Sequential(*layers)
+    head = nn.Sequential(*layers)
+    nn.init.zeros_(last_dense(head).weight)
+    return head
 
 
 def _dense(before: int, after: int, generator: torch.Generator) -> nn.Linear:
