@@ -14,9 +14,12 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
+
 from photos import class_folder
-from test_resume import STEPS, Process, same
+from test_resume import STEPS, Process
 from transfer_core import run_folder
+from transfer_core.model_file import read_model
 
 
 def words_for(folder):
@@ -52,6 +55,18 @@ def survive(process, home, words, length, rng):
         yield reached(home) if started else "before it had a folder"
 
 
+def different(model, expected):
+    """What of a model is not as expected, to the last bit."""
+    (header, tensors), (other_header, other_tensors) = read_model(model), read_model(expected)
+    fields = [name for name in header.__struct_fields__ if name != "created_at"]
+    said = [(name, getattr(header, name), getattr(other_header, name)) for name in fields]
+    return [f"{name} {ours!r}, not {theirs!r}" for name, ours, theirs in said if ours != theirs] + [
+        f"tensor {name}"
+        for name in tensors.keys() | other_tensors.keys()
+        if not np.array_equal(tensors.get(name), other_tensors.get(name))
+    ]
+
+
 def main(kills=50, seed=0):
     rng, process = random.Random(seed), Process()
     struck, models = Counter(), 0
@@ -70,9 +85,10 @@ def main(kills=50, seed=0):
             *places, model = survive(process, home, words, length, rng)
             struck.update(places)
             models += 1
-            verdict = "the same" if same(model, uninterrupted) else "ANOTHER MODEL"
-            print(f"model {models}: {len(places)} kills, {verdict}", flush=True)
-            if verdict != "the same":
+            others = different(model, uninterrupted)
+            print(f"model {models}: {len(places)} kills, {'OTHER ' if others else 'the same'}", end="")
+            print(*others, *(["after", *places] if others else []), sep="; ", flush=True)
+            if others:
                 return 1
         process.end()
     print(f"{struck.total()} kills, {models} models, all the same; struck at:")

@@ -56,7 +56,7 @@ DEATHS = {
     "before it has tidied up": ({"in": "model written"}, None),
 }
 # These with MobileNetV2, the others with a network that is fast.
-REAL = ["while it embeds", "within epoch 2 of fine-tuning", "before it has tidied up"]
+REAL = ["while it embeds", "within epoch 2 of fine-tuning", "before it measures", "before it has tidied up"]
 
 
 class Process:

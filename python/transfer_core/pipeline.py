@@ -203,7 +203,8 @@ def add_head_and_train(
     valid = _rows(frozen.valid, frozen.splits.valid, objective, phase, 1)
     if phase.train.optimizer in ("lbfgs", None) and not more_to_come:
         train, valid = train.joined(valid), valid.take(torch.arange(0))
-    progress.stage("train", f"train the head with {phase.train.optimizer or 'scikit-learn'}")
+    how = f" with {phase.train.optimizer}" if phase.train.optimizer else ""
+    progress.stage("train", f"train the head{how}")
     keeping = kept.during(0, phase, progress, [])
     return fit_head(recipe.head, phase.train, train, valid, outputs, recipe.seed, keeping)
 
@@ -230,6 +231,8 @@ def fine_tune_backbone(
             continue
         progress.stage("train", f"train the head further with {phase.train.optimizer}")
         if now != embedded:
+            if now != published:
+                backbone.weights_digest = now  # how it runs is measured for these weights
             frozen, embedded = _embedded_anew(frozen, progress), now
         history += _train_further(frozen, head, phase, seed, keeping)
     if now != published:
