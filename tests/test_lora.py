@@ -2,6 +2,7 @@
 
 import copy
 
+import msgspec
 import numpy as np
 import pytest
 import torch
@@ -10,14 +11,14 @@ from torch import nn
 import transfer_core
 from photos import class_folder
 from tiny_encoder import WIDTH, tiny_encoder
-from transfer_core.backbones import build, load
+from transfer_core.backbones import build, facts, load
 from transfer_core.data import Dataset
 from transfer_core.errors import Cancelled, DependencyError, RecipeError
 from transfer_core.features.tokens import Reader
 from transfer_core.finetune import Images, Machine, fine_tune
 from transfer_core.finetune.lora import adapted, dense_layers, only_adapters, without_adapters
 from transfer_core.model_file import read_model
-from transfer_core.presets import Phase, phases
+from transfer_core.presets import Phase, complete, phases
 from transfer_core.progress import Progress
 from transfer_core.recipe import Lora, TextOptions, Train
 from transfer_core.recipe_parser import parse_recipe
@@ -236,6 +237,15 @@ def test_refused_where_there_is_nothing_to_adapt(tmp_path):
     )
 
 
+def test_refused_for_what_can_only_be_used_as_it_is():
+    fixed = msgspec.structs.replace(facts("mobilenet_v2"), trainable=False)
+    recipe = parse_recipe({"data": "x", "backbone": "x", "steps": [{"type": "lora"}, {"type": "train"}]})
+    with pytest.raises(
+        RecipeError, match=r"^steps\[0\]: mobilenet_v2 can only be used as it is: leave it frozen$"
+    ):
+        complete(recipe, fixed)
+
+
 def test_without_peft(folder, monkeypatch, tmp_path):
     monkeypatch.setitem(__import__("sys").modules, "peft", None)
     rows = [{"input": text, "label": "ab"[i % 2]} for i, text in enumerate(TEXTS * 3)]
@@ -245,6 +255,18 @@ def test_without_peft(folder, monkeypatch, tmp_path):
         transfer_core.train(
             backbone=tiny_encoder(folder), data=rows, steps=[{"type": "lora"}, {"type": "train"}]
         )
+
+
+def test_adapters_learn_faster_than_whole_blocks_unless_it_is_said():
+    def rates(*steps):
+        recipe = parse_recipe({"data": "x", "backbone": "x", "steps": [{"type": "train"}, *steps]})
+        done = complete(recipe, facts("mobilenet_v2"))
+        return [step.learning_rate for step in done.steps if isinstance(step, Train)][1:]
+
+    lora, train, thaw = {"type": "lora"}, {"type": "train"}, {"type": "unfreeze", "last": 1}
+    assert rates(lora, train) == [3e-4]
+    assert rates(thaw, train) == [1e-4]
+    assert rates(lora, {**train, "learning_rate": 0.1}, {**train, "optimizer": "sgd"}) == [0.1, 1e-3]
 
 
 def phases_of(*steps):

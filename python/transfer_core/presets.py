@@ -155,7 +155,7 @@ def _text_options(recipe: Recipe, draft: Recipe, facts: BackboneFacts) -> TextOp
 
 def _fill_train_steps(recipe: Recipe, blocks: Sequence[str]) -> tuple[Step, ...]:
     head_alone, *further = phases(recipe, blocks)
-    filled = iter([_fill_head(head_alone.train, recipe), *(_fill_finetune(p.train, recipe) for p in further)])
+    filled = iter([_fill_head(head_alone.train, recipe), *(_fill_finetune(p, recipe) for p in further)])
     return tuple(next(filled) if isinstance(step, Train) else step for step in recipe.steps)
 
 
@@ -170,9 +170,10 @@ def _fill_head(train: Train, recipe: Recipe) -> Train:
     return _filled(train, optimizer, defaults)
 
 
-def _fill_finetune(train: Train, recipe: Recipe) -> Train:
-    optimizer = train.optimizer or "adamw"
-    return _filled(train, optimizer, _finetune_defaults(optimizer, recipe.preset))
+def _fill_finetune(phase: Phase, recipe: Recipe) -> Train:
+    optimizer = phase.train.optimizer or "adamw"
+    rate = 1e-3 if optimizer == "sgd" else 3e-4 if phase.lora else 1e-4
+    return _filled(phase.train, optimizer, _finetune_defaults(optimizer, rate, recipe.preset))
 
 
 def _filled(train: Train, optimizer: Optimizer, defaults: Train) -> Train:
@@ -198,10 +199,10 @@ def _head_defaults(optimizer: str) -> Train:
     )
 
 
-def _finetune_defaults(optimizer: str, preset: str) -> Train:
+def _finetune_defaults(optimizer: str, learning_rate: float, preset: str) -> Train:
     return Train(
         epochs=15 if preset == "best" else 5,
-        learning_rate=1e-3 if optimizer == "sgd" else 1e-4,
+        learning_rate=learning_rate,
         momentum=0.9 if optimizer == "sgd" else None,
         weight_decay=1e-2 if optimizer == "adamw" else 1e-4,
         batch_size=32,
