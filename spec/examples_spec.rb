@@ -49,6 +49,14 @@ RSpec.describe "examples" do
                                         /\A(positive|negative|neutral) \(0\.\d\d\): Three hours late/])
   end
 
+  it "table.rb predicts from rows of numbers and words" do
+    out = example("table.rb")
+    share, *prices = out.match(/explains (\d+) %.*: (\d+)\n.*: (\d+)\n.*: (\d+)\n\z/m).captures.map(&:to_i)
+    expect(share).to be > 70
+    expect(prices.first).to be_within(60).of(387)
+    expect(prices).to all(be_between(30, 650))
+  end
+
   it "quickstart.rb tells what it did in at most 80 columns" do
     Dir.mktmpdir do |folder|
       %i[disc square cross].each do |shape|

@@ -122,7 +122,7 @@ class TestNames:
 
     def test_without_scikit_learn_it_says_how_to_get_it(self, monkeypatch):
         monkeypatch.setattr(scikit_learn, "find_spec", lambda name: None)
-        with pytest.raises(DependencyError, match="pip install 'transfer-core\[sklearn\\]'"):
+        with pytest.raises(DependencyError, match=r"pip install 'transfer-core\[sklearn\]'"):
             backbones.load("sklearn:PCA")
 
 
@@ -352,9 +352,9 @@ class TestTables:
 
     def test_text_where_numbers_were(self):
         columns = columns_of([(1, "x")], ("age", "city"))
-        with pytest.raises(DataError, match='^the row: age is "old", but held numbers in training'):
+        with pytest.raises(DataError, match=r'^the row: age is "old", but held numbers in training'):
             columns.read(("old", "x"), "the row")
-        with pytest.raises(DataError, match='^the row {age: old, city: x}: age is "old"'):
+        with pytest.raises(DataError, match=r'^the row {age: old, city: x}: age is "old"'):
             columns.read(("old", "x"))
 
     @pytest.mark.parametrize(

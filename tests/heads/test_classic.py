@@ -122,6 +122,20 @@ def test_classes(spec, outputs):
     np.testing.assert_allclose(ours.softmax(dim=1), expected, atol=1e-4)
 
 
+@pytest.mark.parametrize("spec", [FOREST, BOOSTING])
+def test_a_feature_that_is_just_the_threshold(spec):
+    rng = np.random.default_rng(0)
+    whole = rng.integers(0, 4, (80, WIDTH))
+    targets = whole.sum(axis=1) % 2
+    train = Rows(torch.from_numpy(whole).float(), torch.from_numpy(targets), torch.ones(80), torch.arange(80))
+    between = rng.integers(0, 7, (200, WIDTH)) / 2  # trees part whole numbers half-way
+    theirs = their_classifier(spec).fit(whole.astype(np.float32), targets)
+    ours = fit(spec, train, 2).module(torch.from_numpy(between).float()).softmax(dim=1)
+    shares = theirs.predict_proba(between.astype(np.float32))
+    expected = probable(shares, 25) if spec is FOREST else shares
+    np.testing.assert_allclose(ours, expected, atol=1e-4)
+
+
 @pytest.mark.parametrize("outputs", [1, 2])
 @pytest.mark.parametrize("spec", [SVM, LINEAR_SVM, FOREST, BOOSTING, KNN])
 def test_values(spec, outputs):

@@ -100,9 +100,8 @@ class Chain(nn.Module):
         for estimator in self.estimators:
             values = estimator.transform(values)
             if hasattr(values, "tocsr"):
-                values.check_format(
-                    full_check=True
-                )  # a file may say anything, and scipy's C++ would believe it
+                # A file may say anything, and scipy's C++ would believe it.
+                values.check_format(full_check=True)
         dense = values.toarray() if hasattr(values, "tocsr") else np.asarray(values)
         dense = dense.astype(np.float32).reshape(count, -1)  # SparsePCA gives one row without its axis
         if not np.isfinite(dense).all():

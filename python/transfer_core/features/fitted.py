@@ -14,7 +14,7 @@ from torch import Tensor
 from transfer_core.backbones import Backbone
 from transfer_core.data import Dataset
 from transfer_core.errors import DataError
-from transfer_core.features.loading import Load, load_batches
+from transfer_core.features.loading import Load, load_batches, load_one
 from transfer_core.features.pixels import load_augmented_pixels, load_pixels
 from transfer_core.progress import Progress
 from transfer_core.recipe import Augmentation
@@ -56,11 +56,12 @@ class FittedExtractor:
     def embed_all(
         self, loads: Sequence[Load], few: bool = False
     ) -> Iterator[list[tuple[int, Tensor | DataError]]]:
-        """See `Extractor`; in order. Batches are filled up to the same size unless a `few` are asked for."""
+        """See `Extractor`; in order. Batches are filled up to the same size, but not one of a `few`."""
+        alone = few and len(loads) <= self.batch_size
         first = 0
-        for loaded in load_batches(loads, self.batch_size):
+        for loaded in [list(map(load_one, loads))] if alone else load_batches(loads, self.batch_size):
             good = [one for one in loaded if not isinstance(one, DataError)]
-            fill = 0 if few or not good else self.batch_size - len(good)
+            fill = 0 if alone or not good else self.batch_size - len(good)
             rows = iter(self.backbone(good + good[-1:] * fill) if good else ())
             yield [
                 (number, one if isinstance(one, DataError) else next(rows))

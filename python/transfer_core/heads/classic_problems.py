@@ -25,11 +25,14 @@ _WORTH_SHARING = 1 << 20
 
 
 class Problem(NamedTuple):
-    """What one estimator learns: `truth` (N,) with `weights` (N,), for these `columns` of the outputs."""
+    """What one estimator learns: `truth` (N,) with `weights` (N,), for these `columns` of the outputs.
+
+    `weights` are None where all count the same: a forest would draw otherwise by ones.
+    """
 
     columns: list[int]
     truth: Array
-    weights: Array
+    weights: Array | None
 
     @property
     def certainty(self) -> float | None:
@@ -47,12 +50,17 @@ def problems_of(rows: Rows, outputs: int) -> Iterator[Problem]:
     """One problem of several classes, or one for each label or value."""
     targets, weights = rows.targets.numpy(), rows.weights.numpy().astype(np.float64)
     if targets.ndim == 1:
-        yield Problem(list(range(outputs)), targets, weights)
+        yield Problem(list(range(outputs)), targets, none_if_equal(weights))
         return
     number = np.int64 if targets.dtype == bool else np.float64
     for k in range(outputs):
         own = np.ascontiguousarray(weights[:, k]) if weights.ndim == 2 else weights
-        yield Problem([k], np.ascontiguousarray(targets[:, k], number), own)
+        yield Problem([k], np.ascontiguousarray(targets[:, k], number), none_if_equal(own))
+
+
+def none_if_equal(weights: Array) -> Array | None:
+    """`weights` (N,), or None where all are 1."""
+    return None if (weights == 1).all() else weights
 
 
 def kind_of(targets: Tensor) -> int:

@@ -14,6 +14,7 @@ from transfer_core.heads.classic_problems import (
     Check,
     Problem,
     kind_of,
+    none_if_equal,
     on_threads_that_pay,
     per_column,
     problems_of,
@@ -22,6 +23,9 @@ from transfer_core.heads.fitted_layer import CLASSES, LABELS, VALUES
 from transfer_core.heads.rows import Rows
 from transfer_core.heads.trees import Boosted, Forest
 from transfer_core.recipe import GradientBoostingHead, RandomForestHead
+
+# With fewer numbers times trees than that, threads are not worth starting.
+_WORTH_SHARING = 1 << 24
 
 # Trees, or rounds of boosting, between two checks.
 _AT_ONCE = 20
@@ -44,10 +48,11 @@ def random_forest(spec: RandomForestHead, rows: Rows, outputs: int, seed: int, c
 
     kind = kind_of(rows.targets)
     estimator = RandomForestRegressor if kind == VALUES else RandomForestClassifier
-    forest = estimator(max_depth=spec.max_depth, random_state=seed, n_jobs=os.cpu_count(), warm_start=True)
+    cores = os.cpu_count() if rows.features.numel() * spec.trees > _WORTH_SHARING else 1
+    forest = estimator(max_depth=spec.max_depth, random_state=seed, n_jobs=cores, warm_start=True)
     truth = rows.targets.numpy()
     truth = truth.ravel() if kind == VALUES and outputs == 1 else truth
-    problem = Problem(list(range(outputs)), truth, rows.weights.numpy())
+    problem = Problem(list(range(outputs)), truth, none_if_equal(rows.weights.numpy()))
     fit = _grown(forest, "n_estimators", spec.trees, rows.features.numpy(), problem, check)
     trees = [tree.tree_ for tree in fit.estimators_]
     values = np.concatenate([_votes(tree, fit, kind)[tree.children_left < 0] for tree in trees])
