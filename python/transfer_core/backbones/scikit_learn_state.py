@@ -1,8 +1,8 @@
 """Fitted estimators as bytes of plain numbers and texts, and back. No pickle: nothing in them is code.
 
 The bytes are a safetensors file. Its tensor `state` has the attributes as JSON, in which `{"tensor": …}` is
-an array. On reading, only transformers that can be named and their parts are made, without calling anything of
-theirs. skops 0.16 was not taken: importing it imports all of scikit-learn (3.5 s), and by design its files
+an array. On reading, only transformers that can be named and their parts are made, without calling anything
+of theirs. skops 0.16 was not taken: importing it imports all of scikit-learn (3.5 s), and by design its files
 may ask for any estimator, for methods and for functions, which has let code through more than once
 (CVE-2024-37065, CVE-2025-54412, CVE-2025-54413).
 """
