@@ -171,7 +171,6 @@ def describe(name: str, accuracy: Accuracy) -> Listed:
         arxiv=paper(name),
         parameters=parameters,
         embedding_width=width,
-        image_size=_configuration(name).input_size[-1],
         weights={
             full.partition(".")[2] or UNTAGGED: describe_weights(full, configuration, accuracy)
             for full, configuration in configurations.items()
@@ -193,6 +192,7 @@ def describe_weights(full: str, configuration: Any, accuracy: Accuracy) -> Liste
         top1=top1,
         top5=top5,
         classes=configuration.num_classes,
+        image_size=configuration.input_size[-1],
         paper=re.sub(r"^arXiv:|v\d+$", "", first),
         hub="timm/" if hub == f"timm/{full}" else hub,
         url=url,

@@ -77,7 +77,8 @@ RSpec.describe Transfer::CLI do
         "name a file with --output (.npy, .csv, .jsonl), or give --json; transfer help embed explains it",
       %w[embed m.transfer --json -] => "standard input named no input; transfer help embed explains it",
       %w[backbones --sort size] =>
-        "expected '--sort' to be one of name, parameters, top1; got size; transfer help backbones explains it"
+        "expected '--sort' to be one of relevance, name, parameters, metric; got size; " \
+        "transfer help backbones explains it"
     }.each do |argv, message|
       it "answers `transfer #{argv.join(' ')}` with status 2" do
         expect(transfer(*argv)).to eq(["", "transfer: #{message}\n", 2])
@@ -337,16 +338,52 @@ RSpec.describe Transfer::CLI do
   end
 
   describe "backbones" do
+    # The table's rows; what follows an empty line explains it.
+    def rows(*words)
+      lines = transfer("backbones", *words).first.lines(chomp: true)
+      lines.drop(1).take_while { |line| line != "" }.map(&:split)
+    end
+
     it "are listed, filtered and sorted" do
-      rows = ->(*words) { transfer("backbones", *words).first.lines.drop(1).map(&:split) }
-      all = rows.call
+      all = rows("--source", "torchvision", "--all", "--sort", "name")
       expect(all.map(&:first)).to eq(all.map(&:first).sort).and include("mobilenet_v2", "resnet18")
-      small = rows.call("--max-parameters", "3.6M", "--sort", "parameters")
+      expect(all.size).to eq(80)
+      small = rows("--max-parameters", "3.6M", "--sort", "parameters", "--source", "torchvision")
       expect(small.map { |row| row[1].to_f }).to eq(small.map { |row| row[1].to_f }.sort)
       expect(small.map(&:first)).to include("mobilenet_v2").and(satisfy { |names| !names.include?("resnet18") })
-      expect(rows.call("--sort", "top1").first[2].to_f).to eq(all.map { |row| row[2].to_f }.max)
-      expect(rows.call("--license", "bsd-3-clause").map(&:last).uniq).to eq(["BSD-3-Clause"])
-      expect(rows.call("--offline").map(&:first)).to include("mobilenet_v2").and(satisfy { |names| names.size < 80 })
+      best = rows("--sort", "metric", "--source", "torchvision").first
+      expect(best[2].to_f).to eq(all.map { |row| row[2].to_f }.max)
+      expect(rows("--license", "bsd-3-clause", "--all").map { |row| row[4] }.uniq).to eq(["BSD-3-Clause"])
+      expect(rows("--offline").map(&:first)).to include("mobilenet_v2").and(satisfy { |names| names.size < 80 })
+    end
+
+    it "come with the most relevant first, in 100 columns, and say what is left out" do
+      %w[image_classification text_classification].each do |task|
+        out, err, status = transfer("backbones", "--task", task)
+        expect([err, status]).to eq(["", 0])
+        expect(out.lines(chomp: true).map(&:size).max).to be <= 100
+        expect(out).to match(/^metric: /)
+      end
+      out = transfer("backbones", "--task", "image_classification", "--max-parameters", "10M").first
+      above = out.scan(/\s([+-]\d+\.\d)\s/).flatten.map(&:to_f)
+      expect(above).to eq(above.sort.reverse).and(satisfy { |numbers| numbers.size == 30 })
+      expect(out).to match(/^\d+ more: --all shows them/)
+      all = transfer("backbones", "--all").first.lines(chomp: true)
+      expect([all.size, all.map(&:size).max]).to match([be > 1200, be <= 100])
+    end
+
+    it "say everything about one, and everything as JSON" do
+      page = transfer("backbones", "resnet18").first
+      expect(page).to include("arXiv:1512.03385", "9 blocks:\n  stem, layer1_0,", "IMAGENET1K_V1  BSD-3-Clause   69.8")
+      facts = JSON.parse(transfer("backbones", "--json", "--source", "timm").first)
+      expect(facts.first).to include("name", "license", "paper", "arxiv", "weights_url", "metric_source", "relevance")
+    end
+
+    it "gives the nearest of an unknown word" do
+      expect(transfer("backbones", "--license", "apache")).to match(
+        ["", /\Atransfer: unknown license "apache", did you mean "Apache-2.0"\?/, 1]
+      )
+      expect(transfer("backbones", "resnet19").last(2)).to match([/did you mean "resnet18"\?/, 1])
     end
   end
 end

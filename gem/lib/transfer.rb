@@ -84,10 +84,23 @@ module Transfer
     # @raise [ModelFileError]
     def load(path, trust: false) = Model.load(path, trust:)
 
+    # The backbones that there are, the most relevant first: what was trained for a similar task, then how far its
+    # published metric is above what is usual for its size.
+    #
+    #   Transfer.backbones(task: :image_classification, max_parameters: 10_000_000, license: "Apache-2.0")
+    #
+    # @param task [Symbol, String, nil] `:image_classification`, `:image_regression`, `:text_classification` or
+    #   `:text_regression`
+    # @param max_parameters [Numeric, nil] at most so many parameters
+    # @param license [String, nil] only weights under this licence
+    # @param source [Symbol, String, nil] only of `:torchvision`, `:timm`, `:huggingface` or `:keras`
     # @param offline [Boolean] only those whose weights are on this machine
-    # @return [Array<Backbone>] the backbones there are
-    def backbones(offline: false)
-      Bridge.call("backbones", { "offline" => offline }).map { |facts| Backbone.new(facts) }
+    # @return [Array<Backbone>]
+    # @raise [RecipeError] for a word that is unknown, with the nearest
+    def backbones(task: nil, max_parameters: nil, license: nil, source: nil, offline: false)
+      words = { task:, license:, source: }.compact.to_h { |word, value| [word.to_s, value.to_s] }
+      asked = { **words, "max_parameters" => max_parameters, "offline" => offline }.compact
+      Bridge.call("backbones", asked).map { |facts| Backbone.new(facts) }
     end
 
     # @param name [String, Symbol]

@@ -39,6 +39,15 @@ def remembered(key: str, measure: Callable[[], Any]) -> Any:
     return known
 
 
+def known(beginning: str) -> dict[str, Any]:
+    """What is remembered of such a machine as this under keys that begin so, the oldest first."""
+    names = f"{_machine()} | "
+    found = {
+        name.removeprefix(names): value for name, value in _read(paths.cache() / "measurements.json").items()
+    }
+    return {key: value for key, value in found.items() if key.startswith(beginning)}
+
+
 _here: dict[tuple[Path, str], Any] = {}
 
 

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from transfer_core.backbones import all_facts
+from transfer_core.backbones.catalogue import catalogue
 from worker.client import REAL_WORKER, Client
 
 
@@ -20,12 +21,17 @@ def real(start: Callable[..., Client], tmp_path: object) -> Client:
 
 
 def test_backbones(real: Client) -> None:
+    asked = {"task": "image_classification", "max_parameters": 4e6, "source": "torchvision"}
+    assert real.call("backbones", **asked) == msgspec.to_builtins(catalogue(**asked))
+    assert "mobilenet_v2" in [entry["name"] for entry in real.call("backbones", offline=True)]
     expected = msgspec.json.decode(msgspec.json.encode(all_facts()))
-    assert real.call("backbones") == expected
-    local = real.call("backbones", offline=True)
-    assert [facts["name"] for facts in local] == ["mobilenet_v2"]
     assert real.call("backbone", name="mobilenet_v2") == next(
         b for b in expected if b["name"] == "mobilenet_v2"
+    )
+    failure = real.call("backbones", task="image_clasification")
+    assert (failure["type"], failure["message"][:48]) == (
+        "RecipeError",
+        'task: unknown task "image_clasification", did yo',
     )
 
 

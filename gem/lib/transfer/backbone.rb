@@ -1,9 +1,10 @@
 # frozen_string_literal: true
 
 module Transfer
-  # What is known about a pretrained network before it is loaded.
+  # What is known about a pretrained network before it is loaded. What `Transfer.backbones` lists knows the most
+  # important of it; the rest is asked for when it is first needed.
   class Backbone
-    # @return [Hash{Symbol => Object}] all facts
+    # @return [Hash{Symbol => Object}] the facts that are known by now; "What is known" in docs/backbones.md
     attr_reader :to_h
 
     # @param facts [Hash{String => Object}] as the worker sends them
@@ -16,16 +17,19 @@ module Transfer
     def name = to_h.fetch(:name)
 
     # @return [Array<String>] the names that `freeze` and `unfreeze` take, from the photo to the embedding
-    def blocks = to_h.fetch(:blocks)
+    def blocks = details.fetch(:blocks)
 
     # @return [Integer] of the published model
     def parameters = to_h.fetch(:parameters)
 
-    # @return [Integer] how many numbers it sees in an image
-    def embedding_width = to_h.fetch(:embedding_width)
+    # @return [Integer] how many numbers it sees in an input
+    def embedding_width = to_h[:embedding_width] || details.fetch(:embedding_width)
 
     # @return [Array<Hash{Symbol => Object}>] the published weights: name, licence, source, accuracy …
-    def weights = to_h.fetch(:weights)
+    def weights = details.fetch(:weights)
+
+    # @return [String] of its weights, of the preferred ones if there are several; "unknown" if nobody says
+    def license = to_h[:license] || preferred_weights.fetch(:license)
 
     # @return another fact, such as `backbone[:family]`
     def [](fact) = to_h[fact]
@@ -37,7 +41,16 @@ module Transfer
     def to_s = name
 
     def inspect
-      "#<Transfer::Backbone #{name}: #{blocks.size} blocks, #{(parameters / 1e6).round(1)}M parameters>"
+      measured = to_h[:metric_value] && ", #{to_h[:metric]} #{to_h[:metric_value]}"
+      "#<Transfer::Backbone #{name}: #{(parameters / 1e6).round(1)}M parameters#{measured}>"
     end
+
+    private
+
+    def details
+      @details ||= to_h.key?(:blocks) ? to_h : Transfer.backbone(name).to_h
+    end
+
+    def preferred_weights = weights.find { |published| published[:name] == details[:default] }
   end
 end

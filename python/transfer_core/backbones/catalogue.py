@@ -1,0 +1,139 @@
+"""Which backbones there are: what is known of each, the most relevant first. Needs no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
+from math import log10
+from statistics import linear_regression
+
+from msgspec.structs import replace
+
+from transfer_core.backbones.catalogue_entry import Entry
+from transfer_core.backbones.catalogue_here import is_here, measured_speed
+from transfer_core.backbones.catalogue_sources import SOURCES
+from transfer_core.errors import Problem, RecipeError, did_you_mean
+
+# What each task is best served by; whatever else takes its inputs comes after that.
+TASKS = {
+    "image_classification": ("image", "classification"),
+    "image_regression": ("image", ""),
+    "text_classification": ("text", "sentence embeddings"),
+    "text_regression": ("text", "sentence embeddings"),
+}
+
+# With fewer numbers than that, nothing is usual.
+_ENOUGH = 10
+
+
+def catalogue(
+    task: str | None = None,
+    max_parameters: float | None = None,
+    license: str | None = None,
+    source: str | None = None,
+    offline: bool = False,
+) -> list[Entry]:
+    """The backbones that fit what is asked for, one entry each, with the weights that fit it best.
+
+    First comes what was trained for a similar task; of that, whose published metric is furthest above what is
+    usual for networks of its size (`Entry.relevance`); last what has no such metric, small ones first.
+
+    Parameters
+    ----------
+    task
+        One of `TASKS`; None: any, images first.
+    max_parameters
+        Of the published model, with its classifier.
+    license
+        Of the weights, by its SPDX name where it has one; upper and lower case are the same.
+    source
+        One of `SOURCES`.
+    offline
+        Only those whose weights are on this machine.
+
+    Raises
+    ------
+    RecipeError
+        For an unknown task, source or licence, with the nearest.
+    """
+    entries = _with_relevance()
+    wanted, kind = (
+        TASKS[_checked("task", task.replace("-", "_").replace(" ", "_"), TASKS)] if task else ("", "")
+    )
+    if source:
+        _checked("source", source, SOURCES)
+    if license:
+        license = _checked("license", license, {e.license: e for e in entries}, str.casefold)
+    chosen = [
+        entry
+        for entry in entries
+        if wanted in ("", entry.modality)
+        and source in (None, entry.source)
+        and license in (None, entry.license)
+        and (max_parameters is None or entry.parameters <= max_parameters)
+        and (not offline or is_here(entry))
+    ]
+    best = _best_of_each(sorted(chosen, key=lambda entry: _place(entry, kind)))
+    return [replace(entry, images_per_second=measured_speed(entry)) for entry in best]
+
+
+def _place(entry: Entry, kind: str) -> tuple[bool, bool, bool, float, float, int]:
+    """Where an entry comes: what has the smaller comes first."""
+    return (
+        entry.modality != "image",
+        entry.trained_for != kind,
+        entry.relevance is None and entry.metric_value is None,
+        -(entry.relevance or 0.0),
+        -(entry.metric_value or 0.0),
+        entry.parameters,
+    )
+
+
+def _best_of_each(entries: Iterable[Entry]) -> list[Entry]:
+    """For each backbone the first of its entries."""
+    best: dict[str, Entry] = {}
+    for entry in entries:
+        best.setdefault(entry.backbone, entry)
+    return list(best.values())
+
+
+@cache
+def _with_relevance() -> list[Entry]:
+    """All entries. The metric that is usual for a size is a straight line over the logarithm of parameters,
+    by least squares."""
+    entries = [entry for entries in SOURCES.values() for entry in entries()]
+    by_metric: dict[str, list[Entry]] = {}
+    for entry in entries:
+        if entry.metric_value is not None:
+            by_metric.setdefault(entry.metric, []).append(entry)
+    usual = {metric: _line(measured) for metric, measured in by_metric.items() if len(measured) >= _ENOUGH}
+    return [
+        replace(entry, relevance=round(entry.metric_value - usual[entry.metric](entry.parameters), 1))
+        if entry.metric_value is not None and entry.metric in usual
+        else entry
+        for entry in entries
+    ]
+
+
+def _line(measured: Sequence[Entry]) -> Callable[[int], float]:
+    sizes = [log10(entry.parameters) for entry in measured]
+    slope, intercept = linear_regression(sizes, [entry.metric_value or 0.0 for entry in measured])
+    return lambda parameters: intercept + slope * log10(parameters)
+
+
+def _checked(
+    word: str, said: str, known: Iterable[str], alike: Callable[[str], str] = lambda text: text
+) -> str:
+    """`said` as it is known.
+
+    Raises
+    ------
+    RecipeError
+        At `word`, with the nearest.
+    """
+    names = {alike(name): name for name in known}
+    if alike(said) in names:
+        return names[alike(said)]
+    nearest = did_you_mean(said, list(names.values()))
+    message = f'unknown {word} "{said}"{nearest} (one of: {", ".join(sorted(names.values()))})'
+    raise RecipeError([Problem(word, message)])
