@@ -198,6 +198,12 @@ def test_columns_that_need_a_word_are_in_the_report(people, tmp_path):
     assert complaint in model.summary()["warnings"]
 
 
+def test_one_label_is_not_enough(tmp_path):
+    path = write_csv(tmp_path / "same.csv", [{"a": i, "label": "x"} for i in range(9)])
+    with pytest.raises(DataError, match=r'have the label "x"; a classifier needs two classes$'):
+        train(path)
+
+
 def test_several_outputs(people, tmp_path):
     rows = [{**row, "double": 2 * row["price"] + 1} for row in people]
     path = write_csv(tmp_path / "people.csv", rows)

@@ -151,7 +151,7 @@ def _alike(task: Task, labels: Sequence[str]) -> Iterator[str]:
 
 def _wrapper_hint(examples: Sequence[Example]) -> str:
     """Unpacked archives often hold the class folders one level down: `photos/photos/cat`."""
-    folders = {os.path.dirname(example.input) for example in examples}
+    folders = {os.path.dirname(example.input) for example in examples if isinstance(example.input, str)}
     common = os.path.commonpath(folders) if len({os.path.isabs(f) for f in folders}) == 1 else ""
     if not common or common in folders or len(folders) < 2:
         return ""
