@@ -16,6 +16,7 @@ class Campaign
       in_home do |photos, model|
         # The worker that has trained would predict as well, in what memory the training has left.
         Transfer.shutdown
+        ENV.delete("MALLOC_ARENA_MAX") # it is for this process alone
         bytes = Dir[File.join(photos, "*/*.png")].map { |file| File.binread(file) }
         asked, answered = crowd { |i| model.predict(bytes[i % bytes.size]) }
         means = Array.new(TENTHS) do |tenth|
