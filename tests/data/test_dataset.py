@@ -53,11 +53,11 @@ def test_without_keeps_every_class_in_training(splits):
     with pytest.raises(DataError) as raised:
         splits.without({"a": "truncated"})
     assert str(raised.value) == (
-        'class "cat" has no decodable training image left (replace its files, or remove the class)'
+        'class "cat" has no readable training image left (replace its images, or remove the class)'
     )
 
 
 def test_without_keeps_something_to_measure(splits):
     with pytest.raises(DataError) as raised:
         splits.without({"e": "truncated", "f": "the file is empty"})
-    assert str(raised.value) == "none of the 2 test images can be decoded: f: the file is empty"
+    assert str(raised.value) == "none of the 2 test images can be read: f: the file is empty"

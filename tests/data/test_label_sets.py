@@ -275,5 +275,5 @@ def test_a_label_whose_training_images_can_not_be_decoded(read, photo):
         if has
     }
     assert failure(splits.without, bad) == (
-        'label "cat" has no decodable training image left (replace its files, or remove the label)'
+        'label "cat" has no readable training image left (replace its images, or remove the label)'
     )

@@ -139,7 +139,7 @@ def test_labels_that_are_no_class(bad):
         (Cell("nan"), "the label is NaN"),
         (Cell("inf"), "the label inf is not a finite 32-bit number"),
         (1e39, "the label 1e+39 is not a finite 32-bit number"),
-        ([1, 2], "2 outputs, but row 1 has 1; every image needs the same outputs"),
+        ([1, 2], "2 outputs, but row 1 has 1; each needs the same outputs"),
     ],
 )
 def test_labels_that_are_no_value(bad, message):

@@ -11,6 +11,7 @@ import numpy as np
 from transfer_core.data.bad_input import listed, printable
 from transfer_core.data.dataset import Dataset, DataSplits, Targets, Task, label_counts
 from transfer_core.data.example import Example, Found, Part
+from transfer_core.data.modality import Modality
 from transfer_core.errors import DataError
 
 _IMBALANCE = 10
@@ -27,14 +28,16 @@ def check_split_marks(examples: Sequence[Example]) -> None:
         raise DataError(f"the data has a split {' and '.join(_parts(counts))} but no train")
 
 
-def check_variety(task: Task, labels: Sequence[str], targets: Targets, found: Found) -> None:
+def check_variety(
+    task: Task, labels: Sequence[str], targets: Targets, found: Found, modality: Modality
+) -> None:
     """There is something to tell apart, and no class folder is empty."""
     if found.empty:
         folders = ", ".join(printable(folder) for folder in found.empty)
         raise DataError(f"no images in the class folder {folders} (add photos or remove it)")
     if task == "classification" and len(labels) < 2:
         raise DataError(
-            f"all images have the label {listed(labels)}; a classifier needs two classes"
+            f"all {modality.many} have the label {listed(labels)}; a classifier needs two classes"
             f"{_wrapper_hint(found.examples)}"
         )
     if task == "multi_label":
@@ -60,22 +63,26 @@ def _check_label_variety(labels: Sequence[str], targets: Targets) -> None:
         )
 
 
-def check_labels_kept(task: Task, labels: Sequence[str], before: Targets, after: Targets) -> None:
-    """No class or label lost all its images to `on_bad_input: :skip`."""
+def check_labels_kept(
+    task: Task, labels: Sequence[str], before: Targets, after: Targets, modality: Modality
+) -> None:
+    """No class or label lost all its inputs to `on_bad_input: :skip`."""
     counts, left, noun = label_counts(before, labels), label_counts(after, labels), _noun(task)
     for index in np.flatnonzero(left == 0).tolist():
+        count = f"{counts[index]} {modality.many}"
         raise DataError(
-            f"none of the {counts[index]} images of the {noun} {listed([labels[index]])} can be used "
+            f"none of the {count} of the {noun} {listed([labels[index]])} can be used "
             f"(replace them, or remove the {noun})"
         )
 
 
-def check_divisible(task: Task, labels: Sequence[str], data: Dataset) -> None:
-    """Each class or label, or a regression as a whole, has two distinct images: one to train on, one to
+def check_divisible(task: Task, labels: Sequence[str], data: Dataset, modality: Modality) -> None:
+    """Each class or label, or a regression as a whole, has two distinct inputs: one to train on, one to
     measure."""
+    one = modality.one
     if task == "regression":
         if len(set(data.digests)) < 2:
-            raise DataError("there is only one distinct image; one can't be both trained on and measured")
+            raise DataError(f"there is only one distinct {one}; one can't be both trained on and measured")
         return
     distinct: dict[int, set[str]] = {}
     for digest, target in zip(data.digests, data.targets, strict=True):
@@ -84,8 +91,8 @@ def check_divisible(task: Task, labels: Sequence[str], data: Dataset) -> None:
     single = [labels[index] for index in sorted(distinct) if len(distinct[index]) == 1]
     if single:
         raise DataError(
-            f"only one distinct image of {listed(single)}: it can't be both trained on and measured "
-            f"(add photos, or remove the {_noun(task)})"
+            f"only one distinct {one} of {listed(single)}: it can't be both trained on and measured "
+            f"(add {_photos(modality)}, or remove the {_noun(task)})"
         )
 
 
@@ -94,14 +101,14 @@ def check_trained_labels(splits: DataSplits) -> None:
     if splits.task == "regression":
         if len(splits.train):
             return
-        raise DataError("no training images are left: all are also held out")
+        raise DataError(f"no training {splits.modality.many} are left: all are also held out")
     trained = label_counts(splits.train.targets, splits.labels)
     for name, part in (("valid", splits.valid), (splits.test_name, splits.test)):
         unseen = np.flatnonzero((label_counts(part.targets, splits.labels) > 0) & (trained == 0))
         if len(unseen):
             raise DataError(
                 f"{name} has labels that train never has: {listed([splits.labels[i] for i in unseen])} "
-                "(add training images, or remove them there)"
+                f"(add training {splits.modality.many}, or remove them there)"
             )
     if splits.task == "multi_label":
         _check_label_variety(splits.labels, splits.train.targets)
@@ -115,7 +122,7 @@ def warnings(splits: DataSplits, weighted: bool) -> Iterator[str]:
         yield from _unmeasured(splits)
         yield from _alike(splits.task, splits.labels)
     if 0 < len(splits.test) < _FEW_MEASURED:
-        few = f"only {len(splits.test)} images are measured"
+        few = f"only {len(splits.test)} {splits.modality.many} are measured"
         if splits.task == "classification":
             few += f", each of them is {100 / len(splits.test):.0f} points of accuracy"
         yield few
@@ -127,7 +134,8 @@ def _imbalance(splits: DataSplits, weighted: bool) -> Iterator[str]:
     if weighted or counts[most] < _IMBALANCE * counts[least]:
         return
     yield (
-        f"the classes are unbalanced: {counts[most]} training images of {listed([splits.labels[most]])}, "
+        f"the classes are unbalanced: {counts[most]} training {splits.modality.many} of "
+        f"{listed([splits.labels[most]])}, "
         f"{counts[least]} of {listed([splits.labels[least]])}; consider class_weights: :balanced"
     )
 
@@ -136,7 +144,8 @@ def _unmeasured(splits: DataSplits) -> Iterator[str]:
     measured = label_counts(splits.test.targets, splits.labels)
     missing = [label for label, count in zip(splits.labels, measured, strict=True) if count == 0]
     if missing and len(splits.test):
-        yield f"{splits.test_name} has no image of {listed(missing)}; the metrics say nothing about it"
+        one = splits.modality.one
+        yield f"{splits.test_name} has no {one} of {listed(missing)}; the metrics say nothing about it"
 
 
 def _alike(task: Task, labels: Sequence[str]) -> Iterator[str]:
@@ -147,6 +156,11 @@ def _alike(task: Task, labels: Sequence[str]) -> Iterator[str]:
         if len(same) > 1:
             nouns = "classes" if task == "classification" else "labels"
             yield f"the {nouns} {listed(same)} differ only in upper and lower case; are they one?"
+
+
+def _photos(modality: Modality) -> str:
+    """What people call images that they could add."""
+    return "photos" if modality.name == "image" else modality.many
 
 
 def _wrapper_hint(examples: Sequence[Example]) -> str:

@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from transfer_core.data.bad_input import printable, told
+from transfer_core.data.image import IMAGE
+from transfer_core.data.modality import Modality
 from transfer_core.errors import DataError
 
 Task: TypeAlias = Literal["classification", "multi_label", "regression"]
@@ -48,7 +50,7 @@ class DataSplits:
     `labels` are the names of classes or labels in sorted order, or those of a regression's outputs.
     `test_name` is what the user calls the measured part: `valid` where they gave train and valid and no test.
     `skipped` are the inputs left out with `on_bad_input: :skip`, each as `name: reason`. `columns` name the
-    cells of inputs that are rows of a table.
+    cells of inputs that are rows of a table. `modality` says what inputs are.
     """
 
     task: Task
@@ -59,6 +61,7 @@ class DataSplits:
     test_name: Literal["valid", "test"] = "test"
     skipped: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()
+    modality: Modality = IMAGE
 
     def without(self, bad: Mapping[Any, str]) -> DataSplits:
         """Leave out inputs that turned out to be undecodable.
@@ -85,7 +88,8 @@ class DataSplits:
             (self.test_name, self.test, left.test),
         ):
             if len(before) and not len(after):
-                raise DataError(f"none of the {len(before)} {name} images can be decoded: {left.skipped[-1]}")
+                count = f"{len(before)} {name} {self.modality.many}"
+                raise DataError(f"none of the {count} can be read: {left.skipped[-1]}")
         if self.task != "regression":
             _check_all_labels_trained(left)
         return left
@@ -105,6 +109,6 @@ def _check_all_labels_trained(splits: DataSplits) -> None:
     for label, count in zip(splits.labels, label_counts(splits.train.targets, splits.labels), strict=True):
         if count == 0:
             raise DataError(
-                f'{noun} "{printable(label)}" has no decodable training image left '
-                f"(replace its files, or remove the {noun})"
+                f'{noun} "{printable(label)}" has no readable training {splits.modality.one} left '
+                f"(replace its {splits.modality.many}, or remove the {noun})"
             )

@@ -48,15 +48,15 @@ def read_splits(
     audit.check_split_marks(found.examples)
     task = decide_task(recipe, (example.label for example in found.examples))
     labels, targets = _encode(found.examples, task, recipe.columns)
-    audit.check_variety(task, labels, targets, found)
+    audit.check_variety(task, labels, targets, found, modality)
 
     columns = _same_columns(found.examples)
     kept = keep_usable(found.examples, task, labels, targets, recipe.on_bad_input, modality, progress)
     if task != "regression":
-        audit.check_labels_kept(task, labels, targets, kept.data.targets)
+        audit.check_labels_kept(task, labels, targets, kept.data.targets, modality)
     given = [example.split for example in kept.examples]
     if recipe.split.test > 0 and not {"valid", "test"} & set(given):
-        audit.check_divisible(task, labels, kept.data)
+        audit.check_divisible(task, labels, kept.data, modality)
 
     parts = split_rows(given, _strata(task, kept.data), kept.data.digests, recipe.split, recipe.seed)
     _warn_of_copies(parts, kept.examples, modality, progress)
@@ -69,6 +69,7 @@ def read_splits(
         test_name=parts.test_name,
         skipped=kept.skipped,
         columns=columns,
+        modality=modality,
     )
     audit.check_trained_labels(splits)
     for message in audit.warnings(splits, weighted=_chooses_class_weights(recipe)):

@@ -93,7 +93,7 @@ def values(examples: Sequence[Example], columns: Columns) -> tuple[tuple[str, ..
         if len(row) != len(rows[0]):
             raise DataError(
                 f"{printable(example.name)}: {_outputs(len(row))}, but {printable(examples[0].name)} "
-                f"has {len(rows[0])}; every image needs the same outputs"
+                f"has {len(rows[0])}; each needs the same outputs"
             )
     return _output_names(columns, len(rows[0])), np.array(rows, dtype=np.float32)
 
