@@ -177,7 +177,7 @@ RSpec.describe "Where a worker and those who share it meet" do
     it "is not inherited by a child that forks off meanwhile" do
       held = Queue.new
       release = Queue.new
-      holder = Thread.new { place.lock { held << true && release.pop } }
+      holder = Thread.new { place.lock { (held << true) && release.pop } }
       held.pop
       forking = Thread.new { fork { sleep } }
       sleep 0.1
