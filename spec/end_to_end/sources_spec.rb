@@ -31,7 +31,7 @@ RSpec.describe "Every source of backbones", :end_to_end do
 
   after(:context) do
     rows = sources.keys.map { |source| [source, *ways.map { |way| cells[source].fetch(way, "failed") }] }
-    lines = [["", *ways], *rows].map { |row| row.map { |cell| cell.ljust(20) }.join.rstrip }
+    lines = [["", *ways], *rows].map { |row| row.map { |cell| cell.ljust(22) }.join.rstrip }
     RSpec.configuration.reporter.message(["", *lines, ""].join("\n"))
   end
 
