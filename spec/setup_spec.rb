@@ -52,7 +52,8 @@ RSpec.describe "transfer setup" do
   end
 
   it "refuses an extra that there is not" do
-    expect(setup("--extras", "parket")).to eq(["", %(transfer: unknown extra "parket" (one of: parquet)\n), 1])
+    known = "parquet, sklearn, huggingface, peft, tensorflow, onnx, keras, timm"
+    expect(setup("--extras", "parket")).to eq(["", %(transfer: unknown extra "parket" (one of: #{known})\n), 1])
   end
 
   it "does not take two builds of PyTorch" do
