@@ -101,8 +101,8 @@ class Overloaded(TransferError):
 
     def __init__(self, limit: int) -> None:
         super().__init__(
-            f"{limit} requests for predictions are being answered already (serving_queue_limit): ask again in "
-            "a moment, ask with more inputs at once, raise the limit, or add a process"
+            f"{limit} requests for predictions are being answered already (serving_queue_limit): ask again "
+            "in a moment, ask with more inputs at once, raise the limit, or add a process"
         )
         self.limit = limit
 

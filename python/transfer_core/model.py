@@ -243,9 +243,7 @@ class Model:
         return answers(self.head(embeddings), self.header)
 
 
-def load_model(
-    path: str | os.PathLike[str], progress: Progress = Progress(), trust: bool = False
-) -> Model:
+def load_model(path: str | os.PathLike[str], progress: Progress = Progress(), trust: bool = False) -> Model:
     """Read a saved model.
 
     Parameters
