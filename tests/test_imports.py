@@ -14,6 +14,7 @@ SLOW = {
     "scipy",
     "pandas",
     "pyarrow",
+    "timm",
     "transformers",
     "keras",
     "tensorflow",

@@ -262,6 +262,13 @@ def test_a_tag_chooses_the_weights_and_their_preprocessing():
     assert backbones.facts("timm/resnet18").default_weights.preprocessing.crop_size == 224
 
 
+def test_the_default_is_free_wherever_free_weights_exist():
+    known = backbones.facts("timm/resnext101_32x4d")
+    assert known.weights[0].name == "fb_ssl_yfcc100m_ft_in1k"
+    assert (known.default, known.default_weights.license) == ("gluon_in1k", "Apache-2.0")
+    assert backbones.facts("timm/convnextv2_atto").default_weights.noncommercial  # there is nothing else
+
+
 def test_licences_are_those_that_timm_says():
     weights = {found.name: found for found in weights_of("resnet18")}
     assert weights["fb_swsl_ig1b_ft_in1k"].noncommercial

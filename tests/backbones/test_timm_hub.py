@@ -1,4 +1,4 @@
-"""Weights on the Hugging Face hub: in its cache, in folders of one's own, and fetched from a hub on this machine."""
+"""Weights on the Hugging Face hub: in its cache, in one's own folders, fetched from a hub on this machine."""
 
 import hashlib
 import json

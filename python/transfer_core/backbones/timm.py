@@ -38,11 +38,12 @@ def _facts(name: str) -> BackboneFacts:
     architecture, tag = _checked(name)
     weights = weights_of(architecture)
     if tag:
-        same = [w for w in weights if w.name == tag or (w.name == CONVERTED and tag == weights[0].name)]
-        weights = tuple(same)
-    model = _create(_variant(architecture, weights[0]))
+        same = {tag, CONVERTED} if tag == weights[0].name else {tag}
+        weights = tuple(published for published in weights if published.name in same)
+    default = next((published for published in weights if not published.noncommercial), weights[0])
+    model = _create(_variant(architecture, default))
     parameters, width = _count(model), model.head_hidden_size
-    blocks, _ = _parts(model, weights[0])
+    blocks, _ = _parts(model, default)
     known = listed(architecture)
     family = type(model).__module__.rpartition(".")[2]
     return BackboneFacts(
@@ -56,7 +57,7 @@ def _facts(name: str) -> BackboneFacts:
         embedding_width=width,
         parameters=parameters,
         backbone_parameters=sum(_count(block) for block in blocks.values()),
-        default=weights[0].name,
+        default=default.name,
         blocks=tuple(blocks),
         weights=weights,
     )

