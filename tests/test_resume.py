@@ -135,7 +135,8 @@ def same(first, second):
     """Whether two models are, to the last bit, the same."""
     (header, tensors), (other_header, other_tensors) = read_model(first), read_model(second)
     headers = [msgspec.structs.replace(each, created_at="") for each in (header, other_header)]
-    assert headers[0] == headers[1]
+    for field in headers[0].__struct_fields__:
+        assert getattr(headers[0], field) == getattr(headers[1], field), field
     assert tensors.keys() == other_tensors.keys()
     return [name for name in tensors if not np.array_equal(tensors[name], other_tensors[name])] == []
 

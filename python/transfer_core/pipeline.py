@@ -231,9 +231,12 @@ def fine_tune_backbone(
             continue
         progress.stage("train", f"train the head further with {phase.train.optimizer}")
         if now != embedded:
+            loaded = backbone.weights_digest
             if now != published:
                 backbone.weights_digest = now  # how it runs is measured for these weights
             frozen, embedded = _embedded_anew(frozen, progress), now
+            # Phases that change it run as was measured for what they began with, resumed or not.
+            backbone.weights_digest = loaded
         history += _train_further(frozen, head, phase, seed, keeping)
     if now != published:
         backbone.weights_digest = now

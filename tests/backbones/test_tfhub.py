@@ -2,7 +2,7 @@
 
 import io
 import tarfile
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from threading import Thread
 
 import pytest
@@ -131,7 +131,7 @@ def hub(monkeypatch):
         def log_message(self, *_):
             """Nothing on stderr."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
+    server = HTTPServer(("127.0.0.1", 0), Hub)
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     monkeypatch.delenv("TRANSFER_OFFLINE")

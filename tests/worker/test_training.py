@@ -73,7 +73,7 @@ def test_train_predict_evaluate_save(real: Client, photos: Path, tmp_path: Path)
     of_files = real.call("predict", model=model, inputs=files)
     assert [prediction["label"] for prediction in of_files] == [label for label, _, _ in PHOTOS]
     assert all(sum(p["scores"].values()) == pytest.approx(1) for p in of_files)
-    assert real.call("predict", model=model, inputs=[png for _, _, png in PHOTOS]) == of_files
+    assert_same(real.call("predict", model=model, inputs=[png for _, _, png in PHOTOS]), of_files)
 
     embedding = real.call("embed", model=model, inputs=files[:3])
     dtype, shape, data = msgpack.unpackb(embedding.data)
@@ -85,7 +85,14 @@ def test_train_predict_evaluate_save(real: Client, photos: Path, tmp_path: Path)
     saved = real.call("save", model=model, path=str(target), backbone=False)
     assert saved == {"path": str(target), "bytes": target.stat().st_size}
     assert saved["bytes"] < summary["bytes"] / 10
-    assert real.call("predict", model=str(target), inputs=files) == of_files
+    assert_same(real.call("predict", model=str(target), inputs=files), of_files)
+
+
+def assert_same(predictions: list[Any], others: list[Any]) -> None:
+    """Sums of floats depend on how many images go through the network together."""
+    for one, other in zip(predictions, others, strict=True):
+        assert one["label"] == other["label"]
+        assert one["scores"] == pytest.approx(other["scores"], abs=1e-6)
 
 
 def answer_rows(real: Client, call: int, streams: dict[str, list[Any]]) -> Any:
