@@ -98,7 +98,7 @@ RSpec.describe Transfer::Model do
       facts = Transfer.backbone(:mobilenet_v2)
       expect(facts).to have_attributes(blocks: %w[0 1], parameters: 3_504_872, embedding_width: 1280)
       expect(facts[:family]).to eq("MobileNet")
-      expect(facts.inspect).to eq("#<Transfer::Backbone mobilenet_v2: 2 blocks, 3.5M parameters>")
+      expect(facts.inspect).to eq("#<Transfer::Backbone mobilenet_v2: 3.5M parameters>")
       expect(facts).to eq(Transfer.backbones.first)
     end
   end
