@@ -50,7 +50,7 @@ RSpec.describe "Puma in cluster mode with preload_app!" do
       expect(eventually(20) { up?(port) }).to be(true), File.read(File.join(folder, "log"))
       yield answers = ask(port)
       Process.kill(:TERM, server)
-      expect(eventually(10) { Process.wait(server, Process::WNOHANG) }).to eq(server)
+      expect(eventually(30) { Process.wait(server, Process::WNOHANG) }).to eq(server)
       expect_two(answers.map { |answer| answer[1] }.uniq)
     end
   end

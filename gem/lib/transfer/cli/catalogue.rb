@@ -26,7 +26,7 @@ module Transfer
       }.freeze
       NUMBERS = ["size", "metric", "for size", "images/s"].freeze
       # These go first where there is no room, the paper before all: `transfer backbones NAME` has it.
-      LESSER = ["arXiv", "for size"].freeze
+      LESSER = ["arXiv", "for size", "images/s"].freeze
       MEANING = {
         "for size" => "for size: above what is usual for as many parameters",
         "images/s" => "images/s: on a core of this machine, as a training has measured it"
