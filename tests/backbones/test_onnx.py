@@ -15,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 import transfer_core
 from photos import class_folder
 from transfer_core import backbones
-from transfer_core.backbones.onnx import read_whole
+from transfer_core.backbones.onnx.source import read_whole
 from transfer_core.errors import DependencyError, ModelFileError, RecipeError, WeightsNotFound
 from transfer_core.model import load_model
 
@@ -342,7 +342,7 @@ def test_a_training_its_second_run_and_its_saved_model(tmp_path, monkeypatch):
         raise AssertionError("nothing is to be run")
 
     monkeypatch.setattr("transfer_core.backbones.onnx_network.open_graph", open_graph)
-    monkeypatch.setattr("transfer_core.backbones.onnx.open_graph", open_graph)
+    monkeypatch.setattr("transfer_core.backbones.onnx.source.open_graph", open_graph)
     assert transfer_core.train(backbone=name, data=data).metrics["accuracy"] == 1.0
 
 

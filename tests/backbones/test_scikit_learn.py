@@ -20,7 +20,7 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardSc
 from sklearn.utils import all_estimators
 
 from transfer_core import backbones
-from transfer_core.backbones import scikit_learn
+from transfer_core.backbones.scikit_learn import source
 from transfer_core.backbones.scikit_learn_columns import columns_of, complaints
 from transfer_core.backbones.scikit_learn_names import REFUSED, TRANSFORMERS, Step, modality_of, parse
 from transfer_core.backbones.scikit_learn_state import from_bytes, to_bytes
@@ -39,7 +39,7 @@ NUMBERS = np.abs(np.random.default_rng(0).normal(size=(60, 8)))
 
 
 def fitted(name, inputs, columns=(), seed=0, warn=lambda message: None):
-    return scikit_learn.fit(backbones.load(name), inputs, columns, seed, warn)
+    return source.fit(backbones.load(name), inputs, columns, seed, warn)
 
 
 def restored(backbone):
@@ -121,7 +121,7 @@ class TestNames:
             backbones.load("sklearn:PCA", "random")
 
     def test_without_scikit_learn_it_says_how_to_get_it(self, monkeypatch):
-        monkeypatch.setattr(scikit_learn, "find_spec", lambda name: None)
+        monkeypatch.setattr(source, "find_spec", lambda name: None)
         with pytest.raises(DependencyError, match=r"pip install 'transfer-core\[sklearn\]'"):
             backbones.load("sklearn:PCA")
 

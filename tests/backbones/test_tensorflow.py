@@ -251,7 +251,7 @@ def test_what_its_folder_says_wrongly_of_images(made, tmp_path):
 
 
 def test_without_tensorflow_there_is_the_line_that_installs_it(made, monkeypatch):
-    monkeypatch.setattr("transfer_core.backbones.tensorflow.find_spec", lambda name: None)
+    monkeypatch.setattr("transfer_core.backbones.tensorflow.source.find_spec", lambda name: None)
     with pytest.raises(DependencyError) as raised:
         backbones.facts(f"tensorflow:{made / 'keras'}")
     assert str(raised.value) == (

@@ -87,6 +87,6 @@ def restore(
 
 def build(name: str, seed: int = 0) -> Backbone:
     """torchvision's backbone `name` with random weights, the same for the same seed: for tests."""
-    from transfer_core.backbones import torchvision
+    from transfer_core.backbones.torchvision import source
 
-    return torchvision.build(published_facts(name), seed)
+    return source.build(published_facts(name), seed)

@@ -89,7 +89,7 @@ def source_of(name: str) -> Source:
 
 def source_called(name: SourceName) -> Source:
     """The module of this source."""
-    return cast(Source, import_module(f"transfer_core.backbones.{name}"))
+    return cast(Source, import_module(f"transfer_core.backbones.{name}.source"))
 
 
 def source_name(name: str) -> SourceName:

@@ -100,12 +100,12 @@ def fit_backbone(
     """
     if not must_be_fitted(backbone):
         return backbone
-    from transfer_core.backbones import scikit_learn
+    from transfer_core.backbones.scikit_learn.source import fit
 
     inputs = list(train.inputs)
     if backbone.facts.modality == "image":
         inputs = _pixels(inputs, backbone, on_bad_input, progress)
-    return scikit_learn.fit(backbone, inputs, columns, seed, progress.warning)
+    return fit(backbone, inputs, columns, seed, progress.warning)
 
 
 def _pixels(paths: list[str], backbone: Backbone, on_bad_input: str, progress: Progress) -> list[Any]:

@@ -1,0 +1,1 @@
+"""scikit-learn's transformers, and their numbers in a saved model; `source` comes first."""

@@ -1,0 +1,1 @@
+"""torchvision's classification models as blocks; `source` comes first."""
