@@ -12,7 +12,7 @@ from torch.nn.functional import normalize
 
 from tiny_encoder import BERT, LAYERS, WIDTH, tiny_encoder, tokenizer_json
 from transfer_core.backbones import facts, load, restore
-from transfer_core.backbones.huggingface_pooling import WAYS, Pool, Pooling
+from transfer_core.backbones.huggingface.pooling import WAYS, Pool, Pooling
 from transfer_core.errors import ModelFileError, RecipeError, WeightsNotFound
 
 MINILM = "hf/sentence-transformers/all-MiniLM-L6-v2"

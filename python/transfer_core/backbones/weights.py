@@ -154,7 +154,7 @@ def _fetched(weights: WeightsFacts, progress: Progress) -> Path:
         return download(weights, downloads(), progress)
     if not weights.hub:
         raise DownloadFailed("there is no file to download")
-    from transfer_core.backbones.huggingface_hub import fetch, listed
+    from transfer_core.backbones.huggingface.hub import fetch, listed
 
     folder = downloads() / weights.hub.rpartition("/")[2]
     listing = listed(weights.hub, "main")

@@ -15,31 +15,31 @@ from transfer_core.backbones.assets import PREFIX, files_in
 from transfer_core.backbones.backbone import Backbone, OnlyShapes
 from transfer_core.backbones.checkpoint import fit, read_tensors
 from transfer_core.backbones.facts import BackboneFacts, WeightsFacts
-from transfer_core.backbones.huggingface_card import read_card
-from transfer_core.backbones.huggingface_code import (
+from transfer_core.backbones.huggingface.card import read_card
+from transfer_core.backbones.huggingface.code import (
     check_trust,
     code_files,
     code_network,
     code_of,
     same_code,
 )
-from transfer_core.backbones.huggingface_images import read_preprocessing
-from transfer_core.backbones.huggingface_network import (
+from transfer_core.backbones.huggingface.images import read_preprocessing
+from transfer_core.backbones.huggingface.network import (
     Network,
     build_network,
     only_what_is_known,
     own_tensors,
     tensor_names,
 )
-from transfer_core.backbones.huggingface_pooling import Pool, pooling_files, read_pooling
-from transfer_core.backbones.huggingface_repository import (
+from transfer_core.backbones.huggingface.pooling import Pool, pooling_files, read_pooling
+from transfer_core.backbones.huggingface.repository import (
     CONFIG,
     Repository,
     find_repository,
     local_repository,
 )
-from transfer_core.backbones.huggingface_tokenizer import TOKENIZER, read_tokenizer, usual_length
-from transfer_core.backbones.huggingface_weights import SAFETENSORS, FoundTensors, find_tensors
+from transfer_core.backbones.huggingface.tokenizer import TOKENIZER, read_tokenizer, usual_length
+from transfer_core.backbones.huggingface.weights import SAFETENSORS, FoundTensors, find_tensors
 from transfer_core.backbones.weights import sha256
 from transfer_core.errors import ModelFileError, WeightsNotFound
 from transfer_core.model_file import tensors_digest

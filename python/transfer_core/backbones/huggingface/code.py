@@ -8,9 +8,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from transfer_core.backbones.huggingface_encoder import PADDING
-from transfer_core.backbones.huggingface_network import Network
-from transfer_core.backbones.huggingface_repository import Repository
+from transfer_core.backbones.huggingface.encoder import PADDING
+from transfer_core.backbones.huggingface.network import Network
+from transfer_core.backbones.huggingface.repository import Repository
 from transfer_core.errors import DependencyError, ModelFileError, Problem, RecipeError
 
 # Where a config.json says nothing of how long texts may be.

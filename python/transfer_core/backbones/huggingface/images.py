@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from transfer_core.backbones.facts import Interpolation, Preprocessing
-from transfer_core.backbones.huggingface_network import NotKnown
+from transfer_core.backbones.huggingface.network import NotKnown
 
 # Pillow's numbers. What is neither is nearest to the second.
 _BILINEAR = 2

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from transfer_core.backbones.huggingface_encoder import ACTIVATIONS
-from transfer_core.backbones.huggingface_network import Network, NotKnown
-from transfer_core.backbones.huggingface_vit import DropPath
+from transfer_core.backbones.huggingface.encoder import ACTIVATIONS
+from transfer_core.backbones.huggingface.network import Network, NotKnown
+from transfer_core.backbones.huggingface.vit import DropPath
 
 
 def network(config: Mapping[str, Any]) -> Network:

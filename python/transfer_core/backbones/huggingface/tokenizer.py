@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from transfer_core.backbones.huggingface_repository import Repository
+from transfer_core.backbones.huggingface.repository import Repository
 from transfer_core.errors import DependencyError, ModelFileError
 from transfer_core.progress import Progress
 

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from transfer_core.backbones.huggingface_encoder import ACTIVATIONS, attention, draw, split_heads
-from transfer_core.backbones.huggingface_network import Network, NotKnown
+from transfer_core.backbones.huggingface.encoder import ACTIVATIONS, attention, draw, split_heads
+from transfer_core.backbones.huggingface.network import Network, NotKnown
 
 
 def network(config: Mapping[str, Any]) -> Network:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from transfer_core.backbones.huggingface_encoder import Layer, Shape, split_heads
+from transfer_core.backbones.huggingface.encoder import Layer, Shape, split_heads
 
 
 @dataclass(frozen=True)

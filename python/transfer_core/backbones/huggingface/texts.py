@@ -9,8 +9,8 @@ from typing import Any
 
 from torch import nn
 
-from transfer_core.backbones.huggingface_deberta import DisentangledLayer, Distances
-from transfer_core.backbones.huggingface_encoder import (
+from transfer_core.backbones.huggingface.deberta import DisentangledLayer, Distances
+from transfer_core.backbones.huggingface.encoder import (
     ACTIVATIONS,
     BiasedLayer,
     Embeddings,
@@ -18,7 +18,7 @@ from transfer_core.backbones.huggingface_encoder import (
     Shape,
     draw,
 )
-from transfer_core.backbones.huggingface_network import Network, NotKnown
+from transfer_core.backbones.huggingface.network import Network, NotKnown
 
 
 def network(config: Mapping[str, Any]) -> Network:

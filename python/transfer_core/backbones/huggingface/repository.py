@@ -12,7 +12,7 @@ from typing import Any
 
 from transfer_core.atomic import replacing
 from transfer_core.backbones.download import DownloadFailed
-from transfer_core.backbones.huggingface_hub import fetch, listed
+from transfer_core.backbones.huggingface.hub import fetch, listed
 from transfer_core.backbones.places import chosen_folder, downloads, hub_cache
 from transfer_core.backbones.source import bare_name
 from transfer_core.errors import (

@@ -71,7 +71,7 @@ def build_network(name: str, config: Mapping[str, Any]) -> Network:
         known = ", ".join(_MODULES)
         message = f"{name} is of the architecture {kind or 'unknown'}, which can't be used (one of: {known})"
         raise RecipeError([Problem("backbone", message)])
-    module = import_module(f"transfer_core.backbones.huggingface_{_MODULES[kind]}")
+    module = import_module(f"transfer_core.backbones.huggingface.{_MODULES[kind]}")
     with only_what_is_known(name):
         built: Network = module.network(config)
     return built

@@ -10,7 +10,7 @@ from pathlib import Path
 from torch import Tensor
 
 from transfer_core.backbones.checkpoint import read_tensors
-from transfer_core.backbones.huggingface_repository import Repository
+from transfer_core.backbones.huggingface.repository import Repository
 from transfer_core.backbones.weights import sha256
 from transfer_core.errors import ModelFileError, WeightsNotFound
 from transfer_core.progress import Progress
