@@ -1,4 +1,4 @@
-"""Write python/transfer_core/backbones/timm.json from the installed timm.
+"""Write python/transfer_core/backbones/timm/listed.json from the installed timm.
 
     python scripts/build_timm_facts.py results-imagenet.csv
     python scripts/build_timm_facts.py --check              builds every model again, and compares
@@ -26,10 +26,10 @@ import msgspec
 import timm
 import torch
 
-from transfer_core.backbones.timm_facts import UNTAGGED, license_of, place_of, trained_on
-from transfer_core.backbones.timm_listed import Listed, ListedWeights, TimmList
+from transfer_core.backbones.timm.facts import UNTAGGED, license_of, place_of, trained_on
+from transfer_core.backbones.timm.listed import Listed, ListedWeights, TimmList
 
-OUTPUT = Path(__file__).parents[1] / "python/transfer_core/backbones/timm.json"
+OUTPUT = Path(__file__).parents[1] / "python/transfer_core/backbones/timm/listed.json"
 
 # timm's file and how a model's name begins, or what is in it (after a *) → arXiv id; the first that fits.
 # No rule: the first paper of the file. Empty: none that timm names describes the architecture.

@@ -17,7 +17,7 @@ from transformers import AutoConfig, AutoModel
 
 from transfer_core import backbones, paths
 from transfer_core.backbones.catalogue import TASKS, catalogue
-from transfer_core.backbones.timm_listed import all_listed, timm_list
+from transfer_core.backbones.timm.listed import all_listed, timm_list
 from transfer_core.errors import RecipeError
 
 # Small models of different kinds; `scripts/build_timm_facts.py --check` builds all.

@@ -13,7 +13,7 @@ from transfer_core.backbones.catalogue_entry import Entry
 from transfer_core.backbones.facts import published_facts
 from transfer_core.backbones.huggingface.repository import local_repository
 from transfer_core.backbones.places import chosen_folder, downloads, places
-from transfer_core.backbones.timm_listed import CONVERTED, CONVERTED_FILES, listed
+from transfer_core.backbones.timm.listed import CONVERTED, CONVERTED_FILES, listed
 
 
 class _Copied(NamedTuple):

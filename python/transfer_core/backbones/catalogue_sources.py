@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from transfer_core.backbones.catalogue_entry import Entry
 from transfer_core.backbones.facts import all_facts, forbids_commerce
-from transfer_core.backbones.timm_listed import (
+from transfer_core.backbones.timm.listed import (
     CONVERTED,
     CONVERTED_FILES,
     Listed,

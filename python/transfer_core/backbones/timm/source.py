@@ -13,11 +13,11 @@ from transfer_core.backbones.backbone import Backbone, OnlyShapes, filled
 from transfer_core.backbones.checkpoint import read_tensors
 from transfer_core.backbones.facts import BackboneFacts, WeightsFacts
 from transfer_core.backbones.source import bare_name
-from transfer_core.backbones.timm_blocks import Parts, arrange, as_one_block, embed
-from transfer_core.backbones.timm_facts import CODE, UNTAGGED, weights_of
-from transfer_core.backbones.timm_layers import with_plain_layers
-from transfer_core.backbones.timm_library import timm
-from transfer_core.backbones.timm_listed import CONVERTED, listed, paper_title
+from transfer_core.backbones.timm.blocks import Parts, arrange, as_one_block, embed
+from transfer_core.backbones.timm.facts import CODE, UNTAGGED, weights_of
+from transfer_core.backbones.timm.layers import with_plain_layers
+from transfer_core.backbones.timm.library import timm
+from transfer_core.backbones.timm.listed import CONVERTED, listed, paper_title
 from transfer_core.backbones.weights import FoundWeights, find_weights
 from transfer_core.devices import torch_threads
 from transfer_core.errors import ConfigurationError, ModelFileError, Problem, RecipeError, did_you_mean

@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor, fx, nn
 from torch.nn import functional
 
-from transfer_core.backbones.timm_library import BatchNormAct2d, Conv2dSame
+from transfer_core.backbones.timm.library import BatchNormAct2d, Conv2dSame
 
 
 def with_plain_layers(model: nn.Module) -> nn.Module:

@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 
 from transfer_core.backbones.facts import Preprocessing, WeightsFacts, forbids_commerce
-from transfer_core.backbones.timm_library import timm
-from transfer_core.backbones.timm_listed import CONVERTED, CONVERTED_FILES, Listed, listed
+from transfer_core.backbones.timm.library import timm
+from transfer_core.backbones.timm.listed import CONVERTED, CONVERTED_FILES, Listed, listed
 from transfer_core.errors import Problem, RecipeError
 
 CODE = "https://github.com/huggingface/pytorch-image-models/blob/main/timm/models"

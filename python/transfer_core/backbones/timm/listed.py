@@ -83,8 +83,8 @@ def paper_title(arxiv: str) -> str:
 
 @cache
 def timm_list() -> TimmList:
-    """`timm.json`."""
-    text = files("transfer_core.backbones").joinpath("timm.json").read_bytes()
+    """`listed.json`."""
+    text = files("transfer_core.backbones.timm").joinpath("listed.json").read_bytes()
     return msgspec.json.decode(text, type=TimmList)
 
 
