@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from transfer_core.backbones.backbone import Backbone, filled
 from transfer_core.backbones.checkpoint import read_tensors
 from transfer_core.backbones.facts import BackboneFacts, Preprocessing, WeightsFacts
-from transfer_core.backbones.torch_hub_blocks import Parts, arrange
-from transfer_core.backbones.torch_hub_clone import Clone, check_trust, clone_named, fetch
-from transfer_core.backbones.torch_hub_entry import entry_point, made
-from transfer_core.backbones.torch_hub_pixels import preprocessing
+from transfer_core.backbones.torch_hub.blocks import Parts, arrange
+from transfer_core.backbones.torch_hub.clone import Clone, check_trust, clone_named, fetch
+from transfer_core.backbones.torch_hub.entry import entry_point, made
+from transfer_core.backbones.torch_hub.pixels import preprocessing
 from transfer_core.backbones.weights import sha256
 from transfer_core.errors import Problem, RecipeError, WeightsNotFound
 from transfer_core.model_file import tensors_digest

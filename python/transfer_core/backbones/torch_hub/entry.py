@@ -15,8 +15,8 @@ from urllib.error import URLError
 import torch
 from torch import nn
 
-from transfer_core.backbones.torch_hub_clone import Clone
-from transfer_core.backbones.torch_hub_pixels import published_weights
+from transfer_core.backbones.torch_hub.clone import Clone
+from transfer_core.backbones.torch_hub.pixels import published_weights
 from transfer_core.errors import DependencyError, Problem, RecipeError, WeightsNotFound, did_you_mean
 from transfer_core.paths import offline
 
