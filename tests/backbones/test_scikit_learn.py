@@ -21,9 +21,9 @@ from sklearn.utils import all_estimators
 
 from transfer_core import backbones
 from transfer_core.backbones.scikit_learn import source
-from transfer_core.backbones.scikit_learn_columns import columns_of, complaints
-from transfer_core.backbones.scikit_learn_names import REFUSED, TRANSFORMERS, Step, modality_of, parse
-from transfer_core.backbones.scikit_learn_state import from_bytes, to_bytes
+from transfer_core.backbones.scikit_learn.columns import columns_of, complaints
+from transfer_core.backbones.scikit_learn.names import REFUSED, TRANSFORMERS, Step, modality_of, parse
+from transfer_core.backbones.scikit_learn.state import from_bytes, to_bytes
 from transfer_core.data.example import Cell
 from transfer_core.errors import (
     ConfigurationError,

@@ -20,7 +20,7 @@ from transfer_core.progress import Progress
 from transfer_core.recipe import Augmentation
 
 if TYPE_CHECKING:
-    from transfer_core.backbones.scikit_learn_chain import Chain
+    from transfer_core.backbones.scikit_learn.chain import Chain
 
 _AT_ONCE = 256
 

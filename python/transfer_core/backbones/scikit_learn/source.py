@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from transfer_core.backbones.assets import files_in
 from transfer_core.backbones.backbone import Backbone
 from transfer_core.backbones.facts import BackboneFacts, Preprocessing, WeightsFacts
-from transfer_core.backbones.scikit_learn_chain import (
+from transfer_core.backbones.scikit_learn.chain import (
     MOST_CATEGORIES,
     Chain,
     Pixels,
@@ -24,9 +24,9 @@ from transfer_core.backbones.scikit_learn_chain import (
     check_parameters,
     fit_chain,
 )
-from transfer_core.backbones.scikit_learn_columns import Columns, columns_of, complaints
-from transfer_core.backbones.scikit_learn_names import PIXELS, Step, modality_of, parse, refusal
-from transfer_core.backbones.scikit_learn_state import from_bytes, to_bytes
+from transfer_core.backbones.scikit_learn.columns import Columns, columns_of, complaints
+from transfer_core.backbones.scikit_learn.names import PIXELS, Step, modality_of, parse, refusal
+from transfer_core.backbones.scikit_learn.state import from_bytes, to_bytes
 from transfer_core.backbones.source import bare_name
 from transfer_core.errors import DependencyError, ModelFileError, Problem, RecipeError
 from transfer_core.progress import Progress

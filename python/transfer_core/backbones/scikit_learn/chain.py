@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from transfer_core.backbones.scikit_learn_columns import Columns
-from transfer_core.backbones.scikit_learn_names import COLUMNS, PIXELS, TRANSFORMERS, Step, refusal
+from transfer_core.backbones.scikit_learn.columns import Columns
+from transfer_core.backbones.scikit_learn.names import COLUMNS, PIXELS, TRANSFORMERS, Step, refusal
 from transfer_core.data.bad_input import listed
 from transfer_core.errors import DataError, did_you_mean
 

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from transfer_core.backbones.scikit_learn_names import TRANSFORMERS
+from transfer_core.backbones.scikit_learn.names import TRANSFORMERS
 from transfer_core.errors import ConfigurationError, ModelFileError
 
 Array = npt.NDArray[Any]
