@@ -341,7 +341,7 @@ def test_a_training_its_second_run_and_its_saved_model(tmp_path, monkeypatch):
     def open_graph(*_):
         raise AssertionError("nothing is to be run")
 
-    monkeypatch.setattr("transfer_core.backbones.onnx_network.open_graph", open_graph)
+    monkeypatch.setattr("transfer_core.backbones.onnx.network.open_graph", open_graph)
     monkeypatch.setattr("transfer_core.backbones.onnx.source.open_graph", open_graph)
     assert transfer_core.train(backbone=name, data=data).metrics["accuracy"] == 1.0
 

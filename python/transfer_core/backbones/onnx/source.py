@@ -26,7 +26,7 @@ from transfer_core.backbones.foreign import (
     preprocessing,
     said_in,
 )
-from transfer_core.backbones.onnx_network import FILE, OnnxNetwork, interface_of, open_graph
+from transfer_core.backbones.onnx.network import FILE, OnnxNetwork, interface_of, open_graph
 from transfer_core.errors import DependencyError, ModelFileError, WeightsNotFound
 from transfer_core.measurements import remembered
 from transfer_core.progress import Progress
