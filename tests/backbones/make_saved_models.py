@@ -17,7 +17,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from transfer_core.backbones.tensorflow_endpoint import Untrusted, Unusable, open_endpoint
+from transfer_core.backbones.tensorflow.endpoint import Untrusted, Unusable, open_endpoint
 
 SIZE = 32
 

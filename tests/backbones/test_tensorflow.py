@@ -19,10 +19,10 @@ import pytest
 import transfer_core
 from photos import SIZE, class_folder
 from transfer_core import backbones
-from transfer_core.backbones.saved_model import PREPARATION, read_files, write_files
-from transfer_core.backbones.tensorflow_child import Child
-from transfer_core.backbones.tensorflow_process import process_for
-from transfer_core.backbones.tfhub import cache_name
+from transfer_core.backbones.tensorflow.child import Child
+from transfer_core.backbones.tensorflow.process import process_for
+from transfer_core.backbones.tensorflow.saved_model import PREPARATION, read_files, write_files
+from transfer_core.backbones.tensorflow.tfhub import cache_name
 from transfer_core.errors import DependencyError, ModelFileError, OutOfMemory, RecipeError
 
 HANDLE = "google/imagenet/tiny/classification/4"
@@ -292,6 +292,6 @@ def test_a_training_its_second_run_and_its_saved_model(hub, made, tmp_path, monk
 
     shutil.copytree(made / "flexible", hub)
     write_files({PREPARATION: json.dumps({"size": SIZE, "resize": SIZE}).encode()}, hub)
-    monkeypatch.setattr("transfer_core.backbones.tensorflow_process.Child", start)
+    monkeypatch.setattr("transfer_core.backbones.tensorflow.process.Child", start)
     again = transfer_core.train(backbone=f"tfhub:{HANDLE}", data=photos)
     assert again.metrics["accuracy"] == 1.0

@@ -7,10 +7,10 @@ from threading import Thread
 
 import pytest
 
-from transfer_core.backbones import tfhub
-from transfer_core.backbones.saved_model import folder_digest, read_files, write_files
 from transfer_core.backbones.source import source_name
-from transfer_core.backbones.tfhub import cache_name, find_saved_model, handle_of, unpack
+from transfer_core.backbones.tensorflow import tfhub
+from transfer_core.backbones.tensorflow.saved_model import folder_digest, read_files, write_files
+from transfer_core.backbones.tensorflow.tfhub import cache_name, find_saved_model, handle_of, unpack
 from transfer_core.errors import ConfigurationError, ModelFileError, WeightsNotFound
 
 PATH = "google/imagenet/mobilenet_v2_100_224/feature_vector/4"

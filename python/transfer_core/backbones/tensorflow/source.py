@@ -24,9 +24,15 @@ from transfer_core.backbones.foreign import (
     preprocessing,
     said_in,
 )
-from transfer_core.backbones.saved_model import GRAPH, PREPARATION, folder_digest, preparation, read_files
-from transfer_core.backbones.tensorflow_process import process_for
-from transfer_core.backbones.tfhub import find_saved_model, handle_of
+from transfer_core.backbones.tensorflow.process import process_for
+from transfer_core.backbones.tensorflow.saved_model import (
+    GRAPH,
+    PREPARATION,
+    folder_digest,
+    preparation,
+    read_files,
+)
+from transfer_core.backbones.tensorflow.tfhub import find_saved_model, handle_of
 from transfer_core.errors import DependencyError, ModelFileError
 from transfer_core.measurements import remembered
 from transfer_core.progress import Progress

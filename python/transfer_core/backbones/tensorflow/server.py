@@ -1,7 +1,7 @@
-"""TensorFlow in a process of its own: `python -m transfer_core.backbones.tensorflow_server SETTINGS`.
+"""TensorFlow in a process of its own: `python -m transfer_core.backbones.tensorflow.server SETTINGS`.
 
 It loads a SavedModel, says what that takes and gives, and answers each batch of images that comes to
-standard input with embeddings on standard output (`tensorflow_wire.py`). What goes wrong is told there, too,
+standard input with embeddings on standard output (`wire.py`). What goes wrong is told there, too,
 and ends it.
 
 Beside torch in one process, TensorFlow would compete with it for cores and memory.
@@ -17,7 +17,7 @@ import threading
 from pathlib import Path
 from typing import IO, Any
 
-from transfer_core.backbones.tensorflow_wire import read_array, read_words, send_array, send_words
+from transfer_core.backbones.tensorflow.wire import read_array, read_words, send_array, send_words
 
 _WATCH_MS = 1000
 _LONGEST_MESSAGE = 500
@@ -36,7 +36,7 @@ def main(settings: dict[str, Any]) -> None:
     # A graph needs nothing of Keras, whose import is a third of TensorFlow's.
     sys.modules["keras"] = None  # type: ignore[assignment]
     try:
-        from transfer_core.backbones.tensorflow_endpoint import open_endpoint
+        from transfer_core.backbones.tensorflow.endpoint import open_endpoint
 
         folder = Path(settings["folder"])
         endpoint = open_endpoint(folder, settings["size"], settings["trust"])

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from transfer_core.backbones.image_arrays import Array
-from transfer_core.backbones.tensorflow_wire import read_array, read_words, send_array
+from transfer_core.backbones.tensorflow.wire import read_array, read_words, send_array
 from transfer_core.devices import cores
 
-_SERVER = "transfer_core.backbones.tensorflow_server"
+_SERVER = "transfer_core.backbones.tensorflow.server"
 _LAST_LINES, _LAST_BYTES = 5, 16_384
 # What TensorFlow prints in any case.
 _CHATTER = (b"I0000", b"W0000", b"WARNING: All log messages")
@@ -95,7 +95,7 @@ class Child:
 
 def _environment() -> dict[str, str]:
     """It finds this package wherever it is started, and leaves a GPU to torch."""
-    ours = str(Path(__file__).parents[2])
+    ours = str(Path(__file__).parents[3])
     inherited = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     return {
         "PYTHONPATH": os.pathsep.join(os.path.abspath(folder) for folder in (ours, *inherited) if folder),

@@ -13,8 +13,8 @@ from urllib.parse import urlparse
 
 from transfer_core.backbones.download import DownloadFailed, download
 from transfer_core.backbones.facts import WeightsFacts
-from transfer_core.backbones.saved_model import inside, is_saved_model
 from transfer_core.backbones.source import bare_name
+from transfer_core.backbones.tensorflow.saved_model import inside, is_saved_model
 from transfer_core.errors import ConfigurationError, ModelFileError, WeightsNotFound
 from transfer_core.paths import home, offline
 from transfer_core.progress import Progress

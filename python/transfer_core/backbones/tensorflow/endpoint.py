@@ -16,7 +16,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
 from transfer_core.backbones.image_arrays import Array, as_levels, pooled, run_by
-from transfer_core.backbones.saved_model import GRAPH
+from transfer_core.backbones.tensorflow.saved_model import GRAPH
 
 # What images have no need of: a graph's ways to files, to other machines and to Python.
 REACHES_OUT = {

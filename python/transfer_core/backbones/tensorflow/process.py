@@ -13,8 +13,8 @@ import msgspec
 
 from transfer_core.backbones.foreign import Files, Interface
 from transfer_core.backbones.image_arrays import Array
-from transfer_core.backbones.saved_model import write_files
-from transfer_core.backbones.tensorflow_child import Child, Failed
+from transfer_core.backbones.tensorflow.child import Child, Failed
+from transfer_core.backbones.tensorflow.saved_model import write_files
 from transfer_core.errors import (
     ConfigurationError,
     ModelFileError,
