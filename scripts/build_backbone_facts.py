@@ -1,4 +1,4 @@
-"""Write python/transfer_core/backbones/torchvision.json from the installed torchvision.
+"""Write python/transfer_core/backbones/torchvision/published.json from the installed torchvision.
 
     python scripts/build_backbone_facts.py
 
@@ -22,9 +22,9 @@ from torch import nn
 
 from transfer_core.backbones.backbone import OnlyShapes
 from transfer_core.backbones.facts import BackboneFacts, Preprocessing, WeightsFacts
-from transfer_core.backbones.torchvision_blocks import arrange, create
+from transfer_core.backbones.torchvision.blocks import arrange, create
 
-OUTPUT = Path(__file__).parents[1] / "python/transfer_core/backbones/torchvision.json"
+OUTPUT = Path(__file__).parents[1] / "python/transfer_core/backbones/torchvision/published.json"
 REPOSITORY = "https://github.com/pytorch/vision/blob/main"
 
 # Family → paper, arXiv id, torchvision's file. A backbone is of the first family that its name starts with.

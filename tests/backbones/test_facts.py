@@ -164,4 +164,4 @@ def test_facts_and_finding_weights_need_no_torch():
 
 
 def test_the_table_is_part_of_the_package():
-    assert files("transfer_core.backbones").joinpath("torchvision.json").is_file()
+    assert files("transfer_core.backbones.torchvision").joinpath("published.json").is_file()

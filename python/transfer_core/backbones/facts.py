@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
-from importlib.resources import files
 from typing import Literal
 
 import msgspec
@@ -144,41 +142,3 @@ class BackboneFacts(msgspec.Struct, frozen=True):
 def forbids_commerce(license: str) -> bool:
     """True of a licence that forbids commercial use, as far as its name says so."""
     return "NC" in license.split("-") or license in ("apple-amlr", "fair-noncommercial-research-license")
-
-
-def published_facts(name: str) -> BackboneFacts:
-    """Everything known about torchvision's backbone `name`.
-
-    Raises
-    ------
-    RecipeError
-        At `backbone`, with the nearest name.
-
-    Examples
-    --------
-    >>> published_facts("mobilenet_v2").embedding_width
-    1280
-    """
-    known = _catalogue()
-    if name not in known:
-        nearest = did_you_mean(name, list(known))
-        message = f'unknown backbone "{name}"{nearest} (`transfer backbones` lists all {len(known)})'
-        raise RecipeError([Problem("backbone", message)])
-    return known[name]
-
-
-def all_facts() -> tuple[BackboneFacts, ...]:
-    """Every backbone, by name."""
-    return tuple(_catalogue().values())
-
-
-def backbone_names() -> tuple[str, ...]:
-    """The names of all backbones, sorted."""
-    return tuple(_catalogue())
-
-
-@cache
-def _catalogue() -> dict[str, BackboneFacts]:
-    """`torchvision.json`, which `scripts/build_backbone_facts.py` writes."""
-    text = files("transfer_core.backbones").joinpath("torchvision.json").read_bytes()
-    return {entry.name: entry for entry in msgspec.json.decode(text, type=list[BackboneFacts])}

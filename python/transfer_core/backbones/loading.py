@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from transfer_core.backbones.facts import BackboneFacts, WeightsFacts, published_facts
+from transfer_core.backbones.facts import BackboneFacts, WeightsFacts
 from transfer_core.backbones.source import source_called, source_name
+from transfer_core.backbones.torchvision.published import published_facts
 from transfer_core.progress import Progress
 
 if TYPE_CHECKING:

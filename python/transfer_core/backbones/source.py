@@ -1,4 +1,4 @@
-"""Where backbones come from: one module per source, chosen by how the backbone's name begins."""
+"""Where backbones come from: one package per source, chosen by how the backbone's name begins."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _ADDRESS = re.compile(r"https?://(www\.)?(tfhub\.dev|kaggle\.com/models)/")
 
 
 class Source(Protocol):
-    """What a module of this room offers for its source.
+    """What the `source` of each package in this room offers.
 
     `trust` allows to run code that comes with a backbone; without it, such a backbone is refused.
     """

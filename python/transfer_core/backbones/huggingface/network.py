@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from transfer_core.errors import Problem, RecipeError
 
-# Each `model_type`, and the module of this room that builds it.
+# Each `model_type`, and the module of this package that builds it.
 _MODULES = {
     **dict.fromkeys(
         ("bert", "electra", "roberta", "xlm-roberta", "camembert", "distilbert", "mpnet", "deberta-v2"),

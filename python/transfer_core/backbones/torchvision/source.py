@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from transfer_core.backbones.backbone import Backbone, OnlyShapes, filled
 from transfer_core.backbones.checkpoint import read_tensors
-from transfer_core.backbones.facts import BackboneFacts, WeightsFacts, published_facts
-from transfer_core.backbones.torchvision_blocks import arrange, create
+from transfer_core.backbones.facts import BackboneFacts, WeightsFacts
+from transfer_core.backbones.torchvision.blocks import arrange, create
+from transfer_core.backbones.torchvision.published import published_facts
 from transfer_core.backbones.weights import find_weights
 from transfer_core.model_file import tensors_digest
 from transfer_core.progress import Progress
