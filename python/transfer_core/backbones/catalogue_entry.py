@@ -6,7 +6,7 @@ import msgspec
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """One backbone with one file of weights.
+    """One backbone with one file of weights; the defaults say that nothing is known.
 
     Parameters
     ----------
@@ -51,16 +51,16 @@ class Entry(msgspec.Struct, frozen=True):
     trained_for: str
     family: str
     parameters: int
-    embedding_width: int | None
-    input_size: int | None
-    license: str
-    noncommercial: bool
-    trained_on: str
-    paper: str
-    arxiv: str
-    weights_paper: str
-    code_url: str
-    weights_url: str
+    embedding_width: int | None = None
+    input_size: int | None = None
+    license: str = "unknown"
+    noncommercial: bool = False
+    trained_on: str = "unknown"
+    paper: str = ""
+    arxiv: str = ""
+    weights_paper: str = ""
+    code_url: str = ""
+    weights_url: str = ""
     metric: str = ""
     metric_value: float | None = None
     metric_source: str = ""

@@ -31,7 +31,7 @@ class Preprocessing(msgspec.Struct, frozen=True):
 
 
 class WeightsFacts(msgspec.Struct, frozen=True):
-    """One file of trained weights.
+    """One file of trained weights; the defaults say that nothing is known.
 
     Parameters
     ----------
@@ -53,17 +53,17 @@ class WeightsFacts(msgspec.Struct, frozen=True):
     """
 
     name: str
-    file: str
-    url: str
-    sha256: str
-    bytes: int
-    top1: float | None
-    top5: float | None
-    preprocessing: Preprocessing | None
-    license: str
-    license_url: str
-    trained_on: str
-    terms: str
+    file: str = ""
+    url: str = ""
+    sha256: str = ""
+    bytes: int = 0
+    top1: float | None = None
+    top5: float | None = None
+    preprocessing: Preprocessing | None = None
+    license: str = "unknown"
+    license_url: str = ""
+    trained_on: str = "unknown"
+    terms: str = ""
     recipe: str | None = None
     hub: str = ""
 

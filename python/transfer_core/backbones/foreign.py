@@ -107,16 +107,9 @@ def foreign_facts(
     """What is known of a network of unknown make that gives `width` numbers per image."""
     weights = WeightsFacts(
         name=WEIGHTS,
-        file="",
         url=url,
-        sha256="",
         bytes=bytes,
-        top1=None,
-        top5=None,
         preprocessing=preprocessing,
-        license="unknown",
-        license_url="",
-        trained_on="unknown",
         terms="ask whoever published it",
     )
     return BackboneFacts(

@@ -45,15 +45,8 @@ def file(name: str, path: Path, trust: bool) -> BackboneFacts:
     weights = WeightsFacts(
         name=path.name,
         file=path.name,
-        url="",
-        sha256="",
         bytes=path.stat().st_size,
-        top1=None,
-        top5=None,
         preprocessing=Preprocessing(architecture.size, architecture.size, "bilinear", *_AS_THEY_ARE),
-        license="unknown",
-        license_url="",
-        trained_on="unknown",
         terms="the file is yours: its terms are too",
     )
     return BackboneFacts(

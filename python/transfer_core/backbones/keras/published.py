@@ -57,12 +57,7 @@ class Published(msgspec.Struct, frozen=True):
             file=self.file,
             url=self.url,
             sha256=self.digest if len(self.digest) == 64 else "",
-            bytes=0,
-            top1=None,
-            top5=None,
             preprocessing=Preprocessing(self.image_size, resized, "bilinear", self.mean, self.std),
-            license="unknown",
-            license_url="",
             trained_on=self.trained_on,
             terms=TERMS,
         )

@@ -48,17 +48,9 @@ def facts(name: str, trust: bool) -> BackboneFacts:
         preprocessing = Preprocessing(side, side, "bilinear", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
     weights = WeightsFacts(
         name=FITTED,
-        file="",
-        url="",
-        sha256="",
-        bytes=0,
-        top1=None,
-        top5=None,
         preprocessing=preprocessing,
         license="none",
-        license_url="",
         trained_on="your training examples",
-        terms="",
     )
     return BackboneFacts(
         name=name,

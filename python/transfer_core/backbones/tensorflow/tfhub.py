@@ -136,7 +136,7 @@ def _address(handle: str) -> str:
 
 def _fetched(handle: str, progress: Progress) -> Path:
     """The module's folder among our downloads, whole or not there at all."""
-    archive = WeightsFacts("", "module.tar.gz", _address(handle), "", 0, None, None, None, "", "", "", "")
+    archive = WeightsFacts(name=handle, file="module.tar.gz", url=_address(handle))
     target = _downloads() / cache_name(handle)
     try:
         _downloads().mkdir(parents=True, exist_ok=True)

@@ -83,7 +83,6 @@ def _weights(tag: str, configuration: Any, known: Listed | None) -> WeightsFacts
         file=file,
         url=url,
         sha256=digest[1] if digest else "",
-        bytes=0,
         top1=measured.top1 if measured else None,
         top5=measured.top5 if measured else None,
         preprocessing=_preprocessing(configuration),

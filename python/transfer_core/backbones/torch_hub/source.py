@@ -127,20 +127,7 @@ def _arranged(network: nn.Module, pixels: Preprocessing) -> Parts:
 
 def _published(pixels: Preprocessing) -> WeightsFacts:
     """Whatever the repository's code fetches: nothing is known about it."""
-    return WeightsFacts(
-        name="pretrained",
-        file="",
-        url="",
-        sha256="",
-        bytes=0,
-        top1=None,
-        top5=None,
-        preprocessing=pixels,
-        license="unknown",
-        license_url="",
-        trained_on="unknown",
-        terms="see the repository",
-    )
+    return WeightsFacts(name="pretrained", preprocessing=pixels, terms="see the repository")
 
 
 def _own(facts: BackboneFacts, path: Path) -> WeightsFacts:
