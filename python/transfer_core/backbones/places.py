@@ -63,18 +63,21 @@ def places(candidates: Iterable[Published]) -> Iterator[Place]:
     ConfigurationError
         If `TRANSFER_WEIGHTS` is set, and no folder.
     """
-    candidates = list(candidates)
+    yield from in_order(_places_of_others(list(candidates)), downloads())
+
+
+def in_order(of_others: Iterable[Place], downloads: Path) -> Iterator[Place]:
+    """The folder that the user chose, places that others keep, and our own downloads.
+
+    Raises
+    ------
+    ConfigurationError
+        If `TRANSFER_WEIGHTS` is set, and no folder.
+    """
     chosen = chosen_folder()
     yield Place(f"TRANSFER_WEIGHTS: {chosen or 'not set'}", chosen)
-    cache = _torch_home() / "hub" / "checkpoints"
-    yield Place(f"torch's cache: {cache}", cache)
-    if any(weights.hub for weights in candidates):
-        hub = hub_cache()
-        yield Place(f"Hugging Face's cache: {hub}", hub, is_hub_cache=True)
-    for weights in candidates:
-        if weights.file in PACKAGES:
-            yield _package(*PACKAGES[weights.file])
-    yield Place(f"earlier downloads: {downloads()}", downloads())
+    yield from of_others
+    yield Place(f"earlier downloads: {downloads}", downloads)
 
 
 def published_digest(path: Path, weights: WeightsFacts) -> str:
@@ -108,6 +111,17 @@ def chosen_folder() -> Path | None:
 def downloads() -> Path:
     """Where what we fetched ourselves lies."""
     return home() / "weights"
+
+
+def _places_of_others(candidates: list[Published]) -> Iterator[Place]:
+    cache = _torch_home() / "hub" / "checkpoints"
+    yield Place(f"torch's cache: {cache}", cache)
+    if any(weights.hub for weights in candidates):
+        hub = hub_cache()
+        yield Place(f"Hugging Face's cache: {hub}", hub, is_hub_cache=True)
+    for weights in candidates:
+        if weights.file in PACKAGES:
+            yield _package(*PACKAGES[weights.file])
 
 
 def _torch_home() -> Path:

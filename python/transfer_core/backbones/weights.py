@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-import msgspec
-
 from transfer_core.backbones.download import DownloadFailed, download
 from transfer_core.backbones.facts import BackboneFacts, WeightsFacts
 from transfer_core.backbones.places import HUB_FILE, Place, downloads, places, published_digest
@@ -17,7 +15,8 @@ from transfer_core.errors import ModelFileError, WeightsNotFound
 from transfer_core.paths import offline
 from transfer_core.progress import Progress
 
-_SUFFIXES = (".pth", ".pt", ".safetensors")
+OWN_TERMS = "the file is yours: its terms are too"
+_SUFFIXES = (".pth", ".pt", ".bin", ".safetensors", ".h5", ".hdf5", ".keras")
 
 
 @dataclass(frozen=True)
@@ -54,8 +53,8 @@ def find_weights(
         If the file at an explicit path bears a published name but has other bytes.
     """
     progress = progress or Progress()
-    if _is_path(wanted):
-        return _explicit(facts, Path(wanted).expanduser())
+    if is_path(wanted):
+        return _explicit(facts, wanted)
     if found := local_copy(facts, wanted, progress):
         return found
     candidates = _candidates(facts, wanted)
@@ -80,6 +79,32 @@ def local_copy(
     return None
 
 
+def is_path(weights: str) -> bool:
+    """Whether a recipe's `weights` say a path, and no name."""
+    return weights.endswith(_SUFFIXES) or os.sep in weights or weights.startswith("~")
+
+
+def own_file(facts: BackboneFacts, path: str) -> FoundWeights:
+    """A file of the user's own, of which nothing is known but that photos are prepared as for the default.
+
+    Raises
+    ------
+    WeightsNotFound
+        If there is none.
+    """
+    file = Path(path).expanduser()
+    if not file.is_file():
+        raise WeightsNotFound(f"weights: there is no file {file.absolute()}")
+    known = WeightsFacts(
+        name=str(file.absolute()),
+        file=file.name,
+        bytes=file.stat().st_size,
+        preprocessing=facts.default_weights.preprocessing,
+        terms=OWN_TERMS,
+    )
+    return FoundWeights(file, known, sha256(file))
+
+
 def sha256(path: Path) -> str:
     """The digest of a file's bytes, computed once per process for an unchanged file."""
     status = path.stat()
@@ -95,36 +120,18 @@ def _sha256(path: Path, size: int, mtime_ns: int) -> str:
     return digest.hexdigest()
 
 
-def _is_path(wanted: str) -> bool:
-    return wanted.endswith(_SUFFIXES) or os.sep in wanted or wanted.startswith("~")
-
-
-def _explicit(facts: BackboneFacts, path: Path) -> FoundWeights:
-    if not path.is_file():
-        raise WeightsNotFound(f"weights: there is no file {path.absolute()}")
-    digest = sha256(path)
+def _explicit(facts: BackboneFacts, wanted: str) -> FoundWeights:
+    """The file at a path: what is published, if it has the published bytes, or else the user's own."""
+    own = own_file(facts, wanted)
     for weights in facts.weights:
-        if weights.sha256 and digest.startswith(weights.sha256):
-            return FoundWeights(path, weights, digest)
-        if weights.sha256 and path.name == weights.file:
+        if weights.sha256 and own.digest.startswith(weights.sha256):
+            return FoundWeights(own.path, weights, own.digest)
+        if weights.sha256 and own.path.name == weights.file:
             raise ModelFileError(
-                f"{path} is not the published {weights.file}: its sha256 starts with "
-                f"{digest[: len(weights.sha256)]}; fetch it again, or rename it if it is meant to differ"
+                f"{own.path} is not the published {weights.file}: its sha256 starts with "
+                f"{own.digest[: len(weights.sha256)]}; fetch it again, or rename it if it is meant to differ"
             )
-    own = msgspec.structs.replace(
-        facts.default_weights,
-        **{
-            "name": str(path.absolute()),
-            "file": path.name,
-            "url": "",
-            "hub": "",
-            "sha256": "",
-            "bytes": path.stat().st_size,
-        },
-        **{"top1": None, "top5": None, "license": "unknown", "license_url": "", "recipe": None},
-        **{"trained_on": "unknown", "terms": "the file is yours: its terms are too"},
-    )
-    return FoundWeights(path, own, digest)
+    return own
 
 
 def _candidates(facts: BackboneFacts, wanted: str) -> list[WeightsFacts]:

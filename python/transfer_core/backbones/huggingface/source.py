@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-import msgspec
 import torch
 from torch import Tensor
 
@@ -40,12 +38,10 @@ from transfer_core.backbones.huggingface.repository import (
 )
 from transfer_core.backbones.huggingface.tokenizer import TOKENIZER, read_tokenizer, usual_length
 from transfer_core.backbones.huggingface.weights import SAFETENSORS, FoundTensors, find_tensors
-from transfer_core.backbones.weights import sha256
-from transfer_core.errors import ModelFileError, WeightsNotFound
+from transfer_core.backbones.weights import is_path, own_file
+from transfer_core.errors import ModelFileError
 from transfer_core.model_file import tensors_digest
 from transfer_core.progress import Progress
-
-_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth")
 
 
 def facts(name: str, trust: bool) -> BackboneFacts:
@@ -110,11 +106,9 @@ def load(facts: BackboneFacts, weights: str, trust: bool, progress: Progress) ->
         known = facts.default_weights if weights == "pretrained" else facts.published(weights)
         digest = find_tensors(repository, progress).digest
         return _backbone(facts, files, code_network(repository, config, True), known, digest).eval()
-    if _is_path(weights):
-        path = Path(weights).expanduser()
-        if not path.is_file():
-            raise WeightsNotFound(f"weights: there is no file {path.absolute()}")
-        found, known = FoundTensors(path, read_tensors(path), sha256(path)), _own_weights(facts, path)
+    if weights != SAFETENSORS and is_path(weights):
+        own = own_file(facts, weights)
+        found, known = FoundTensors(own.path, read_tensors(own.path), own.digest), own.weights
     else:
         known = facts.default_weights if weights == "pretrained" else facts.published(weights)
         found = find_tensors(repository, progress)
@@ -189,16 +183,3 @@ def _config(files: Mapping[str, bytes]) -> dict[str, Any]:
     if CONFIG not in files:
         raise ModelFileError(f"the saved model has no {CONFIG}")
     return json.loads(files[CONFIG])  # type: ignore[no-any-return]
-
-
-def _is_path(weights: str) -> bool:
-    return weights != SAFETENSORS and (weights.endswith(_SUFFIXES) or "/" in weights)
-
-
-def _own_weights(facts: BackboneFacts, path: Path) -> WeightsFacts:
-    """What is known of a file of the user's own."""
-    return msgspec.structs.replace(
-        facts.default_weights,
-        **{"name": str(path.absolute()), "file": path.name, "url": "", "license": "unknown"},
-        **{"license_url": "", "trained_on": "unknown", "terms": "the file is yours: its terms are too"},
-    )

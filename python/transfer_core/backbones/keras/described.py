@@ -11,6 +11,7 @@ from transfer_core.backbones.keras.blocks import block_names
 from transfer_core.backbones.keras.network import build
 from transfer_core.backbones.keras.published import CODE, published
 from transfer_core.backbones.source import bare_name
+from transfer_core.backbones.weights import OWN_TERMS
 
 # Pixels from 0 to 255, as Keras' own loaders of images give them.
 _AS_THEY_ARE = ((0.0, 0.0, 0.0), (1 / 255, 1 / 255, 1 / 255))
@@ -47,7 +48,7 @@ def file(name: str, path: Path, trust: bool) -> BackboneFacts:
         file=path.name,
         bytes=path.stat().st_size,
         preprocessing=Preprocessing(architecture.size, architecture.size, "bilinear", *_AS_THEY_ARE),
-        terms="the file is yours: its terms are too",
+        terms=OWN_TERMS,
     )
     return BackboneFacts(
         name=name,

@@ -7,49 +7,32 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from msgspec.structs import replace
-
 from transfer_core.backbones.download import DownloadFailed, download
 from transfer_core.backbones.facts import BackboneFacts, WeightsFacts
 from transfer_core.backbones.keras.published import Published
-from transfer_core.backbones.weights import FoundWeights, sha256
-from transfer_core.errors import ConfigurationError, ModelFileError, WeightsNotFound
-from transfer_core.paths import home, offline
+from transfer_core.backbones.places import Place, downloads, in_order
+from transfer_core.backbones.weights import FoundWeights, own_file, sha256
+from transfer_core.errors import ModelFileError, WeightsNotFound
+from transfer_core.paths import offline
 from transfer_core.progress import Progress
 
-SUFFIXES = (".h5", ".hdf5", ".keras")
+_SUFFIXES = (".h5", ".hdf5", ".keras")
 
 
-def is_file(weights: str) -> bool:
-    """Whether a recipe's `weights` say a path, and no name."""
-    return weights.endswith(SUFFIXES) or os.sep in weights or weights.startswith("~")
-
-
-def own_file(facts: BackboneFacts, path: Path) -> FoundWeights:
+def own_keras_file(facts: BackboneFacts, path: str) -> FoundWeights:
     """The user's own file of weights.
 
     Raises
     ------
     WeightsNotFound
         If there is none.
+    ModelFileError
+        If it is none of Keras'.
     """
-    if not path.is_file():
-        raise WeightsNotFound(f"weights: there is no file {path.absolute()}")
-    if path.suffix not in SUFFIXES:
-        raise ModelFileError(f"weights: {path} is no file of Keras' weights (.weights.h5, .h5, .keras)")
-    facts_of_file = replace(
-        facts.default_weights,
-        **{
-            "name": str(path.absolute()),
-            "file": path.name,
-            "url": "",
-            "sha256": "",
-            "bytes": path.stat().st_size,
-        },
-        **{"license": "unknown", "license_url": "", "trained_on": "unknown"},
-        terms="the file is yours: its terms are too",
-    )
-    return FoundWeights(path, facts_of_file, sha256(path))
+    found = own_file(facts, path)
+    if found.path.suffix not in _SUFFIXES:
+        raise ModelFileError(f"weights: {found.path} is no file of Keras' weights (.weights.h5, .h5, .keras)")
+    return found
 
 
 def published_file(known: Published, progress: Progress) -> FoundWeights:
@@ -66,9 +49,8 @@ def published_file(known: Published, progress: Progress) -> FoundWeights:
         If `TRANSFER_WEIGHTS` is no folder.
     """
     weights = known.weights
-    for _, folder in _places():
-        path = folder / known.file if folder else None
-        if path and path.is_file():
+    for place in _places():
+        for path in place.copies(weights):
             found = _digest(path, known.digest)
             if found == known.digest:
                 return FoundWeights(path, weights, sha256(path))
@@ -76,7 +58,7 @@ def published_file(known: Published, progress: Progress) -> FoundWeights:
     if offline():
         raise WeightsNotFound(_not_found(known, weights, "not tried, TRANSFER_OFFLINE is set"))
     try:
-        path = download(weights, _downloads(), progress)
+        path = download(weights, downloads(), progress)
     except DownloadFailed as error:
         raise WeightsNotFound(_not_found(known, weights, str(error))) from error
     if (found := _digest(path, known.digest)) != known.digest:
@@ -98,26 +80,14 @@ def _digest(path: Path, published: str) -> str:
     return digest.hexdigest()
 
 
-def _places() -> Iterator[tuple[str, Path | None]]:
-    """What to call the places, and the folders, in the order of looking."""
-    if chosen := os.environ.get("TRANSFER_WEIGHTS"):
-        folder = Path(chosen).expanduser()
-        if not folder.is_dir():
-            raise ConfigurationError(f"TRANSFER_WEIGHTS is {chosen}, which is not a folder")
-        yield f"TRANSFER_WEIGHTS: {folder}", folder
-    else:
-        yield "TRANSFER_WEIGHTS: not set", None
+def _places() -> Iterator[Place]:
+    """Where copies may be, in the order of looking."""
     cache = Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser() / "models"
-    yield f"Keras' cache: {cache}", cache
-    yield f"earlier downloads: {_downloads()}", _downloads()
-
-
-def _downloads() -> Path:
-    return home() / "weights"
+    return in_order([Place(f"Keras' cache: {cache}", cache)], downloads())
 
 
 def _not_found(known: Published, weights: WeightsFacts, download_result: str) -> str:
-    looked = [title for title, _ in _places()] + [f"{weights.url}: {download_result}"]
+    looked = [place.title for place in _places()] + [f"{weights.url}: {download_result}"]
     network = "unset TRANSFER_OFFLINE" if offline() else "a working network"
     return "\n".join(
         [

@@ -24,7 +24,7 @@ from transfer_core.backbones.keras.network import Network, build
 from transfer_core.backbones.keras.published import published
 from transfer_core.backbones.keras.values import change_first_kernel, draw, fill
 from transfer_core.backbones.source import bare_name
-from transfer_core.backbones.weights import FoundWeights, sha256
+from transfer_core.backbones.weights import FoundWeights, is_path, sha256
 from transfer_core.errors import WeightsNotFound
 from transfer_core.model_file import tensors_digest
 from transfer_core.progress import Progress
@@ -96,8 +96,8 @@ def _fill_application(
     network: Network, facts: BackboneFacts, weights: str, progress: Progress
 ) -> FoundWeights:
     known = published(bare_name(facts.name))
-    if lookup.is_file(weights):
-        found = lookup.own_file(facts, Path(weights).expanduser())
+    if is_path(weights):
+        found = lookup.own_keras_file(facts, weights)
     else:
         facts.published(facts.default if weights == "pretrained" else weights)
         found = lookup.published_file(known, progress)
@@ -110,8 +110,8 @@ def _fill_application(
 def _fill_from_file(
     network: Network, facts: BackboneFacts, path: Path, weights: str, trust: bool
 ) -> FoundWeights:
-    if lookup.is_file(weights):
-        found = lookup.own_file(facts, Path(weights).expanduser())
+    if is_path(weights):
+        found = lookup.own_keras_file(facts, weights)
     else:
         own = facts.published(facts.default if weights == "pretrained" else weights)
         found = FoundWeights(path, own, sha256(path))

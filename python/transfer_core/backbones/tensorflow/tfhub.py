@@ -13,10 +13,11 @@ from urllib.parse import urlparse
 
 from transfer_core.backbones.download import DownloadFailed, download
 from transfer_core.backbones.facts import WeightsFacts
+from transfer_core.backbones.places import Place, downloads, in_order
 from transfer_core.backbones.source import bare_name
 from transfer_core.backbones.tensorflow.saved_model import inside, is_saved_model
 from transfer_core.errors import ConfigurationError, ModelFileError, WeightsNotFound
-from transfer_core.paths import home, offline
+from transfer_core.paths import offline
 from transfer_core.progress import Progress
 
 SITE = "https://tfhub.dev/"
@@ -40,10 +41,10 @@ def find_saved_model(name: str, progress: Progress | None = None) -> Path:
     if name.startswith("tensorflow"):
         return _folder(Path(name.removeprefix("tensorflow:")).expanduser())
     handle = handle_of(name)
-    for _, place in _places():
+    for place in _places():
         for inner in _inner_names(handle):
-            if place and is_saved_model(place / inner):
-                return place / inner
+            if place.folder and is_saved_model(place.folder / inner):
+                return place.folder / inner
     if offline():
         raise WeightsNotFound(_not_found(handle, "not tried, TRANSFER_OFFLINE is set"))
     try:
@@ -101,22 +102,17 @@ def _folder(folder: Path) -> Path:
     return folder
 
 
-def _places() -> Iterator[tuple[str, Path | None]]:
-    """Where copies may be, in the order of looking, each after its title; None: there is no such place."""
-    if chosen := os.environ.get("TRANSFER_WEIGHTS"):
-        folder = Path(chosen).expanduser()
-        if not folder.is_dir():
-            raise ConfigurationError(f"TRANSFER_WEIGHTS is {chosen}, which is not a folder")
-        yield f"TRANSFER_WEIGHTS: {folder}", folder
-    else:
-        yield "TRANSFER_WEIGHTS: not set", None
+def _places() -> Iterator[Place]:
+    """Where copies may be, in the order of looking."""
+    return in_order([_tfhub_cache()], _downloads())
+
+
+def _tfhub_cache() -> Place:
     cache = Path(os.environ.get("TFHUB_CACHE_DIR") or f"{tempfile.gettempdir()}/tfhub_modules").expanduser()
     # Where TF Hub's cache is if nobody says it, anybody may write.
     if cache.is_dir() and cache.stat().st_uid not in (os.geteuid(), 0):
-        yield f"TF Hub's cache: {cache} belongs to somebody else", None
-    else:
-        yield f"TF Hub's cache: {cache}", cache
-    yield f"earlier downloads: {_downloads()}", _downloads()
+        return Place(f"TF Hub's cache: {cache} belongs to somebody else", None)
+    return Place(f"TF Hub's cache: {cache}", cache)
 
 
 def _inner_names(handle: str) -> Iterator[str]:
@@ -127,7 +123,7 @@ def _inner_names(handle: str) -> Iterator[str]:
 
 
 def _downloads() -> Path:
-    return home() / "weights" / "tfhub"
+    return downloads() / "tfhub"
 
 
 def _address(handle: str) -> str:
@@ -159,7 +155,7 @@ def _not_found(handle: str, download_result: str) -> str:
     return "\n".join(
         [
             f"no copy of {handle}; looked at",
-            *(f"  {title}" for title, _ in _places()),
+            *(f"  {place.title}" for place in _places()),
             f"  {_address(handle)}: {download_result}",
             "ways out",
             f"  TRANSFER_WEIGHTS=folder      with the SavedModel at {path} in it",

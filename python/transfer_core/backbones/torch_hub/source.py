@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from functools import lru_cache
-from pathlib import Path
 
 import torch
 from msgspec.structs import replace
@@ -18,12 +16,10 @@ from transfer_core.backbones.torch_hub.blocks import Parts, arrange
 from transfer_core.backbones.torch_hub.clone import Clone, check_trust, clone_named, fetch
 from transfer_core.backbones.torch_hub.entry import entry_point, made
 from transfer_core.backbones.torch_hub.pixels import preprocessing
-from transfer_core.backbones.weights import sha256
+from transfer_core.backbones.weights import is_path, own_file
 from transfer_core.errors import Problem, RecipeError, WeightsNotFound
 from transfer_core.model_file import tensors_digest
 from transfer_core.progress import Progress
-
-_SUFFIXES = (".pth", ".pt", ".bin", ".safetensors")
 
 
 def facts(name: str, trust: bool) -> BackboneFacts:
@@ -40,16 +36,12 @@ def load(facts: BackboneFacts, weights: str, trust: bool, progress: Progress) ->
     clone = clone_named(facts.name)
     check_trust(clone, trust)
     fetch(clone)
-    path = Path(weights).expanduser() if _is_path(weights) else None
-    if path and not path.is_file():
-        raise WeightsNotFound(f"weights: there is no file {path.absolute()}")
-    network, parts = _network(clone, facts, "random" if path else weights)
+    own = own_file(facts, weights) if is_path(weights) else None
+    network, parts = _network(clone, facts, "random" if own else weights)
+    if own:
+        backbone = Backbone(facts, *parts, own.weights, own.digest)
+        return filled(backbone, network, read_tensors(own.path), str(own.path))
     backbone = Backbone(facts, *parts)
-    if path:
-        filled(backbone, network, read_tensors(path), str(path))
-        backbone.weights = _own(facts, path)
-        backbone.weights_digest = sha256(path)
-        return backbone
     if weights != "random":
         backbone.weights = replace(facts.default_weights, name=weights)
     backbone.weights_digest = tensors_digest(backbone.state_dict())
@@ -130,19 +122,5 @@ def _published(pixels: Preprocessing) -> WeightsFacts:
     return WeightsFacts(name="pretrained", preprocessing=pixels, terms="see the repository")
 
 
-def _own(facts: BackboneFacts, path: Path) -> WeightsFacts:
-    return replace(
-        facts.default_weights,
-        name=str(path.absolute()),
-        file=path.name,
-        bytes=path.stat().st_size,
-        terms="the file is yours: its terms are too",
-    )
-
-
 def _parameters(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
-
-
-def _is_path(weights: str) -> bool:
-    return weights.endswith(_SUFFIXES) or os.sep in weights or weights.startswith("~")
