@@ -41,15 +41,15 @@ RSpec.describe "Transfer::Input" do
   end
 
   it "travels in messages of at most 256 inputs and 16 MiB" do
-    expect(input.batches(Array.new(600, "/a"), "image").map(&:size).to_a).to eq([256, 256, 88])
-    expect(input.batches(Array.new(5) { "\0".b * 6_000_000 }, "image").map(&:size).to_a).to eq([2, 2, 1])
-    expect(input.batches([], "image").to_a).to eq([])
+    expect(input.each_batch(Array.new(600, "/a"), "image").map(&:size).to_a).to eq([256, 256, 88])
+    expect(input.each_batch(Array.new(5) { "\0".b * 6_000_000 }, "image").map(&:size).to_a).to eq([2, 2, 1])
+    expect(input.each_batch([], "image").to_a).to eq([])
   end
 
   it "is read when its turn comes" do
     read = []
     ios = Array.new(300) { |i| Object.new.tap { |io| io.define_singleton_method(:read) { read << i; "\0" } } } # rubocop:disable Style/Semicolon
-    input.batches(ios, "image").first
+    input.each_batch(ios, "image").first
     expect(read.size).to eq(257)
   end
 
@@ -91,8 +91,8 @@ RSpec.describe "Transfer::Input" do
     end
 
     it "travels in messages of at most 16 MiB, as texts do" do
-      expect(input.batches(Array.new(5) { { a: "x" * 6_000_000 } }, "table").map(&:size).to_a).to eq([2, 2, 1])
-      expect(input.batches(Array.new(5) { ["x" * 3_000_000] * 2 }, "text").map(&:size).to_a).to eq([2, 2, 1])
+      expect(input.each_batch(Array.new(5) { { a: "x" * 6_000_000 } }, "table").map(&:size).to_a).to eq([2, 2, 1])
+      expect(input.each_batch(Array.new(5) { ["x" * 3_000_000] * 2 }, "text").map(&:size).to_a).to eq([2, 2, 1])
     end
   end
 end

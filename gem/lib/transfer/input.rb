@@ -25,16 +25,24 @@ module Transfer
       def wire(value, modality) = KINDS.fetch(modality).wire(value)
 
       # Inputs in lists small enough for one message each; an IO is read when its turn comes.
-      # @return [Enumerator::Lazy<Array>]
-      def batches(values, modality)
-        size = count = 0
-        values.lazy.map { |value| wire(value, modality) }.slice_when do |before, after|
-          size += weight(before)
-          count += 1
-          full = count == BATCH_SIZE || size + weight(after) > BATCH_BYTES
-          size = count = 0 if full
-          full
+      # @yieldparam batch [Array]
+      # @return [Enumerator] without a block
+      def each_batch(values, modality)
+        return to_enum(:each_batch, values, modality) unless block_given?
+
+        batch = []
+        size = 0
+        values.each do |value|
+          input = wire(value, modality)
+          unless fits?(input, batch, size)
+            yield batch
+            batch = []
+            size = 0
+          end
+          batch << input
+          size += weight(input)
         end
+        yield batch if batch.any?
       end
 
       # @return [Integer] about the bytes of an input on the wire
@@ -64,6 +72,12 @@ module Transfer
         return bytes if bytes.bytesize <= MAX_BYTES
 
         raise DataError, "#{kind} of #{bytes.bytesize} bytes, at most #{MAX_BYTES} can be sent"
+      end
+
+      private
+
+      def fits?(input, batch, size)
+        batch.empty? || (batch.size < BATCH_SIZE && size + weight(input) <= BATCH_BYTES)
       end
     end
   end

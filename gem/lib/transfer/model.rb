@@ -114,7 +114,7 @@ module Transfer
 
     def ask(name, input, params = {})
       inputs = input.is_a?(Array) ? input : [input]
-      Input.batches(inputs, modality.to_s).flat_map { |batch| yield call(name, { "inputs" => batch, **params }) }.to_a
+      Input.each_batch(inputs, modality.to_s).flat_map { |batch| yield call(name, { "inputs" => batch, **params }) }
     end
 
     def embeddings(input)
