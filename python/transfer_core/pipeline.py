@@ -6,48 +6,39 @@ then evaluate on examples that took no part.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
-from datetime import datetime, timezone
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from transfer_core import backbones, presets
 from transfer_core.answers import calibrated, doubts
-from transfer_core.backbones import Backbone
 from transfer_core.checkpoints import Checkpoints, changed_by
-from transfer_core.data import MODALITIES, Dataset, DataSplits, Row, read_splits
+from transfer_core.data import MODALITIES, Dataset, Row, read_splits
 from transfer_core.devices import choose_device, choose_dtype
-from transfer_core.errors import DependencyError
-from transfer_core.features import (
-    Features,
-    FeatureStore,
-    Views,
-    build_extractor,
-    embed_dataset,
-    fit_backbone,
-)
+from transfer_core.features import FeatureStore, Views, fit_backbone
 from transfer_core.features.check import undecodable
 from transfer_core.finetune import Images, Machine, check_adapters, fine_tune
 from transfer_core.heads import FittedHead, Rows, build_head, check_head, fit_head, rows_of
 from transfer_core.heads.minibatch import fit_minibatch
-from transfer_core.metrics.tfidf import tfidf_metrics
 from transfer_core.model import Model, load_model, save_new
-from transfer_core.model_file import BackboneSource, ModelHeader, tensors_digest
+from transfer_core.model_file import tensors_digest
 from transfer_core.objective import Objective, choose_objective
 from transfer_core.presets import Phase
-from transfer_core.progress import Event, Progress, Step
-from transfer_core.recipe import Recipe, to_plain
+from transfer_core.progress import Event, Progress
+from transfer_core.recipe import Recipe
 from transfer_core.run_folder import RunFolder, new_run, old_run
-from transfer_core.same_run import agree, data_fingerprint, stored, stored_recipe
+from transfer_core.same_run import agree, stored, stored_recipe
 from transfer_core.spool import spool_folder
+from transfer_core.steps.between import Chosen, Frozen, Tuned
+from transfer_core.steps.embedding import embed
+from transfer_core.steps.header import header_of
+from transfer_core.steps.measured import measure
 from transfer_core.version import library_versions
 
 
@@ -105,42 +96,6 @@ def _five_steps(
     return model
 
 
-@dataclass(frozen=True)
-class Chosen:
-    """A backbone for the data: what every later step works with."""
-
-    recipe: Recipe
-    backbone: Backbone
-    splits: DataSplits
-    objective: Objective
-    machine: Machine
-
-
-@dataclass(frozen=True)
-class Frozen(Chosen):
-    """The same with embeddings; `train` has a row per view.
-
-    `test` is None where the backbone is to change before it is measured.
-    """
-
-    train: Tensor
-    valid: Tensor
-    test: Tensor | None
-    views: int
-
-
-@dataclass(frozen=True)
-class Tuned:
-    """The end of training: a head, whether the backbone changed, the history, and outputs (M, K) for examples
-    that no step was fitted on, with their targets."""
-
-    head: nn.Sequential
-    backbone_changed: bool
-    history: list[dict[str, Any]]
-    held_out: Tensor
-    held_out_targets: Tensor
-
-
 def choose(recipe: Recipe, streams: Mapping[str, Iterable[Row]], spool: Path, progress: Progress) -> Chosen:
     """Step 1: a pretrained backbone, and the data it shall learn."""
     progress.stage("choose", f"choose {recipe.backbone}")
@@ -171,7 +126,7 @@ def freeze(chosen: Chosen, further: list[Phase], progress: Progress) -> Frozen:
     inputs = sum(len(part) for part, rows in parts if rows)
     many = MODALITIES[chosen.backbone.facts.modality].many
     progress.stage("freeze", f"freeze it: embed {inputs} {many} once")
-    found = _embed(chosen, parts, FeatureStore(), progress)
+    found = embed(chosen, parts, FeatureStore(), progress)
     bad = dict(found.bad)
     if changes:
         bad |= undecodable(splits.test, chosen.backbone, recipe.on_bad_input, progress)
@@ -241,7 +196,7 @@ def fine_tune_backbone(
     if now != published:
         backbone.weights_digest = now
     valid = frozen.splits.valid
-    embeddings = frozen.valid if now == embedded else _embed(frozen, [(valid, 1)], None, progress).embeddings
+    embeddings = frozen.valid if now == embedded else embed(frozen, [(valid, 1)], None, progress).embeddings
     with torch.no_grad():
         held_out = head(embeddings)
     targets = torch.from_numpy(frozen.objective.targets(valid))
@@ -252,11 +207,11 @@ def evaluate(frozen: Frozen, tuned: Tuned, path: Path, warnings: list[str], prog
     """Calibrate the scores, measure on the examples that took no part, and save at `path`."""
     splits, many = frozen.splits, MODALITIES[frozen.backbone.facts.modality].many
     progress.stage("evaluate", f"evaluate on {len(splits.test)} {splits.test_name} {many}")
-    header = calibrated(_header(frozen, tuned), tuned.held_out, tuned.held_out_targets)
+    header = calibrated(header_of(frozen, tuned), tuned.held_out, tuned.held_out_targets)
     for doubt in doubts(header, tuned.held_out_targets):
         progress.warning(doubt)
     draft = Model(Path(), header, frozen.backbone, tuned.head)
-    metrics = _measure(draft, frozen, tuned, progress)
+    metrics = measure(draft, frozen, progress)
     header = msgspec.structs.replace(draft.header, metrics=metrics, warnings=tuple(warnings))
     return save_new(path, header, frozen.backbone, tuned.head)
 
@@ -304,25 +259,9 @@ def _train_further(
 def _embedded_anew(frozen: Frozen, progress: Progress) -> Frozen:
     """The same with the embeddings of the backbone as it is by now."""
     splits = frozen.splits
-    found = _embed(frozen, [(splits.train, frozen.views), (splits.valid, 1)], None, progress)
+    found = embed(frozen, [(splits.train, frozen.views), (splits.valid, 1)], None, progress)
     train, valid = torch.tensor_split(found.embeddings, (len(frozen.train),))
     return replace(frozen, train=train, valid=valid)
-
-
-def _embed(
-    chosen: Chosen, parts: list[tuple[Dataset, int]], store: FeatureStore | None, progress: Progress
-) -> Features:
-    """Embeddings of each dataset with so many views per image."""
-    recipe, machine = chosen.recipe, chosen.machine
-    extractor = build_extractor(chosen.backbone, machine.device, machine.precision, recipe.text)
-    views_of = [views for part, views in parts for _ in range(len(part))]
-    views = Views(recipe.augment or (), recipe.seed)
-    step: Step = "freeze" if store else "fine_tune"
-    everything = _joined([part for part, _ in parts])
-    many = MODALITIES[chosen.backbone.facts.modality].many
-    return embed_dataset(
-        everything, views_of, views, extractor, store, progress, step, recipe.on_bad_input, many
-    )
 
 
 def _listening(progress: Progress) -> tuple[Progress, list[str]]:
@@ -337,14 +276,6 @@ def _listening(progress: Progress) -> tuple[Progress, list[str]]:
     return Progress(emit, progress.cancelled), warnings
 
 
-def _joined(parts: list[Dataset]) -> Dataset:
-    return Dataset(
-        tuple(path for part in parts for path in part.inputs),
-        tuple(digest for part in parts for digest in part.digests),
-        np.concatenate([part.targets for part in parts]),
-    )
-
-
 def _rows(embeddings: Tensor, dataset: Dataset, objective: Objective, phase: Phase, views: int) -> Rows:
     return rows_of(embeddings, objective.targets(dataset), objective.weights(dataset, phase.train), views)
 
@@ -352,70 +283,3 @@ def _rows(embeddings: Tensor, dataset: Dataset, objective: Objective, phase: Pha
 def _images(dataset: Dataset, objective: Objective, phase: Phase) -> Images:
     targets = torch.from_numpy(objective.targets(dataset))
     return Images(dataset, targets, objective.weights(dataset, phase.train))
-
-
-def _measure(draft: Model, frozen: Frozen, tuned: Tuned, progress: Progress) -> dict[str, Any]:
-    test = frozen.splits.test
-    if not len(test):
-        progress.warning("nothing was held out, so the model was not measured")
-        return {}
-    known = frozen.test
-    metrics = draft.measure(test, progress) if known is None else draft.score(known, test.targets)
-    return metrics | _of_words_alone(frozen, metrics, progress)
-
-
-def _of_words_alone(frozen: Frozen, metrics: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
-    """What a classifier of texts must beat, on the same examples; a warning where it doesn't."""
-    splits = frozen.splits
-    facts = frozen.backbone.facts
-    if facts.modality != "text" or facts.source == "scikit_learn" or splits.task != "classification":
-        return {}
-    given = _joined([splits.train, splits.valid])
-    try:
-        found = tfidf_metrics(given.inputs, given.targets, splits.test.inputs, splits.test.targets)
-    except DependencyError as error:
-        progress.warning(f"it is not known whether words alone would do as well: {error}")
-        return {}
-    if found and metrics["macro_f1"] <= found["tfidf_macro_f1"]:
-        progress.warning(
-            f"words alone do as well: TF-IDF with logistic regression reaches a macro-F1 of "
-            f"{found['tfidf_macro_f1']:.3f} on the same texts, this model {metrics['macro_f1']:.3f}"
-        )
-    return dict(found)
-
-
-def _header(frozen: Frozen, tuned: Tuned) -> ModelHeader:
-    """All but what held-out examples add: calibration, metrics and warnings."""
-    splits, backbone = frozen.splits, frozen.backbone
-    is_image = backbone.facts.modality == "image"
-    source = BackboneSource(
-        name=backbone.facts.name,
-        weights=backbone.weights.name if backbone.weights else "random",
-        weights_digest=backbone.weights_digest,
-        fine_tuned=tuned.backbone_changed,
-        facts=None if backbone.facts.source == "torchvision" else msgspec.to_builtins(backbone.facts),
-    )
-    return ModelHeader(
-        task=splits.task,
-        labels=splits.labels,
-        label_counts=frozen.objective.train_counts,
-        recipe=to_plain(frozen.recipe),
-        backbone=source,
-        embedding_width=backbone.facts.embedding_width,
-        modality=backbone.facts.modality,
-        columns=splits.columns,
-        preprocessing=msgspec.to_builtins(backbone.preprocessing) if is_image else {},
-        target_scaling=frozen.objective.scaling,
-        metrics={},
-        history=tuple(tuned.history),
-        sizes={"train": len(splits.train), "valid": len(splits.valid), "test": len(splits.test)},
-        versions=library_versions(),
-        data_fingerprint=data_fingerprint(splits),
-        created_at=_now().isoformat(timespec="seconds"),
-    )
-
-
-def _now() -> datetime:
-    """Seconds of the clock, or those of reproducible-builds.org/specs/source-date-epoch."""
-    chosen = os.environ.get("SOURCE_DATE_EPOCH")
-    return datetime.fromtimestamp(int(chosen), timezone.utc) if chosen else datetime.now(timezone.utc)

@@ -42,6 +42,15 @@ class Dataset:
             self.targets[rows],
         )
 
+    def joined(self, *others: Dataset) -> Dataset:
+        """Its rows, then those of the others."""
+        parts = (self, *others)
+        return Dataset(
+            tuple(input for part in parts for input in part.inputs),
+            tuple(digest for part in parts for digest in part.digests),
+            np.concatenate([part.targets for part in parts]),
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class DataSplits:

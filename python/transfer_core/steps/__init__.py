@@ -1,0 +1,1 @@
+"""What the steps of a training are made of, beside their order."""

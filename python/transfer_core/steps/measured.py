@@ -1,0 +1,43 @@
+"""What a trained model is measured on, and beside what."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from transfer_core.errors import DependencyError
+from transfer_core.metrics.tfidf import tfidf_metrics
+from transfer_core.model import Model
+from transfer_core.progress import Progress
+from transfer_core.steps.between import Frozen
+
+
+def measure(draft: Model, frozen: Frozen, progress: Progress) -> dict[str, Any]:
+    """The metrics of `draft` on the test examples; none where nothing was held out."""
+    test = frozen.splits.test
+    if not len(test):
+        progress.warning("nothing was held out, so the model was not measured")
+        return {}
+    known = frozen.test
+    metrics = draft.measure(test, progress) if known is None else draft.score(known, test.targets)
+    return metrics | _of_words_alone(frozen, metrics, progress)
+
+
+def _of_words_alone(frozen: Frozen, metrics: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
+    """What a classifier of texts must beat, on the same examples; a warning where it doesn't."""
+    splits = frozen.splits
+    facts = frozen.backbone.facts
+    if facts.modality != "text" or facts.source == "scikit_learn" or splits.task != "classification":
+        return {}
+    given = splits.train.joined(splits.valid)
+    try:
+        found = tfidf_metrics(given.inputs, given.targets, splits.test.inputs, splits.test.targets)
+    except DependencyError as error:
+        progress.warning(f"it is not known whether words alone would do as well: {error}")
+        return {}
+    if found and metrics["macro_f1"] <= found["tfidf_macro_f1"]:
+        progress.warning(
+            f"words alone do as well: TF-IDF with logistic regression reaches a macro-F1 of "
+            f"{found['tfidf_macro_f1']:.3f} on the same texts, this model {metrics['macro_f1']:.3f}"
+        )
+    return dict(found)
