@@ -92,9 +92,7 @@ def own_file(facts: BackboneFacts, path: str) -> FoundWeights:
     WeightsNotFound
         If there is none.
     """
-    file = Path(path).expanduser()
-    if not file.is_file():
-        raise WeightsNotFound(f"weights: there is no file {file.absolute()}")
+    file = _existing(path)
     known = WeightsFacts(
         name=str(file.absolute()),
         file=file.name,
@@ -122,16 +120,24 @@ def _sha256(path: Path, size: int, mtime_ns: int) -> str:
 
 def _explicit(facts: BackboneFacts, wanted: str) -> FoundWeights:
     """The file at a path: what is published, if it has the published bytes, or else the user's own."""
-    own = own_file(facts, wanted)
+    path = _existing(wanted)
+    digest = sha256(path)
     for weights in facts.weights:
-        if weights.sha256 and own.digest.startswith(weights.sha256):
-            return FoundWeights(own.path, weights, own.digest)
-        if weights.sha256 and own.path.name == weights.file:
+        if weights.sha256 and digest.startswith(weights.sha256):
+            return FoundWeights(path, weights, digest)
+        if weights.sha256 and path.name == weights.file:
             raise ModelFileError(
-                f"{own.path} is not the published {weights.file}: its sha256 starts with "
-                f"{own.digest[: len(weights.sha256)]}; fetch it again, or rename it if it is meant to differ"
+                f"{path} is not the published {weights.file}: its sha256 starts with "
+                f"{digest[: len(weights.sha256)]}; fetch it again, or rename it if it is meant to differ"
             )
-    return own
+    return own_file(facts, wanted)
+
+
+def _existing(path: str) -> Path:
+    file = Path(path).expanduser()
+    if not file.is_file():
+        raise WeightsNotFound(f"weights: there is no file {file.absolute()}")
+    return file
 
 
 def _candidates(facts: BackboneFacts, wanted: str) -> list[WeightsFacts]:
