@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,8 +14,9 @@ from torch import Tensor
 from transfer_core.backbones import Backbone, Preprocessing
 from transfer_core.errors import DataError
 from transfer_core.features.fitted import fitted_extractor, must_be_fitted
-from transfer_core.features.inference import Inference, Plan, Variants
+from transfer_core.features.inference import Variants
 from transfer_core.features.loading import Load, Loaded, load_batches, load_one
+from transfer_core.features.network import NetworkExtractor
 from transfer_core.features.parallel import map_on_cores, on_one_core
 from transfer_core.features.pixels import (
     PIXELS_VERSION,
@@ -27,7 +27,6 @@ from transfer_core.features.pixels import (
     to_batch,
 )
 from transfer_core.features.plan import plan_for
-from transfer_core.features.sharing import Sharing
 from transfer_core.features.text import text_extractor
 from transfer_core.recipe import Augmentation, TextOptions
 
@@ -72,14 +71,9 @@ class Extractor(Protocol):
 
 
 @dataclass(frozen=True)
-class ImageExtractor:
-    """Photos through a backbone, `batch_size` of them per forward pass.
+class ImageExtractor(NetworkExtractor):
+    """Photos (N, 3, H, W) through a backbone, `batch_size` of them per forward pass."""
 
-    The network is prepared when the first image comes: where all embeddings are known, none does.
-    """
-
-    variants: Variants
-    plan: Plan
     fingerprint: str
 
     @property
@@ -88,23 +82,9 @@ class ImageExtractor:
         return self.variants.backbone.preprocessing
 
     @property
-    def width(self) -> int:
-        """D, the numbers in an embedding."""
-        return self.variants.backbone.facts.embedding_width
-
-    @property
-    def device(self) -> torch.device:
-        """Where the network runs."""
-        return self.variants.device
-
-    @property
     def batch_size(self) -> int:
         """Images per forward pass."""
         return self.plan.batch
-
-    def prepare(self) -> None:
-        """See `Extractor`."""
-        self.network  # noqa: B018
 
     def load(self, input: str | bytes, name: str | None = None) -> Pixels:
         """See `Extractor`; a path needs no name."""
@@ -129,18 +109,6 @@ class ImageExtractor:
         for batch in embed_all(self, loads):
             yield list(enumerate(batch, first))
             first += len(batch)
-
-    @cached_property
-    def _sharing(self) -> Sharing:
-        return Sharing()
-
-    @cached_property
-    def network(self) -> Inference:
-        """(N, 3, H, W) -> (N, D); later changes to the backbone don't reach it."""
-        # oneDNN lays weights out for the number of threads that it sees.
-        network = on_one_core(lambda: self.variants.network(self.plan))
-        self.variants.forget()
-        return network
 
     def embed(self, pixels: Sequence[Pixels]) -> Tensor:
         """Embeddings (N, D), float32 on the extractor's device, of N images of uint8 (H, W, 3).

@@ -17,13 +17,13 @@ from torch import Tensor, nn
 from transfer_core.backbones import Backbone
 from transfer_core.data.text import Text
 from transfer_core.errors import DataError
-from transfer_core.features.inference import Inference, Plan, Variants
+from transfer_core.features.inference import Plan, Variants
 from transfer_core.features.loading import Load, load_one
+from transfer_core.features.network import NetworkExtractor
 from transfer_core.features.packed import pack
 from transfer_core.features.parallel import map_on_cores, on_one_core
 from transfer_core.features.plan import agreeing_plan, remembered_plan
 from transfer_core.features.probe import PROBE_TEXTS
-from transfer_core.features.sharing import Sharing
 from transfer_core.features.tokens import Reader, padded
 from transfer_core.recipe import Augmentation, TextOptions
 
@@ -65,26 +65,11 @@ class TextVariants(Variants):
 
 
 @dataclass(frozen=True)
-class TextExtractor:
-    """Texts through a backbone, those of about one length together.
+class TextExtractor(NetworkExtractor):
+    """Texts, as tokens (N, L, 2), through a backbone, those of about one length together."""
 
-    The network is prepared when the first text comes: where all embeddings are known, none does.
-    """
-
-    variants: Variants
-    plan: Plan
     reader: Reader
     fingerprint: str
-
-    @property
-    def width(self) -> int:
-        """D, the numbers in an embedding."""
-        return self.variants.backbone.facts.embedding_width
-
-    @property
-    def device(self) -> torch.device:
-        """Where the network runs."""
-        return self.variants.device
 
     @property
     def batch_size(self) -> int:
@@ -94,7 +79,7 @@ class TextExtractor:
     def prepare(self) -> None:
         """See `Extractor`."""
         self.reader.prepare()
-        self.network  # noqa: B018
+        super().prepare()
 
     def load(self, input: Text, name: str | None = None) -> Text:
         """The text itself: many are tokenised at once."""
@@ -119,18 +104,6 @@ class TextExtractor:
         """For each text its number with its hidden states (L, D), of a backbone that doesn't pool."""
         for done in self._forwarded(self._windows(list(enumerate(texts))), few=False):
             yield [(window.number, states[: len(window.tokens)]) for window, states in done]
-
-    @cached_property
-    def network(self) -> Inference:
-        """(N, L, 2) -> (N, D); later changes to the backbone don't reach it."""
-        # oneDNN lays weights out for the number of threads that it sees.
-        network = on_one_core(lambda: self.variants.network(self.plan))
-        self.variants.forget()
-        return network
-
-    @cached_property
-    def _sharing(self) -> Sharing:
-        return Sharing()
 
     def _windows(self, numbered: Sequence[tuple[int, Any]]) -> list[_Window]:
         """The windows of all texts, the longest first."""
