@@ -1,5 +1,7 @@
 # frozen_string_literal: true
 
+require "logger"
+
 # Every client is a process of its own.
 RSpec.describe "A worker that processes share" do
   include_context "with a worker that is shared"
@@ -103,6 +105,75 @@ RSpec.describe "A worker that processes share" do
       expect(other.call("pid")).not_to eq(worker)
       expect(pid).to eq(other.call("pid"))
       expect(idle.stats).to include(restarts: 1, crashes: 0)
+    end
+  end
+
+  describe "one that hangs" do
+    before { stub_const("#{bridge}::Doubt::PATIENCE_S", 1) }
+
+    def late = error_of { bridge.call("pid", {}, timeout: 0.2) }
+
+    it "is replaced once a call has waited for it in vain, by one, and every open call hears of it" do
+      clients = Array.new(4) { client }
+      frozen = clients.map { |each| each.call("pid") }.uniq
+      use
+      expect([pid]).to eq(frozen)
+      clients.first.ask("wait_for_cancel")
+      sleep 0.1
+      suspend(frozen.first)
+      expect(late).to be_a(Transfer::TimeoutError)
+      fresh = pid
+      expect(frozen).not_to include(fresh)
+      expect(clients.first.answer).to include("error" => "Transfer::WorkerCrashed")
+      expect(clients.map { |each| each.call("pid") }.uniq).to eq([fresh])
+      expect(Sharing.workers(folder)).to eq([fresh])
+    end
+
+    it "is replaced by one, whoever finds out first" do
+      clients = Array.new(5) { client(timeout: 0.2) }
+      frozen = clients.map { |each| each.call("pid") }.uniq
+      suspend(frozen.first)
+      found = clients.each { |each| each.ask("pid") }.map(&:answer)
+      expect(found).to all(include("error" => "Transfer::TimeoutError"))
+      fresh = clients.each { |each| each.ask("pid") }.map(&:answer).uniq
+      expect(fresh.size).to eq(1)
+      expect(Sharing.workers(folder)).to eq(fresh)
+    end
+
+    it "is told in the error of an open call, and to the logger" do
+      use
+      frozen = pid
+      open = bridge.start("wait_for_cancel", {})
+      suspend(frozen)
+      Transfer.config.logger = Logger.new(log = StringIO.new)
+      late
+      expect(pid).not_to eq(frozen)
+      why = "it gave no sign of life for 1 s and was killed"
+      expect { open.value(5) }.to raise_error(Transfer::WorkerCrashed, /\(pid #{frozen}\) ended \(#{why}\)\z/)
+      expect(log.string).to include("the worker (pid #{frozen}) hangs: #{why}")
+    ensure
+      Transfer.config.logger = nil
+    end
+
+    it "for less than it may goes on" do
+      use
+      frozen = pid
+      suspend(frozen)
+      expect(late).to be_a(Transfer::TimeoutError)
+      waiting = Thread.new { pid }
+      sleep 0.3
+      Process.kill(:CONT, frozen)
+      expect(waiting.value).to eq(frozen)
+    end
+
+    it "is no one that computes, however long" do
+      use
+      worker = pid
+      call = error_of { bridge.call("ignore_cancel", { "release" => File.join(folder, "release") }, timeout: 0.2) }
+      expect(call).to be_a(Transfer::TimeoutError)
+      sleep 1.5
+      expect(pid).to eq(worker)
+      FileUtils.touch(File.join(folder, "release"))
     end
   end
 
@@ -216,11 +287,23 @@ RSpec.describe "A worker that processes share" do
       expect(waiting.value).to be_a(Transfer::Cancelled)
     end
 
-    it "is not wanted where a worker is frozen: that is a timeout" do
-      client.call("pid").then { |worker| Process.kill(:STOP, worker) }
+    it "where a worker is frozen is a timeout, after which another one is started" do
+      stub_const("#{bridge}::Doubt::PATIENCE_S", 0.5)
+      frozen = client.call("pid").tap { |worker| suspend(worker) }
       use(startup_timeout: 0.5)
       expect { pid }.to raise_error(Transfer::TimeoutError)
-      expect(Sharing.workers(folder).size).to eq(1)
+      expect(eventually { gone?(frozen) }).to be(true)
+      use
+      expect([pid]).to eq(Sharing.workers(folder))
+    end
+
+    it "of somebody who has less patience than a worker deserves leaves that alone" do
+      frozen = client.call("pid").tap { |worker| suspend(worker) }
+      use(startup_timeout: 0.3)
+      expect { pid }.to raise_error(Transfer::TimeoutError)
+      Process.kill(:CONT, frozen)
+      use
+      expect(pid).to eq(frozen)
     end
   end
 

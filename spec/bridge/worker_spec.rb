@@ -125,6 +125,17 @@ RSpec.describe "Transfer::Bridge::Worker" do
       expect(Leaks.now - started).to be < 3
     end
 
+    it "is one that hangs, too, once a call has waited for it in vain" do
+      stub_const("#{bridge}::Doubt::PATIENCE_S", 0.3)
+      worker = worker()
+      open = worker.call("stall", {})
+      first = ask(worker, "pid").tap { |pid| suspend(pid) }
+      expect { worker.call("pid", {}).value(0.2) }.to raise_error(Transfer::TimeoutError)
+      expect(ask(worker, "pid")).not_to eq(first)
+      hung = /SIGKILL \(it gave no sign of life for 0.3 s and was killed\)\z/
+      expect { open.value(5) }.to raise_error(Transfer::WorkerCrashed, hung)
+    end
+
     it "is a crash in the middle of a frame, too" do
       expect { ask(worker, "half_a_frame") }.to raise_error(Transfer::WorkerCrashed, /exited with status 0\z/)
     end

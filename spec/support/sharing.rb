@@ -46,10 +46,12 @@ module Sharing
   class Client
     attr_reader :pid
 
-    def initialize(folder, **)
+    # @param timeout [Numeric] of its calls
+    def initialize(folder, timeout: 600, **)
       @here, there = UNIXSocket.pair
       @pid = fork do
         @here.close
+        Transfer.config.timeout = timeout
         Sharing.use(folder, **)
         serve(there)
       end

@@ -33,6 +33,13 @@ module Workers
     true
   end
 
+  # Lets none of its threads run any more, and waits for that.
+  def suspend(pid)
+    Process.kill(:STOP, pid)
+    threads = Dir["/proc/#{pid}/task/*/stat"]
+    eventually { threads.all? { |stat| File.read(stat)[/\) (\w)/, 1] == "T" } }
+  end
+
   def eventually(seconds = 5)
     limit = Leaks.now + seconds
     sleep 0.01 until (found = yield) || Leaks.now > limit

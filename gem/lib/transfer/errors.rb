@@ -72,7 +72,7 @@ module Transfer
     # @return [String] the last 16 KiB that the worker wrote to its standard error
     attr_reader :stderr
 
-    # @param note [String] what the message says about the next start
+    # @param note [String] what the message says about the reason and the next start
     def initialize(pid:, exit_status: nil, signal: nil, stderr: "", note: "")
       @pid = pid
       @exit_status = exit_status

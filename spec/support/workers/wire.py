@@ -82,6 +82,8 @@ class Server:
         hello()
         while True:
             match read():
+                case [0, id, "ping", _]:
+                    answer(id, "pong")
                 case [0, id, method, params]:
                     threading.Thread(
                         target=self.methods[method], args=(self, id, params), daemon=True

@@ -41,6 +41,7 @@ module Transfer
       def value(timeout = nil)
         unless wait(timeout)
           cancel
+          @late&.call
           raise TimeoutError, "#{name} took longer than #{timeout} s and was cancelled"
         end
 
@@ -70,6 +71,9 @@ module Transfer
       # Whoever waits reads, until this call has ended or `limit` has come. Nobody but the logger will want its events.
       # @yieldparam limit [Float, nil]
       def read_by(&read) = @read = read
+
+      # Called when a caller has waited for as long as it would.
+      def when_late(&late) = @late = late
 
       def event(event)
         @read ? Telemetry.event(event) : @events << event

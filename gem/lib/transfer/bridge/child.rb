@@ -42,6 +42,13 @@ module Transfer
         close_its_ends
       end
 
+      # Ends it by force.
+      def kill
+        Process.kill(:KILL, pid) if pid && @waiter&.alive?
+      rescue Errno::ESRCH
+        nil
+      end
+
       # Waits for the end of the process, which has lost its socket; ends it if it does not go by itself.
       # @param greeted [Boolean] whether it had answered the handshake
       # @return [Death, nil] nil if it was never started

@@ -23,20 +23,23 @@ module Transfer
         @wire = Wire.new(@child.socket)
         @dispatcher = Dispatcher.new { |message| post(message) }
         @turn = Turn.new { @dispatcher.in_flight.positive? }
+        @doubt = Doubt.new(@child) { @dispatcher.open(Doubt::QUESTION, {}).tap { @turn.call_keeper } }
         @delay = crash_loop.pause
         @hello = @dispatcher.open("hello", { "protocol" => PROTOCOL, "gem_version" => VERSION })
         @keeper = Thread.new { live }
         @keeper.name = "transfer-keeper"
       end
 
-      # Waits until the worker has answered; all who wait share the same answer.
+      # Waits until the worker has answered; all who wait share the same answer. Later it waits only where a call has
+      # waited in vain, until it is known whether the worker still does anything.
       # @raise [VersionMismatch, TimeoutError, DependencyError, WorkerCrashed]
       def ready!
-        return if @ready
+        return @doubt.settle if @ready
 
         check_version(@hello.value(@launch.startup_timeout + @delay))
         @ready = true
       rescue TimeoutError
+        @doubt.condemn(@launch.startup_timeout)
         stop
         raise TimeoutError, "the worker did not answer within #{@launch.startup_timeout} s of its start"
       end
@@ -48,6 +51,7 @@ module Transfer
         call = @memory.lend(params) { |lent| @dispatcher.open(name, lent, **) } or return
         @dispatcher.retire if @dispatcher.opened > (@launch.limits.max_requests || Float::INFINITY)
         awaited ? call.read_by { |limit| read_for(call, limit) } : @turn.call_keeper
+        call.when_late { @doubt.arise }
         call
       end
 
@@ -178,7 +182,7 @@ module Transfer
         @memory.close
         retire(NO_MORE_CALLS) if closed?
         @crash_loop.crashed(answered: @dispatcher.answered > 1) if @reason.nil? || @reason.is_a?(ProtocolError)
-        @reason ||= death.to_error(@crash_loop.to_s)
+        @reason ||= death.to_error([@doubt.verdict, @crash_loop.note].compact.join("; "))
         @dispatcher.close(@reason)
         Telemetry.worker(:stop, pid:, reason: @reason.message) if pid
       end
@@ -196,10 +200,8 @@ module Transfer
         protocol, core_version = facts.values_at("protocol", "core_version")
         return if protocol == PROTOCOL
 
-        mismatch = VersionMismatch.new(
-          "transfer-rb #{VERSION} speaks protocol #{PROTOCOL}, transfer-core #{core_version} speaks #{protocol}: " \
-          "run `transfer setup`"
-        )
+        mismatch = VersionMismatch.new("transfer-rb #{VERSION} speaks protocol #{PROTOCOL}, transfer-core " \
+                                       "#{core_version} speaks #{protocol}: run `transfer setup`")
         stop(mismatch)
         raise mismatch
       end

@@ -34,7 +34,7 @@ module Transfer
       def pause = @in_a_row < FREE ? 0 : PAUSES_S[@in_a_row - FREE] || PAUSES_S.last
 
       # @return [String, nil] for the error of a crash
-      def to_s = pause.zero? ? "" : "crash #{@in_a_row} in a row, the next start waits #{pause} s"
+      def note = pause.zero? ? nil : "crash #{@in_a_row} in a row, the next start waits #{pause} s"
     end
   end
 end

@@ -10,12 +10,12 @@ module Transfer
       OUT_OF_MEMORY = /std::bad_alloc|Cannot allocate memory|MemoryError|[Oo]ut of memory|
                        [Mm]emory\ allocation\ (still\ )?failed/x
 
-      # @param crash_loop [String] what to add about the next start
+      # @param note [String] what to add about the reason and the next start
       # @return [DependencyError, OutOfMemory, WorkerCrashed]
-      def to_error(crash_loop = "")
+      def to_error(note = "")
         return DependencyError.new("#{program} has no module #{missing}: run `transfer setup`") if missing
 
-        crash = WorkerCrashed.new(pid:, exit_status: status&.exitstatus, signal:, stderr:, note: crash_loop)
+        crash = WorkerCrashed.new(pid:, exit_status: status&.exitstatus, signal:, stderr:, note:)
         return crash unless out_of_memory?
 
         OutOfMemory.new("#{crash.message}: use a smaller batch_size, or close other programs")

@@ -12,8 +12,8 @@ module Transfer
         # @param connection [Connection]
         # @return [Hash{Symbol => Hash}] `serving`; nothing if it does not say it soon
         def at(connection)
-          said = connection.open(METHOD, {}, awaited: true)&.value(PATIENCE_S) if connection.can?(METHOD)
-          said ? { serving: with_numbers(Plain.symbolize(said)) } : {}
+          call = connection.open(METHOD, {}, awaited: true) if connection.can?(METHOD)
+          call&.wait(PATIENCE_S) ? { serving: with_numbers(Plain.symbolize(call.value)) } : {}
         rescue Error
           {}
         end

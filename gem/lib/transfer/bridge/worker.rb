@@ -28,7 +28,10 @@ module Transfer
       # @return [Call, nil] nil if that would start a process, or if one of the calls `unless_running` is running
       def call_if_free(name, params, unless_running:, **words)
         connection = @mutex.synchronize { @connection }
-        connection.open(name, params, unless_running:, **words) if connection&.ready?
+        return unless connection&.ready?
+
+        connection.ready!
+        connection.open(name, params, unless_running:, **words)
       end
 
       def ready? = @connection&.ready? || false

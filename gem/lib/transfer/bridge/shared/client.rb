@@ -50,6 +50,13 @@ module Transfer
           @its_socket.close
         end
 
+        # Ends it by force, whoever uses it; also if it has not taken us.
+        def kill
+          Process.kill(:KILL, @found) if @found
+        rescue Errno::ESRCH
+          nil
+        end
+
         # Leaves it.
         # @param greeted [Boolean] whether it had answered the handshake
         # @return [Death] in case that it has gone
@@ -71,13 +78,14 @@ module Transfer
         # @return [Boolean] false if there is no worker, or if it went without having taken us
         def meet
           line = @place.connect or return false
+          @found = @place.worker_of(line)
           line.sendmsg(INTRODUCTION, 0, nil, Socket::AncillaryData.unix_rights(@its_socket, *@memory))
           output = answer(line)
           return false.tap { line.close } unless output
 
           @output&.close
           @output = output
-          @pid = @place.worker_of(line)
+          @pid = @found
           @line = line
           true
         rescue Errno::EPIPE, Errno::ECONNRESET
