@@ -1,7 +1,9 @@
 """Made-up photos and texts on which a faster way of computing must prove that it gives the same embeddings.
 
-Photos are of the kinds that rounding hurts most: large even areas, little contrast, hard edges; texts are
-long and short, plain and odd. Being made up, they are the same on every machine, whatever is to follow.
+Photos are of the kinds that rounding hurts most. Where neighbouring pixels are alike, each of them is rounded
+the same way, and the average over places that ends most networks averages nothing out: smooth shades, a few
+pixels blown up, a thing cut out on white. Texts are long and short, plain and odd. Being made up, they are
+the same on every machine, whatever is to follow.
 """
 
 from __future__ import annotations
@@ -29,26 +31,45 @@ PROBE_TEXTS = (
 
 
 def probe_photos(size: int) -> list[Pixels]:
-    """Four photos, uint8 (size, size, 3), always the same."""
+    """Sixteen photos, uint8 (size, size, 3), always the same."""
     rng = np.random.default_rng(0)
-    y, x = np.mgrid[0:size, 0:size] / size
-    disc = ((x - 0.5) ** 2 + (y - 0.5) ** 2 < 0.08)[..., None]
-    lines = ((np.sin(40 * x + 9 * y) > 0.9) & (abs(y - 0.5) < 0.3))[..., None]
-    texture = np.stack([_clouds(size, rng) for _ in range(3)], axis=2)
-    photos = [
-        np.where(disc, [230.0, 120, 20], 255.0),
-        128 + 6 * texture,
-        [40.0, 80, 200] + (120 * y)[..., None] + 3 * texture,
-        np.where(lines, 0.0, np.where(disc, 128 + 40 * texture, 255.0)),
-    ]
+    kinds = (_shade, _blown_up, _shade, _cut_out)
+    photos = [kind(size, rng) for _ in range(4) for kind in kinds]
     return [np.clip(photo, 0, 255).astype(np.uint8) for photo in photos]
 
 
-def _clouds(size: int, rng: np.random.Generator) -> Plane:
-    """Noise of mean 0 and deviation 1 whose amplitude falls as 1 / f, as it does in photos (Field 1987)."""
+def _shade(size: int, rng: np.random.Generator) -> Plane:
+    """One muted colour that gets lighter towards one side."""
+    y, x = np.mgrid[0:size, 0:size] / size - 0.5
+    angle = rng.uniform(0, 2 * np.pi)
+    towards = x * np.cos(angle) + y * np.sin(angle)
+    return _muted_colour(rng) + (rng.uniform(20, 150) * towards)[..., None]
+
+
+def _blown_up(size: int, rng: np.random.Generator) -> Plane:
+    """A few squares of one colour on black."""
+    squares = rng.random((6, 6)) > 0.6
+    places = np.arange(size) * len(squares) // size
+    return np.where(squares[np.ix_(places, places)][..., None], rng.uniform(0, 255, 3), 0.0)
+
+
+def _cut_out(size: int, rng: np.random.Generator) -> Plane:
+    """Something of a muted colour, with little texture and an edge like a cloud's, on white."""
+    inside = _clouds(size, rng, fall=1.6) > rng.uniform(-0.5, 0.5)
+    texture = 15 * _clouds(size, rng, fall=1)
+    return np.where(inside[..., None], _muted_colour(rng) + texture[..., None], 255.0)
+
+
+def _muted_colour(rng: np.random.Generator) -> Plane:
+    colour: Plane = (rng.uniform(0, 255, 3) + rng.uniform(0, 255)) / 2
+    return colour
+
+
+def _clouds(size: int, rng: np.random.Generator, fall: float) -> Plane:
+    """Noise of mean 0, deviation 1 and an amplitude of 1 / f^fall; in photos it is 1 / f (Field 1987)."""
     frequency = np.hypot(np.fft.fftfreq(size)[:, None], np.fft.rfftfreq(size)[None])
     frequency[0, 0] = np.inf
-    spectrum = np.fft.rfft2(rng.standard_normal((size, size))) / frequency
+    spectrum = np.fft.rfft2(rng.standard_normal((size, size))) / frequency**fall
     plane: Plane = np.fft.irfft2(spectrum, (size, size))
     plane -= plane.mean()
     plane /= plane.std()

@@ -199,5 +199,5 @@ def _measured_plan(variants: Variants, reader: Reader, precision: str) -> Plan:
     """As for photos, on texts that everybody has; the first block takes tokens and stays exact."""
     tokens = [windows[0] for windows in reader.windows(PROBE_TEXTS)]
     probe = padded(tokens, padded_length(max(map(len, tokens)))).to(variants.device)
-    plan = agreeing_plan(variants, precision, probe, begin=1)
+    plan = agreeing_plan(variants, precision, [probe], begin=1)
     return replace(plan, batch=BATCH_TOKENS[variants.device.type])
