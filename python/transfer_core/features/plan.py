@@ -99,7 +99,7 @@ def agreeing_plan(variants: Variants, precision: str, probes: Sequence[Tensor], 
 def _probes(variants: Variants) -> list[Tensor]:
     preprocessing = variants.backbone.preprocessing
     photos = to_batch(probe_photos(preprocessing.crop_size)).to(variants.device)
-    return list(normalize(photos, preprocessing, torch.float32).split(_PROBED_AT_ONCE))
+    return list(torch.split(normalize(photos, preprocessing, torch.float32), _PROBED_AT_ONCE))
 
 
 def _between_blocks(network: Inference, photos: Tensor) -> Iterator[Tensor]:

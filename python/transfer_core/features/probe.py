@@ -43,7 +43,8 @@ def _shade(size: int, rng: np.random.Generator) -> Plane:
     y, x = np.mgrid[0:size, 0:size] / size - 0.5
     angle = rng.uniform(0, 2 * np.pi)
     towards = x * np.cos(angle) + y * np.sin(angle)
-    return _muted_colour(rng) + (rng.uniform(20, 150) * towards)[..., None]
+    shade: Plane = _muted_colour(rng) + (rng.uniform(20, 150) * towards)[..., None]
+    return shade
 
 
 def _blown_up(size: int, rng: np.random.Generator) -> Plane:
