@@ -2,7 +2,6 @@
 
 require "fileutils"
 require "json"
-require "stringio"
 require "tmpdir"
 require "transfer/cli"
 
@@ -19,16 +18,7 @@ RSpec.describe Transfer::CLI do
     end
   end
 
-  # Standard output, standard error and exit status of a command line.
-  def cache(*argv)
-    streams = [$stdout, $stderr]
-    $stdout = StringIO.new
-    $stderr = StringIO.new
-    status = described_class.run(["cache", *argv])
-    [$stdout.string, $stderr.string, status]
-  ensure
-    $stdout, $stderr = streams
-  end
+  def cache(...) = transfer("cache", ...)
 
   # Twice 300 rows of 1,000 numbers, by the training core itself.
   def fill

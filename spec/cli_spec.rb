@@ -2,8 +2,6 @@
 
 require "fileutils"
 require "json"
-require "open3"
-require "stringio"
 require "tmpdir"
 require "transfer/cli"
 
@@ -15,31 +13,12 @@ RSpec.describe Transfer::CLI do
     end
   end
 
-  # Standard output, standard error and exit status of a command line.
-  def transfer(*argv, input: "")
-    streams = [$stdin, $stdout, $stderr]
-    $stdin = StringIO.new(input)
-    $stdout = StringIO.new
-    $stderr = StringIO.new
-    status = described_class.run(argv)
-    [$stdout.string, $stderr.string, status]
-  ensure
-    $stdin, $stdout, $stderr = streams
-  end
-
-  # A process of its own.
-  def executable(*argv, **env)
-    command = [RbConfig.ruby, "-I", "gem/lib", "gem/exe/transfer", *argv]
-    out, err, status = Open3.capture3(env.transform_keys(&:to_s), *command, chdir: File.expand_path("..", __dir__))
-    [out, err, status.exitstatus]
-  end
-
   describe "usage" do
     it "teaches the commands, and every command with an example, in 80 columns" do
       out, err, status = transfer("help")
       expect([err, status]).to eq(["", 0])
       commands = out.scan(/^transfer (\w+)/).flatten
-      expect(commands).to eq(%w[help train resume predict evaluate embed backbones info cache setup doctor version])
+      expect(commands).to eq(%w[help train resume predict evaluate embed backbones info cache worker setup doctor version])
       pages = (commands - ["help"]).map { |command| transfer("help", command).first }
       expect([out, *pages].join.lines(chomp: true).map(&:size).max).to be <= 80
       expect(pages.first(9)).to all(match(/^  transfer \w+ .*/))

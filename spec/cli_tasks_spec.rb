@@ -1,7 +1,6 @@
 # frozen_string_literal: true
 
 require "json"
-require "stringio"
 require "tmpdir"
 require "transfer/cli"
 require_relative "../examples/pictures"
@@ -10,17 +9,6 @@ require_relative "../examples/pictures"
 RSpec.describe Transfer::CLI do
   before(:context) { @folder = Dir.mktmpdir }
   after(:context) { FileUtils.rm_rf(@folder) }
-
-  # Standard output, standard error and exit status of a command line.
-  def transfer(*argv)
-    streams = [$stdout, $stderr]
-    $stdout = StringIO.new
-    $stderr = StringIO.new
-    status = described_class.run(argv)
-    [$stdout.string, $stderr.string, status]
-  ensure
-    $stdout, $stderr = streams
-  end
 
   # Grey paper with a broad stripe of each colour.
   def stripes(name, colors, random)

@@ -1,6 +1,5 @@
 # frozen_string_literal: true
 
-require "stringio"
 require "tmpdir"
 require "transfer/cli"
 
@@ -12,17 +11,6 @@ RSpec.describe Transfer::CLI do
   end
 
   after(:context) { FileUtils.rm_rf(@folder) }
-
-  # Standard output, standard error and exit status of a command line.
-  def transfer(*argv)
-    streams = [$stdout, $stderr]
-    $stdout = StringIO.new
-    $stderr = StringIO.new
-    status = described_class.run(argv)
-    [$stdout.string, $stderr.string, status]
-  ensure
-    $stdout, $stderr = streams
-  end
 
   def sentences = File.expand_path("../examples/sentences.csv", __dir__)
   def model = "#{@folder}/sentences.transfer"

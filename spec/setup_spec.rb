@@ -2,7 +2,6 @@
 
 require "fileutils"
 require "json"
-require "open3"
 require "tmpdir"
 
 # The whole of it, with PyTorch, is run by `bin/test package`.
@@ -17,13 +16,7 @@ RSpec.describe "transfer setup" do
   let(:environment) { "#{@home}/env" }
   let(:note) { "#{environment}/transfer-setup.json" }
 
-  # Standard output, standard error and exit status.
-  def setup(*arguments, **env)
-    command = [RbConfig.ruby, "-I", "gem/lib", "gem/exe/transfer", "setup", *arguments]
-    out, err, status = Open3.capture3({ "TRANSFER_HOME" => @home, **env.transform_keys(&:to_s) }, *command,
-                                      chdir: File.expand_path("..", __dir__))
-    [out, err, status.exitstatus]
-  end
+  def setup(*, **) = executable("setup", *, TRANSFER_HOME: @home, **)
 
   # Stands for an interpreter that this machine does not have.
   def python_that(says:, imports: "exit 0")

@@ -17,6 +17,7 @@ RSpec.configure do |config|
   config.include Workers
   config.include Photos
   config.include Scripts
+  config.include CommandLine
 
   config.around do |example|
     Timeout.timeout(300) { example.metadata[:end_to_end] ? example.run : Leaks.none_from(example) }
