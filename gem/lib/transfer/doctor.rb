@@ -6,7 +6,8 @@ module Transfer
   # Whether everything is in place: the interpreter, and what the training core says about itself.
   module Doctor
     autoload :BridgeTest, "#{__dir__}/doctor/bridge_test"
-    private_constant :BridgeTest
+    autoload :Serving, "#{__dir__}/doctor/serving"
+    private_constant :BridgeTest, :Serving
 
     # One thing that was looked at; `remedy` is the command that mends it, where one would.
     Check = ::Data.define(:name, :ok, :detail, :remedy) do
@@ -23,10 +24,11 @@ module Transfer
         [interpreter, check_environment, *check_core].compact
       end
 
-      # @return [Array<Check>] of a worker that is started, used, killed and stopped for this
+      # @return [Array<Check>] of a worker that is started, used, killed and stopped for this, and of the one that is
+      #   shared
       def bridge_checks
         interpreter = check_interpreter
-        interpreter.ok ? BridgeTest.new.checks : [interpreter]
+        interpreter.ok ? [*BridgeTest.new.checks, Serving.check] : [interpreter]
       end
 
       private

@@ -10,7 +10,9 @@ module Transfer
       # Seconds that it has to go when it is told to, then when it is killed.
       PATIENCE = { "TERM" => 5, "KILL" => 2 }.freeze
       LOOK_AGAIN_S = 0.02
-      private_constant :PATIENCE, :LOOK_AGAIN_S
+      # Seconds that it has to answer who only looks.
+      LOOK_S = 5
+      private_constant :PATIENCE, :LOOK_AGAIN_S, :LOOK_S
 
       class << self
         # @return [Launch]
@@ -22,17 +24,43 @@ module Transfer
                    child: ->(_, memory, &given_up) { Client.new(own, memory, place, &given_up) })
         end
 
-        # Ends the worker, whoever uses it, and waits for its end.
-        def stop(config = Transfer.config)
-          place = rendezvous(for_all(config), config)
-          line = place.connect or return
-          pid = place.worker_of(line)
-          PATIENCE.each { |signal, seconds| break if end_with(signal, pid, seconds) }
+        # Looks at the worker; starts none.
+        # @return [Hash{Symbol => Object}, nil] `pid`, `memory` (bytes), `serving`, and `seconds` that an empty call
+        #   takes; nil if there is no worker
+        # @raise [TimeoutError] if it does not answer
+        def look
+          return unless found { true }
+
+          worker = Worker.new { launch.with(startup_timeout: LOOK_S) }
+          worker.call(Doubt::QUESTION, {}).value(LOOK_S)
+          asked = now
+          worker.call(Doubt::QUESTION, {}).value(LOOK_S)
+          seconds = now - asked
+          { **worker.stats[:processes].last.slice(:pid, :memory, :serving), seconds: }
         ensure
-          line&.close
+          worker&.stop
+        end
+
+        # Ends the worker, whoever uses it, and waits for its end.
+        # @return [Integer, nil] the process that it was
+        def stop
+          found do |pid|
+            PATIENCE.each { |signal, seconds| break if end_with(signal, pid, seconds) }
+            pid
+          end
         end
 
         private
+
+        # @yieldparam pid [Integer] of the worker, if there is one
+        # @return what the block returns
+        def found(config = Transfer.config)
+          place = rendezvous(for_all(config), config)
+          line = place.connect or return
+          yield place.worker_of(line)
+        ensure
+          line&.close
+        end
 
         # It works from another folder, where a relative path would be another.
         def for_all(config)

@@ -47,7 +47,8 @@ module Transfer
       comes with the command that mends it.
 
       With --bridge it tries out the way to Python instead: a worker is started,
-      called, killed and stopped.
+      called, killed and stopped. Its last line is about the worker that predicts, if
+      processes share one (transfer help worker).
 
         transfer doctor
         transfer doctor --bridge
