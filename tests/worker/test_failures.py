@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import re
+import subprocess
+import sys
 from typing import Any
 
 import pytest
 
 from transfer_core.worker.methods import METHODS
-from worker.client import Client
+from worker.client import Client, environment
 
 
 def fails(worker: Client, how: str) -> Any:
@@ -60,6 +64,64 @@ def test_memory_that_ran_out_in_torch(worker: Client) -> None:
     assert failure["message"].startswith("out of memory ([enforce fail at alloc_cpu.cpp")
     assert failure["message"].endswith("): use a smaller batch_size, or close other programs")
     assert failure["python_class"] == "RuntimeError"
+
+
+NARROW = """
+import json, resource, threading
+from transfer_core.errors import DataError, DependencyError
+from transfer_core.worker.failures import describe_failure
+
+def needs_a_library():
+    import torch
+
+def needs_one_that_users_install():
+    try:
+        import torch
+    except ImportError:
+        raise DependencyError("chance", "dice") from None
+
+def needs_a_thread():
+    threading.stack_size(256 * 2**20)
+    threading.Thread(target=print).start()
+
+def finds_a_file_too_large():
+    try:
+        bytearray(2**30)
+    except MemoryError:
+        raise DataError("photos/a.jpg is too large") from None
+
+taken = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (taken + 64 * 2**20, -1))
+try:
+    {need}()
+except Exception as error:
+    failure = describe_failure(error)
+    print(json.dumps([failure["type"], failure["message"]]))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a limit on addresses, and /proc")
+@pytest.mark.parametrize(
+    ("need", "kind", "message"),
+    [
+        (
+            "needs_a_library",
+            "OutOfMemory",
+            r"out of memory \(.*: failed to map segment from shared object.*\): use",
+        ),
+        ("needs_one_that_users_install", "OutOfMemory", r"out of memory \(.*failed to map segment"),
+        ("needs_a_thread", "OutOfMemory", r"out of memory \(can't start new thread\): use a smaller"),
+        ("finds_a_file_too_large", "DataError", "photos/a.jpg is too large"),
+    ],
+)
+def test_memory_that_is_short(need: str, kind: str, message: str) -> None:
+    script = NARROW.replace("{need}", need)
+    ran = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, env=environment()
+    )
+    found, said = json.loads(ran.stdout)
+    assert found == kind
+    assert re.match(message, said)
 
 
 def test_what_nobody_foresaw_brings_its_frames(worker: Client) -> None:
