@@ -102,8 +102,11 @@ def test_few_inputs_are_shared_where_that_is_faster(two_threads, monkeypatch):
     small, large = {1: 4.0, 2: 10.0}, {1: 14.0, 2: 12.0}
     assert sorted(used(1, small) for _ in range(6)) == [1, 1, 1, 2, 2, 2]
     assert [used(1, small) for _ in range(3)] == [1, 1, 1]
-    assert sorted(used(4, large) for _ in range(6)) == [1, 1, 1, 2, 2, 2]
+    assert sorted(used(4, large) for _ in range(24)) == [1] * 12 + [2] * 12
     assert [used(4, large) for _ in range(3)] == [2, 2, 2]
+    slow_at_first = [{1: 9.9, 2: 9.0}] * 6 + [{1: 5.0, 2: 9.0}] * 18
+    assert sorted(used(2, seconds) for seconds in slow_at_first) == [1] * 12 + [2] * 12
+    assert [used(2, slow_at_first[-1]) for _ in range(3)] == [1, 1, 1]
     with at_most_cores(1):
         assert used(4, large) == 1
 

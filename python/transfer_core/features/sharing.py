@@ -9,8 +9,12 @@ from time import perf_counter
 
 from transfer_core.devices import cores, torch_threads
 
-# How often each way is timed; the first time a network also prepares itself for inputs of a new shape.
-TIMES = 3
+# How often each way is timed at least: at first a network also prepares itself for inputs of a new shape.
+FEW = 3
+# And at most, where they are close: a thread's first passes are slow, and other programs disturb some.
+MANY = 12
+# How many times as long a way takes that need not be timed any more.
+CLEARLY = 2
 
 
 class Sharing:
@@ -31,13 +35,22 @@ class Sharing:
         with torch_threads(threads):
             yield
         known = self._seconds[count, threads]
-        if len(known) < TIMES:
+        if len(known) < MANY:
             known.append(perf_counter() - started)
 
     def _choose(self, count: int) -> int:
-        """1 or all, whichever was timed less often; once both are known, the faster."""
-        both = (1, cores())
-        times = [len(self._seconds[count, threads]) for threads in both]
-        if min(times) < TIMES:
-            return both[times[1] < times[0]]
-        return min(both, key=lambda threads: min(self._seconds[count, threads]))
+        """1 or all, whichever was timed less often; once that is clear, the faster."""
+        alone, shared = 1, cores()
+        times = [self._seconds[count, threads] for threads in (alone, shared)]
+        if not _is_clear(*times):
+            return shared if len(times[1]) < len(times[0]) else alone
+        return shared if min(times[1]) < min(times[0]) else alone
+
+
+def _is_clear(one: list[float], other: list[float]) -> bool:
+    """Whether it is known which of two ways is faster, by the seconds that each took."""
+    timed = min(len(one), len(other))
+    if timed < FEW:
+        return False
+    faster, slower = sorted((min(one), min(other)))
+    return timed == MANY or slower > CLEARLY * faster
