@@ -104,9 +104,12 @@ module Transfer
     end
 
     # @param name [String, Symbol]
+    # @param trust [Boolean] true lets code run that comes with the backbone, as in a training
     # @return [Backbone]
-    # @raise [RecipeError] if there is no such backbone
-    def backbone(name) = Backbone.new(Bridge.call("backbone", { "name" => name.to_s }))
+    # @raise [RecipeError] if there is no such backbone, or if its code may not run
+    def backbone(name, trust: false)
+      Backbone.new(Bridge.call("backbone", { "name" => name.to_s, "trust" => trust }))
+    end
 
     # Makes the managed Python environment, as the command `transfer setup` does; nothing if it is there.
     #

@@ -12,6 +12,20 @@ from transfer_core.backbones import all_facts
 from transfer_core.backbones.catalogue import catalogue
 from worker.client import REAL_WORKER, Client
 
+HUBCONF = """
+dependencies = ["torch"]
+
+from pathlib import Path
+
+from torch import nn
+
+(Path(__file__).parent / "ran").touch()
+
+def tiny():
+    pool = nn.AdaptiveAvgPool2d(1)
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), pool, nn.Flatten(), nn.Linear(4, 2))
+"""
+
 
 @pytest.fixture
 def real(start: Callable[..., Client], tmp_path: object) -> Client:
@@ -39,6 +53,18 @@ def test_an_unknown_backbone(real: Client) -> None:
     failure = real.call("backbone", name="mobilnet_v2")
     assert failure["type"] == "RecipeError"
     assert 'did you mean "mobilenet_v2"?' in failure["message"]
+
+
+def test_a_backbone_with_code_of_its_own(real: Client, tmp_path: Path) -> None:
+    (tmp_path / "hubconf.py").write_text(HUBCONF)
+    name = f"torchhub:{tmp_path}:tiny"
+    failure = real.call("backbone", name=name)
+    assert failure["type"] == "RecipeError"
+    assert [problem["path"] for problem in failure["details"]["problems"]] == ["trust"]
+    assert not (tmp_path / "ran").exists()
+    facts = real.call("backbone", name=name, trust=True)
+    assert (facts["name"], facts["embedding_width"]) == (name, 4)
+    assert (tmp_path / "ran").exists()
 
 
 def test_doctor(real: Client) -> None:

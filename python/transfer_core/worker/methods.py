@@ -143,13 +143,13 @@ def backbones(
     return [msgspec.to_builtins(e) for e in catalogue(task, max_parameters, license, source, offline)]
 
 
-def backbone(call: Call, name: str) -> Plain:
-    """The facts of one backbone."""
+def backbone(call: Call, name: str, trust: bool = False) -> Plain:
+    """The facts of one backbone; `trust` lets the code run that comes with it."""
     import msgspec
 
     from transfer_core.backbones import facts
 
-    return cast(Plain, msgspec.to_builtins(facts(name)))
+    return cast(Plain, msgspec.to_builtins(facts(name, trust)))
 
 
 def doctor(call: Call) -> list[Plain]:

@@ -16,6 +16,7 @@ module Transfer
         transfer backbones --source timm --sort metric --all
         transfer backbones --offline              whose weights are on this machine
         transfer backbones timm/tf_efficientnet_lite0
+        transfer backbones torchhub:./my_networks:tiny --trust
     TEXT
     option :task, banner: "NAME", desc: "For image_classification, image_regression, text_…"
     option :max_parameters, banner: "N", desc: "At most so many parameters, such as 10M"
@@ -25,6 +26,7 @@ module Transfer
     option :sort, banner: "ORDER", enum: Catalogue::ORDERS.keys, default: "relevance",
                   desc: "By relevance, name, parameters or metric"
     option :all, type: :boolean, desc: "All of them, not only the first"
+    option :trust, type: :boolean, desc: "Allow code to run that comes with the named one"
     json_option
     # Lists backbones, or describes one.
     def backbones(name = nil)
@@ -55,7 +57,7 @@ module Transfer
     private
 
     def describe_backbone(name)
-      backbone = Transfer.backbone(name)
+      backbone = Transfer.backbone(name, trust: options.fetch(:trust, false))
       answer(backbone.to_h) { puts Catalogue.page(backbone) }
     end
 
