@@ -116,6 +116,10 @@ class OutOfMemory(TransferError):
     """This machine or its device ran out of memory."""
 
 
+class TransferWarning(UserWarning):
+    """Something the user should know, where no call is there to be told."""
+
+
 def did_you_mean(word: object, known: Sequence[str]) -> str:
     """The nearest known name as a clause (`, did you mean "adam"?`), or the empty string.
 

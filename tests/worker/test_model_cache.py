@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import threading
+import warnings
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from transfer_core.errors import ModelFileError
+from transfer_core.errors import ModelFileError, TransferWarning
 from transfer_core.worker.model_cache import ModelCache
+from transfer_core.worker.warned import warnings_to
 from worker.client import PATIENCE_S, wait_until
 
 
@@ -31,6 +33,9 @@ class Shelf:
 
     def open(self, path: Path) -> Any:
         return self.cache.open(str(path), self.warnings.append)
+
+    def reload(self, path: Path) -> Any:
+        return self.cache.reload(str(path), self.warnings.append)
 
     def end(self) -> None:
         for thread in self._threads:
@@ -109,10 +114,10 @@ def test_the_old_model_goes_on_where_the_new_file_is_none(tmp_path: Path, damage
     assert shelf.warnings == [f"{path} is no model; the model that was there before goes on"]
     for _ in range(2):
         with pytest.raises(ModelFileError, match="is no model"):
-            shelf.cache.reload(str(path))
+            shelf.reload(path)
     assert shelf.open(path) == "model 1"
     assert shelf.open(write(path, "model 3", seconds=2)) == "model 3"
-    assert shelf.cache.reload(str(path)) == "model 3"
+    assert shelf.reload(path) == "model 3"
     assert len(shelf.warnings) == 1
 
 
@@ -129,7 +134,7 @@ def test_a_reload_waits_for_a_change_that_comes_while_it_reads(tmp_path: Path) -
     shelf, path = Shelf(), write(tmp_path / "a", "model 1")
     shelf.gate.clear()
     found: list[Any] = []
-    thread = threading.Thread(target=lambda: found.append(shelf.cache.reload(str(path))))
+    thread = threading.Thread(target=lambda: found.append(shelf.reload(path)))
     thread.start()
     wait_until(lambda: shelf.reads, "the first version to be read")
     write(path, "model 2", seconds=1)
@@ -147,7 +152,7 @@ def test_a_reload_waits_for_who_reads_already(tmp_path: Path) -> None:
     looks, find = [], shelf.cache.find
     shelf.cache.find = lambda *args, **words: [looks.append(1), find(*args, **words)][1]  # type: ignore[method-assign]
     found: list[Any] = []
-    thread = threading.Thread(target=lambda: found.append(shelf.cache.reload(str(path))))
+    thread = threading.Thread(target=lambda: found.append(shelf.reload(path)))
     thread.start()
     thread.join(0.1)
     assert found == []
@@ -182,3 +187,19 @@ def test_the_newest_stays_even_if_it_is_too_big(tmp_path: Path) -> None:
         shelf.open(tmp_path / name)
     assert shelf.reads == ["model a", "model b"]
     assert shelf.cache.stats() == {"count": 1, "bytes": 7, "limit": 1}
+
+
+def test_who_has_it_read_is_told_what_it_warns_of() -> None:
+    told: dict[str, list[str]] = {"a": [], "b": []}
+    both_read = threading.Barrier(2)
+
+    def one_of(name: str) -> None:
+        with warnings_to(told[name].append):
+            both_read.wait(PATIENCE_S)
+            warnings.warn(f"{name} is old", TransferWarning, stacklevel=1)
+            warnings.warn(f"{name} is slow", DeprecationWarning, stacklevel=1)
+            both_read.wait(PATIENCE_S)
+
+    with ThreadPoolExecutor(2) as pool, pytest.warns(DeprecationWarning, match="is slow"):
+        list(pool.map(one_of, told))
+    assert told == {"a": ["a is old"], "b": ["b is old"]}

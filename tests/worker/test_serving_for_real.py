@@ -138,3 +138,22 @@ def test_models_make_room_for_others(start: Callable[..., Client], trained: Path
 
 def predict(worker: Client, model: str, photo: str) -> Any:
     return worker.call("predict", model=model, inputs=[photo])[0]["scores"]
+
+
+def test_a_warning_of_the_model_is_one_of_the_first_call(
+    worker: Client, trained: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("TRANSFER_HOME", str(tmp_path))
+    monkeypatch.setattr("sklearn.__version__", "0.1")
+    photos = class_folder(tmp_path / "photos", per_class=5)
+    model = transfer_core.train(backbone="sklearn:pixels", data=photos, seed=1)
+    photo = str(trained / "photos" / "1.png")
+    said = []
+    for _ in range(2):
+        id = worker.request("predict", model=str(model.path), inputs=[photo])
+        while (message := worker.read())[:2] != [1, id]:
+            said.append(message[2]["event"])
+        assert message[2] is None
+    (event,) = said
+    assert event["event"] == "warning"
+    assert "was fitted by scikit-learn 0.1 and is used by" in event["message"]

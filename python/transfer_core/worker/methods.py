@@ -80,7 +80,7 @@ def describe(call: Call, model: str, trust: bool = False) -> Plain:
 
 def reload(call: Call, model: str) -> Plain:
     """What a saved model is by now, once it is the one that predicts."""
-    return models().reload(model).summary()
+    return models().reload(model, call.progress.warning).summary()
 
 
 def predict(call: Call, model: str, inputs: Inputs, level: float | None = None) -> Future[list[Plain]]:
@@ -96,12 +96,12 @@ def embed(call: Call, model: str, inputs: Inputs) -> Future[Any]:
 
 def predict_alone(call: Call, model: str, inputs: Inputs, level: float | None = None) -> list[Plain]:
     """One prediction per input, in order."""
-    return cast(list[Plain], open_model(model).predict(inputs, level))
+    return cast(list[Plain], open_model(model, call.progress.warning).predict(inputs, level))
 
 
 def embed_alone(call: Call, model: str, inputs: Inputs) -> Any:
     """Embeddings (N, W) float32, one row per input."""
-    return open_model(model).embed(inputs)
+    return open_model(model, call.progress.warning).embed(inputs)
 
 
 def serving_stats(call: Call) -> Plain:
@@ -117,13 +117,15 @@ def evaluate(
     on_bad_input: Literal["raise", "skip"] = "raise",
 ) -> Plain:
     """Metrics on other labelled data."""
-    streams = _streams(call, data, lambda: open_model(model).modality.name)
-    return open_model(model).evaluate(data, columns, on_bad_input, streams, call.progress)
+    streams = _streams(call, data, lambda: open_model(model, call.progress.warning).modality.name)
+    return open_model(model, call.progress.warning).evaluate(
+        data, columns, on_bad_input, streams, call.progress
+    )
 
 
 def save(call: Call, model: str, path: str, backbone: bool = True) -> Plain:
     """Write a saved model elsewhere, with or without its backbone's weights."""
-    written = open_model(model).save(path, backbone=backbone)
+    written = open_model(model, call.progress.warning).save(path, backbone=backbone)
     return {"path": os.fspath(written), "bytes": os.path.getsize(written)}
 
 

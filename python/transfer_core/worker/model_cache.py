@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from transfer_core.worker.settings import model_memory
 from transfer_core.worker.turns import TURNS
+from transfer_core.worker.warned import Warn, warnings_to
 
 if TYPE_CHECKING:
     from transfer_core.model import Model
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 # What tells one version of a file from another: device, inode, time of the last change, size.
 Version: TypeAlias = tuple[int, int, int, int]
 Job: TypeAlias = Callable[[], None]
-Warn: TypeAlias = Callable[[str], None]
 
 
 @dataclass
@@ -61,7 +61,10 @@ def bytes_of(model: Model) -> int:
 
 @dataclass
 class ModelCache:
-    """At most `limit` bytes of models; the one that was used last stays in any case."""
+    """At most `limit` bytes of models; the one that was used last stays in any case.
+
+    Who has a model read is warned of what there is to know of it.
+    """
 
     limit: int
     read: Callable[[str], Any] = read_and_prepare
@@ -73,8 +76,8 @@ class ModelCache:
     def find(self, path: str, warn: Warn, start: Callable[[Job], None]) -> Model | Future[Model]:
         """The model saved at `path`, or its promise if the caller is to wait for it.
 
-        `start` is given what reads the file, if that is to be done now; `warn` is told if the file is no
-        model, but an earlier version of it is here.
+        `start` is given what reads the file, if that is to be done now; `warn` is told what it warns of, and
+        if the file is no model, but an earlier version of it is here.
         """
         version = _version(path)
         with self._lock:
@@ -93,7 +96,7 @@ class ModelCache:
         start(lambda: self._load(path, place, version, former, promise, warn))
         return promise
 
-    def open(self, path: str, warn: Warn = lambda message: None) -> Model:
+    def open(self, path: str, warn: Warn) -> Model:
         """The model saved at `path`, which this thread reads if nobody has."""
         found = self.find(path, warn, start=lambda job: job())
         if not isinstance(found, Future):
@@ -101,7 +104,7 @@ class ModelCache:
         with TURNS.given_up():  # to whoever reads it
             return found.result()
 
-    def reload(self, path: str) -> Model:
+    def reload(self, path: str, warn: Warn) -> Model:
         """The model that is in the file now.
 
         Raises
@@ -111,15 +114,19 @@ class ModelCache:
         """
         with self._lock:
             self._places.setdefault(path, Place()).failed = None
+        told: list[str] = []  # of a file that is no model, the error alone
         while True:
             self._wait_for_others(path)
-            model, version = self.open(path), _version(path)
+            model, version = self.open(path, told.append), _version(path)
             with self._lock:
                 place = self._places.get(path)
                 if place and place.failed:
                     raise place.failed[1]
                 if version and model is self._models.get(version, (None, 0))[0]:
-                    return model
+                    break
+        for message in told:
+            warn(message)
+        return model
 
     def stats(self) -> dict[str, Any]:
         """How many models are in memory, and what they take."""
@@ -144,7 +151,8 @@ class ModelCache:
         warn: Warn,
     ) -> None:
         try:
-            with TURNS:  # a network's first weights are drawn from the process's random numbers
+            # A network's first weights are drawn from the process's random numbers.
+            with TURNS, warnings_to(warn):
                 model = self.read(path)
         except BaseException as error:
             with self._lock:
@@ -196,9 +204,9 @@ def models() -> ModelCache:
         return _models()
 
 
-def open_model(path: str) -> Model:
+def open_model(path: str, warn: Warn) -> Model:
     """One of them, which this thread reads if nobody has."""
-    return models().open(path)
+    return models().open(path, warn)
 
 
 def _version(path: str) -> Version | None:

@@ -28,7 +28,7 @@ from transfer_core.backbones.scikit_learn.columns import Columns, columns_of, co
 from transfer_core.backbones.scikit_learn.names import PIXELS, Step, modality_of, parse, refusal
 from transfer_core.backbones.scikit_learn.state import from_bytes, to_bytes
 from transfer_core.backbones.source import bare_name
-from transfer_core.errors import DependencyError, ModelFileError, Problem, RecipeError
+from transfer_core.errors import DependencyError, ModelFileError, Problem, RecipeError, TransferWarning
 from transfer_core.progress import Progress
 
 FITTED = "fitted"
@@ -189,5 +189,6 @@ def _warn_of_another_version(then: str, name: str) -> None:
         warnings.warn(
             f"{name} was fitted by scikit-learn {then} and is used by {sklearn.__version__}: "
             "its embeddings may differ, train anew if they do",
+            TransferWarning,
             stacklevel=2,
         )
