@@ -55,6 +55,7 @@ target = "\0".b * packed.bytesize
 arena = BRIDGE::Arena.new(BRIDGE::Arena.file)
 lend = ->(tensor) { arena.free(arena.write(tensor.bytes)) }
 lend.call(Transfer::Tensor.from(packed))
+written = BRIDGE::Arena.file.tap { |file| file.pwrite(packed, 0) }
 
 show "1M floats, nested Ruby Arrays to packed float32", race(
   in_C: -> { NATIVE.pack(rows, "float32", true) },
@@ -67,6 +68,7 @@ show "1M packed float32 to nested Ruby Arrays", race(
 )
 show "1M floats in a packed String, into shared memory", race(
   rounds: 30, memcpy: -> { target.bytesplice(0, packed.bytesize, packed) },
+  "write(2) alone": -> { written.pwrite(packed, 0) },
   from_the_String: -> { lend.call(Transfer::Tensor.from(packed)) }
 )
 

@@ -48,6 +48,8 @@ class Campaign
     def sample(times, asked, answered)
       times.times { |number| asked << number }
       times.times { count("failed") unless answered.pop(timeout: PATIENCE_S) }
+      # Ruby looks through its old objects once in 80,000 calls: what has died of them until then is not grown.
+      GC.start
       worker = Transfer.stats.dig(:workers, :serve, :processes, 0, :pid)
       { "Ruby" => Process.pid, "the worker" => worker }.transform_values { |pid| bridge::Memory.resident(pid) }
     end
