@@ -14,10 +14,13 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, log_loss, r2_score
+from torch import nn
 
 import transfer_core
 from photos import COLORS, class_folder, pixels, png, rows, save
+from transfer_core import devices
 from transfer_core.answers import answers, metrics
+from transfer_core.devices import cores, torch_threads
 from transfer_core.errors import ConfigurationError, DataError, ModelFileError, RecipeError
 from transfer_core.metrics import fit_temperature
 from transfer_core.model import save_new
@@ -109,6 +112,24 @@ def test_one_by_one_and_all_at_once(model, mixed):
     )
     backwards = model.predict(paths[::-1])
     assert all(close(a, b) for a, b in zip(backwards[::-1], together, strict=True))
+
+
+def test_a_few_embeddings_are_told_by_one_thread(model, monkeypatch):
+    """Threads that share half a millisecond's work wait for each other, long if the machine is busy."""
+    monkeypatch.setattr(devices, "WORTH_SHARING", 1000)
+    seen = []
+
+    class Watched(nn.Module):
+        def forward(self, embeddings):
+            seen.append(torch.get_num_threads())
+            return embeddings
+
+    watched = replace(model, head=nn.Sequential(Watched(), nn.Linear(4, len(model.labels))))
+    with torch_threads(2):
+        watched.tell(np.zeros((1, 4), np.float32))
+        watched.tell(np.zeros((1000, 4), np.float32))
+        assert torch.get_num_threads() == 2
+    assert seen == [1, min(2, cores())]
 
 
 def test_embeddings(model, mobilenet):

@@ -22,7 +22,7 @@ from transfer_core.backbones import Backbone, BackboneFacts, Preprocessing
 from transfer_core.caller_data import name_streams
 from transfer_core.data import MODALITIES, Dataset, Input, Modality, Row, read_labelled
 from transfer_core.data.bad_input import by_itself
-from transfer_core.devices import choose_like
+from transfer_core.devices import as_many_threads_as_pay, choose_like
 from transfer_core.errors import DataError, ModelFileError
 from transfer_core.features import (
     Extractor,
@@ -240,7 +240,13 @@ class Model:
 
     @torch.no_grad()
     def _answers(self, embeddings: Tensor) -> Tensor:
-        return answers(self.head(embeddings), self.header)
+        # A linear head multiplies with each of its numbers once per row; others do about as much.
+        with as_many_threads_as_pay(len(embeddings) * self._head_size):
+            return answers(self.head(embeddings), self.header)
+
+    @cached_property
+    def _head_size(self) -> int:
+        return sum(tensor.numel() for tensor in self.head.state_dict().values())
 
 
 def load_model(path: str | os.PathLike[str], progress: Progress = Progress(), trust: bool = False) -> Model:
