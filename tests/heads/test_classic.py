@@ -18,8 +18,8 @@ from torch import nn
 from transfer_core.errors import Cancelled, DependencyError, RecipeError
 from transfer_core.heads import Rows, build_head, check_head, classic, fit_head
 from transfer_core.heads.classic_trees import _grown
-from transfer_core.heads.modules import standardization
-from transfer_core.heads.rows import fold_of
+from transfer_core.heads.folds import fold_of
+from transfer_core.heads.scaling import standardization
 from transfer_core.progress import Progress
 from transfer_core.recipe import (
     GradientBoostingHead,

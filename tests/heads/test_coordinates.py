@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from transfer_core.heads.coordinates import coordinates_of
-from transfer_core.heads.modules import standardization
+from transfer_core.heads.scaling import standardization
 
 
 def features_of(n, width):
@@ -15,7 +15,7 @@ def features_of(n, width):
 @pytest.mark.parametrize(("n", "width"), [(40, 6), (6, 40), (7, 7), (2, 3)])
 def test_a_layer_does_the_same_to_coordinates_and_features(n, width):
     features = features_of(n, width)
-    at = coordinates_of(features)
+    at = coordinates_of(features, standardization(features))
     z = (at.x - at.shift) / at.unit
     assert z.shape == (n, min(n, width))
     weight, bias = torch.randn(3, z.shape[1], generator=torch.Generator().manual_seed(1)), torch.arange(3.0)
@@ -28,7 +28,7 @@ def test_a_layer_does_the_same_to_coordinates_and_features(n, width):
 @pytest.mark.parametrize(("n", "width"), [(40, 6), (6, 40), (20, 8)])
 def test_lengths_and_angles_are_those_of_standardised_features(n, width):
     features = features_of(n, width)
-    at = coordinates_of(features)
+    at = coordinates_of(features, standardization(features))
     z = (at.x - at.shift) / at.unit
     mean, scale = standardization(features)
     standard = (features - mean) / scale
@@ -39,11 +39,12 @@ def test_lengths_and_angles_are_those_of_standardised_features(n, width):
 
 def test_features_are_not_copied():
     features = features_of(40, 6)
-    assert coordinates_of(features).x is features
+    assert coordinates_of(features, standardization(features)).x is features
 
 
 def test_few_rows_get_uncorrelated_coordinates():
-    at = coordinates_of(features_of(20, 8))
+    features = features_of(20, 8)
+    at = coordinates_of(features, standardization(features))
     gram = at.x.T @ at.x
     assert at.uncorrelated
     assert (gram - gram.diag().diag()).abs().max() < 1e-5 * gram.diag().max()

@@ -12,12 +12,13 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import log_loss, mean_squared_error
 
 from transfer_core.errors import Cancelled
-from transfer_core.heads import cross_validated, linear_problem
+from transfer_core.heads import cross_validated, folds, linear_problem
 from transfer_core.heads.coordinates import coordinates_of
 from transfer_core.heads.cross_validated import STRENGTHS, fit_linear
+from transfer_core.heads.folds import fold_of
 from transfer_core.heads.linear_problem import linear_problems
-from transfer_core.heads.modules import standardization
-from transfer_core.heads.rows import Rows, fold_of
+from transfer_core.heads.rows import Rows
+from transfer_core.heads.scaling import Scaling, scalings, standardization
 from transfer_core.progress import Progress
 
 
@@ -69,9 +70,16 @@ def kind_of(rows):
     return {torch.bool: "labels", torch.int64: "classes", torch.float32: "values"}[rows.targets.dtype]
 
 
+def as_they_are(rows):
+    width = rows.features.shape[1]
+    return Scaling(torch.zeros(width, dtype=torch.float64), torch.ones(width, dtype=torch.float64))
+
+
 def problem_of(rows, weights, outputs):
     """In double precision."""
-    return linear_problems(rows, coordinates_of(rows.features.double()), weights, outputs, lambda: None)
+    return linear_problems(
+        rows, coordinates_of(rows.features.double(), as_they_are(rows)), weights, outputs, lambda: None
+    )
 
 
 def exact(rows, strength, outputs):
@@ -191,6 +199,32 @@ def test_the_strength_is_the_one_that_brute_force_finds(rows, outputs):
     ours = [e["validation_loss"] for e in fit.path]
     np.testing.assert_allclose(ours, [losses[strength] for strength in tried], rtol=2e-2)
     assert losses[fit.strength] == pytest.approx(min(losses.values()), rel=2e-3)
+
+
+def informative(n, width, labels, loud):
+    """Classes that differ in a fifth of the features: in the `loud` ones, or in those that hardly vary."""
+    rng = np.random.default_rng(0)
+    targets = np.arange(n) % labels
+    centres = np.where(np.arange(width) < width // 5, rng.normal(size=(labels, width)), 0)
+    features = centres[targets] + rng.normal(size=(n, width))
+    features *= np.where(np.arange(width) < width // 5, 8 if loud else 1 / 50, 1)
+    features = torch.tensor(features, dtype=torch.float32)
+    return Rows(features, torch.from_numpy(targets), torch.ones(n), torch.arange(n))
+
+
+@pytest.mark.parametrize("loud", [True, False], ids=["what varies says more", "what hardly varies says more"])
+@pytest.mark.parametrize("n", [80, 1200])
+def test_the_scaling_is_the_one_that_brute_force_finds(n, loud, monkeypatch):
+    monkeypatch.setattr(cross_validated, "ENOUGH_FOR_SCALING", 300)
+    rows = informative(n, 40, 4, loud)
+    lowest = []
+    for mean, scale in scalings(rows.features):
+        scaled = Rows((rows.features - mean) / scale, rows.targets, rows.weights, rows.groups)
+        lowest.append(min(by_brute_force(scaled, 5, 0, STRENGTHS)))
+    own, shared = lowest
+    assert shared < 0.9 * own if loud else own < 0.9 * shared
+    found = min(entry["validation_loss"] for entry in fitted(rows, 4).path)
+    assert found == pytest.approx(min(lowest), rel=0.02)
 
 
 @pytest.mark.parametrize("shape", [(150, 12, 4), (40, 90, 4)])
@@ -334,33 +368,20 @@ def test_features_that_say_nothing_leave_the_shares_of_the_classes():
 def test_progress_and_cancelling():
     events = []
     fit_linear(classes(60, 5, 3), 3, 5, 0, Progress(events.append))
-    assert events[0] == {"event": "progress", "step": "train", "done": 0, "total": 12, "unit": "fits"}
+    assert events[0] == {"event": "progress", "step": "train", "done": 0, "total": 34, "unit": "fits"}
     assert events[-1]["done"] == events[-1]["total"]
     with pytest.raises(Cancelled):
         fit_linear(classes(60, 5, 3), 3, 5, 0, Progress(cancelled=lambda: True))
 
 
 def test_the_folds_to_fit_follow_the_examples_and_not_their_views(monkeypatch):
-    monkeypatch.setattr(cross_validated, "ENOUGH_HELD_OUT", 20)
+    monkeypatch.setattr(folds, "ENOUGH_HELD_OUT", 20)
     rows = classes(120, 4, 2)
     views = Rows(
         rows.features, rows.targets[torch.arange(120) // 4 * 4], rows.weights, torch.arange(120) // 4
     )
     assert len(fitted(rows, 2).held_out) == 24
     assert len(fitted(views, 2).held_out) == 24
-
-
-def test_an_example_is_held_out_with_all_views_and_measured_on_the_first():
-    rows = classes(120, 4, 2)
-    examples = torch.arange(120) // 4
-    views = Rows(rows.features, rows.targets[examples * 4], rows.weights, examples)
-    left_out = cross_validated._left_out_rows(views, 5, seed=0)
-    measured = cross_validated._first_views(left_out, views)
-    assert [len(rows) for rows in left_out] == [24] * 5
-    for left, first in zip(left_out, measured, strict=True):
-        assert first.tolist() == [row for row in left.tolist() if row % 4 == 0]
-    weights = cross_validated._weights_without(left_out, views)
-    assert [row.nonzero().flatten().tolist() for row in weights == 0] == [left.tolist() for left in left_out]
 
 
 def test_a_fit_can_be_cancelled_within_a_solve():

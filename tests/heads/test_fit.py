@@ -11,7 +11,7 @@ from torch import nn
 from transfer_core.errors import DataError, RecipeError
 from transfer_core.heads import Rows, build_head, fit_head
 from transfer_core.heads.cross_validated import fit_linear
-from transfer_core.heads.modules import standardization
+from transfer_core.heads.scaling import standardization
 from transfer_core.progress import Progress
 from transfer_core.recipe import LinearHead, MlpHead, Train
 

@@ -11,6 +11,7 @@ from transfer_core.heads import linear_problem
 from transfer_core.heads.coordinates import coordinates_of
 from transfer_core.heads.linear_problem import linear_problems
 from transfer_core.heads.rows import Rows
+from transfer_core.heads.scaling import standardization
 
 KINDS = ["classes", "values", "labels", "weighted labels"]
 
@@ -24,7 +25,9 @@ def drawn(kind):
     of_labels = torch.rand(30, 3, generator=generator) + 0.5
     own = of_labels if kind == "weighted labels" else weights[0]
     rows = Rows(features, targets, own, torch.arange(30))
-    problems = linear_problems(rows, coordinates_of(features), weights, 3, lambda: None)
+    problems = linear_problems(
+        rows, coordinates_of(features, standardization(features)), weights, 3, lambda: None
+    )
     return problems, torch.randn(2, 3, 5, generator=generator, dtype=torch.float64)
 
 

@@ -1,10 +1,9 @@
-"""Rows, and the folds they are held out in."""
+"""The rows that a head is fitted on."""
 
 import numpy as np
-import pytest
 import torch
 
-from transfer_core.heads.rows import Rows, fold_of, rows_of
+from transfer_core.heads.rows import Rows, rows_of
 
 
 def rows(targets, groups=None):
@@ -39,53 +38,12 @@ def test_taking_rows():
     assert len(some) == 2
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_classes_are_spread_evenly_over_folds(seed):
-    targets = np.random.default_rng(seed).choice(4, size=103, p=[0.6, 0.2, 0.15, 0.05])
-    fold = fold_of(rows(targets), 5, seed).numpy()
-    sizes = np.bincount(fold, minlength=5)
-    assert sizes.max() - sizes.min() <= 1
-    for label in range(4):
-        share = np.bincount(fold[targets == label], minlength=5)
-        assert share.max() - share.min() <= 1
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_labels_are_spread_evenly_over_folds_the_rarest_exactly(seed):
-    rng = np.random.default_rng(seed)
-    targets = rng.random((203, 5)) < [0.5, 0.04, 0.3, 0.1, 0.2]
-    fold = fold_of(rows(torch.from_numpy(targets)), 5, seed).numpy()
-    assert np.ptp(np.bincount(fold, minlength=5)) <= 1
-    spread = [np.ptp(np.bincount(fold[label], minlength=5)) for label in targets.T]
-    assert spread[1] <= 1
-    # Random folds would differ by about twice the deviation of a binomial, 0.8 √(N p / 5) each.
-    assert all(gap <= 6 for gap in spread)
-    assert np.mean(spread) < 4
-
-
 def test_label_weights_go_with_their_rows():
     targets, weights = torch.tensor([[True, False], [False, True]]), torch.tensor([[2.0, 1.0], [1.0, 3.0]])
     made = rows_of(torch.zeros(4, 1), targets.numpy(), weights, views=2)
     assert made.weights.tolist() == [[2, 1], [2, 1], [1, 3], [1, 3]]
     assert made.take(torch.tensor([3, 0])).joined(made).weights[:2].tolist() == [[1, 3], [2, 1]]
     assert made.example_weights.tolist() == [1, 1, 1, 1]
-
-
-def test_views_of_an_example_share_a_fold():
-    targets, groups = np.arange(60) // 4 % 3, np.arange(60) // 4 * 10
-    shuffled = np.random.default_rng(0).permutation(60)
-    fold = fold_of(rows(targets[shuffled], groups[shuffled]), 5, 0).numpy()
-    for group in np.unique(groups):
-        assert len(set(fold[groups[shuffled] == group])) == 1
-    assert np.bincount(fold).tolist() == [12] * 5
-
-
-def test_folds_of_values_are_even_and_follow_the_seed():
-    values = rows(torch.randn(23, 2, generator=torch.Generator().manual_seed(0)))
-    folds = [fold_of(values, 4, seed) for seed in (0, 0, 1)]
-    assert sorted(torch.bincount(folds[0]).tolist()) == [5, 6, 6, 6]
-    assert torch.equal(folds[0], folds[1])
-    assert not torch.equal(folds[0], folds[2])
 
 
 def test_joined_neighbours_are_not_copied():

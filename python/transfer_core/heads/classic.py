@@ -17,8 +17,8 @@ from transfer_core.errors import DependencyError, Problem, RecipeError
 from transfer_core.heads.classic_problems import Fit, kind_of
 from transfer_core.heads.classic_trees import gradient_boosting, random_forest
 from transfer_core.heads.classic_vectors import logistic, nearest_neighbors, support_vector_machine
-from transfer_core.heads.cross_validated import _first_views, _left_out_rows
 from transfer_core.heads.fitted_layer import CLASSES
+from transfer_core.heads.folds import first_views, left_out_rows
 from transfer_core.heads.rows import Rows
 from transfer_core.progress import Progress
 from transfer_core.recipe import (
@@ -85,8 +85,8 @@ def fit_classic(
     A fold that would leave a class without any example is passed over.
     """
     fit = _FITS[type(spec)]
-    left_out = [out for out in _left_out_rows(rows, folds, seed) if _all_classes_without(out, rows, outputs)]
-    held_out = _first_views(left_out, rows)
+    left_out = [out for out in left_out_rows(rows, folds, seed) if _all_classes_without(out, rows, outputs)]
+    held_out = first_views(left_out, rows)
     said: list[Tensor] = []
     for done, (left, asked) in enumerate(zip(left_out, held_out, strict=True)):
         progress.advance("train", done, len(left_out) + 1, "fits")

@@ -18,9 +18,10 @@ from transfer_core.heads.classic_problems import (
     problems_of,
 )
 from transfer_core.heads.fitted_layer import CLASSES, LABELS, VALUES
-from transfer_core.heads.modules import are_counts, fold_standardization, standardization
+from transfer_core.heads.modules import fold_standardization
 from transfer_core.heads.neighbors import Neighbors
 from transfer_core.heads.rows import Rows
+from transfer_core.heads.scaling import are_counts, standardization
 from transfer_core.heads.support_vectors import SupportVectors
 from transfer_core.recipe import KnnHead, LogisticHead, SvmHead
 

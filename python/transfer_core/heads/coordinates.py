@@ -1,4 +1,4 @@
-"""The coordinates in which a linear head is fitted: standardised features, as few as the rows need."""
+"""The coordinates in which a linear head is fitted: scaled features, as few as the rows need."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from transfer_core.heads.modules import standardization
+from transfer_core.heads.scaling import Scaling
 
 # Of so many rows per feature a copy is small, and its making soon repaid.
 FEW = 4
@@ -19,9 +19,9 @@ class Coordinates:
 
     Of many rows `x` is the caller's own tensor, read and never copied: what is computed from z is computed
     from x by moving shift and unit into the coefficients.
-    `mean` (D,) and `scale` (D,) standardise the features; `basis` (D, R) has a column per coordinate, or is
-    None where coordinates are the standardised features themselves. `uncorrelated` coordinates have a
-    diagonal Gram matrix.
+    Features on their scale are (f - mean) / scale, with `mean` (D,) and `scale` (D,); `basis` (D, R) has a
+    column per coordinate, or is None where those are the coordinates. `uncorrelated` ones have a diagonal
+    Gram matrix.
     """
 
     x: Tensor
@@ -41,8 +41,8 @@ class Coordinates:
         return weight.float(), (bias.double() - weight @ self.mean.double()).float()
 
 
-def coordinates_of(features: Tensor) -> Coordinates:
-    """The coordinates of `features` (N, D): R = min(N, D).
+def coordinates_of(features: Tensor, scaling: Scaling) -> Coordinates:
+    """The coordinates of `features` (N, D) on that scale: R = min(N, D).
 
     With fewer rows than features, weights have no part outside the span of the rows if an L2 penalty is on
     them, and the penalty is the same in any orthonormal basis of that span. Z' = QR (Golub and Van Loan,
@@ -51,14 +51,16 @@ def coordinates_of(features: Tensor) -> Coordinates:
     With up to `FEW` times as many, the principal axes are the basis: there the penalised loss bends nearly
     independently along each, and no system of R equations is solved for each look at the loss.
     """
-    mean, scale = standardization(features)
+    mean, scale = scaling
     rows, width = features.shape
     if rows > FEW * width:
         return Coordinates(features, mean, scale, mean, scale, basis=None)
     z = (features - mean) / scale
-    zero = features.new_zeros(min(rows, width))
+    basis = None
     if rows < width:
         basis, triangle = torch.linalg.qr(z.T)
-        return Coordinates(triangle.T.contiguous(), zero, zero + 1, mean, scale, basis)
+        z = triangle.T
     _, axes = torch.linalg.eigh(z.T @ z)
-    return Coordinates(z @ axes, zero, zero + 1, mean, scale, axes, uncorrelated=True)
+    zero = features.new_zeros(axes.shape[1])
+    basis = axes if basis is None else basis @ axes
+    return Coordinates(z @ axes, zero, zero + 1, mean, scale, basis, uncorrelated=True)

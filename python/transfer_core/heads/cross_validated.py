@@ -1,10 +1,11 @@
-"""The default head: a linear layer fitted to convergence, its L2 strength chosen by cross-validation.
+"""The default head: a linear layer fitted to convergence, its L2 strength and the scaling of the features
+chosen by cross-validation.
 
 Minimises, over W (K, D) and b (K,),
 
     sum_n w_n loss(W x_n + b, y_n) / sum_n w_n + strength / 2 |W|²
 
-with x standardised features. The loss is cross-entropy for classes, half the squared error for values, and
+with x scaled features. The loss is cross-entropy for classes, half the squared error for values, and
 the sum of the binary cross-entropies for labels. All are convex, so there is nothing to tune: no learning
 rate, no number of epochs.
 
@@ -14,7 +15,7 @@ and no code of its own.
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -22,23 +23,28 @@ from torch import Tensor
 
 from transfer_core.heads.coordinates import coordinates_of
 from transfer_core.heads.curvature import Curvature
+from transfer_core.heads.folds import a_part_of, first_views, left_out_rows, weights_without
 from transfer_core.heads.linear_problem import LinearProblems, linear_problems
 from transfer_core.heads.pulse import Pulse
-from transfer_core.heads.rows import Rows, fold_of
+from transfer_core.heads.rows import Rows
+from transfer_core.heads.scaling import Scaling, scalings
 from transfer_core.progress import Progress
 from transfer_core.training import weighted_loss
 
 STRENGTHS = tuple(10.0**e for e in (1, 0.5, 0, -0.5, -1, -1.5, -2, -2.5, -3, -3.5, -4))
 
-# And the fit that stays.
-MOST_FITS = len(STRENGTHS) + 1
+# Two scalings are compared on so many examples; what many show, a part shows.
+ENOUGH_FOR_SCALING = 512
 
-# So many held-out examples tell strengths apart; with more examples than that, fewer folds are fitted.
-ENOUGH_HELD_OUT = 1000
+# A scale for each feature is many numbers instead of one, and has to lower the loss to this share.
+WORTH_MORE_NUMBERS = 0.99
 
-# What may be left to gain, as a share of the loss: little enough to compare strengths, and for probabilities
-# within 0.001 of the exact minimum's.
-COMPARED, CONVERGED = 4e-6, 5e-9
+# All strengths for either scaling, and again on all examples; and the fit that stays.
+MOST_FITS = 3 * len(STRENGTHS) + 1
+
+# What may be left to gain, as a share of the loss: little enough to compare scalings, and strengths, and for
+# probabilities within 0.001 of the exact minimum's.
+ROUGH, COMPARED, CONVERGED = 1e-3, 4e-6, 5e-9
 
 
 @dataclass(frozen=True)
@@ -67,39 +73,88 @@ class Candidate:
     curvature: Curvature
 
 
+@dataclass(frozen=True)
+class Search:
+    """The `problems` of folds, the rows that each is measured on, and the `tried` strengths by their place in
+    `STRENGTHS`."""
+
+    problems: LinearProblems
+    held_out: list[Tensor]
+    tried: dict[int, Candidate]
+
+    @property
+    def chosen(self) -> int:
+        """The strength with the lowest held-out loss."""
+        return min(self.tried, key=lambda i: self.tried[i].loss)
+
+    @property
+    def loss(self) -> float:
+        """That loss."""
+        return self.tried[self.chosen].loss
+
+
 def fit_linear(rows: Rows, outputs: int, folds: int, seed: int, progress: Progress) -> LinearFit:
-    """Fit `rows`, at least two examples, for the strength with the lowest held-out loss."""
+    """Fit `rows`, at least two examples, for the scaling and the strength with the lowest held-out loss."""
     progress.check()
-    at = coordinates_of(rows.features)
-    progress.check()
-    left_out = _left_out_rows(rows, folds, seed)
-    held_out = _first_views(left_out, rows)
     pulse = Pulse(progress, "train", MOST_FITS, "fits")
-    without = linear_problems(rows, at, _weights_without(left_out, rows), outputs, pulse.check)
-    tried = _search(without, rows, held_out, pulse)
-    chosen = min(tried, key=lambda i: tried[i].loss)
-    best = tried[chosen]
+    scaling = _better_scaling(rows, outputs, folds, seed, pulse)
+    found = _search(rows, scaling, outputs, folds, seed, COMPARED, pulse)
+    best, strength = found.tried[found.chosen], STRENGTHS[found.chosen]
+    at = found.problems.at
     everything = linear_problems(rows, at, rows.example_weights[None], outputs, pulse.check)
     start = best.coefficients.mean(dim=0, keepdim=True)
     curvature = everything.curvature(start[0], best.curvature)
-    solution = everything.solve(STRENGTHS[chosen], start, curvature, CONVERGED)[0]
+    pulse.next()
+    solution = everything.solve(strength, start, curvature, CONVERGED)[0]
     weight, bias = at.on_features(solution[:, :-1], solution[:, -1])
-    fits = zip(best.coefficients, held_out, strict=True)
     pulse.finish()
+    fits = zip(best.coefficients, found.held_out, strict=True)
     return LinearFit(
         weight=weight,
         bias=bias,
-        strength=STRENGTHS[chosen],
-        held_out=torch.cat([without.output(coefficients, out) for coefficients, out in fits]),
-        held_out_targets=rows.targets[torch.cat(held_out)],
-        path=[{"strength": STRENGTHS[i], "validation_loss": tried[i].loss} for i in sorted(tried)],
+        strength=strength,
+        held_out=torch.cat([found.problems.output(coefficients, out) for coefficients, out in fits]),
+        held_out_targets=rows.targets[torch.cat(found.held_out)],
+        path=[
+            {"strength": STRENGTHS[i], "validation_loss": found.tried[i].loss} for i in sorted(found.tried)
+        ],
     )
 
 
+def _better_scaling(rows: Rows, outputs: int, folds: int, seed: int, pulse: Pulse) -> Scaling:
+    """One scale for all features, unless a rough look at a part of the rows says that each needs its own."""
+    *own, shared = scalings(rows.features)
+    if not own:
+        return shared
+    some = a_part_of(rows, max(ENOUGH_FOR_SCALING, 5 * outputs), seed)
+    alone, together = (
+        _search(some, scaling, outputs, folds, seed, ROUGH, pulse).loss for scaling in (own[0], shared)
+    )
+    return own[0] if alone < WORTH_MORE_NUMBERS * together else shared
+
+
 def _search(
-    problems: LinearProblems, rows: Rows, held_out: list[Tensor], pulse: Pulse
+    rows: Rows, scaling: Scaling, outputs: int, folds: int, seed: int, tolerance: float, pulse: Pulse
+) -> Search:
+    """The strength with the lowest held-out loss, and what it takes to know that it is."""
+    at = coordinates_of(rows.features, scaling)
+    left_out = left_out_rows(rows, folds, seed)
+    problems = linear_problems(rows, at, weights_without(left_out, rows), outputs, pulse.check)
+    held_out = first_views(left_out, rows)
+
+    def judged(strength: float, start: Tensor, known: Curvature | None) -> Candidate:
+        pulse.next()
+        curvature = problems.curvature(start.mean(dim=0), known)
+        coefficients = problems.solve(strength, start, curvature, tolerance)
+        return Candidate(coefficients, _loss_of(problems, coefficients, rows, held_out), curvature)
+
+    return Search(problems, held_out, _lowest_in_a_valley(judged, problems.zeros()))
+
+
+def _lowest_in_a_valley(
+    judged: Callable[[float, Tensor, Curvature | None], Candidate], zeros: Tensor
 ) -> dict[int, Candidate]:
-    """Strengths by their place in `STRENGTHS`: the lowest held-out loss and what it takes to know that it is.
+    """Strengths by their place in `STRENGTHS`, as `judged` from a start and a curvature known nearby.
 
     The loss has one valley. Every other strength is tried, from strong to weak, until the loss is 1 % above
     its lowest, or, where it levels off, the strength in between has the lowest. Then the strengths beside the
@@ -109,11 +164,7 @@ def _search(
 
     def attempt(i: int) -> int:
         """Try a strength; returns the best so far."""
-        pulse.next()
-        start, known = _start(tried, i) or (problems.zeros(), None)
-        curvature = problems.curvature(start.mean(dim=0), known)
-        coefficients = problems.solve(STRENGTHS[i], start, curvature, COMPARED)
-        tried[i] = Candidate(coefficients, _loss_of(problems, coefficients, rows, held_out), curvature)
+        tried[i] = judged(STRENGTHS[i], *(_start(tried, i) or (zeros, None)))
         return min(tried, key=lambda j: tried[j].loss)
 
     best = attempt(0)
@@ -160,27 +211,3 @@ def _loss_of(problems: LinearProblems, coefficients: Tensor, rows: Rows, held_ou
             total += weight * float(weighted_loss(output, rows.targets[some], rows.weights[some]))
             weights += weight
     return total / weights
-
-
-def _left_out_rows(rows: Rows, folds: int, seed: int) -> list[Tensor]:
-    """The rows that each fold leaves out, for as many folds as it takes to leave out enough."""
-    examples = len(torch.unique(rows.groups))
-    folds = min(folds, examples)
-    fold = fold_of(rows, folds, seed)
-    fitted = min(folds, math.ceil(ENOUGH_HELD_OUT / (examples / folds)))
-    return [(fold == k).nonzero().flatten() for k in range(fitted)]
-
-
-def _first_views(left_out: list[Tensor], rows: Rows) -> list[Tensor]:
-    """Those of the rows that show an example as it is in use; an example's views stand together."""
-    first = torch.ones(len(rows), dtype=torch.bool)
-    first[1:] = rows.groups[1:] != rows.groups[:-1]
-    return [left[first[left]] for left in left_out]
-
-
-def _weights_without(left_out: list[Tensor], rows: Rows) -> Tensor:
-    """The rows' weights (B, N), 0 for what a fold leaves out."""
-    weights = rows.example_weights.repeat(len(left_out), 1)
-    for fold, left in zip(weights, left_out, strict=True):
-        fold[left] = 0
-    return weights

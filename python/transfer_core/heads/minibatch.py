@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor, nn
 
-from transfer_core.heads.modules import ROWS_AT_ONCE
 from transfer_core.heads.rows import Rows
+from transfer_core.heads.scaling import ROWS_AT_ONCE
 from transfer_core.progress import Progress
 from transfer_core.recipe import Train
 from transfer_core.training import Batch, Metrics, Source, train_epochs, validation_metrics

@@ -28,12 +28,6 @@ _FITTED: dict[type, type[FittedLayer]] = {
     KnnHead: Neighbors,
 }
 
-# The share of features that are not 0, below which they count words or categories.
-_SPARSE = 0.05
-
-# The features are never copied as a whole.
-ROWS_AT_ONCE = 1024
-
 
 def build_head(spec: Head, width: int, outputs: int, generator: torch.Generator) -> nn.Sequential:
     """A head for features of `width` with `outputs` outputs, its weights drawn from `generator`.
@@ -90,30 +84,3 @@ def fold_standardization(head: nn.Sequential, mean: Tensor, scale: Tensor) -> No
     weight = layer.weight.double() / scale.double()
     layer.bias.copy_(layer.bias.double() - weight @ mean.double())
     layer.weight.copy_(weight)
-
-
-def are_counts(features: Tensor) -> bool:
-    """Whether so few of `features` (N, D) are not 0 that they must count something: words, categories."""
-    present = sum(int(part.count_nonzero()) for part in torch.split(features, ROWS_AT_ONCE))
-    return present < _SPARSE * features.numel()
-
-
-def standardization(features: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean (D,) and scale (D,) of `features` (N, D).
-
-    The scale has a floor of one hundredth of its average: a feature that hardly ever fires in training
-    must not be blown up when it does fire later. Counts share one scale: with one each, the rare ones would
-    outweigh all others.
-    """
-    total = torch.zeros(features.shape[1], dtype=torch.float64)
-    squares = torch.zeros_like(total)
-    for part in torch.split(features, ROWS_AT_ONCE):
-        total += part.sum(dim=0, dtype=torch.float64)
-    mean = (total / len(features)).to(features.dtype)
-    for part in torch.split(features, ROWS_AT_ONCE):
-        squares += (part - mean).square().sum(dim=0, dtype=torch.float64)
-    deviation = (squares / len(features)).sqrt().to(features.dtype)
-    if are_counts(features):
-        deviation = deviation.square().mean().sqrt().expand_as(deviation)
-    floor = (0.01 * deviation.mean()).clamp_min(1e-12)
-    return mean, deviation.clamp_min(floor)

@@ -26,7 +26,7 @@ class Pulse:
     def check(self) -> None:
         """A part is still being worked on; raises `Cancelled` if the user asked to stop."""
         if monotonic() - self._told > 1:
-            self._tell(self._started - 1)
+            self._tell(max(0, self._started - 1))
         self._progress.check()
 
     def finish(self) -> None:

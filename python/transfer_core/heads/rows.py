@@ -64,32 +64,3 @@ def rows_of(features: Tensor, targets: np.ndarray, weights: Tensor, views: int =
     """
     examples = torch.arange(len(targets)).repeat_interleave(views)
     return Rows(features, torch.from_numpy(targets)[examples], weights[examples], examples)
-
-
-def fold_of(rows: Rows, folds: int, seed: int) -> Tensor:
-    """For each row the number of the fold that holds it out, (N,) int64.
-
-    Rows of one group share a fold; classes are spread evenly (stratified), and labels nearly so. With fewer
-    groups than folds there is one group per fold.
-    """
-    generator = np.random.default_rng(seed)
-    groups, first = np.unique(rows.groups.numpy(), return_index=True)
-    strata = _strata(rows.targets[torch.from_numpy(first)])
-    order = generator.permutation(len(groups))
-    order = order[np.argsort(strata[order], kind="stable")]
-    fold = np.empty(len(groups), np.int64)
-    fold[order] = np.arange(len(groups)) % folds
-    return torch.from_numpy(fold[np.searchsorted(groups, rows.groups.numpy())])
-
-
-def _strata(targets: Tensor) -> np.ndarray:
-    """A number for each example: those that stand next to each other in its order go to different folds.
-
-    Label sets are sorted by their rarest label first: the fewer examples have it, the more exact its share.
-    """
-    if targets.is_floating_point():
-        return np.zeros(len(targets), np.int64)
-    if targets.ndim == 1:
-        return targets.numpy()
-    rarest_first = np.argsort(targets.numpy().sum(axis=0), kind="stable")
-    return np.unique(targets.numpy()[:, rarest_first], axis=0, return_inverse=True)[1].reshape(-1)

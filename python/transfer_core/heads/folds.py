@@ -1,0 +1,75 @@
+"""Which rows a fit of cross-validation leaves out, and what it is judged by."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from transfer_core.heads.rows import Rows
+
+# So many held-out examples tell strengths apart; with more examples than that, fewer folds are fitted.
+ENOUGH_HELD_OUT = 1000
+
+
+def fold_of(rows: Rows, folds: int, seed: int) -> Tensor:
+    """For each row the number of the fold that holds it out, (N,) int64.
+
+    Rows of one group share a fold; classes are spread evenly (stratified), and labels nearly so. With fewer
+    groups than folds there is one group per fold.
+    """
+    generator = np.random.default_rng(seed)
+    groups, first = np.unique(rows.groups.numpy(), return_index=True)
+    strata = _strata(rows.targets[torch.from_numpy(first)])
+    order = generator.permutation(len(groups))
+    order = order[np.argsort(strata[order], kind="stable")]
+    fold = np.empty(len(groups), np.int64)
+    fold[order] = np.arange(len(groups)) % folds
+    return torch.from_numpy(fold[np.searchsorted(groups, rows.groups.numpy())])
+
+
+def a_part_of(rows: Rows, examples: int, seed: int) -> Rows:
+    """All rows if they show at most so many examples, or else those of a part of them, about as many."""
+    parts = math.ceil(len(torch.unique(rows.groups)) / examples)
+    if parts == 1:
+        return rows
+    return rows.take((fold_of(rows, parts, seed) == 0).nonzero().flatten())
+
+
+def left_out_rows(rows: Rows, folds: int, seed: int) -> list[Tensor]:
+    """The rows that each fold leaves out, for as many folds as it takes to leave out enough."""
+    examples = len(torch.unique(rows.groups))
+    folds = min(folds, examples)
+    fold = fold_of(rows, folds, seed)
+    fitted = min(folds, math.ceil(ENOUGH_HELD_OUT / (examples / folds)))
+    return [(fold == k).nonzero().flatten() for k in range(fitted)]
+
+
+def first_views(left_out: list[Tensor], rows: Rows) -> list[Tensor]:
+    """Those of the rows that show an example as it is in use; an example's views stand together."""
+    first = torch.ones(len(rows), dtype=torch.bool)
+    first[1:] = rows.groups[1:] != rows.groups[:-1]
+    return [left[first[left]] for left in left_out]
+
+
+def weights_without(left_out: list[Tensor], rows: Rows) -> Tensor:
+    """The rows' weights (B, N), 0 for what a fold leaves out."""
+    weights = rows.example_weights.repeat(len(left_out), 1)
+    for fold, left in zip(weights, left_out, strict=True):
+        fold[left] = 0
+    return weights
+
+
+def _strata(targets: Tensor) -> np.ndarray:
+    """A number for each example: those that stand next to each other in its order go to different folds.
+
+    Label sets are sorted by their rarest label first: the fewer examples have it, the more exact its share.
+    """
+    if targets.is_floating_point():
+        return np.zeros(len(targets), np.int64)
+    if targets.ndim == 1:
+        return targets.numpy()
+    rarest_first = np.argsort(targets.numpy().sum(axis=0), kind="stable")
+    return np.unique(targets.numpy()[:, rarest_first], axis=0, return_inverse=True)[1].reshape(-1)
