@@ -29,3 +29,30 @@ def faults(mode: str) -> int:
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has mallopt")
 def test_a_second_batch_of_the_same_size_costs_no_page_faults():
     assert faults("keep") < 100 < 1000 < faults("as it is")
+
+
+KEPT = """
+import threading
+from transfer_core.worker.process import giving_memory_back, keep_freed_memory, resident_memory
+keep_freed_memory()
+def train():
+    blocks = [bytearray(200_000) for _ in range(2000)]
+    blocks.clear()
+before = resident_memory()
+def in_a_thread():
+    thread = threading.Thread(target=train)
+    thread.start()
+    thread.join()
+in_a_thread()
+kept = resident_memory() - before
+with giving_memory_back():
+    in_a_thread()
+print(kept // 2**20, (resident_memory() - before) // 2**20)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has malloc_trim")
+def test_after_a_training_the_system_gets_its_memory_back() -> None:
+    ran = subprocess.run([sys.executable, "-c", KEPT], capture_output=True, text=True, check=True)
+    kept, left = map(int, ran.stdout.split())
+    assert left < kept / 2  # each arena keeps up to 64 MiB

@@ -13,6 +13,7 @@ from typing import Any, Literal, cast
 
 from transfer_core.worker.calls import Call
 from transfer_core.worker.model_cache import models, open_model
+from transfer_core.worker.process import giving_memory_back
 from transfer_core.worker.server import Method
 from transfer_core.worker.serving import serving
 from transfer_core.worker.turns import TURNS, in_turn
@@ -44,7 +45,7 @@ def train(call: Call, recipe: Plain) -> Plain:
     from transfer_core import pipeline
 
     streams = _streams(call, recipe["data"], partial(_modality, parsed.backbone, parsed.trust))
-    with _training_threads():
+    with _training_threads(), giving_memory_back():
         return pipeline.run(parsed, streams, call.progress).summary()
 
 
@@ -53,7 +54,7 @@ def resume(call: Call, run: str, data: Any = None) -> Plain:
     from transfer_core import pipeline
 
     streams = _streams(call, data, partial(_modality_of_run, run))
-    with _training_threads():
+    with _training_threads(), giving_memory_back():
         return pipeline.resume(run, data, streams, call.progress).summary()
 
 

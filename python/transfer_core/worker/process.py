@@ -8,6 +8,8 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 # Above what libraries and their children are likely to open and close by number.
@@ -97,6 +99,19 @@ def keep_freed_memory() -> None:
         mallopt(M_MMAP_THRESHOLD, 512 * 2**20)
         mallopt(M_TRIM_THRESHOLD, 512 * 2**20)
         mallopt(M_TOP_PAD, 16 * 2**20)
+
+
+@contextmanager
+def giving_memory_back() -> Iterator[None]:
+    """Afterwards the system gets the memory that glibc kept for the next batch: there is none for a while.
+
+    Threads that allocate meanwhile may wait for some milliseconds (malloc_trim(3)).
+    """
+    try:
+        yield
+    finally:
+        if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
+            trim(0)
 
 
 def wait_without_spinning() -> None:
