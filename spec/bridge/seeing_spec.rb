@@ -69,6 +69,13 @@ RSpec.describe "Seeing inside the bridge" do
     Transfer.config.logger = nil
   end
 
+  it "warns as Ruby does where there is no logger" do
+    event = { "event" => "warning", "message" => "made by another version" }
+    expect { Transfer.const_get(:Telemetry).event(event) }.to output(
+      "transfer: warning: made by another version\n"
+    ).to_stderr
+  end
+
   it "tells ActiveSupport::Notifications where that is loaded", script: true do
     output, status = ruby(<<~RUBY)
       require "active_support"

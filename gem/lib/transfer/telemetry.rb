@@ -33,13 +33,14 @@ module Transfer
         Transfer.config.logger&.info("transfer: worker #{pid} #{event == :start ? 'started' : "ended: #{reason}"}")
       end
 
-      # A call that nobody listens to was told something.
+      # A call that nobody listens to was told something. Without a logger, a warning is one of Ruby's own.
       # @param event [Hash{String => Object}]
       def event(event)
         return unless event["event"] == "warning"
 
         notify("warning", { message: event["message"] }) { nil }
-        Transfer.config.logger&.warn(event["message"])
+        logger = Transfer.config.logger
+        logger ? logger.warn(event["message"]) : Kernel.warn("transfer: warning: #{event['message']}")
       end
 
       # @return [Hash{Symbol => Hash}] what {Calls#to_h} says, by method
