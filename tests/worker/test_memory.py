@@ -8,7 +8,7 @@ import pytest
 
 SCRIPT = """
 import resource, sys
-from transfer_core.worker.process import keep_freed_memory
+from transfer_core.allocator import keep_freed_memory
 if sys.argv[1] == "keep":
     keep_freed_memory()
 def faults_of_a_batch():
@@ -33,7 +33,8 @@ def test_a_second_batch_of_the_same_size_costs_no_page_faults():
 
 KEPT = """
 import threading
-from transfer_core.worker.process import giving_memory_back, keep_freed_memory, resident_memory
+from transfer_core.allocator import giving_memory_back, keep_freed_memory
+from transfer_core.worker.process import resident_memory
 keep_freed_memory()
 def train():
     blocks = [bytearray(200_000) for _ in range(2000)]

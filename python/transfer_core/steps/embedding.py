@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from transfer_core.allocator import giving_memory_back
 from transfer_core.data import MODALITIES, Dataset
 from transfer_core.features import Features, FeatureStore, Views, build_extractor, embed_dataset
 from transfer_core.progress import Progress, Step
@@ -19,6 +20,7 @@ def embed(
     step: Step = "freeze" if store else "fine_tune"
     first, *rest = (part for part, _ in parts)
     many = MODALITIES[chosen.backbone.facts.modality].many
-    return embed_dataset(
-        first.joined(*rest), views_of, views, extractor, store, progress, step, recipe.on_bad_input, many
-    )
+    with giving_memory_back():
+        return embed_dataset(
+            first.joined(*rest), views_of, views, extractor, store, progress, step, recipe.on_bad_input, many
+        )

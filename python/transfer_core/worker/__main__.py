@@ -11,11 +11,11 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import NoReturn
 
+from transfer_core.allocator import keep_freed_memory
 from transfer_core.errors import ProtocolError
 from transfer_core.worker.methods import METHODS, import_engines
 from transfer_core.worker.process import (
     die_with_parent,
-    keep_freed_memory,
     leave_signals_to_ruby,
     take_socket,
     wait_without_spinning,

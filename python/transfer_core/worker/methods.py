@@ -11,9 +11,9 @@ from dataclasses import asdict
 from functools import partial
 from typing import Any, Literal, cast
 
+from transfer_core.allocator import giving_memory_back
 from transfer_core.worker.calls import Call
 from transfer_core.worker.model_cache import models, open_model
-from transfer_core.worker.process import giving_memory_back
 from transfer_core.worker.server import Method
 from transfer_core.worker.serving import serving
 from transfer_core.worker.turns import TURNS, in_turn

@@ -8,14 +8,11 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 # Above what libraries and their children are likely to open and close by number.
 LOWEST_DESCRIPTOR = 64
 PR_SET_PDEATHSIG = 1
-M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3
 
 
 def take_socket(descriptor: int) -> socket.socket:
@@ -86,32 +83,6 @@ def resident_memory() -> int:
     """Bytes of this process that are in memory. Linux."""
     with open("/proc/self/statm") as file:
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-
-def keep_freed_memory() -> None:
-    """Have glibc keep memory that is freed, up to 512 MiB: a network asks for the same sizes in every batch.
-
-    Without it each batch gives its activations back to the system and gets them anew, page by page
-    (mallopt(3)). Other C libraries are left as they are.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt and os.confstr("CS_GNU_LIBC_VERSION"):
-        mallopt(M_MMAP_THRESHOLD, 512 * 2**20)
-        mallopt(M_TRIM_THRESHOLD, 512 * 2**20)
-        mallopt(M_TOP_PAD, 16 * 2**20)
-
-
-@contextmanager
-def giving_memory_back() -> Iterator[None]:
-    """Afterwards the system gets the memory that glibc kept for the next batch: there is none for a while.
-
-    Threads that allocate meanwhile may wait for some milliseconds (malloc_trim(3)).
-    """
-    try:
-        yield
-    finally:
-        if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
-            trim(0)
 
 
 def wait_without_spinning() -> None:
