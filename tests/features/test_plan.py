@@ -124,6 +124,15 @@ def test_every_batch_of_the_probe_must_agree(fast_in_bfloat16):
     assert found == [0, 2, 2]
 
 
+def test_a_known_plan_gives_the_network_that_was_measured(variants):
+    chosen = Plan(1, "bfloat16", 4, fused=True)
+    known = Variants(variants.backbone, CPU).network(chosen)
+    for dtype in ("float32", "bfloat16"):
+        variants.blocks(dtype)
+    images = torch.rand(2, 3, 16, 16)
+    assert torch.equal(known(images), variants.network(chosen)(images))
+
+
 def test_wrong_arithmetic_is_noticed_and_not_used(variants, monkeypatch):
     """Should oneDNN err on some processor, the publisher's own operations are slower and right."""
     prepared = variants.blocks("float32")

@@ -49,7 +49,7 @@ class Inference(nn.Module):
 
 
 class Variants:
-    """The blocks of a backbone, prepared on `device` for each precision when it is first asked for.
+    """The blocks of a backbone, prepared on `device` when they are first asked for.
 
     Later changes to the backbone don't reach what was prepared.
     """
@@ -67,14 +67,17 @@ class Variants:
         if not plan.fused:
             published = copy.deepcopy(self.backbone.blocks).to(self.device).eval().requires_grad_(False)
             return Inference(list(published), [], torch.float32, self.pool)
-        exact = self.blocks("float32")[: plan.exact] if plan.exact else []
-        reduced = self.blocks(plan.dtype)[plan.exact :] if plan.exact < len(self.backbone.blocks) else []
-        return Inference(exact, reduced, getattr(torch, plan.dtype), self.pool)
+        dtypes = ["float32"] * plan.exact + [plan.dtype] * (len(self.backbone.blocks) - plan.exact)
+        if self._prepared.keys() >= set(dtypes):
+            blocks = [self._prepared[dtype][i] for i, dtype in enumerate(dtypes)]
+        else:
+            blocks = self._prepare(dtypes)
+        return Inference(blocks[: plan.exact], blocks[plan.exact :], getattr(torch, plan.dtype), self.pool)
 
     def blocks(self, dtype: str) -> list[nn.Module]:
         """All blocks, fused, in `dtype`."""
         if dtype not in self._prepared:
-            self._prepared[dtype] = self._prepare(getattr(torch, dtype))
+            self._prepared[dtype] = self._prepare([dtype] * len(self.backbone.blocks))
         return self._prepared[dtype]
 
     def forget(self) -> None:
@@ -90,15 +93,17 @@ class Variants:
         return network
 
     @torch.no_grad()
-    def _prepare(self, dtype: torch.dtype) -> list[nn.Module]:
+    def _prepare(self, dtypes: Sequence[str]) -> list[nn.Module]:
+        """Each block, fused, in the precision that stands at its place."""
         folded = fuse(self.backbone).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         if self.device.type != "cpu" or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
-            return [block.to(dtype) for block in folded.blocks]
+            blocks = zip(folded.blocks, dtypes, strict=True)
+            return [block.to(getattr(torch, dtype)) for block, dtype in blocks]
         size = self.backbone.preprocessing.crop_size
         example = torch.zeros(1, 3, size, size).to(memory_format=torch.channels_last)
         prepared = []
-        for block in folded.blocks:
+        for block, dtype in zip(folded.blocks, dtypes, strict=True):
             following = block(example)
-            prepared.append(in_one_pass(block, example, dtype))
+            prepared.append(in_one_pass(block, example, getattr(torch, dtype)))
             example = following
         return prepared

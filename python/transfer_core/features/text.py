@@ -50,10 +50,13 @@ class TextVariants(Variants):
     """See `Variants`: the embeddings of tokens stay in float32, and dense layers are packed."""
 
     @torch.no_grad()
-    def _prepare(self, dtype: torch.dtype) -> list[nn.Module]:
-        layers = (self._copy(block) for block in list(self.backbone.blocks)[1:])
-        on_cpu = self.device.type == "cpu"
-        return [self._first, *(pack(layer, dtype) if on_cpu else layer.to(dtype) for layer in layers)]
+    def _prepare(self, dtypes: Sequence[str]) -> list[nn.Module]:
+        layers = zip(list(self.backbone.blocks)[1:], dtypes[1:], strict=True)
+        return [self._first, *(self._layer(layer, getattr(torch, dtype)) for layer, dtype in layers)]
+
+    def _layer(self, block: nn.Module, dtype: torch.dtype) -> nn.Module:
+        layer = self._copy(block)
+        return pack(layer, dtype) if self.device.type == "cpu" else layer.to(dtype)
 
     @cached_property
     def _first(self) -> nn.Module:
