@@ -93,7 +93,11 @@ def test_a_classifier_of_texts_beside_what_words_alone_say(tiny):
     assert "texts" in units
     assert "images" not in units
     assert model.predict("The train was GOOD")["label"] == "pleased"
-    assert [one["label"] for one in model.predict(["bad", ["awful", "plane"]])] == ["angry", "angry"]
+    bad, pair = model.predict(["bad", ["awful", "plane"]])
+    assert bad["label"] == "angry"
+    (alone,) = model.predict([["awful", "plane"]])
+    assert pair["scores"] == pytest.approx(alone["scores"], abs=1e-4)
+    assert pair["scores"] != pytest.approx(model.predict("awful plane")["scores"], abs=1e-4)
 
 
 def test_a_model_that_words_alone_beat_says_so(tiny):

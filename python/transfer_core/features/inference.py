@@ -67,7 +67,7 @@ class Variants:
         if not plan.fused:
             published = copy.deepcopy(self.backbone.blocks).to(self.device).eval().requires_grad_(False)
             return Inference(list(published), [], torch.float32, self.pool)
-        dtypes = ["float32"] * plan.exact + [plan.dtype] * (len(self.backbone.blocks) - plan.exact)
+        dtypes = ["float32" if i < plan.exact else plan.dtype for i in range(len(self.backbone.blocks))]
         if self._prepared.keys() >= set(dtypes):
             blocks = [self._prepared[dtype][i] for i, dtype in enumerate(dtypes)]
         else:
