@@ -68,10 +68,7 @@ class Variants:
             published = copy.deepcopy(self.backbone.blocks).to(self.device).eval().requires_grad_(False)
             return Inference(list(published), [], torch.float32, self.pool)
         dtypes = ["float32" if i < plan.exact else plan.dtype for i in range(len(self.backbone.blocks))]
-        if self._prepared.keys() >= set(dtypes):
-            blocks = [self._prepared[dtype][i] for i, dtype in enumerate(dtypes)]
-        else:
-            blocks = self._prepare(dtypes)
+        blocks = self._in_each(dtypes)
         return Inference(blocks[: plan.exact], blocks[plan.exact :], getattr(torch, plan.dtype), self.pool)
 
     def blocks(self, dtype: str) -> list[nn.Module]:
@@ -79,6 +76,13 @@ class Variants:
         if dtype not in self._prepared:
             self._prepared[dtype] = self._prepare([dtype] * len(self.backbone.blocks))
         return self._prepared[dtype]
+
+    def _in_each(self, dtypes: Sequence[str]) -> list[nn.Module]:
+        """Each block in the precision at its place: who compares plans has all blocks in all of them, who knows
+        the plan needs each once."""
+        if len(set(dtypes)) == 1 or self._prepared.keys() >= set(dtypes):
+            return [self.blocks(dtype)[i] for i, dtype in enumerate(dtypes)]
+        return self._prepare(dtypes)
 
     def forget(self) -> None:
         """Free the blocks that no network is made of."""
