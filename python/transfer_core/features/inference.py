@@ -78,8 +78,8 @@ class Variants:
         return self._prepared[dtype]
 
     def _in_each(self, dtypes: Sequence[str]) -> list[nn.Module]:
-        """Each block in the precision at its place: who compares plans has all blocks in all of them, who knows
-        the plan needs each once."""
+        """Each block in the precision at its place. Who compares plans has all blocks in all of them; for
+        one that is known, each is needed once."""
         if len(set(dtypes)) == 1 or self._prepared.keys() >= set(dtypes):
             return [self.blocks(dtype)[i] for i, dtype in enumerate(dtypes)]
         return self._prepare(dtypes)
