@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import sys
 import zipfile
 
@@ -68,6 +69,12 @@ def saved(model, path):
     with library.tensorflow_left_alone():
         model.save(path)
     return str(path)
+
+
+@pytest.fixture(autouse=True)
+def the_same_draws():
+    """Kernels that Keras draws, by seeds of Python's: the same whenever a test is run."""
+    random.seed(0)
 
 
 def as_trained(model, seed=0):
