@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from transfer_core.heads.products import product
 from transfer_core.heads.scaling import Scaling
 
 # Of so many rows per feature a copy is small, and its making soon repaid.
@@ -60,7 +61,7 @@ def coordinates_of(features: Tensor, scaling: Scaling) -> Coordinates:
     if rows < width:
         basis, triangle = torch.linalg.qr(z.T)
         z = triangle.T
-    _, axes = torch.linalg.eigh(z.T @ z)
+    _, axes = torch.linalg.eigh(product(z.T, z))
     zero = features.new_zeros(axes.shape[1])
-    basis = axes if basis is None else basis @ axes
-    return Coordinates(z @ axes, zero, zero + 1, mean, scale, basis, uncorrelated=True)
+    basis = axes if basis is None else product(basis, axes)
+    return Coordinates(product(z, axes), zero, zero + 1, mean, scale, basis, uncorrelated=True)

@@ -12,6 +12,7 @@ from torch.nn.functional import softplus
 from transfer_core.heads.coordinates import Coordinates
 from transfer_core.heads.curvature import Curvature, DiagonalCurvature, FullCurvature
 from transfer_core.heads.lbfgs import minimize
+from transfer_core.heads.products import product
 from transfer_core.heads.rows import Rows
 
 # Rows are worked on in chunks whose features, or outputs for all problems, stay in a processor's cache.
@@ -72,11 +73,11 @@ class LinearProblems:
         slope_x, slope_1 = torch.zeros_like(weight), torch.zeros_like(bias)
         for part in self._chunks(len(weight)):
             x, share = self.at.x[part], self.share[:, part]
-            output = torch.addmm(bias[:, None], weight, x.T).view(len(share), self.outputs, -1)
+            output = product(weight, x.T).add_(bias[:, None]).view(len(share), self.outputs, -1)
             losses, slope = self._terms(output, part)
             loss += (losses * share).sum(dim=1, dtype=torch.float64)
             slope = slope.mul_(share[:, None]).flatten(0, 1)
-            slope_x.addmm_(slope, x)
+            slope_x += product(slope, x)
             slope_1 += slope.sum(dim=1)
         slope_z = (slope_x - slope_1[:, None] * self.at.shift) / self.at.unit
         return loss, torch.cat([slope_z, slope_1[:, None]], dim=1).view_as(coefficients)
@@ -84,7 +85,7 @@ class LinearProblems:
     def output(self, coefficients: Tensor, rows: Tensor) -> Tensor:
         """The outputs (M, K) of one layer (K, R + 1) for the rows with these indices (M,)."""
         weight, bias = self._on_x(coefficients[None])
-        parts = [torch.addmm(bias, self.at.x[some], weight.T) for some in self._split(rows)]
+        parts = [product(self.at.x[some], weight.T).add_(bias) for some in self._split(rows)]
         return torch.cat(parts)
 
     def curvature(self, coefficients: Tensor, known: Curvature | None) -> Curvature:
@@ -109,7 +110,7 @@ class LinearProblems:
             if diagonal:
                 found += bend @ z.square()
             else:
-                found.addmm_(z.T, z * bend[:, None])
+                found += product(z.T, z * bend[:, None])
         return DiagonalCurvature(found, mean) if diagonal else FullCurvature(found, mean)
 
     @property
