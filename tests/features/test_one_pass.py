@@ -10,7 +10,7 @@ from torch.nn import functional
 from tiny_backbone import randomize_norms
 from transfer_core import backbones
 from transfer_core.features.inference import Plan, Variants
-from transfer_core.features.one_pass import OnePass, in_one_pass
+from transfer_core.features.one_pass import OnePass, _bias_after_rounding, in_one_pass
 from transfer_core.features.parallel import on_one_core
 
 CPU = torch.device("cpu")
@@ -140,8 +140,9 @@ def test_what_follows_a_convolution(after):
     torch.manual_seed(0)
     block = Block(First(function) if isinstance(function, nn.Module) else function).eval()
     images = torch.randn(2, 4, 6, 6).contiguous(memory_format=torch.channels_last)
-    expected = copy.deepcopy(block)(images.clone())
-    found = in_one_pass(block, images, torch.float32)
+    expected = block(images.clone())
+    (found,), output = in_one_pass(block, images.clone(), [torch.float32])
+    torch.testing.assert_close(output, expected)
     torch.testing.assert_close(found(images.clone()), expected)
     calls = [node for node in found.graph.nodes if node.op.startswith("call")]
     assert any(isinstance(module, OnePass) for module in found.modules())
@@ -156,8 +157,68 @@ def test_convolutions_of_every_kind(options):
     torch.manual_seed(0)
     block = Block(lambda y, x: torch.relu(y), **options).eval()
     images = torch.randn(2, 4, 9, 9)
-    expected = copy.deepcopy(block)(images)
-    torch.testing.assert_close(in_one_pass(block, images, torch.float32)(images), expected)
+    (found,), _ = in_one_pass(block, images, [torch.float32])
+    torch.testing.assert_close(found(images), block(images))
+
+
+class Gated(nn.Module):
+    """Next to a convolution, a dense layer and a parameter of its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(4, 4, 3, padding=1)
+        self.dense = nn.Linear(4, 4)
+        self.scale = nn.Parameter(torch.rand(4, 1, 1))
+
+    def forward(self, x):
+        y = torch.relu(self.conv(x))
+        return y * self.dense(y.mean(dim=(2, 3)))[:, :, None, None] * self.scale
+
+
+@torch.no_grad()
+def test_precisions_that_are_prepared_together_share_nothing():
+    torch.manual_seed(0)
+    block = Gated().eval()
+    before = copy.deepcopy(block.state_dict())
+    images = torch.randn(2, 4, 9, 9)
+    expected = block(images)
+    (exact, rounded), _ = in_one_pass(block, images, [torch.float32, torch.bfloat16])
+    torch.testing.assert_close(rounded(images.bfloat16()).float(), expected, atol=2e-2, rtol=2e-2)
+    for tensor in rounded.state_dict().values():
+        tensor.fill_(7)
+    torch.testing.assert_close(exact(images), expected)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in block.state_dict().items())
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("groups", "bias"), [(1, True), (1, False), (2, True), (4, True)])
+def test_the_bias_makes_up_for_rounded_weights(groups, bias):
+    generator = torch.Generator().manual_seed(0)
+    conv = nn.Conv2d(4, 8, 3, groups=groups, bias=bias)
+    conv.weight.copy_(torch.rand(conv.weight.shape, generator=generator))
+    # Even, where its weights see the same whatever the place.
+    images = torch.rand(5, 4, 1, 1, generator=generator).expand(5, 4, 9, 9)
+    corrected = _bias_after_rounding(conv, images.mean(dim=(0, 2, 3)), torch.bfloat16)
+    rounded = conv.weight.bfloat16().float()
+    found = functional.conv2d(images, rounded, corrected, groups=groups).mean(dim=(0, 2, 3))
+    plainly = functional.conv2d(images, rounded, conv.bias, groups=groups).mean(dim=(0, 2, 3))
+    expected = conv(images).mean(dim=(0, 2, 3))
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+    assert (plainly - expected).abs().max() > 1e-3
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("after", "joined"), [("sum", False), ("sum, relu", True)])
+def test_a_bias_is_rounded_only_for_a_relu_after_a_sum(after, joined):
+    torch.manual_seed(0)
+    block = Block(JOINED[after]).eval()
+    block.conv.bias.copy_(torch.tensor([100.3, -100.3, 1.003, 0.3]))
+    images = torch.randn(2, 4, 6, 6)
+    (found,), _ = in_one_pass(block, images, [torch.bfloat16])
+    (one,) = (module for module in found.modules() if isinstance(module, OnePass))
+    assert (one._bias.dtype == torch.bfloat16) == joined
+    assert (sum(node.op.startswith("call") for node in found.graph.nodes) == 1) == joined
+    torch.testing.assert_close(found(images.bfloat16()).float(), block(images), atol=0.1, rtol=2e-2)
 
 
 def test_what_can_not_be_traced_is_left_as_it_is():
@@ -170,4 +231,5 @@ def test_what_can_not_be_traced_is_left_as_it_is():
             return self.conv(x) if x.mean() > 0 else x
 
     block = Branching()
-    assert in_one_pass(block, torch.rand(1, 3, 4, 4), torch.float32) is block
+    (found,), _ = in_one_pass(block, torch.rand(1, 3, 4, 4), [torch.float32])
+    assert type(found) is Branching

@@ -14,7 +14,7 @@ from torch import Tensor
 from transfer_core.backbones import Backbone, Preprocessing
 from transfer_core.errors import DataError
 from transfer_core.features.fitted import fitted_extractor, must_be_fitted
-from transfer_core.features.inference import Variants
+from transfer_core.features.inference import INFERENCE_VERSION, Variants
 from transfer_core.features.loading import Load, Loaded, load_batches, load_one
 from transfer_core.features.network import NetworkExtractor
 from transfer_core.features.parallel import map_on_cores, on_one_core
@@ -139,7 +139,7 @@ def image_extractor(backbone: Backbone, device: torch.device, precision: str = "
     plan = on_one_core(lambda: plan_for(variants, precision))
     what = (backbone.facts.name, len(backbone.blocks), backbone.weights_digest, backbone.preprocessing)
     # Not the size of the batch: it changes no bit of an embedding.
-    how = (device.type, plan.exact, plan.dtype, plan.fused)
+    how = (INFERENCE_VERSION, device.type, plan.exact, plan.dtype, plan.fused)
     fingerprint = hashlib.sha256(repr((PIXELS_VERSION, what, how)).encode()).hexdigest()
     return ImageExtractor(variants, plan, fingerprint)
 

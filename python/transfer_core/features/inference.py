@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -12,6 +13,8 @@ from torch import Tensor, nn
 from transfer_core.backbones import Backbone
 from transfer_core.features.fuse import fuse
 from transfer_core.features.one_pass import in_one_pass
+from transfer_core.features.pixels import normalize, to_batch
+from transfer_core.features.probe import even_photos
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,10 @@ class Plan:
     batch: int
     fused: bool
     seconds: float = field(default=0.0, compare=False)
+
+
+# Changes whenever the same weights would get another plan, or the same plan would give other embeddings.
+INFERENCE_VERSION = 3
 
 
 class Inference(nn.Module):
@@ -73,16 +80,22 @@ class Variants:
 
     def blocks(self, dtype: str) -> list[nn.Module]:
         """All blocks, fused, in `dtype`."""
-        if dtype not in self._prepared:
-            self._prepared[dtype] = self._prepare([dtype] * len(self.backbone.blocks))
+        self.prepare(dtype)
         return self._prepared[dtype]
+
+    def prepare(self, *dtypes: str) -> None:
+        """Have all blocks in each of these: together they take little longer than in one."""
+        missing = [dtype for dtype in dtypes if dtype not in self._prepared]
+        if missing:
+            prepared = self._prepare([missing] * len(self.backbone.blocks))
+            self._prepared.update(zip(missing, map(list, zip(*prepared, strict=True)), strict=True))
 
     def _in_each(self, dtypes: Sequence[str]) -> list[nn.Module]:
         """Each block in the precision at its place. Who compares plans has all blocks in all of them; for
         one that is known, each is needed once."""
         if len(set(dtypes)) == 1 or self._prepared.keys() >= set(dtypes):
             return [self.blocks(dtype)[i] for i, dtype in enumerate(dtypes)]
-        return self._prepare(dtypes)
+        return [block for (block,) in self._prepare([[dtype] for dtype in dtypes])]
 
     def forget(self) -> None:
         """Free the blocks that no network is made of."""
@@ -97,17 +110,21 @@ class Variants:
         return network
 
     @torch.no_grad()
-    def _prepare(self, dtypes: Sequence[str]) -> list[nn.Module]:
-        """Each block, fused, in the precision that stands at its place."""
+    def _prepare(self, dtypes: Sequence[Sequence[str]]) -> list[list[nn.Module]]:
+        """Each block, fused, in each of the precisions that stand at its place."""
         folded = fuse(self.backbone).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        wanted = [[getattr(torch, dtype) for dtype in some] for some in dtypes]
         if self.device.type != "cpu" or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
-            blocks = zip(folded.blocks, dtypes, strict=True)
-            return [block.to(getattr(torch, dtype)) for block, dtype in blocks]
-        size = self.backbone.preprocessing.crop_size
-        example = torch.zeros(1, 3, size, size).to(memory_format=torch.channels_last)
+            each = zip(folded.blocks, wanted, strict=True)
+            return [[copy.deepcopy(block).to(dtype) for dtype in some] for block, some in each]
+        preprocessing = self.backbone.preprocessing
+        # Where an image is even, rounding errs the same way everywhere: that is what must be put right.
+        example = to_batch(even_photos(preprocessing.crop_size))
+        example = normalize(example, preprocessing, torch.float32)
+        blocks = deque(folded.blocks)
+        del folded  # a block is free as soon as it is prepared
         prepared = []
-        for block, dtype in zip(folded.blocks, dtypes, strict=True):
-            following = block(example)
-            prepared.append(in_one_pass(block, example, getattr(torch, dtype)))
-            example = following
+        for some in wanted:
+            joined, example = in_one_pass(blocks.popleft(), example, some)
+            prepared.append(joined)
         return prepared

@@ -2,12 +2,14 @@
 in the cache, and weights that lie in memory as the processor wants them.
 
 These are oneDNN's post-operations, reached through the operators that torch's own compiler emits, without the
-minutes that a compiler takes.
+minutes that a compiler takes. Where weights are rounded, the bias makes up for it.
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import torch
@@ -31,7 +33,12 @@ class OnePass(nn.Module):
     """activation(convolution(x) + other), with weights in `dtype`, laid out for inputs like `shape`."""
 
     def __init__(
-        self, conv: nn.Conv2d, activation: Activation, shape: Sequence[int], dtype: torch.dtype
+        self,
+        conv: nn.Conv2d,
+        bias: Tensor | None,
+        activation: Activation,
+        shape: Sequence[int],
+        dtype: torch.dtype,
     ) -> None:
         super().__init__()
         geometry = (list(conv.padding), list(conv.stride), list(conv.dilation), conv.groups)
@@ -39,7 +46,7 @@ class OnePass(nn.Module):
         self._activation = activation
         weight = conv.weight.detach().to(dtype)
         self._weight = torch.ops.mkldnn._reorder_convolution_weight(weight, *geometry, list(shape))
-        self._bias = None if conv.bias is None else conv.bias.detach().to(dtype)
+        self._bias = bias
 
     def forward(self, x: Tensor, other: Tensor | None = None) -> Tensor:
         """(N, C, H, W) -> (N, C', H', W'), the shape of `other` if there is one."""
@@ -56,69 +63,103 @@ class OnePass(nn.Module):
         return result
 
 
-def in_one_pass(block: nn.Module, example: Tensor, dtype: torch.dtype) -> nn.Module:
-    """`block`, in eval mode, for inference in `dtype`; `example` is an input of it, of any values.
+def in_one_pass(
+    block: nn.Module, example: Tensor, dtypes: Sequence[torch.dtype]
+) -> tuple[list[nn.Module], Tensor]:
+    """`block`, in eval mode, for inference in each of `dtypes`, and what it makes of `example`, an input.
 
-    What torch.fx can't trace, and whatever is no plain convolution, is computed as ever.
+    What the rounding of weights does to the average output for the example is put right in the biases.
+    What torch.fx can't trace, and whatever is no plain convolution, is computed as ever. `block` stays as
+    it is.
     """
-    traced = traced_block(block, nn.Conv2d)
+    traced = block if isinstance(block, fx.GraphModule) else traced_block(block, nn.Conv2d)
     if traced is None:
-        return block.to(dtype)
-    shapes = _Shapes(traced)
-    shapes.run(example)
-    modules = dict(traced.named_modules())
-    for node in list(traced.graph.nodes):
-        if node.op == "call_module" and _is_plain(modules[node.target]):
-            _absorb(node, traced, modules, shapes.of, dtype)
-    traced.graph.lint()
-    traced.recompile()
-    traced.delete_all_unused_submodules()
-    return traced.to(dtype)
+        return [copy.deepcopy(block).to(dtype) for dtype in dtypes], block(example)
+    passage = _Passage(traced)
+    output = passage.run(example)
+    return [_joined(traced, passage, dtype) for dtype in dtypes], output
 
 
-class _Shapes(fx.Interpreter):
-    """Runs a graph once and keeps the shape of every tensor."""
+class _Passage(fx.Interpreter):
+    """Runs a graph once and keeps every tensor's shape, and the mean (C,) of what enters a convolution."""
 
     def __init__(self, traced: fx.GraphModule) -> None:
         super().__init__(traced)
-        self.of: dict[fx.Node, torch.Size] = {}
+        self.shapes: dict[fx.Node, torch.Size] = {}
+        self.means: dict[fx.Node, Tensor] = {}
 
     def run_node(self, node: fx.Node) -> Any:
+        if node.op == "call_module" and _is_plain(self.submodules[str(node.target)]):
+            self.means[node] = self.env[node.args[0]].mean(dim=(0, 2, 3))  # type: ignore[index]
         result = super().run_node(node)
         if isinstance(result, Tensor):
-            self.of[node] = result.shape
+            self.shapes[node] = result.shape
         return result
 
 
+def _joined(traced: fx.GraphModule, passage: _Passage, dtype: torch.dtype) -> fx.GraphModule:
+    """A copy of `traced` in `dtype`, with its convolutions in one pass."""
+    graph = fx.Graph()
+    copies: dict[fx.Node, fx.Node] = {}
+    graph.output(graph.graph_copy(traced.graph, copies))
+    shapes = {copies[node]: shape for node, shape in passage.shapes.items() if node in copies}
+    used = [str(node.target) for node in graph.nodes if node.op in ("call_module", "get_attr")]
+    parts = {name: copy.deepcopy(attrgetter(name)(traced)) for name in used}
+    for conv, mean in passage.means.items():
+        _absorb(copies[conv], mean, parts, shapes, dtype)
+    graph.lint()
+    return fx.GraphModule(parts, graph).to(dtype)
+
+
 def _absorb(
-    conv: fx.Node,
-    traced: fx.GraphModule,
-    modules: dict[str, nn.Module],
+    node: fx.Node,
+    mean: Tensor,
+    parts: dict[str, Any],
     shapes: dict[fx.Node, torch.Size],
     dtype: torch.dtype,
 ) -> None:
-    """Put one node in the place of `conv`, of a sum that takes its result and of the activation after it."""
-    source = conv.args[0]
+    """Put one node in the place of a convolution, whose input has that `mean`, of a sum that takes its result
+    and of the activation after it."""
+    source = node.args[0]
     assert isinstance(source, fx.Node)
-    last, inputs = conv, [source]
-    total = _only_user(conv)
-    other = _other_summand(total, conv) if total else None
-    if total and other and shapes.get(other) == shapes[conv]:
-        last, inputs = total, [source, other]
-    after = _only_user(last)
-    activation = _activation(after, modules) if after else None
-    if after and activation and (last is conv or activation == RELU):
-        last = after
+    conv = parts[str(node.target)]
+    bias = _bias_after_rounding(conv, mean, dtype)
+    replaced, inputs = [node], [source]
+    total = _only_user(node)
+    other = _other_summand(total, node) if total else None
+    # In a sum the bias must be rounded: worth it for a ReLU after it, and two passes less instead of one.
+    worth_it = dtype == torch.float32 or (total and _activation(_only_user(total), parts) == RELU)
+    if total and other and worth_it and shapes.get(other) == shapes[node]:
+        replaced, inputs = [node, total], [source, other]
+        bias = None if bias is None else bias.to(dtype)
+    after = _only_user(replaced[-1])
+    activation = _activation(after, parts)
+    if after and activation and (replaced == [node] or activation == RELU):
+        replaced.append(after)
     else:
         activation = None
-    module = OnePass(modules[str(conv.target)], activation or Activation(), shapes[source], dtype)  # type: ignore[arg-type]
-    name = f"one_pass_{conv.name}"
-    traced.add_submodule(name, module)
-    with traced.graph.inserting_before(last):
-        one = traced.graph.call_module(name, tuple(inputs))
-    shapes[one] = shapes[last]
-    last.replace_all_uses_with(one)
-    traced.graph.eliminate_dead_code()
+    name = f"one_pass_{node.name}"
+    parts[name] = OnePass(conv, bias, activation or Activation(), shapes[source], dtype)
+    with node.graph.inserting_before(replaced[-1]):
+        one = node.graph.call_module(name, tuple(inputs))
+    shapes[one] = shapes[replaced[-1]]
+    replaced[-1].replace_all_uses_with(one)
+    for old in reversed(replaced):
+        node.graph.erase_node(old)
+
+
+def _bias_after_rounding(conv: nn.Conv2d, mean: Tensor, dtype: torch.dtype) -> Tensor | None:
+    """The bias with which weights in `dtype` give the same average output as the weights as they are, for
+    inputs of that `mean` (C,).
+
+    Nagel et al. (2019), Data-Free Quantization Through Weight Equalization and Bias Correction, section 4.2.
+    """
+    weight, bias = conv.weight.detach(), None if conv.bias is None else conv.bias.detach()
+    if dtype == weight.dtype:
+        return bias
+    lost = (weight - weight.to(dtype).float()).sum(dim=(2, 3))
+    shift = (lost.view(conv.groups, -1, lost.shape[1]) @ mean.view(conv.groups, -1, 1)).flatten()
+    return shift if bias is None else bias + shift
 
 
 def _only_user(node: fx.Node) -> fx.Node | None:
@@ -141,10 +182,12 @@ def _other_summand(node: fx.Node, conv: fx.Node) -> fx.Node | None:
     return others[0] if len(others) == 1 and isinstance(others[0], fx.Node) else None
 
 
-def _activation(node: fx.Node, modules: dict[str, nn.Module]) -> Activation | None:
+def _activation(node: fx.Node | None, parts: dict[str, Any]) -> Activation | None:
     """What oneDNN calls the function of a node, if it knows it."""
+    if node is None:
+        return None
     if node.op == "call_module":
-        module = modules.get(str(node.target))
+        module = parts[str(node.target)]
         if isinstance(module, nn.Hardtanh):
             return Activation("hardtanh", (module.min_val, module.max_val))
         return _NAMES.get(type(module))

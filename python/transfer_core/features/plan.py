@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
 from transfer_core.devices import fast_dtype
-from transfer_core.features.inference import Inference, Plan, Variants
+from transfer_core.features.inference import INFERENCE_VERSION, Inference, Plan, Variants
 from transfer_core.features.pixels import normalize, to_batch
 from transfer_core.features.probe import probe_photos
 from transfer_core.measurements import remembered
@@ -22,9 +22,6 @@ from transfer_core.measurements import remembered
 # The cosine between an embedding and the one of the published network in float32. Of a thousand pictures some
 # are rounded worse than the worst of a few: on the probe half of the error may be made that 0.999 allows.
 AGREEMENT = 0.9995
-
-# Changes whenever the same weights would get another plan: what was remembered before is measured anew.
-PLAN_VERSION = 2
 
 # Where the processor has fast arithmetic in fewer bits, only a clear loss speaks against it: the noise of the
 # measurement must not decide.
@@ -58,7 +55,7 @@ def remembered_plan(variants: Variants, precision: str, measure: Callable[[], Pl
     device, backbone = variants.device, variants.backbone
     place = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     what = f"{backbone.facts.name}[:{len(backbone.blocks)}] {backbone.weights_digest}"
-    key = f"plan: {what}, {precision} on {place}, version {PLAN_VERSION}"
+    key = f"plan: {what}, {precision} on {place}, version {INFERENCE_VERSION}"
     return Plan(**remembered(key, lambda: asdict(measure())))
 
 
@@ -79,10 +76,12 @@ def agreeing_plan(variants: Variants, precision: str, probes: Sequence[Tensor], 
     blocks = len(variants.backbone.blocks)
     published = Plan(blocks, "float32", BATCHES[variants.device.type][0], fused=False)
     exact = replace(published, fused=True)
+    dtype = fast_dtype(variants.device) if precision == "auto" else precision
+    if dtype and precision == "auto":
+        variants.prepare("float32", dtype)
     network = variants.network(exact)
     if not _agree(network(probes[0]), variants.network(published)(probes[0])):
         return published
-    dtype = fast_dtype(variants.device) if precision == "auto" else precision
     if not dtype or dtype == "float32":
         return exact
     if precision != "auto":

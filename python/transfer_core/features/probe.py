@@ -38,6 +38,11 @@ def probe_photos(size: int) -> list[Pixels]:
     return [np.clip(photo, 0, 255).astype(np.uint8) for photo in photos]
 
 
+def even_photos(size: int) -> list[Pixels]:
+    """Black, grey and white, uint8 (size, size, 3): the most even photos that there are."""
+    return [np.full((size, size, 3), level, np.uint8) for level in (0, 128, 255)]
+
+
 def _shade(size: int, rng: np.random.Generator) -> Plane:
     """One muted colour that gets lighter towards one side."""
     y, x = np.mgrid[0:size, 0:size] / size - 0.5

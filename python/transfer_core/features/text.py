@@ -50,9 +50,10 @@ class TextVariants(Variants):
     """See `Variants`: the embeddings of tokens stay in float32, and dense layers are packed."""
 
     @torch.no_grad()
-    def _prepare(self, dtypes: Sequence[str]) -> list[nn.Module]:
+    def _prepare(self, dtypes: Sequence[Sequence[str]]) -> list[list[nn.Module]]:
         layers = zip(list(self.backbone.blocks)[1:], dtypes[1:], strict=True)
-        return [self._first, *(self._layer(layer, getattr(torch, dtype)) for layer, dtype in layers)]
+        packed = [[self._layer(layer, getattr(torch, dtype)) for dtype in some] for layer, some in layers]
+        return [[self._first] * len(dtypes[0]), *packed]
 
     def _layer(self, block: nn.Module, dtype: torch.dtype) -> nn.Module:
         layer = self._copy(block)
