@@ -54,7 +54,7 @@ def one_thread():
     import tqdm
 
     tqdm.tqdm.monitor_interval = 0  # torch.fx makes a bar that it doesn't show, and the first starts a thread
-    import torch._dynamo  # torch's first optimiser would import it, and leave a folder and a variable behind
+    import torch._dynamo  # torch's own optimisers import it, and leave a folder and a variable behind
 
     torch.set_num_threads(1)
 

@@ -12,7 +12,7 @@ import sys
 import time
 from contextlib import suppress
 
-MODULES = ("torch", "torch._dynamo", "transfer_core.pipeline", "transfer_core.public")
+MODULES = ("torch", "transfer_core.pipeline", "transfer_core.public")
 
 
 def die():

@@ -10,6 +10,7 @@ from torch import nn
 
 from photos import save
 from tiny_backbone import WIDTH, tiny_backbone
+from transfer_core import optimizers
 from transfer_core.data import Dataset
 from transfer_core.errors import Cancelled, DataError, RecipeError
 from transfer_core.features import load_augmented_pixels, load_pixels, normalize, to_batch
@@ -105,13 +106,11 @@ def test_statistics_of_all_norms_stand_still_and_their_weights_train_with_the_bl
 def test_frozen_blocks_have_neither_gradients_nor_a_place_in_the_optimizer(images, monkeypatch):
     import transfer_core.training as training
 
-    optimizers = []
+    built = []
     build = training.build_optimizer
-    monkeypatch.setattr(
-        training, "build_optimizer", lambda *given: optimizers.append(build(*given)) or optimizers[-1]
-    )
+    monkeypatch.setattr(training, "build_optimizer", lambda *given: built.append(build(*given)) or built[-1])
     backbone, head, _ = tune(images(8), images(0), ["last"])
-    (optimizer,) = optimizers
+    (optimizer,) = built
     known = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
     trained = [*backbone.blocks.last.parameters(), *head.parameters()]
     assert known == {id(parameter) for parameter in trained}
@@ -286,9 +285,9 @@ def test_cosine_and_warmup(images, monkeypatch):
     """Rates per step against the formula: up in 2 of 8 steps, then half a cosine."""
     rates = []
     monkeypatch.setattr(
-        torch.optim.SGD,
+        optimizers.SGD,
         "step",
-        lambda self, closure=None, step=torch.optim.SGD.step: (
+        lambda self, closure=None, step=optimizers.SGD.step: (
             rates.append(self.param_groups[0]["lr"]),
             step(self, closure),
         ),
@@ -421,13 +420,13 @@ def test_short_memory_is_got_by_with(images, monkeypatch):
 
 def test_blocks_further_from_the_head_learn_slower(images, monkeypatch):
     rates = {}
-    usual = torch.optim.SGD.step
+    usual = optimizers.SGD.step
 
     def step(self, closure=None):
         rates.update({id(p): group["lr"] for group in self.param_groups for p in group["params"]})
         return usual(self, closure)
 
-    monkeypatch.setattr(torch.optim.SGD, "step", step)
+    monkeypatch.setattr(optimizers.SGD, "step", step)
     backbone, head, _ = tune(images(8), images(0), optimizer="sgd", layer_decay=0.5)
     for part, expected in zip((head, *reversed(backbone.blocks)), (1, 0.5, 0.25, 0.125), strict=True):
         found = [rates[id(p)] for p in part.parameters()]

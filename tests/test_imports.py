@@ -4,9 +4,11 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 from photos import class_folder
 
-# Each costs a tenth of a second to several; a frozen training needs none of them.
+# Each costs a tenth of a second to several; a training needs none of them.
 SLOW = {
     "torch._dynamo",
     "sympy",
@@ -35,11 +37,16 @@ def test_the_package_and_its_plain_rooms_need_no_torch():
     assert "torch" not in imported_by(f"import {plain}; from transfer_core.backbones import facts")
 
 
-def test_a_frozen_training_imports_nothing_slow(tmp_path):
+TUNE = [{"type": "freeze"}, {"type": "unfreeze", "last": 1}, {"type": "train", "epochs": 1}]
+
+
+@pytest.mark.parametrize("words", ["", ", head={'type': 'mlp'}", f", steps={TUNE}"], ids=["", "mlp", "tune"])
+def test_a_training_imports_nothing_slow(words, tmp_path):
     photos = class_folder(tmp_path / "photos", per_class=4)
-    training = f"import transfer_core; transfer_core.train(backbone='mobilenet_v2', data={photos!r})"
-    assert imported_by(training) & {"torch", "torchvision"} == {"torch", "torchvision"}
-    assert imported_by(training) & SLOW == set()
+    training = f"import transfer_core; transfer_core.train(backbone='mobilenet_v2', data={photos!r}{words})"
+    imported = imported_by(training)
+    assert imported & {"torch", "torchvision"} == {"torch", "torchvision"}
+    assert imported & SLOW == set()
 
 
 def test_the_stand_in_for_torch_s_compiler_gives_way_to_the_real_one():

@@ -6,10 +6,11 @@ from torch import nn
 
 from transfer_core.errors import ConfigurationError
 from transfer_core.loop_state import LoopState
+from transfer_core.optimizers import Group, build_optimizer
 from transfer_core.progress import Progress
 from transfer_core.recipe import Train
 from transfer_core.snapshot import Snapshot
-from transfer_core.training import Group, Source, build_optimizer, train_epochs
+from transfer_core.training import Source, train_epochs
 
 EPOCHS = 5
 

@@ -14,10 +14,7 @@ from transfer_core.errors import Cancelled, RecipeError
 from transfer_core.progress import Progress
 from transfer_core.recipe import Train
 from transfer_core.training import (
-    Group,
     Source,
-    build_optimizer,
-    set_learning_rate,
     summed_loss,
     train_epochs,
     validation_metrics,
@@ -103,31 +100,6 @@ def test_a_bare_loop_gives_the_same_weights(train, theirs):
     assert not torch.equal(ours[0].weight, before[0].weight)
     assert [entry["epoch"] for entry in history] == [1, 2, 3, 4]
     assert [entry["loss"] for entry in history] == pytest.approx(losses, rel=1e-6)
-
-
-@pytest.mark.parametrize(
-    ("warmup", "schedule"), [(0.0, "cosine"), (0.2, "cosine"), (0.25, "constant"), (0.0, "constant")]
-)
-def test_the_learning_rate_is_that_of_pytorch(warmup, schedule):
-    total = 21
-    train = replace(TRAIN, optimizer="sgd", schedule=schedule, warmup=warmup, learning_rate=0.3)
-    ours = build_optimizer([Group([nn.Parameter(torch.zeros(1))])], train)
-    theirs = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.3)
-    rising = math.ceil(warmup * total)
-    then = (
-        lr_scheduler.CosineAnnealingLR(theirs, total - rising)
-        if schedule == "cosine"
-        else lr_scheduler.LambdaLR(theirs, lambda _: 1.0)
-    )
-    scheduler = then
-    if rising:
-        rise = lr_scheduler.LinearLR(theirs, start_factor=1 / (rising + 1), total_iters=rising)
-        scheduler = lr_scheduler.SequentialLR(theirs, [rise, then], milestones=[rising])
-    for step in range(total):
-        set_learning_rate(ours, train, step, total)
-        assert ours.param_groups[0]["lr"] == pytest.approx(theirs.param_groups[0]["lr"], rel=1e-9), step
-        theirs.step()
-        scheduler.step()
 
 
 def test_the_loop_follows_the_schedule():

@@ -17,6 +17,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy,
 
 from transfer_core.errors import Problem, RecipeError
 from transfer_core.loop_state import LoopState
+from transfer_core.optimizers import Group, build_optimizer, set_learning_rate
 from transfer_core.progress import Progress, Step
 from transfer_core.recipe import Train
 
@@ -33,14 +34,6 @@ class Source:
 
     epoch: Callable[[int], Iterable[Batch]]
     steps: int
-
-
-@dataclass(frozen=True)
-class Group:
-    """Parameters whose learning rate is `factor` times that of the recipe."""
-
-    parameters: list[nn.Parameter]
-    factor: float = 1.0
 
 
 def train_epochs(
@@ -153,47 +146,6 @@ def validation_metrics(output: Tensor, targets: Tensor, weights: Tensor) -> Metr
     elif not targets.is_floating_point():
         metrics["accuracy"] = float((output.argmax(dim=1) == targets).double().mean())
     return metrics
-
-
-def build_optimizer(groups: Sequence[Group], train: Train) -> torch.optim.Optimizer:
-    """The optimiser that `train` names, for these parameters only.
-
-    Weight decay pulls at weights alone: a bias, or the scale of a norm, is no less simple when it is small.
-    """
-    rate = train.learning_rate or 0.0
-    described = [
-        {"params": parameters, "factor": group.factor, "weight_decay": decay}
-        for group in groups
-        for parameters, decay in (
-            ([p for p in group.parameters if p.ndim > 1], train.weight_decay or 0.0),
-            ([p for p in group.parameters if p.ndim <= 1], 0.0),
-        )
-        if parameters
-    ]
-    # One pass over all parameters instead of several for each of them.
-    fused = all(p.device.type in ("cpu", "cuda") for group in groups for p in group.parameters)
-    if train.optimizer == "sgd":
-        return torch.optim.SGD(described, lr=rate, momentum=train.momentum or 0.0, fused=fused)
-    if train.optimizer == "adam":
-        return torch.optim.Adam(described, lr=rate, fused=fused)
-    assert train.optimizer == "adamw"
-    return torch.optim.AdamW(described, lr=rate, fused=fused)
-
-
-def set_learning_rate(optimizer: torch.optim.Optimizer, train: Train, step: int, total: int) -> None:
-    """The learning rate of step `step` of `total`: linear warm-up, then constant or half a cosine to 0.
-
-    Loshchilov and Hutter, SGDR (2017), equation 5, without restarts.
-    """
-    warmup = math.ceil((train.warmup or 0.0) * total)
-    if step < warmup:
-        factor = (step + 1) / (warmup + 1)
-    elif train.schedule == "cosine":
-        factor = 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, total - warmup)))
-    else:
-        factor = 1.0
-    for group in optimizer.param_groups:
-        group["lr"] = (train.learning_rate or 0.0) * group["factor"] * factor
 
 
 def _backward(module: nn.Module, batch: Batch) -> Tensor:

@@ -24,10 +24,11 @@ from transfer_core.finetune.lora import adapted, only_adapters
 from transfer_core.finetune.network import Tail, frozen_in_front
 from transfer_core.finetune.pieces import Pieces, cores_for
 from transfer_core.finetune.texts import TextTrunk, text_trunk, texts
+from transfer_core.optimizers import Group
 from transfer_core.presets import Phase
 from transfer_core.progress import Progress
 from transfer_core.recipe import Augmentation, TextOptions
-from transfer_core.training import Batch, Group, Metrics, Source, train_epochs, validation_metrics
+from transfer_core.training import Batch, Metrics, Source, train_epochs, validation_metrics
 
 
 @dataclass(frozen=True)
