@@ -29,12 +29,13 @@ require_relative "transfer/job"
 #   model.predict("new.jpg").label  # => "stop_sign"
 module Transfer
   # With their libraries these take longer to load than everything else; the first call needs them.
+  autoload :Amounts, "#{__dir__}/transfer/amounts"
   autoload :Bridge, "#{__dir__}/transfer/bridge"
   autoload :Telemetry, "#{__dir__}/transfer/telemetry"
   autoload :Python, "#{__dir__}/transfer/python"
   autoload :Setup, "#{__dir__}/transfer/setup"
   autoload :Doctor, "#{__dir__}/transfer/doctor"
-  private_constant :Bridge, :Telemetry
+  private_constant :Amounts, :Bridge, :Telemetry
 
   class << self
     # Trains and waits for the model. Ctrl-C cancels the training.

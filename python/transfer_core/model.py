@@ -183,7 +183,15 @@ class Model:
         store = None if self.header.backbone.fine_tuned else FeatureStore()
         once = [1] * len(dataset)
         found = embed_dataset(
-            dataset, once, Views(), self._extractor, store, progress, "evaluate", on_bad_input
+            dataset,
+            once,
+            Views(),
+            self._extractor,
+            store,
+            progress,
+            "evaluate",
+            on_bad_input,
+            self.modality.many,
         )
         dataset = dataset.take(i for i, path in enumerate(dataset.inputs) if path not in found.bad)
         if not len(dataset):

@@ -26,4 +26,4 @@ def cache() -> Path:
 
 def offline() -> bool:
     """True if `TRANSFER_OFFLINE` forbids downloads."""
-    return os.environ.get("TRANSFER_OFFLINE", "") not in ("", "0")
+    return os.environ.get("TRANSFER_OFFLINE", "").lower() not in ("", "0", "false", "no", "off")

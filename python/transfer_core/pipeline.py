@@ -134,8 +134,8 @@ def freeze(chosen: Chosen, further: list[Phase], progress: Progress) -> Frozen:
     if bad:
         splits = splits.without(bad)
         recipe, objective = choose_objective(recipe, splits)
-    held_out = len(splits.train) * views
-    train, valid, test = torch.tensor_split(found.embeddings, (held_out, held_out + len(splits.valid)))
+    train_rows = len(splits.train) * views
+    train, valid, test = torch.tensor_split(found.embeddings, (train_rows, train_rows + len(splits.valid)))
     embedded = (train, valid, None if changes else test)
     return Frozen(recipe, chosen.backbone, splits, objective, chosen.machine, *embedded, views)
 

@@ -72,10 +72,11 @@ RSpec.describe "How long a worker is kept" do
 
     it "counts crashes within a minute of each other, without an answer between them" do
       crashes = bridge::CrashLoop.new
-      pauses = [0, 59, 118, 177, 300, 301].map { |now| crashes.crashed(answered: false, now:).pause }
+      pauses = [0, 59, 118, 177, 300, 301].map { |now| crashes.crashed(now:).pause(now:) }
       expect(pauses).to eq([0, 0, 0.5, 1, 0, 0])
-      expect(crashes.crashed(answered: true, now: 302).pause).to eq(0)
-      expect(Array.new(9) { crashes.crashed(answered: false, now: 303).pause }).to eq([0, 0.5, 1, 2, 4, 8, 16, 30, 30])
+      expect { crashes.over }.to change { crashes.crashed(now: 302).pause(now: 302) }.from(0.5).to(0)
+      expect(Array.new(8) { crashes.crashed(now: 303).pause(now: 303) }).to eq([0, 0.5, 1, 2, 4, 8, 16, 30])
+      expect(crashes.pause(now: 364)).to eq(0)
     end
   end
 
@@ -113,6 +114,20 @@ RSpec.describe "How long a worker is kept" do
       Thread.new { loop { bridge.call("pid") rescue break } }
       Process.kill(:TERM, Process.pid)
       sleep
+    RUBY
+    expect(status).to be_success
+    pid, *said = output.lines(chomp: true)
+    expect(said).to eq(["trapped"])
+    expect(eventually(2) { gone?(pid.to_i) }).to be(true)
+  end
+
+  it "ends in a signal's trap while the main thread waits for an answer", script: true do
+    output, status = ruby(<<~RUBY)
+      launch.("echo")
+      trap("TERM") { Transfer.shutdown; puts "trapped"; exit }
+      puts bridge.call("pid")
+      Thread.new { sleep 0.3; Process.kill(:TERM, Process.pid) }
+      bridge.call("stall")
     RUBY
     expect(status).to be_success
     pid, *said = output.lines(chomp: true)

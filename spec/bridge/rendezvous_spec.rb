@@ -80,7 +80,7 @@ RSpec.describe "Where a worker and those who share it meet" do
     others = [look.call(home: "/other"), look.call(offline: true), look.call(python: RbConfig.ruby)]
     stub_const("Transfer::VERSION", "9.9.9")
     others << look.call
-    stub_const("#{bridge}::Connection::PROTOCOL", 2)
+    stub_const("#{bridge}::Greeting::PROTOCOL", 2)
     others << look.call
     expect([usual, *others].uniq.size).to eq(6)
   ensure

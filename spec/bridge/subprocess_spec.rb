@@ -44,6 +44,15 @@ RSpec.describe "Transfer::Bridge::Subprocess" do
     expect { call.value(1) }.to raise_error(Transfer::Cancelled, "the worker was shut down")
   end
 
+  it "ends calls whose callers read, and takes no more" do
+    backend = backend()
+    waiting = Array.new(4) { Thread.new { error_of { backend.call("stall", {}, awaited: true).value(20) } } }
+    sleep 0.3
+    backend.stop
+    expect(waiting.map(&:value)).to all(be_a(Transfer::Cancelled))
+    expect { backend.call("pid", {}) }.to raise_error(Transfer::Cancelled, "the worker was shut down")
+  end
+
   it "starts the configured Python with this gem's core, home and offline switch" do
     config = Transfer::Configuration.new({ "TRANSFER_HOME" => "/tmp/home", "TRANSFER_OFFLINE" => "1" })
     allow(Transfer).to receive(:config).and_return(config)

@@ -41,6 +41,37 @@ RSpec.describe "Transfer::Bridge::Worker" do
     expect(slow.value(5)).to be_a(Integer)
   end
 
+  it "gives an answer though a trap raised while it was read" do
+    worker = worker()
+    ask(worker, "pid")
+    answers = [-> { raise Interrupt }]
+    allow(bridge::Frame).to(receive(:decode).and_wrap_original do |decode, frame|
+      answers.shift&.call || decode.call(frame)
+    end)
+    call = worker.call("pid", {}, awaited: true)
+    expect { call.value(5) }.to raise_error(Interrupt)
+    expect(call.value(5)).to eq(worker.pid)
+  end
+
+  it "cancels a call whose caller is interrupted while it is sent" do
+    worker = worker()
+    ask(worker, "pid")
+    wire = worker.instance_variable_get(:@connection).instance_variable_get(:@wire)
+    ends = [-> { raise Interrupt }]
+    allow(wire).to(receive(:write).and_wrap_original { |write, frame| write.call(frame).tap { ends.shift&.call } })
+    expect { worker.call("train", {}) }.to raise_error(Interrupt)
+    expect(eventually { worker.stats[:processes].first[:in_flight].zero? }).to be(true)
+  end
+
+  it "counts no call in flight less than none, whoever gave up waiting for its start" do
+    Dir.mktmpdir do |folder|
+      worker = worker("slow_start", 0.3, File.join(folder, "starts"))
+      expect { Timeout.timeout(0.1) { ask(worker, "pid") } }.to raise_error(Timeout::Error)
+      in_flight = Array.new(50) { sleep(0.01) && worker.stats[:processes].first[:in_flight] }
+      expect(in_flight.uniq).to eq([0])
+    end
+  end
+
   it "delivers all events of a call before its answer" do
     call = worker.call("events", { "count" => 1000 })
     seen = []
@@ -136,6 +167,14 @@ RSpec.describe "Transfer::Bridge::Worker" do
       expect { open.value(5) }.to raise_error(Transfer::WorkerCrashed, hung)
     end
 
+    it "is one that hangs in its last call, too" do
+      stub_const("#{bridge}::Doubt::PATIENCE_S", 0.3)
+      worker = worker(limits: { max_requests: 2 })
+      first = ask(worker, "pid").tap { |pid| suspend(pid) }
+      expect { worker.call("pid", {}).value(0.2) }.to raise_error(Transfer::TimeoutError)
+      expect(eventually { gone?(first) }).to be(true)
+    end
+
     it "is a crash in the middle of a frame, too" do
       expect { ask(worker, "half_a_frame") }.to raise_error(Transfer::WorkerCrashed, /exited with status 0\z/)
     end
@@ -225,14 +264,10 @@ RSpec.describe "Transfer::Bridge::Worker" do
   end
 
   it "leaves nothing behind in 50 starts and stops" do
-    worker = worker()
-    ask(worker, "pid")
-    worker.stop
+    start_and_stop = -> { worker.tap { |started| ask(started, "pid") }.stop }
+    start_and_stop.call
     before = Leaks.state
-    50.times do
-      ask(worker, "pid")
-      worker.stop
-    end
+    50.times { start_and_stop.call }
     expect(Leaks.left_since(before)).to eq({})
   end
 end

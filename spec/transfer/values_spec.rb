@@ -90,6 +90,15 @@ RSpec.describe "Transfer's values" do
       )
     end
 
+    it "knows yes and no as people write them" do
+      { "0" => false, "false" => false, "No" => false, "" => false, "1" => true, "true" => true, "ON" => true }
+        .each do |said, meant|
+          config = described_class.new({ "TRANSFER_OFFLINE" => said, "TRANSFER_SHARED_WORKER" => said })
+          expect([config.offline, config.shared_worker]).to eq([meant, meant])
+        end
+      expect(described_class.new({ "TRANSFER_SHARED_WORKER" => "/run/w" }).shared_worker).to eq("/run/w")
+    end
+
     it "refuses what it does not know" do
       expect { described_class.new({}).bridge = :carrier_pigeon }.to raise_error(
         Transfer::ConfigurationError, "unknown bridge :carrier_pigeon (one of: :subprocess, :pycall)"
@@ -104,7 +113,8 @@ RSpec.describe "Transfer's values" do
                                      "TRANSFER_MAX_REQUESTS" => "1000", "TRANSFER_ENVIRONMENT" => "AWS_*, MY_KEY" })
       expect([config.max_memory, config.max_lifetime, config.max_requests]).to eq([1_500_000_000, 3600, 1000])
       expect(config.environment).to eq(%w[AWS_* MY_KEY])
-      { "2GB" => 2 * (10**9), "500 MB" => 500 * (10**6), "64k" => 64_000, 123 => 123, nil => nil, "never" => nil }
+      { "2GB" => 2 * (10**9), "500 MB" => 500 * (10**6), "64k" => 64_000, "2GiB" => 2**31, 123 => 123, nil => nil,
+        "never" => nil }
         .each { |size, bytes| expect(config.tap { config.max_memory = size }.max_memory).to eq(bytes) }
       expect { config.max_memory = "much" }
         .to raise_error(Transfer::ConfigurationError, 'max_memory is a size such as "2GB", got "much"')

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import warnings
+import weakref
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -119,6 +120,36 @@ def test_the_old_model_goes_on_where_the_new_file_is_none(tmp_path: Path, damage
     assert shelf.open(write(path, "model 3", seconds=2)) == "model 3"
     assert shelf.reload(path) == "model 3"
     assert len(shelf.warnings) == 1
+
+
+def test_nothing_of_a_file_that_is_no_model_stays_in_memory(tmp_path: Path) -> None:
+    class Weights:
+        pass
+
+    shelf, path, seen = Shelf(), write(tmp_path / "a", "model 1"), []
+
+    def read(_: str) -> str:
+        weights = Weights()
+        seen.append(weakref.ref(weights))
+        try:
+            raise KeyError("a tensor")
+        except KeyError:
+            raise ModelFileError("damaged") from None
+
+    shelf.open(path)
+    shelf.cache.read = read
+    assert shelf.open(write(path, "half a file", seconds=1)) == "model 1"
+    assert seen[0]() is None
+
+
+def test_where_no_thread_can_be_started_the_next_tries_again(tmp_path: Path) -> None:
+    def start(_: Callable[[], None]) -> None:
+        raise RuntimeError("can't start new thread")
+
+    shelf, path = Shelf(), write(tmp_path / "a", "model 1")
+    with pytest.raises(RuntimeError, match="can't start"):
+        shelf.cache.find(str(path), shelf.warnings.append, start)
+    assert shelf.open(path) == "model 1"
 
 
 def test_a_file_that_was_never_a_model_is_tried_again_each_time(tmp_path: Path) -> None:

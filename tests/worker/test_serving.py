@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future
 from types import SimpleNamespace
@@ -27,15 +28,19 @@ class Desk:
         self.toys = {name: folder / name for name in toys}
         for path in self.toys.values():
             path.touch()
-        by_path = {str(self.toys[name]): toy for name, toy in toys.items()}
-        self.serving = Serving(
-            ModelCache(10, read=by_path.__getitem__, size=lambda toy: 1), settings, threads
-        )
+        self._by_path = {str(self.toys[name]): toy for name, toy in toys.items()}
+        self._cache = ModelCache(10, read=self._by_path.__getitem__, size=lambda toy: 1)
+        self.serving = Serving(self._cache, settings, threads)
 
     def predict(self, *inputs: Any, toy: str = "toy", caller: Caller | None = None) -> Future[Any]:
         who = caller or Caller()
         path = str(self.toys[toy])
         return self.serving.ask(who, path, inputs, methods._predictions, methods._listed)  # type: ignore[arg-type]
+
+    def forget(self) -> None:
+        """All models."""
+        self._by_path.clear()
+        self._cache._models.clear()
 
     def embed(self, *inputs: Any) -> Future[Any]:
         path = str(self.toys["toy"])
@@ -171,6 +176,54 @@ def test_one_that_can_not_be_computed_fails_its_own_request_alone(desk: Callable
     assert [values(before), values(after)] == [[1], [2]]
     with pytest.raises(ValueError, match="poison"):
         poisoned.result(PATIENCE_S)
+
+
+def test_what_can_not_be_computed_costs_a_pass_for_each_request_alone(desk: Callable[..., Desk]) -> None:
+    toy = Toy(batch_size=8, gates={"pass": closed()})
+    at = desk(toy=toy)
+    at.predict(0)
+    wait_until(lambda: toy.passes, "the first pass")
+    even, odd = at.predict(2, 4, 6, "poison"), at.predict(1, 3, 5, 7)  # taken in turn
+    toy.gates["pass"].set()
+    assert values(odd) == [1, 3, 5, 7]
+    with pytest.raises(ValueError, match="poison"):
+        even.result(PATIENCE_S)
+    assert [len(each) for each in toy.passes] == [1, 8, 4, 4]
+
+
+def test_a_thread_that_waits_holds_no_model(desk: Callable[..., Desk]) -> None:
+    toy = Toy()
+    at, seen = desk(2, toy=toy), weakref.ref(toy)
+    assert values(at.predict(1)) == [1]
+    at.forget()
+    del toy
+    wait_until(lambda: seen() is None, "the end of the model")
+
+
+def test_a_model_whose_passes_are_behind_holds_up_no_other(desk: Callable[..., Desk]) -> None:
+    gpu = SimpleNamespace(type="cuda")
+    toys = {"toy": Toy(device=gpu, gates={"pass": closed()}), "other": Toy(device=gpu)}
+    at = desk(4, **toys)
+    many = at.predict(*range(100))
+    wait_until(lambda: len(toys["toy"].loaded) >= 12, "loading")
+    assert values(at.predict(7, toy="other")) == [7]
+    toys["toy"].gates["pass"].set()
+    assert values(many) == list(range(100))
+
+
+def test_where_the_system_gives_too_few_threads_none_is_left(monkeypatch: Any) -> None:
+    started, start = [], threading.Thread.start
+
+    def grudging(thread: threading.Thread) -> None:
+        if len(started) == 2:
+            raise RuntimeError("can't start new thread")
+        started.append(thread)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", grudging)
+    with pytest.raises(RuntimeError, match="can't start"):
+        Serving(ModelCache(10), Gathering(), 4)
+    assert not any(thread.is_alive() for thread in started)
 
 
 def test_a_cancelled_request_that_waits_is_never_computed(desk: Callable[..., Desk]) -> None:

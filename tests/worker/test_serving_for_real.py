@@ -124,6 +124,18 @@ def test_a_model_is_exchanged_while_it_serves(worker: Client, trained: Path, tmp
     assert worker.call("serving")["models"]["count"] == 1
 
 
+def test_a_model_is_saved_as_what_it_was_asked_for(worker: Client, trained: Path, tmp_path: Path) -> None:
+    """Who had it read knew its file by a link, which is one to another model by now."""
+    link, first, second = tmp_path / "current", trained / "first.transfer", trained / "second.transfer"
+    link.symlink_to(first)
+    worker.call("predict", model=str(link), inputs=[])
+    link.unlink()
+    link.symlink_to(second)
+    worker.call("save", model=str(first), path=str(tmp_path / "copy"))
+    assert worker.call("describe", model=str(tmp_path / "copy"))["labels"] == list(COLORS)
+    assert worker.call("reload", model=str(first))["path"] == str(first)
+
+
 def test_models_make_room_for_others(start: Callable[..., Client], trained: Path) -> None:
     client = start(*REAL_WORKER, TRANSFER_HOME=str(trained), TRANSFER_MODEL_MEMORY="20000000")
     client.hello()

@@ -67,6 +67,18 @@ def test_free_neighbours_become_one_block_and_a_free_end_grows(file: int) -> Non
     assert os.fstat(file).st_size == offsets[2] + 16 * 65536
 
 
+def test_what_is_left_of_a_larger_block_is_free(file: int) -> None:
+    arena = Arena(file)
+    large = arena.write(block(b"x" * 1_000_000))
+    size = os.fstat(file).st_size
+    for _ in range(3):
+        free(file, large)
+        assert arena.write(block(b"y" * 300_000)) == large
+        free(file, large)
+        assert arena.write(block(b"z" * 1_000_000)) == large
+    assert os.fstat(file).st_size == size
+
+
 def test_blocks_never_overlap(file: int) -> None:
     random = np.random.default_rng(0)
     arena, held = Arena(file), {}

@@ -10,13 +10,15 @@ module Transfer
   #     config.max_memory = "2GB"
   #   end
   class Configuration
-    UNITS = { "" => 1, "k" => 10**3, "M" => 10**6, "G" => 10**9, "T" => 10**12 }.freeze
+    # What people write for no and for yes.
+    OFF = ["", "0", "false", "no", "off"].freeze
+    ON = %w[1 true yes on].freeze
     BRIDGES = %i[subprocess pycall].freeze
     # The process that loaded the gem; others were forked from it.
     ORIGIN = Process.pid
     # What the worker is told, under the same names.
     OF_WORKER = %i[serving_batch_size serving_wait_ms serving_queue_limit model_memory threads training_threads].freeze
-    private_constant :UNITS, :BRIDGES, :OF_WORKER
+    private_constant :OFF, :ON, :BRIDGES, :OF_WORKER
 
     # @return [String, nil] the Python interpreter that holds the training core; nil: search for it
     attr_accessor :python
@@ -78,7 +80,7 @@ module Transfer
       @startup_timeout = seconds("STARTUP_TIMEOUT", 60)
       @idle_stop = seconds("IDLE_STOP", 600)
       @max_lifetime = seconds("MAX_LIFETIME", nil)
-      @max_requests = seconds("MAX_REQUESTS", nil)&.to_i
+      @max_requests = seconds("MAX_REQUESTS", nil, "a number")&.to_i
       self.max_memory = text("MAX_MEMORY")
       read_for_worker
       @shared_worker = shared(text("SHARED_WORKER"))
@@ -126,19 +128,25 @@ module Transfer
 
     def list(name) = text(name).to_s.split(/[\s,]+/)
 
-    def switch(name) = !["", "0"].include?(@env.fetch("TRANSFER_#{name}", ""))
+    def switch(name) = !OFF.include?(@env.fetch("TRANSFER_#{name}", "").downcase)
 
-    def shared(where) = { nil => false, "0" => false, "1" => true }.fetch(where, where)
+    def shared(where)
+      case where&.downcase
+      when nil, *OFF then false
+      when *ON then true
+      else where
+      end
+    end
 
     # "never" or "none" switch a limit off.
-    def seconds(name, default)
+    def seconds(name, default, of = "a number of seconds")
       value = text(name)
       return default if value.nil?
       return nil if %w[never none].include?(value)
 
       Float(value)
     rescue ArgumentError
-      raise ConfigurationError, "TRANSFER_#{name} is a number of seconds or \"never\", got #{value.inspect}"
+      raise ConfigurationError, "TRANSFER_#{name} is #{of} or \"never\", got #{value.inspect}"
     end
 
     def number(name)
@@ -151,10 +159,7 @@ module Transfer
     def bytes(size, name)
       return if %w[never none].include?(size)
 
-      number, unit = size.match(/\A\s*(\d+(?:\.\d+)?)\s*([kMGT]?)i?B?\s*\z/i)&.captures
-      raise ConfigurationError, "#{name} is a size such as \"2GB\", got #{size.inspect}" unless number
-
-      (Float(number) * UNITS.fetch(unit.upcase.sub("K", "k"))).round
+      Amounts.bytes(size) || raise(ConfigurationError, "#{name} is a size such as \"2GB\", got #{size.inspect}")
     end
   end
 end

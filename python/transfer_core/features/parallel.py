@@ -25,17 +25,16 @@ def map_on_cores(work: Callable[[A], B], items: Iterable[A]) -> Iterator[B]:
     threads = cores()
     threads_before = torch.get_num_threads()
     pending: deque[Future[B]] = deque()
+    pool = ThreadPoolExecutor(threads, "transfer-core", initializer=_one_thread_inside)
     try:
-        with ThreadPoolExecutor(threads, "transfer-core", initializer=_one_thread_inside) as pool:
-            for item in items:
-                pending.append(pool.submit(work, item))
-                if len(pending) > 2 * threads:
-                    yield pending.popleft().result()
-            while pending:
+        for item in items:
+            pending.append(pool.submit(work, item))
+            if len(pending) > 2 * threads:
                 yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
     finally:
-        for future in pending:
-            future.cancel()
+        pool.shutdown(cancel_futures=True)
         # The number set last is what threads start with from then on.
         torch.set_num_threads(threads_before)
 

@@ -62,7 +62,7 @@ def minimize(
     Returns
     -------
     Tensor
-        (B, P), the best point of each row.
+        (B, P), where each row has ended.
 
     References
     ----------

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from typing import Any, Literal, cast
 
@@ -81,7 +81,7 @@ def describe(call: Call, model: str, trust: bool = False) -> Plain:
 
 def reload(call: Call, model: str) -> Plain:
     """What a saved model is by now, once it is the one that predicts."""
-    return models().reload(model, call.progress.warning).summary()
+    return cast(Plain, _known_as(model, models().reload(model, call.progress.warning)).summary())
 
 
 def predict(call: Call, model: str, inputs: Inputs, level: float | None = None) -> Future[list[Plain]]:
@@ -126,7 +126,7 @@ def evaluate(
 
 def save(call: Call, model: str, path: str, backbone: bool = True) -> Plain:
     """Write a saved model elsewhere, with or without its backbone's weights."""
-    written = open_model(model, call.progress.warning).save(path, backbone=backbone)
+    written = _known_as(model, open_model(model, call.progress.warning)).save(path, backbone=backbone)
     return {"path": os.fspath(written), "bytes": os.path.getsize(written)}
 
 
@@ -200,6 +200,13 @@ def _training_threads() -> Iterator[None]:
     budget = core_setting("TRANSFER_TRAINING_THREADS")
     with at_most_cores(budget), torch_threads(min(torch.get_num_threads(), budget or cores())):
         yield
+
+
+def _known_as(path: str, model: Any) -> Any:
+    """The same model. Who had it read may have known its file by another path, where another is by now."""
+    from pathlib import Path
+
+    return replace(model, path=Path(path))
 
 
 def _predictions(model: Any, embeddings: Any, level: float | None = None) -> list[Plain]:

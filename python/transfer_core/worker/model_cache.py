@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import os
 import threading
+import traceback
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future, wait
@@ -93,7 +94,13 @@ class ModelCache:
                 return place.loading
             promise: Future[Model] = Future()
             place.loading = promise
-        start(lambda: self._load(path, place, version, former, promise, warn))
+        try:
+            start(lambda: self._load(path, place, version, former, promise, warn))
+        except BaseException as error:  # there may be no thread for it
+            with self._lock:
+                place.loading = None
+            promise.set_exception(error)
+            raise
         return promise
 
     def open(self, path: str, warn: Warn) -> Model:
@@ -155,6 +162,7 @@ class ModelCache:
             with TURNS, warnings_to(warn):
                 model = self.read(path)
         except BaseException as error:
+            _let_go(error)
             with self._lock:
                 place.loading, place.failed = None, (version, error)
             if former is None:
@@ -188,6 +196,13 @@ class ModelCache:
 
     def _bytes(self) -> int:
         return sum(size for _, size in self._models.values())
+
+
+def _let_go(error: BaseException | None) -> None:
+    """What the frames of a failure hold: the weights of a file that is no model."""
+    while error:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
 
 
 @cache

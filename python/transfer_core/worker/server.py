@@ -241,4 +241,5 @@ class Lane:
             job = self._jobs.get()
         while job is not None:
             job()
+            del job  # it holds what it was given; the next may be long in coming
             job = self._jobs.get()

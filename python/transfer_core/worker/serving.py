@@ -45,10 +45,15 @@ class Serving:
         self._open = self._busy = 0
         self._stats = ServingStats()
         self._ended = False
-        names = (f"transfer-serve-{number}" for number in range(threads))
-        self._threads = [threading.Thread(target=self._work, name=name, daemon=True) for name in names]
-        for thread in self._threads:
-            thread.start()
+        self._threads: list[threading.Thread] = []
+        try:
+            for number in range(threads):
+                thread = threading.Thread(target=self._work, name=f"transfer-serve-{number}", daemon=True)
+                thread.start()
+                self._threads.append(thread)
+        except BaseException:  # the system gives no more of them
+            self.end()
+            raise
 
     def ask(self, call: Call, path: str, inputs: Sequence[Any], tell: Tell, finish: Finish) -> Future[Any]:
         """The promise of `finish(model, what was told of each input)`.
@@ -85,6 +90,7 @@ class Serving:
     def _work(self) -> None:
         while job := self._next():
             job()
+            del job  # it holds a model and inputs; this thread may now wait for long
             with self._changed:
                 self._busy -= 1
 
@@ -111,11 +117,7 @@ class Serving:
         return None
 
     def _due_for_request(self) -> Job | None:
-        while self._untaken:
-            asked = self._untaken[0]
-            if asked.model and self._lines[asked.model].is_far_ahead():
-                return None
-            self._untaken.popleft()
+        while asked := self._next_asked():
             if asked.promise.cancelled():
                 continue
             if not asked.model:
@@ -126,6 +128,14 @@ class Serving:
                     self._untaken.append(asked)
                 return partial(self._load, asked, number, input)
             return partial(self._settle, [asked])
+        return None
+
+    def _next_asked(self) -> Asked | None:
+        """The next request whose model has use for another input."""
+        for place, asked in enumerate(self._untaken):
+            if not (asked.model and self._lines[asked.model].is_far_ahead()):
+                del self._untaken[place]
+                return asked
         return None
 
     def _pass(self, model: Model, line: Line) -> Job:

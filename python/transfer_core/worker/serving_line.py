@@ -6,7 +6,6 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from transfer_core.worker.serving_request import Asked
@@ -75,10 +74,16 @@ def tell_all(model: Model, loaded: Sequence[Loaded]) -> list[Any]:
                 told[row] = what
         return told
     except BaseException as error:
-        requests = [list(part) for _, part in groupby(loaded, key=lambda each: id(each.asked))]
+        requests: dict[int, list[int]] = {}
+        for row, each in enumerate(loaded):
+            requests.setdefault(id(each.asked), []).append(row)
         if len(requests) == 1:
             return [Failed(error)] * len(loaded)
-        return [what for part in requests for what in tell_all(model, part)]
+        told = [None] * len(loaded)
+        for rows in requests.values():
+            for row, what in zip(rows, tell_all(model, [loaded[row] for row in rows]), strict=True):
+                told[row] = what
+        return told
 
 
 def _content(loaded: Loaded) -> Any:

@@ -103,6 +103,7 @@ class Arena:
             self._blocks[index : index + 1] = [(offset, needed)]
             if room > needed:
                 self._blocks.insert(index + 1, (offset + needed, room - needed))
+                _mark(self._file, offset + needed, 0)  # there may be what lay in a larger block
             _mark(self._file, offset, size)
         return offset
 

@@ -82,6 +82,7 @@ module Transfer
           offset, room = @blocks[index]
           @file.truncate(offset + size) if room < size # it is the last
           @blocks[index, 1] = [[offset, size], ([offset + size, room - size] if room > size)].compact
+          Arena.mark(@file, offset + size, 0) if room > size # there may be what lay in a larger block
           Arena.mark(@file, offset, bytes)
           offset
         end

@@ -7,10 +7,12 @@ module Transfer
       attr_reader :name, :streams
 
       # @param streams [Hash{String => Source::Pump}] rows the worker may ask for
+      # @param awaited [Boolean] true: the caller only waits; nobody but the logger will want its events
       # @yield tells the worker to stop; called at most once
-      def initialize(name, streams: {}, &tell)
+      def initialize(name, streams: {}, awaited: false, &tell)
         @name = name
         @streams = streams
+        @awaited = awaited
         @tell = tell
         @events = Events.new
         @mutex = Mutex.new
@@ -68,7 +70,7 @@ module Transfer
 
       # The rest belongs to the connection.
 
-      # Whoever waits reads, until this call has ended or `limit` has come. Nobody but the logger will want its events.
+      # Whoever waits reads, until this call has ended or `limit` has come.
       # @yieldparam limit [Float, nil]
       def read_by(&read) = @read = read
 
@@ -76,7 +78,7 @@ module Transfer
       def when_late(&late) = @late = late
 
       def event(event)
-        @read ? Telemetry.event(event) : @events << event
+        @awaited ? Telemetry.event(event) : @events << event
       end
 
       def succeed(result) = settle([result, nil])

@@ -7,9 +7,10 @@ module Transfer
     # Its own thread is the keeper: it starts the worker, reads when no caller does ({Turn}), ends the worker when it
     # has been kept for long enough ({Limits}), and cleans up.
     class Connection
-      PROTOCOL = 1
       NO_MORE_CALLS = "it takes no more calls"
-      private_constant :NO_MORE_CALLS
+      # Seconds that the keeper reads before it looks whether the worker is in doubt.
+      LOOK_UP_S = 1
+      private_constant :NO_MORE_CALLS, :LOOK_UP_S
 
       # @return [Float] when it was made (monotonic)
       attr_reader :started
@@ -21,13 +22,13 @@ module Transfer
         @memory = SharedMemory.new
         @child = launch.child.call(launch, @memory.files) { @hung_up }
         @wire = Wire.new(@child.socket)
+        @messages = Messages.new(@wire, launch.trace) { pid }
         @dispatcher = Dispatcher.new { |message| post(message) }
         @turn = Turn.new { @dispatcher.in_flight.positive? }
         @doubt = Doubt.new(@child) { @dispatcher.open(Doubt::QUESTION, {}).tap { @turn.call_keeper } }
         @delay = crash_loop.pause
-        @hello = @dispatcher.open("hello", { "protocol" => PROTOCOL, "gem_version" => VERSION })
+        @greeting = Greeting.new(@dispatcher)
         @keeper = Thread.new { live }
-        @keeper.name = "transfer-keeper"
       end
 
       # Waits until the worker has answered; all who wait share the same answer. Later it waits only where a call has
@@ -36,8 +37,11 @@ module Transfer
       def ready!
         return @doubt.settle if @ready
 
-        check_version(@hello.value(@launch.startup_timeout + @delay))
+        @greeting.check(@launch.startup_timeout + @delay)
         @ready = true
+      rescue VersionMismatch => error
+        stop(error)
+        raise
       rescue TimeoutError
         @doubt.condemn(@launch.startup_timeout)
         stop
@@ -48,7 +52,7 @@ module Transfer
       # @param awaited [Boolean] true: the caller calls {Call#wait} at once, and reads for itself
       # @return [Call, nil] nil if there are to be no more calls, or if one named `unless_running` is running
       def open(name, params, awaited: false, **)
-        call = @memory.lend(params) { |lent| @dispatcher.open(name, lent, **) } or return
+        call = @memory.lend(params) { |lent| @dispatcher.open(name, lent, awaited:, **) } or return
         @dispatcher.retire if @dispatcher.opened > (@launch.limits.max_requests || Float::INFINITY)
         awaited ? call.read_by { |limit| read_for(call, limit) } : @turn.call_keeper
         call.when_late { @doubt.arise }
@@ -60,7 +64,7 @@ module Transfer
       def ready? = @ready && !closed?
 
       # @return [Boolean] true if the worker is there and has a method of that name
-      def can?(name) = ready? && @hello.value.fetch("capabilities", []).include?(name)
+      def can?(name) = ready? && @greeting.offers?(name)
 
       # @return [Boolean] true if it takes no more calls
       def closed? = @dispatcher.closed?
@@ -70,7 +74,8 @@ module Transfer
 
       # @return [Hash{Symbol => Object}]
       def stats
-        { pid:, memory: pid && Memory.resident(pid), in_flight: @dispatcher.in_flight - (@ready ? 0 : 1),
+        greetings = @greeting.done? ? 0 : 1
+        { pid:, memory: pid && Memory.resident(pid), in_flight: [@dispatcher.in_flight - greetings, 0].max,
           calls: [@dispatcher.answered - 1, 0].max, age: (now - @started).round(1), idle: idle_s.round(1) }
       end
 
@@ -93,6 +98,7 @@ module Transfer
       private
 
       def live
+        Thread.current.name = "transfer-keeper"
         start
         keep until @ended
       rescue SystemCallError => error
@@ -113,9 +119,9 @@ module Transfer
       end
 
       def keep
-        pause = @launch.limits.pause(idle_s:, age_s:)
-        @turn.wait(pause)
-        @turn.take { read(pause && (now + pause)) { @dispatcher.in_flight.zero? && !@hung_up } }
+        overdue = @doubt.overdue?
+        read_for_all([@launch.limits.pause(idle_s:, age_s:), @doubt.pause].compact.min)
+        hang_up if overdue && @doubt.judge
         excess = @launch.limits.reason(idle_s:, age_s:, requests: @dispatcher.opened - 1, pid:)
         retire(excess || NO_MORE_CALLS) if (excess || closed?) && !@ended
       end
@@ -135,17 +141,25 @@ module Transfer
         @ended = true
       end
 
+      # In the keeper's thread.
+      def read_for_all(seconds)
+        @turn.wait(seconds)
+        @turn.take { read(now + [seconds, LOOK_UP_S].compact.min) { @dispatcher.in_flight.zero? && !@hung_up } }
+      end
+
       # In a caller's thread.
       def read_for(call, limit)
         @turn.take { read(limit) { call.done? } }
+        @wire.close if @ended
         @turn.call_keeper if @ended || closed?
       end
 
       # Until the block says so, the time is up, or the stream ends.
       def read(limit = nil)
         until @ended || yield
-          content = @wire.read(limit) or return
-          deliver(content)
+          message = @messages.read(limit) or return
+          @dispatcher.receive(@memory.receive(message))
+          @crash_loop.over if @dispatcher.answered > 1
         end
       rescue Frame::CutShort, IOError, SystemCallError # the worker is gone
         @ended = true
@@ -154,16 +168,8 @@ module Transfer
         @ended = true
       end
 
-      def deliver(content)
-        message = Message.parse(Frame.decode(content))
-        @launch.trace&.line(:received, message, content.bytesize, pid)
-        @dispatcher.receive(@memory.receive(message))
-      end
-
       def post(message)
-        frame = Frame.encode(message.to_wire)
-        @launch.trace&.line(:sent, message, frame.bytesize - Frame::HEADER_BYTES, pid)
-        @wire.write(frame)
+        @messages.write(message)
         # Who cancels goes away; the answer is read by the keeper.
         @turn.call_keeper if message.is_a?(Message::Notification)
       end
@@ -175,13 +181,14 @@ module Transfer
         @turn.call_keeper
       end
 
+      # Whose turn it is closes the wire: closing it under a thread that waits at it raises there.
       def clean_up
         read_the_rest
-        @wire.close
-        death = @child.bury(greeted: @ready)
+        @turn.take { @wire.close }
+        death = @child.bury(greeted: @dispatcher.answered.positive?)
         @memory.close
         retire(NO_MORE_CALLS) if closed?
-        @crash_loop.crashed(answered: @dispatcher.answered > 1) if @reason.nil? || @reason.is_a?(ProtocolError)
+        @crash_loop.crashed if @reason.nil? || @reason.is_a?(ProtocolError)
         @reason ||= death.to_error([@doubt.verdict, @crash_loop.note].compact.join("; "))
         @dispatcher.close(@reason)
         Telemetry.worker(:stop, pid:, reason: @reason.message) if pid
@@ -194,16 +201,6 @@ module Transfer
           @turn.take { read { false } }
           @turn.wait(0.01) unless @ended
         end
-      end
-
-      def check_version(facts)
-        protocol, core_version = facts.values_at("protocol", "core_version")
-        return if protocol == PROTOCOL
-
-        mismatch = VersionMismatch.new("transfer-rb #{VERSION} speaks protocol #{PROTOCOL}, transfer-core " \
-                                       "#{core_version} speaks #{protocol}: run `transfer setup`")
-        stop(mismatch)
-        raise mismatch
       end
 
       def idle_s = @dispatcher.in_flight.zero? ? now - @dispatcher.used : 0

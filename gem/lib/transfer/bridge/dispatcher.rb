@@ -21,15 +21,16 @@ module Transfer
 
       # Sends a request.
       # @param unless_running [Array<String>] not beside a call of these names
+      # @param words (see Call#initialize)
       # @return [Call, nil] nil if there are to be no more calls, or if a call of these names is running
-      def open(name, params, streams: {}, unless_running: [])
+      def open(name, params, unless_running: [], **words)
         call = nil
         id = @mutex.synchronize do
-          return if @closed || @calls.each_value.any? { |other| unless_running.include?(other.name) }
+          return if @ended || (@closed && name != Doubt::QUESTION) || running?(unless_running)
 
           @opened += 1 unless name == Look::METHOD
           free = next_id
-          @calls[free] = call = Call.new(name, streams:) { cancel(free) }
+          @calls[free] = call = Call.new(name, **words) { cancel(free) }
           free
         end
         post_request(id, name, params)
@@ -52,7 +53,7 @@ module Transfer
       # No more calls; those in flight end with `error`.
       def close(error)
         calls = @mutex.synchronize do
-          @closed = true
+          @closed = @ended = true
           @calls.values.tap { @calls.clear }
         end
         calls.each { |call| call.fail(error) }
@@ -70,12 +71,19 @@ module Transfer
         @calls.key?(@last_id) ? next_id : @last_id
       end
 
-      # A value that can't be sent is the caller's: nothing has left yet.
+      def running?(names) = @calls.each_value.any? { |call| names.include?(call.name) }
+
+      # A value that can't be sent is the caller's: nothing has left yet. A caller who is interrupted has not got the
+      # call, and can't cancel it.
       def post_request(id, name, params)
+        sent = false
         @post.call(Message::Request.new(id, name, params))
+        sent = true
       rescue ProtocolError
         @mutex.synchronize { @calls.delete(id) }
         raise
+      ensure
+        cancel(id) unless sent || !@calls.key?(id)
       end
 
       def call_with(stream) = @mutex.synchronize { @calls.each_value.find { |call| call.streams.key?(stream) } }

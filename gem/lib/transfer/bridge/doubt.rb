@@ -3,7 +3,7 @@
 module Transfer
   module Bridge
     # Whether a worker still does anything: when a call took too long, it is asked for a sign of life. A worker that
-    # computes gives one at once. One that gives none is killed by the next who wants something of it.
+    # computes gives one at once. One that gives none is killed by the connection's keeper.
     class Doubt
       QUESTION = "ping"
       # Seconds that it has to answer.
@@ -33,11 +33,22 @@ module Transfer
       end
 
       # Waits until the worker has answered, or has ended.
-      def settle
-        return unless open?
+      def settle = open? && @question.wait
 
-        @question.wait([@limit - now, SHORTEST_PATIENCE_S].max) || @mutex.synchronize { kill }
-        @question.wait
+      # @return [Numeric, nil] seconds until it is judged
+      def pause = ([@limit - now, SHORTEST_PATIENCE_S].max if open? && !verdict)
+
+      def overdue? = open? && now > @limit
+
+      # Kills it, if it has still not answered.
+      # @return [Boolean] true if it was killed
+      def judge
+        return false if !open? || verdict
+
+        @verdict = "it gave no sign of life for #{PATIENCE_S} s and was killed"
+        Telemetry.event("event" => "warning", "message" => "the worker (pid #{@child.pid}) hangs: #{verdict}")
+        @child.kill
+        true
       end
 
       # It has not even greeted us.
@@ -45,14 +56,6 @@ module Transfer
       def condemn(waited) = waited >= PATIENCE_S && @child.respond_to?(:kill) && @child.kill
 
       private
-
-      def kill
-        return if verdict
-
-        @verdict = "it gave no sign of life for #{PATIENCE_S} s and was killed"
-        Telemetry.event("event" => "warning", "message" => "the worker (pid #{@child.pid}) hangs: #{verdict}")
-        @child.kill
-      end
 
       def open? = !(@question.nil? || @question.done?)
 

@@ -13,17 +13,18 @@ module Transfer
         # @return [Hash{Symbol => Hash}] `serving`; nothing if it does not say it soon
         def at(connection)
           call = connection.open(METHOD, {}, awaited: true) if connection.can?(METHOD)
-          call&.wait(PATIENCE_S) ? { serving: with_numbers(Plain.symbolize(call.value)) } : {}
+          call&.wait(PATIENCE_S) ? { serving: parse(call.value) } : {}
         rescue Error
           {}
         end
 
-        private
-
         # Keys of maps are text on the wire.
-        def with_numbers(said)
-          batches = said[:batches]
-          { **said, batches: { **batches, sizes: batches[:sizes].transform_keys { |size| size.to_s.to_i } } }
+        # @param said [Hash] the answer
+        # @return [Hash{Symbol => Object}]
+        def parse(said)
+          serving = Plain.symbolize(said)
+          batches = serving[:batches]
+          { **serving, batches: { **batches, sizes: batches[:sizes].transform_keys { |size| size.to_s.to_i } } }
         end
       end
     end

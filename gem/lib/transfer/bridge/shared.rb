@@ -32,11 +32,12 @@ module Transfer
           return unless found { true }
 
           worker = Worker.new { launch.with(startup_timeout: LOOK_S) }
-          worker.call(Doubt::QUESTION, {}).value(LOOK_S)
+          serving = Look.parse(worker.call(Look::METHOD, {}).value(LOOK_S))
           asked = now
           worker.call(Doubt::QUESTION, {}).value(LOOK_S)
           seconds = now - asked
-          { **worker.stats[:processes].last.slice(:pid, :memory, :serving), seconds: }
+          pid = worker.pid or return
+          { pid:, memory: Memory.resident(pid), serving:, seconds: }
         ensure
           worker&.stop
         end
@@ -69,7 +70,7 @@ module Transfer
         end
 
         def rendezvous(launch, config)
-          Rendezvous.new(config.shared_worker || true, VERSION, Connection::PROTOCOL, launch.command,
+          Rendezvous.new(config.shared_worker || true, VERSION, Greeting::PROTOCOL, launch.command,
                          launch.env.values_at("TRANSFER_HOME", "TRANSFER_OFFLINE", "PYTHONPATH"))
         end
 

@@ -17,17 +17,12 @@ module Transfer
       # Yields with interrupts off, unless it is somebody else's turn: then that thread, or the keeper after it,
       # reads what this one waits for.
       def take
+        mine = false
         Thread.handle_interrupt(Object => :never) do
-          return if @mutex.synchronize { @taken.tap { @taken = true } }
-
-          begin
-            yield
-          ensure
-            @mutex.synchronize do
-              @taken = false
-              @wanted.signal if @due.call
-            end
-          end
+          @mutex.synchronize { mine = @taken = true unless @taken }
+          yield if mine
+        ensure
+          give_back if mine
         end
       end
 
@@ -55,6 +50,14 @@ module Transfer
           @called = true
           @wanted.signal
         end
+      end
+
+      private
+
+      # A signal's trap may raise in the main thread wherever it waits, here for the mutex.
+      def give_back
+        @taken = false
+        @mutex.synchronize { @wanted.signal if @due.call }
       end
     end
   end

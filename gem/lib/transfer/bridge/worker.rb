@@ -16,6 +16,7 @@ module Transfer
 
       # @param words (see Connection#open)
       # @return [Call] sent to a worker that lives
+      # @raise [Cancelled] once it was stopped
       def call(name, params, **words)
         loop do
           connection = connect
@@ -40,6 +41,7 @@ module Transfer
 
       def stop(...)
         connections = @mutex.synchronize do
+          @stopped = true
           all.tap do
             @former = []
             @connection = nil
@@ -61,6 +63,7 @@ module Transfer
 
       def connect
         @mutex.synchronize do
+          raise Cancelled, "the worker was shut down" if @stopped
           return @connection if @connection && !@connection.closed?
 
           # It may still be busy with calls of before.

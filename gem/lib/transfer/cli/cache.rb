@@ -1,7 +1,5 @@
 # frozen_string_literal: true
 
-require_relative "amounts"
-
 module Transfer
   # What is kept of earlier work.
   class CLI

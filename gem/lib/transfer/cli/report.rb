@@ -51,7 +51,7 @@ module Transfer
         # @return [Array<Array(String, String)>] what a model file says about itself
         def facts(file, summary)
           labels, sizes, versions = summary.values_at(:labels, :sizes, :versions)
-          [["file", "#{file} (#{size(summary[:bytes])})"], ["task", summary[:task]],
+          [["file", "#{file} (#{Amounts.size(summary[:bytes])})"], ["task", summary[:task]],
            ["labels", labels.join(", ")], ["backbone", summary[:backbone]], ["made", summary[:created_at]],
            [nouns(summary), words(sizes)], ["versions", words(versions)]]
         end
@@ -63,14 +63,6 @@ module Transfer
 
           columns = %i[average_precision precision recall f1 threshold]
           table(metrics[:per_label], "label", columns, photos) if metrics[:per_label]
-        end
-
-        # @return [String] `9.1 MB`
-        def size(bytes)
-          return "#{bytes} B" if bytes < 1000
-
-          power = Math.log(bytes, 1000).floor.clamp(1, 3)
-          "#{(bytes / (1000.0**power)).round(1)} #{%w[kB MB GB][power - 1]}"
         end
 
         # @return [String] `91.2 %`

@@ -1,7 +1,5 @@
 # frozen_string_literal: true
 
-require_relative "amounts"
-
 module Transfer
   # The worker that several processes share.
   class CLI
@@ -51,14 +49,12 @@ module Transfer
        ["models", "#{models[:count]} of #{Amounts.size(models[:bytes])}, at most #{Amounts.size(models[:limit])}"],
        ["requests", "#{serving[:open]} in hand, #{serving[:refused]} refused"],
        ["passes", "#{batches[:count]}#{format(', of %.1f inputs', batches[:mean]) if batches[:mean]}"],
-       ["an empty call", milliseconds(seen[:seconds])],
+       ["an empty call", Amounts.milliseconds(seen[:seconds])],
        *serving[:seconds]&.then { |seconds| [["an answer", answer_times(seconds)]] }]
     end
 
     def answer_times(seconds)
-      "half within #{milliseconds(seconds[:p50])}, 99 % within #{milliseconds(seconds[:p99])}"
+      "half within #{Amounts.milliseconds(seconds[:p50])}, 99 % within #{Amounts.milliseconds(seconds[:p99])}"
     end
-
-    def milliseconds(seconds) = format("%.2f ms", seconds * 1000)
   end
 end

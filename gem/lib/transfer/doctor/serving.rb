@@ -29,16 +29,15 @@ module Transfer
         def describe(seen)
           serving = seen.fetch(:serving)
           models = serving[:models]
-          ["shared worker #{seen[:pid]}", megabytes(seen[:memory]),
-           "models in memory: #{models[:count]} (#{megabytes(models[:bytes])})", "requests in hand: #{serving[:open]}",
-           format("an empty call takes %.2f ms", seen[:seconds] * 1000), answers(serving[:seconds])].compact.join(", ")
+          ["shared worker #{seen[:pid]}", Amounts.size(seen[:memory]),
+           "models in memory: #{models[:count]} (#{Amounts.size(models[:bytes])})",
+           "requests in hand: #{serving[:open]}", "an empty call takes #{Amounts.milliseconds(seen[:seconds])}",
+           *serving[:seconds]&.then { |seconds| answers(*seconds.values_at(:p50, :p99)) }].join(", ")
         end
 
-        def answers(seconds)
-          format("half of the answers %.1f ms, 99 %% %.1f ms", seconds[:p50] * 1000, seconds[:p99] * 1000) if seconds
+        def answers(half, nearly_all)
+          "half of the answers #{Amounts.milliseconds(half)}, 99 % #{Amounts.milliseconds(nearly_all)}"
         end
-
-        def megabytes(bytes) = format("%.0f MB", bytes / 1e6)
       end
     end
   end
