@@ -113,7 +113,7 @@ class Model:
         return [prediction(answer, self.header, level) for answer in answers.tolist()]
 
     def embed(self, inputs: Sequence[Input]) -> Embeddings:
-        """The embeddings (N, embedding_width), float32, of N images.
+        """The embeddings (N, embedding_width), float32, of N inputs.
 
         Raises
         ------

@@ -389,7 +389,9 @@ def test_packages_that_a_repository_needs(tmp_path):
 
 
 def test_folders_without_a_model(tmp_path):
-    assert "there is no folder" in message_of(WeightsNotFound, facts, tmp_path / "nowhere", "tiny")
+    for trust in (True, False):
+        said = message_of(WeightsNotFound, facts, tmp_path / "nowhere", "tiny", trust=trust)
+        assert "there is no folder" in said
     (tmp_path / "empty").mkdir()
     assert "has no hubconf.py" in message_of(RecipeError, facts, tmp_path / "empty", "tiny")
     folder = write_repository(tmp_path / "failing", "1 / 0")

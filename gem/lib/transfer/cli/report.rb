@@ -45,7 +45,8 @@ module Transfer
         # @param file [String] where the model is
         # @return [Array<String>]
         def saved(file)
-          ["Saved #{file} (#{size(File.size(file))})", "Next: transfer predict #{Shellwords.escape(file)} INPUT"]
+          ["Saved #{file} (#{Amounts.size(File.size(file))})",
+           "Next: transfer predict #{Shellwords.escape(file)} INPUT"]
         end
 
         # @return [Array<Array(String, String)>] what a model file says about itself

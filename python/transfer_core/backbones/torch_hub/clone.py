@@ -64,8 +64,13 @@ def clone_named(name: str) -> Clone:
 
 
 def check_trust(clone: Clone, trust: bool) -> None:
-    """Raises `RecipeError` at `trust`, naming the code that would run, unless it is trusted."""
+    """Raises `RecipeError` at `trust`, naming the code that would run, unless it is trusted.
+
+    Of a folder that is not there, `WeightsNotFound`.
+    """
     if not trust:
+        if not clone.origin:
+            fetch(clone)
         where = f" ({clone.origin})" if clone.origin else ""
         message = f"{clone.name} runs the code in {clone.hubconf}{where}; say `trust: true` if you trust it"
         raise RecipeError([Problem("trust", message)])
