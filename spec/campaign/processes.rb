@@ -5,18 +5,22 @@ class Campaign
   module Processes
     private
 
-    # Workers are started, used and stopped: nothing of them is left.
+    # Workers are started, used and stopped or killed: nothing of them is left.
     def cycles(times)
-      worker = worker()
-      pid_of(worker)
-      worker.stop
+      worker.tap { |first| pid_of(first) }.stop
       before = Leaks.state
+      place = worker
       times.times do |i|
-        outcome { worker.call("pid", {}, awaited: i.even?).value(20) }
-        i % 3 == 2 ? kill(worker.pid) : worker.stop
-        sleep 0.001 while worker.ready?
+        outcome { place.call("pid", {}, awaited: i.even?).value(20) }
+        if i % 3 == 2
+          kill(place.pid)
+          sleep 0.001 while place.ready?
+        else
+          place.stop
+          place = worker
+        end
       end
-      worker.stop
+      place.stop
       count("orphaned", Leaks.left_since(before).values.sum(&:size))
     end
 
