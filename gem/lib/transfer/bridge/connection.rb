@@ -150,7 +150,8 @@ module Transfer
       # In a caller's thread.
       def read_for(call, limit)
         @turn.take { read(limit) { call.done? } }
-        @wire.close if @ended
+      ensure
+        close_wire if @ended
         @turn.call_keeper if @ended || closed?
       end
 
@@ -181,10 +182,9 @@ module Transfer
         @turn.call_keeper
       end
 
-      # Whose turn it is closes the wire: closing it under a thread that waits at it raises there.
       def clean_up
         read_the_rest
-        @turn.take { @wire.close }
+        close_wire
         death = @child.bury(greeted: @dispatcher.answered.positive?)
         @memory.close
         retire(NO_MORE_CALLS) if closed?
@@ -193,6 +193,9 @@ module Transfer
         @dispatcher.close(@reason)
         Telemetry.worker(:stop, pid:, reason: @reason.message) if pid
       end
+
+      # Closing it under a thread that waits at it would raise there: if it is another's turn, that thread does it.
+      def close_wire = @turn.take { @wire.close }
 
       # What the worker said before its end. A caller whose turn it is reads it as well.
       def read_the_rest
