@@ -33,10 +33,17 @@ SUMMARY = {
 
 @pytest.fixture(scope="module")
 def home_of_models(tmp_path_factory):
+    home = tmp_path_factory.mktemp("home")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TRANSFER_HOME", str(tmp_path_factory.mktemp("home")))
+        patch.setenv("TRANSFER_HOME", str(home))
         patch.setenv("TRANSFER_OFFLINE", "1")
-        yield
+        yield home
+
+
+@pytest.fixture(autouse=True)
+def home(home_of_models):
+    """Of all tests: where networks are timed anew, another precision may be found the faster one."""
+    return home_of_models
 
 
 @pytest.fixture(scope="module")
@@ -275,7 +282,7 @@ def test_save_without_the_backbone(model, tmp_path, mixed):
 
 
 def test_without_the_backbone_weights_of_ones_own_are_found_again_by_their_path(
-    home_of_models, mobilenet, tmp_path, monkeypatch
+    mobilenet, tmp_path, monkeypatch
 ):
     own, elsewhere = tmp_path / "own.safetensors", tmp_path / "elsewhere"
     elsewhere.mkdir()

@@ -34,6 +34,12 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
 
 
+@pytest.fixture(autouse=True)
+def home(trained: Path) -> Path:
+    """The worker's: where networks are timed anew, another precision may be found the faster one."""
+    return trained / "home"
+
+
 @pytest.fixture
 def worker(start: Callable[..., Client], trained: Path) -> Client:
     home = {"TRANSFER_HOME": str(trained / "home"), "TRANSFER_OFFLINE": "1", "HOME": str(trained)}
