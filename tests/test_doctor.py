@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from transfer_core import __version__, doctor
+from transfer_core.backbones.catalogue import catalogue
 from transfer_core.doctor import Check
 
 
@@ -19,6 +20,7 @@ from transfer_core.doctor import Check
 def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("TRANSFER_WEIGHTS", "TRANSFER_OFFLINE"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     monkeypatch.setenv("TRANSFER_HOME", str(tmp_path / "home"))
     return tmp_path / "home"
@@ -78,12 +80,15 @@ def test_weights_that_a_package_carries_are_found() -> None:
     check = doctor.check_weights()
     assert check.ok
     count, _, names = check.detail.partition(" backbones on this machine: ")
-    assert names == "mobilenet_v2"
-    assert count.startswith("1 of ")
+    here = [entry.name for entry in catalogue(offline=True)]
+    assert "mobilenet_v2" in here
+    assert names == ", ".join(here)
+    assert count == f"{len(here)} of {len(catalogue()):,}"
 
 
 def test_no_weights(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("transfer_core.backbones.places.PACKAGES", {})
+    for module in ("places", "huggingface.repository"):
+        monkeypatch.setattr(f"transfer_core.backbones.{module}.PACKAGES", {})
     check = doctor.check_weights()
     assert check.ok
     assert check.detail.endswith(" on this machine; the first training downloads what it needs")
@@ -96,10 +101,10 @@ def test_no_weights(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_home_and_what_is_kept_there(own_home: Path) -> None:
-    assert doctor.check_home() == Check("home", True, f"{own_home} (runs 0.0 MB, cache 0.0 MB)")
+    assert doctor.check_home() == Check("home", True, f"{own_home} (runs 0 B, cache 0 B)")
     (own_home / "runs" / "a").mkdir(parents=True)
     (own_home / "runs" / "a" / "model").write_bytes(bytes(2_000_000))
-    assert doctor.check_home().detail == f"{own_home} (runs 2.0 MB, cache 0.0 MB)"
+    assert doctor.check_home().detail == f"{own_home} (runs 2.0 MB, cache 0 B)"
 
 
 def test_a_home_that_is_a_file(own_home: Path) -> None:
@@ -110,7 +115,7 @@ def test_a_home_that_is_a_file(own_home: Path) -> None:
 
 
 def test_the_disk_of_the_home(own_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    free = shutil.disk_usage(own_home.parent).free / 2**30
+    free = shutil.disk_usage(own_home.parent).free / 1e9
     check = doctor.check_disk()
     assert float(check.detail.split()[-3]) == pytest.approx(free, abs=0.2)
 
@@ -118,7 +123,7 @@ def test_the_disk_of_the_home(own_home: Path, monkeypatch: pytest.MonkeyPatch) -
     (own_home / "cache").mkdir(parents=True)
     check = doctor.check_disk()
     assert not check.ok
-    assert check.detail.endswith(" free, 1073741824.0 GiB wanted")
+    assert check.detail.endswith(" free, 1152921.5 TB wanted")
     assert check.remedy == "transfer cache clear"
 
 
@@ -128,7 +133,7 @@ def test_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "LEAST_FREE_MEMORY", 2**60)
     check = doctor.check_memory()
     assert (check.ok, check.remedy) == (False, None)
-    assert check.detail.endswith(", 1073741824.0 GiB wanted")
+    assert check.detail.endswith(", 1152921.5 TB wanted")
 
 
 def test_a_setting_that_can_not_be_used_is_a_finding(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

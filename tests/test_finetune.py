@@ -2,6 +2,8 @@
 
 import copy
 import math
+import random
+import time
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ from transfer_core.errors import Cancelled, DataError, RecipeError
 from transfer_core.features import load_augmented_pixels, load_pixels, normalize, to_batch
 from transfer_core.finetune import Images, Machine, fine_tune
 from transfer_core.finetune.network import Tail
+from transfer_core.finetune.pieces import Pieces
 from transfer_core.presets import Phase
 from transfer_core.progress import Progress
 from transfer_core.recipe import Crop, Flip, Train
@@ -44,6 +47,12 @@ def new_head(outputs=2, seed=3):
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return nn.Sequential(nn.Linear(WIDTH, outputs))
+
+
+@pytest.fixture
+def two_cores(monkeypatch):
+    """A batch of 4 is two pieces, on any machine."""
+    monkeypatch.setattr("transfer_core.finetune.pieces.machine_cores", lambda: 2)
 
 
 @pytest.fixture
@@ -383,21 +392,55 @@ def test_each_photo_is_decoded_once_where_none_is_changed(images, monkeypatch):
     assert sorted(decoded) == sorted([*some.dataset.inputs, *valid.dataset.inputs])
 
 
-def test_dropout_is_the_same_however_threads_take_turns(images):
+class Noise(nn.Module):
+    def forward(self, x):
+        return x + 0.1 * torch.randn(x.shape)
+
+
+class NextTurn(nn.Module):
+    """Threads go on in another order every time."""
+
+    def forward(self, x):
+        time.sleep(0.005 * random.random())
+        return x
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [nn.Dropout(0.5), nn.Dropout1d(0.5), nn.AlphaDropout(0.3), nn.FeatureAlphaDropout(0.3), Noise()],
+    ids=lambda layer: type(layer).__name__,
+)
+def test_random_layers_are_the_same_however_threads_take_turns(images, layer):
+    some, none = images(9), images(0)
+
     def tuned():
-        head = nn.Sequential(nn.Dropout(0.5), *new_head())
-        return tune(images(9), images(0), ["last"], head=head, epochs=3)[1].state_dict()
+        head = nn.Sequential(NextTurn(), layer, *new_head())
+        return tune(some, none, ["last"], head=head, epochs=3)[1].state_dict()
 
     first = tuned()
     for _ in range(3):
         assert all(torch.equal(tensor, first[name]) for name, tensor in tuned().items())
 
 
-def test_short_memory_is_got_by_with(images, monkeypatch):
+@pytest.mark.parametrize(("layer", "pieces"), [(nn.Dropout(0.5), 3), (Noise(), 3 + 2)])
+def test_only_what_draws_from_the_generator_of_all_threads_is_computed_twice_and_in_turn(
+    images, monkeypatch, two_cores, layer, pieces
+):
+    seen = []
+    usual = Pieces._backward
+
+    def backward(self, numbered, total):
+        seen.append(numbered)
+        return usual(self, numbered, total)
+
+    monkeypatch.setattr(Pieces, "_backward", backward)
+    tune(images(6), images(0), ["last"], head=nn.Sequential(layer, *new_head()), epochs=1)
+    assert len(seen) == pieces  # a batch of 4 is two, and one of 2 is one
+
+
+def test_short_memory_is_got_by_with(images, monkeypatch, two_cores):
     """What a GPU says that is too small: more than one image at once is too many, and one whose activations
     are kept."""
-    from transfer_core.finetune.network import Tail
-
     usual, told = Tail.forward, []
 
     def forward(self, inputs):
@@ -416,6 +459,28 @@ def test_short_memory_is_got_by_with(images, monkeypatch):
     ]
     for name, tensor in backbone.state_dict().items():
         torch.testing.assert_close(tensor, expected[name], rtol=1e-4, atol=1e-4)
+
+
+def test_short_memory_is_got_by_with_before_the_first_epoch(images, monkeypatch, two_cores):
+    """Validation comes first, and its batches are as large as those of training."""
+    usual, told = Tail.forward, []
+
+    def forward(self, inputs):
+        if len(inputs) > 1:
+            raise torch.cuda.OutOfMemoryError
+        return usual(self, inputs)
+
+    some, valid = images(8), images(4, first=50)
+    expected = tune(some, valid)[2]
+    monkeypatch.setattr(Tail, "forward", forward)
+    phase, progress = Phase(STEP, BLOCKS), Progress(told.append)
+    history = fine_tune(tiny_backbone(), new_head(), phase, some, valid, (), MACHINE, 0, progress)
+    assert [event["message"] for event in told if event["event"] == "warning"] == [
+        "GPU memory is short: a batch is computed in pieces of 1"
+    ]
+    assert [entry.keys() for entry in history] == [entry.keys() for entry in expected]
+    for ours, theirs in zip(history, expected, strict=True):
+        assert ours == pytest.approx(theirs, rel=1e-3)
 
 
 def test_blocks_further_from_the_head_learn_slower(images, monkeypatch):

@@ -1,6 +1,9 @@
 """Measured once per machine, whatever happens to the file."""
 
+import errno
+import fcntl
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -35,6 +38,51 @@ def test_who_measures_at_the_same_time_and_later_takes_what_was_written_first() 
         return 2
 
     assert remembered("speed", measure) == 1
+
+
+# Several of these measure at the same time: what takes until the next 10 ms ends in all of them at once.
+COMPETITOR = """
+import json, os, time
+from transfer_core.measurements import remembered
+
+def measure():
+    time.sleep(0.01 - time.time() % 0.01)
+    return os.getpid()
+
+own = [remembered(f"{os.getpid()} {number}", os.getpid) for number in range(20)]
+print(json.dumps([remembered(f"speed {number}", measure) for number in range(60)]))
+"""
+
+
+def test_processes_that_measure_at_once_agree_and_lose_nothing() -> None:
+    processes = [
+        subprocess.Popen([sys.executable, "-c", COMPETITOR], stdout=subprocess.PIPE, text=True)
+        for _ in range(3)
+    ]
+    told = [json.loads(process.communicate(timeout=60)[0]) for process in processes]
+    assert told[0] == told[1] == told[2]
+    kept = json.loads((paths.cache() / "measurements.json").read_text())
+    assert len(kept) == 60 + 3 * 20
+
+
+def test_a_process_that_holds_the_lock_and_sleeps_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measurements, "_PATIENCE_S", 0.05)
+    remembered("size", lambda: 1)
+    with open(paths.cache() / "measurements.lock", "rb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert remembered("speed", lambda: 2) == 2
+    measurements._here.clear()
+    assert (remembered("size", never), remembered("speed", never)) == (1, 2)
+
+
+def test_a_file_system_without_locks(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_locks(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    assert remembered("speed", lambda: 5) == 5
+    measurements._here.clear()
+    assert remembered("speed", never) == 5
 
 
 def test_another_machine_measures_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,8 +19,8 @@ _MOST_CORES: ContextVar[int | None] = ContextVar("most_cores", default=None)
 
 
 def cores() -> int:
-    """How many cores a computation may use: `TRANSFER_THREADS`, or those that this process may run on. No
-    result depends on it; what work is cut by is `machine_cores`.
+    """How many cores a computation may use: `TRANSFER_THREADS`, or those that this process may run on. What
+    work is cut by is `machine_cores`: results differ by no more than a product's rounding (in a large head).
 
     Raises
     ------

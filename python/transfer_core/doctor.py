@@ -30,9 +30,8 @@ PACKAGES = {
     "safetensors": "safetensors",
     "pillow": "PIL",
 }
-GIB = 2**30
-LEAST_FREE_DISK = 1 * GIB
-LEAST_FREE_MEMORY = 1 * GIB
+LEAST_FREE_DISK = 1_000_000_000
+LEAST_FREE_MEMORY = 1_000_000_000
 
 
 @dataclass(frozen=True)
@@ -106,12 +105,11 @@ def check_device() -> Check:
 
 
 def check_weights() -> Check:
-    """Backbones whose pretrained weights need no download."""
-    from transfer_core.backbones import all_facts
-    from transfer_core.backbones.weights import local_copy
+    """Backbones whose weights need no download, those of `transfer backbones --offline`."""
+    from transfer_core.backbones.catalogue import catalogue
 
-    present = [facts.name for facts in all_facts() if local_copy(facts)]
-    detail = f"{len(present)} of {len(all_facts())} backbones on this machine"
+    present = [entry.name for entry in catalogue(offline=True)]
+    detail = f"{len(present)} of {len(catalogue()):,} backbones on this machine"
     if present:
         return Check("weights", True, f"{detail}: {', '.join(present)}")
     if paths.offline():
@@ -125,7 +123,7 @@ def check_home() -> Check:
     if not _writable(home):
         remedy = f"export TRANSFER_HOME={shlex.quote(str(Path.home() / 'transfer'))}"
         return Check("home", False, f"{home} can't be written to", remedy)
-    kept = ", ".join(f"{folder.name} {_size(folder)}" for folder in (paths.runs(), paths.cache()))
+    kept = ", ".join(f"{folder.name} {_size(_bytes_in(folder))}" for folder in (paths.runs(), paths.cache()))
     return Check("home", True, f"{home} ({kept})")
 
 
@@ -133,17 +131,17 @@ def check_disk() -> Check:
     """Room on the disk of that folder."""
     free = shutil.disk_usage(_nearest_folder(paths.home())).free
     if free >= LEAST_FREE_DISK:
-        return Check("disk", True, f"{_gib(free)} free")
+        return Check("disk", True, f"{_size(free)} free")
     emptied = "transfer cache clear" if paths.cache().exists() else None
-    return Check("disk", False, f"only {_gib(free)} free, {_gib(LEAST_FREE_DISK)} wanted", emptied)
+    return Check("disk", False, f"only {_size(free)} free, {_size(LEAST_FREE_DISK)} wanted", emptied)
 
 
 def check_memory() -> Check:
     """Memory that a training could use."""
     total, free = _memory()
-    detail = f"{_gib(free)} free of {_gib(total)}"
+    detail = f"{_size(free)} free of {_size(total)}"
     ok = free >= LEAST_FREE_MEMORY
-    return Check("memory", ok, detail if ok else f"{detail}, {_gib(LEAST_FREE_MEMORY)} wanted")
+    return Check("memory", ok, detail if ok else f"{detail}, {_size(LEAST_FREE_MEMORY)} wanted")
 
 
 MACHINE: dict[str, Callable[[], Check]] = {
@@ -169,13 +167,13 @@ def _writable(path: Path) -> bool:
     return folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)
 
 
-def _size(folder: Path) -> str:
+def _bytes_in(folder: Path) -> int:
     count = 0
     for where, _, names in os.walk(folder):
         for name in names:
             with suppress(FileNotFoundError):  # another process may be clearing up
                 count += os.lstat(os.path.join(where, name)).st_size
-    return f"{count / 1e6:.1f} MB"
+    return count
 
 
 def _memory() -> tuple[int, int]:
@@ -192,5 +190,9 @@ def _memory() -> tuple[int, int]:
     return total, free
 
 
-def _gib(count: int) -> str:
-    return f"{count / GIB:.1f} GiB"
+def _size(count: int) -> str:
+    """As everywhere else: `41.6 MB`."""
+    for unit, size in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= size:
+            return f"{count / size:.1f} {unit}"
+    return f"{count} B"

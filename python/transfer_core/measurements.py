@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import platform
 import re
 import secrets
-from collections.abc import Callable
-from contextlib import suppress
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from transfer_core import paths
 
 # A fine-tuned backbone is measured under a name of its own; the oldest names make room.
 _MOST = 1000
+# The lock is held for milliseconds; whoever was stopped meanwhile must not stop the others for long.
+_PATIENCE_S = 1.0
 
 
 def remembered(key: str, measure: Callable[[], Any]) -> Any:
@@ -25,16 +29,19 @@ def remembered(key: str, measure: Callable[[], Any]) -> Any:
 
     Processes that measure at the same time all get the value that was written first: what follows from it is
     the same in all of them. Where nothing can be written, each process measures for itself, once.
+    Where nothing can be locked, or the process that holds the lock is stopped, two that write in one moment
+    may differ.
     """
     name = f"{_machine()} | {key}"
     path = paths.cache() / "measurements.json"
     known = _here.get((path, name), _read(path).get(name))
     if known is None:
         measured = measure()
-        others = _read(path)
-        known = others.get(name, measured)
-        if name not in others:
-            _write(path, {**others, name: known})
+        with _one_at_a_time(path):
+            others = _read(path)
+            known = others.get(name, measured)
+            if name not in others:
+                _write(path, {**others, name: known})
     _here[path, name] = known
     return known
 
@@ -65,6 +72,28 @@ def _machine() -> str:
     return f"{processor} x {os.cpu_count()}, torch {torch}"
 
 
+@contextmanager
+def _one_at_a_time(path: Path) -> Iterator[None]:
+    """No other process is in this block meanwhile, unless it stays there for long or there are no locks."""
+    with ExitStack() as held:
+        with suppress(OSError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # Not the file itself: `_write` puts another in its place. NFS locks only what is open to write.
+            lock = held.enter_context(open(path.with_suffix(".lock"), "ab"))
+            limit = time.monotonic() + _PATIENCE_S
+            while not _is_ours(lock) and time.monotonic() < limit:
+                time.sleep(0.005)
+        yield
+
+
+def _is_ours(lock: BinaryIO) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
 def _read(path: Path) -> dict[str, Any]:
     try:
         known = json.loads(path.read_bytes())
@@ -77,7 +106,6 @@ def _write(path: Path, known: dict[str, Any]) -> None:
     newest = dict(list(known.items())[-_MOST:])
     temporary = path.with_name(f".{path.name}-{secrets.token_hex(8)}.tmp")
     with suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
         try:
             temporary.write_text(json.dumps(newest, indent=1))
             temporary.replace(path)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from transfer_core import backbones, presets
 from transfer_core.answers import calibrated, doubts
 from transfer_core.checkpoints import Checkpoints, changed_by
-from transfer_core.data import MODALITIES, Dataset, Row, read_splits
+from transfer_core.data import MODALITIES, Dataset, Row, left_over, read_splits
 from transfer_core.devices import choose_device, choose_dtype
 from transfer_core.features import FeatureStore, Views, fit_backbone
 from transfer_core.features.check import undecodable
@@ -132,7 +132,7 @@ def freeze(chosen: Chosen, further: list[Phase], progress: Progress) -> Frozen:
         bad |= undecodable(splits.test, chosen.backbone, recipe.on_bad_input, progress)
     objective = chosen.objective
     if bad:
-        splits = splits.without(bad)
+        splits = left_over(splits, bad, recipe, progress)
         recipe, objective = choose_objective(recipe, splits)
     train_rows = len(splits.train) * views
     train, valid, test = torch.tensor_split(found.embeddings, (train_rows, train_rows + len(splits.valid)))

@@ -1,5 +1,7 @@
 """Small repositories of PyTorch Hub, written into a folder."""
 
+import sys
+import types
 import zipfile
 from pathlib import Path
 from urllib.error import URLError
@@ -442,3 +444,37 @@ def test_two_repositories_with_modules_of_one_name(repository, tmp_path):
     tiny = other / "networks" / "tiny.py"
     tiny.write_text(tiny.read_text().replace("20", "30"))
     assert facts(other, "tiny").embedding_width == 30
+
+
+def test_other_code_is_another_backbone(tmp_path):
+    """Also where it has the same tensors, and within one process."""
+    repository = write_repository(tmp_path / "changing")
+    tiny = repository / "networks" / "tiny.py"
+    first, again = load(repository, "tiny"), load(repository, "tiny")
+    (repository / "networks" / "unused.py").write_text("")
+    tiny.write_text(tiny.read_text().replace("relu", "tanh"))
+    other = load(repository, "tiny")
+    images = torch.rand(2, 3, 32, 32)
+    with torch.no_grad():
+        assert not torch.equal(first(images), other(images))
+    assert first.weights_digest == other.weights_digest
+    assert first.identity == again.identity != other.identity
+
+
+def test_packages_installed_in_the_repository_stay_imported(repository, tmp_path):
+    """As in a project's own folder, with its environment in it."""
+    known = write_repository(tmp_path / "project")
+    package = known / ".venv" / "site-packages" / "installed_here.py"
+    package.parent.mkdir(parents=True)
+    package.write_text("")
+    module = types.ModuleType("installed_here")
+    module.__file__ = str(package)
+    sys.modules["installed_here"] = module
+    try:
+        first = load(known, "tiny").identity
+        load(repository, "tiny")
+        assert sys.modules["installed_here"] is module
+        package.write_text("# another version")
+        assert load(known, "tiny").identity == first
+    finally:
+        del sys.modules["installed_here"]

@@ -3,6 +3,8 @@
 import contextlib
 import os
 import sqlite3
+import subprocess
+import sys
 import time
 
 import pytest
@@ -24,8 +26,12 @@ def seen(path, digest):
     return Seen(str(path), stamp_of(os.stat(path)), digest)
 
 
+def digests_of(known):
+    return {path: found.digest for path, found in known.items()}
+
+
 def known(*files):
-    return known_digests([str(file) for file in files])
+    return digests_of(known_digests([str(file) for file in files]))
 
 
 def test_an_unchanged_file_is_known(file, tmp_path):
@@ -99,10 +105,25 @@ def test_a_file_that_changed_just_now_is_not_settled(file):
     status = os.stat(file)
     assert not digests.is_settled(status)
     old = time.time_ns() - 3 * 10**9
-    assert digests.is_settled(os.stat_result(status, {"st_mtime_ns": old, "st_ctime_ns": old}))
+    assert digests.is_settled(as_of(status, old, old))
     # The time of a change of the content can be set back, that of the file's entry can't.
     os.utime(file, ns=(old, old))
     assert not digests.is_settled(os.stat(file))
+
+
+def as_of(status, mtime_ns, ctime_ns):
+    return os.stat_result(status, {"st_mtime_ns": mtime_ns, "st_ctime_ns": ctime_ns})
+
+
+def test_an_mtime_in_the_future_is_settled_if_the_ctime_is_old(file):
+    status, now = os.stat(file), time.time_ns()
+    old, soon, tomorrow = now - 3 * 10**9, now + 10**9, now + 86400 * 10**9
+    assert digests.is_settled(as_of(status, tomorrow, old))
+    assert not digests.is_settled(as_of(status, soon, old))
+    assert not digests.is_settled(as_of(status, tomorrow, now))
+    # Where the ctime is but the mtime, or nothing, it tells no more than that.
+    assert not digests.is_settled(as_of(status, tomorrow, tomorrow))
+    assert not digests.is_settled(as_of(status, now, 0))
 
 
 @pytest.mark.parametrize(
@@ -142,9 +163,39 @@ def test_a_memo_that_can_not_be_used(file):
     assert known(file) == {}
 
 
+def test_a_folder_that_may_not_be_entered(home, tmp_path):
+    """What the user's own folder is to nobody, or another's to the user."""
+    script = """
+import os
+from transfer_core.cache.digests import Seen, known_digests, remember
+if os.getuid() == 0:
+    os.setuid(65534)
+remember([Seen("/a.png", "stamp", "digest")])
+print(known_digests(["/a.png"]))
+"""
+    (home / "cache").mkdir(parents=True)
+    (home / "cache").chmod(0)
+    try:
+        ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    finally:
+        (home / "cache").chmod(0o755)
+    assert (ran.stdout, ran.stderr) == ("{}\n", "")
+
+
 def test_names_that_are_no_text(file):
     odd = str(file) + "\udce9"
-    assert known_digests([odd, "nul\0", str(file)]) == {str(file): "d" * 64}
+    remember([Seen(odd, "stamp", "e" * 64)])
+    assert digests_of(known_digests([odd, "nul\0", str(file)])) == {str(file): "d" * 64}
+
+
+def test_a_working_directory_whose_name_is_no_text(file, tmp_path, monkeypatch):
+    try:
+        os.mkdir(tmp_path / "caf\udce9")
+    except OSError:
+        pytest.skip("the file system keeps names as text")
+    monkeypatch.chdir(tmp_path / "caf\udce9")
+    remember([Seen("photo.png", "stamp", "e" * 64)])
+    assert known("photo.png", file) == {str(file): "d" * 64}
 
 
 def test_the_oldest_make_room(tmp_path, monkeypatch):

@@ -240,6 +240,14 @@ def test_files_that_cannot_be_decoded(tmp_path, monkeypatch):
     assert failure("fake.jpg") == f"fake.jpg: it is not an image, or its header is damaged {way_out}"
 
 
+@pytest.mark.skipif(not os.path.exists("/proc/self/mem"), reason="needs a file that can't be read")
+def test_a_file_on_a_disk_that_fails(tmp_path):
+    (tmp_path / "a.jpg").symlink_to("/proc/self/mem")
+    assert failure(str(tmp_path / "a.jpg")).startswith(
+        f"{tmp_path}/a.jpg: it can't be read, input/output error ("
+    )
+
+
 def test_an_error_names_the_input_and_carries_its_path(tmp_path):
     assert failure(b"").startswith("image bytes: the file is empty (")
     assert failure(b"", name="image 3").startswith("image 3: the file is empty (")

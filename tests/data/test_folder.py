@@ -1,4 +1,7 @@
+import contextlib
+import errno
 import os
+import shutil
 
 import pytest
 
@@ -77,6 +80,69 @@ def test_links_are_followed_and_loops_end(photo, tmp_path):
     (tmp_path / "photos/cat/again").symlink_to(tmp_path / "photos/cat")
     (tmp_path / "photos/cat/up").symlink_to(tmp_path / "photos/cat/..")
     assert [row[0] for row in listing(tmp_path / "photos")] == ["cat/2.png", "dog/1.png"]
+
+
+def test_links_that_lead_nowhere_are_no_folders(photo, tmp_path):
+    photo("photos/cat/1.png")
+    photo("photos/dog/2.png")
+    cat = tmp_path / "photos/cat"
+    for name, target in (
+        ("self", "self"),
+        ("self.png", "self.png"),
+        ("gone", "gone for good"),
+        ("through", "1.png/further"),
+        ("long", "x" * 300),
+    ):
+        (cat / name).symlink_to(target)
+    (tmp_path / "photos/round").symlink_to("round")
+    # What is called an image is one that can't be read, which is told then.
+    assert [row[0] for row in listing(tmp_path / "photos")] == ["cat/1.png", "cat/self.png", "dog/2.png"]
+
+
+def test_a_folder_that_can_not_be_asked_about_is_not_passed_over(photo, tmp_path, monkeypatch):
+    photo("photos/cat/1.png")
+    scandir = os.scandir
+
+    class Unreachable:
+        name = "dog"
+
+        def is_dir(self):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), "photos/dog")
+
+    @contextlib.contextmanager
+    def one_more(folder):
+        with scandir(folder) as entries:
+            yield [*entries, Unreachable()]
+
+    monkeypatch.chdir(tmp_path)
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "scandir", one_more)
+        with pytest.raises(DataError) as raised:
+            read_folder("photos")
+    assert str(raised.value) == "photos/dog/ can't be listed: permission denied"
+
+
+@pytest.mark.parametrize("call", ["scandir", "stat", "listdir"])
+def test_a_folder_that_is_deleted_while_it_is_read(photo, tmp_path, monkeypatch, call):
+    if call == "listdir":
+        (tmp_path / "photos").mkdir()
+    else:
+        photo("photos/cat/1.png")
+    real = getattr(os, call)
+    folder = "photos/cat" if call == "stat" else "photos"
+
+    def deleted_before(path, *rest, **words):
+        if path == folder:
+            shutil.rmtree(tmp_path / "photos", ignore_errors=True)
+        return real(path, *rest, **words)
+
+    monkeypatch.chdir(tmp_path)
+    with monkeypatch.context() as patched:
+        patched.setattr(os, call, deleted_before)
+        with pytest.raises(DataError) as raised:
+            read_folder("photos")
+    assert str(raised.value) == f"{folder}/ can't be listed: no such file or directory"
+    assert raised.value.path == folder
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from torch import nn
 
 from photos import pixels, save
 from tiny_backbone import WIDTH, tiny_backbone
+from transfer_core.cache.digests import stamp_of
 from transfer_core.data import Dataset
 from transfer_core.errors import Cancelled, DataError
 from transfer_core.features import (
@@ -23,6 +24,7 @@ from transfer_core.features import (
     normalize,
     to_batch,
 )
+from transfer_core.features.inference import Plan
 from transfer_core.progress import Progress
 from transfer_core.recipe import Crop, Flip
 
@@ -106,14 +108,6 @@ def test_only_what_is_new_is_computed(photos, extractor):
     assert found.shape == (40, WIDTH)
 
 
-def test_what_an_earlier_version_stored_is_deleted(home):
-    (home / "cache").mkdir(parents=True)
-    for suffix in ("", "-wal", "-shm"):
-        (home / "cache" / f"features.sqlite{suffix}").touch()
-    FeatureStore()
-    assert list((home / "cache").iterdir()) == []
-
-
 def test_copies_of_broken_images_are_left_out_with_them(photos, extractor):
     expected = embed(photos.take(range(6)), extractor, FeatureStore()).embeddings
     broken(photos, 2)
@@ -125,7 +119,8 @@ def test_copies_of_broken_images_are_left_out_with_them(photos, extractor):
 
 def test_without_a_store_no_embedding_is_written(photos, extractor, home):
     embed(photos, extractor)
-    assert [file.name for file in home.rglob("*") if file.is_file()] == ["measurements.json"]
+    files = sorted(file.name for file in home.rglob("*") if file.is_file())
+    assert files == ["measurements.json", "measurements.lock"]
 
 
 def test_copies_are_computed_once(photos, extractor, tmp_path):
@@ -145,6 +140,55 @@ def test_a_changed_file_is_another_photo(photos, extractor):
     save(photos.inputs[0], pixels((1, 2, 3), seed=1))
     after = embed(dataset_of(photos.inputs[:1]), extractor, store).embeddings
     assert not torch.equal(before, after)
+
+
+def test_a_file_that_changes_between_its_digest_and_its_decoding_is_told_and_not_stored(photos, extractor):
+    some = photos.take(range(3))
+    stamps = {path: stamp_of(os.stat(path)) for path in some.inputs}
+    some, changed = replace(some, stamps=stamps), Path(some.inputs[1])
+    before = changed.read_bytes()
+    save(changed, pixels((1, 2, 3), seed=1))
+    reason = "it was changed during the training, start that again"
+    with pytest.raises(DataError, match=f"^{changed}: {reason}"):
+        embed(some, extractor, FeatureStore())
+    changed.write_bytes(before)  # its digest is right again
+    found = embed(some, extractor, FeatureStore(), on_bad_input="skip")
+    assert list(found.bad) == [str(changed)]
+    looked_at_again = dataset_of(some.inputs)
+    expected = embed(looked_at_again, extractor).embeddings
+    assert torch.equal(embed(looked_at_again, extractor, FeatureStore()).embeddings, expected)
+
+
+def test_other_code_and_batches_have_embeddings_of_their_own(backbone, monkeypatch):
+    found = {extractor_of(backbone).fingerprint}
+    backbone.code = "another release"
+    found.add(extractor_of(backbone).fingerprint)
+    monkeypatch.setattr("PIL.__version__", "0.1")
+    found.add(extractor_of(backbone).fingerprint)
+    monkeypatch.setattr("transfer_core.features.extractor.plan_for", lambda *_: Plan(3, "float32", 5, True))
+    found.add(extractor_of(backbone).fingerprint)
+    assert len(found) == 4
+
+
+def test_numbers_that_are_not_finite_are_told_and_not_stored(photos, extractor):
+    class NotFinite(nn.Module):
+        def forward(self, images):
+            embeddings = images.mean((2, 3)) @ torch.ones(3, WIDTH)
+            embeddings[images[:, 0, 0, 0] == odd] = torch.nan
+            return embeddings
+
+    some = photos.take(range(6))
+    odd = normalize(
+        to_batch([load_pixels(some.inputs[2], extractor.preprocessing)]),
+        extractor.preprocessing,
+        torch.float32,
+    )[0, 0, 0, 0]
+    broken = with_network(extractor, NotFinite())
+    message = f"{some.inputs[2]}: the backbone's embedding of it has numbers that are not finite"
+    with pytest.raises(DataError, match=f"^{message} \\("):
+        embed(some, broken, FeatureStore())
+    assert list(embed(some, broken, FeatureStore(), on_bad_input="skip").bad) == [some.inputs[2]]
+    assert torch.isfinite(embed(some, extractor, FeatureStore()).embeddings).all()
 
 
 def test_other_weights_and_precisions_have_embeddings_of_their_own(photos, backbone):

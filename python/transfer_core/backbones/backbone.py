@@ -13,6 +13,7 @@ from torch.overrides import TorchFunctionMode
 from transfer_core.backbones.assets import Assets
 from transfer_core.backbones.checkpoint import fit
 from transfer_core.backbones.facts import BackboneFacts, Preprocessing, WeightsFacts
+from transfer_core.backbones.library import library_version
 
 
 class Backbone(nn.Module):
@@ -29,6 +30,8 @@ class Backbone(nn.Module):
         sha256 of the weights' file; of random weights, of the tensors.
     assets
         Files that belong to it beside its weights (a tokenizer, a configuration), by name: saved with it.
+    code
+        Changes with the code that its blocks run; the version of the source's library by default.
     """
 
     def __init__(
@@ -39,6 +42,7 @@ class Backbone(nn.Module):
         weights: WeightsFacts | None = None,
         weights_digest: str = "",
         assets: Mapping[str, bytes] | None = None,
+        code: str = "",
     ) -> None:
         super().__init__()
         self.facts = facts
@@ -47,6 +51,12 @@ class Backbone(nn.Module):
         self.weights = weights
         self.weights_digest = weights_digest
         self.assets = Assets(assets or {})
+        self.code = code or library_version(facts.source)
+
+    @property
+    def identity(self) -> str:
+        """Names all that embeddings depend on but the input: which blocks, their weights, their code."""
+        return f"{self.facts.name}[:{len(self.blocks)}] {self.weights_digest} {self.code}"
 
     @property
     def preprocessing(self) -> Preprocessing:

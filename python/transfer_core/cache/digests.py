@@ -38,32 +38,40 @@ def stamp_of(status: os.stat_result) -> str:
 
 
 def is_settled(status: os.stat_result) -> bool:
-    """Whether a change from now on will be seen in the stamp."""
-    return time.time_ns() - max(status.st_mtime_ns, status.st_ctime_ns) > SETTLED_AFTER_NS
+    """Whether a change from now on will be seen in the stamp: it sets both times to the present one.
+
+    So an mtime that lies ahead, as a camera's wrong clock or an archive from another time zone gives, is as
+    good as an old one. The ctime alone won't do: some file systems tell the mtime for it, or a constant.
+    """
+    now = time.time_ns()
+    return min(now - status.st_ctime_ns, abs(now - status.st_mtime_ns)) > SETTLED_AFTER_NS
 
 
-def known_digests(files: Sequence[str]) -> dict[str, str]:
-    """The digests of those files, by path, that are as they were when they were remembered."""
-    known: dict[str, str] = {}
+def known_digests(files: Sequence[str]) -> dict[str, Seen]:
+    """What is remembered of those files, by path, that are still as they were."""
+    known: dict[str, Seen] = {}
     place = _place()
-    if not place.exists():
+    # Not `Path.exists`: before Python 3.12 it raises where the folder may not be entered.
+    if not os.path.exists(place):
         return known
     with suppress(Unusable), database(place, _TABLES) as db:
         for start in range(0, len(files), AT_ONCE):
-            named = {_absolute(path): path for path in files[start : start + AT_ONCE] if _is_text(path)}
+            some = files[start : start + AT_ONCE]
+            named = {absolute: path for path in some if (absolute := _storable(path)) is not None}
             marks = ",".join("?" * len(named))
             rows = db.execute(f"SELECT * FROM files WHERE path IN ({marks})", tuple(named))
             for path, stamp, digest, checksum in rows:
                 if checksum == _checksum(path, stamp, digest) and stamp == _stamp_now(path):
-                    known[named[path]] = digest
+                    known[named[path]] = Seen(named[path], stamp, digest)
     return known
 
 
 def remember(seen: Iterable[Seen]) -> None:
-    """Keep these digests, all of them or none."""
+    """Keep these digests, all of them (whose paths can be stored) or none."""
     rows = [
         (absolute, stamp, digest, _checksum(absolute, stamp, digest))
-        for absolute, stamp, digest in ((_absolute(path), *rest) for path, *rest in seen)
+        for path, stamp, digest in seen
+        if (absolute := _storable(path)) is not None
     ]
     if not rows:
         return
@@ -76,16 +84,14 @@ def _place() -> Path:
     return paths.cache() / "digests.sqlite"
 
 
-def _absolute(path: str) -> str:
-    return path if os.path.isabs(path) else os.path.join(os.getcwd(), path)
-
-
-def _is_text(path: str) -> bool:
+def _storable(path: str) -> str | None:
+    """The absolute path; None if it is no text, be it for the name of the working directory."""
+    absolute = path if os.path.isabs(path) else os.path.join(os.getcwd(), path)
     try:
-        path.encode()
+        absolute.encode()
     except UnicodeEncodeError:
-        return False
-    return True
+        return None
+    return absolute
 
 
 def _stamp_now(path: str) -> str | None:

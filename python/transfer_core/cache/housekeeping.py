@@ -162,7 +162,7 @@ def _evictable() -> list[Kept]:
 def _files(part: str, top: Path) -> Iterator[Kept]:
     """`top` itself if it is a file, or all files below it; links are not followed."""
     below = (Path(where, name) for where, _, names in os.walk(top) for name in names)
-    for path in [top] if top.is_file() else below:
+    for path in [top] if os.path.isfile(top) else below:
         with suppress(OSError):  # another process may have deleted it
             status = path.lstat()
             yield Kept(part, path, status.st_size, status.st_mtime)

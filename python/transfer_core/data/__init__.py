@@ -5,7 +5,7 @@ from typing import Any, TypeAlias
 from transfer_core.data.dataset import Dataset, DataSplits, Targets, Task
 from transfer_core.data.decode import decode_image
 from transfer_core.data.modality import MODALITIES, Modality
-from transfer_core.data.read import read_labelled, read_splits
+from transfer_core.data.read import left_over, read_labelled, read_splits
 from transfer_core.data.stream import Row
 
 # The path of an image file, or the bytes of an encoded image; a text or a pair of texts; a row of a table.
@@ -21,6 +21,7 @@ __all__ = [
     "Targets",
     "Task",
     "decode_image",
+    "left_over",
     "read_labelled",
     "read_splits",
 ]

@@ -42,7 +42,13 @@ def check_variety(
         )
     if task == "multi_label":
         _check_label_variety(labels, targets)
-    if task == "regression" and (targets == targets[0]).all():
+    if task == "regression":
+        _check_value_variety(targets)
+
+
+def _check_value_variety(targets: Targets) -> None:
+    """Not all are the same."""
+    if (targets == targets[0]).all():
         raise DataError(
             f"every target is {', '.join(f'{value:g}' for value in targets[0])}; nothing to learn"
         )
@@ -97,11 +103,13 @@ def check_divisible(task: Task, labels: Sequence[str], data: Dataset, modality: 
 
 
 def check_trained_labels(splits: DataSplits) -> None:
-    """Every class or label that is measured or chosen by is trained on, and no label with every example."""
+    """Every class or label that is measured or chosen by is trained on, no label with every example, and no
+    single value alone."""
     if splits.task == "regression":
-        if len(splits.train):
-            return
-        raise DataError(f"no training {splits.modality.many} are left: all are also held out")
+        if not len(splits.train):
+            raise DataError(f"no training {splits.modality.many} are left: all are also held out")
+        _check_value_variety(splits.train.targets)
+        return
     trained = label_counts(splits.train.targets, splits.labels)
     for name, part in (("valid", splits.valid), (splits.test_name, splits.test)):
         unseen = np.flatnonzero((label_counts(part.targets, splits.labels) > 0) & (trained == 0))

@@ -94,7 +94,7 @@ def open_input(path: str) -> BinaryIO:
     except PermissionError:
         raise Unreadable("it can't be read, permission denied") from None
     except (OSError, ValueError) as error:
-        raise Unreadable(f"it can't be opened, {_explain(error)}") from error
+        raise Unreadable(f"it can't be opened, {explain(error)}") from error
     mode = os.fstat(descriptor).st_mode
     if stat.S_ISREG(mode):
         return os.fdopen(descriptor, "rb")
@@ -102,5 +102,6 @@ def open_input(path: str) -> BinaryIO:
     raise Unreadable("it is a folder, not an image" if stat.S_ISDIR(mode) else "it is not a regular file")
 
 
-def _explain(error: Exception) -> str:
+def explain(error: Exception) -> str:
+    """`input/output error`, in the system's words."""
     return (getattr(error, "strerror", None) or str(error)).lower()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -24,11 +24,13 @@ class Dataset:
 
     `inputs` are paths of images, texts, or rows of a table (see `Modality`), `digests` the sha256 of their
     bytes in hex, `targets` class indices (int64, (N,)), labels (bool, (N, K)) or values (float32, (N, K)).
+    `stamps` tell a file's state when its digest was taken, by path.
     """
 
     inputs: tuple[Any, ...]
     digests: tuple[str, ...]
     targets: Targets
+    stamps: Mapping[str, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -40,6 +42,7 @@ class Dataset:
             tuple(self.inputs[i] for i in rows),
             tuple(self.digests[i] for i in rows),
             self.targets[rows],
+            self.stamps,
         )
 
     def joined(self, *others: Dataset) -> Dataset:
@@ -49,6 +52,7 @@ class Dataset:
             tuple(input for part in parts for input in part.inputs),
             tuple(digest for part in parts for digest in part.digests),
             np.concatenate([part.targets for part in parts]),
+            {path: stamp for part in parts for path, stamp in part.stamps.items()},
         )
 
 

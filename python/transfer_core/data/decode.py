@@ -8,7 +8,7 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from transfer_core.data.bad_input import Unreadable, bad_input, open_input, printable
+from transfer_core.data.bad_input import Unreadable, bad_input, explain, open_input, printable
 from transfer_core.data.formats import HEADER_BYTES, READABLE, complaint
 
 # Pillow only warns of images above half this size, unless warnings are errors or its limit was moved.
@@ -53,7 +53,11 @@ def decode_image(input: str | bytes, at_least: int | None = None, name: str | No
 
 
 def _decode(file: BinaryIO, path: str, at_least: int | None) -> Image.Image:
-    if reason := complaint(file.read(HEADER_BYTES), path):
+    try:
+        header = file.read(HEADER_BYTES)
+    except OSError as error:
+        raise Unreadable(f"it can't be read, {explain(error)}") from error
+    if reason := complaint(header, path):
         raise Unreadable(reason)
     file.seek(0)
     # A damaged file makes Pillow's decoders raise nearly anything, from struct.error to TypeError.

@@ -10,7 +10,7 @@ from contextlib import closing
 from dataclasses import dataclass
 
 from transfer_core.cache.digests import Seen, is_settled, known_digests, remember, stamp_of
-from transfer_core.data.bad_input import Unreadable, open_input
+from transfer_core.data.bad_input import Unreadable, bad_input, explain, open_input
 from transfer_core.data.formats import HEADER_BYTES, complaint
 from transfer_core.devices import cores
 from transfer_core.progress import Progress
@@ -22,10 +22,12 @@ _REMEMBER_EVERY = 1000
 
 @dataclass(frozen=True, slots=True)
 class Fingerprint:
-    """`digest` is the sha256 in hex; where `problem` is not None the file can't be used."""
+    """`digest` is the sha256 in hex, `stamp` the state of the file that had it; where `problem` is not None
+    the file can't be used."""
 
     digest: str
     problem: str | None = None
+    stamp: str = ""
 
 
 def fingerprints(paths: Sequence[str], progress: Progress) -> list[Fingerprint]:
@@ -35,7 +37,8 @@ def fingerprints(paths: Sequence[str], progress: Progress) -> list[Fingerprint]:
     is not read.
     """
     distinct = list(dict.fromkeys(paths))
-    by_path = {path: Fingerprint(digest) for path, digest in known_digests(distinct).items()}
+    known = known_digests(distinct)
+    by_path = {path: Fingerprint(seen.digest, stamp=seen.stamp) for path, seen in known.items()}
     unknown = [path for path in distinct if path not in by_path]
     pool = ThreadPoolExecutor(max_workers=min(8, cores() + 2), thread_name_prefix="fingerprint")
     try:
@@ -46,6 +49,22 @@ def fingerprints(paths: Sequence[str], progress: Progress) -> list[Fingerprint]:
     finally:
         pool.shutdown(cancel_futures=True)
     return [by_path[path] for path in paths]
+
+
+def check_unchanged(path: str, stamp: str) -> None:
+    """That the file, which has just been read again, still has the digest that was taken when it had `stamp`.
+
+    Raises
+    ------
+    DataError
+        If it has changed, even if it was changed back.
+    """
+    try:
+        unchanged = stamp_of(os.stat(path)) == stamp
+    except OSError:
+        unchanged = False
+    if not unchanged:
+        raise bad_input(path, "it was changed during the training, start that again", path)
 
 
 def _remembered(
@@ -82,8 +101,10 @@ def _read(path: str) -> tuple[Fingerprint, Seen | None]:
             stamp = stamp_of(os.fstat(file.fileno()))
             digest = sha256.hexdigest()
             unchanged = settled and stamp == stamp_of(before)
-            return Fingerprint(digest), Seen(path, stamp, digest) if unchanged else None
+            return Fingerprint(digest, stamp=stamp_of(before)), Seen(
+                path, stamp, digest
+            ) if unchanged else None
     except Unreadable as reason:
         return Fingerprint("", str(reason)), None
     except OSError as error:
-        return Fingerprint("", f"it can't be read, {(error.strerror or str(error)).lower()}"), None
+        return Fingerprint("", f"it can't be read, {explain(error)}"), None

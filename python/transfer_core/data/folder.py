@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import unicodedata
 from collections.abc import Iterable, Iterator
 
-from transfer_core.data.bad_input import counted, printable
+from transfer_core.data.bad_input import counted, explain, printable
 from transfer_core.data.example import PART_NAMES, Example, Found, Part
 from transfer_core.data.formats import has_image_extension
 from transfer_core.errors import DataError
@@ -14,6 +15,8 @@ from transfer_core.errors import DataError
 # Copies of the folder tree, without images, that archives from macOS and Synology drives leave behind.
 _NOT_CLASSES = ("__MACOSX", "@eaDir")
 _MANIFESTS = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
+# What asking a link whether it is a folder raises where it leads to itself, or through a file.
+_LEADS_NOWHERE = (errno.ELOOP, errno.ENOTDIR, errno.ENAMETOOLONG)
 
 
 def read_folder(root: str) -> Found:
@@ -25,8 +28,17 @@ def read_folder(root: str) -> Found:
     Raises
     ------
     DataError
-        No images, an image outside the class folders, or a layout that can be read in two ways.
+        No images, an image outside the class folders, a layout that can be read in two ways, or a folder that
+        can't be listed, or is gone before it is.
     """
+    try:
+        return _read(root)
+    except OSError as error:
+        place = error.filename or root
+        raise DataError(f"{_shown(place)} can't be listed: {explain(error)}", printable(place)) from error
+
+
+def _read(root: str) -> Found:
     folders, images = _list(root)
     parts = _parts(root, folders)
     if parts:
@@ -113,19 +125,25 @@ def _identity(folder: str) -> tuple[int, int]:
 def _list(folder: str) -> tuple[list[str], list[str]]:
     """The names of the visible folders and of the images in `folder`, sorted."""
     folders, images = [], []
-    try:
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                if entry.name.startswith(".") or entry.name in _NOT_CLASSES:
-                    continue
-                if entry.is_dir():
-                    folders.append(entry.name)
-                elif has_image_extension(entry.name):
-                    images.append(entry.name)
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise DataError(f"{_shown(folder)} can't be listed: {reason}", printable(folder)) from error
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith(".") or entry.name in _NOT_CLASSES:
+                continue
+            if _is_folder(entry):
+                folders.append(entry.name)
+            elif has_image_extension(entry.name):
+                images.append(entry.name)
     return sorted(folders), sorted(images)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError as error:
+        # What is called an image is reported when it is read. The rest may be a class: it must not be missed.
+        if has_image_extension(entry.name) or error.errno in _LEADS_NOWHERE:
+            return False
+        raise
 
 
 def _outside(root: str, folders: list[str], images: list[str]) -> str:

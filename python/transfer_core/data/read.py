@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from transfer_core.data import audit
 from transfer_core.data.bad_input import counted, listed, printable
@@ -71,9 +72,20 @@ def read_splits(
         columns=columns,
         modality=modality,
     )
-    audit.check_trained_labels(splits)
-    for message in audit.warnings(splits, weighted=_chooses_class_weights(recipe)):
-        progress.warning(message)
+    _audit(splits, recipe, progress)
+    return splits
+
+
+def left_over(splits: DataSplits, bad: Mapping[Any, str], recipe: Recipe, progress: Progress) -> DataSplits:
+    """`splits` without inputs that turned out to be undecodable, each with the reason, audited again.
+
+    Raises
+    ------
+    DataError
+        As `DataSplits.without`, or what is left can't be trained on.
+    """
+    splits = splits.without(bad)
+    _audit(splits, recipe, progress)
     return splits
 
 
@@ -106,6 +118,12 @@ def read_labelled(
     if len(known) != len(labels):
         raise DataError(f"the model has {len(labels)} outputs, but the data has {len(known)}")
     return keep_usable(examples, task, labels, targets, on_bad_input, modality, progress).data
+
+
+def _audit(splits: DataSplits, recipe: Recipe, progress: Progress) -> None:
+    audit.check_trained_labels(splits)
+    for message in audit.warnings(splits, weighted=_chooses_class_weights(recipe)):
+        progress.warning(message)
 
 
 def _encode(

@@ -61,7 +61,9 @@ def keep_usable(
     if skipped:
         many = counted(len(skipped), modality.one, modality.many)
         progress.warning(f"left out {many} that can't be used, for example {skipped[0]}")
-    everything = Dataset(tuple(example.input for example in examples), tuple(digests), targets)
+    inputs = tuple(example.input for example in examples)
+    stamps = {input: found.stamp for input, found in zip(inputs, prints, strict=True) if found.stamp}
+    everything = Dataset(inputs, tuple(digests), targets, stamps)
     return Usable([examples[row] for row in kept], everything.take(kept), skipped)
 
 

@@ -4,8 +4,7 @@ from transfer_core.features.extractor import (
     Extractor,
     ImageExtractor,
     build_extractor,
-    embed_all,
-    embed_batch,
+    embedded_batches,
     image_extractor,
 )
 from transfer_core.features.features import Features, Views, embed_dataset
@@ -24,9 +23,8 @@ __all__ = [
     "Pixels",
     "Views",
     "build_extractor",
-    "embed_all",
-    "embed_batch",
     "embed_dataset",
+    "embedded_batches",
     "fit_backbone",
     "image_extractor",
     "load_augmented_pixels",

@@ -26,7 +26,8 @@ def first_blocks(backbone: Backbone, count: int) -> Backbone:
     blocks = dict(list(backbone.blocks.named_children())[:count])
     digest = f"{backbone.weights_digest}, the first {count} blocks"
     files = backbone.assets.files()
-    return Backbone(backbone.facts, blocks, nn.Identity(), backbone.weights, digest, files).eval()
+    weights, code = backbone.weights, backbone.code
+    return Backbone(backbone.facts, blocks, nn.Identity(), weights, digest, files, code).eval()
 
 
 class Activations:

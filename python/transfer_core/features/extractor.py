@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
+import PIL
 import torch
 from torch import Tensor
 
@@ -106,7 +107,7 @@ class ImageExtractor(NetworkExtractor):
             yield list(enumerate(embedded))
             return
         first = 0
-        for batch in embed_all(self, loads):
+        for batch in embedded_batches(self, loads):
             yield list(enumerate(batch, first))
             first += len(batch)
 
@@ -137,10 +138,10 @@ def image_extractor(backbone: Backbone, device: torch.device, precision: str = "
     """An extractor of images for `backbone`; how it runs is measured, unless it was before (see `plan`)."""
     variants = Variants(backbone, device)
     plan = on_one_core(lambda: plan_for(variants, precision))
-    what = (backbone.facts.name, len(backbone.blocks), backbone.weights_digest, backbone.preprocessing)
-    # Not the size of the batch: it changes no bit of an embedding.
-    how = (INFERENCE_VERSION, device.type, plan.exact, plan.dtype, plan.fused)
-    fingerprint = hashlib.sha256(repr((PIXELS_VERSION, what, how)).encode()).hexdigest()
+    pixels = (PIXELS_VERSION, PIL.__version__, backbone.preprocessing)
+    # The size of the batch too: some layers add up in another order for another size.
+    how = (INFERENCE_VERSION, device.type, plan.exact, plan.dtype, plan.fused, plan.batch)
+    fingerprint = hashlib.sha256(repr((pixels, backbone.identity, how)).encode()).hexdigest()
     return ImageExtractor(variants, plan, fingerprint)
 
 
@@ -160,7 +161,7 @@ _EXTRACTORS: dict[str, Callable[[Backbone, torch.device, str], Extractor]] = {
 }
 
 
-def embed_all(extractor: ImageExtractor, loads: Sequence[Load]) -> Iterator[list[Tensor | DataError]]:
+def embedded_batches(extractor: ImageExtractor, loads: Sequence[Load]) -> Iterator[list[Tensor | DataError]]:
     """For each batch of `loads`, the embedding (D,) of each image or the error of its decoding.
 
     Every batch is filled up to the same size: to the last bit, an embedding does not depend on what else was

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from transfer_core.data import Dataset
-from transfer_core.data.bad_input import left_out
+from transfer_core.data.bad_input import bad_input, left_out
+from transfer_core.data.fingerprint import check_unchanged
 from transfer_core.errors import DataError
 from transfer_core.features.extractor import Extractor
 from transfer_core.features.loading import Load
@@ -98,12 +99,11 @@ def embed_dataset(
     places: dict[str, list[int]] = {}
     for place in np.flatnonzero(~known).tolist():
         places.setdefault(keys[place], []).append(place)
-    loads = []
-    for first, *_ in places.values():
-        row, view, _ = wanted[first]
-        loads.append(partial(views.load, dataset.inputs[row], dataset.digests[row], view, extractor))
+    missing = [wanted[first] for first, *_ in places.values()]
+    loads = [partial(_load, dataset, row, views, view, extractor) for row, view, _ in missing]
+    inputs = [dataset.inputs[row] for row, _, _ in missing]
     reasons: dict[str, str] = {}
-    with closing(_computed(list(places), loads, extractor, store, progress, step, noun)) as computed:
+    with closing(_computed(list(places), inputs, loads, extractor, store, progress, step, noun)) as computed:
         for key, outcome in computed:
             if not isinstance(outcome, DataError):
                 embeddings[places[key]] = outcome
@@ -118,8 +118,18 @@ def embed_dataset(
     return Features(embeddings[[dataset.inputs[row] not in bad for row, _, _ in wanted]], bad)
 
 
+def _load(dataset: Dataset, row: int, views: Views, view: int, extractor: Extractor) -> Any:
+    """What the backbone needs of a view of a file that still has the digest."""
+    input = dataset.inputs[row]
+    loaded = views.load(input, dataset.digests[row], view, extractor)
+    if stamp := dataset.stamps.get(input):
+        check_unchanged(input, stamp)
+    return loaded
+
+
 def _computed(
     keys: Sequence[str],
+    inputs: Sequence[Any],
     loads: Sequence[Load],
     extractor: Extractor,
     store: FeatureStore | None,
@@ -133,7 +143,8 @@ def _computed(
     done = 0
     try:
         for batch in extractor.embed_all(loads):
-            for number, outcome in batch:
+            for number, found in batch:
+                outcome = _finite(found, inputs[number])
                 if not isinstance(outcome, DataError):
                     unsaved.append((keys[number], outcome))
                 yield keys[number], outcome
@@ -145,6 +156,12 @@ def _computed(
     finally:
         if store and unsaved:
             _save(unsaved, extractor, store)
+
+
+def _finite(outcome: Tensor | DataError, input: Any) -> Tensor | DataError:
+    if isinstance(outcome, DataError) or torch.isfinite(outcome).all():
+        return outcome
+    return bad_input(str(input), "the backbone's embedding of it has numbers that are not finite")
 
 
 def _save(rows: Sequence[tuple[str, Tensor]], extractor: Extractor, store: FeatureStore) -> None:

@@ -54,8 +54,7 @@ def remembered_plan(variants: Variants, precision: str, measure: Callable[[], Pl
     """What `measure` has found for this backbone on this machine."""
     device, backbone = variants.device, variants.backbone
     place = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-    what = f"{backbone.facts.name}[:{len(backbone.blocks)}] {backbone.weights_digest}"
-    key = f"plan: {what}, {precision} on {place}, version {INFERENCE_VERSION}"
+    key = f"plan: {backbone.identity}, {precision} on {place}, version {INFERENCE_VERSION}"
     return Plan(**remembered(key, lambda: asdict(measure())))
 
 

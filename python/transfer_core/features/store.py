@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from pathlib import Path
 
 from transfer_core import paths
@@ -14,7 +13,3 @@ class FeatureStore(RowStore):
 
     def __init__(self, folder: Path | None = None) -> None:
         super().__init__(folder or paths.cache() / "features")
-        # What an earlier version kept there.
-        for suffix in ("-wal", "-shm", ""):
-            with suppress(OSError):
-                (paths.cache() / f"features.sqlite{suffix}").unlink(missing_ok=True)

@@ -188,12 +188,7 @@ def text_extractor(
     plan = on_one_core(lambda: remembered_plan(variants, precision, measure))
     tokenizer = hashlib.sha256(b"".join(backbone.assets.files().values())).hexdigest()
     read = (tokenizer, reader.max_length, reader.long)
-    what = (
-        backbone.facts.name,
-        len(backbone.blocks),
-        backbone.weights_digest,
-        backbone.facts.embedding_width,
-    )
+    what = (backbone.identity, backbone.facts.embedding_width)
     how = (device.type, plan.exact, plan.dtype, plan.fused, plan.batch)
     fingerprint = hashlib.sha256(repr((TEXT_VERSION, what, read, how)).encode()).hexdigest()
     return TextExtractor(variants, plan, reader, fingerprint)

@@ -19,11 +19,12 @@ from torch import Tensor
 
 from transfer_core.backbones import Preprocessing
 from transfer_core.data import Dataset
+from transfer_core.data.bad_input import by_itself
 from transfer_core.errors import DataError
 from transfer_core.features import (
     ImageExtractor,
     Load,
-    embed_all,
+    embedded_batches,
     load_augmented_pixels,
     load_batches,
     load_pixels,
@@ -56,7 +57,7 @@ class Trunk:
         In half precision, whether it will be kept or not: room on the disk must not change a result.
         """
         if self.extractor:
-            for outcome in chain.from_iterable(embed_all(self.extractor, loads)):
+            for outcome in chain.from_iterable(embedded_batches(self.extractor, loads)):
                 yield halved(_readable(outcome))
         else:
             for pixels in chain.from_iterable(load_batches(loads, _AT_ONCE)):
@@ -108,5 +109,5 @@ def _batched(rows: Iterator[Tensor], size: int) -> Iterator[Tensor]:
 
 def _readable(outcome: T | DataError) -> T:
     if isinstance(outcome, DataError):
-        raise outcome
+        raise by_itself(outcome)  # by now no input can be skipped any more
     return outcome

@@ -7,11 +7,11 @@ every layer. On a GPU a batch is one piece, unless its memory is too small for t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -26,6 +26,8 @@ from transfer_core.training import Batch, summed_loss
 # asks the system for new pages every time.
 CPU_PIECE = 8
 
+Result = TypeVar("Result")
+
 
 class Pieces:
     """Computes batches of up to `batch_size` images on `device`; the sums don't depend on who came first."""
@@ -39,17 +41,13 @@ class Pieces:
         self._size = share if device.type == "cpu" else batch_size
         self._pool = pool
         self._progress = progress
+        self._in_turn = False
         self._trained = [parameter for parameter in tail.parameters() if parameter.requires_grad]
 
     def backward(self, batch: Batch) -> Tensor:
         """Set the gradients of all that trains; returns the loss of the batch."""
         seed = int(torch.randint(2**62, ()))
-        while True:
-            try:
-                loss, *gradients = self._sum(batch, seed)
-                break
-            except torch.cuda.OutOfMemoryError:
-                self._need_less_memory()
+        loss, *gradients = self._within_memory(lambda: self._sum(batch, seed))
         for parameter, gradient in zip(self._trained, gradients, strict=True):
             # Fused optimisers take them number by number as they lie in memory.
             parameter.grad = torch.empty_like(parameter).copy_(gradient)
@@ -58,20 +56,28 @@ class Pieces:
     @torch.no_grad()
     def outputs(self, inputs: Tensor) -> Tensor:
         """Outputs (N, K) for inputs (N, …), on the cpu."""
-        return torch.cat(list(self._pool.map(self._outputs, torch.split(inputs, self._size))))
+        return self._within_memory(
+            lambda: torch.cat(list(self._pool.map(self._outputs, torch.split(inputs, self._size))))
+        )
 
     def _sum(self, batch: Batch, seed: int) -> list[Tensor]:
-        """The loss and the gradients of the batch."""
+        """The loss and the gradients of the batch.
+
+        Where a layer draws from the generator that all threads share, which its state gives away, the batch
+        is computed again and pieces follow one another from then on.
+        """
         inputs, targets, weights = batch
         pieces = zip(*(torch.split(part, self._size) for part in (inputs, targets, weights)), strict=True)
         numbered = [(seed + number, piece) for number, piece in enumerate(pieces)]
-        sums: list[Tensor] = []
-        for found in self._pool.map(partial(self._backward, total=weights.sum()), numbered):
-            if sums:
-                torch._foreach_add_(sums, found)
-            else:
-                sums = found
-        return sums
+        compute = partial(self._backward, total=weights.sum())
+        if not self._in_turn:
+            state = torch.get_rng_state()
+            sums = _added(self._pool.map(compute, numbered))
+            if torch.equal(torch.get_rng_state(), state):
+                return sums
+            torch.set_rng_state(state)
+            self._in_turn = True
+        return _added(self._pool.submit(compute, piece).result() for piece in numbered)
 
     def _backward(self, numbered: tuple[int, Batch], total: Tensor) -> list[Tensor]:
         """A piece's share of the loss and of the gradients."""
@@ -90,6 +96,14 @@ class Pieces:
         """On a GPU pieces follow one another, and its own generator gives each its numbers."""
         return DrawFrom(torch.Generator().manual_seed(seed)) if self._device.type == "cpu" else nullcontext()
 
+    def _within_memory(self, compute: Callable[[], Result]) -> Result:
+        """What `compute` gives, in pieces that a GPU's memory has room for."""
+        while True:
+            try:
+                return compute()
+            except torch.cuda.OutOfMemoryError:
+                self._need_less_memory()
+
     def _need_less_memory(self) -> None:
         """Half as many images at once; when that is one, activations are computed twice instead of kept."""
         if self._size > 1:
@@ -100,6 +114,16 @@ class Pieces:
             self._progress.warning("GPU memory is short: activations are computed twice instead of kept")
         else:
             raise
+
+
+def _added(found: Iterable[list[Tensor]]) -> list[Tensor]:
+    sums: list[Tensor] = []
+    for terms in found:
+        if sums:
+            torch._foreach_add_(sums, terms)
+        else:
+            sums = terms
+    return sums
 
 
 @contextmanager

@@ -14,7 +14,8 @@ from torch.overrides import TorchFunctionMode
 class DrawFrom(TorchFunctionMode):
     """Dropout and stochastic depth within, in this thread, draw from `generator`.
 
-    Torch gives all threads one generator: what each of them draws would depend on who comes first.
+    Torch gives all threads one generator: what each of them draws would depend on who comes first. Whatever
+    else draws still does so from that one.
     """
 
     def __init__(self, generator: torch.Generator) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import hashlib
 import importlib.util
 import inspect
 import sys
@@ -81,8 +82,8 @@ def _imported(clone: Clone) -> Any:
 @contextmanager
 def _on_the_path(folder: Path) -> Iterator[None]:
     folder = folder.resolve()
-    _forget_modules_of_others(folder)
     _imported_from.add(folder)
+    _forget_modules()
     sys.path.insert(0, str(folder))
     try:
         yield
@@ -90,12 +91,28 @@ def _on_the_path(folder: Path) -> Iterator[None]:
         sys.path.remove(str(folder))
 
 
-def _forget_modules_of_others(folder: Path) -> None:
-    """Many repositories have a `models` or a `utils`: each must import its own."""
-    for name, module in list(sys.modules.items()):
-        file = getattr(module, "__file__", None)
-        if file and any(other in Path(file).parents for other in _imported_from - {folder}):
+def _forget_modules() -> None:
+    """Many repositories have a `models` or a `utils`: each must import its own, and as it is now."""
+    for folder in _imported_from:
+        for name in _modules_of(folder):
             del sys.modules[name]
+
+
+def _modules_of(folder: Path) -> dict[str, Path]:
+    """The files of the modules that were imported from there, by name; not of packages installed there."""
+    modules = list(sys.modules.items())  # another thread may be importing
+    files = {name: Path(getattr(module, "__file__", None) or "") for name, module in modules}
+    own = {name: file for name, file in files.items() if folder in file.parents}
+    return {name: file for name, file in own.items() if "site-packages" not in file.parts}
+
+
+def code_digest(clone: Clone) -> str:
+    """sha256 over the repository's files that have been imported, within its `entry_point`."""
+    folder = clone.folder.resolve()
+    digest = hashlib.sha256()
+    for file in sorted({folder / clone.hubconf.name, *_modules_of(folder).values()}):
+        digest.update(f"{file.relative_to(folder)} ".encode() + hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()
 
 
 def made(entry: Callable[..., Any], clone: Clone, weights: str) -> nn.Module:

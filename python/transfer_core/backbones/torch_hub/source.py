@@ -14,7 +14,7 @@ from transfer_core.backbones.checkpoint import read_tensors
 from transfer_core.backbones.facts import BackboneFacts, Preprocessing, WeightsFacts
 from transfer_core.backbones.torch_hub.blocks import Parts, arrange
 from transfer_core.backbones.torch_hub.clone import Clone, check_trust, clone_named, fetch
-from transfer_core.backbones.torch_hub.entry import entry_point, made
+from transfer_core.backbones.torch_hub.entry import code_digest, entry_point, made
 from transfer_core.backbones.torch_hub.pixels import preprocessing
 from transfer_core.backbones.weights import is_path, own_file
 from transfer_core.errors import Problem, RecipeError, WeightsNotFound
@@ -37,11 +37,10 @@ def load(facts: BackboneFacts, weights: str, trust: bool, progress: Progress) ->
     check_trust(clone, trust)
     fetch(clone)
     own = own_file(facts, weights) if is_path(weights) else None
-    network, parts = _network(clone, facts, "random" if own else weights)
+    network, backbone = _network(clone, facts, "random" if own else weights)
     if own:
-        backbone = Backbone(facts, *parts, own.weights, own.digest)
+        backbone.weights, backbone.weights_digest = own.weights, own.digest
         return filled(backbone, network, read_tensors(own.path), str(own.path))
-    backbone = Backbone(facts, *parts)
     if weights != "random":
         backbone.weights = replace(facts.default_weights, name=weights)
     backbone.weights_digest = tensors_digest(backbone.state_dict())
@@ -68,8 +67,9 @@ def restore(
         fetch(clone)
     except WeightsNotFound as error:
         raise WeightsNotFound(f"a saved model has no code: {error}") from None
-    network, parts = _network(clone, facts, "random")
-    return filled(Backbone(facts, *parts, weights, digest), network, tensors, "the saved model")
+    network, backbone = _network(clone, facts, "random")
+    backbone.weights, backbone.weights_digest = weights, digest
+    return filled(backbone, network, tensors, "the saved model")
 
 
 @lru_cache(maxsize=8)
@@ -104,13 +104,13 @@ def _facts(clone: Clone, changed: int) -> BackboneFacts:
     )
 
 
-def _network(clone: Clone, facts: BackboneFacts, weights: str) -> tuple[nn.Module, Parts]:
+def _network(clone: Clone, facts: BackboneFacts, weights: str) -> tuple[nn.Module, Backbone]:
     """What the entry point makes, and the same as blocks and pooling."""
     pixels = facts.default_weights.preprocessing
     assert pixels
     with entry_point(clone) as entry:
         network = made(entry, clone, weights)
-        return network, _arranged(network, pixels)
+        return network, Backbone(facts, *_arranged(network, pixels), code=code_digest(clone))
 
 
 def _arranged(network: nn.Module, pixels: Preprocessing) -> Parts:

@@ -27,7 +27,7 @@ def published_facts(name: str) -> BackboneFacts:
     known = _catalogue()
     if name not in known:
         nearest = did_you_mean(name, list(known))
-        message = f'unknown backbone "{name}"{nearest} (`transfer backbones` lists all {len(known)})'
+        message = f'unknown backbone "{name}"{nearest} (`transfer backbones` lists them)'
         raise RecipeError([Problem("backbone", message)])
     return known[name]
 
