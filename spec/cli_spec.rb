@@ -55,6 +55,20 @@ RSpec.describe Transfer::CLI do
         "name at least one input, or - to read them from standard input; transfer help predict explains it",
       %w[embed m.transfer a.png] =>
         "name a file with --output (.npy, .csv, .jsonl), or give --json; transfer help embed explains it",
+      %w[predict m.transfer a.png --top 0] =>
+        "--top takes a whole number from 1 on, got 0; transfer help predict explains it",
+      %w[predict m.transfer a.png --top -1] =>
+        "--top takes a whole number from 1 on, got -1; transfer help predict explains it",
+      %w[predict m.transfer a.png --top 1.5] =>
+        "--top takes a whole number from 1 on, got 1.5; transfer help predict explains it",
+      ["predict", "m.transfer", "-5 degrees"] => 'unknown option "-5 degrees"; transfer help predict lists them',
+      %w[train spec --target-column species] =>
+        "spec is a folder, which has no columns: its labels are the names of its folders; " \
+        "transfer help train explains it",
+      ["embed", "m.transfer", "a.png", "--output", ""] =>
+        "--output needs the name of a file, such as vectors.npy; transfer help embed explains it",
+      %w[backbones --max-parameters 1.2.3M] =>
+        "--max-parameters takes a number such as 10M, got 1.2.3M; transfer help backbones explains it",
       %w[embed m.transfer --json -] => "standard input named no input; transfer help embed explains it",
       %w[backbones --sort size] =>
         "expected '--sort' to be one of relevance, name, parameters, metric; got size; " \
@@ -65,8 +79,26 @@ RSpec.describe Transfer::CLI do
       end
     end
 
+    it "takes everything after -- for input" do
+      ["-h", "--help", "-5 degrees"].each do |text|
+        expect(transfer("predict", "none.transfer", "--", text)).to match(["", /\Atransfer: .*none.transfer/, 1])
+      end
+      expect(transfer("help", "predict").first).to include("What follows -- is an input")
+    end
+
+    it "knows the versions of both halves" do
+      gem = "transfer-rb #{Transfer::VERSION} (Ruby #{RUBY_VERSION})\n"
+      expect(transfer("version")).to match(
+        [/\A#{Regexp.escape(gem)}transfer-core #{Transfer::VERSION} \(Python 3\.\S+, PyTorch \d\S+\)\n\z/, "", 0]
+      )
+      expect(JSON.parse(transfer("version", "--json").first))
+        .to include("transfer" => Transfer::VERSION, "transfer_core" => Transfer::VERSION, "torch" => /\A\d/)
+      expect(executable("version", TRANSFER_PYTHON: "/nowhere"))
+        .to eq(["#{gem}transfer-core: not usable, transfer doctor says why\n", "", 0])
+    end
+
     it "passes its status on to the shell" do
-      expect(executable("version")).to eq(["transfer-rb #{Transfer::VERSION} (Ruby #{RUBY_VERSION})\n", "", 0])
+      expect(executable("version").last).to eq(0)
       expect(executable("trian").last).to eq(2)
     end
 
@@ -112,6 +144,10 @@ RSpec.describe Transfer::CLI do
                     "--seed", "7", "--device", "cpu", "--preset", "best")).to eq(
                       built(epochs: 5, optimizer: :adam, learning_rate: 1e-3, seed: 7, device: :cpu, preset: :best)
                     )
+    end
+
+    it "reads numbers as people do, zeros in front or not" do
+      expect(recipe("--epochs", "010")).to eq(built(epochs: 10))
     end
 
     it "has steps if the backbone is fine-tuned" do
@@ -193,6 +229,17 @@ RSpec.describe Transfer::CLI do
                                "scores" => include("green", "red", "blue") }])
     end
 
+    it "takes lines of standard input for UTF-8, whatever the locale says, and prints names as they are" do
+      FileUtils.cp(photo("red"), file = "#{@scratch}/f\u00F6to  1.png")
+      lines = "#{file}\n".force_encoding(Encoding::US_ASCII)
+      expect(transfer("predict", model, "-", input: lines)).to match([/\Ared\t\S+\t#{file}\n\z/, "", 0])
+      expect(JSON.parse(transfer("predict", model, "--json", "-", input: lines).first)[0]["input"]).to eq(file)
+      expect(transfer("predict", model, "-", input: "#{file}\n\ncaf\xE9\n")).to eq(
+        ["", "transfer: line 3 of standard input: \"caf\\xE9\" is not valid UTF-8: " \
+             "convert the text, or rename the file\n", 1]
+      )
+    end
+
     it "is described, and evaluated on other data" do
       expect(transfer("info", model).first).to match(
         /^labels    blue, green, red$.*^backbone  mobilenet_v2$.*^Accuracy on 6 photos/m
@@ -240,6 +287,54 @@ RSpec.describe Transfer::CLI do
       expect(transfer("embed", model, photos[0], "--output", "vectors.txt")).to eq(
         ["", "transfer: vectors.txt must end in one of .npy, .csv, .jsonl\n", 1]
       )
+    end
+
+    it "embeds into no file that is there, unless told to" do
+      File.write(file = "#{@scratch}/vectors.csv", "mine")
+      expect(transfer("embed", "none.transfer", photo("red"), "--output", file))
+        .to eq(["", "transfer: #{file} is there already; --force overwrites it\n", 1])
+      expect(transfer("embed", "none.transfer", photo("red"), "--output", "#{@scratch}/no/v.npy").last(2))
+        .to match([/no folder #{@scratch}/, 1])
+      expect(transfer("embed", model, photo("red"), "--output", file, "--force").last).to eq(0)
+      expect(File.read(file)).to start_with("input,0,1")
+    end
+  end
+
+  describe "a model that brings code of its own" do
+    before do
+      photo_folder("#{@scratch}/photos", count: 6)
+      Dir.mkdir("#{@scratch}/nets")
+      File.write("#{@scratch}/nets/hubconf.py", <<~PYTHON)
+        from torch import nn
+
+        def tiny(pretrained=False):
+            body = [nn.Conv2d(3, 8, 7, 4), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 10)]
+            return nn.Sequential(*body)
+      PYTHON
+      transfer("train", "#{@scratch}/photos", "--backbone", "torchhub:#{@scratch}/nets:tiny", "--trust",
+               "--save", model)
+      go_to("#{@scratch}/elsewhere")
+    end
+
+    after { go_to(@usual) }
+
+    def model = "#{@scratch}/tiny.transfer"
+
+    # The trust of one home is not that of another.
+    def go_to(home)
+      Transfer.shutdown
+      @usual = Transfer.config.home
+      Transfer.config.home = home
+    end
+
+    it "is used with --trust only" do
+      photo = Dir["#{@scratch}/photos/*/*.png"].first
+      expect(transfer("predict", model, photo)).to match(["", /say `--trust` if you trust it$/, 1])
+      expect(transfer("predict", model, photo, "--trust")).to match([/\t#{photo}$/, "", 0])
+      Transfer.shutdown
+      File.write("#{@scratch}/elsewhere/trusted", "")
+      expect(transfer("evaluate", model, "#{@scratch}/photos", "--trust").last).to eq(0)
+      expect(transfer("embed", model, photo, "--json", "--trust").last).to eq(0)
     end
   end
 
@@ -355,6 +450,9 @@ RSpec.describe Transfer::CLI do
     it "say everything about one, and everything as JSON" do
       page = transfer("backbones", "resnet18").first
       expect(page).to include("arXiv:1512.03385", "9 blocks:\n  stem, layer1_0,", "IMAGENET1K_V1  BSD-3-Clause   69.8")
+      expect(page).to match(/^source +torchvision$.*^input size +224 x 224 .*^metric +69\.8 \(ImageNet-1K top-1\)/m)
+      expect(page).to match(/^for size +-\d+\.\d beside .*^terms: ImageNet/m)
+      expect(transfer("backbones", "sklearn:ColumnTransformer").first).not_to match(/^embedding width|^parameters/)
       facts = JSON.parse(transfer("backbones", "--json", "--source", "timm").first)
       expect(facts.first).to include("name", "license", "paper", "arxiv", "weights_url", "metric_source", "relevance")
     end

@@ -49,6 +49,10 @@ RSpec.describe "transfer setup" do
     expect(setup("--extras", "parket")).to eq(["", %(transfer: unknown extra "parket" (one of: #{known})\n), 1])
   end
 
+  it "takes one extra by its name, for programs" do
+    expect { Transfer.setup(extras: :parket) }.to raise_error(Transfer::ConfigurationError, /\Aunknown extra "parket"/)
+  end
+
   it "does not take two builds of PyTorch" do
     expect(setup("--cpu", "--cuda", "12.6")).to eq(
       ["", "transfer: give --cpu or --cuda, not both; transfer help setup explains it

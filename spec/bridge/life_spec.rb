@@ -30,6 +30,14 @@ RSpec.describe "How long a worker is kept" do
       expect(ask(worker)).not_to eq(first)
     end
 
+    [{ idle_stop: 0 }, { max_requests: 0 }, { max_lifetime: 0 }, { max_memory: 1 }].each do |limits|
+      it "let a new worker take the call that it was started for: #{limits}" do
+        worker = worker(limits:)
+        3.times { Timeout.timeout(5) { ask(worker) } }
+        expect(worker.stats[:restarts]).to be <= 2
+      end
+    end
+
     it "are no crash" do
       worker = worker(limits: { max_requests: 1 })
       5.times { ask(worker) }

@@ -76,6 +76,22 @@ RSpec.describe "Seeing inside the bridge" do
     ).to_stderr
   end
 
+  it "goes on where a subscriber raises, and warns", script: true do
+    output, status = ruby(<<~RUBY)
+      require "active_support"
+      require "active_support/notifications"
+      ActiveSupport::Notifications.subscribe(/(start|stop|warning).transfer/) { |event| raise event.name }
+      launch.("echo")
+      puts bridge.call("echo", { "text" => "answered" })
+      Transfer.const_get(:Telemetry).event("event" => "warning", "message" => "few photos")
+      Transfer.shutdown
+    RUBY
+    expect(status).to be_success, output
+    lines = output.lines(chomp: true)
+    expect(lines.grep_v(/a logger or a subscriber/)).to eq(['{"text"=>"answered"}', "transfer: warning: few photos"])
+    expect(lines.grep(/\Atransfer: warning: a logger or a subscriber raised .*transfer/).size).to eq(3)
+  end
+
   it "tells ActiveSupport::Notifications where that is loaded", script: true do
     output, status = ruby(<<~RUBY)
       require "active_support"

@@ -94,7 +94,7 @@ RSpec.describe "Serving", :end_to_end do
   end
 
   it "says which setting is none", :fresh do
-    Transfer.config.serving_batch_size = 0
+    allow(Transfer.config).to receive(:for_worker).and_return({ "TRANSFER_SERVING_BATCH_SIZE" => "0" })
     asked = model
     expect { asked.predict(red) }.to raise_error(
       Transfer::ConfigurationError, "TRANSFER_SERVING_BATCH_SIZE is a number of 1 or more, got '0'"

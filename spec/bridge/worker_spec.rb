@@ -122,6 +122,17 @@ RSpec.describe "Transfer::Bridge::Worker" do
       )
     end
 
+    it "reports at once what nobody foresaw, and can be stopped" do
+      { launch.with(env: { "A" => 5 }) => "no implicit conversion of Integer into String",
+        launch(limits: { max_lifetime: "1h" }) => "undefined method `-' for an instance of String" }
+        .each do |launched, message|
+        worker = bridge::Worker.new { launched }
+        expect { Timeout.timeout(5) { worker.call("pid", {}) } }
+          .to raise_error(Transfer::ConfigurationError, "can't start #{Workers::PYTHON}: #{message}")
+        worker.stop
+      end
+    end
+
     it "fails every caller that waits, and tries again for the next" do
       worker = worker("no_start")
       errors = Array.new(5) { Thread.new { error_of { ask(worker, "pid") } } }.map(&:value)
@@ -201,6 +212,12 @@ RSpec.describe "Transfer::Bridge::Worker" do
       it "include #{name}" do
         expect { failure(type: name, message: "said so") }.to raise_error(Transfer.const_get(name), "said so")
       end
+    end
+
+    it "become an ArgumentError where a method was called with what it does not take" do
+      bad_call = { type: "RemoteError", python_class: "transfer_core.worker.arguments.BadCall" }
+      expect { failure(**bad_call, message: "save: backbone: Expected `bool`, got `null`") }
+        .to raise_error(ArgumentError, "backbone: Expected `bool`, got `null`")
     end
 
     let(:unforeseen) do

@@ -63,6 +63,7 @@ RSpec.shared_examples "errors" do
   it "are the caller's own where the rows raise" do
     expect { Transfer.train(backbone: "mobilenet_v2", data: Enumerator.new { raise KeyError, "no such photo" }) }
       .to raise_error(KeyError, "no such photo")
+    expect(Transfer.resumable).to eq([])
   end
 
   it "list the backbones" do

@@ -1,5 +1,7 @@
 # frozen_string_literal: true
 
+require "csv"
+
 RSpec.describe "Transfer::Input" do
   input = Transfer.const_get(:Input)
 
@@ -21,6 +23,19 @@ RSpec.describe "Transfer::Input" do
       expect(image(bytes).encoding).to eq(Encoding::BINARY), kind
       expect(image(bytes)).to eq(bytes.b)
     end
+  end
+
+  it "is a path, not bytes, where a file is called so, as `Dir` says it in the locale C" do
+    Dir.mktmpdir do |folder|
+      path = File.join(folder, "f\u00F6to.jpg")
+      File.write(path, "")
+      expect(image(path.b)).to eq(path)
+      expect(image("#{path}x".b).encoding).to eq(Encoding::BINARY)
+    end
+  end
+
+  it "is what an attachment of Active Storage downloads" do
+    expect(image(Struct.new(:download).new("pixels"))).to eq("pixels".b)
   end
 
   it "is what an IO holds" do
@@ -53,6 +68,22 @@ RSpec.describe "Transfer::Input" do
     expect(read.size).to eq(257)
   end
 
+  it "is named if it is one of several that is wrong" do
+    wrong = ->(values, modality) { input.each_batch(values, modality).to_a }
+    [[["a", "caf\xE9"], "text", Transfer::DataError, 'text 2 of 2: "caf\xE9" is not valid UTF-8'],
+     [["caf\xE9"], "text", Transfer::DataError, '"caf\xE9" is not valid UTF-8'],
+     [["/a", "/b", ""], "image", Transfer::DataError, "image 3 of 3: an empty path, expected a file or a folder"],
+     [[5, { a: 1 }], "table", ArgumentError, /\Arow 1 of 2: an input is a row: .*, got Integer\z/]]
+      .each { |values, kind, error, message| expect { wrong.call(values, kind) }.to raise_error(error, message) }
+  end
+
+  it "is counted among all, whichever message it was in" do
+    { "text 44 of 44: the text is empty" => "text 300 of 301: the text is empty",
+      "the row: age is missing" => "row 257 of 301: age is missing",
+      "/image 1 of 2: x.png: no such file" => "/image 1 of 2: x.png: no such file" }
+      .each { |said, meant| expect(input.recount(said, 256, 301)).to eq(meant) }
+  end
+
   context "when the backbone takes texts" do
     it "is the text, in UTF-8, and never a path" do
       expect(text("great/movie.jpg")).to eq("great/movie.jpg")
@@ -70,7 +101,7 @@ RSpec.describe "Transfer::Input" do
     it "is nothing else" do
       expect { text(5) }.to raise_error(ArgumentError, "an input is a text, or an Array of two, got Integer")
       expect { text(Pathname("a")) }.to raise_error(ArgumentError, /got Pathname/)
-      expect { text("\xFF") }.to raise_error(ArgumentError, '"\xFF" is not valid UTF-8')
+      expect { text("\xFF") }.to raise_error(Transfer::DataError, '"\xFF" is not valid UTF-8')
     end
   end
 
@@ -81,6 +112,14 @@ RSpec.describe "Transfer::Input" do
       expect(row(Struct.new(:attributes).new(cells))).to eq(cells)
       expect(row({ "day" => Time.utc(2024, 2, 3), "sum" => Rational(1, 4), "kind" => :new }))
         .to eq({ "day" => "2024-02-03T00:00:00Z", "sum" => 0.25, "kind" => "new" })
+    end
+
+    it "is what has cells by name" do
+      cells = { "age" => 3, "city" => "Ulm" }
+      expect(row(CSV.parse("age,city\n3,Ulm\n", headers: true, converters: :numeric).first)).to eq(cells)
+      expect(row(Struct.new(:age, :city).new(3, "Ulm"))).to eq(cells)
+      expect(row(Data.define(:age, :city).new(3, "Ulm"))).to eq(cells)
+      [nil, [["age", 3]], Set[3]].each { |list| expect { row(list) }.to raise_error(ArgumentError, /#{list.class}\z/) }
     end
 
     it "is nothing else" do

@@ -94,6 +94,14 @@ RSpec.describe Transfer::Job do
       expect(heard).to eq([1, 2])
     end
 
+    it "can't be waited for by its own block" do
+      gate = Queue.new
+      job = start { on(:stage) { gate.pop.value } }
+      gate << job
+      expect { job.value }
+        .to raise_error(Transfer::Error, "a block can't wait for its own job: wait where the job was started")
+    end
+
     it "trains several at the same time" do
       expect(Array.new(5) { start }.map { |job| job.value.backbone }).to eq(["b"] * 5)
     end

@@ -46,6 +46,16 @@ RSpec.describe Transfer::Model do
     expect(model.predict(names).map(&:label)).to eq(names)
   end
 
+  it "names the input that can't be read, counted among all" do
+    { ["a.jpg"] * 299 => "image 300 of 300", ["a.jpg"] * 256 => "image 257 of 257", ["a.jpg"] => "image 2 of 2",
+      [] => "the image" }.each do |before, name|
+      expect { model.predict([*before, StringIO.new]) }
+        .to raise_error(Transfer::DataError, "#{name}: the file is empty") { |error|
+          expect([error.path, error.backtrace.first]).to match(["x", start_with("#{__FILE__}:#{__LINE__ - 2}:in")])
+        }
+    end
+  end
+
   it "tells the worker its file each time, so that it survives the worker" do
     before = model.predict("a.jpg").scores.keys.last
     Transfer.shutdown
@@ -73,6 +83,9 @@ RSpec.describe Transfer::Model do
         on_bad_input: "skip" }
     )
     expect(model.evaluate([{ input: "a.jpg", label: "red" }])[:data].keys).to eq([:stream])
+    expect { model.evaluate("test/", columns: "species") }.to raise_error(
+      ArgumentError, 'columns is a Hash such as { target: "species" }, got "species"'
+    )
   end
 
   it "is saved" do
@@ -100,6 +113,17 @@ RSpec.describe Transfer::Model do
       expect(facts[:family]).to eq("MobileNet")
       expect(facts.inspect).to eq("#<Transfer::Backbone mobilenet_v2: 3.5M parameters>")
       expect(facts).to eq(Transfer.backbones.first)
+    end
+
+    it "is the same however much is known of it, and knows every fact" do
+      listed = described_class.new({ "name" => "mobilenet_v2", "parameters" => 1, "license" => "MIT" })
+      expect([listed, listed.hash]).to eq([Transfer.backbone(:mobilenet_v2), Transfer.backbone(:mobilenet_v2).hash])
+      expect(listed).not_to eq(described_class.new({ "name" => "vgg11", "parameters" => 1, "license" => "MIT" }))
+      expect([listed[:blocks], listed[:license], listed[:colour]]).to eq([%w[0 1], "MIT", nil])
+      whole = described_class.new(
+        { "name" => "b", "blocks" => [], "default" => "V1", "weights" => [{ "name" => "V1", "license" => "BSD" }] }
+      )
+      expect(whole[:license]).to eq("BSD")
     end
   end
 end

@@ -113,6 +113,21 @@ RSpec.describe Transfer::RecipeError do
       expect(error.message).to eq("#{here}:#{__LINE__ - 1}: augment: crop takes its options as a hash, got 0.5")
     end
 
+    {
+      { train: 5 } => "train: takes options such as { epochs: 5 }, got 5",
+      { on: :epoch } => "on: takes a block for each event: { epoch: ->(epoch) { … } }, got :epoch",
+      { on: nil } => "on: takes a block for each event: { epoch: ->(epoch) { … } }, got nil",
+      { head: [:mlp, 5] } => "head: takes a name and options, got [:mlp, 5]",
+      { augment: { 5 => 1 } } => "augment: 5 takes its options as a hash, got 1",
+      { data: { train: "p", foo: Object.new } } =>
+        "data: expected a path, rows that can be iterated, or one of them each for train, valid and test, got Object"
+    }.each do |keywords, message|
+      it "of a keyword that can't be written down is found at once: #{keywords.keys.first} #{message[/got .*/]}" do
+        error = error_of { Transfer.train(**keywords) }
+        expect(error.message).to eq("#{here}:#{__LINE__ - 1}: #{message}")
+      end
+    end
+
     it "may concern a question instead of a recipe" do
       expect { Transfer.backbone(:mobilnet) }
         .to raise_error(described_class, 'unknown backbone "mobilnet" (one of: mobilenet_v2)')

@@ -156,6 +156,10 @@ RSpec.describe Transfer::Recipe do
 
   it "leaves wrong values to the core" do
     expect(build(data: 5, seed: "x", split: 0.2).to_h).to eq({ "data" => 5, "seed" => "x", "split" => 0.2 })
+    lists = { seed: [], backbone: %w[a b], columns: %w[x y], text: [1, 2], split: [0.1, 0.2] }
+    expect(build(**lists).to_h).to eq(lists.transform_keys(&:to_s))
+    expect(build(head: { 5 => 6 }, split: { 1 => 2 }, augment: { 5 => true }).to_h)
+      .to eq({ "head" => { "5" => 6 }, "split" => { "1" => 2 }, "augment" => [5] })
   end
 
   it "hides the words of the block from nobody" do
@@ -193,6 +197,18 @@ RSpec.describe Transfer::Recipe do
       backend("core")
       expect(MacroModel.train(data: "photos/", backbone: "b").recipe[:steps].size).to eq(2)
       expect(MacroModel.start(data: "photos/", backbone: "b").value).to be_a(Transfer::Model)
+    end
+
+    it "trains without a name, too, wherever it is asked to" do
+      backend("core")
+      nameless = Class.new(described_class) do
+        backbone "b"
+        data "photos/"
+      end
+      service = Struct.new(:model) { define_method(:initialize) { super(nameless.train) } }
+      expect(service.new.model).to be_a(Transfer::Model)
+      expect(Array.new(1) { nameless.train }).to all(be_a(Transfer::Model))
+      expect(nameless.to_h).not_to have_key("steps")
     end
 
     it "can be stubbed like any other" do

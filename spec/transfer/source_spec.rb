@@ -1,5 +1,9 @@
 # frozen_string_literal: true
 
+require "csv"
+
+require "logger"
+
 RSpec.describe "Transfer::Source" do
   def source(data, **) = Transfer.const_get(:Source).new(data, **)
 
@@ -37,6 +41,9 @@ RSpec.describe "Transfer::Source" do
   it "leaves what it does not know to the core" do
     expect(source(5).wire).to eq(5)
     expect(source({ "type" => "path", "path" => "x" }).wire).to eq({ "type" => "path", "path" => "x" })
+    misspelt = source({ "train" => "/a", "vaild" => Enumerator.new { raise "touched" } })
+    expect([misspelt.wire, misspelt.streams]).to eq([{ "train" => "/a", "vaild" => { "stream" => "rows" } }, {}])
+    expect(source(rows(1), columns: "x").streams.size).to eq(1)
   end
 
   it "gives every stream a name of its own" do
@@ -95,6 +102,13 @@ RSpec.describe "Transfer::Source" do
       .to eq([{ "input" => "/a.jpg", "label" => [1, 2] }])
   end
 
+  it "reads a CSV, whose other columns are the cells of a table's row" do
+    table = CSV.parse("rooms,city,label\n3,Ulm,1.5\n", headers: true, header_converters: :symbol, converters: :numeric)
+    expect(pull(table, columns: { "input" => "city" })["rows"].first).to include("label" => 1.5)
+    rows = Transfer.const_get(:Source).const_get(:Rows).new(table)
+    expect(rows.enum_for(:each, "table").to_a).to eq([{ "input" => { "rooms" => 3, "city" => "Ulm" }, "label" => 1.5 }])
+  end
+
   it "keeps a message within its bounds" do
     data = Array.new(6) { { input: "\0".b * 6_000_000, label: "a" } }
     result = pull(data, max: 100)
@@ -108,6 +122,14 @@ RSpec.describe "Transfer::Source" do
       raise failure, "the disk is gone"
     end
     expect { pull(data) }.to raise_error(failure, "the disk is gone")
+  end
+
+  it "fails the call where the rows raise, and does not cancel it: there is nothing to go on with" do
+    source = source(Enumerator.new { raise KeyError, "no such photo" })
+    trace = bridge::Trace.new(Logger.new(log = StringIO.new))
+    call = worker(trace:).call("rows", { "stream" => source.wire["stream"], "max" => 3 }, streams: source.streams)
+    expect { call.value(20) }.to raise_error(KeyError, "no such photo")
+    expect(log.string).not_to include("-> cancel")
   end
 
   it "names the row that is wrong" do

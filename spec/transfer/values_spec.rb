@@ -104,8 +104,51 @@ RSpec.describe "Transfer's values" do
         Transfer::ConfigurationError, "unknown bridge :carrier_pigeon (one of: :subprocess, :pycall)"
       )
       expect { described_class.new({ "TRANSFER_TIMEOUT" => "soon" }) }.to raise_error(
-        Transfer::ConfigurationError, 'TRANSFER_TIMEOUT is a number of seconds or "never", got "soon"'
+        Transfer::ConfigurationError, 'TRANSFER_TIMEOUT is a number of seconds above 0, nil or "never", got "soon"'
       )
+    end
+
+    it "takes the same in Ruby as from the environment" do
+      config = described_class.new({})
+      { python: [Pathname("/py"), "/py"], home: [Pathname("/h"), "/h"], offline: ["false", false], quiet: ["0", false],
+        debug: [nil, false], shared_worker: ["0", false], bridge: ["pycall", :pycall], timeout: ["30", 30],
+        idle_stop: ["never", nil], startup_timeout: ["1.5", 1.5], max_lifetime: [Rational(1, 2), 0.5],
+        max_requests: ["10", 10], max_memory: [2e9, 2_000_000_000], threads: [2.0, 2],
+        environment: ["A, B_*", %w[A B_*]] }.each do |name, (said, meant)|
+        config.public_send(:"#{name}=", said)
+        expect([name, config.public_send(name)]).to eq([name, meant])
+      end
+      config.environment = [:A]
+      config.shared_worker = Pathname("/run/w")
+      expect([config.environment, config.shared_worker]).to eq([%w[A], "/run/w"])
+    end
+
+    limit = 'a number of seconds above 0, nil or "never"'
+    count = "a whole number above 0, or nil"
+    { python: [5, "a path, or nil"], home: [5, "a path, or nil"], quiet: ["maybe", "true or false"],
+      shared_worker: [5, "true, false or a folder"], timeout: ["soon", limit], idle_stop: [0, limit],
+      max_lifetime: ["1h", limit], startup_timeout: [nil, "a number of seconds above 0"], max_requests: [0, count],
+      max_memory: [:big, 'a size such as "2GB"'], serving_batch_size: [0, count],
+      serving_wait_ms: [-1, "a number of milliseconds from 0 on, or nil"], threads: [1.5, count],
+      environment: [[5], "a list of names"], logger: [$stdout, "a Logger, or nil"] }.each do |name, (said, takes)|
+      it "refuses a #{name} that is none" do
+        config = described_class.new({})
+        expect { config.public_send(:"#{name}=", said) }
+          .to raise_error(Transfer::ConfigurationError, "#{name} is #{takes}, got #{said.inspect}")
+      end
+    end
+
+    { "IDLE_STOP" => ["0", limit], "MAX_REQUESTS" => ["0", count], "QUIET" => ["maybe", "true or false"],
+      "STARTUP_TIMEOUT" => ["never", "a number of seconds above 0"] }.each do |name, (said, takes)|
+      it "refuses a TRANSFER_#{name} that is none" do
+        expect { described_class.new({ "TRANSFER_#{name}" => said }) }
+          .to raise_error(Transfer::ConfigurationError, "TRANSFER_#{name} is #{takes}, got #{said.inspect}")
+      end
+    end
+
+    it "refuses no bridge at all" do
+      expect { described_class.new({}).bridge = nil }
+        .to raise_error(Transfer::ConfigurationError, "unknown bridge nil (one of: :subprocess, :pycall)")
     end
 
     it "reads limits of a worker" do
@@ -129,7 +172,7 @@ RSpec.describe "Transfer's values" do
       expect(config.for_worker).to eq(variables.zip(%w[16 2.5 200 1000000000 8 2]).to_h)
       expect(described_class.new({}).for_worker).to eq(variables.to_h { |name| [name, nil] })
       expect { described_class.new({ "TRANSFER_THREADS" => "all" }) }
-        .to raise_error(Transfer::ConfigurationError, 'TRANSFER_THREADS is a number, got "all"')
+        .to raise_error(Transfer::ConfigurationError, 'TRANSFER_THREADS is a whole number above 0, or nil, got "all"')
       expect { config.model_memory = "much" }
         .to raise_error(Transfer::ConfigurationError, 'model_memory is a size such as "2GB", got "much"')
     end

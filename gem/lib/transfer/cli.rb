@@ -34,7 +34,12 @@ module Transfer
     extend Help
 
     def self.json_option = option(:json, type: :boolean, desc: "Print the result as JSON, for programs")
-    private_class_method :json_option
+    def self.trust_option = option(:trust, type: :boolean, desc: "Allow code to run that comes with the model")
+    private_class_method :json_option, :trust_option
+
+    # Words of a recipe that errors name, as options.
+    IN_OPTIONS = { "on_bad_input: :skip" => "--on-bad-input skip", "trust: true" => "--trust" }.freeze
+    private_constant :IN_OPTIONS
 
     class << self
       # Runs one command line, writing to standard output and standard error.
@@ -49,7 +54,8 @@ module Transfer
       rescue Thor::Error => error
         complain(error, wrong_usage(error, ["transfer help", *command_in(argv)].join(" ")), USAGE)
       rescue RecipeError => error
-        complain(error, error.problems.map { |problem| problem.with(location: nil) }.join("\ntransfer: "), FAULT)
+        problems = error.problems.map { |problem| problem.with(location: nil) }
+        complain(error, in_options(problems.join("\ntransfer: ")), FAULT)
       rescue Transfer::Error => error
         complain(error, in_options(error.message), FAULT)
       rescue Interrupt
@@ -74,10 +80,12 @@ module Transfer
       # `transfer train --help` is `transfer help train`.
       def as_thor_likes_it(argv)
         return ["version"] if argv == ["--version"]
-        return ["help", *argv.reject { |word| word.start_with?("-") }.first(1)] if argv.intersect?(%w[--help -h])
+
+        words = argv.take_while { |word| word != "--" }
+        return ["help", *words.reject { |word| word.start_with?("-") }.first(1)] if words.intersect?(%w[--help -h])
 
         # Thor takes a lone - for an option.
-        argv.include?("-") ? [*(argv - ["-"]), "--", "-"] : argv
+        words.include?("-") ? [*(words - ["-"]), "--", "-", *argv.drop(words.size + 1)] : argv
       end
 
       def complain(error, message, status)
@@ -87,7 +95,7 @@ module Transfer
       end
 
       # The core names the way out as a recipe spells it.
-      def in_options(message) = message.gsub("on_bad_input: :skip", "--on-bad-input skip")
+      def in_options(message) = message.gsub(Regexp.union(IN_OPTIONS.keys), IN_OPTIONS)
 
       def command_in(argv) = argv.first(1).reject { |word| word.start_with?("-") }
 

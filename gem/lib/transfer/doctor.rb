@@ -1,5 +1,7 @@
 # frozen_string_literal: true
 
+require "json"
+require "open3"
 require_relative "python"
 
 module Transfer
@@ -7,7 +9,9 @@ module Transfer
   module Doctor
     autoload :BridgeTest, "#{__dir__}/doctor/bridge_test"
     autoload :Serving, "#{__dir__}/doctor/serving"
-    private_constant :BridgeTest, :Serving
+    # Imports no PyTorch, which takes seconds.
+    VERSIONS = "import json; from transfer_core.version import library_versions; print(json.dumps(library_versions()))"
+    private_constant :BridgeTest, :Serving, :VERSIONS
 
     # One thing that was looked at; `remedy` is the command that mends it, where one would.
     Check = ::Data.define(:name, :ok, :detail, :remedy) do
@@ -29,6 +33,15 @@ module Transfer
       def bridge_checks
         interpreter = check_interpreter
         interpreter.ok ? [*BridgeTest.new.checks, Serving.check] : [interpreter]
+      end
+
+      # @return [Hash{Symbol => String}] of the training core and what it computes with; empty if it can't be used
+      def core_versions
+        launch = Bridge::Subprocess.launch
+        found, _, status = Open3.capture3(launch.env, launch.program, "-c", VERSIONS, unsetenv_others: true)
+        status.success? ? JSON.parse(found, symbolize_names: true) : {}
+      rescue PythonNotFound
+        {}
       end
 
       private

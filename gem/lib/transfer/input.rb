@@ -15,7 +15,9 @@ module Transfer
     BATCH_SIZE = 256
 
     KINDS = { "image" => Image, "text" => Text, "table" => Row }.freeze
-    private_constant :KINDS
+    # How the worker begins what it says of an input that is no file.
+    PLACE = /\A(?:the )?(?<one>image|text|row)(?: (?<number>\d+) of \d+)?: /
+    private_constant :KINDS, :PLACE
 
     class << self
       # @param modality [String] what the backbone takes: image, text or table
@@ -27,13 +29,14 @@ module Transfer
       # Inputs in lists small enough for one message each; an IO is read when its turn comes.
       # @yieldparam batch [Array]
       # @return [Enumerator] without a block
+      # @raise (see wire); the message says which of several inputs it is
       def each_batch(values, modality)
         return to_enum(:each_batch, values, modality) unless block_given?
 
         batch = []
         size = 0
-        values.each do |value|
-          input = wire(value, modality)
+        values.each.with_index(1) do |value, number|
+          input = counted(number, values.size, modality) { wire(value, modality) }
           unless fits?(input, batch, size)
             yield batch
             batch = []
@@ -43,6 +46,13 @@ module Transfer
           size += weight(input)
         end
         yield batch if batch.any?
+      end
+
+      # @param message [String] from the worker, which counts within a message
+      # @return [String] the same, counted among all
+      def recount(message, before, of)
+        place = PLACE.match(message) or return message
+        "#{place[:one]} #{before + (place[:number] || 1).to_i} of #{of}: #{place.post_match}"
       end
 
       # @return [Integer] about the bytes of an input on the wire
@@ -67,6 +77,14 @@ module Transfer
         raise DataError, "#{text.inspect} can't be used as a path: #{error.message}", cause: nil
       end
 
+      # @return [Hash, nil] what a Hash, a record, a row of a CSV, a Struct or a Data has by name
+      def named(value)
+        return value.attributes if value.respond_to?(:attributes)
+
+        # Lists and nil have `to_h`, too.
+        value.to_h if value.respond_to?(:to_hash) || value.is_a?(Struct) || value.is_a?(::Data)
+      end
+
       # @raise [DataError] if there are too many
       def sendable(bytes, kind)
         return bytes if bytes.bytesize <= MAX_BYTES
@@ -75,6 +93,14 @@ module Transfer
       end
 
       private
+
+      def counted(number, of, modality)
+        yield
+      rescue ArgumentError, DataError => error
+        raise if of == 1
+
+        raise error, "#{modality == 'table' ? 'row' : modality} #{number} of #{of}: #{error.message}", cause: nil
+      end
 
       def fits?(input, batch, size)
         batch.empty? || (batch.size < BATCH_SIZE && size + weight(input) <= BATCH_BYTES)

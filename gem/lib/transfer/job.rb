@@ -33,7 +33,7 @@ module Transfer
     # @param recipe [Recipe] says where the examples are, and who listens
     # @return [Job] not yet running
     def self.resume(run, recipe, quiet: nil)
-      unwanted = recipe.to_h.keys - OF_RESUMED
+      unwanted = recipe.to_h.except(*OF_RESUMED).flat_map { |word, said| word == "train" ? said.keys : word }
       raise ArgumentError, "a run that is resumed has its recipe: leave out #{unwanted.join(', ')}" if unwanted.any?
 
       id = run.is_a?(Job) ? run.run : run
@@ -105,7 +105,10 @@ module Transfer
 
     # @param timeout [Numeric, nil] seconds
     # @return [self, nil] nil if it is still running after that time
+    # @raise [Error] inside a block of this job, which goes on only after the block
     def wait(timeout = nil)
+      raise Error, "a block can't wait for its own job: wait where the job was started" if @thread == Thread.current
+
       self if @thread.join(timeout)
     end
 
@@ -138,8 +141,8 @@ module Transfer
 
     def send_request
       source = Source.new(@recipe.data, columns: @recipe.to_h["columns"])
-      data = @recipe.data.nil? ? {} : { "data" => source.wire }
-      params = @method == "train" ? { "recipe" => { **@recipe.wire, **data } } : { "run" => run, **data }
+      data = { "data" => source.wire }.compact
+      params = run ? { "run" => run, **data } : { "recipe" => { **@recipe.wire, **data } }
       @call = Bridge.start(@method, params, streams: source.streams)
     end
 

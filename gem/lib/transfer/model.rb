@@ -78,6 +78,9 @@ module Transfer
       unless %w[raise skip].include?(on_bad_input.to_s)
         raise ArgumentError, "on_bad_input is :raise or :skip, got #{on_bad_input.inspect}"
       end
+      unless columns.nil? || columns.is_a?(Hash)
+        raise ArgumentError, "columns is a Hash such as { target: \"species\" }, got #{columns.inspect}"
+      end
 
       columns = columns&.to_h { |name, column| [name.to_s, column.is_a?(Array) ? column.map(&:to_s) : column.to_s] }
       source = Source.new(data, columns:)
@@ -87,7 +90,7 @@ module Transfer
 
     # Predicts from now on with what is in the file now. A prediction finds out by itself that the file has changed;
     # this waits until the worker has read it, and tells if something is wrong with it.
-    # @return [Model] the same, with what the file says by now
+    # @return [Model] a new one of the same file, which knows what the file says by now
     # @raise [ModelFileError] if there is no model in it; the one that was read before goes on
     def reload = Model.new(call("reload", {}))
 
@@ -114,7 +117,16 @@ module Transfer
 
     def ask(name, input, params = {})
       inputs = input.is_a?(Array) ? input : [input]
-      Input.each_batch(inputs, modality.to_s).flat_map { |batch| yield call(name, { "inputs" => batch, **params }) }
+      before = 0
+      Input.each_batch(inputs, modality.to_s).flat_map do |batch|
+        answer = call(name, { "inputs" => batch, **params })
+        before += batch.size
+        yield answer
+      rescue DataError => error
+        raise if batch.size == inputs.size
+
+        raise error, Input.recount(error.message, before, inputs.size), cause: nil
+      end
     end
 
     def embeddings(input)

@@ -77,10 +77,13 @@ module Transfer
 
         flat = bytes.unpack("#{DIRECTIVES[dtype]}*")
         index = flat.index { |value| !value.finite? } or return
-        place = shape.reverse.inject([[], index]) do |(inner, rest), side|
-          [[rest % side, *inner], rest / side]
+        rest = index
+        place = []
+        shape.reverse_each do |side|
+          rest, here = rest.divmod(side)
+          place.unshift(here)
         end
-        number(flat[index], dtype, false, place.first)
+        number(flat[index], dtype, false, place)
       end
 
       private

@@ -28,8 +28,15 @@ module Transfer
 
     # @param plain [Hash{String => Object}] as the worker sends it
     def initialize(plain)
-      @label, @score, @scores, @labels = plain.values_at("label", "score", "scores", "labels")
-      @value, @values, @set, @interval, @intervals = plain.values_at("value", "values", "set", "interval", "intervals")
+      @label = plain["label"]
+      @score = plain["score"]
+      @scores = plain["scores"]
+      @labels = plain["labels"]
+      @value = plain["value"]
+      @values = plain["values"]
+      @set = plain["set"]
+      @interval = plain["interval"]
+      @intervals = plain["intervals"]
       @label, @score = scores.find { |name, _| labels.include?(name) } if labels
       [@label, @scores, @labels, @values, @set, @interval, @intervals].each(&:freeze)
       freeze

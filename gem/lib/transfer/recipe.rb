@@ -27,7 +27,9 @@ module Transfer
 
     # Keys that may be given as keywords, for instance from a saved recipe, but are no words of a block.
     PLAIN_KEYS = %w[version steps].freeze
-    private_constant :PLAIN_KEYS
+    # Words that are followed by several values; of a keyword they are a list.
+    LISTS = %w[augment head freeze unfreeze finetune].freeze
+    private_constant :PLAIN_KEYS, :LISTS
 
     extend Words
 
@@ -79,19 +81,31 @@ module Transfer
 
       def read_keyword(draft, reader, word, value)
         case word
-        when "data" then reader.data(value)
-        when "on" then value.each { |event, block| reader.on(event, &block) }
-        when "train" then draft.merge("train", value)
-        when "augment" then reader.augment(*(value.is_a?(Array) ? value : [value]))
+        when "on" then listen(draft, value)
+        when "train" then draft.merge("train", options(draft, value))
         when *PLAIN_KEYS then draft.set(word, value)
-        else say(reader, word, value.is_a?(Array) ? value : [value])
+        when *LISTS then say(draft, reader, word, value.is_a?(Array) ? value : [value])
+        else reader.public_send(word, value)
         end
       end
 
+      def listen(draft, blocks)
+        unless blocks.is_a?(Hash) && blocks.each_value.all? { |block| block.respond_to?(:to_proc) }
+          draft.reject("on", "takes a block for each event: { epoch: ->(epoch) { … } }, got #{blocks.inspect}")
+        end
+        blocks.each { |event, block| draft.listen(event, block.to_proc) }
+      end
+
+      def options(draft, value)
+        value.is_a?(Hash) ? value : draft.reject("train", "takes options such as { epochs: 5 }, got #{value.inspect}")
+      end
+
       # A keyword's value is what the word would be followed by in a block, a Hash at the end its options.
-      def say(reader, word, values)
-        options = values.last.is_a?(Hash) ? values.last.transform_keys(&:to_sym) : {}
-        reader.public_send(word, *(options.empty? ? values : values[0...-1]), **options)
+      def say(draft, reader, word, values)
+        *names, options = values.last.is_a?(Hash) ? values : [*values, {}]
+        reader.public_send(word, *names, **options)
+      rescue ArgumentError
+        draft.reject(word, "takes a name and options, got #{values.inspect}")
       end
 
       def method_missing(name, ...)
@@ -100,15 +114,17 @@ module Transfer
 
       def respond_to_missing?(*) = false
 
+      # Where `Class.new` stands, which makes a class before it runs the body.
+      def inherited(child)
+        super
+        child.instance_variable_set(:@maker, caller_locations.find { |frame| frame.base_label == "initialize" }.to_s)
+      end
+
       # `train` names a step and the verb. The body of a class is running as long as it is on the stack: under
       # its own name, or as the block of `Class.new`, while the class has none.
       def body_open?
-        if name
-          label = "<class:#{name.split('::').last}>"
-          caller_locations.any? { |frame| frame.label.include?(label) }
-        else
-          caller_locations.any? { |frame| frame.base_label == "initialize" && frame.label.end_with?("initialize") }
-        end
+        label = "<class:#{name.split('::').last}>" if name
+        caller_locations.any? { |frame| name ? frame.label.include?(label) : frame.to_s == @maker }
       end
     end
 

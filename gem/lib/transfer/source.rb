@@ -27,7 +27,7 @@ module Transfer
         when String, Symbol, Pathname then write_path.call(data.to_s)
         when Hash
           data.to_h do |key, inner|
-            [key.to_s, SPLITS.include?(key.to_s) ? describe(inner, name_stream, write_path) : inner]
+            [key.to_s, SPLITS.include?(key.to_s) ? describe(inner, name_stream, write_path) : outline(inner)]
           end
         when nil, true, false, Numeric then Plain.scalar(data)
         else

@@ -19,18 +19,20 @@ module Transfer
       def call(method, inputs = nil, &)
         started = now
         result = notify("call", inputs ? { method:, inputs: } : { method: }, &)
-        note(method, now - started, inputs, "done")
+        note(method, now - started, inputs)
         result
       rescue Exception => error # rubocop:disable Lint/RescueException -- noted, and raised again
-        note(method, now - started, inputs, error.class)
+        note(method, now - started, inputs, error)
         raise
       end
 
       # A worker has started or ended.
       # @param event [Symbol] :start or :stop
       def worker(event, pid:, reason: nil)
-        notify(event, { pid:, reason: }.compact) { nil }
-        Transfer.config.logger&.info("transfer: worker #{pid} #{event == :start ? 'started' : "ended: #{reason}"}")
+        observed do
+          Transfer.config.logger&.info("transfer: worker #{pid} #{event == :start ? 'started' : "ended: #{reason}"}")
+          notify(event, { pid:, reason: }.compact) { nil }
+        end
       end
 
       # A call that nobody listens to was told something. Without a logger, a warning is one of Ruby's own.
@@ -38,9 +40,12 @@ module Transfer
       def event(event)
         return unless event["event"] == "warning"
 
-        notify("warning", { message: event["message"] }) { nil }
+        message = event["message"]
         logger = Transfer.config.logger
-        logger ? logger.warn(event["message"]) : Kernel.warn("transfer: warning: #{event['message']}")
+        observed do
+          logger ? logger.warn(message) : Kernel.warn("transfer: warning: #{message}")
+          notify("warning", { message: }) { nil }
+        end
       end
 
       # @return [Hash{Symbol => Hash}] what {Calls#to_h} says, by method
@@ -54,16 +59,24 @@ module Transfer
 
       private
 
+      # In a thread that others depend on: who observes must not end it.
+      def observed
+        yield
+      rescue StandardError => error
+        Kernel.warn("transfer: warning: a logger or a subscriber raised #{error.class}: #{error.message}")
+      end
+
       def notify(event, payload, &)
         return yield unless defined?(ActiveSupport::Notifications)
 
         ActiveSupport::Notifications.instrument("#{event}.transfer", payload, &)
       end
 
-      def note(method, seconds, inputs, outcome)
-        @mutex.synchronize { (@calls[method] ||= Calls.new).add(seconds, inputs, failed: outcome != "done") }
+      def note(method, seconds, inputs, error = nil)
+        @mutex.synchronize { (@calls[method] ||= Calls.new).add(seconds, inputs, failed: !error.nil?) }
         Transfer.config.logger&.debug do
-          "transfer: #{[method, ("(#{inputs})" if inputs), outcome].compact.join(' ')} #{(seconds * 1000).round(1)} ms"
+          said = [method, ("(#{inputs})" if inputs), error ? error.class : "done"].compact.join(" ")
+          "transfer: #{said} #{(seconds * 1000).round(1)} ms"
         end
       end
 

@@ -33,9 +33,6 @@ module Transfer
         tensor
       end
 
-      # @deprecated the same as {from}
-      def from_array(array, dtype: "float32") = from(array, dtype:)
-
       # @param tensors [Array<Tensor>] alike but for their first dimension
       # @return [Tensor] one after the other
       def concat(tensors)

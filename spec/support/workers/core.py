@@ -116,12 +116,17 @@ def describe(server, id, params):
 
 
 def predict(server, id, params):
+    inputs = params["inputs"]
+    if b"" in inputs:
+        name = "the image" if len(inputs) == 1 else f"image {inputs.index(b'') + 1} of {len(inputs)}"
+        return refuse(id, "DataError", f"{name}: the file is empty", details={"path": "x"})
+
     def say(item):
         label = os.path.basename(item) if isinstance(item, str) else f"{len(item)} bytes"
         said = {"label": label, "score": 0.75, "scores": {label: 0.75, params["model"]: 0.25}}
         return {**said, "set": [label, str(params["level"])]} if "level" in params else said
 
-    answer(id, [say(item) for item in params["inputs"]])
+    answer(id, [say(item) for item in inputs])
 
 
 def embed(server, id, params):

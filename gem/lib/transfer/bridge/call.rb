@@ -39,7 +39,7 @@ module Transfer
 
       # @param timeout [Numeric, nil] seconds; after that the call is cancelled and a late answer is ignored
       # @return the result
-      # @raise [Error] what the worker or its end reported, [TimeoutError], or what was given to {#abort}
+      # @raise [Error] what the worker or its end reported, [TimeoutError], or what was given to {#blame}
       def value(timeout = nil)
         unless wait(timeout)
           cancel
@@ -48,7 +48,7 @@ module Transfer
         end
 
         result, error = @outcome
-        raise @aborted_by if @aborted_by
+        raise @blamed if @blamed
         raise told_by_user_lines(error) if error
 
         result
@@ -62,9 +62,12 @@ module Transfer
         tell&.call
       end
 
+      # The call fails because of an exception on this side, which {#value} raises.
+      def blame(exception) = @blamed ||= exception
+
       # Stops the call because of an exception on this side, which {#value} raises.
       def abort(exception)
-        @aborted_by ||= exception
+        blame(exception)
         cancel
       end
 

@@ -54,7 +54,10 @@ module Transfer
       # @return [Death, nil] nil if it was never started
       def bury(greeted:)
         close_its_ends
-        return @output.close unless @tail
+        unless @tail
+          @output.close
+          return
+        end
 
         status = reap
         @tail.finish(LAST_WORDS_S)

@@ -99,14 +99,22 @@ module Transfer
 
       def live
         Thread.current.name = "transfer-keeper"
-        start
-        keep until @ended
-      rescue SystemCallError => error
-        @reason ||= ConfigurationError.new("can't start #{@launch.program}: #{error.message}")
-      rescue Error => error
-        @reason ||= error
+        or_give_up { start }
+        or_give_up { keep } until @ended
       ensure
-        clean_up
+        or_give_up { read_the_rest }
+        or_give_up { clean_up }
+        @memory.close
+        @dispatcher.close(@reason)
+        Telemetry.worker(:stop, pid:, reason: @reason.message) if pid
+      end
+
+      # Whatever goes wrong here, those who wait must hear of it.
+      def or_give_up
+        yield
+      rescue StandardError => error
+        @ended = true
+        @reason ||= @launch.failure(error, @ready ? "keep" : "start")
       end
 
       def start
@@ -183,15 +191,11 @@ module Transfer
       end
 
       def clean_up
-        read_the_rest
         close_wire
         death = @child.bury(greeted: @dispatcher.answered.positive?)
-        @memory.close
         retire(NO_MORE_CALLS) if closed?
         @crash_loop.crashed if @reason.nil? || @reason.is_a?(ProtocolError)
         @reason ||= death.to_error([@doubt.verdict, @crash_loop.note].compact.join("; "))
-        @dispatcher.close(@reason)
-        Telemetry.worker(:stop, pid:, reason: @reason.message) if pid
       end
 
       # Closing it under a thread that waits at it would raise there: if it is another's turn, that thread does it.

@@ -12,6 +12,12 @@ module Transfer
 
       def program = command.first
 
+      # @param verb [String] what can't be done with it
+      # @return [Error]
+      def failure(error, verb)
+        error.is_a?(Error) ? error : ConfigurationError.new("can't #{verb} #{program}: #{error.message}")
+      end
+
       # @param output [IO] for both of its output streams
       # @param inherited [Array<IO>] open in it under the same numbers
       # @return [Integer] the process

@@ -7,6 +7,8 @@ module Transfer
       # Nothing is limited more finely.
       SHORTEST_PAUSE_S = 0.05
       MEMORY_EVERY_S = 1
+      # A worker that has just started is not replaced before the call that it was started for can have come.
+      FIRST_CALL_S = 1
 
       def initialize(idle_stop: nil, max_lifetime: nil, max_requests: nil, max_memory: nil) = super
 
@@ -16,11 +18,7 @@ module Transfer
       # @param pid [Integer, nil]
       # @return [String, nil] why it is to be replaced
       def reason(idle_s:, age_s:, requests:, pid:)
-        return "idle for #{idle_s.round} s" if idle_stop && idle_s >= idle_stop
-        return "older than #{max_lifetime} s" if max_lifetime && age_s >= max_lifetime
-        return "#{requests} calls" if max_requests && requests >= max_requests
-
-        too_big(pid) if max_memory && pid
+        excess(idle_s, age_s, requests, pid) unless requests.zero? && idle_s < FIRST_CALL_S
       end
 
       # @return [Numeric, nil] seconds until it is worth to ask again
@@ -31,6 +29,14 @@ module Transfer
       end
 
       private
+
+      def excess(idle_s, age_s, requests, pid)
+        return "idle for #{idle_s.round} s" if idle_stop && idle_s >= idle_stop
+        return "older than #{max_lifetime} s" if max_lifetime && age_s >= max_lifetime
+        return "#{requests} calls" if max_requests && requests >= max_requests
+
+        too_big(pid) if max_memory && pid
+      end
 
       def too_big(pid)
         memory = Memory.resident(pid)

@@ -23,14 +23,10 @@ module Transfer
       # @raise [ProtocolError] if the request is open already, or too many are
       def receive(request)
         note(request.id)
-        return refuse(request, "unknown method #{request.name.inspect[0, 100]}") unless request.name == "next_rows"
-
         stream, max, modality = request.params.values_at("stream", "max", "modality")
         call = yield stream
-        return refuse(request, "unknown stream #{stream.inspect[0, 100]}") unless call
-        return refuse(request, "max is #{max.inspect[0, 100]}, expected 1 or more") unless positive?(max)
-
-        return refuse(request, "unknown modality #{modality.inspect[0, 100]}") unless MODALITIES.include?(modality)
+        wrong = wrong_with(request.name, call, stream, max, modality)
+        return refuse(request, wrong) if wrong
 
         call.streams[stream].ask(max, modality || "image") do |rows, done, error|
           give_rows(request, call, rows, done, error)
@@ -46,14 +42,21 @@ module Transfer
         end
       end
 
-      def positive?(max) = max.is_a?(Integer) && max.positive?
+      # @return [String, nil]
+      def wrong_with(name, call, stream, max, modality)
+        return "unknown method #{name.inspect[0, 100]}" unless name == "next_rows"
+        return "unknown stream #{stream.inspect[0, 100]}" unless call
+        return "max is #{max.inspect[0, 100]}, expected 1 or more" unless max.is_a?(Integer) && max.positive?
+
+        "unknown modality #{modality.inspect[0, 100]}" unless MODALITIES.include?(modality)
+      end
 
       # Called by the thread that reads the rows.
       def give_rows(request, call, rows, done, error)
         return reply(request, nil, { "rows" => rows, "done" => done }) unless error
         return refuse(request, "the call has ended", type: "Cancelled") if error.is_a?(Source::Left)
 
-        call.abort(error)
+        call.blame(error)
         message = error.message.dup.force_encoding(Encoding::UTF_8).scrub
         refuse(request, "the data raised #{error.class}: #{message}", type: "DataError")
       rescue ProtocolError => unsendable

@@ -9,15 +9,20 @@ module Transfer
         "ModelFileError" => ModelFileError, "DependencyError" => DependencyError, "ProtocolError" => ProtocolError,
         "Cancelled" => Cancelled, "OutOfMemory" => OutOfMemory, "Overloaded" => Overloaded
       }.freeze
-      private_constant :CLASSES
+      # The called method, if there is one, does not take what it was given; the message then begins with its name.
+      BAD_CALL = "transfer_core.worker.arguments.BadCall"
+      private_constant :CLASSES, :BAD_CALL
 
       # @param error [Hash] `type`, `message`, `details` and perhaps `python_class`, `python_backtrace`
-      # @return [Error]
+      # @return [Error, ArgumentError]
       def self.parse(error)
         message = error["message"]
         details = error["details"] || {}
         return recipe_error(message, details) if error["type"] == "RecipeError"
         return CLASSES[error["type"]].new(message, details:) if CLASSES.key?(error["type"])
+
+        wrong = message[/\A\w+: (.*)/m, 1] if error["python_class"] == BAD_CALL
+        return ArgumentError.new(wrong) if wrong
 
         RemoteError.new(message, details:, python_class: error["python_class"],
                                  python_backtrace: error["python_backtrace"] || [])

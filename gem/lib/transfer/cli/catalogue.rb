@@ -51,14 +51,17 @@ module Transfer
         end
 
         # @param backbone [Backbone] with all that is known
+        # @param listed [Backbone, nil] what the list says of it
         # @return [Array<String>] everything about one
-        def page(backbone)
-          facts = %i[name family modality embedding_width].map { |fact| [fact.to_s.tr("_", " "), backbone[fact]] }
-          facts += [["parameters", backbone.parameters], ["paper", paper(backbone)],
-                    ["code", "#{backbone[:code_url]} (#{backbone[:code_license]})"]]
+        def page(backbone, listed)
+          facts = %i[name source family modality].map { |fact| [fact.to_s, backbone[fact]] }
+          facts += [["input size", input_size(backbone)], ["embedding width", backbone.embedding_width],
+                    ["parameters", backbone.parameters], *(listed ? measured(listed) : []),
+                    ["paper", paper(backbone)], ["code", "#{backbone[:code_url]} (#{backbone[:code_license]})"]]
           header = ["weights", "licence", "top-1", "trained on", "from"]
-          [Table.render(facts), "#{backbone.blocks.size} blocks:", *wrapped(backbone.blocks), "",
-           Table.render([header, *weights(backbone)])]
+          [Table.render(facts.reject { |_, fact| [nil, 0].include?(fact) }),
+           "#{backbone.blocks.size} blocks:", *wrapped(backbone.blocks), "",
+           Table.render([header, *weights(backbone)]), *terms(backbone)]
         end
 
         private
@@ -89,6 +92,26 @@ module Transfer
 
         def wrapped(words)
           words.join(", ").scan(/\S.{0,#{WIDEST - 4}}(?:,|\z)/).map { |line| "  #{line}" }
+        end
+
+        def input_size(backbone)
+          return backbone[:max_length]&.then { |tokens| "#{tokens} tokens" } if backbone[:modality] == "text"
+
+          default = backbone.weights.find { |weights| weights[:name] == backbone[:default] }
+          default&.dig(:preprocessing, :crop_size)&.then { |side| "#{side} x #{side} pixels" }
+        end
+
+        # The numbers of the list, in words.
+        def measured(listed)
+          metric, relevance, speed = ["metric", "for size", "images/s"].map { |title| COLUMNS[title].call(listed) }
+          [["metric", metric && "#{metric} (#{listed[:metric]}), with #{listed[:weights]}"],
+           ["for size", relevance && "#{relevance} beside what is usual for as many parameters"],
+           ["images/s", speed && "#{speed} on a core of this machine"]]
+        end
+
+        def terms(backbone)
+          found = backbone.weights.map { |weights| weights[:terms] }.uniq - ["", nil]
+          found.map { |text| "terms: #{text}" }
         end
 
         def paper(backbone)

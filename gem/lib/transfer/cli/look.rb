@@ -58,7 +58,8 @@ module Transfer
 
     def describe_backbone(name)
       backbone = Transfer.backbone(name, trust: options.fetch(:trust, false))
-      answer(backbone.to_h) { puts Catalogue.page(backbone) }
+      listed = Transfer.backbones.find { |entry| [entry.name, entry[:backbone]].include?(backbone.name) }
+      answer({ **backbone.to_h, listed: listed&.to_h }.compact) { puts Catalogue.page(backbone, listed) }
     end
 
     def asked_for
@@ -68,7 +69,7 @@ module Transfer
 
     # `10M` is 10 000 000.
     def count(text)
-      number, unit = text.match(/\A([\d.]+)([kMG]?)\z/)&.captures
+      number, unit = text.match(/\A(\d+(?:\.\d+)?)([kMG]?)\z/)&.captures
       raise Thor::Error, "--max-parameters takes a number such as 10M, got #{text}" unless number
 
       number.to_f * { "" => 1, "k" => 1e3, "M" => 1e6, "G" => 1e9 }.fetch(unit)

@@ -69,7 +69,13 @@ module Transfer
     json_option
     # Prints versions.
     def version
-      answer({ transfer: VERSION, ruby: RUBY_VERSION }) { puts "transfer-rb #{VERSION} (Ruby #{RUBY_VERSION})" }
+      core = Doctor.core_versions
+      answer({ transfer: VERSION, ruby: RUBY_VERSION, **core }) do
+        puts "transfer-rb #{VERSION} (Ruby #{RUBY_VERSION})"
+        next puts "transfer-core: not usable, transfer doctor says why" if core.empty?
+
+        puts format("transfer-core %<transfer_core>s (Python %<python>s, PyTorch %<torch>s)", core)
+      end
     end
   end
 end

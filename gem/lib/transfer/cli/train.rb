@@ -21,10 +21,10 @@ module Transfer
         transfer train photos/ --backbone resnet18 --preset best
         transfer train photos/ --optimizer adam --epochs 5
         transfer train photos/ --unfreeze-last 3
-        transfer train a.csv --test b.csv --target-column age --backbone resnet18
+        transfer train a.csv --test b.csv --target-column age --task regression
         transfer train tweets.csv --backbone hf/sentence-transformers/all-MiniLM-L6-v2
-        transfer train houses.csv --target-column price --head gradient_boosting \\
-          --backbone sklearn:ColumnTransformer
+        transfer train houses.csv --target-column price --task regression \\
+          --head gradient_boosting --backbone sklearn:ColumnTransformer
 
       What you leave out the preset fills: fast (frozen features and the best linear
       head), balanced (then the last blocks are fine-tuned) or best (then all of it,
@@ -45,7 +45,7 @@ module Transfer
     # @yieldparam on [Hash] listeners that the training must have
     # @yieldreturn [Model]
     def train_and_save(&)
-      file = options[:save] && can_be_saved(options[:save])
+      file = options[:save] && can_be_saved(:save, "model.transfer")
       model, seconds = timed { saying_how_to_resume(&) }
       model.save(file, backbone: !options[:head_only]) if file
       file ||= model.path.to_s
@@ -75,7 +75,7 @@ module Transfer
 
     # The keywords of `Transfer.train`.
     def recipe(data)
-      { backbone: options[:backbone], data: source(data), columns:, text:, head:, augment: list(:augment),
+      { backbone: options[:backbone], data: source(data), columns: columns(data), text:, head:, augment: list(:augment),
         split: some(test: value(:test_size), valid: value(:valid_size)), **words(WORDS), **training }.compact
     end
 
@@ -85,8 +85,13 @@ module Transfer
       { train:, valid: options[:valid], test: options[:test] }.compact
     end
 
-    def columns
-      some(input: one_or_more(:input_column), target: one_or_more(:target_column), split: options[:split_column])
+    def columns(data)
+      named = some(input: one_or_more(:input_column), target: one_or_more(:target_column),
+                   split: options[:split_column])
+      paths = [data, *options.values_at(:valid, :test)].compact
+      return named unless named && paths.all? { |path| File.directory?(path) }
+
+      raise Thor::Error, "#{data} is a folder, which has no columns: its labels are the names of its folders"
     end
 
     def one_or_more(option)
@@ -98,17 +103,13 @@ module Transfer
 
     def head
       hidden = list(:hidden)&.map { |width| number(width) }
-      some(type: options[:head] || (hidden && "mlp"), hidden:, dropout: value(:dropout))
-        &.then { |words| { type: "linear", **words } }
+      type = options[:head] || ("mlp" if hidden)
+      words = { hidden:, dropout: value(:dropout) }.compact
+      { type: type || "linear", **words } if type || words.any?
     end
 
     # Training words alone go to the preset's training; with fine-tuning they are steps.
     def training
-      lora = some(rank: value(:lora_rank))
-      fine_tuning = { epochs: value(:fine_tune_epochs), optimizer: options[:fine_tune_optimizer],
-                      learning_rate: value(:fine_tune_learning_rate) }.compact
-      blocks = some(last: value(:unfreeze_last), all: options[:unfreeze_all])
-      thaws = [blocks && { type: "unfreeze", **blocks }, lora && { type: "lora", **lora }].compact
       if thaws.empty? && fine_tuning.any?
         raise Thor::Error, "fine-tuning needs --unfreeze-last N, --unfreeze-all or --lora-rank N"
       end
@@ -118,30 +119,42 @@ module Transfer
                 *thaws, { type: "train", **fine_tuning }] }
     end
 
+    def thaws
+      blocks = some(last: value(:unfreeze_last), all: options[:unfreeze_all])
+      lora = some(rank: value(:lora_rank))
+      [blocks && { type: "unfreeze", **blocks }, lora && { type: "lora", **lora }].compact
+    end
+
+    def fine_tuning
+      { epochs: value(:fine_tune_epochs), optimizer: options[:fine_tune_optimizer],
+        learning_rate: value(:fine_tune_learning_rate) }.compact
+    end
+
     def words(names) = names.to_h { |name| [name, value(name)] }.compact
 
     def list(option) = options[option]&.split(",")
 
     def value(option) = options[option] && number(options[option])
 
-    # A number where the text is one. Whether it should be one is the core's business.
-    def number(text) = Integer(text, exception: false) || Float(text, exception: false) || text
+    # A number where the text is one, never octal. Whether it should be one is the core's business.
+    def number(text) = Integer(text, 10, exception: false) || Float(text, exception: false) || text
 
     def some(**values) = values.compact.then { |given| given unless given.empty? }
 
-    # Found out before the training, so that no work is lost.
-    def can_be_saved(file)
-      raise Thor::Error, "--save needs the name of a file, such as model.transfer" if file.empty?
+    # Found out before the work, so that none is lost.
+    def can_be_saved(option, example)
+      file = options[option]
+      raise Thor::Error, "--#{option} needs the name of a file, such as #{example}" if file.empty?
 
-      obstacle = obstacle_to(file)
+      obstacle = obstacle_to(file, example)
       raise ConfigurationError, "#{file} #{obstacle}" if obstacle
 
       file
     end
 
-    def obstacle_to(file)
+    def obstacle_to(file, example)
       folder = File.dirname(File.expand_path(file))
-      if File.directory?(file) then "is a folder; name a file, such as #{File.join(file, 'model.transfer')}"
+      if File.directory?(file) then "is a folder; name a file, such as #{File.join(file, example)}"
       elsif File.exist?(file) && !File.file?(file) then "can't be written: it is not a regular file"
       elsif File.exist?(file) && !options[:force] then "is there already; --force overwrites it"
       elsif !File.directory?(folder) then "can't be written: there is no folder #{folder}"

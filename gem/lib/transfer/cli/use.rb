@@ -22,15 +22,20 @@ module Transfer
         transfer predict signs.transfer --level 0.9 a.jpg
         find photos -name '*.jpg' | transfer predict signs.transfer -
         transfer predict mood.transfer "What a day!"
+        transfer predict mood.transfer -- "-5 degrees and rain"
         transfer predict prices.transfer '{"rooms": 3, "city": "Ulm"}' --json
+
+      What follows -- is an input, even if it begins with -.
     TEXT
     option :top, type: :numeric, desc: "How many labels per input, a line each (1)"
     option :level, type: :numeric, desc: "Also what holds the truth so often, such as 0.9"
+    trust_option
     json_option
     # Predicts inputs.
     def predict(model, *inputs)
+      check_top
       batches = each_batch(inputs)
-      loaded = Transfer.load(model)
+      loaded = open_model(model)
       read = Arguments.for(loaded.modality)
       level = options[:level]
       pairs = batches.lazy.flat_map { |batch| batch.zip(loaded.predict(batch.map(&read), level:)) }
@@ -46,15 +51,16 @@ module Transfer
         transfer evaluate signs.transfer new-photos/
         transfer evaluate signs.transfer test.csv --target-column species
     TEXT
-    option :input_column, banner: "A,B", desc: "A manifest's columns of inputs"
-    option :target_column, banner: "A,B", desc: "A manifest's column of labels or numbers (label)"
+    option :input_column, banner: "A,B", desc: "A manifest's columns of inputs (as trained)"
+    option :target_column, banner: "A,B", desc: "A manifest's column of labels or numbers (as trained)"
     option :on_bad_input, banner: "WORD", default: "raise", enum: %w[raise skip],
                           desc: "raise or skip: what to do about inputs that can't be read"
+    trust_option
     json_option
     # Measures a model.
     def evaluate(model, data)
-      loaded = Transfer.load(model)
-      metrics = loaded.evaluate(data, columns:, on_bad_input: options[:on_bad_input])
+      loaded = open_model(model)
+      metrics = loaded.evaluate(data, columns: columns(data), on_bad_input: options[:on_bad_input])
       answer(metrics) do
         nouns = Report::NOUNS.fetch(loaded.modality)
         puts Report.metrics(metrics, nouns), Report.promises(metrics)
@@ -73,6 +79,8 @@ module Transfer
         transfer embed signs.transfer a.jpg --json
     TEXT
     option :output, banner: "FILE", desc: "A .npy, .csv or .jsonl file"
+    option :force, type: :boolean, desc: "Overwrite the file if it is there"
+    trust_option
     json_option
     # Writes embeddings.
     def embed(model, *inputs)
@@ -80,7 +88,7 @@ module Transfer
       inputs = each_batch(inputs).to_a.flatten
       raise Thor::Error, "standard input named no input" if inputs.empty?
 
-      loaded = Transfer.load(model)
+      loaded = open_model(model)
       vectors = loaded.embed(inputs.map(&Arguments.for(loaded.modality)))
       write.call(inputs, vectors)
       answer(inputs.zip(vectors).map { |input, embedding| { input:, embedding: } }) do
@@ -90,8 +98,17 @@ module Transfer
 
     private
 
+    def open_model(model) = Transfer.load(model, trust: options.fetch(:trust, false))
+
+    def check_top
+      top = options[:top]
+      return if top.nil? || (top.is_a?(Integer) && top.positive?)
+
+      raise Thor::Error, "--top takes a whole number from 1 on, got #{top}"
+    end
+
     def embeddings_writer
-      return Embeddings.writer(options[:output]) if options[:output]
+      return Embeddings.writer(can_be_saved(:output, "vectors.npy")) if options[:output]
       return proc {} if options[:json]
 
       raise Thor::Error, "name a file with --output (.npy, .csv, .jsonl), or give --json"
@@ -101,12 +118,22 @@ module Transfer
     def each_batch(inputs)
       raise Thor::Error, "name at least one input, or - to read them from standard input" if inputs.empty?
 
-      lines = inputs == ["-"] ? $stdin.each_line(chomp: true).lazy.reject(&:empty?).eager : inputs
-      lines.each_slice(BATCH)
+      (inputs == ["-"] ? typed_lines : inputs).each_slice(BATCH)
+    end
+
+    def typed_lines
+      lines = $stdin.each_line(chomp: true).with_index(1).lazy
+      lines.map { |line, number| typed_line(line, number) }.reject(&:empty?).eager
+    end
+
+    def typed_line(line, number)
+      Plain.text(line)
+    rescue ArgumentError => error
+      raise DataError, "line #{number} of standard input: #{error.message}: convert the text, or rename the file"
     end
 
     def say_prediction(input, prediction)
-      answers(prediction).each { |words| puts [*words, input.split.join(" ")].join("\t") }
+      answers(prediction).each { |words| puts [*words, input.tr("\t\n", " ")].join("\t") }
     end
 
     def answers(prediction)

@@ -10,7 +10,8 @@ module Transfer
       private_constant :MAGIC, :INPUTS
 
       class << self
-        # @param value [String, Pathname, IO, StringIO] a path, the bytes of an image, or something to read them from
+        # @param value [String, Pathname, #read, #download] a path, the bytes of an image, or something to get them
+        #   from: an IO, an attachment of Active Storage
         # @return [String] an absolute path, or binary
         # @raise [ArgumentError] for anything else
         # @raise [DataError] if the path can't be one, or the bytes are too many to be sent
@@ -19,9 +20,10 @@ module Transfer
           when String then bytes?(value) ? sendable(value.b) : Input.path(value)
           when Pathname then Input.path(value.to_s)
           else
-            raise ArgumentError, "#{INPUTS}, got #{value.class}" unless value.respond_to?(:read)
+            get = %i[read download].find { |name| value.respond_to?(name) }
+            raise ArgumentError, "#{INPUTS}, got #{value.class}" unless get
 
-            bytes = value.read
+            bytes = value.public_send(get)
             raise ArgumentError, "#{INPUTS}; reading gave #{bytes.class}" unless bytes.is_a?(String)
 
             sendable(bytes.b)
@@ -36,10 +38,11 @@ module Transfer
           raise error, "#{error.message}: give its path", cause: nil
         end
 
+        # Where the locale is C, `Dir` gives paths that are labelled binary, too.
         def bytes?(text)
-          return true if text.encoding == Encoding::BINARY
+          return true if text.encoding.ascii_compatible? && (text.b.include?("\0") || text.b.start_with?(*MAGIC))
 
-          text.encoding.ascii_compatible? && (text.b.include?("\0") || text.b.start_with?(*MAGIC))
+          text.encoding == Encoding::BINARY && !File.exist?(text)
         end
       end
     end

@@ -8,11 +8,12 @@ module Transfer
       private_constant :INPUTS
 
       class << self
-        # @param value [Hash, #attributes] `{ age: 42, city: "Ulm" }`, or an Active Record
+        # @param value [Hash, #attributes, #to_hash, Struct, Data] `{ age: 42, city: "Ulm" }`, an Active Record, a row
+        #   of a CSV
         # @return [Hash{String => Object}] cells as text, numbers, booleans or nil; times in ISO 8601
         # @raise [ArgumentError] for anything else
         def wire(value)
-          cells = value.respond_to?(:attributes) ? value.attributes : value
+          cells = Input.named(value)
           raise ArgumentError, "#{INPUTS}, got #{value.class}" unless cells.is_a?(Hash)
 
           cells.to_h { |name, cell| [Plain.text(name.to_s), cell(name, cell)] }

@@ -25,8 +25,12 @@ module Transfer
           value = value.read if value.respond_to?(:read) && !value.is_a?(Pathname)
           raise ArgumentError, "#{INPUTS}, got #{value.class}" unless value.is_a?(String) || value.is_a?(Symbol)
 
-          Input.sendable(Plain.text(value.to_s), "a text")
-        rescue EncodingError => error
+          Input.sendable(utf8(value.to_s), "a text")
+        end
+
+        def utf8(text)
+          Plain.text(text)
+        rescue ArgumentError => error
           raise DataError, error.message, cause: nil
         end
       end

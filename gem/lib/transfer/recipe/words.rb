@@ -31,14 +31,16 @@ module Transfer
       #   `{input:, label:}`, or a relation
       def data(source) = draft.source(source)
 
+      # The next three also take one value, as a keyword has it, whatever it is: the core judges it.
+
       # The names of a manifest's columns: `columns input: "file", target: "species"`.
-      def columns(wrong = nil, **names) = draft.set("columns", wrong || names)
+      def columns(value = nil, **names) = draft.set("columns", value.nil? ? names : value)
 
       # How long texts are read: `text max_length: 128, long: :window`.
-      def text(wrong = nil, **options) = draft.set("text", wrong || options)
+      def text(value = nil, **options) = draft.set("text", value.nil? ? options : value)
 
       # How much is held out: `split test: 0.2, valid: 0.15`.
-      def split(wrong = nil, **shares) = draft.set("split", wrong || shares)
+      def split(value = nil, **shares) = draft.set("split", value.nil? ? shares : value)
 
       # `augment :flip, :crop, rotate: { degrees: 10 }`.
       def augment(*names, **with_options)
@@ -87,7 +89,7 @@ module Transfer
 
       # A name, names with their options, or the wire form.
       def augmentations(what)
-        return [what] unless what.is_a?(Hash) && !what.transform_keys(&:to_sym).key?(:type)
+        return [what] unless what.is_a?(Hash) && !what.transform_keys(&:to_s).key?("type")
 
         what.map do |name, options|
           next name if options == true

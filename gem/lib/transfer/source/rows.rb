@@ -9,7 +9,7 @@ module Transfer
       # @param columns [Hash{String => Object}, nil] `{"input" => "photo", "target" => "species"}`
       def initialize(items, columns = nil)
         @items = items
-        columns ||= {}
+        columns = {} unless columns.is_a?(Hash) # which the core refuses
         @input = columns["input"]
         @target = columns.fetch("target", "label")
         @split = columns.fetch("split", "split")
@@ -30,6 +30,7 @@ module Transfer
       private
 
       def wire(item, number, modality)
+        item = item.to_hash if item.respond_to?(:to_hash) # a CSV::Row
         row = { "input" => input(item, number, modality), "label" => label(item, number) }
         split = field(item, @split)
         split.nil? ? row : row.merge("split" => in_row(number) { Plain.text(split.to_s) })
@@ -53,12 +54,7 @@ module Transfer
       def cells(item)
         return Array(@input).to_h { |name| [name, field(item, name)] } if @input
 
-        field(item, "input") || everything(item)&.except(*Array(@target), @split)
-      end
-
-      def everything(item)
-        all = item.respond_to?(:attributes) ? item.attributes : item
-        all.transform_keys(&:to_s) if all.is_a?(Hash)
+        field(item, "input") || Input.named(item)&.transform_keys(&:to_s)&.except(*Array(@target), @split)
       end
 
       def label(item, number)

@@ -1,0 +1,83 @@
+# frozen_string_literal: true
+
+module Transfer
+  class Configuration
+    # What settings take, as values in Ruby and as text in the environment. Each raises an `ArgumentError` that says
+    # what it takes.
+    module Kinds
+      # What people write for nothing, for no and for yes.
+      NOTHING = ["", "never", "none"].freeze
+      OFF = ["", "0", "false", "no", "off"].freeze
+      ON = %w[1 true yes on].freeze
+      BRIDGES = %i[subprocess pycall].freeze
+
+      class << self
+        def path(value) = value.nil? ? nil : text(value) || refuse("a path, or nil")
+
+        def switch(value) = yes_or_no(value) { refuse("true or false") }
+
+        def sharing(value) = yes_or_no(value) { text(value) || refuse("true, false or a folder") }
+
+        def seconds(value, takes = 'a number of seconds above 0, nil or "never"') = number(value, takes, &:positive?)
+
+        def patience(value, takes = "a number of seconds above 0") = seconds(value, takes) || refuse(takes)
+
+        def milliseconds(value)
+          number(value, "a number of milliseconds from 0 on, or nil") { |number| !number.negative? }
+        end
+
+        def count(value)
+          number(value, "a whole number above 0, or nil") { |number| number.is_a?(Integer) && number.positive? }
+        end
+
+        def bytes(value)
+          size = value.is_a?(String) ? Amounts.bytes(value) || value : value
+          number(size, 'a size such as "2GB"') { |number| number.is_a?(Integer) && !number.negative? }
+        end
+
+        def names(value)
+          names = value.is_a?(String) ? value.split(/[\s,]+/) : Array(value)
+          named = names.all? { |name| name.is_a?(String) || name.is_a?(Symbol) }
+          named ? names.map(&:to_s) : refuse("a list of names")
+        end
+
+        def bridge(value)
+          BRIDGES.find { |bridge| bridge.to_s == value.to_s } ||
+            raise(ConfigurationError, "unknown bridge #{value.inspect} (one of: #{BRIDGES.map(&:inspect).join(', ')})")
+        end
+
+        def logger(value)
+          tells = %i[debug info warn].all? { |level| value.respond_to?(level) }
+          value.nil? || tells ? value : refuse("a Logger, or nil")
+        end
+
+        private
+
+        def refuse(takes) = raise(ArgumentError, takes)
+
+        def text(value)
+          value = value.to_path if value.respond_to?(:to_path)
+          value if value.is_a?(String)
+        end
+
+        def yes_or_no(value)
+          case value.to_s.downcase
+          when *ON then true
+          when *OFF then false
+          else yield
+          end
+        end
+
+        def number(value, takes)
+          return if NOTHING.include?(value.to_s.downcase)
+
+          number = Float(value, exception: false)
+          refuse(takes) unless number&.finite?
+          number = number.to_i if number.to_i == number
+          yield(number) ? number : refuse(takes)
+        end
+      end
+    end
+    private_constant :Kinds
+  end
+end
