@@ -97,6 +97,22 @@ RSpec.describe Transfer::CLI do
         .to eq(["#{gem}transfer-core: not usable, transfer doctor says why\n", "", 0])
     end
 
+    it "knows its own version whatever Python does" do
+      gem = "transfer-rb #{Transfer::VERSION} (Ruby #{RUBY_VERSION})\n"
+      unusable = ["#{gem}transfer-core: not usable, transfer doctor says why\n", "", 0]
+      expect(executable("version", TRANSFER_PYTHON: "/bin/true")).to eq(unusable)
+      expect(executable("version", TRANSFER_TIMEOUT: "bad")).to eq(unusable)
+      { "echo hello; exec #{Workers::PYTHON} \"$@\"" => /\Atransfer-rb .*\ntransfer-core #{Transfer::VERSION} /,
+        "exec sleep 60" => unusable.first }.each do |script, said|
+        File.write(python = "#{@scratch}/python", "#!/bin/sh\n#{script}\n", perm: 0o755)
+        stub_const("Transfer::Doctor::PATIENCE_S", 0.3) if script.include?("sleep")
+        Transfer.config.python = python
+        expect(transfer("version")).to match([said, "", 0])
+      end
+    ensure
+      Transfer.config.python = Workers::PYTHON
+    end
+
     it "passes its status on to the shell" do
       expect(executable("version").last).to eq(0)
       expect(executable("trian").last).to eq(2)
@@ -148,6 +164,7 @@ RSpec.describe Transfer::CLI do
 
     it "reads numbers as people do, zeros in front or not" do
       expect(recipe("--epochs", "010")).to eq(built(epochs: 10))
+      expect(recipe("--epochs", "0x10", "--learning-rate", "1e-3")).to eq(built(epochs: "0x10", learning_rate: 1e-3))
     end
 
     it "has steps if the backbone is fine-tuned" do
@@ -238,6 +255,7 @@ RSpec.describe Transfer::CLI do
         ["", "transfer: line 3 of standard input: \"caf\\xE9\" is not valid UTF-8: " \
              "convert the text, or rename the file\n", 1]
       )
+      expect(transfer("predict", model, "-", input: "#{file}\n".force_encoding("ISO-8859-1")).last).to eq(0)
     end
 
     it "is described, and evaluated on other data" do
@@ -452,7 +470,9 @@ RSpec.describe Transfer::CLI do
       expect(page).to include("arXiv:1512.03385", "9 blocks:\n  stem, layer1_0,", "IMAGENET1K_V1  BSD-3-Clause   69.8")
       expect(page).to match(/^source +torchvision$.*^input size +224 x 224 .*^metric +69\.8 \(ImageNet-1K top-1\)/m)
       expect(page).to match(/^for size +-\d+\.\d beside .*^terms: ImageNet/m)
-      expect(transfer("backbones", "sklearn:ColumnTransformer").first).not_to match(/^embedding width|^parameters/)
+      page = transfer("backbones", "sklearn:ColumnTransformer").first
+      expect(page).to match(/^1 block:/)
+      expect(page).not_to match(/^embedding width|^parameters/)
       facts = JSON.parse(transfer("backbones", "--json", "--source", "timm").first)
       expect(facts.first).to include("name", "license", "paper", "arxiv", "weights_url", "metric_source", "relevance")
     end

@@ -76,6 +76,17 @@ RSpec.describe "Seeing inside the bridge" do
     ).to_stderr
   end
 
+  it "goes on where a warning raises" do
+    allow(Warning).to receive(:warn).and_raise("no warnings, please")
+    Transfer.config.logger = Class.new(Logger) { def info(*) = raise("full") }.new(nil)
+    expect { Transfer.const_get(:Telemetry).worker(:start, pid: 1) }.not_to raise_error
+    Transfer.config.logger = nil
+    expect { Transfer.const_get(:Telemetry).event("event" => "warning", "message" => "few photos") }.not_to raise_error
+    expect(Warning).to have_received(:warn).twice
+  ensure
+    Transfer.config.logger = nil
+  end
+
   it "goes on where a subscriber raises, and warns", script: true do
     output, status = ruby(<<~RUBY)
       require "active_support"

@@ -122,13 +122,15 @@ RSpec.describe "Transfer::Bridge::Worker" do
       )
     end
 
-    it "reports at once what nobody foresaw, and can be stopped" do
-      { launch.with(env: { "A" => 5 }) => "no implicit conversion of Integer into String",
-        launch(limits: { max_lifetime: "1h" }) => "undefined method `-' for an instance of String" }
+    it "reports at once what nobody foresaw, with its cause, and can be stopped" do
+      { launch.with(env: { "A" => 5 }) => "TypeError: no implicit conversion of Integer into String",
+        launch(limits: { max_lifetime: "1h" }) => "NoMethodError: undefined method `-' for an instance of String" }
         .each do |launched, message|
         worker = bridge::Worker.new { launched }
         expect { Timeout.timeout(5) { worker.call("pid", {}) } }
-          .to raise_error(Transfer::ConfigurationError, "can't start #{Workers::PYTHON}: #{message}")
+          .to raise_error(Transfer::Error, "the worker's keeper failed: #{message}") { |error|
+            expect(error.cause.backtrace.first).to include("/transfer/bridge/")
+          }
         worker.stop
       end
     end
@@ -218,6 +220,8 @@ RSpec.describe "Transfer::Bridge::Worker" do
       bad_call = { type: "RemoteError", python_class: "transfer_core.worker.arguments.BadCall" }
       expect { failure(**bad_call, message: "save: backbone: Expected `bool`, got `null`") }
         .to raise_error(ArgumentError, "backbone: Expected `bool`, got `null`")
+      ["save: missing path (it takes: path)", 'save: unknown "colour" (it takes: path)', "no such method: save"]
+        .each { |message| expect { failure(**bad_call, message:) }.to raise_error(Transfer::RemoteError) }
     end
 
     let(:unforeseen) do

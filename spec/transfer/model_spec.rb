@@ -119,11 +119,17 @@ RSpec.describe Transfer::Model do
       listed = described_class.new({ "name" => "mobilenet_v2", "parameters" => 1, "license" => "MIT" })
       expect([listed, listed.hash]).to eq([Transfer.backbone(:mobilenet_v2), Transfer.backbone(:mobilenet_v2).hash])
       expect(listed).not_to eq(described_class.new({ "name" => "vgg11", "parameters" => 1, "license" => "MIT" }))
-      expect([listed[:blocks], listed[:license], listed[:colour]]).to eq([%w[0 1], "MIT", nil])
+      expect([listed[:blocks], listed[:license]]).to eq([%w[0 1], "MIT"])
       whole = described_class.new(
         { "name" => "b", "blocks" => [], "default" => "V1", "weights" => [{ "name" => "V1", "license" => "BSD" }] }
       )
       expect(whole[:license]).to eq("BSD")
+    end
+
+    it "asks nobody for what is no fact" do
+      listed = described_class.new({ "name" => "not/here", "parameters" => 1 })
+      expect([listed[:colour], listed[:input_size]]).to eq([nil, nil])
+      expect { listed[:blocks] }.to raise_error(Transfer::Error)
     end
   end
 end

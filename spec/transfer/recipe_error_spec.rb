@@ -118,6 +118,7 @@ RSpec.describe Transfer::RecipeError do
       { on: :epoch } => "on: takes a block for each event: { epoch: ->(epoch) { … } }, got :epoch",
       { on: nil } => "on: takes a block for each event: { epoch: ->(epoch) { … } }, got nil",
       { head: [:mlp, 5] } => "head: takes a name and options, got [:mlp, 5]",
+      { finetune: %i[lora adapters] } => "finetune: takes a name and options, got [:lora, :adapters]",
       { augment: { 5 => 1 } } => "augment: 5 takes its options as a hash, got 1",
       { data: { train: "p", foo: Object.new } } =>
         "data: expected a path, rows that can be iterated, or one of them each for train, valid and test, got Object"

@@ -109,6 +109,15 @@ RSpec.describe "Transfer::Source" do
     expect(rows.enum_for(:each, "table").to_a).to eq([{ "input" => { "rooms" => 3, "city" => "Ulm" }, "label" => 1.5 }])
   end
 
+  it "asks an object's methods before its `to_hash`, and a CSV's columns whatever they are called" do
+    record = Struct.new(:input, :label) { def to_hash = { id: 1, label: "raw", split: "test" } }
+    expect(pull([record.new("/a.jpg", "cat")])["rows"])
+      .to eq([{ "input" => "/a.jpg", "label" => "cat", "split" => "test" }])
+    table = CSV.parse("size,class\n/a.jpg,cat\n", headers: true)
+    expect(pull(table, columns: { "input" => "size", "target" => "class" })["rows"])
+      .to eq([{ "input" => "/a.jpg", "label" => "cat" }])
+  end
+
   it "keeps a message within its bounds" do
     data = Array.new(6) { { input: "\0".b * 6_000_000, label: "a" } }
     result = pull(data, max: 100)

@@ -101,8 +101,10 @@ RSpec.describe "Transfer's values" do
 
     it "refuses what it does not know" do
       expect { described_class.new({}).bridge = :carrier_pigeon }.to raise_error(
-        Transfer::ConfigurationError, "unknown bridge :carrier_pigeon (one of: :subprocess, :pycall)"
+        Transfer::ConfigurationError, "bridge is one of :subprocess, :pycall, got :carrier_pigeon"
       )
+      expect { described_class.new({ "TRANSFER_BRIDGE" => "x" }) }
+        .to raise_error(Transfer::ConfigurationError, 'TRANSFER_BRIDGE is one of :subprocess, :pycall, got "x"')
       expect { described_class.new({ "TRANSFER_TIMEOUT" => "soon" }) }.to raise_error(
         Transfer::ConfigurationError, 'TRANSFER_TIMEOUT is a number of seconds above 0, nil or "never", got "soon"'
       )
@@ -120,7 +122,18 @@ RSpec.describe "Transfer's values" do
       end
       config.environment = [:A]
       config.shared_worker = Pathname("/run/w")
-      expect([config.environment, config.shared_worker]).to eq([%w[A], "/run/w"])
+      config.python = :python3
+      expect([config.environment, config.shared_worker, config.python]).to eq([%w[A], "/run/w", "python3"])
+    end
+
+    it "takes a path that is not UTF-8, and refuses any other such text by name" do
+      config = described_class.new({ "TRANSFER_SHARED_WORKER" => "/run/\xFF", "TRANSFER_HOME" => "/\xFF" })
+      expect([config.shared_worker, config.home]).to eq(["/run/\xFF", "/\xFF"])
+      { quiet: "true or false", timeout: 'a number of seconds above 0, nil or "never"',
+        max_memory: 'a size such as "2GB"' }.each do |name, takes|
+        expect { config.public_send(:"#{name}=", "\xFF") }
+          .to raise_error(Transfer::ConfigurationError, "#{name} is #{takes}, got \"\\xFF\"")
+      end
     end
 
     limit = 'a number of seconds above 0, nil or "never"'
@@ -128,7 +141,8 @@ RSpec.describe "Transfer's values" do
     { python: [5, "a path, or nil"], home: [5, "a path, or nil"], quiet: ["maybe", "true or false"],
       shared_worker: [5, "true, false or a folder"], timeout: ["soon", limit], idle_stop: [0, limit],
       max_lifetime: ["1h", limit], startup_timeout: [nil, "a number of seconds above 0"], max_requests: [0, count],
-      max_memory: [:big, 'a size such as "2GB"'], serving_batch_size: [0, count],
+      max_memory: [0, 'a size such as "2GB"'], model_memory: [:big, 'a size such as "2GB"'],
+      serving_batch_size: [0, count],
       serving_wait_ms: [-1, "a number of milliseconds from 0 on, or nil"], threads: [1.5, count],
       environment: [[5], "a list of names"], logger: [$stdout, "a Logger, or nil"] }.each do |name, (said, takes)|
       it "refuses a #{name} that is none" do
@@ -148,7 +162,7 @@ RSpec.describe "Transfer's values" do
 
     it "refuses no bridge at all" do
       expect { described_class.new({}).bridge = nil }
-        .to raise_error(Transfer::ConfigurationError, "unknown bridge nil (one of: :subprocess, :pycall)")
+        .to raise_error(Transfer::ConfigurationError, "bridge is one of :subprocess, :pycall, got nil")
     end
 
     it "reads limits of a worker" do

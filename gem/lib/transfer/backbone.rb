@@ -4,6 +4,10 @@ module Transfer
   # What is known about a pretrained network before it is loaded. What `Transfer.backbones` lists knows the most
   # important of it; the rest is asked for when it is first needed.
   class Backbone
+    # What `Transfer.backbone` knows, and no entry of the list.
+    OF_ONE = %i[blocks default backbone_parameters code_license trainable plain max_length positions].freeze
+    private_constant :OF_ONE
+
     # @return [Hash{Symbol => Object}] the facts that are known by now; "What is known" in docs/backbones.md
     attr_reader :to_h
 
@@ -31,8 +35,12 @@ module Transfer
     # @return [String] of its weights, of the preferred ones if there are several; "unknown" if nobody says
     def license = to_h[:license] || preferred_weights.fetch(:license)
 
-    # @return another fact, such as `backbone[:family]`
-    def [](fact) = to_h.fetch(fact) { fact == :license ? license : details[fact] }
+    # @return another fact, such as `backbone[:family]`; nil for what is none
+    def [](fact)
+      return license if fact == :license
+
+      to_h.fetch(fact) { details[fact] if OF_ONE.include?(fact) }
+    end
 
     # By name: how much is known of it by now makes no difference.
     def ==(other) = other.is_a?(Backbone) && name == other.name

@@ -67,7 +67,7 @@ module Transfer
     setting :serving_queue_limit, :count
     # @return [Integer, nil] bytes of models that a worker keeps in memory, or text as for {#max_memory}; nil: a quarter
     #   of the machine's, and at most 2 GB
-    setting :model_memory, :bytes
+    setting :model_memory, :size
     # @return [Integer, nil] cores that a worker uses; nil: all
     setting :threads, :count
     # @return [Integer, nil] cores that a training uses; nil: as many as the worker
@@ -107,7 +107,7 @@ module Transfer
     # @param place [Symbol, String] where it was said
     def set(name, kind, value, place = name)
       instance_variable_set(:"@#{name}", Kinds.public_send(kind, value))
-    rescue ArgumentError => error
+    rescue Kinds::Refused => error
       raise ConfigurationError, "#{place} is #{error.message}, got #{value.inspect}", cause: nil
     end
   end

@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
 require "json"
-require "open3"
+require "timeout"
 require_relative "python"
 
 module Transfer
@@ -11,7 +11,9 @@ module Transfer
     autoload :Serving, "#{__dir__}/doctor/serving"
     # Imports no PyTorch, which takes seconds.
     VERSIONS = "import json; from transfer_core.version import library_versions; print(json.dumps(library_versions()))"
-    private_constant :BridgeTest, :Serving, :VERSIONS
+    # Seconds for that.
+    PATIENCE_S = 10
+    private_constant :BridgeTest, :Serving, :VERSIONS, :PATIENCE_S
 
     # One thing that was looked at; `remedy` is the command that mends it, where one would.
     Check = ::Data.define(:name, :ok, :detail, :remedy) do
@@ -37,14 +39,22 @@ module Transfer
 
       # @return [Hash{Symbol => String}] of the training core and what it computes with; empty if it can't be used
       def core_versions
-        launch = Bridge::Subprocess.launch
-        found, _, status = Open3.capture3(launch.env, launch.program, "-c", VERSIONS, unsetenv_others: true)
-        status.success? ? JSON.parse(found, symbolize_names: true) : {}
-      rescue PythonNotFound
+        JSON.parse(last_line(Bridge::Subprocess.launch, VERSIONS), symbolize_names: true)
+      rescue Error, SystemCallError, JSON::ParserError
         {}
       end
 
       private
+
+      # What an interpreter prints by itself comes before it.
+      def last_line(launch, code)
+        IO.popen(launch.env, [launch.program, "-c", code], unsetenv_others: true, err: File::NULL) do |output|
+          Timeout.timeout(PATIENCE_S) { output.readlines.last.to_s }
+        rescue Timeout::Error
+          Process.kill(:KILL, output.pid)
+          ""
+        end
+      end
 
       def check_interpreter
         Check.new("interpreter", true, Python.command.first, nil)

@@ -29,7 +29,9 @@ module Transfer
     PLAIN_KEYS = %w[version steps].freeze
     # Words that are followed by several values; of a keyword they are a list.
     LISTS = %w[augment head freeze unfreeze finetune].freeze
-    private_constant :PLAIN_KEYS, :LISTS
+    # Those of them that take one name.
+    NAMED = %w[head finetune].freeze
+    private_constant :PLAIN_KEYS, :LISTS, :NAMED
 
     extend Words
 
@@ -103,9 +105,9 @@ module Transfer
       # A keyword's value is what the word would be followed by in a block, a Hash at the end its options.
       def say(draft, reader, word, values)
         *names, options = values.last.is_a?(Hash) ? values : [*values, {}]
+        surplus = NAMED.include?(word) && names.size > 1
+        draft.reject(word, "takes a name and options, got #{values.inspect}") if surplus
         reader.public_send(word, *names, **options)
-      rescue ArgumentError
-        draft.reject(word, "takes a name and options, got #{values.inspect}")
       end
 
       def method_missing(name, ...)

@@ -43,7 +43,7 @@ module Transfer
         message = event["message"]
         logger = Transfer.config.logger
         observed do
-          logger ? logger.warn(message) : Kernel.warn("transfer: warning: #{message}")
+          logger ? logger.warn(message) : warn(message)
           notify("warning", { message: }) { nil }
         end
       end
@@ -63,7 +63,14 @@ module Transfer
       def observed
         yield
       rescue StandardError => error
-        Kernel.warn("transfer: warning: a logger or a subscriber raised #{error.class}: #{error.message}")
+        warn("a logger or a subscriber raised #{error.class}: #{error.message}")
+      end
+
+      # Where warnings are made errors, or standard error is closed, there is nobody left to tell.
+      def warn(message)
+        super("transfer: warning: #{message}")
+      rescue StandardError
+        nil
       end
 
       def notify(event, payload, &)

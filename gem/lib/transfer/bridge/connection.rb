@@ -99,8 +99,10 @@ module Transfer
 
       def live
         Thread.current.name = "transfer-keeper"
-        or_give_up { start }
-        or_give_up { keep } until @ended
+        or_give_up do
+          start
+          keep until @ended
+        end
       ensure
         or_give_up { read_the_rest }
         or_give_up { clean_up }
@@ -110,18 +112,18 @@ module Transfer
       end
 
       # Whatever goes wrong here, those who wait must hear of it.
-      def or_give_up
-        yield
-      rescue StandardError => error
+      def or_give_up(&) = Fault.of(&)&.then { |error| give_up(error) }
+
+      def give_up(error)
         @ended = true
-        @reason ||= @launch.failure(error, @ready ? "keep" : "start")
+        @reason ||= error
       end
 
       def start
         @turn.nap(@started + @delay - now) while @reason.nil? && now < @started + @delay
         return @ended = true if @reason
 
-        @child.start { |stays| stays ? stop_calls : hang_up }
+        @launch.attempt { @child.start { |stays| stays ? stop_calls : hang_up } }
         Thread.current.name = "transfer-keeper-#{pid}"
         Telemetry.worker(:start, pid:) if pid
       end
@@ -173,8 +175,7 @@ module Transfer
       rescue Frame::CutShort, IOError, SystemCallError # the worker is gone
         @ended = true
       rescue ProtocolError => error
-        @reason ||= error
-        @ended = true
+        give_up(error)
       end
 
       def post(message)

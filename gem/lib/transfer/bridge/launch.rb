@@ -12,10 +12,12 @@ module Transfer
 
       def program = command.first
 
-      # @param verb [String] what can't be done with it
-      # @return [Error]
-      def failure(error, verb)
-        error.is_a?(Error) ? error : ConfigurationError.new("can't #{verb} #{program}: #{error.message}")
+      # Yields to start it.
+      # @raise [ConfigurationError] if the system refuses
+      def attempt
+        yield
+      rescue SystemCallError => error
+        raise ConfigurationError, "can't start #{program}: #{error.message}"
       end
 
       # @param output [IO] for both of its output streams

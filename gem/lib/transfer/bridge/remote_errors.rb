@@ -9,9 +9,11 @@ module Transfer
         "ModelFileError" => ModelFileError, "DependencyError" => DependencyError, "ProtocolError" => ProtocolError,
         "Cancelled" => Cancelled, "OutOfMemory" => OutOfMemory, "Overloaded" => Overloaded
       }.freeze
-      # The called method, if there is one, does not take what it was given; the message then begins with its name.
+      # The called method does not take what it was given. An argument of a wrong kind is the caller's, and the message
+      # begins with the names of method and argument; a method or a name that is not there is the gem's.
       BAD_CALL = "transfer_core.worker.arguments.BadCall"
-      private_constant :CLASSES, :BAD_CALL
+      WRONG_ARGUMENT = /\A\w+: (\w+: .*)/m
+      private_constant :CLASSES, :BAD_CALL, :WRONG_ARGUMENT
 
       # @param error [Hash] `type`, `message`, `details` and perhaps `python_class`, `python_backtrace`
       # @return [Error, ArgumentError]
@@ -21,7 +23,7 @@ module Transfer
         return recipe_error(message, details) if error["type"] == "RecipeError"
         return CLASSES[error["type"]].new(message, details:) if CLASSES.key?(error["type"])
 
-        wrong = message[/\A\w+: (.*)/m, 1] if error["python_class"] == BAD_CALL
+        wrong = message[WRONG_ARGUMENT, 1] if error["python_class"] == BAD_CALL
         return ArgumentError.new(wrong) if wrong
 
         RemoteError.new(message, details:, python_class: error["python_class"],

@@ -60,7 +60,7 @@ module Transfer
                     ["paper", paper(backbone)], ["code", "#{backbone[:code_url]} (#{backbone[:code_license]})"]]
           header = ["weights", "licence", "top-1", "trained on", "from"]
           [Table.render(facts.reject { |_, fact| [nil, 0].include?(fact) }),
-           "#{backbone.blocks.size} blocks:", *wrapped(backbone.blocks), "",
+           "#{backbone.blocks.size} #{backbone.blocks.one? ? 'block' : 'blocks'}:", *wrapped(backbone.blocks), "",
            Table.render([header, *weights(backbone)]), *terms(backbone)]
         end
 

@@ -136,8 +136,12 @@ module Transfer
 
     def value(option) = options[option] && number(options[option])
 
-    # A number where the text is one, never octal. Whether it should be one is the core's business.
-    def number(text) = Integer(text, 10, exception: false) || Float(text, exception: false) || text
+    # A number where the text is a decimal one. Whether it should be one is the core's business.
+    def number(text)
+      return text if text.match?(/x/i)
+
+      Integer(text, 10, exception: false) || Float(text, exception: false) || text
+    end
 
     def some(**values) = values.compact.then { |given| given unless given.empty? }
 

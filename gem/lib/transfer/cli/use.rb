@@ -122,7 +122,7 @@ module Transfer
     end
 
     def typed_lines
-      lines = $stdin.each_line(chomp: true).with_index(1).lazy
+      lines = $stdin.set_encoding(Encoding::UTF_8).each_line(chomp: true).with_index(1).lazy
       lines.map { |line, number| typed_line(line, number) }.reject(&:empty?).eager
     end
 

@@ -2,13 +2,16 @@
 
 module Transfer
   class Configuration
-    # What settings take, as values in Ruby and as text in the environment. Each raises an `ArgumentError` that says
-    # what it takes.
+    # What settings take, as values in Ruby and as text in the environment. Each raises {Refused} with what it takes.
     module Kinds
+      # A setting can't be what it was set to.
+      class Refused < StandardError; end
+
       # What people write for nothing, for no and for yes.
       NOTHING = ["", "never", "none"].freeze
       OFF = ["", "0", "false", "no", "off"].freeze
       ON = %w[1 true yes on].freeze
+      A_SIZE = 'a size such as "2GB"'
       BRIDGES = %i[subprocess pycall].freeze
 
       class << self
@@ -30,20 +33,22 @@ module Transfer
           number(value, "a whole number above 0, or nil") { |number| number.is_a?(Integer) && number.positive? }
         end
 
-        def bytes(value)
-          size = value.is_a?(String) ? Amounts.bytes(value) || value : value
-          number(size, 'a size such as "2GB"') { |number| number.is_a?(Integer) && !number.negative? }
+        # 0 is a size, too.
+        def size(value)
+          size = value.is_a?(String) ? Amounts.bytes(value.b) || value : value
+          number(size, A_SIZE) { |number| number.is_a?(Integer) && !number.negative? }
         end
 
+        def bytes(value) = size(value).tap { |bytes| refuse(A_SIZE) if bytes&.zero? }
+
         def names(value)
-          names = value.is_a?(String) ? value.split(/[\s,]+/) : Array(value)
+          names = value.is_a?(String) ? value.scrub.split(/[\s,]+/) : Array(value)
           named = names.all? { |name| name.is_a?(String) || name.is_a?(Symbol) }
           named ? names.map(&:to_s) : refuse("a list of names")
         end
 
         def bridge(value)
-          BRIDGES.find { |bridge| bridge.to_s == value.to_s } ||
-            raise(ConfigurationError, "unknown bridge #{value.inspect} (one of: #{BRIDGES.map(&:inspect).join(', ')})")
+          BRIDGES.find { |bridge| bridge.to_s == value.to_s } || refuse("one of #{BRIDGES.map(&:inspect).join(', ')}")
         end
 
         def logger(value)
@@ -53,15 +58,18 @@ module Transfer
 
         private
 
-        def refuse(takes) = raise(ArgumentError, takes)
+        def refuse(takes) = raise(Refused, takes)
 
         def text(value)
           value = value.to_path if value.respond_to?(:to_path)
-          value if value.is_a?(String)
+          value.to_s if value.is_a?(String) || value.is_a?(Symbol)
         end
 
+        # Not every path is UTF-8.
+        def word(value) = value.to_s.b.downcase
+
         def yes_or_no(value)
-          case value.to_s.downcase
+          case word(value)
           when *ON then true
           when *OFF then false
           else yield
@@ -69,7 +77,7 @@ module Transfer
         end
 
         def number(value, takes)
-          return if NOTHING.include?(value.to_s.downcase)
+          return if NOTHING.include?(word(value))
 
           number = Float(value, exception: false)
           refuse(takes) unless number&.finite?

@@ -38,11 +38,11 @@ module Transfer
           raise error, "#{error.message}: give its path", cause: nil
         end
 
-        # Where the locale is C, `Dir` gives paths that are labelled binary, too.
+        # What is labelled binary is never taken for a path, whatever it says: it may be somebody's upload.
         def bytes?(text)
-          return true if text.encoding.ascii_compatible? && (text.b.include?("\0") || text.b.start_with?(*MAGIC))
+          return true if text.encoding == Encoding::BINARY
 
-          text.encoding == Encoding::BINARY && !File.exist?(text)
+          text.encoding.ascii_compatible? && (text.b.include?("\0") || text.b.start_with?(*MAGIC))
         end
       end
     end

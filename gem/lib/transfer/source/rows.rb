@@ -30,7 +30,7 @@ module Transfer
       private
 
       def wire(item, number, modality)
-        item = item.to_hash if item.respond_to?(:to_hash) # a CSV::Row
+        item = item.to_hash if defined?(CSV::Row) && item.is_a?(CSV::Row) # its methods are not its columns
         row = { "input" => input(item, number, modality), "label" => label(item, number) }
         split = field(item, @split)
         split.nil? ? row : row.merge("split" => in_row(number) { Plain.text(split.to_s) })
@@ -73,7 +73,9 @@ module Transfer
       def field(item, name)
         return item.fetch(name.to_sym) { item[name] } if item.is_a?(Hash)
 
-        item.public_send(name) if item.respond_to?(name)
+        return item.public_send(name) if item.respond_to?(name)
+
+        field(item.to_hash, name) if item.respond_to?(:to_hash)
       end
     end
     private_constant :Rows
