@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from transfer_core.data import Dataset, left_over
+from transfer_core.data import Dataset, left_over, read_splits
 from transfer_core.data.image import IMAGE
 from transfer_core.errors import Cancelled, DataError
 from transfer_core.progress import Progress
 from transfer_core.recipe_parser import parse_recipe
+from transfer_core.spool import spool_folder
 
 
 def all_rows(splits):
@@ -174,8 +175,12 @@ def test_bad_files_raise_and_name_the_first(read, class_folder):
 def test_what_is_left_without_undecodable_files_is_audited_again(read, class_folder, warned, progress):
     splits = read(class_folder("photos", cat=30, dog=30))
     assert warned == ["only 12 images are measured, each of them is 8 points of accuracy"]
+    cat = next(path for path in splits.train.inputs if "/cat/" in path)
+    recipe = parse_recipe({"data": "photos", "backbone": "mobilenet_v2"})
+    left_over(splits, {cat: "truncated"}, recipe, progress)
+    assert len(warned) == 1  # all that is still so has been told
     dogs = {path: "truncated" for path in splits.test.inputs if "/dog/" in path}
-    left = left_over(splits, dogs, parse_recipe({"data": "photos", "backbone": "mobilenet_v2"}), progress)
+    left = left_over(splits, dogs, recipe, progress)
     assert len(left.test) == 6
     assert warned[1:] == [
         'test has no image of "dog"; the metrics say nothing about it',
@@ -193,7 +198,7 @@ def test_values_that_are_left_without_undecodable_files_must_vary(read, photo, p
         if target == 1
     }
     recipe = parse_recipe({"backbone": "mobilenet_v2", **words})
-    with pytest.raises(DataError, match=r"^every target is 0; nothing to learn$"):
+    with pytest.raises(DataError, match=r"^every training target is 0; nothing to learn$"):
         left_over(splits, ones, recipe, progress)
 
 
@@ -302,6 +307,14 @@ def test_an_archive_unpacked_into_a_folder_of_its_name(read, class_folder):
     )
 
 
+def test_bytes_of_one_class_lie_in_no_folder_of_the_users(photo, progress):
+    rows = [{"input": Path(photo(f"{i}.png")).read_bytes(), "label": "cat"} for i in range(40)]
+    recipe = parse_recipe({"backbone": "mobilenet_v2", "data": {"stream": "s"}})
+    with spool_folder() as spool:
+        message = failure(read_splits, recipe, IMAGE, {"s": rows}, spool, progress)
+    assert message == 'all images have the label "cat"; a classifier needs two classes'
+
+
 def test_copies_of_one_image_are_one_image(read, class_folder, photo):
     class_folder("photos", cat=5, dog=1)
     photo("photos/dog/again.png", like="photos/dog/0.png")
@@ -311,6 +324,8 @@ def test_copies_of_one_image_are_one_image(read, class_folder, photo):
 def test_targets_that_cannot_be_learned(read, photo):
     same = [{"input": photo(f"{i}.png"), "label": 1.5} for i in range(3)]
     assert failure(read, {"stream": "s"}, streams={"s": same}) == "every target is 1.5; nothing to learn"
+    late = [{**row, "label": 1_700_000_000.5} for row in same]
+    assert failure(read, {"stream": "s"}, streams={"s": late}).startswith("every target is 1700000000.5;")
     one = [{"input": "0.png", "label": 1.5}, {"input": "0.png", "label": 2.5}]
     assert failure(read, {"stream": "s"}, streams={"s": one}) == (
         "there is only one distinct image; one can't be both trained on and measured"

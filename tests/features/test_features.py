@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -148,15 +149,23 @@ def test_a_file_that_changes_between_its_digest_and_its_decoding_is_told_and_not
     some, changed = replace(some, stamps=stamps), Path(some.inputs[1])
     before = changed.read_bytes()
     save(changed, pixels((1, 2, 3), seed=1))
-    reason = "it was changed during the training, start that again"
-    with pytest.raises(DataError, match=f"^{changed}: {reason}"):
+    with pytest.raises(DataError, match=f"^{changed}: it was changed while it was in use$"):
         embed(some, extractor, FeatureStore())
-    changed.write_bytes(before)  # its digest is right again
-    found = embed(some, extractor, FeatureStore(), on_bad_input="skip")
-    assert list(found.bad) == [str(changed)]
+    assert list(embed(some, extractor, FeatureStore(), on_bad_input="skip").bad) == [str(changed)]
+    changed.write_bytes(before)
     looked_at_again = dataset_of(some.inputs)
     expected = embed(looked_at_again, extractor).embeddings
     assert torch.equal(embed(looked_at_again, extractor, FeatureStore()).embeddings, expected)
+
+
+def test_a_file_that_only_gets_another_name_or_right_is_no_other(photos, extractor, tmp_path):
+    some = photos.take(range(3))
+    some = replace(some, stamps={path: stamp_of(os.stat(path)) for path in some.inputs})
+    os.link(some.inputs[0], tmp_path / "backup.png")
+    os.chmod(some.inputs[1], 0o600)
+    shutil.copy(some.inputs[2], tmp_path / "copy.png")
+    os.replace(tmp_path / "copy.png", some.inputs[2])
+    assert embed(some, extractor, FeatureStore()).bad == {}
 
 
 def test_other_code_and_batches_have_embeddings_of_their_own(backbone, monkeypatch):
@@ -184,8 +193,8 @@ def test_numbers_that_are_not_finite_are_told_and_not_stored(photos, extractor):
         torch.float32,
     )[0, 0, 0, 0]
     broken = with_network(extractor, NotFinite())
-    message = f"{some.inputs[2]}: the backbone's embedding of it has numbers that are not finite"
-    with pytest.raises(DataError, match=f"^{message} \\("):
+    message = f"{some.inputs[2]}: its embedding has numbers that are not finite"
+    with pytest.raises(DataError, match=f"^{message}; "):
         embed(some, broken, FeatureStore())
     assert list(embed(some, broken, FeatureStore(), on_bad_input="skip").bad) == [some.inputs[2]]
     assert torch.isfinite(embed(some, extractor, FeatureStore()).embeddings).all()

@@ -10,7 +10,7 @@ from contextlib import closing
 from dataclasses import dataclass
 
 from transfer_core.cache.digests import Seen, is_settled, known_digests, remember, stamp_of
-from transfer_core.data.bad_input import Unreadable, bad_input, explain, open_input
+from transfer_core.data.bad_input import Unreadable, bad_input, by_itself, explain, open_input
 from transfer_core.data.formats import HEADER_BYTES, complaint
 from transfer_core.devices import cores
 from transfer_core.progress import Progress
@@ -51,20 +51,23 @@ def fingerprints(paths: Sequence[str], progress: Progress) -> list[Fingerprint]:
     return [by_path[path] for path in paths]
 
 
-def check_unchanged(path: str, stamp: str) -> None:
-    """That the file, which has just been read again, still has the digest that was taken when it had `stamp`.
+def check_unchanged(path: str, stamp: str, digest: str) -> None:
+    """That the file, which has just been read, still has the digest that was taken when it had `stamp`.
 
     Raises
     ------
     DataError
-        If it has changed, even if it was changed back.
+        If it has another.
     """
     try:
-        unchanged = stamp_of(os.stat(path)) == stamp
+        if stamp_of(os.stat(path)) == stamp:
+            return
     except OSError:
-        unchanged = False
-    if not unchanged:
-        raise bad_input(path, "it was changed during the training, start that again", path)
+        pass  # gone, which `_read` says
+    # A new name, a right or another copy in its place changes the stamp too.
+    found, _ = _read(path)
+    if found.digest != digest:
+        raise by_itself(bad_input(path, found.problem or "it was changed while it was in use", path))
 
 
 def _remembered(
@@ -98,12 +101,10 @@ def _read(path: str) -> tuple[Fingerprint, Seen | None]:
             sha256 = hashlib.sha256(header)
             while chunk := file.read(_CHUNK_BYTES):
                 sha256.update(chunk)
-            stamp = stamp_of(os.fstat(file.fileno()))
-            digest = sha256.hexdigest()
-            unchanged = settled and stamp == stamp_of(before)
-            return Fingerprint(digest, stamp=stamp_of(before)), Seen(
-                path, stamp, digest
-            ) if unchanged else None
+            stamp, digest = stamp_of(before), sha256.hexdigest()
+            unchanged = settled and stamp == stamp_of(os.fstat(file.fileno()))
+            seen = Seen(path, stamp, digest) if unchanged else None
+            return Fingerprint(digest, stamp=stamp), seen
     except Unreadable as reason:
         return Fingerprint("", str(reason)), None
     except OSError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -84,9 +84,9 @@ def left_over(splits: DataSplits, bad: Mapping[Any, str], recipe: Recipe, progre
     DataError
         As `DataSplits.without`, or what is left can't be trained on.
     """
-    splits = splits.without(bad)
-    _audit(splits, recipe, progress)
-    return splits
+    left = splits.without(bad)
+    _audit(left, recipe, progress, told=tuple(_warnings(splits, recipe)))
+    return left
 
 
 def read_labelled(
@@ -120,10 +120,15 @@ def read_labelled(
     return keep_usable(examples, task, labels, targets, on_bad_input, modality, progress).data
 
 
-def _audit(splits: DataSplits, recipe: Recipe, progress: Progress) -> None:
+def _audit(splits: DataSplits, recipe: Recipe, progress: Progress, told: Sequence[str] = ()) -> None:
     audit.check_trained_labels(splits)
-    for message in audit.warnings(splits, weighted=_chooses_class_weights(recipe)):
-        progress.warning(message)
+    for message in _warnings(splits, recipe):
+        if message not in told:
+            progress.warning(message)
+
+
+def _warnings(splits: DataSplits, recipe: Recipe) -> Iterator[str]:
+    return audit.warnings(splits, weighted=_chooses_class_weights(recipe))
 
 
 def _encode(

@@ -120,10 +120,10 @@ def embed_dataset(
 
 def _load(dataset: Dataset, row: int, views: Views, view: int, extractor: Extractor) -> Any:
     """What the backbone needs of a view of a file that still has the digest."""
-    input = dataset.inputs[row]
-    loaded = views.load(input, dataset.digests[row], view, extractor)
+    input, digest = dataset.inputs[row], dataset.digests[row]
+    loaded = views.load(input, digest, view, extractor)
     if stamp := dataset.stamps.get(input):
-        check_unchanged(input, stamp)
+        check_unchanged(input, stamp, digest)
     return loaded
 
 
@@ -143,8 +143,7 @@ def _computed(
     done = 0
     try:
         for batch in extractor.embed_all(loads):
-            for number, found in batch:
-                outcome = _finite(found, inputs[number])
+            for number, outcome in _finite(batch, inputs, noun):
                 if not isinstance(outcome, DataError):
                     unsaved.append((keys[number], outcome))
                 yield keys[number], outcome
@@ -158,10 +157,21 @@ def _computed(
             _save(unsaved, extractor, store)
 
 
-def _finite(outcome: Tensor | DataError, input: Any) -> Tensor | DataError:
-    if isinstance(outcome, DataError) or torch.isfinite(outcome).all():
-        return outcome
-    return bad_input(str(input), "the backbone's embedding of it has numbers that are not finite")
+def _finite(
+    batch: list[tuple[int, Tensor | DataError]], inputs: Sequence[Any], noun: str
+) -> list[tuple[int, Tensor | DataError]]:
+    """The batch with an error for each embedding that is none."""
+    rows = [outcome for _, outcome in batch if isinstance(outcome, Tensor)]
+    if not rows or torch.isfinite(torch.stack(rows)).all():
+        return batch
+    reason = "its embedding has numbers that are not finite; are the weights damaged?"
+
+    def checked(number: int, outcome: Tensor | DataError) -> Tensor | DataError:
+        if isinstance(outcome, DataError) or torch.isfinite(outcome).all():
+            return outcome
+        return bad_input(inputs[number] if noun == "images" else f"one of the {noun}", reason)
+
+    return [(number, checked(number, outcome)) for number, outcome in batch]
 
 
 def _save(rows: Sequence[tuple[str, Tensor]], extractor: Extractor, store: FeatureStore) -> None:

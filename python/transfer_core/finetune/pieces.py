@@ -41,7 +41,7 @@ class Pieces:
         self._size = share if device.type == "cpu" else batch_size
         self._pool = pool
         self._progress = progress
-        self._in_turn = False
+        self._in_turn = None if device.type == "cpu" else True
         self._trained = [parameter for parameter in tail.parameters() if parameter.requires_grad]
 
     def backward(self, batch: Batch) -> Tensor:
@@ -63,21 +63,26 @@ class Pieces:
     def _sum(self, batch: Batch, seed: int) -> list[Tensor]:
         """The loss and the gradients of the batch.
 
-        Where a layer draws from the generator that all threads share, which its state gives away, the batch
-        is computed again and pieces follow one another from then on.
+        Where a layer draws from the generator that all threads share, which its state after the first batch
+        gives away, that is computed again and pieces follow one another from then on.
         """
         inputs, targets, weights = batch
         pieces = zip(*(torch.split(part, self._size) for part in (inputs, targets, weights)), strict=True)
         numbered = [(seed + number, piece) for number, piece in enumerate(pieces)]
         compute = partial(self._backward, total=weights.sum())
-        if not self._in_turn:
-            state = torch.get_rng_state()
-            sums = _added(self._pool.map(compute, numbered))
-            if torch.equal(torch.get_rng_state(), state):
-                return sums
-            torch.set_rng_state(state)
-            self._in_turn = True
-        return _added(self._pool.submit(compute, piece).result() for piece in numbered)
+        if self._in_turn:
+            return _added(self._pool.submit(compute, piece).result() for piece in numbered)
+        state = torch.get_rng_state()
+        sums = _added(self._pool.map(compute, numbered))
+        if self._in_turn is None:
+            self._in_turn = not torch.equal(torch.get_rng_state(), state)
+            if self._in_turn:
+                torch.set_rng_state(state)
+                self._progress.warning(
+                    "a layer draws random numbers of its own: training uses one core, to be repeatable"
+                )
+                return self._sum(batch, seed)
+        return sums
 
     def _backward(self, numbered: tuple[int, Batch], total: Tensor) -> list[Tensor]:
         """A piece's share of the loss and of the gradients."""

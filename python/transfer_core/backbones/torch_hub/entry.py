@@ -7,9 +7,10 @@ import hashlib
 import importlib.util
 import inspect
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Set
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import RLock
 from typing import Any
 from urllib.error import URLError
 
@@ -21,13 +22,15 @@ from transfer_core.backbones.torch_hub.pixels import published_weights
 from transfer_core.errors import DependencyError, Problem, RecipeError, WeightsNotFound, did_you_mean
 from transfer_core.paths import offline
 
-# The folders that code was imported from: modules of two repositories may have the same name.
-_imported_from: set[Path] = set()
+# The names of the modules that a repository has imported from its folder.
+_imported_before: set[str] = set()
+_turn = RLock()
 
 
 @contextmanager
-def entry_point(clone: Clone) -> Iterator[Callable[..., Any]]:
-    """The function that makes the model; within, it finds the repository's other files.
+def entry_point(clone: Clone) -> Iterator[tuple[Callable[..., Any], Callable[[], str]]]:
+    """The function that makes the model; within, it finds the repository's other files. And a call that gives
+    the sha256 of the files that were imported, which changes when the code does.
 
     Raises
     ------
@@ -41,7 +44,8 @@ def entry_point(clone: Clone) -> Iterator[Callable[..., Any]]:
     for package in _dependencies(clone.hubconf):
         if not _is_installed(package):
             raise DependencyError(clone.name, package)
-    with _on_the_path(clone.folder):
+    folder = clone.folder.resolve()
+    with _on_the_path(folder) as files:
         hubconf = _imported(clone)
         known = [
             name for name in dir(hubconf) if not name.startswith("_") and callable(getattr(hubconf, name))
@@ -49,7 +53,10 @@ def entry_point(clone: Clone) -> Iterator[Callable[..., Any]]:
         if clone.model not in known:
             nearest = did_you_mean(clone.model, known)
             raise _refusal(f"{clone.hubconf} has no {clone.model}{nearest} (it has: {', '.join(known)})")
-        yield getattr(hubconf, clone.model)
+        yield (
+            getattr(hubconf, clone.model),
+            lambda: _digest(folder, {folder / clone.hubconf.name, *files().values()}),
+        )
 
 
 def _dependencies(hubconf: Path) -> list[str]:
@@ -80,37 +87,47 @@ def _imported(clone: Clone) -> Any:
 
 
 @contextmanager
-def _on_the_path(folder: Path) -> Iterator[None]:
-    folder = folder.resolve()
-    _imported_from.add(folder)
-    _forget_modules()
-    sys.path.insert(0, str(folder))
-    try:
-        yield
-    finally:
-        sys.path.remove(str(folder))
+def _on_the_path(folder: Path) -> Iterator[Callable[[], dict[str, Path]]]:
+    """Within, modules are imported from `folder`; the call gives the files of those that were, by name.
+
+    One repository at a time: many have a `models` or a `utils`, each must import its own, and as it is now.
+    """
+    with _turn:
+        for name in _imported_before:
+            sys.modules.pop(name, None)
+        _imported_before.clear()
+        others = set(sys.modules)
+        sys.path.insert(0, str(folder))
+        try:
+            yield lambda: _files(folder, others)
+        finally:
+            sys.path.remove(str(folder))
+            _imported_before.update(_files(folder, others))
 
 
-def _forget_modules() -> None:
-    """Many repositories have a `models` or a `utils`: each must import its own, and as it is now."""
-    for folder in _imported_from:
-        for name in _modules_of(folder):
-            del sys.modules[name]
-
-
-def _modules_of(folder: Path) -> dict[str, Path]:
-    """The files of the modules that were imported from there, by name; not of packages installed there."""
+def _files(folder: Path, others: Set[str]) -> dict[str, Path]:
+    """Those of modules in `folder` but `others`, by name; not of what is installed there."""
     modules = list(sys.modules.items())  # another thread may be importing
     files = {name: Path(getattr(module, "__file__", None) or "") for name, module in modules}
-    own = {name: file for name, file in files.items() if folder in file.parents}
-    return {name: file for name, file in own.items() if "site-packages" not in file.parts}
+    return {
+        name: file
+        for name, file in files.items()
+        if name not in others and folder in file.parents and not _is_installed_in(folder, file)
+    }
 
 
-def code_digest(clone: Clone) -> str:
-    """sha256 over the repository's files that have been imported, within its `entry_point`."""
-    folder = clone.folder.resolve()
+def _is_installed_in(folder: Path, file: Path) -> bool:
+    """Whether the file belongs to an environment of Python that lies in the folder."""
+    python = Path(sys.base_prefix)
+    return "site-packages" in file.relative_to(folder).parts or (
+        folder in python.parents and python in file.parents
+    )
+
+
+def _digest(folder: Path, files: Iterable[Path]) -> str:
+    """sha256 over names and contents."""
     digest = hashlib.sha256()
-    for file in sorted({folder / clone.hubconf.name, *_modules_of(folder).values()}):
+    for file in sorted(files):
         digest.update(f"{file.relative_to(folder)} ".encode() + hashlib.sha256(file.read_bytes()).digest())
     return digest.hexdigest()
 

@@ -14,7 +14,7 @@ from transfer_core.backbones.checkpoint import read_tensors
 from transfer_core.backbones.facts import BackboneFacts, Preprocessing, WeightsFacts
 from transfer_core.backbones.torch_hub.blocks import Parts, arrange
 from transfer_core.backbones.torch_hub.clone import Clone, check_trust, clone_named, fetch
-from transfer_core.backbones.torch_hub.entry import code_digest, entry_point, made
+from transfer_core.backbones.torch_hub.entry import entry_point, made
 from transfer_core.backbones.torch_hub.pixels import preprocessing
 from transfer_core.backbones.weights import is_path, own_file
 from transfer_core.errors import Problem, RecipeError, WeightsNotFound
@@ -75,7 +75,7 @@ def restore(
 @lru_cache(maxsize=8)
 def _facts(clone: Clone, changed: int) -> BackboneFacts:
     """Of the code as it was `changed` last."""
-    with entry_point(clone) as entry:
+    with entry_point(clone) as (entry, _):
         network = made(entry, clone, "random")
         parameters = _parameters(network)
         try:
@@ -108,9 +108,9 @@ def _network(clone: Clone, facts: BackboneFacts, weights: str) -> tuple[nn.Modul
     """What the entry point makes, and the same as blocks and pooling."""
     pixels = facts.default_weights.preprocessing
     assert pixels
-    with entry_point(clone) as entry:
+    with entry_point(clone) as (entry, code):
         network = made(entry, clone, weights)
-        return network, Backbone(facts, *_arranged(network, pixels), code=code_digest(clone))
+        return network, Backbone(facts, *_arranged(network, pixels), code=code())
 
 
 def _arranged(network: nn.Module, pixels: Preprocessing) -> Parts:
