@@ -114,6 +114,13 @@ def test_a_home_that_is_a_file(own_home: Path) -> None:
     assert check.remedy == f"export TRANSFER_HOME={Path.home() / 'transfer'}"
 
 
+def test_a_home_that_is_a_link_to_nowhere(own_home: Path) -> None:
+    own_home.symlink_to(own_home.parent / "nowhere")
+    check = doctor.check_home()
+    assert (check.ok, check.detail) == (False, f"{own_home} can't be written to")
+    assert doctor.check_disk().detail.endswith(" free")
+
+
 def test_the_disk_of_the_home(own_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     free = shutil.disk_usage(own_home.parent).free / 1e9
     check = doctor.check_disk()

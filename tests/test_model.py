@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, log_loss, r2_score
 from torch import nn
@@ -24,6 +25,7 @@ from transfer_core.devices import cores, torch_threads
 from transfer_core.errors import ConfigurationError, DataError, ModelFileError, RecipeError
 from transfer_core.metrics import fit_temperature
 from transfer_core.model import save_new
+from transfer_core.model_file import read_model, write_model
 
 SUMMARY = {
     *("path", "task", "labels", "backbone", "embedding_width", "metrics", "history", "recipe", "sizes"),
@@ -143,6 +145,7 @@ def test_embeddings(model, mobilenet):
     found = model.embed([sky(1), sky(2)])
     assert (found.shape, found.dtype) == ((2, 1280), np.float32)
     assert not np.array_equal(found[0], found[1])
+    np.testing.assert_array_equal(model.embed(sky(1)), model.embed([sky(1)])[0])
     from transfer_core.features import load_pixels, normalize, to_batch
 
     batch = to_batch([load_pixels(sky(i), mobilenet.preprocessing) for i in (1, 2)])
@@ -157,6 +160,10 @@ def test_embeddings(model, mobilenet):
         (b"", "the image: the file is empty"),
         ([sky(), sky()[:300]], "image 2 of 2: the file is truncated"),
         ("nowhere.jpg", "nowhere.jpg: no such file"),
+        ("", "the image: its path is empty"),
+        (None, "the image: expected a path or the bytes of an image, not NoneType"),
+        ({"a": 1}, "the image: expected a path or the bytes of an image, not dict"),
+        (Image.new("RGB", (8, 8)), "the image: expected a path or the bytes of an image, not Image"),
         ([sky(), Path("nowhere.jpg")], "nowhere.jpg: no such file"),
         ([5], "the image: expected a path or the bytes of an image, not int"),
         ([sky(), None], "image 2 of 2: expected a path or the bytes of an image, not NoneType"),
@@ -165,6 +172,9 @@ def test_embeddings(model, mobilenet):
 def test_what_can_not_be_predicted_is_named(model, inputs, message):
     with pytest.raises(DataError) as error:
         model.predict(inputs)
+    assert str(error.value) == message
+    with pytest.raises(DataError) as error:
+        model.embed(inputs)
     assert str(error.value) == message
 
 
@@ -212,6 +222,14 @@ def test_evaluate_a_regression(grey):
     assert found["r2"] > 0.5
 
 
+def test_large_values_that_lie_close_together():
+    times = [1_700_000_000 + 0.5 * i for i in range(24)]
+    data = [{"input": sky(i), "label": time} for i, time in enumerate(times)]
+    model = transfer_core.train(backbone="mobilenet_v2", data=data, task="regression")
+    said = [one["value"] for one in model.predict([row["input"] for row in data])]
+    assert model.evaluate(data)["mae"] == pytest.approx(np.abs(np.subtract(said, times)).mean(), abs=1e-4)
+
+
 def test_evaluate_takes_what_train_takes(model, mixed):
     folder = model.evaluate(mixed)
     labelled = [{"input": path, "label": path.parent.name} for path in sorted(mixed.rglob("*.png"))]
@@ -250,7 +268,15 @@ def test_evaluate_on_broken_photos_only(model, tmp_path):
         model.evaluate(tmp_path, on_bad_input="skip")
 
 
-@pytest.mark.parametrize("words", [{"data": 5}, {"data": "photos", "on_bad_input": "ignore"}])
+@pytest.mark.parametrize(
+    "words",
+    [
+        {"data": 5},
+        {"data": "photos", "on_bad_input": "ignore"},
+        {"data": "photos", "columns": 5},
+        {"data": "photos", "columns": ["a"]},
+    ],
+)
 def test_evaluate_with_wrong_words(model, words):
     with pytest.raises(RecipeError):
         model.evaluate(**words)
@@ -269,6 +295,12 @@ def test_save_with_everything(model, tmp_path, mixed):
     assert loaded.header == model.header
     paths = sorted(mixed.rglob("*.png"))
     assert loaded.predict(paths) == model.predict(paths)
+
+
+def test_a_path_in_the_users_home(model, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert model.save("~/kept.transfer") == tmp_path / "kept.transfer"
+    assert transfer_core.load("~/kept.transfer").path == tmp_path / "kept.transfer"
 
 
 def test_save_without_the_backbone(model, tmp_path, mixed):
@@ -320,11 +352,20 @@ def test_save_over_itself(model, tmp_path):
 
 
 def test_a_model_whose_file_is_gone(model, tmp_path):
+    """It can be saved: all of it is in memory."""
     gone = replace(model, path=tmp_path / "gone.transfer")
-    for use in (gone.summary, lambda: gone.save(tmp_path / "other.transfer")):
-        with pytest.raises(ModelFileError) as error:
-            use()
-        assert str(error.value) == f"there is no file {gone.path}"
+    with pytest.raises(ModelFileError) as error:
+        gone.summary()
+    assert str(error.value) == f"there is no file {gone.path}"
+    assert gone.save(tmp_path / "other.transfer").read_bytes() == model.path.read_bytes()
+
+
+def test_a_model_whose_file_was_exchanged_is_saved_as_it_was_loaded(model, grey, tmp_path):
+    live = transfer_core.load(model.save(tmp_path / "live.transfer"))
+    grey.save(live.path)
+    assert live.save(tmp_path / "backup.transfer").read_bytes() == model.path.read_bytes()
+    small = live.save(tmp_path / "small.transfer", backbone=False)
+    assert transfer_core.load(small).labels == model.labels
 
 
 def test_load_what_is_no_model(tmp_path):
@@ -333,6 +374,71 @@ def test_load_what_is_no_model(tmp_path):
     (tmp_path / "photo.transfer").write_bytes(sky())
     with pytest.raises(ModelFileError, match="is not a saved model"):
         transfer_core.load(tmp_path / "photo.transfer")
+
+
+def changed(header, **recipe):
+    return msgspec.structs.replace(header, recipe={**header.recipe, **recipe})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda h: msgspec.structs.replace(h, embedding_width=400_000_000),
+            "its head does not fit its header",
+        ),
+        (lambda h: msgspec.structs.replace(h, embedding_width=2**62), "its head does not fit its header"),
+        (lambda h: msgspec.structs.replace(h, labels=("a", "b")), "its head does not fit its header"),
+        (
+            lambda h: changed(h, head={"type": "mlp", "hidden": [10**6, 10**6]}),
+            "its head does not fit its header",
+        ),
+        (lambda h: changed(h, head={"type": "knn"}), "its head does not fit its header"),
+        (lambda h: changed(h, head=None), "its recipe has no head"),
+        (
+            lambda h: msgspec.structs.replace(h, recipe={}),
+            "its recipe is wrong: data: is missing; backbone: is missing",
+        ),
+        (
+            lambda h: msgspec.structs.replace(
+                h, backbone=msgspec.structs.replace(h.backbone, facts={"a": 1})
+            ),
+            "Object missing required field `name`",
+        ),
+    ],
+)
+def test_a_header_that_does_not_fit_its_tensors_is_refused(model, tmp_path, change, message):
+    path = tmp_path / "odd.transfer"
+    write_model(path, read_model(model.path)[1], change(model.header))
+    with pytest.raises(ModelFileError) as raised:
+        transfer_core.load(path)
+    assert str(raised.value) == f"{path} can't be used: {message}"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda weight: weight[:2], "its head does not fit its header"),
+        (lambda weight: weight.astype(np.int8), "its head does not fit its header"),
+        (lambda weight: weight.astype(np.float64), "its head does not fit its header"),
+        (lambda weight: weight * np.nan, "its head does not answer with a number for each label"),
+    ],
+)
+def test_weights_that_no_head_has_are_refused(model, tmp_path, change, message):
+    path = tmp_path / "odd.transfer"
+    tensors = read_model(model.path)[1]
+    weight = "head.0.weight"
+    write_model(path, tensors | {weight: change(tensors[weight])}, model.header)
+    with pytest.raises(ModelFileError) as raised:
+        transfer_core.load(path)
+    assert str(raised.value) == f"{path} can't be used: {message}"
+
+
+def test_a_recipe_without_a_device_takes_what_is_there(model, tmp_path):
+    recipe = {word: value for word, value in model.header.recipe.items() if word != "device"}
+    header = msgspec.structs.replace(model.header, recipe=recipe)
+    loaded = save_new(tmp_path / "plain.transfer", header, model.backbone, model.head)
+    assert loaded.device.type in ("cpu", "cuda", "mps")
 
 
 def test_summary(model, grey):

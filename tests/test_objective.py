@@ -90,10 +90,10 @@ def test_no_weights(said):
 
 
 def test_values_are_scaled_as_by_scikit_learn():
-    targets = np.random.default_rng(0).normal(size=(50, 3)).astype(np.float32) * [1, 100, 1e-3] + [0, 5e3, 1]
-    data = splits(targets.astype(np.float32), "regression", ("a", "b", "c"))
+    targets = np.random.default_rng(0).normal(size=(50, 3)) * [1, 100, 1e-3] + [0, 5e3, 1]
+    data = splits(targets, "regression", ("a", "b", "c"))
     _, objective = chosen(data)
-    expected = StandardScaler().fit_transform(data.train.targets.astype(np.float64))
+    expected = StandardScaler().fit_transform(targets)
     scaled = objective.targets(data.train)
     assert scaled.dtype == np.float32
     np.testing.assert_allclose(scaled, expected, atol=1e-5)
@@ -101,15 +101,23 @@ def test_values_are_scaled_as_by_scikit_learn():
 
 
 def test_a_constant_output_is_moved_but_not_stretched():
-    data = splits(np.full((7, 2), [7.0, 0.1], np.float32), "regression", ("size", "age"))
+    data = splits(np.full((700_000, 2), [7.0, 0.1]), "regression", ("size", "age"))
     _, objective = chosen(data)
     assert objective.scaling.mean == pytest.approx((7.0, 0.1))
     assert objective.scaling.scale == (1.0, 1.0)
     assert np.abs(objective.targets(data.train)).max() < 1e-12
 
 
+@pytest.mark.parametrize("near", [1_700_000_000 + 1e-3 * np.arange(9), 1e-47 * np.arange(9)])
+def test_values_that_lie_close_together_are_told_apart(near):
+    data = splits(near[:, None], "regression", ("time",))
+    scaled = chosen(data)[1].targets(data.train)
+    expected = (np.arange(9) - 4) / np.arange(9).std()
+    np.testing.assert_allclose(scaled[:, 0], expected, atol=1e-3)
+
+
 def test_other_data_is_scaled_like_the_training_data():
-    data = splits(np.array([[0.0], [2.0]], np.float32), "regression", ("size",), valid=[[5.0]])
+    data = splits(np.array([[0.0], [2.0]]), "regression", ("size",), valid=[[5.0]])
     assert chosen(data)[1].targets(data.valid).tolist() == [[4.0]]
 
 

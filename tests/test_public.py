@@ -7,7 +7,8 @@ import pytest
 import transfer_core
 from transfer_core import pipeline
 from transfer_core.caller_data import name_streams
-from transfer_core.errors import RecipeError
+from transfer_core.errors import ConfigurationError, RecipeError
+from transfer_core.paths import home
 from transfer_core.progress import Progress
 
 ROWS = [{"input": "a.jpg", "label": "cat"}]
@@ -99,6 +100,37 @@ def test_callbacks(recipe_of):
     assert streams == {}
     recipe_of()
     assert recipe_of.ran[-1][2] == Progress()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ({"on_event": 5}, "on_event: expected something that can be called (got 5)"),
+        ({"cancelled": True}, "cancelled: expected something that can be called (got true)"),
+    ],
+)
+def test_callbacks_that_can_not_be_called(recipe_of, words, message):
+    with pytest.raises(RecipeError) as error:
+        recipe_of(**words)
+    assert str(error.value) == message
+    assert not recipe_of.ran
+
+
+@pytest.mark.parametrize("run", [5, None, ["a"]])
+def test_resume_what_is_no_id(run):
+    with pytest.raises(RecipeError, match=r"^run: expected the id of a run \(got "):
+        transfer_core.resume(run)
+
+
+@pytest.mark.parametrize("variable", ["TRANSFER_HOME", "XDG_DATA_HOME"])
+def test_the_home_of_nobody(monkeypatch, variable):
+    monkeypatch.delenv("TRANSFER_HOME", raising=False)
+    monkeypatch.setenv(variable, "~nosuchuser/x")
+    with pytest.raises(ConfigurationError) as error:
+        home()
+    assert str(error.value) == (
+        "can't tell whose home folder ~nosuchuser/x means: set TRANSFER_HOME to the full path of a folder"
+    )
 
 
 def test_the_package_gives_a_few_names():

@@ -141,6 +141,8 @@ WRONG_VALUES = [
     ({"weights": None}, "weights: expected a name (got nothing)"),
     ({"task": "clasification"}, 'task: unknown task "clasification", did you mean "classification"? (one of: auto, classification, multi_label, regression)'),
     ({"task": 3}, "task: expected auto, classification, multi_label or regression (got 3)"),
+    ({"columns": {"target": ["x", "y", "x"]}}, 'columns.target: names "x" twice'),
+    ({"columns": {"input": ["a", "a"]}}, 'columns.input: names "a" twice'),
     ({"columns": {"target": 3}}, "columns.target: expected a name or a list of names (got 3)"),
     ({"columns": {"type": "x"}}, 'columns.type: unknown word "type" (one of: input, target, split)'),
     ({"columns": "label"}, 'columns: expected options (input, target, split) (got "label")'),

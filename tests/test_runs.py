@@ -9,6 +9,7 @@ from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -88,6 +89,16 @@ def folder(home, run):
     return home / "runs" / run
 
 
+def write(path, content):
+    path.mkdir()
+    for name, text in content.items():
+        (path / name).write_text(text)
+
+
+def read(path):
+    return {file.name: file.read_text() for file in path.iterdir()}
+
+
 def test_a_cancelled_run_waits_to_be_resumed(photos, home):
     assert transfer_core.resumable() == []
     run = train(photos, until=2)
@@ -161,6 +172,51 @@ def test_a_run_that_is_not_there(photos, home):
         assert str(error.value) == f'there is no run "{wrong}" in {home / "runs"}{hint}'
 
 
+@pytest.mark.parametrize("facts", [None, '{"name": "mine"}'])
+def test_a_folder_that_is_no_run_is_left_alone(tmp_path, facts):
+    mine = tmp_path / "mine"
+    content = {"lock": "packages", ".transfer-x.tmp": "x"} | ({"run.json": facts} if facts else {})
+    write(mine, content)
+    with pytest.raises(ConfigurationError, match="there is no run" if facts is None else "can't be resumed"):
+        transfer_core.resume(str(mine))
+    assert read(mine) == content
+
+
+@pytest.mark.parametrize("name", ["", ".", ".."])
+def test_the_folder_of_all_runs_is_none(photos, home, name):
+    train(photos, until=0)
+    with pytest.raises(ConfigurationError, match=rf'^there is no run "{name}" in '):
+        transfer_core.resume(name)
+    assert not [*home.glob("lock"), *home.glob("runs/lock")]
+
+
+def test_what_lies_beside_a_finished_model_is_left_alone(photos, tmp_path):
+    model = train(photos)
+    mine = tmp_path / "mine"
+    content = {
+        "run.json": "mine",
+        "lock": "mine",
+        "checkpoint.safetensors": "mine",
+        ".transfer-x.tmp": "mine",
+    }
+    write(mine, content)
+    os.link(model.path, mine / "model.transfer")
+    assert same_tensors(transfer_core.resume(str(mine)), model)
+    (mine / "model.transfer").unlink()
+    assert read(mine) == content
+
+
+def test_a_lock_that_is_a_link_is_not_followed(photos, home, tmp_path):
+    run = train(photos, until=0)
+    thesis = tmp_path / "thesis"
+    thesis.write_text("300 pages")
+    (folder(home, run) / "lock").unlink()
+    (folder(home, run) / "lock").symlink_to(thesis)
+    with pytest.raises(ConfigurationError, match=rf"^the run {run} can't be resumed: "):
+        transfer_core.resume(run)
+    assert thesis.read_text() == "300 pages"
+
+
 def test_a_run_that_another_process_trains(photos, home):
     run = train(photos, until=0)
     with open(folder(home, run) / "lock", "r+") as lock:
@@ -175,6 +231,21 @@ def test_a_run_that_another_process_trains(photos, home):
         f"the run {run} is being trained by another process (pid 4711): wait for it, or end it"
     )
     assert [waiting["id"] for waiting in transfer_core.resumable()] == [run]
+
+
+def test_a_checkpoint_of_another_shape_is_none(photos, home):
+    run, other = train(photos, until=2), train(photos, until=2)
+    path = folder(home, run) / "checkpoint.safetensors"
+
+    class Older(msgspec.Struct):
+        phase: int = 0
+
+    write_checkpoint(path, Older(), read_checkpoint(path)[1])
+    assert [(waiting["id"], waiting["epoch"]) for waiting in transfer_core.resumable()] == sorted(
+        [(run, None), (other, 2)]
+    )
+    warning = transfer_core.resume(run).header.warnings[0]
+    assert warning.startswith("the checkpoint is damaged, so this run begins anew: it can't be read (")
 
 
 @pytest.mark.parametrize("damage", ["altered", "cut short", "empty", "of another format"])
@@ -240,6 +311,35 @@ def test_a_failure_after_a_checkpoint_leaves_the_run(photos):
     [run] = transfer_core.resumable()
     assert run["epoch"] == 2
     assert same_tensors(transfer_core.resume(run["id"]), train(photos))
+
+
+def test_a_failure_after_the_model_is_written_leaves_it(photos, home, monkeypatch):
+    def fail(_):
+        raise ConfigurationError("can't read it")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("transfer_core.model_file.read_header", fail)
+        with pytest.raises(ConfigurationError, match="can't read it"):
+            train(photos, head="linear")
+    [run] = (home / "runs").iterdir()
+    assert transfer_core.resumable() == []
+    assert same_tensors(transfer_core.resume(run.name), train(photos, head="linear"))
+    assert [path.name for path in run.iterdir()] == ["model.transfer"]
+
+
+@pytest.mark.parametrize("seconds", ["1700000000.5", "soon", "9" * 30])
+def test_a_date_that_is_none_is_told_before_the_training(photos, home, monkeypatch, seconds):
+    run = train(photos, until=1)
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", seconds)
+    told = []
+    for begin in (train, lambda _: transfer_core.resume(run, on_event=told.append)):
+        with pytest.raises(ConfigurationError) as error:
+            begin(photos)
+        assert str(error.value) == (
+            f"SOURCE_DATE_EPOCH is {seconds}, which is no time: set it to seconds since 1970, or unset it"
+        )
+    assert told == []
+    assert [path.name for path in (home / "runs").iterdir()] == [run]
 
 
 def test_checkpoints_take_a_small_part_of_the_time(photos, monkeypatch):

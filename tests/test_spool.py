@@ -66,12 +66,15 @@ def test_the_folder_of_a_killed_process_is_removed(temporary, other):
 
 
 def test_what_only_looks_like_one_stays(temporary):
-    (temporary / "transfer-notes").mkdir()
-    elsewhere = temporary / "elsewhere"
-    elsewhere.mkdir()
-    (elsewhere / "lock").touch()
-    (temporary / "transfer-link").symlink_to(elsewhere)
+    lock = ".transfer-spool.lock"
+    for name in ("transfer-thesis", "transfer-spool-notes", "transfer-spool-shared", "elsewhere"):
+        (temporary / name).mkdir(0o700)
+    (temporary / "transfer-thesis" / "lock").touch()
+    (temporary / "transfer-spool-shared" / lock).touch()
+    (temporary / "transfer-spool-shared").chmod(0o755)
+    (temporary / "elsewhere" / lock).touch()
+    (temporary / "transfer-spool-link").symlink_to(temporary / "elsewhere")
+    before = sorted(temporary.rglob("*"))
     with spool_folder():
         pass
-    assert sorted(os.listdir(temporary)) == ["elsewhere", "transfer-link", "transfer-notes"]
-    assert os.listdir(elsewhere) == ["lock"]
+    assert sorted(temporary.rglob("*")) == before

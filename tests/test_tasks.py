@@ -379,6 +379,7 @@ def test_what_held_out_outputs_say_by_hand(classes, values, model):
     ("level", "message"),
     [
         (1, "level: expected a number above 0 and below 1 (got 1)"),
+        ("0.9", 'level: expected a number above 0 and below 1 (got "0.9")'),
         (-0.5, "level: expected a number above 0 and below 1 (got -0.5)"),
         (0.99, "level: 0.99 needs at least 99 examples that the fit did not see, and this model had 72"),
     ],

@@ -19,7 +19,8 @@ UNFINISHED = ".transfer-*.tmp"
 def replacing(path: str | Path) -> Iterator[Path]:
     """A temporary file beside `path` that takes its place when the block ends well, or vanishes.
 
-    What stood at `path` before is there until then, and stays if anything fails. A link is followed.
+    What stood at `path` before is there until then, and stays if anything fails; its permissions stay in any
+    case. A link is followed.
 
     Raises
     ------
@@ -37,10 +38,12 @@ def replacing(path: str | Path) -> Iterator[Path]:
             raise ConfigurationError(
                 f"can't save to {path}: there is no folder {target.parent}; make it first"
             )
-        with open(temporary, "xb") as created:
-            mode = stat.S_IMODE(os.fstat(created.fileno()).st_mode)
+        temporary.touch(exist_ok=False)
+        mode = stat.S_IMODE((target if target.exists() else temporary).stat().st_mode)
+        # Nobody may read meanwhile who may not in the end; but the block must be able to write.
+        temporary.chmod(mode | stat.S_IWUSR)
         yield temporary
-        # The block may have made the file anew, private: back to what the umask says.
+        # The block may have made the file anew, private: back to what it was, or to what the umask says.
         temporary.chmod(mode)
         _flush(temporary)
         os.replace(temporary, target)

@@ -37,6 +37,14 @@ class Position(msgspec.Struct, frozen=True, kw_only=True):
     warnings: list[str]
 
 
+class _Sealed(msgspec.Struct, frozen=True):
+    """What the header of the file holds."""
+
+    tensors_sha256: str
+    position: Position
+    facts: dict[str, Any]
+
+
 def write_checkpoint(path: Path, position: Position, snapshot: Snapshot) -> None:
     """Replace the checkpoint at `path`.
 
@@ -65,18 +73,18 @@ def write_checkpoint(path: Path, position: Position, snapshot: Snapshot) -> None
 
 def read_position(path: Path) -> Position:
     """Where a run is, without its tensors; raises `Damaged`."""
-    return msgspec.convert(_read(path, with_tensors=False)[0]["position"], Position)
+    return _read(path, with_tensors=False)[0].position
 
 
 def read_checkpoint(path: Path) -> tuple[Position, Snapshot]:
     """Where a run is; raises `Damaged` if the file is not, to the last bit, what was written."""
     entry, tensors = _read(path, with_tensors=True)
-    if tensors_digest(tensors) != entry["tensors_sha256"]:
+    if tensors_digest(tensors) != entry.tensors_sha256:
         raise Damaged("its tensors are not those that were saved")
-    return msgspec.convert(entry["position"], Position), Snapshot(tensors, entry["facts"])
+    return entry.position, Snapshot(tensors, entry.facts)
 
 
-def _read(path: Path, with_tensors: bool) -> tuple[dict[str, Any], dict[str, Any]]:
+def _read(path: Path, with_tensors: bool) -> tuple[_Sealed, dict[str, Any]]:
     try:
         with safe_open(path, "numpy") as file:
             metadata = file.metadata() or {}
@@ -87,8 +95,9 @@ def _read(path: Path, with_tensors: bool) -> tuple[dict[str, Any], dict[str, Any
             if entry["format_version"] != FORMAT_VERSION:
                 raise Damaged(f"it was written in format {entry['format_version']}, not {FORMAT_VERSION}")
             names = file.keys() if with_tensors else ()
-            return entry, {name: file.get_tensor(name) for name in names}
-    except (SafetensorError, OSError, ValueError, KeyError) as error:
+            tensors = {name: file.get_tensor(name) for name in names}
+            return msgspec.convert(entry, _Sealed), tensors
+    except (SafetensorError, msgspec.ValidationError, OSError, ValueError, KeyError) as error:
         raise Damaged(f"it can't be read ({error})") from error
 
 

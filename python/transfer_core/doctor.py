@@ -129,7 +129,7 @@ def check_home() -> Check:
 
 def check_disk() -> Check:
     """Room on the disk of that folder."""
-    free = shutil.disk_usage(_nearest_folder(paths.home())).free
+    free = shutil.disk_usage(_nearest_folder(Path(os.path.realpath(paths.home())))).free
     if free >= LEAST_FREE_DISK:
         return Check("disk", True, f"{_size(free)} free")
     emptied = "transfer cache clear" if paths.cache().exists() else None
@@ -158,8 +158,8 @@ def _first_line(error: BaseException) -> str:
 
 
 def _nearest_folder(path: Path) -> Path:
-    """The folder itself, or the one that it would be made in."""
-    return next(folder for folder in (path, *path.absolute().parents) if folder.exists())
+    """The folder itself, or the one that it would be made in; also a link to nowhere, which is in the way."""
+    return next(folder for folder in (path, *path.absolute().parents) if os.path.lexists(folder))
 
 
 def _writable(path: Path) -> bool:

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias, cast
 import numpy as np
 import numpy.typing as npt
 import torch
-from msgspec import convert
+from msgspec import ValidationError, convert
 from msgspec.structs import replace
 from torch import Tensor, nn
 
@@ -23,7 +23,7 @@ from transfer_core.caller_data import name_streams
 from transfer_core.data import MODALITIES, Dataset, Input, Modality, Row, read_labelled
 from transfer_core.data.bad_input import by_itself
 from transfer_core.devices import as_many_threads_as_pay, choose_like
-from transfer_core.errors import DataError, ModelFileError
+from transfer_core.errors import DataError, ModelFileError, RecipeError
 from transfer_core.features import (
     Extractor,
     FeatureStore,
@@ -33,7 +33,7 @@ from transfer_core.features import (
     embed_dataset,
 )
 from transfer_core.heads import build_head
-from transfer_core.model_file import BACKBONE_PREFIX, ModelHeader
+from transfer_core.model_file import BACKBONE_PREFIX, ModelHeader, without_backbone
 from transfer_core.model_summary import summarize
 from transfer_core.progress import Progress
 from transfer_core.recipe import Recipe
@@ -102,9 +102,9 @@ class Model:
             If the model can't keep the level.
         """
         check_level(level, self.header)
-        if self.modality.is_one(inputs):
+        if self._is_one(inputs):
             return self.predict([cast(Input, inputs)], level)[0]
-        return self.tell(self.embed(cast(Sequence[Input], inputs)), level)
+        return self.tell(self.embed(inputs), level)
 
     def tell(self, embeddings: Embeddings, level: float | None = None) -> list[dict[str, Any]]:
         """The predictions for embeddings (N, embedding_width)."""
@@ -112,15 +112,17 @@ class Model:
         answers = self._answers(torch.from_numpy(embeddings))
         return [prediction(answer, self.header, level) for answer in answers.tolist()]
 
-    def embed(self, inputs: Sequence[Input]) -> Embeddings:
-        """The embeddings (N, embedding_width), float32, of N inputs.
+    def embed(self, inputs: Input | Sequence[Input]) -> Embeddings:
+        """The embedding (embedding_width,), float32, of one input, or those (N, embedding_width) of many.
 
         Raises
         ------
         DataError
             If an image can't be decoded.
         """
-        inputs = list(inputs)
+        if self._is_one(inputs):
+            return cast(Embeddings, self.embed([cast(Input, inputs)])[0])
+        inputs = list(cast(Sequence[Input], inputs))
         return self.embed_loads([partial(self.load, *one, len(inputs)) for one in enumerate(inputs)])
 
     def load(self, number: int, input: Input, of: int) -> Any:
@@ -210,21 +212,29 @@ class Model:
         ConfigurationError
             If the file can't be written; or without the backbone, if its weights exist nowhere else.
         """
-        copy = model_file.copy_model if backbone else model_file.copy_without_backbone
-        copy(self.path, Path(path))
+        path = Path(os.path.expanduser(path))
+        # Not a copy of the file that it came from: that may be gone, or be another model's by now.
+        _write(
+            path, self.header if backbone else without_backbone(self.header, path), self.backbone, self.head
+        )
         if self.header.recipe.get("trust") and trusted.is_trusted(self.path):
-            trusted.trust(Path(path))
-        return Path(path)
+            trusted.trust(path)
+        return path
 
     def summary(self) -> dict[str, Any]:
         """All facts about the model as plain data; raises `ModelFileError` if its file is gone."""
         return summarize(self.path, self.header)
 
-    def _columns(self, columns: Mapping[str, Any] | None) -> dict[str, Any]:
+    def _is_one(self, inputs: Any) -> bool:
+        """Also of what is neither one input nor several: `load` says what is wrong with it."""
+        several = isinstance(inputs, Iterable) and not isinstance(inputs, Mapping)
+        return self.modality.is_one(inputs) or not several
+
+    def _columns(self, columns: Any) -> Any:
         """The columns of data to measure on: those of the training, unless others are said."""
-        said = dict(columns or self.header.recipe["columns"])
-        if self.header.columns and not said.get("input"):
-            said["input"] = list(self.header.columns)
+        said = columns or self.header.recipe["columns"]
+        if isinstance(said, Mapping) and self.header.columns and not said.get("input"):
+            return {**said, "input": list(self.header.columns)}
         return said
 
     @property
@@ -243,7 +253,7 @@ class Model:
 
     @cached_property
     def _extractor(self) -> Extractor:
-        device, precision = choose_like(self.header.recipe["device"], self.header.recipe["precision"])
+        device, precision = choose_like(self.recipe.device, self.recipe.precision)
         return build_extractor(self.backbone, device, precision, self.recipe.text)
 
     @torch.no_grad()
@@ -275,29 +285,62 @@ def load_model(path: str | os.PathLike[str], progress: Progress = Progress(), tr
     WeightsNotFound
         If it was saved without its backbone and the weights are not on this machine.
     """
-    header, arrays = model_file.read_model(Path(path))
+    path = Path(os.path.expanduser(path))
+    header, arrays = model_file.read_model(path)
     if trust:
-        trusted.trust(Path(path))
+        trusted.trust(path)
     elif header.recipe.get("trust"):
-        trust = trusted.is_trusted(Path(path))
+        trust = trusted.is_trusted(path)
     tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
-    recipe = parse_recipe(header.recipe)
-    assert recipe.head is not None
-    head = build_head(recipe.head, header.embedding_width, len(header.labels), torch.Generator())
-    head.load_state_dict(_under(HEAD_PREFIX, tensors), assign=True)
-    backbone = _restore_backbone(header, _under(BACKBONE_PREFIX, tensors), progress, trust)
-    return Model(Path(path), header, backbone, head.eval().requires_grad_(False))
+    try:
+        head = _restore_head(header, _under(HEAD_PREFIX, tensors))
+        backbone = _restore_backbone(header, _under(BACKBONE_PREFIX, tensors), progress, trust)
+    except (ValidationError, _Misfit) as error:
+        raise ModelFileError(f"{path} can't be used: {error}") from error
+    return Model(path, header, backbone, head)
 
 
 def save_new(path: Path, header: ModelHeader, backbone: Backbone, head: nn.Sequential) -> Model:
     """Write a model that was just trained, and return it with its header as any reader will see it."""
-    tensors = {f"{BACKBONE_PREFIX}{name}": tensor for name, tensor in backbone.state_dict().items()}
-    tensors |= {f"{HEAD_PREFIX}{name}": tensor for name, tensor in head.state_dict().items()}
-    model_file.write_model(path, tensors, header)
+    _write(path, header, backbone, head)
     if header.recipe.get("trust"):
         trusted.trust(path)
     saved = model_file.read_header(path)
     return Model(path, saved, backbone, head.eval().requires_grad_(False))
+
+
+def _write(path: Path, header: ModelHeader, backbone: Backbone, head: nn.Sequential) -> None:
+    tensors = {f"{HEAD_PREFIX}{name}": tensor for name, tensor in head.state_dict().items()}
+    if header.backbone.inside:
+        tensors |= {f"{BACKBONE_PREFIX}{name}": tensor for name, tensor in backbone.state_dict().items()}
+    model_file.write_model(path, tensors, header)
+
+
+class _Misfit(ValueError):
+    """A header and tensors that are what was saved, but don't go together."""
+
+
+@torch.no_grad()
+def _restore_head(header: ModelHeader, tensors: dict[str, Tensor]) -> nn.Sequential:
+    """The head of these tensors, which answers in numbers; raises `_Misfit`."""
+    outputs = len(header.labels)
+    try:
+        recipe = parse_recipe(header.recipe)
+    except RecipeError as error:
+        raise _Misfit(f"its recipe is wrong: {error}") from error
+    if recipe.head is None:
+        raise _Misfit("its recipe has no head")
+    try:
+        head = build_head(recipe.head, header.embedding_width, outputs, None)
+        head.load_state_dict(tensors, assign=True)
+        head.eval().requires_grad_(False)
+        # Expanded, it takes no memory, whatever width a header claims.
+        answer = head(torch.zeros(1, 1).expand(1, header.embedding_width))
+    except (IndexError, RuntimeError) as error:  # what torch raises for wrong shapes, types and places
+        raise _Misfit("its head does not fit its header") from error
+    if answer.shape != (1, outputs) or not answer.isfinite().all():
+        raise _Misfit("its head does not answer with a number for each label")
+    return head
 
 
 def _restore_backbone(

@@ -6,7 +6,6 @@ No pickle, and no torch: a header is read in a millisecond, tensors are numpy ar
 from __future__ import annotations
 
 import os
-import shutil
 import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -28,11 +27,10 @@ __all__ = [
     "BackboneSource",
     "ModelHeader",
     "TargetScaling",
-    "copy_model",
-    "copy_without_backbone",
     "read_header",
     "read_model",
     "tensors_digest",
+    "without_backbone",
     "write_model",
 ]
 
@@ -98,7 +96,8 @@ def read_model(path: str | Path) -> tuple[ModelHeader, dict[str, Array]]:
     with _reading(path) as file:
         header, digest = _read_entry(file, path)
         try:
-            with safe_open(path, framework="np") as opened:
+            # This very file: by now another may have its name.
+            with safe_open(f"/dev/fd/{file.fileno()}", framework="np") as opened:
                 arrays = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 no dict
         except SafetensorError as error:
             raise ModelFileError(f"{path} is damaged: {error}") from error
@@ -107,22 +106,14 @@ def read_model(path: str | Path) -> tuple[ModelHeader, dict[str, Array]]:
     return header, arrays
 
 
-def copy_model(source: str | Path, target: str | Path) -> None:
-    """Copy a saved model, checked first, byte for byte; raises as `read_model` and `write_model` do."""
-    read_model(source)
-    with replacing(target) as temporary:
-        shutil.copyfile(source, temporary)
-
-
-def copy_without_backbone(source: str | Path, target: str | Path) -> None:
-    """Save a small file, for whose backbone the published weights are found again on loading.
+def without_backbone(header: ModelHeader, target: str | Path) -> ModelHeader:
+    """The header of a small file, for whose backbone the published weights are found again on loading.
 
     Raises
     ------
     ConfigurationError
         The backbone was fine-tuned, began with random weights, or was fitted: they exist nowhere else.
     """
-    header, tensors = read_model(source)
     own = {"random": "has random weights", "fitted": "was fitted on the training examples"}
     why = "was fine-tuned" if header.backbone.fine_tuned else own.get(header.backbone.weights)
     if why:
@@ -130,9 +121,8 @@ def copy_without_backbone(source: str | Path, target: str | Path) -> None:
             f"can't save {target} without the backbone: {header.backbone.name} {why}, so its weights "
             "exist only in this model; save it with the backbone"
         )
-    head = {name: array for name, array in tensors.items() if not name.startswith(BACKBONE_PREFIX)}
     backbone = msgspec.structs.replace(header.backbone, inside=False)
-    write_model(target, head, msgspec.structs.replace(header, backbone=backbone))
+    return msgspec.structs.replace(header, backbone=backbone)
 
 
 def tensors_digest(tensors: Mapping[str, Any]) -> str:

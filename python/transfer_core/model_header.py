@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -57,7 +57,7 @@ class ModelHeader(msgspec.Struct, frozen=True, kw_only=True):
     modality: Literal["image", "text", "table"] = "image"
     columns: tuple[str, ...] = ()
     preprocessing: dict[str, Any]
-    temperature: float = 1.0
+    temperature: Annotated[float, msgspec.Meta(gt=0)] = 1.0
     thresholds: tuple[float, ...] = ()
     distances: tuple[tuple[float, ...], ...] = ()
     target_scaling: TargetScaling | None = None
@@ -68,6 +68,11 @@ class ModelHeader(msgspec.Struct, frozen=True, kw_only=True):
     versions: dict[str, str] = {}
     data_fingerprint: str = ""
     created_at: str
+
+    def __post_init__(self) -> None:
+        scaling = self.target_scaling or TargetScaling((), ())
+        if self.task == "regression" and not len(scaling.mean) == len(scaling.scale) == len(self.labels):
+            raise ValueError("a regression has a mean and a scale for each of its labels")
 
 
 class _Seal(msgspec.Struct):

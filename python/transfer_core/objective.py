@@ -88,8 +88,10 @@ def choose_objective(recipe: Recipe, splits: DataSplits) -> tuple[Recipe, Object
 
 def _scaling(targets: Array) -> TargetScaling:
     """A constant output keeps a scale of 1; a spread below rounding is none."""
-    mean, scale = targets.astype(np.float64).mean(axis=0), targets.astype(np.float64).std(axis=0)
-    varies = scale > 1e-9 * np.abs(mean)
+    # Large values that lie close together would lose their spread in a sum of them all.
+    from_first = targets - targets[0]
+    mean, scale = targets[0] + from_first.mean(axis=0), from_first.std(axis=0)
+    varies = scale > 1e-12 * np.abs(mean)
     return TargetScaling(tuple(mean.tolist()), tuple(np.where(varies, scale, 1.0).tolist()))
 
 

@@ -73,7 +73,6 @@ def resume(
     """
     with old_run(name) as folder:
         if folder.model.exists():
-            folder.finish()  # perhaps it was killed before it tidied up
             return load_model(folder.model, progress)
         return _five_steps(folder, stored_recipe(folder, data), streams or {}, progress)
 

@@ -12,6 +12,7 @@ from transfer_core.model import Model
 from transfer_core.progress import Event, Progress
 from transfer_core.recipe import Recipe, Train
 from transfer_core.recipe_parser import parse_recipe
+from transfer_core.recipe_wording import shown
 
 
 def train(
@@ -73,11 +74,16 @@ def resume(
         As `train` does; `ConfigurationError` if there is no such run, or a process trains it at this moment;
         `DataError` if its examples have changed.
     """
+    if not isinstance(run, str):
+        raise RecipeError([Problem("run", f"expected the id of a run (got {shown(run)})")])
     source, streams = (None, {}) if data is None else name_streams(data)
     return pipeline.resume(run, source, streams, _progress(on_event, cancelled))
 
 
 def _progress(on_event: Callable[[Event], None] | None, cancelled: Callable[[], bool] | None) -> Progress:
+    for name, given in (("on_event", on_event), ("cancelled", cancelled)):
+        if given is not None and not callable(given):
+            raise RecipeError([Problem(name, f"expected something that can be called (got {shown(given)})")])
     defaults = Progress()
     return Progress(on_event or defaults.emit, cancelled or defaults.cancelled)
 

@@ -6,13 +6,14 @@ import math
 import numbers
 import os
 import typing
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any, get_args, get_origin
 
 import msgspec
 
 from transfer_core.errors import Problem, RecipeError
-from transfer_core.recipe import OF_MINIBATCHES, Freeze, Recipe, Train, Unfreeze
+from transfer_core.recipe import OF_MINIBATCHES, Columns, Freeze, Recipe, Train, Unfreeze
 from transfer_core.recipe_wording import members_of, structs_of, unknown_word, wrong_value
 
 
@@ -143,6 +144,7 @@ def _with_train_step(recipe: Recipe) -> Recipe:
 
 def _check_combinations(recipe: Recipe, problems: list[Problem]) -> None:
     """Rules between fields that need no knowledge of the backbone or of the data."""
+    _check_columns(recipe.columns, problems)
     if recipe.steps and recipe.train != Train():
         problems.append(Problem("train", "give training words either as keywords or as steps, not both"))
     _check_training_words(recipe.train, "train", problems)
@@ -160,6 +162,12 @@ def _check_combinations(recipe: Recipe, problems: list[Problem]) -> None:
         problems.append(Problem(f"steps[{len(recipe.steps) - 1}]", message))
     if len({train.loss for train in trains if train.loss}) > 1:
         problems.append(Problem("steps", "all train steps must use the same loss"))
+
+
+def _check_columns(columns: Columns, problems: list[Problem]) -> None:
+    for word, names in (("input", columns.input), ("target", columns.target)):
+        twice = [name for name, n in Counter(names).items() if n > 1] if isinstance(names, tuple) else []
+        problems += [Problem(f"columns.{word}", f'names "{name}" twice') for name in twice]
 
 
 def _check_thaw(step: Freeze | Unfreeze, path: str, problems: list[Problem]) -> None:

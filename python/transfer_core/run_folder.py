@@ -79,7 +79,7 @@ class RunFolder:
 
     def finish(self) -> None:
         """The model is there: nothing else is needed any more."""
-        for name in (_CHECKPOINT, _FACTS, _LOCK):
+        for name in (_CHECKPOINT, _LOCK, _FACTS):  # the facts last: they say that the others are ours
             with suppress(OSError):
                 (self.path / name).unlink(missing_ok=True)
 
@@ -99,8 +99,9 @@ def new_run(recipe: dict[str, Any], versions: dict[str, str]) -> Iterator[RunFol
     Raises
     ------
     ConfigurationError
-        If it can't be made.
+        If it can't be made, or `model_date` can't be told.
     """
+    model_date()  # refused before the training, not after it
     now = datetime.now(timezone.utc)
     folder = RunFolder(runs() / f"{now.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}")
     try:
@@ -124,17 +125,22 @@ def recipe_of(name: str) -> dict[str, Any]:
 
 @contextmanager
 def old_run(name: str) -> Iterator[RunFolder]:
-    """The folder of a run that ended too early, or the path of one, held for the block.
+    """The folder of a run that ended too early, or the path of one, held for the block; or of one that has
+    ended well, with its model and no need to be held.
 
     Raises
     ------
     ConfigurationError
-        There is no such run, or another process trains it.
+        There is no such run, another process trains it, or `model_date` can't be told.
     """
     folder = RunFolder(runs() / name)
-    if not name or not folder.path.is_dir():
+    if not any(map(os.path.exists, (folder.path / _FACTS, folder.model))):
         nearest = did_you_mean(name, [run["id"] for run in resumable()])
         raise ConfigurationError(f'there is no run "{name}" in {runs()}{nearest}')
+    if _has_only_its_model(folder):
+        yield folder
+        return
+    model_date()
     try:
         lock = _locked(folder)
     except BlockingIOError as error:
@@ -146,7 +152,27 @@ def old_run(name: str) -> Iterator[RunFolder]:
         raise ConfigurationError(f"the run {folder.id} can't be resumed: {error.strerror}") from error
     with os.fdopen(lock, "wb"), _naming(folder):
         folder.sweep()
+        if folder.model.exists():
+            folder.finish()  # it was killed before it tidied up
         yield folder
+
+
+def model_date() -> datetime:
+    """What a model's file gives as its time: that of the clock, or of `SOURCE_DATE_EPOCH`
+    (reproducible-builds.org/specs/source-date-epoch).
+
+    Raises
+    ------
+    ConfigurationError
+        If that is no number of seconds.
+    """
+    chosen = os.environ.get("SOURCE_DATE_EPOCH")
+    try:
+        return datetime.fromtimestamp(int(chosen), timezone.utc) if chosen else datetime.now(timezone.utc)
+    except (ValueError, OverflowError, OSError) as error:
+        raise ConfigurationError(
+            f"SOURCE_DATE_EPOCH is {chosen}, which is no time: set it to seconds since 1970, or unset it"
+        ) from error
 
 
 def resumable() -> list[dict[str, Any]]:
@@ -170,6 +196,17 @@ def _described(folder: RunFolder) -> dict[str, Any]:
     return {"id": folder.id, "path": str(folder.path), **facts, **place}
 
 
+def _has_only_its_model(folder: RunFolder) -> bool:
+    """Whether nothing else in the folder is ours; raises `ConfigurationError` if there is no model either."""
+    try:
+        _ = folder.facts
+    except ConfigurationError:
+        if folder.model.exists():
+            return True
+        raise
+    return False
+
+
 @contextmanager
 def _naming(folder: RunFolder) -> Iterator[None]:
     """Whoever stopped the training is told what to resume."""
@@ -182,22 +219,20 @@ def _naming(folder: RunFolder) -> Iterator[None]:
 @contextmanager
 def _gone_if_worthless(folder: RunFolder) -> Iterator[None]:
     """What failed before its first checkpoint, or would always fail, leaves nothing."""
-    keep = True
     try:
         yield
-    except (Cancelled, KeyboardInterrupt):
-        raise
     except BaseException as error:
-        keep = folder.checkpoint.exists() and not isinstance(error, RecipeError)
-        raise
-    finally:
-        if not keep:
+        was_stopped = isinstance(error, (Cancelled, KeyboardInterrupt))
+        can_go_on = folder.checkpoint.exists() and not isinstance(error, RecipeError)
+        if not (was_stopped or can_go_on or folder.model.exists()):
             shutil.rmtree(folder.path, ignore_errors=True)
+        raise
 
 
 def _locked(folder: RunFolder) -> int:
     """A descriptor that holds the folder until it is closed, or the process ends, however it ends."""
-    lock = os.open(folder.path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    # No link is followed: what it leads to would be overwritten.
+    lock = os.open(folder.path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
     try:
         _wait_for(lock)
         os.ftruncate(lock, 0)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-_PREFIX = "transfer-"
-_LOCK = "lock"
+# Names that nobody else gives to what is theirs: such a folder may be removed.
+_PREFIX = "transfer-spool-"
+_LOCK = ".transfer-spool.lock"
 
 
 @contextmanager
@@ -38,10 +40,15 @@ def is_spooled(path: str) -> bool:
 
 
 def _remove_abandoned() -> None:
-    for path in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*/{_LOCK}"):
-        with suppress(OSError):  # somebody else's, in use, or just removed by another process
-            if path.parent.is_symlink() or path.lstat().st_uid != os.geteuid():
+    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        with suppress(OSError):  # in use, or just removed by another process
+            if not _is_own_and_private(folder.lstat()):
                 continue
-            with open(path, "rb") as lock:
+            with open(folder / _LOCK, "rb") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(path.parent, ignore_errors=True)
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_own_and_private(status: os.stat_result) -> bool:
+    private = stat.S_ISDIR(status.st_mode) and status.st_mode & 0o777 == 0o700
+    return private and status.st_uid == os.geteuid()

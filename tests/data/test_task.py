@@ -86,8 +86,13 @@ def test_classes_of_a_trained_model():
 def test_values_of_one_output():
     names, targets = values(examples(1, 2.5, "3.5", Cell("-4e2"), Decimal("0.5")), Columns(target="age"))
     assert names == ("age",)
-    np.testing.assert_array_equal(targets, np.array([[1], [2.5], [3.5], [-400], [0.5]], dtype=np.float32))
-    assert targets.dtype == np.float32
+    np.testing.assert_array_equal(targets, np.array([[1], [2.5], [3.5], [-400], [0.5]]))
+    assert targets.dtype == np.float64
+
+
+@pytest.mark.parametrize("near", [[1_700_000_000.5, 1_700_000_001.5], [1e-47, 2e-47]])
+def test_values_keep_64_bits(near):
+    assert values(examples(*near), Columns())[1][:, 0].tolist() == near
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,15 @@ def test_layers():
     assert shapes(build_head(MlpHead((8,), 0.1), 5, 3, generator())) == [0.1, (5, 8), nn.ReLU, 0.1, (8, 3)]
 
 
+def test_without_a_generator_a_head_takes_no_memory():
+    head = build_head(MlpHead((10**6, 10**6), 0.1), 10**6, 3, None)
+    assert {tensor.device.type for tensor in head.state_dict().values()} == {"meta"}
+    made = build_head(MlpHead((8,), 0.1), 5, 3, generator())
+    again = build_head(MlpHead((8,), 0.1), 5, 3, None)
+    again.load_state_dict(made.state_dict(), assign=True)
+    assert torch.equal(again.eval()(torch.ones(2, 5)), made.eval()(torch.ones(2, 5)))
+
+
 def test_dense_layers_at_both_ends():
     head = build_head(MlpHead((8, 4), 0.1), 5, 3, generator())
     assert (first_dense(head).in_features, last_dense(head).out_features) == (5, 3)

@@ -33,6 +33,13 @@ def test_the_quantile_is_the_order_statistic_of_the_theorem(n, level):
     assert level - 1e-9 <= coverage < level + 1 / (n + 1)
 
 
+@pytest.mark.parametrize("level", [0.1, 1e-12, 1e-300])
+def test_a_tiny_level_takes_the_smallest_distance(level):
+    assert fewest(level) == 1
+    assert conformal_quantile([1.0, 2.0], level) == 1.0
+    assert conformal_quantile([], level) is None
+
+
 def test_the_fewest_examples_for_a_level():
     for level in (0.5, 0.9, 0.95, 0.99, 0.999):
         n = fewest(level)

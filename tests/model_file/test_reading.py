@@ -13,8 +13,9 @@ import torch
 from safetensors.numpy import save_file
 
 from saved_model import HEADER, entry_of, message_of, resealed, same, tensors
+from transfer_core import model_file
 from transfer_core.errors import ModelFileError
-from transfer_core.model_file import read_header, read_model
+from transfer_core.model_file import read_header, read_model, write_model
 
 # What is not a model.
 
@@ -134,6 +135,13 @@ def test_a_sealed_header_that_lacks_a_field_is_damage(saved):
     )
 
 
+def test_a_sealed_temperature_of_zero_is_damage(saved):
+    save_file(tensors(), saved, metadata={"transfer": resealed(entry_of(saved), temperature=0.0)})
+    assert message_of(ModelFileError, read_model, saved) == (
+        f"{saved} is damaged: Expected `float` > 0.0 - at `$.temperature`"
+    )
+
+
 def test_a_type_that_numpy_lacks_is_named(saved):
     entry = entry_of(saved)
     table = {
@@ -210,3 +218,18 @@ def test_other_tensors_under_the_same_header_are_noticed(saved, change):
     assert message_of(ModelFileError, read_model, saved) == (
         f"{saved} is damaged: its weights are not those that were saved"
     )
+
+
+def test_a_file_that_is_exchanged_while_it_is_read_is_read_to_its_end(saved, tmp_path, monkeypatch):
+    other = tmp_path / "other.transfer"
+    write_model(other, {"head.weight": np.ones(2)}, msgspec.structs.replace(HEADER, labels=("a", "b")))
+    unseal = model_file.unseal
+
+    def exchanged(entry, path):
+        other.replace(saved)
+        return unseal(entry, path)
+
+    monkeypatch.setattr(model_file, "unseal", exchanged)
+    header, arrays = read_model(saved)
+    assert header == HEADER
+    same(arrays, tensors())

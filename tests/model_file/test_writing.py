@@ -8,8 +8,10 @@ import threading
 import msgspec
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from saved_model import HEADER, message_of, only_file_in, same, tensors
+from transfer_core import model_file
 from transfer_core.errors import ConfigurationError
 from transfer_core.model_file import read_header, read_model, write_model
 
@@ -134,6 +136,21 @@ def test_permissions_follow_the_umask(tmp_path, umask, mode):
     finally:
         os.umask(before)
     assert (tmp_path / "m.transfer").stat().st_mode & 0o777 == mode
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o664, 0o400])
+def test_a_file_that_is_replaced_keeps_its_permissions(saved, mode, monkeypatch):
+    saved.chmod(mode)
+    seen = []
+
+    def spy(arrays, path, metadata):
+        seen.append(path.stat().st_mode & 0o777)
+        save_file(arrays, path, metadata)
+
+    monkeypatch.setattr(model_file, "save_file", spy)
+    write_model(saved, {}, HEADER)
+    assert saved.stat().st_mode & 0o777 == mode
+    assert seen == [mode | 0o200]
 
 
 def test_a_link_stays_a_link(saved, tmp_path):

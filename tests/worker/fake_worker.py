@@ -141,6 +141,8 @@ def fail(call: Call, how: str) -> None:
             "exit": SystemExit(3),
             "mute": Mute(),
             "long": ValueError("é" * 100_000),
+            "long problem": RecipeError([Problem("é" * 100_000, "unknown")]),
+            "details that can't be sent": DataError("a photo", object()),  # type: ignore[arg-type]
             "surrogate": ValueError("caf\udce9"),
             "empty": KeyError(),
         }[how]

@@ -151,6 +151,15 @@ def test_odd_exceptions_are_answered_too(worker: Client, how: str, message: str)
 
 def test_endless_messages_are_cut(worker: Client) -> None:
     assert fails(worker, "long")["message"] == "é" * 8192 + "… (91808 more characters)"
+    assert fails(worker, "long problem")["details"] == {
+        "problems": [{"path": "é" * 8192 + "… (91808 more characters)", "message": "unknown"}]
+    }
+
+
+def test_an_error_whose_details_can_not_be_sent_goes_without(worker: Client) -> None:
+    failure = fails(worker, "details that can't be sent")
+    assert (failure["type"], failure["message"], failure["details"]) == ("DataError", "a photo", {})
+    assert worker.call("tell", events=[]) == "told"
 
 
 def test_a_result_that_can_not_be_sent_is_an_error(worker: Client) -> None:

@@ -161,6 +161,20 @@ def test_a_file_that_was_never_a_model_is_tried_again_each_time(tmp_path: Path) 
     assert shelf.warnings == []
 
 
+def test_what_was_never_a_model_takes_no_memory(tmp_path: Path) -> None:
+    def start(_: Callable[[], None]) -> None:
+        raise RuntimeError("can't start new thread")
+
+    shelf, path = Shelf(), write(tmp_path / "a", "model 1")
+    shelf.open(path)
+    for read in (shelf.open, shelf.reload):
+        with pytest.raises(ModelFileError, match="is no model"):
+            read(tmp_path / "nothing")
+    with pytest.raises(RuntimeError, match="can't start"):
+        shelf.cache.find(str(tmp_path / "b"), shelf.warnings.append, start)
+    assert list(shelf.cache._places) == [str(path)]
+
+
 def test_a_reload_waits_for_a_change_that_comes_while_it_reads(tmp_path: Path) -> None:
     shelf, path = Shelf(), write(tmp_path / "a", "model 1")
     shelf.gate.clear()

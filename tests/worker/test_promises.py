@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
-from transfer_core.errors import DataError
+from transfer_core.errors import DataError, Problem, RecipeError
 from transfer_core.worker.outbox import LARGEST_BACKLOG
+from transfer_core.worker.protocol import LARGEST_FRAME
 from transfer_core.worker.server import Method, Server
 from worker.client import PATIENCE_S, Client, wait_until
 
@@ -92,6 +93,16 @@ def test_what_can_not_be_sent_is_an_error_of_its_call(worker: Promising) -> None
     promise.set_result(object())
     assert worker.read()[2]["message"] == "a object can't be sent"
     assert worker.call("ping") == "pong"
+
+
+def test_a_failure_whose_details_are_too_many_for_a_frame_goes_without(worker: Promising) -> None:
+    _, promise = worker.later()
+    problems = [Problem("", "x" * 8000)] * (LARGEST_FRAME // 8000)
+    promise.set_exception(RecipeError(problems))
+    error = worker.read()[2]
+    assert (error["type"], error["details"]) == ("RecipeError", {})
+    worker.end_server()
+    assert worker.join()
 
 
 def test_a_cancel_cancels_a_promise_that_nobody_has_begun_with(worker: Promising) -> None:

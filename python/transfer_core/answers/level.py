@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
+from numbers import Real
+
 from transfer_core.errors import Problem, RecipeError
 from transfer_core.metrics.conformal import conformal_quantile, fewest
 from transfer_core.model_file import ModelHeader
+from transfer_core.recipe_wording import shown
 
 
 def check_level(level: float | None, header: ModelHeader) -> None:
@@ -20,9 +24,10 @@ def quantile(header: ModelHeader, output: int, level: float) -> float:
     return found
 
 
-def _obstacle(level: float, header: ModelHeader) -> str | None:
+def _obstacle(said: object, header: ModelHeader) -> str | None:
+    level = float(said) if isinstance(said, Real) else math.nan
     if not 0 < level < 1:
-        return f"expected a number above 0 and below 1 (got {level:g})"
+        return f"expected a number above 0 and below 1 (got {shown(said)})"
     if header.task == "multi_label":
         return "a model of labels says each label at its own threshold, and gives no sets"
     held_out = len(header.distances[0]) if header.distances else 0

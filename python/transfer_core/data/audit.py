@@ -13,6 +13,7 @@ from transfer_core.data.dataset import Dataset, DataSplits, Targets, Task, label
 from transfer_core.data.example import Example, Found, Part
 from transfer_core.data.modality import Modality
 from transfer_core.errors import DataError
+from transfer_core.spool import is_spooled
 
 _IMBALANCE = 10
 _FEW_MEASURED = 20
@@ -46,12 +47,11 @@ def check_variety(
         _check_value_variety(targets)
 
 
-def _check_value_variety(targets: Targets) -> None:
+def _check_value_variety(targets: Targets, what: str = "target") -> None:
     """Not all are the same."""
     if (targets == targets[0]).all():
-        raise DataError(
-            f"every target is {', '.join(f'{value:g}' for value in targets[0])}; nothing to learn"
-        )
+        same = ", ".join(f"{value:.15g}" for value in targets[0])
+        raise DataError(f"every {what} is {same}; nothing to learn")
 
 
 def _check_label_variety(labels: Sequence[str], targets: Targets) -> None:
@@ -108,7 +108,7 @@ def check_trained_labels(splits: DataSplits) -> None:
     if splits.task == "regression":
         if not len(splits.train):
             raise DataError(f"no training {splits.modality.many} are left: all are also held out")
-        _check_value_variety(splits.train.targets)
+        _check_value_variety(splits.train.targets, "training target")
         return
     trained = label_counts(splits.train.targets, splits.labels)
     for name, part in (("valid", splits.valid), (splits.test_name, splits.test)):
@@ -173,7 +173,8 @@ def _photos(modality: Modality) -> str:
 
 def _wrapper_hint(examples: Sequence[Example]) -> str:
     """Unpacked archives often hold the class folders one level down: `photos/photos/cat`."""
-    folders = {os.path.dirname(example.input) for example in examples if isinstance(example.input, str)}
+    paths = (example.input for example in examples if isinstance(example.input, str))
+    folders = {os.path.dirname(path) for path in paths if not is_spooled(path)}
     common = os.path.commonpath(folders) if len({os.path.isabs(f) for f in folders}) == 1 else ""
     if not common or common in folders or len(folders) < 2:
         return ""

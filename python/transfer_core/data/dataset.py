@@ -23,7 +23,7 @@ class Dataset:
     """Columns of equal length; images themselves stay on disk.
 
     `inputs` are paths of images, texts, or rows of a table (see `Modality`), `digests` the sha256 of their
-    bytes in hex, `targets` class indices (int64, (N,)), labels (bool, (N, K)) or values (float32, (N, K)).
+    bytes in hex, `targets` class indices (int64, (N,)), labels (bool, (N, K)) or values (float64, (N, K)).
     `stamps` tell a file's state when its digest was taken, by path.
     """
 

@@ -64,6 +64,8 @@ class ImageModality:
         """A path as `str`, or bytes."""
         if not self.is_one(value):
             raise DataError(f"{name}: expected a path or the bytes of an image, not {type(value).__name__}")
+        if value == "":
+            raise DataError(f"{name}: its path is empty")
         return os.fspath(value) if isinstance(value, str | os.PathLike) else bytes(value)
 
 

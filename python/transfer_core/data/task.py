@@ -17,6 +17,7 @@ from transfer_core.data.example import Cell, Example
 from transfer_core.errors import DataError
 from transfer_core.recipe import Columns, Loss, Recipe, Train
 
+# Values keep 64 bits, as differences between large ones need; within this range nothing overflows.
 _LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -81,7 +82,7 @@ def class_indices(
 
 
 def values(examples: Sequence[Example], columns: Columns) -> tuple[tuple[str, ...], Targets]:
-    """The names of the outputs, and the examples' values: float32, (N, K).
+    """The names of the outputs, and the examples' values: float64, (N, K).
 
     Raises
     ------
@@ -95,7 +96,7 @@ def values(examples: Sequence[Example], columns: Columns) -> tuple[tuple[str, ..
                 f"{printable(example.name)}: {_outputs(len(row))}, but {printable(examples[0].name)} "
                 f"has {len(rows[0])}; each needs the same outputs"
             )
-    return _output_names(columns, len(rows[0])), np.array(rows, dtype=np.float32)
+    return _output_names(columns, len(rows[0])), np.array(rows, dtype=np.float64)
 
 
 def _outputs(count: int) -> str:

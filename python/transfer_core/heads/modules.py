@@ -7,6 +7,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from transfer_core.backbones.backbone import OnlyShapes
 from transfer_core.heads.fitted_layer import FittedLayer
 from transfer_core.heads.neighbors import Neighbors
 from transfer_core.heads.support_vectors import SupportVectors
@@ -29,8 +30,10 @@ _FITTED: dict[type, type[FittedLayer]] = {
 }
 
 
-def build_head(spec: Head, width: int, outputs: int, generator: torch.Generator) -> nn.Sequential:
+def build_head(spec: Head, width: int, outputs: int, generator: torch.Generator | None) -> nn.Sequential:
     """A head for features of `width` with `outputs` outputs, its weights drawn from `generator`.
+
+    Without a generator the weights are shapes alone, for `load_state_dict(…, assign=True)`.
 
     Every hidden layer is followed by ReLU; dropout stands before each dense layer. The last layer begins with
     zeros: where there are fewer examples than features, what it begins with in directions that no example
@@ -53,10 +56,13 @@ def build_head(spec: Head, width: int, outputs: int, generator: torch.Generator)
     return head
 
 
-def _dense(before: int, after: int, generator: torch.Generator) -> nn.Linear:
+def _dense(before: int, after: int, generator: torch.Generator | None) -> nn.Linear:
     """A dense layer with He-uniform weights (He et al. 2015, section 2.2) and no bias yet."""
-    with torch.random.fork_rng(devices=[]):  # nn.Linear draws weights of its own, which are not used
+    # nn.Linear draws weights of its own, which are not used.
+    with OnlyShapes() if generator is None else torch.random.fork_rng(devices=[]):
         layer = nn.Linear(before, after)
+    if generator is None:
+        return layer
     bound = (6 / before) ** 0.5
     with torch.no_grad():
         layer.weight.copy_(torch.rand(after, before, generator=generator) * 2 * bound - bound)

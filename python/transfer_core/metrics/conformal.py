@@ -32,7 +32,7 @@ def some_rows(count: int) -> Integers:
 
 def fewest(level: float) -> int:
     """So many held-out examples are needed for that level."""
-    return math.ceil(round(level / (1 - level), 9))
+    return max(1, math.ceil(round(level / (1 - level), 9)))
 
 
 def conformal_quantile(distances: Sequence[float], level: float) -> float | None:
@@ -46,7 +46,7 @@ def conformal_quantile(distances: Sequence[float], level: float) -> float | None
     >>> conformal_quantile([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9], 0.8)
     0.8
     """
-    rank = math.ceil(round((len(distances) + 1) * level, 9))
+    rank = max(1, math.ceil(round((len(distances) + 1) * level, 9)))
     return distances[rank - 1] if rank <= len(distances) else None
 
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
-from datetime import datetime, timezone
-
 import msgspec
 
 from transfer_core.model_file import BackboneSource, ModelHeader
 from transfer_core.recipe import to_plain
+from transfer_core.run_folder import model_date
 from transfer_core.same_run import data_fingerprint
 from transfer_core.steps.between import Frozen, Tuned
 from transfer_core.version import library_versions
@@ -41,11 +39,5 @@ def header_of(frozen: Frozen, tuned: Tuned) -> ModelHeader:
         sizes={"train": len(splits.train), "valid": len(splits.valid), "test": len(splits.test)},
         versions=library_versions(),
         data_fingerprint=data_fingerprint(splits),
-        created_at=_now().isoformat(timespec="seconds"),
+        created_at=model_date().isoformat(timespec="seconds"),
     )
-
-
-def _now() -> datetime:
-    """Seconds of the clock, or those of reproducible-builds.org/specs/source-date-epoch."""
-    chosen = os.environ.get("SOURCE_DATE_EPOCH")
-    return datetime.fromtimestamp(int(chosen), timezone.utc) if chosen else datetime.now(timezone.utc)

@@ -6,6 +6,7 @@ import re
 import sys
 import traceback
 from errno import ENOMEM
+from pathlib import Path
 from typing import Any
 
 from transfer_core import errors
@@ -13,6 +14,8 @@ from transfer_core.errors import DependencyError, TransferError
 
 LONGEST_MESSAGE = 8 * 1024
 MOST_FRAMES = 50
+
+_SERVER_FILE = str(Path(__file__).with_name("server.py"))
 
 # The classes that Ruby knows by name.
 SHARED = {
@@ -30,7 +33,7 @@ def describe_failure(error: BaseException) -> dict[str, Any]:
     described: dict[str, Any] = {
         "type": name,
         "message": _shorten(_message(error, name)),
-        "details": error.details if isinstance(error, TransferError) else {},
+        "details": _shorten(error.details) if isinstance(error, TransferError) else {},
         "python_class": _class_name(error),
     }
     if name == "RemoteError":
@@ -91,10 +94,16 @@ def _text(error: BaseException) -> str:
         return ""
 
 
-def _shorten(message: str) -> str:
-    if len(message) <= LONGEST_MESSAGE:
-        return message
-    return f"{message[:LONGEST_MESSAGE]}… ({len(message) - LONGEST_MESSAGE} more characters)"
+def _shorten(value: Any) -> Any:
+    """The same without endless texts."""
+    match value:
+        case str() if len(value) > LONGEST_MESSAGE:
+            return f"{value[:LONGEST_MESSAGE]}… ({len(value) - LONGEST_MESSAGE} more characters)"
+        case list():
+            return [_shorten(each) for each in value]
+        case dict():
+            return {key: _shorten(each) for key, each in value.items()}
+    return value
 
 
 def _class_name(error: BaseException) -> str:
@@ -107,6 +116,3 @@ def _backtrace(error: BaseException) -> list[str]:
     frames = traceback.extract_tb(error.__traceback__)
     theirs = [frame for frame in frames if frame.filename != _SERVER_FILE]
     return [f"{frame.filename}:{frame.lineno}:in '{frame.name}'" for frame in theirs[-MOST_FRAMES:]]
-
-
-_SERVER_FILE = __file__.replace("failures.py", "server.py")

@@ -99,6 +99,7 @@ class ModelCache:
         except BaseException as error:  # there may be no thread for it
             with self._lock:
                 place.loading = None
+                self._forget_unused_places()
             promise.set_exception(error)
             raise
         return promise
@@ -165,6 +166,7 @@ class ModelCache:
             _let_go(error)
             with self._lock:
                 place.loading, place.failed = None, (version, error)
+                self._forget_unused_places()
             if former is None:
                 promise.set_exception(error)
             else:
@@ -188,6 +190,9 @@ class ModelCache:
     def _forget_least_used(self) -> None:
         while len(self._models) > 1 and self._bytes() > self.limit:
             self._models.popitem(last=False)
+        self._forget_unused_places()
+
+    def _forget_unused_places(self) -> None:
         self._places = {
             path: place
             for path, place in self._places.items()

@@ -163,7 +163,7 @@ class Server:
         try:
             result = self._perform(call, request)
         except BaseException as error:
-            self._close(call, render_response(call.id, describe_failure(error), None))
+            self._close(call, _render_failure(call.id, error))
             return
         if isinstance(result, Future):
             self._promised(call, result)
@@ -177,21 +177,23 @@ class Server:
         promise.add_done_callback(partial(self._keep, call))
 
     def _keep(self, call: Call, promise: Future[Any]) -> None:
-        error = Cancelled("cancelled") if promise.cancelled() else promise.exception()
-        if error:
-            self._close(call, render_response(call.id, describe_failure(error), None))
-        else:
-            self._close(call, self._render(call, promise.result()))
-        call.expect(None)  # a circle of references would keep the inputs until Python looks for such
-        with self._kept:
-            self._promises -= 1
-            self._kept.notify_all()
+        try:
+            error = Cancelled("cancelled") if promise.cancelled() else promise.exception()
+            if error:
+                self._close(call, _render_failure(call.id, error))
+            else:
+                self._close(call, self._render(call, promise.result()))
+            call.expect(None)  # a circle of references would keep the inputs until Python looks for such
+        finally:
+            with self._kept:
+                self._promises -= 1
+                self._kept.notify_all()
 
     def _render(self, call: Call, result: Any) -> bytes:
         try:
             return render_response(call.id, None, self._memory.lend(result) if self._memory else result)
         except BaseException as error:
-            return render_response(call.id, describe_failure(error), None)
+            return _render_failure(call.id, error)
 
     def _perform(self, call: Call, request: Request) -> Any:
         method = self._methods.get(request.method)
@@ -204,12 +206,20 @@ class Server:
     def _cancel(self, id: int) -> None:
         call = self._calls.get(id)
         if call and call.cancel():
-            self._close(call, render_response(id, describe_failure(Cancelled("cancelled")), None))
+            self._close(call, _render_failure(id, Cancelled("cancelled")))
 
     def _close(self, call: Call, frame: bytes) -> None:
         # Once Ruby has the response it may use the id again.
         del self._calls[call.id]
         call.answer(frame)
+
+
+def _render_failure(id: int, error: BaseException) -> bytes:
+    failure = describe_failure(error)
+    try:
+        return render_response(id, failure, None)
+    except Exception:  # there are too many details for a frame, or some that can't be sent
+        return render_response(id, {**failure, "details": {}}, None)
 
 
 class Lane:
