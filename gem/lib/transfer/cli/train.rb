@@ -134,7 +134,7 @@ module Transfer
 
     def list(option) = options[option]&.split(",")
 
-    def value(option) = options[option] && number(options[option])
+    def value(option) = options[option].is_a?(String) ? number(options[option]) : options[option]
 
     # A number where the text is a decimal one. Whether it should be one is the core's business.
     def number(text)
