@@ -2,6 +2,7 @@
 
 import shutil
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -17,7 +18,7 @@ from transfer_core.devices import (
     torch_threads,
 )
 from transfer_core.errors import ConfigurationError
-from transfer_core.features.parallel import map_on_cores
+from transfer_core.features.parallel import map_on_cores, one_thread_inside
 from transfer_core.features.sharing import Sharing
 from transfer_core.worker.methods import _training_threads
 
@@ -124,3 +125,14 @@ def test_a_training_gives_the_same_bits_on_any_number_of_cores(tmp_path, monkeyp
         return model.path.read_bytes()
 
     assert trained(1) == trained(3)
+
+
+def test_a_thread_keeps_its_one_thread_when_another_sets_the_number_before_its_first_operation():
+    usual = torch.get_num_threads()
+    try:
+        with ThreadPoolExecutor(1, initializer=one_thread_inside) as pool:
+            pool.submit(int).result()
+            torch.set_num_threads(2)
+            assert pool.submit(lambda: (torch.ones(10).sum(), torch.get_num_threads())[1]).result() == 1
+    finally:
+        torch.set_num_threads(usual)

@@ -25,7 +25,7 @@ def map_on_cores(work: Callable[[A], B], items: Iterable[A]) -> Iterator[B]:
     threads = cores()
     threads_before = torch.get_num_threads()
     pending: deque[Future[B]] = deque()
-    pool = ThreadPoolExecutor(threads, "transfer-core", initializer=_one_thread_inside)
+    pool = ThreadPoolExecutor(threads, "transfer-core", initializer=one_thread_inside)
     try:
         for item in items:
             pending.append(pool.submit(work, item))
@@ -44,5 +44,8 @@ def on_one_core(work: Callable[[], B]) -> B:
     return next(map_on_cores(lambda _: work(), (None,)))
 
 
-def _one_thread_inside() -> None:
+def one_thread_inside() -> None:
+    """Torch uses one thread for what this thread computes from now on, whatever others set meanwhile."""
+    # Before it has asked for the number, a new thread's first operation takes what any thread has set last.
+    torch.get_num_threads()
     torch.set_num_threads(1)

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from transfer_core.devices import cores, machine_cores
+from transfer_core.features.parallel import one_thread_inside
 from transfer_core.finetune.network import Tail
 from transfer_core.finetune.randomness import DrawFrom
 from transfer_core.progress import Progress
@@ -141,7 +142,7 @@ def cores_for(device: torch.device) -> Iterator[ThreadPoolExecutor]:
     usual = torch.get_num_threads()
     threads = cores() if device.type == "cpu" else 1
     try:
-        with ThreadPoolExecutor(threads, "transfer-train", partial(torch.set_num_threads, 1)) as pool:
+        with ThreadPoolExecutor(threads, "transfer-train", one_thread_inside) as pool:
             yield pool
     finally:
         # The number set last is what threads start with from then on.
