@@ -2,8 +2,8 @@
 
 A folder of rows files, and an index that says where in them each row stands. A row is in its file before it
 is in the index, and the index can be made anew from the files: a crash costs at most the row it cut in two.
-Several processes may read and write at once; none waits for another's rows, and for the
-index a second at most.
+Several processes may read and write at once; none waits for another's rows, and for the index a second at
+most.
 """
 
 from __future__ import annotations

@@ -73,17 +73,18 @@ class Pieces:
         compute = partial(self._backward, total=weights.sum())
         if self._in_turn:
             return _added(self._pool.submit(compute, piece).result() for piece in numbered)
+        if self._in_turn is not None:
+            return _added(self._pool.map(compute, numbered))
         state = torch.get_rng_state()
         sums = _added(self._pool.map(compute, numbered))
-        if self._in_turn is None:
-            self._in_turn = not torch.equal(torch.get_rng_state(), state)
-            if self._in_turn:
-                torch.set_rng_state(state)
-                self._progress.warning(
-                    "a layer draws random numbers of its own: training uses one core, to be repeatable"
-                )
-                return self._sum(batch, seed)
-        return sums
+        self._in_turn = not torch.equal(torch.get_rng_state(), state)
+        if not self._in_turn:
+            return sums
+        torch.set_rng_state(state)
+        self._progress.warning(
+            "a layer draws random numbers of its own: training uses one core, to be repeatable"
+        )
+        return self._sum(batch, seed)
 
     def _backward(self, numbered: tuple[int, Batch], total: Tensor) -> list[Tensor]:
         """A piece's share of the loss and of the gradients."""
