@@ -9,13 +9,14 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
 from transfer_core.atomic import replacing
 from transfer_core.errors import ConfigurationError
 from transfer_core.model_file import tensors_digest
 from transfer_core.snapshot import Snapshot
+from transfer_core.tensor_file import Malformed, check_places, opened, read_arrays, read_table
 
 ENTRY = "transfer_checkpoint"
 FORMAT_VERSION = 1
@@ -86,18 +87,19 @@ def read_checkpoint(path: Path) -> tuple[Position, Snapshot]:
 
 def _read(path: Path, with_tensors: bool) -> tuple[_Sealed, dict[str, Any]]:
     try:
-        with safe_open(path, "numpy") as file:
-            metadata = file.metadata() or {}
-            sealed = metadata.get(ENTRY, "")
-            if sha256(sealed.encode()).hexdigest() != metadata.get("sha256"):
+        with opened(path) as file:
+            table = read_table(file)
+            check_places(table)
+            sealed = table.metadata.get(ENTRY, "")
+            if sha256(sealed.encode()).hexdigest() != table.metadata.get("sha256"):
                 raise Damaged("its header is not the one that was saved")
             entry = json.loads(sealed)
             if entry["format_version"] != FORMAT_VERSION:
                 raise Damaged(f"it was written in format {entry['format_version']}, not {FORMAT_VERSION}")
-            names = file.keys() if with_tensors else ()
-            tensors = {name: file.get_tensor(name) for name in names}
-            return msgspec.convert(entry, _Sealed), tensors
-    except (SafetensorError, msgspec.ValidationError, OSError, ValueError, KeyError) as error:
+            return msgspec.convert(entry, _Sealed), read_arrays(file, table) if with_tensors else {}
+    except Malformed as error:
+        raise Damaged(f"it {error}") from error
+    except (msgspec.ValidationError, OSError, ValueError, KeyError) as error:
         raise Damaged(f"it can't be read ({error})") from error
 
 

@@ -5,23 +5,31 @@ No pickle, and no torch: a header is read in a millisecond, tensors are numpy ar
 
 from __future__ import annotations
 
-import os
-import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, BinaryIO, TypeAlias
+from typing import Any, BinaryIO
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
 from transfer_core.atomic import replacing
 from transfer_core.errors import ConfigurationError, ModelFileError
 from transfer_core.model_header import BackboneSource, ModelHeader, TargetScaling, seal, unseal
+from transfer_core.tensor_file import (
+    Array,
+    Malformed,
+    NotRegular,
+    NotSafetensors,
+    Table,
+    check_places,
+    opened,
+    read_arrays,
+    read_table,
+)
 
 __all__ = [
     "BackboneSource",
@@ -36,10 +44,6 @@ __all__ = [
 
 ENTRY = "transfer"
 BACKBONE_PREFIX = "backbone."
-# What safetensors itself allows. A wrong length must not make us read, or allocate, more.
-LONGEST_HEADER = 100_000_000
-
-Array: TypeAlias = npt.NDArray[Any]
 DTYPES = {
     "float64": "F64",
     "float32": "F32",
@@ -51,13 +55,6 @@ DTYPES = {
     "uint8": "U8",
     "bool": "BOOL",
 }
-
-
-class _Place(msgspec.Struct):
-    """A tensor in the table of contents; offsets count from the end of the header."""
-
-    dtype: str
-    data_offsets: tuple[int, int]
 
 
 def write_model(path: str | Path, tensors: Mapping[str, Any], header: ModelHeader) -> None:
@@ -94,13 +91,8 @@ def read_header(path: str | Path) -> ModelHeader:
 def read_model(path: str | Path) -> tuple[ModelHeader, dict[str, Array]]:
     """The header and the tensors, checked byte by byte; raises `ModelFileError`."""
     with _reading(path) as file:
-        header, digest = _read_entry(file, path)
-        try:
-            # This very file: by now another may have its name.
-            with safe_open(f"/dev/fd/{file.fileno()}", framework="np") as opened:
-                arrays = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 no dict
-        except SafetensorError as error:
-            raise ModelFileError(f"{path} is damaged: {error}") from error
+        header, digest, table = _read_entry(file, path)
+        arrays = read_arrays(file, table)
     if tensors_digest(arrays) != digest:
         raise ModelFileError(f"{path} is damaged: its weights are not those that were saved")
     return header, arrays
@@ -158,54 +150,32 @@ def _unknown_type(name: str, dtype: object) -> str:
 
 @contextmanager
 def _reading(path: str | Path) -> Iterator[BinaryIO]:
+    """Open a saved model; whatever is wrong with the file becomes a `ModelFileError`."""
+    shown = str(path).replace("\0", "\\0")
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode):
-            raise ModelFileError(f"{path} is not a file, a saved model is one")
-        with open(path, "rb") as file:
+        with opened(path) as file:
             yield file
     except FileNotFoundError as error:
-        raise ModelFileError(f"there is no file {path}") from error
+        raise ModelFileError(f"there is no file {shown}") from error
     except OSError as error:
-        raise ModelFileError(f"can't read {path}: {error.strerror}") from error
+        raise ModelFileError(f"can't read {shown}: {error.strerror}") from error
+    except NotRegular as error:
+        raise ModelFileError(f"{shown} {error}, a saved model is one") from error
+    except NotSafetensors as error:
+        raise ModelFileError(f"{shown} is not a saved model: it {error}") from error
+    except Malformed as error:
+        raise ModelFileError(f"{shown} {error}") from error
 
 
-def _read_entry(file: BinaryIO, path: str | Path) -> tuple[ModelHeader, str]:
-    """The header and the tensors' digest, from a file that is as long as it says."""
-    size = os.fstat(file.fileno()).st_size
-    raw = _raw_header(file, size, path)
-    try:
-        table = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
-        metadata = msgspec.json.decode(table.pop("__metadata__", b"{}"), type=dict[str, str])
-        places = [msgspec.json.decode(place, type=_Place) for place in table.values()]
-    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-        raise ModelFileError(f"{path} is damaged: {error}") from error
-    if ENTRY not in metadata:
+def _read_entry(file: BinaryIO, path: str | Path) -> tuple[ModelHeader, str, Table]:
+    """The header, the tensors' digest and their places, from a file that is as long as it says."""
+    table = read_table(file)
+    if ENTRY not in table.metadata:
         raise ModelFileError(f"{path} is a safetensors file, but was not saved by Transfer")
-    header, digest = unseal(metadata[ENTRY], path)
-    expected = 8 + len(raw) + max((place.data_offsets[1] for place in places), default=0)
-    if size < expected:
-        raise ModelFileError(f"{path} is cut short: {size:,} of {expected:,} bytes are there")
-    if size > expected:
-        raise ModelFileError(f"{path} is damaged: it has {size:,} bytes instead of {expected:,}")
-    if unknown := {place.dtype for place in places} - set(DTYPES.values()):
+    header, digest = unseal(table.metadata[ENTRY], path)
+    if unknown := {place.dtype for place in table.places.values()} - set(DTYPES.values()):
         raise ModelFileError(
             f"{path} holds tensors of the type {min(unknown)}, which this version can't read"
         )
-    return header, digest
-
-
-def _raw_header(file: BinaryIO, size: int, path: str | Path) -> bytes:
-    """The JSON at the start of a safetensors file, with its padding."""
-    if size == 0:
-        raise ModelFileError(f"{path} is empty")
-    start = file.read(9)
-    length = int.from_bytes(start[:8], "little")
-    if start[8:] != b"{" or not 2 <= length <= LONGEST_HEADER:
-        raise ModelFileError(f"{path} is not a saved model: it is no safetensors file, or cut short")
-    if 8 + length > size:
-        raise ModelFileError(f"{path} is cut short: {size - 8:,} of the header's {length:,} bytes are there")
-    raw = b"{" + file.read(length - 1)
-    # Padding is spaces; JSON parsers would let another kind of blank pass unnoticed.
-    if not raw.rstrip(b" ").endswith(b"}"):
-        raise ModelFileError(f"{path} is damaged: its header does not end as JSON does")
-    return raw
+    check_places(table)
+    return header, digest, table

@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from transfer_core.errors import ModelFileError
+from transfer_core.tensor_file import Array, Malformed, Place, opened, read_raw, read_table
 
 # How published files spell names that torchvision has renamed since.
 _RENAMED = (
@@ -21,6 +20,13 @@ _RENAMED = (
     (re.compile(r"(encoder_layer_\d+\.mlp)\.linear_1\."), r"\1.0."),
     (re.compile(r"(encoder_layer_\d+\.mlp)\.linear_2\."), r"\1.3."),
 )
+
+_DTYPES = {
+    **{"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16},
+    **{"F8_E4M3": torch.float8_e4m3fn, "F8_E5M2": torch.float8_e5m2, "BOOL": torch.bool},
+    **{"I64": torch.int64, "I32": torch.int32, "I16": torch.int16, "I8": torch.int8},
+    **{"U64": torch.uint64, "U32": torch.uint32, "U16": torch.uint16, "U8": torch.uint8},
+}
 
 _SHOWN = 3  # misfits that a message spells out
 
@@ -35,11 +41,17 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     """
     try:
         if path.suffix == ".safetensors":
-            return load_file(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
+            return _read_safetensors(path)
+        with opened(path) as file:
+            content = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ModelFileError(f"{path} is refused: {_refusal(error)}") from None
-    except (OSError, EOFError, RuntimeError, ValueError, KeyError, SafetensorError) as error:
+    except MemoryError:
+        raise
+    except Malformed as error:
+        raise ModelFileError(f"{path} can't be read as weights: it {error}") from error
+    # Damaged files make torch raise nearly anything, from IndexError to struct.error.
+    except Exception as error:
         raise ModelFileError(f"{path} can't be read as weights: {_first_line(error)}") from error
     return _state_dict(content, path)
 
@@ -77,6 +89,17 @@ def fit(
     if misfits:
         raise ModelFileError(_misfit_message(complaint, misfits))
     return fitting
+
+
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    with opened(path) as file:
+        return {name: _tensor(place, content) for name, place, content in read_raw(file, read_table(file))}
+
+
+def _tensor(place: Place, content: Array) -> Tensor:
+    if not content.size:  # which torch can't view as another type
+        return torch.empty(place.shape, dtype=_DTYPES[place.dtype])
+    return torch.from_numpy(content).view(_DTYPES[place.dtype]).reshape(place.shape)
 
 
 def _state_dict(content: Any, path: Path) -> dict[str, Tensor]:

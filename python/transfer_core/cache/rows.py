@@ -10,9 +10,9 @@ import os
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from itertools import groupby
+from io import FileIO
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -27,12 +27,12 @@ from transfer_core.cache.layout import (
     check_of,
 )
 
-# So much of a file is mapped at a time: pages that were looked at count as this process's memory.
+# Bytes of a file that are in memory at a time.
 _WINDOW_BYTES = 1 << 20
 
 
 class Row(NamedTuple):
-    """A whole row; `values` (W,) lie in a map and are gone with it: copy them at once."""
+    """A whole row; `values` (W,) are a view of a window that is read anew: copy them at once."""
 
     number: int
     key: bytes
@@ -47,26 +47,35 @@ def whole_rows(path: Path, layout: Layout, numbers: Iterable[int] | None = None)
     OSError
         The file can't be read.
     """
-    with open(path, "rb") as file:
+    with open(path, "rb", buffering=0) as file:
         if file.read(HEADER_BYTES) != layout.header:
             return
         count = layout.rows_in(os.fstat(file.fileno()).st_size)
-        there = range(count) if numbers is None else (number for number in numbers if number < count)
-        in_window = max(1, _WINDOW_BYTES // layout.stride)
-        for _, window in groupby(there, key=lambda number: number // in_window):
-            yield from _whole_in_window(file, layout, list(window))
+        there = range(count) if numbers is None else [number for number in numbers if number < count]
+        for first, length in _spans(there, max(1, _WINDOW_BYTES // layout.stride)):
+            yield from _whole_in_span(file, layout, first, length)
 
 
-def _whole_in_window(file: BinaryIO, layout: Layout, numbers: Sequence[int]) -> Iterator[Row]:
-    first = numbers[0]
-    start, shape = HEADER_BYTES + first * layout.stride, (numbers[-1] - first + 1, layout.stride)
-    try:
-        records = np.memmap(file, np.uint8, "r", start, shape)
-    except ValueError:  # the file has become shorter meanwhile
-        return
-    block = records.view(np.ndarray)
+def _spans(numbers: Iterable[int], longest: int) -> Iterator[tuple[int, int]]:
+    """Rising numbers as spans of neighbours: the first and how many, at most `longest`."""
+    first = length = 0
     for number in numbers:
-        record = block[number - first]
+        if length and number == first + length and length < longest:
+            length += 1
+            continue
+        if length:
+            yield first, length
+        first, length = number, 1
+    if length:
+        yield first, length
+
+
+def _whole_in_span(file: FileIO, layout: Layout, first: int, length: int) -> Iterator[Row]:
+    # Read, not mapped: a mapped file that another process cuts short kills this one.
+    content = os.pread(file.fileno(), length * layout.stride, HEADER_BYTES + first * layout.stride)
+    there = len(content) // layout.stride
+    block = np.frombuffer(content, np.uint8, there * layout.stride).reshape(there, layout.stride)
+    for number, record in enumerate(block, first):
         if record[-CHECK_BYTES:].tobytes() == check_of(record):
             values = record[KEY_BYTES:-CHECK_BYTES].view(layout.dtype)
             yield Row(number, record[:KEY_BYTES].tobytes(), values)
