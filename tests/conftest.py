@@ -3,21 +3,13 @@
 import os
 import tempfile
 import threading
-from contextlib import suppress
-from pathlib import Path
 
 import pytest
 
+from processes import children
+
 # Whichever test imports Keras first decides for all.
 os.environ["KERAS_BACKEND"] = "torch"
-
-
-def children():
-    found = set()
-    for file in Path("/proc/self/task").glob("*/children"):
-        with suppress(FileNotFoundError):  # the thread has ended meanwhile
-            found |= set(file.read_text().split())
-    return found
 
 
 def environment():
@@ -57,6 +49,31 @@ def one_thread():
     import torch._dynamo  # torch's own optimisers import it, and leave a folder and a variable behind
 
     torch.set_num_threads(1)
+
+
+@pytest.fixture
+def no_bfloat16_operators(monkeypatch):
+    """A CPU whose oneDNN operators raise in bfloat16, as on a processor with AVX2 alone."""
+    import torch
+
+    from transfer_core import onednn
+
+    def without_bfloat16(operator):
+        def run(weight, *arguments):
+            if weight.dtype == torch.bfloat16:
+                raise RuntimeError(f"{operator.__name__}: bf16 path needs the cpu support avx_ne_convert")
+            return operator(weight, *arguments)
+
+        return run
+
+    for name in ("_reorder_convolution_weight", "_reorder_linear_weight"):
+        monkeypatch.setattr(torch.ops.mkldnn, name, without_bfloat16(getattr(torch.ops.mkldnn, name)))
+    probes = (onednn.has_convolution, onednn.has_linear)
+    for probe in probes:
+        probe.cache_clear()
+    yield
+    for probe in probes:
+        probe.cache_clear()
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,15 @@
 import pytest
 import torch
 
-from transfer_core.devices import available_devices, choose_device, choose_dtype, choose_like, fast_dtype
+from onednn_operators import needs_bfloat16_operators
+from transfer_core.devices import (
+    available_devices,
+    choose_device,
+    choose_dtype,
+    choose_like,
+    fast_dtype,
+    precision_warning,
+)
 from transfer_core.errors import ConfigurationError
 
 CPU = torch.device("cpu")
@@ -67,6 +75,11 @@ def test_precision(machine):
     assert choose_dtype("auto", gpu) == torch.float32
 
 
+def bfloat16_instructions(monkeypatch, present):
+    for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
+        monkeypatch.setattr(torch.cpu, name, lambda: present)
+
+
 def test_the_type_that_hardware_is_fast_in(machine, monkeypatch):
     gpu = torch.device("cuda:0")
     machine(cuda=1, capability=(7, 0))
@@ -74,10 +87,26 @@ def test_the_type_that_hardware_is_fast_in(machine, monkeypatch):
     machine(cuda=1, capability=(6, 1))
     assert fast_dtype(gpu) is None
     assert fast_dtype(torch.device("mps")) is None
-    for has_it, expected in ((False, None), (True, "bfloat16")):
-        for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
-            monkeypatch.setattr(torch.cpu, name, lambda has_it=has_it: has_it)
-        assert fast_dtype(CPU) == expected
+    bfloat16_instructions(monkeypatch, present=False)
+    assert fast_dtype(CPU) is None
+
+
+@needs_bfloat16_operators
+def test_a_cpu_with_the_instructions_and_the_operators_is_fast_in_bfloat16(monkeypatch):
+    bfloat16_instructions(monkeypatch, present=True)
+    assert fast_dtype(CPU) == "bfloat16"
+    assert precision_warning("bfloat16", CPU) is None
+    assert choose_like("cpu", "bfloat16") == (CPU, "bfloat16")
+
+
+def test_a_cpu_without_the_operators_is_not(monkeypatch, no_bfloat16_operators):
+    bfloat16_instructions(monkeypatch, present=True)
+    assert fast_dtype(CPU) is None
+    assert "Fix: precision auto or float32" in precision_warning("bfloat16", CPU)
+    assert precision_warning("auto", CPU) is None
+    assert precision_warning("float32", CPU) is None
+    assert choose_like("cpu", "bfloat16") == (CPU, "auto")
+    assert choose_dtype("bfloat16", CPU) == torch.bfloat16
 
 
 def test_half_precision_needs_a_gpu():
@@ -92,7 +121,7 @@ def test_half_precision_needs_a_gpu():
         ("cuda", "auto", (CPU, "auto")),
         ("cuda:3", "float16", (CPU, "auto")),
         ("auto", "float16", (CPU, "auto")),
-        ("mps", "bfloat16", (CPU, "bfloat16")),
+        ("mps", "float32", (CPU, "float32")),
     ],
 )
 def test_a_model_from_another_machine(machine, device, precision, expected):

@@ -126,9 +126,17 @@ def fast_dtype(device: torch.device) -> str | None:
 
     if device.type == "cuda":
         return "float16" if torch.cuda.get_device_capability(device) >= (7, 0) else None
-    names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    has_it = any(getattr(torch.cpu, name, lambda: False)() for name in names)
-    return "bfloat16" if device.type == "cpu" and has_it else None
+    return "bfloat16" if device.type == "cpu" and _cpu_is_fast_in_bfloat16() else None
+
+
+def precision_warning(precision: str, device: torch.device) -> str | None:
+    """A warning for a precision that the device computes correctly but slowly; None if there is no reason."""
+    if precision != "bfloat16" or device.type != "cpu" or _cpu_has_bfloat16_operators():
+        return None
+    return (
+        "precision bfloat16 runs without fast arithmetic on this CPU (which lacks AVX-512 and AVX-NE-CONVERT)"
+        " and is several times slower than float32. Fix: precision auto or float32"
+    )
 
 
 @contextmanager
@@ -161,10 +169,27 @@ def torch_threads(count: int) -> Iterator[None]:
 
 
 def choose_like(device: str, precision: str) -> tuple[torch.device, str]:
-    """Device and precision of a model that may come from another machine: what is not here becomes `auto`."""
+    """Device and precision of a model that may come from another machine; `auto` replaces a device that is
+    absent here and a precision that is impossible or slow here."""
     chosen = choose_device(device if _is_among(device, available_devices()) else "auto")
     impossible = precision == "float16" and chosen.type == "cpu"
-    return chosen, "auto" if impossible else precision
+    return chosen, "auto" if impossible or precision_warning(precision, chosen) else precision
+
+
+def _cpu_is_fast_in_bfloat16() -> bool:
+    import torch
+
+    names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    has_instructions = any(getattr(torch.cpu, name, lambda: False)() for name in names)
+    return has_instructions and _cpu_has_bfloat16_operators()
+
+
+def _cpu_has_bfloat16_operators() -> bool:
+    import torch
+
+    from transfer_core.onednn import has_convolution, has_linear
+
+    return has_convolution(torch.bfloat16) and has_linear(torch.bfloat16)
 
 
 def _is_fast_in_bfloat16(device: torch.device) -> bool:

@@ -20,7 +20,7 @@ from transfer_core import backbones, presets
 from transfer_core.answers import calibrated, doubts
 from transfer_core.checkpoints import Checkpoints, changed_by
 from transfer_core.data import MODALITIES, Dataset, Row, left_over, read_splits
-from transfer_core.devices import choose_device, choose_dtype
+from transfer_core.devices import choose_device, choose_dtype, precision_warning
 from transfer_core.features import FeatureStore, Views, fit_backbone
 from transfer_core.features.check import undecodable
 from transfer_core.finetune import Images, Machine, check_adapters, fine_tune
@@ -101,7 +101,9 @@ def choose(recipe: Recipe, streams: Mapping[str, Iterable[Row]], spool: Path, pr
     known = backbones.facts(recipe.backbone, recipe.trust)
     recipe = presets.complete(recipe, known)
     device = choose_device(recipe.device)
-    choose_dtype(recipe.precision, device)  # refuses at once what the device has no arithmetic for
+    choose_dtype(recipe.precision, device)  # raises before any work if the device lacks the precision
+    if slow := precision_warning(recipe.precision, device):
+        progress.warning(slow)
     machine = Machine(device, recipe.precision)
     splits = read_splits(recipe, MODALITIES[known.modality], streams, spool, progress)
     recipe, objective = choose_objective(recipe, splits)

@@ -171,25 +171,16 @@ RSpec.describe "Serving", :end_to_end do
       job.cancel.wait(20)
     end
 
-    def median(values) = values.sort[values.size / 2]
-
-    def seconds
-      started = Leaks.now
-      yield
-      Leaks.now - started
-    end
-
     it "predicts during a training and one that is resumed, from a process of its own", :fresh do
       asked = model
       run = nil
       beside(->(on) { Transfer.start(**endless, on:).tap { |job| run = job } }) do
-        20.times { asked.predict(red) }
-        expect(median(Array.new(30) { seconds { asked.predict(red) } })).to be < 0.25
+        expect(Array.new(20) { asked.predict(red).label }.uniq).to eq(["red"])
         pids = Transfer.stats[:workers].values.flat_map { |role| role[:processes].map { |process| process[:pid] } }
         expect(pids.uniq.size).to eq(2)
       end
       beside(->(on) { Transfer.start_again(run, quiet: true, on:) }) do
-        expect(median(Array.new(30) { seconds { asked.predict(red) } })).to be < 0.25
+        expect(Array.new(20) { asked.predict(red).label }.uniq).to eq(["red"])
       end
     end
 

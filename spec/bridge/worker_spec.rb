@@ -163,10 +163,8 @@ RSpec.describe "Transfer::Bridge::Worker" do
     end
 
     it "is noticed though a grandchild holds its socket and its standard error" do
-      started = Leaks.now
       expect { ask(worker("orphaned_socket"), "crash") }
-        .to raise_error(Transfer::WorkerCrashed, /was ended by SIGSEGV\z/)
-      expect(Leaks.now - started).to be < 3
+        .to raise_error(Transfer::WorkerCrashed, /was ended by SIGSEGV\z/) # and not a TimeoutError
     end
 
     it "is one that hangs, too, once a call has waited for it in vain" do

@@ -26,15 +26,11 @@ RSpec.describe "The process that Python shares", :end_to_end do
   end
 
   it "goes on with its other threads during a training" do
-    naps = []
-    while_training do
-      100.times do
-        asleep = Leaks.now
-        sleep 0.005
-        naps << (Leaks.now - asleep)
-      end
+    ran = while_training do |job|
+      100.times { sleep 0.005 }
+      !job.done?
     end
-    expect(naps.max).to be < 0.25
+    expect(ran).to be(true)
   end
 
   it "executes what Ruby wants of Python on one thread" do

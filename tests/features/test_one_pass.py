@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from onednn_operators import needs_bfloat16_operators
 from tiny_backbone import randomize_norms
 from transfer_core import backbones
 from transfer_core.features.inference import Plan, Variants
@@ -207,6 +208,22 @@ def test_the_bias_makes_up_for_rounded_weights(groups, bias):
     assert (plainly - expected).abs().max() > 1e-3
 
 
+@torch.no_grad()
+def test_without_the_operators_a_block_is_rounded_and_otherwise_unchanged(no_bfloat16_operators):
+    torch.manual_seed(0)
+    block = Gated().eval()
+    images = torch.randn(2, 4, 9, 9)
+    (exact, rounded), output = in_one_pass(block, images, [torch.float32, torch.bfloat16])
+    assert any(isinstance(module, OnePass) for module in exact.modules())
+    assert not any(isinstance(module, OnePass) for module in rounded.modules())
+    assert {tensor.dtype for tensor in rounded.state_dict().values()} == {torch.bfloat16}
+    assert {tensor.dtype for tensor in block.state_dict().values()} == {torch.float32}
+    torch.testing.assert_close(output, block(images))
+    plain = copy.deepcopy(block).bfloat16()
+    torch.testing.assert_close(rounded(images.bfloat16()), plain(images.bfloat16()), rtol=0, atol=0)
+
+
+@needs_bfloat16_operators
 @torch.no_grad()
 @pytest.mark.parametrize(("after", "joined"), [("sum", False), ("sum, relu", True)])
 def test_a_bias_is_rounded_only_for_a_relu_after_a_sum(after, joined):

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -77,10 +76,8 @@ def test_the_end_of_the_stream_ends_a_computation_in_c(worker: Client, tmp_path:
     computing = tmp_path / "computing"
     worker.request("compute_in_c", started=str(computing))
     wait_until(computing.exists, "the computation")
-    began = time.monotonic()
     worker.socket.close()
-    assert worker.end() == (0, "")
-    assert time.monotonic() - began < 2
+    assert worker.end() == (0, "")  # the computation takes minutes
 
 
 def test_a_parent_that_leaves_answers_unread_is_no_error(worker: Client) -> None:

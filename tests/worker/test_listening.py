@@ -165,9 +165,7 @@ def test_who_waits_and_says_nothing_is_let_go(listen: Callable[..., Listener]) -
     listener = listen()
     silent = listener.connect()
     assert listener.client().call("echo", value=1) == 1
-    began = time.monotonic()
     assert silent.line.recv(1) == b""
-    assert time.monotonic() - began < 6
     assert "a client said nothing for 5 s" in listener.output.read_text()
 
 

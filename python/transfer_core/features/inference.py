@@ -15,6 +15,7 @@ from transfer_core.features.fuse import fuse
 from transfer_core.features.one_pass import in_one_pass
 from transfer_core.features.pixels import normalize, to_batch
 from transfer_core.features.probe import even_photos
+from transfer_core.onednn import has_convolution
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,7 @@ class Variants:
         """Each block, fused, in each of the precisions that stand at its place."""
         folded = fuse(self.backbone).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         wanted = [[getattr(torch, dtype) for dtype in some] for some in dtypes]
-        if self.device.type != "cpu" or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+        if self.device.type != "cpu" or not has_convolution(torch.float32):
             each = zip(folded.blocks, wanted, strict=True)
             return [[copy.deepcopy(block).to(dtype) for dtype in some] for block, some in each]
         preprocessing = self.backbone.preprocessing

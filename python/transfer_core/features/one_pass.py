@@ -17,6 +17,7 @@ from torch import Tensor, fx, nn
 from torch.nn import functional
 
 from transfer_core.features.fuse import traced_block
+from transfer_core.onednn import has_convolution
 
 # In torch.fx's own words: a node of a graph calls one of these. The second may change what it adds to.
 _SUMS, _SUMS_IN_PLACE = ("add",), ("iadd", "add_")
@@ -68,16 +69,19 @@ def in_one_pass(
 ) -> tuple[list[nn.Module], Tensor]:
     """`block`, in eval mode, for inference in each of `dtypes`, and what it makes of `example`, an input.
 
-    What the rounding of weights does to the average output for the example is put right in the biases.
-    What torch.fx can't trace, and whatever is no plain convolution, is computed as ever. `block` stays as
-    it is.
+    Biases compensate for the change that rounded weights cause in the average output for the example.
+    Blocks that torch.fx can't trace, layers other than plain convolutions, and data types without fused
+    operators on this CPU run with torch's public operators. `block` is not changed.
     """
     traced = block if isinstance(block, fx.GraphModule) else traced_block(block, nn.Conv2d)
     if traced is None:
         return [copy.deepcopy(block).to(dtype) for dtype in dtypes], block(example)
     passage = _Passage(traced)
     output = passage.run(example)
-    return [_joined(traced, passage, dtype) for dtype in dtypes], output
+    return [
+        _joined(traced, passage, dtype) if has_convolution(dtype) else copy.deepcopy(block).to(dtype)
+        for dtype in dtypes
+    ], output
 
 
 class _Passage(fx.Interpreter):

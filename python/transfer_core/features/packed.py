@@ -9,6 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from transfer_core.onednn import has_linear
+
 # Rows that the layout of weights is chosen for; any number can be computed.
 _ROWS = 512
 
@@ -31,17 +33,9 @@ class PackedLinear(nn.Module):
 def pack(block: nn.Module, dtype: torch.dtype) -> nn.Module:
     """`block` in `dtype`, in place, with every dense layer packed, where this processor can."""
     block.to(dtype)
-    if not _can_pack(dtype):
+    if not has_linear(dtype):
         return block
     for name, module in list(block.named_modules()):
         if type(module) is nn.Linear:
             block.set_submodule(name, PackedLinear(module, dtype))
     return block
-
-
-def _can_pack(dtype: torch.dtype) -> bool:
-    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
-        return False
-    return dtype == torch.float32 or (
-        dtype == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported()
-    )

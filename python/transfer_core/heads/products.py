@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-_HAS_ONEDNN = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+from transfer_core.onednn import has_linear
 
 
 def product(left: Tensor, right: Tensor) -> Tensor:
@@ -14,7 +14,7 @@ def product(left: Tensor, right: Tensor) -> Tensor:
     In float32 by oneDNN, with the operator that torch's own compiler emits. `@` is MKL's, which keeps to AVX2
     on other makers' processors than Intel's: where there is AVX-512 it takes twice as long.
     """
-    if left.dtype != torch.float32 or not _HAS_ONEDNN:
+    if left.dtype != torch.float32 or not has_linear(torch.float32):
         return left @ right
     found: Tensor = torch.ops.mkldnn._linear_pointwise(left, right.T, None, "none", [], "")
     return found

@@ -8,7 +8,7 @@ from wire import Server, connection
 
 
 def crash(server, id, params):
-    subprocess.Popen(["sleep", "3"], pass_fds=[connection.fileno()])
+    subprocess.Popen(["sleep", "30"], pass_fds=[connection.fileno()])
     os.kill(os.getpid(), signal.SIGSEGV)
 
 

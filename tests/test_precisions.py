@@ -1,0 +1,57 @@
+"""Every precision of the recipe on CPUs with and without bfloat16 operators."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+import transfer_core
+from photos import COLORS, class_folder
+
+# How oneDNN and ATen behave on a processor with AVX2 alone.
+AVX2_ONLY = {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}
+
+SCRIPT = """
+import json, sys, transfer_core
+data, words = sys.argv[1], json.loads(sys.argv[2])
+model = transfer_core.train(backbone="mobilenet_v2", data=data, **words)
+found = model.predict([f"{data}/brick/1.png", f"{data}/sky/1.png"])
+print(json.dumps({"warnings": list(model.warnings), "labels": [one["label"] for one in found]}))
+"""
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    two = {label: COLORS[label] for label in ("brick", "sky")}
+    return class_folder(tmp_path_factory.mktemp("photos"), per_class=6, colors=two)
+
+
+def slow(warnings):
+    return [warning for warning in warnings if "several times slower than float32" in warning]
+
+
+@pytest.mark.parametrize("machine", [{}, AVX2_ONLY], ids=["this machine", "AVX2 only"])
+@pytest.mark.parametrize("precision", ["auto", "float32", "bfloat16"])
+def test_every_precision_trains_and_predicts(photos, precision, machine):
+    words = json.dumps({"precision": precision})
+    command = [sys.executable, "-c", SCRIPT, photos, words]
+    done = subprocess.run(command, env={**os.environ, **machine}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["labels"] == ["brick", "sky"]
+    if machine:
+        assert len(slow(found["warnings"])) == (precision == "bfloat16")
+
+
+def test_bfloat16_without_the_operators_is_slow_but_right(photos, no_bfloat16_operators):
+    model = transfer_core.train(backbone="mobilenet_v2", data=photos, precision="bfloat16")
+    assert len(slow(model.warnings)) == 1
+    assert model.predict(f"{photos}/sky/2.png")["label"] == "sky"
+
+
+def test_fine_tuning_in_bfloat16_without_the_operators(photos, no_bfloat16_operators):
+    steps = [{"type": "unfreeze", "last": 1}, {"type": "train", "epochs": 1, "batch_size": 4}]
+    model = transfer_core.train(backbone="mobilenet_v2", data=photos, precision="bfloat16", steps=steps)
+    assert model.predict(f"{photos}/brick/2.png")["label"] == "brick"
