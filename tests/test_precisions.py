@@ -18,7 +18,7 @@ import json, sys, transfer_core
 data, words = sys.argv[1], json.loads(sys.argv[2])
 model = transfer_core.train(backbone="mobilenet_v2", data=data, **words)
 found = model.predict([f"{data}/brick/1.png", f"{data}/sky/1.png"])
-print(json.dumps({"warnings": list(model.warnings), "labels": [one["label"] for one in found]}))
+print(json.dumps({"warnings": list(model.header.warnings), "labels": [one["label"] for one in found]}))
 """
 
 
@@ -47,7 +47,7 @@ def test_every_precision_trains_and_predicts(photos, precision, machine):
 
 def test_bfloat16_without_the_operators_is_slow_but_right(photos, no_bfloat16_operators):
     model = transfer_core.train(backbone="mobilenet_v2", data=photos, precision="bfloat16")
-    assert len(slow(model.warnings)) == 1
+    assert len(slow(model.header.warnings)) == 1
     assert model.predict(f"{photos}/sky/2.png")["label"] == "sky"
 
 
