@@ -218,8 +218,10 @@ RSpec.describe Transfer::CLI do
       expect([err, status]).to eq(["", 0])
       expect(out.gsub(/[\d.]+ s$/, "1.0 s")).to eq(<<~TEXT)
         Accuracy on 6 photos it never saw: 100.0 % (95 % interval 100.0 % to 100.0 %)
+        Balanced accuracy: 100.0 %, macro-F1: 1.000
         Always answering "green" would give: 33.3 %
         Photos: train 20, valid 4, test 6; took 1.0 s
+        Warning: only 6 images are measured, each of them is 17 points of accuracy
         Saved #{model} (#{(File.size(model) / 1e6).round(1)} MB)
         Next: transfer predict #{model} INPUT
       TEXT
@@ -267,6 +269,7 @@ RSpec.describe Transfer::CLI do
       photo_folder("#{@scratch}/new", count: 3, seed: 5)
       expect(transfer("evaluate", model, "#{@scratch}/new").first).to eq(<<~TEXT)
         Accuracy on 9 photos: 100.0 % (95 % interval 100.0 % to 100.0 %)
+        Balanced accuracy: 100.0 %, macro-F1: 1.000
         Always answering "green" would give: 33.3 %
         Sets of 1.0 on average at a level of 90.0 %: the truth is in 100.0 % (95 % interval 100.0 % to 100.0 %)
 

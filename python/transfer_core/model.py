@@ -33,6 +33,7 @@ from transfer_core.features import (
     embed_dataset,
 )
 from transfer_core.heads import build_head
+from transfer_core.metrics.shortfalls import shortfalls
 from transfer_core.model_file import BACKBONE_PREFIX, ModelHeader, without_backbone
 from transfer_core.model_summary import summarize
 from transfer_core.progress import Progress
@@ -63,6 +64,11 @@ class Model:
     def metrics(self) -> dict[str, Any]:
         """Measured on examples that took no part in training; empty if none were held out."""
         return self.header.metrics
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """The warnings of the training: reasons to distrust data, settings or metrics."""
+        return self.header.warnings
 
     @property
     def history(self) -> tuple[dict[str, Any], ...]:
@@ -178,7 +184,10 @@ class Model:
                 progress,
             )
             progress.stage("evaluate", f"measure on {len(dataset)} {self.modality.many}")
-            return self.measure(dataset, progress, asked.on_bad_input)
+            measured = self.measure(dataset, progress, asked.on_bad_input)
+        for warning in shortfalls(measured):
+            progress.warning(warning)
+        return measured
 
     def measure(self, dataset: Dataset, progress: Progress, on_bad_input: str = "raise") -> dict[str, Any]:
         """Metrics on a dataset whose targets are this model's labels or outputs."""

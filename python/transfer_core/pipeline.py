@@ -211,6 +211,8 @@ def evaluate(frozen: Frozen, tuned: Tuned, path: Path, warnings: list[str], prog
     header = calibrated(header_of(frozen, tuned), tuned.held_out, tuned.held_out_targets)
     for doubt in doubts(header, tuned.held_out_targets):
         progress.warning(doubt)
+    if _gained_nothing(tuned):
+        progress.warning("fine-tuning gained nothing; the frozen head was kept")
     draft = Model(Path(), header, frozen.backbone, tuned.head)
     metrics = measure(draft, frozen, progress)
     header = msgspec.structs.replace(draft.header, metrics=metrics, warnings=tuple(warnings))
@@ -232,6 +234,11 @@ def _head_of_a_later_phase(frozen: Frozen) -> FittedHead:
     assert recipe.head is not None
     head = build_head(recipe.head, width, len(frozen.objective.labels), torch.Generator())
     return FittedHead(head, [], torch.empty(0), torch.empty(0))
+
+
+def _gained_nothing(tuned: Tuned) -> bool:
+    """Whether blocks trained, and no epoch had a lower validation loss than the head on frozen features."""
+    return not tuned.backbone_changed and any(entry["step"] == "fine_tune" for entry in tuned.history)
 
 
 def _fine_tune(

@@ -47,6 +47,11 @@ RSpec.describe Transfer::Job do
     expect { Transfer.train(backbone: "b", data: rows) }.to raise_error(Errno::EIO, /disk/)
   end
 
+  it "collects warnings" do
+    job = start.tap(&:wait)
+    expect(job.warnings).to eq(["few photos"])
+  end
+
   it "writes warnings to the logger" do
     log = StringIO.new
     Transfer.config.logger = Logger.new(log)

@@ -366,8 +366,8 @@ def test_warnings_about_classes(read, class_folder, warned):
     class_folder("photos/test", cat=20, Dog=1)
     read("photos", split={"valid": 0})
     assert warned == [
-        'the classes are unbalanced: 22 training images of "cat", 2 of "dog"; '
-        "consider class_weights: :balanced",
+        'the classes are unbalanced: 22 training images of "cat", 2 of "dog". '
+        "Compare balanced_accuracy and macro_f1, not accuracy. Try: class_weights: :balanced",
         'test has no image of "dog"; the metrics say nothing about it',
         'the classes "Dog", "dog" differ only in upper and lower case; are they one?',
     ]

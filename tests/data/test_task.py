@@ -53,18 +53,18 @@ def cells(*texts):
     ],
 )
 def test_the_task_that_labels_look_like(labels, task):
-    assert decide_task(recipe(), labels) == task
+    assert decide_task(recipe(), labels)[0] == task
 
 
 def test_what_the_recipe_says_counts_more():
     step = {"type": "train", "loss": "mean_squared_error"}
-    assert decide_task(recipe(task="regression"), ["cat"]) == "regression"
-    assert decide_task(recipe(task="classification"), [1.5]) == "classification"
-    assert decide_task(recipe(steps=[{"type": "freeze"}, step]), [1, 2]) == "regression"
-    assert decide_task(recipe(train={"loss": "mean_squared_error"}), [1, 2]) == "regression"
-    assert decide_task(recipe(train={"loss": "cross_entropy"}), [1.5, 2]) == "classification"
-    assert decide_task(recipe(task="multi_label"), cells("cat|dog")) == "multi_label"
-    assert decide_task(recipe(train={"loss": "binary_cross_entropy"}), [[1, 0]]) == "multi_label"
+    assert decide_task(recipe(task="regression"), ["cat"]) == ("regression", None)
+    assert decide_task(recipe(task="classification"), [1.5]) == ("classification", None)
+    assert decide_task(recipe(steps=[{"type": "freeze"}, step]), [1, 2]) == ("regression", None)
+    assert decide_task(recipe(train={"loss": "mean_squared_error"}), [1, 2]) == ("regression", None)
+    assert decide_task(recipe(train={"loss": "cross_entropy"}), [1.5, 2]) == ("classification", None)
+    assert decide_task(recipe(task="multi_label"), cells("cat|dog")) == ("multi_label", None)
+    assert decide_task(recipe(train={"loss": "binary_cross_entropy"}), [[1, 0]]) == ("multi_label", None)
 
 
 def test_class_names_are_the_labels_as_text():

@@ -24,6 +24,9 @@ module Transfer
     #   {Transfer.resume}, too
     attr_reader :history
 
+    # @return [Array<String>] the warnings so far, as in `model.warnings`
+    attr_reader :warnings
+
     # What a block may say of a training that has its recipe.
     OF_RESUMED = %w[data columns].freeze
     private_constant :OF_RESUMED
@@ -50,6 +53,7 @@ module Transfer
       @method = run ? "resume" : "train"
       @run = run
       @history = []
+      @warnings = []
       @callbacks = recipe.callbacks.dup
       @progress = Progress.none
       @display = Display.for($stderr, quiet: quiet.nil? ? Transfer.config.quiet : quiet)
@@ -168,6 +172,7 @@ module Transfer
       when Event::Run
         @run = event.id
         @history = event.history
+      when Event::Warning then @warnings |= [event.message]
       when Event::Epoch then @history += [{ step: event.step.to_s, epoch: event.number, **event.metrics }]
       end
     end

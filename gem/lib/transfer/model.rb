@@ -24,6 +24,8 @@ module Transfer
     attr_reader :labels
     # @return [Hash{Symbol => Object}] the whole recipe, including what the preset chose
     attr_reader :recipe
+    # @return [Array<String>] the warnings of the training: reasons to distrust data, settings or metrics
+    attr_reader :warnings
     # @return [Symbol] :classification, :multi_label or :regression
     attr_reader :task
     # @return [Symbol] what goes in: :image, :text or :table
@@ -39,8 +41,8 @@ module Transfer
       @summary = Plain.symbolize(summary)
       @path = Pathname.new(@summary.fetch(:path))
       @task, @modality = @summary.values_at(:task, :modality).map(&:to_sym)
-      @metrics, @history, @labels, @recipe, @backbone =
-        @summary.values_at(:metrics, :history, :labels, :recipe, :backbone)
+      @metrics, @history, @labels, @recipe, @backbone, @warnings =
+        @summary.values_at(:metrics, :history, :labels, :recipe, :backbone, :warnings)
     end
 
     # @param input [String, Pathname, IO, Hash, Array] what the backbone takes, or an Array of it. An image is a path,
@@ -108,8 +110,9 @@ module Transfer
 
     def inspect
       what = task == :regression ? labels.join(", ") : "#{labels.size} labels"
-      measure = metrics.find { |_, value| value.is_a?(Numeric) }&.then { |name, value| "#{name} #{value.round(3)}" }
-      "#<Transfer::Model #{path.basename}: #{[backbone, "#{task} of #{what}", measure].compact.join(', ')}>"
+      shown = metrics.select { |_, value| value.is_a?(Numeric) }.first(metrics.key?(:balanced_accuracy) ? 2 : 1)
+      measures = shown.map { |name, value| "#{name} #{value.round(3)}" }
+      "#<Transfer::Model #{path.basename}: #{[backbone, "#{task} of #{what}", *measures].join(', ')}>"
     end
     alias to_s inspect
 

@@ -123,7 +123,7 @@ def check_trained_labels(splits: DataSplits) -> None:
 
 
 def warnings(splits: DataSplits, weighted: bool) -> Iterator[str]:
-    """What the user should know although training can go on; `weighted`: they chose class weights."""
+    """Properties of the data that make figures mislead; `weighted`: rare classes weigh more."""
     if splits.task == "classification":
         yield from _imbalance(splits, weighted)
     if splits.task != "regression":
@@ -143,8 +143,8 @@ def _imbalance(splits: DataSplits, weighted: bool) -> Iterator[str]:
         return
     yield (
         f"the classes are unbalanced: {counts[most]} training {splits.modality.many} of "
-        f"{listed([splits.labels[most]])}, "
-        f"{counts[least]} of {listed([splits.labels[least]])}; consider class_weights: :balanced"
+        f"{listed([splits.labels[most]])}, {counts[least]} of {listed([splits.labels[least]])}. "
+        "Compare balanced_accuracy and macro_f1, not accuracy. Try: class_weights: :balanced"
     )
 
 

@@ -47,7 +47,9 @@ def read_splits(
     """
     found = read_source(recipe.data, Surroundings(modality, recipe.columns, streams, spool, progress))
     audit.check_split_marks(found.examples)
-    task = decide_task(recipe, (example.label for example in found.examples))
+    task, warning = decide_task(recipe, (example.label for example in found.examples))
+    if warning:
+        progress.warning(warning)
     labels, targets = _encode(found.examples, task, recipe.columns)
     audit.check_variety(task, labels, targets, found, modality)
 
@@ -128,7 +130,7 @@ def _audit(splits: DataSplits, recipe: Recipe, progress: Progress, told: Sequenc
 
 
 def _warnings(splits: DataSplits, recipe: Recipe) -> Iterator[str]:
-    return audit.warnings(splits, weighted=_chooses_class_weights(recipe))
+    return audit.warnings(splits, weighted=_has_class_weights(recipe))
 
 
 def _encode(
@@ -172,6 +174,6 @@ def _warn_of_copies(
         progress.warning(f"left {count} out of training, exact copies of held-out ones, for example {name}")
 
 
-def _chooses_class_weights(recipe: Recipe) -> bool:
+def _has_class_weights(recipe: Recipe) -> bool:
     trains = [step for step in (*recipe.steps, recipe.train) if isinstance(step, Train)]
-    return any(train.class_weights is not None for train in trains)
+    return any(train.class_weights not in (None, "none") for train in trains)

@@ -14,6 +14,7 @@ import numpy as np
 from transfer_core.data.bad_input import listed, printable
 from transfer_core.data.dataset import Targets, Task
 from transfer_core.data.example import Cell, Example
+from transfer_core.data.number_labels import amounts_warning, whole_number_task
 from transfer_core.errors import DataError
 from transfer_core.recipe import Columns, Loss, Recipe, Train
 
@@ -21,17 +22,18 @@ from transfer_core.recipe import Columns, Loss, Recipe, Train
 _LARGEST = float(np.finfo(np.float32).max)
 
 
-def decide_task(recipe: Recipe, labels: Iterable[Any]) -> Task:
-    """The recipe's task, else the one that its loss implies, else the one that `labels` look like.
+def decide_task(recipe: Recipe, labels: Iterable[Any]) -> tuple[Task, str | None]:
+    """The recipe's task, else the one that its loss implies, else the one that `labels` suggest; and a
+    warning where another task may be meant.
 
-    Labels look like multi-label if they are lists of names; like regression if they are lists of numbers, or
-    numbers of which at least one isn't whole. Text and whole numbers are class names.
+    Lists of names are multi-label; lists of numbers, and numbers of which at least one isn't whole, are
+    regression; text is classification, and so are whole numbers (but see `whole_number_task`).
     """
     if recipe.task != "auto":
-        return recipe.task
+        return recipe.task, None
     losses = {step.loss for step in (*recipe.steps, recipe.train) if isinstance(step, Train)}
-    implied = (task for loss, task in _TASK_OF_LOSS.items() if loss in losses)
-    return next(implied, None) or _look_of(labels)
+    implied = [task for loss, task in _TASK_OF_LOSS.items() if loss in losses]
+    return (implied[0], None) if implied else _suggested_task([plain(label) for label in labels])
 
 
 _TASK_OF_LOSS: dict[Loss, Task] = {
@@ -41,23 +43,20 @@ _TASK_OF_LOSS: dict[Loss, Task] = {
 }
 
 
-def _look_of(labels: Iterable[Any]) -> Task:
-    fraction = empty = False
-    for label in map(plain, labels):
-        if isinstance(label, list | tuple | set | frozenset):
-            if not label:
-                empty = True
-                continue
-            # A file without types has numbers as text.
-            names = any(isinstance(part, str) and not isinstance(part, Cell) for part in label)
-            return "multi_label" if names else "regression"
-        number = _number(label) if isinstance(label, Cell | int | float) else None
-        if number is None or isinstance(label, bool):
-            return "classification"
-        fraction = fraction or not (math.isfinite(number) and number.is_integer())
-    if empty:
-        return "multi_label"
-    return "regression" if fraction else "classification"
+def _suggested_task(labels: Sequence[Any]) -> tuple[Task, str | None]:
+    lists = [label for label in labels if isinstance(label, list | tuple | set | frozenset)]
+    if lists and lists[0] is labels[0]:
+        filled = next(filter(len, lists), ())
+        # A file without types has numbers as text.
+        names = any(isinstance(part, str) and not isinstance(part, Cell) for part in filled)
+        return "multi_label" if names or not filled else "regression", None
+    numbers = [_number(label) for label in labels if isinstance(label, Cell | int | float)]
+    if len(numbers) < len(labels) or None in numbers:
+        return "classification", amounts_warning(labels)
+    known = [number for number in numbers if number is not None]
+    if all(math.isfinite(number) and number.is_integer() for number in known):
+        return whole_number_task(known)
+    return "regression", None
 
 
 def class_indices(

@@ -1,4 +1,4 @@
-"""What a trained model is measured on, and beside what."""
+"""Metrics of a trained model on the test examples, compared with baselines."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from transfer_core.errors import DependencyError
+from transfer_core.metrics.shortfalls import shortfalls
 from transfer_core.metrics.tfidf import tfidf_metrics
 from transfer_core.model import Model
 from transfer_core.progress import Progress
@@ -13,13 +14,15 @@ from transfer_core.steps.between import Frozen
 
 
 def measure(draft: Model, frozen: Frozen, progress: Progress) -> dict[str, Any]:
-    """The metrics of `draft` on the test examples; none where nothing was held out."""
+    """The metrics of `draft` on the test examples, and warnings about them; none if nothing was held out."""
     test = frozen.splits.test
     if not len(test):
         progress.warning("nothing was held out, so the model was not measured")
         return {}
     known = frozen.test
     metrics = draft.measure(test, progress) if known is None else draft.score(known, test.targets)
+    for warning in shortfalls(metrics):
+        progress.warning(warning)
     return metrics | _of_words_alone(frozen, metrics, progress)
 
 

@@ -50,7 +50,7 @@ module Transfer
       model = Transfer.load(file)
       answer(model.summary) do
         puts Table.render(Report.facts(file, model.summary))
-        puts "", Report.held_out(model.summary)
+        puts "", Report.held_out(model.summary), Report.warnings(model.summary)
       end
     end
 

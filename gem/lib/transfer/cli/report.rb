@@ -15,8 +15,13 @@ module Transfer
         # @return [Array<String>]
         def training(summary, seconds)
           sizes = summary[:sizes]
-          [*held_out(summary), "#{nouns(summary).capitalize}: #{words(sizes)}; took #{format('%.1f', seconds)} s"]
+          [*held_out(summary), "#{nouns(summary).capitalize}: #{words(sizes)}; took #{format('%.1f', seconds)} s",
+           *warnings(summary)]
         end
+
+        # @param summary [Hash{Symbol => Object}] a model summary
+        # @return [Array<String>] the warnings of the training
+        def warnings(summary) = summary[:warnings].map { |message| "Warning: #{message}" }
 
         # @param summary [Hash{Symbol => Object}] a model summary
         # @return [Array<String>] how good it was on what it never saw
@@ -72,9 +77,10 @@ module Transfer
         private
 
         def classification(metrics, photos)
-          baseline = metrics[:baseline]
+          baseline, f1, balanced = metrics.values_at(:baseline, :macro_f1, :balanced_accuracy)
           lines = ["Accuracy on #{photos}: #{percent(metrics[:accuracy])}" \
                    "#{interval(metrics, :accuracy) { |share| percent(share) }}",
+                   "Balanced accuracy: #{percent(balanced)}, macro-F1: #{format('%.3f', f1)}",
                    "Always answering \"#{baseline[:label]}\" would give: #{percent(baseline[:accuracy])}",
                    *words_alone(metrics)]
           confused = metrics[:most_confused].map { |pair| "#{pair[:truth]} as #{pair[:predicted]} (#{pair[:count]})" }
@@ -85,9 +91,8 @@ module Transfer
         def words_alone(metrics)
           return [] unless metrics.key?(:tfidf_accuracy)
 
-          f1, baseline = metrics.values_at(:macro_f1, :tfidf_macro_f1).map { |share| format("%.3f", share) }
-          ["TF-IDF and logistic regression give: #{percent(metrics[:tfidf_accuracy])}",
-           "Macro-F1: #{f1}, TF-IDF and logistic regression #{baseline}"]
+          accuracy, f1 = metrics.values_at(:tfidf_accuracy, :tfidf_macro_f1)
+          ["TF-IDF and logistic regression give: #{percent(accuracy)}, macro-F1: #{format('%.3f', f1)}"]
         end
 
         def regression(metrics, photos)

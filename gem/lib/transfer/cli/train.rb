@@ -49,7 +49,7 @@ module Transfer
       model, seconds = timed { saying_how_to_resume(&) }
       model.save(file, backbone: !options[:head_only]) if file
       file ||= model.path.to_s
-      answer({ file:, seconds:, **model.summary.slice(:task, :labels, :sizes, :metrics) }) do
+      answer({ file:, seconds:, **model.summary.slice(:task, :labels, :sizes, :metrics, :warnings) }) do
         puts Report.training(model.summary, seconds), Report.saved(file)
       end
     end

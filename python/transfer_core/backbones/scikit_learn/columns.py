@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from transfer_core.data.bad_input import counted, printable
 from transfer_core.data.example import Cell
+from transfer_core.data.number_labels import DATE, is_amount
 from transfer_core.errors import DataError
 
 Row = tuple[float | str, ...]
@@ -22,8 +23,6 @@ Row = tuple[float | str, ...]
 # What people write into a cell for which they have no number.
 _NOTHING = {"na", "n/a", "nan", "null", "nil", "none", "-", "--", "?"}
 _CODE = re.compile(r"[+-]?0\d")
-_AMOUNT = re.compile(r"[^\w]{0,2}[+-]?\d[\d.,'’ ]*\W{0,2}")
-_DATE = re.compile(r"\d{4}-\d{1,2}-\d{1,2}|\d{1,2}[./]\d{1,2}[./]\d{2,4}")
 # From so many rows on, a column in which hardly a text comes twice is one of names or numbers of the rows.
 _ENOUGH_FOR_AN_ID = 20
 _EVERYWHERE = "in every row that is trained on: it tells nothing"
@@ -147,17 +146,18 @@ def _about_categories(cells: Sequence[Any], most: int) -> str | None:
     if len(set(texts)) == 1:
         return f"is the same {_EVERYWHERE}"
     example = printable(present[0])
-    if _most_match(_DATE.match, present):
+    if _most_match(DATE.match, present):
         return (
             f'holds dates ("{example}"), which are taken as categories: give numbers, such as the year, or '
             "the days since then"
         )
-    if len(counts) >= 0.9 * len(present) and len(present) >= _ENOUGH_FOR_AN_ID:
-        if _most_match(_AMOUNT.fullmatch, present):
-            return (
-                f'holds numbers written as text ("{example}"), which are taken as categories: write them as '
-                "1234.5, and in rows as numbers"
-            )
+    one_each = len(counts) >= 0.9 * len(present) and len(present) >= _ENOUGH_FOR_AN_ID
+    if _most_match(is_amount, present) or (one_each and _most_match(str.isdigit, present)):
+        return (
+            f'holds numbers written as text ("{example}"), which are taken as categories: write them as '
+            "1234.5, and in rows as numbers"
+        )
+    if one_each:
         kinds = counted(len(counts), "different text", "different texts")
         return f"has {kinds} in {len(present)} rows, as an id has: {_LEAVE_OUT}"
     if len(counts) > most:

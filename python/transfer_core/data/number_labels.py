@@ -1,0 +1,60 @@
+"""Labels that are whole numbers or amounts written as text: the task they suggest, and a warning."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal
+
+from transfer_core.data.bad_input import printable
+
+# Up to so many different whole numbers are the names of classes: digits, star ratings.
+_FEW = 10
+# Classification can't measure a class of one example: with this share of such values it is regression.
+_RARE = 0.25
+_CURRENCY = r"(?:[€$£¥₹%‰]|EUR|USD|GBP|CHF)"
+_AMOUNT = re.compile(rf"{_CURRENCY}?\s*[+-]?\d[\d.,'’\s]*[-–—]*\s*{_CURRENCY}?")
+DATE = re.compile(r"\d{4}-\d{1,2}-\d{1,2}|\d{1,2}[./]\d{1,2}[./]\d{2,4}")
+_TASK_WORDS = "say task: :regression if they are amounts, task: :classification if they name classes"
+
+
+def whole_number_task(labels: Sequence[Any]) -> tuple[Literal["classification", "regression"], str | None]:
+    """The task for labels that are whole numbers, and a warning unless it is obvious.
+
+    Up to 10 different values are classes. More are classes too, with a warning; but a regression if a quarter
+    of the values occur only once.
+    """
+    counts = Counter(int(float(label)) for label in labels)
+    if len(counts) <= _FEW:
+        return "classification", None
+    found = f"the labels are {len(counts)} different whole numbers from {min(counts)} to {max(counts)}"
+    if sum(count == 1 for count in counts.values()) >= _RARE * len(counts):
+        return "regression", f"{found}, taken as amounts (regression). Fix: {_TASK_WORDS}"
+    return "classification", (
+        f"{found}, each taken as a class of its own, so that off by one is as wrong as off by many. "
+        f"Fix: {_TASK_WORDS}"
+    )
+
+
+def amounts_warning(labels: Iterable[Any]) -> str | None:
+    """A warning if most of the different labels, which become classes, are amounts written as text."""
+    different = {str(label).strip() for label in labels if isinstance(label, str)}
+    numbers = [text for text in different if _AMOUNT.fullmatch(text) and not DATE.fullmatch(text)]
+    written = [text for text in different if is_amount(text)]
+    if not written or len(numbers) <= len(different) / 2:
+        return None
+    return (
+        f'the labels are numbers written as text ("{printable(min(written))}"), each taken as a class of its '
+        "own. Fix: write amounts as 1234.5 and say task: :regression, or say task: :classification"
+    )
+
+
+def is_amount(text: str) -> bool:
+    """Whether `text` is a number with a decimal or thousands separator, a currency or a percent sign.
+
+    >>> [is_amount(text) for text in ("1.616,50 €", "$3", "12 %", "0123", "7", "1.2.2024", "A4")]
+    [True, True, True, False, False, False, False]
+    """
+    text = text.strip()
+    return bool(not text.isdigit() and _AMOUNT.fullmatch(text) and not DATE.fullmatch(text))
