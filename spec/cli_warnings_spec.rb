@@ -21,7 +21,8 @@ RSpec.describe Transfer::CLI do
       @rare = table("rare", %w[a b label], labels.map { |label| [random.rand, random.rand, label] })
       @words = { backbone: "sklearn:StandardScaler", head: :logistic }
       @model = "#{@folder}/rare.transfer"
-      @trained = transfer("train", @rare, "--backbone", "sklearn:StandardScaler", "--head", "logistic", "--save", @model)
+      @command = ["train", @rare, "--backbone", "sklearn:StandardScaler", "--head", "logistic"]
+      @trained = transfer(*@command, "--save", @model)
     end
 
     it "is in the report, in the file and in JSON" do
@@ -32,7 +33,7 @@ RSpec.describe Transfer::CLI do
       expect(out).to match(/^Warning: no better than always answering "common": accuracy 0\.9\d+ /)
       expect(out).to match(/^Warning: no measured example of "rare" is recognised \(recall 0\)$/)
       expect(transfer("info", @model).first).to include(*out.lines.grep(/^Warning/))
-      json = transfer("train", @rare, "--backbone", "sklearn:StandardScaler", "--head", "logistic", "--json").first
+      json = transfer(*@command, "--json").first
       expect(JSON.parse(json)["warnings"].map { |line| "Warning: #{line}\n" }).to eq(out.lines.grep(/^Warning/))
     end
 
