@@ -10,9 +10,27 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
+# Characters of a message, whatever data it quotes.
+LONGEST_MESSAGE = 8 * 1024
+
+
+def shortened(text: str, longest: int = LONGEST_MESSAGE) -> str:
+    """`text` without its middle if it has more than `longest` characters.
+
+    >>> shortened("abcdefghij", 4)
+    'ab… (6 more characters) …ij'
+    """
+    if len(text) <= longest:
+        return text
+    half = longest // 2
+    return f"{text[:half]}… ({len(text) - 2 * half} more characters) …{text[-half:]}"
+
 
 class TransferError(Exception):
-    """Base of all errors that transfer_core raises on purpose."""
+    """Base of all errors that transfer_core raises on purpose; a message has bounded length."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(shortened(message))
 
     @property
     def details(self) -> dict[str, Any]:

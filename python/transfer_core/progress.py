@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Any, Literal, TypeVar
 
-from transfer_core.errors import Cancelled
+from transfer_core.errors import Cancelled, shortened
 from transfer_core.snapshot import Keeper, KeepNothing
 
 Step = Literal["choose", "freeze", "head", "train", "fine_tune", "evaluate"]
@@ -54,7 +54,7 @@ class Progress:
 
     def warning(self, message: str) -> None:
         """Something the user should know that does not stop the work."""
-        self.emit({"event": "warning", "message": message})
+        self.emit({"event": "warning", "message": shortened(message)})
 
     def epoch(self, step: Step, number: int, of: int, metrics: dict[str, float]) -> None:
         """One pass over the training data ended."""

@@ -63,7 +63,7 @@ RSpec.describe "Where a worker and those who share it meet" do
     end
   end
 
-  it "is another place for another version, Python, home, path or switch" do
+  it "is another place for another version, Python, home, path, switch or limit on inputs" do
     Transfer.config.shared_worker = folder
     look = lambda do |**settings|
       before = settings.to_h { |name, _| [name, Transfer.config.public_send(name)] }
@@ -77,12 +77,13 @@ RSpec.describe "Where a worker and those who share it meet" do
     end
     usual = look.call
     expect(look.call).to eq(usual)
-    others = [look.call(home: "/other"), look.call(offline: true), look.call(python: RbConfig.ruby)]
+    others = [look.call(home: "/other"), look.call(offline: true), look.call(python: RbConfig.ruby),
+              look.call(max_pixels: 10**6)]
     stub_const("Transfer::VERSION", "9.9.9")
     others << look.call
     stub_const("#{bridge}::Greeting::PROTOCOL", 2)
     others << look.call
-    expect([usual, *others].uniq.size).to eq(6)
+    expect([usual, *others].uniq.size).to eq(7)
   ensure
     Transfer.config.shared_worker = false
   end

@@ -39,6 +39,34 @@ RSpec.describe "Transfer::Input" do
     expect(image(StringIO.new("x")).encoding).to eq(Encoding::BINARY)
   end
 
+  it "is not read where it is too large" do
+    Tempfile.create do |file|
+      file.truncate(200_000_000)
+      expect { image(file) }.to raise_error(Transfer::DataError, /\Aan image of 200000000 bytes, at most 62914560 can/)
+      expect { text(file) }.to raise_error(Transfer::DataError, /\Aa text of 200000000 bytes, at most 62914560 can/)
+      expect(file.pos).to eq(0)
+    end
+  end
+
+  it "is read no further than it can be sent where its size is not known" do
+    IO.popen(%w[yes]) do |endless|
+      expect { image(endless) }.to raise_error(Transfer::DataError, /\Aan image of 62914561 bytes, at most 62914560/)
+      Process.kill("KILL", endless.pid)
+    end
+    reader, writer = IO.pipe("ISO-8859-1")
+    writer << "ünd".encode("ISO-8859-1")
+    writer.close
+    expect(text(reader)).to eq("ünd")
+    reader.close
+  end
+
+  it "is quoted in messages without its middle where it is long" do
+    long = "/#{"\xE9" * 5_000_000}.jpg"
+    [-> { image(long) }, -> { image("https://#{'a' * 5_000_000}") }, -> { text(long) }]
+      .each { |ask| expect(&ask).to raise_error(Transfer::DataError) { |e| expect(e.message.size).to be < 4000 } }
+    expect { row({ id: 10**20_000 }) }.to raise_error(ArgumentError) { |e| expect(e.message.size).to be < 200 }
+  end
+
   it "is nothing else" do
     expect { image(nil) }
       .to raise_error(ArgumentError, "an input is a path, an IO or the bytes of an image, got NilClass")

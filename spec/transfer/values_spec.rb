@@ -183,12 +183,24 @@ RSpec.describe "Transfer's values" do
       config = described_class.new(variables.zip(["16", "2.5", "200", "1GB", "8", "2"]).to_h)
       expect([config.serving_batch_size, config.serving_wait_ms, config.serving_queue_limit, config.model_memory,
               config.threads, config.training_threads]).to eq([16, 2.5, 200, 1_000_000_000, 8, 2])
-      expect(config.for_worker).to eq(variables.zip(%w[16 2.5 200 1000000000 8 2]).to_h)
-      expect(described_class.new({}).for_worker).to eq(variables.to_h { |name| [name, nil] })
+      expect(config.for_worker.compact).to eq(variables.zip(%w[16 2.5 200 1000000000 8 2]).to_h)
+      expect(described_class.new({}).for_worker.values).to all(be_nil)
       expect { described_class.new({ "TRANSFER_THREADS" => "all" }) }
         .to raise_error(Transfer::ConfigurationError, 'TRANSFER_THREADS is a whole number above 0, or nil, got "all"')
       expect { config.model_memory = "much" }
         .to raise_error(Transfer::ConfigurationError, 'model_memory is a size such as "2GB", got "much"')
+    end
+
+    it "takes limits on inputs from the environment, and hands them on to the worker" do
+      sizes = %w[MAX_IMAGE_BYTES MAX_DATA_BYTES]
+      counts = %w[MAX_PIXELS MAX_TEXT_LENGTH MAX_LINE_LENGTH MAX_ROWS MAX_COLUMNS MAX_CELLS MAX_LABELS]
+      said = sizes.to_h { |name| [name, "10MB"] }.merge(counts.to_h { |name| [name, "300"] })
+      said.transform_keys! { |name| "TRANSFER_#{name}" }
+      config = described_class.new(said)
+      expect([config.max_image_bytes, config.max_pixels]).to eq([10_000_000, 300])
+      expect(config.for_worker.compact).to eq(said.transform_values { |text| text.sub("10MB", "10000000") })
+      expect { config.max_pixels = 0 }
+        .to raise_error(Transfer::ConfigurationError, "max_pixels is a whole number above 0, or nil, got 0")
     end
 
     it "is set in one block" do

@@ -72,7 +72,7 @@ def test_columns_by_name_and_several_targets():
     [
         (
             "path,lable\na,b\n",
-            'set/labels.csv has no column "label", did you mean "lable"? (found: path, lable)',
+            'set/labels.csv has no column "label", did you mean "lable"? (found: "path", "lable")',
         ),
         ("", 'set/labels.csv has no column "path" (found: no columns)'),
         ("path,label,label\n", 'set/labels.csv has the column "label" twice'),
@@ -99,7 +99,7 @@ def test_csv_in_another_encoding():
 
 def test_a_split_column_that_was_named_must_be_there():
     assert error(write("path,label,split\n"), Columns(split="fold")) == (
-        'set/labels.csv has no column "fold" (found: path, label, split)'
+        'set/labels.csv has no column "fold" (found: "path", "label", "split")'
     )
 
 
@@ -116,7 +116,7 @@ def test_jsonl():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('{"path": "a"}', 'set/x.jsonl has no column "label" (found: path)'),
+        ('{"path": "a"}', 'set/x.jsonl has no column "label" (found: "path")'),
         ('{"path": "a", "label": 1}\n[1]', "set/x.jsonl line 2: expected an object {…}, got list"),
         (
             '{"path": "a", "label": 1}\n{"label": 1}',

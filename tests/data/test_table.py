@@ -62,7 +62,7 @@ def test_the_columns_that_are_said(csv, read):
     splits = read(path, columns={"input": ["c", "a"], "target": "price"}, task="regression")
     assert splits.columns == ("c", "a")
     assert ("3.5", "7") in inputs(splits)
-    with pytest.raises(DataError, match=r'table.csv has no column "d" \(found: a, b, c, price\)'):
+    with pytest.raises(DataError, match=r'table.csv has no column "d" \(found: "a", "b", "c", "price"\)'):
         read(path, columns={"input": ["a", "d"], "target": "price"})
     with pytest.raises(DataError, match="the table has no columns but those of the targets"):
         read(csv("label\na\nb"))

@@ -5,6 +5,7 @@ from functools import partial
 import pytest
 import torch
 
+from bounded import run_bounded
 from tiny_encoder import POSITIONS, WIDTH, WORDS, tiny_encoder
 from transfer_core.backbones import load
 from transfer_core.data import Dataset
@@ -201,3 +202,21 @@ def test_the_backbone_itself_stays_as_it_is(tiny):
     assert type(tiny.blocks.layer_0.query) is torch.nn.Linear
     assert all(torch.equal(tensor, before[name]) for name, tensor in tiny.state_dict().items())
     assert tiny.blocks.layer_0.query.weight.shape == (WIDTH, WIDTH)
+
+
+def test_long_texts_are_tokenized_a_few_at_a_time(folder):
+    """12 of a megabyte each, which would take 1 GB in the tokenizer's form."""
+    code = """
+reader = Reader(load(sys.argv[1]), TextOptions())
+text = ("good bad fine awful a . " * 41_667)[:1_000_000]
+print(*{tuple(len(window) for window in windows) for windows in reader.windows([text] * 12)})
+"""
+    imports = """
+from transfer_core.backbones import load
+from transfer_core.features.tokens import Reader
+from transfer_core.recipe import TextOptions
+import tokenizers, torch
+torch.zeros(1).sum()
+"""
+    said = run_bounded(code, tiny_encoder(folder / "long"), imports=imports, memory=500 * 10**6, cpu_s=30)
+    assert said == [f"({POSITIONS},)"]

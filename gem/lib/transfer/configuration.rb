@@ -15,8 +15,12 @@ module Transfer
   class Configuration
     # The process that loaded the gem; others were forked from it.
     ORIGIN = Process.pid
-    # What the worker is told, under the same names.
+    # Settings of the worker, sent to it under the same names.
     OF_WORKER = %i[serving_batch_size serving_wait_ms serving_queue_limit model_memory threads training_threads].freeze
+    # Limits on inputs, which the worker gets as well.
+    # @api private
+    LIMITS = %i[max_image_bytes max_pixels max_text_length max_line_length max_rows max_columns max_cells max_labels
+                max_data_bytes].freeze
     # By name: the kind, and what it is unless it is set.
     SETTINGS = {} # rubocop:disable Style/MutableConstant -- filled below
     private_constant :OF_WORKER, :SETTINGS
@@ -72,6 +76,26 @@ module Transfer
     setting :threads, :count
     # @return [Integer, nil] cores that a training uses; nil: as many as the worker
     setting :training_threads, :count
+    # @return [Integer, nil] bytes of an encoded image at most, or text as for {#max_memory}; nil: 128 MB. This and the
+    #   next eight are limits on inputs (docs/operations.md)
+    setting :max_image_bytes, :bytes
+    # @return [Integer, nil] pixels of an image at most; nil: 67,108,864 (8192 x 8192)
+    setting :max_pixels, :count
+    # @return [Integer, nil] characters of a text, and of a cell of a table, at most; nil: 1,000,000
+    setting :max_text_length, :count
+    # @return [Integer, nil] characters of a record of a CSV or JSONL file at most; nil: 16,000,000
+    setting :max_line_length, :count
+    # @return [Integer, nil] examples in a source of data at most; nil: 2,000,000
+    setting :max_rows, :count
+    # @return [Integer, nil] columns of a table at most; nil: 16,384
+    setting :max_columns, :count
+    # @return [Integer, nil] cells, rows times columns, of a table at most; nil: 50,000,000
+    setting :max_cells, :count
+    # @return [Integer, nil] classes, labels or outputs that are trained at most; nil: 1000
+    setting :max_labels, :count
+    # @return [Integer, nil] bytes of a CSV, JSONL or decompressed Parquet file at most, or text as for {#max_memory};
+    #   nil: 2 GB
+    setting :max_data_bytes, :bytes
     # @return [Array<String>] names of environment variables that the worker inherits besides those it needs;
     #   `MY_*` stands for all that begin with `MY_`
     setting :environment, :names
@@ -100,7 +124,7 @@ module Transfer
 
     # @api private
     # @return [Hash{String => String, nil}] environment variables for the worker
-    def for_worker = OF_WORKER.to_h { |name| ["TRANSFER_#{name.upcase}", public_send(name)&.to_s] }
+    def for_worker = [*OF_WORKER, *LIMITS].to_h { |name| ["TRANSFER_#{name.upcase}", public_send(name)&.to_s] }
 
     private
 

@@ -69,12 +69,14 @@ module Transfer
       # @raise [DataError] for text that can't be a path
       def path(text)
         raise DataError, "an empty path, expected a file or a folder" if text.empty?
-        raise DataError, "#{text} is a URL, expected a file: download it first" if text.b.match?(%r{\Ahttps?://})
+        if text.b.match?(%r{\Ahttps?://})
+          raise DataError, "#{Plain.excerpt(text)} is a URL, expected a file: download it first"
+        end
 
         path = Plain.text(text)
         path.start_with?("~/") ? File.expand_path(path) : File.absolute_path(path)
       rescue ArgumentError => error # not UTF-8, or a NUL byte in it
-        raise DataError, "#{text.inspect} can't be used as a path: #{error.message}", cause: nil
+        raise DataError, "#{Plain.excerpt(text).inspect} can't be used as a path: #{error.message}", cause: nil
       end
 
       # @return [Hash, nil] what a Hash, a record, a row of a CSV, a Struct or a Data has by name
@@ -87,12 +89,32 @@ module Transfer
 
       # @raise [DataError] if there are too many
       def sendable(bytes, kind)
-        return bytes if bytes.bytesize <= MAX_BYTES
+        check_size(bytes.bytesize, kind)
+        bytes
+      end
 
-        raise DataError, "#{kind} of #{bytes.bytesize} bytes, at most #{MAX_BYTES} can be sent"
+      # @param source [#read, #download] an IO, an upload, an attachment; one of too many bytes is not read to its end
+      # @return [Object] its content
+      # @raise [DataError] if it has too many bytes to be sent
+      def read(source, kind)
+        size = %i[byte_size size].find { |name| source.respond_to?(name) }
+        return first_bytes(source) if source.is_a?(IO) && !size
+
+        size = source.public_send(size) if size
+        check_size(size, kind) if size.is_a?(Integer)
+        source.respond_to?(:read) ? source.read : source.download
       end
 
       private
+
+      def check_size(bytes, kind)
+        raise DataError, "#{kind} of #{bytes} bytes, at most #{MAX_BYTES} can be sent" if bytes > MAX_BYTES
+      end
+
+      # Of a pipe or a socket.
+      def first_bytes(io)
+        io.read(MAX_BYTES + 1).to_s.force_encoding(io.external_encoding || Encoding.default_external)
+      end
 
       def counted(number, of, modality)
         yield

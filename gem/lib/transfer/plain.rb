@@ -5,7 +5,9 @@ module Transfer
   module Plain
     # What MessagePack has for integers.
     INTEGERS = (-(2**63)...(2**64))
-    private_constant :INTEGERS
+    # Characters of a text that messages quote.
+    QUOTED = 400
+    private_constant :INTEGERS, :QUOTED
 
     # @param value [String, Symbol, Pathname, Numeric, Boolean, nil]
     # @return [String, Integer, Float, Boolean, nil] the same as the wire carries it
@@ -15,7 +17,10 @@ module Transfer
       when nil, true, false, Float then value
       when String, Symbol, Pathname then text(value.to_s)
       when Integer
-        INTEGERS.cover?(value) ? value : raise(ArgumentError, "#{value} has more than 64 bits")
+        return value if INTEGERS.cover?(value)
+
+        # Digits take time with the square of their number.
+        raise ArgumentError, "#{value.bit_length > 1000 ? 'an Integer' : value} has more than 64 bits"
       else
         return value.to_f if value.is_a?(Numeric) && value.real?
 
@@ -29,11 +34,19 @@ module Transfer
     def self.text(value)
       unsaid = [Encoding::BINARY, Encoding::US_ASCII].include?(value.encoding)
       text = unsaid ? value.dup.force_encoding(Encoding::UTF_8) : value.encode(Encoding::UTF_8)
-      raise ArgumentError, "#{value.inspect} is not valid UTF-8" unless text.valid_encoding?
+      raise ArgumentError, "#{excerpt(value).inspect} is not valid UTF-8" unless text.valid_encoding?
 
       text
     rescue EncodingError
-      raise ArgumentError, "#{value.inspect} can't be written in UTF-8"
+      raise ArgumentError, "#{excerpt(value).inspect} can't be written in UTF-8"
+    end
+
+    # @return [String] the text as messages quote it: without its middle if it has more than 400 characters
+    def self.excerpt(text)
+      return text if text.size <= QUOTED
+
+      half = QUOTED / 2
+      "#{text[0, half]}… (#{text.size - QUOTED} more characters) …#{text[-half, half]}"
     end
 
     # @return the same with symbol keys, frozen through and through

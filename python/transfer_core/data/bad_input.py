@@ -7,7 +7,10 @@ import stat
 from collections.abc import Mapping, Sequence
 from typing import Any, BinaryIO
 
-from transfer_core.errors import DataError
+from transfer_core.errors import DataError, shortened
+
+# Characters of one value, name or path that a message quotes.
+LONGEST_VALUE = 400
 
 _WAY_OUT = "(fix or remove it, or use on_bad_input: :skip)"
 
@@ -19,7 +22,7 @@ class Unreadable(Exception):
 def bad_input(name: str, reason: str, path: str | None = None, others: int = 0) -> DataError:
     """The error for the input that messages call `name`; `others` inputs are bad as well."""
     more = f"; {others} more can't be used either" if others else ""
-    return DataError(f"{printable(name)}: {reason}{more} {_WAY_OUT}", printable(path) if path else None)
+    return DataError(f"{printable(name)}: {reason}{more} {_WAY_OUT}", escaped(path) if path else None)
 
 
 def reason_in(message: str, path: str) -> str:
@@ -37,11 +40,16 @@ def by_itself(error: DataError) -> DataError:
 
 
 def printable(text: str) -> str:
-    r"""`text` on one line and in valid UTF-8, whatever bytes a file name held.
+    r"""`text` as messages quote it: shortened, on one line and in valid UTF-8.
 
     >>> printable("caf\udce9\n.jpg")
     'caf\\udce9\\n.jpg'
     """
+    return escaped(shortened(text, LONGEST_VALUE))
+
+
+def escaped(text: str) -> str:
+    """`text` on one line and in valid UTF-8, whatever bytes a file name held."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 

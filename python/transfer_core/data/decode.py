@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import io
-from typing import BinaryIO
+import os
+import re
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from transfer_core.data.bad_input import Unreadable, bad_input, explain, open_input, printable
+from transfer_core.data.container import excess_bytes, problem_before_opening, problem_of_opened
 from transfer_core.data.formats import HEADER_BYTES, READABLE, complaint
+from transfer_core.limits import excess, limit
 
-# Pillow only warns of images above half this size, unless warnings are errors or its limit was moved.
-MAX_PIXELS = 178_000_000
+# Pixels of 16-bit grey that are converted at a time.
+_CONVERTED_AT_ONCE = 1 << 20
+_WIDER = "floating-point and 32-bit images need conversion to 8 or 16 bits first"
 
 _ORIENTATION = 0x0112  # EXIF 2.3, table 4
 _UPRIGHT = {
@@ -42,36 +46,47 @@ def decode_image(input: str | bytes, at_least: int | None = None, name: str | No
     Raises
     ------
     DataError
-        The input is missing, truncated, not an image, or larger than `MAX_PIXELS`.
+        The input is missing, truncated, not an image, or above `max_image_bytes` or `max_pixels` (`limits`).
     """
     path = input if isinstance(input, str) else ""
     try:
-        with open_input(input) if isinstance(input, str) else io.BytesIO(input) as file:
-            return _decode(file, path, at_least)
+        return _decode(_read(input), path, at_least)
     except Unreadable as reason:
         raise bad_input(name or path or "image bytes", str(reason), path) from reason.__cause__
 
 
-def _decode(file: BinaryIO, path: str, at_least: int | None) -> Image.Image:
-    try:
-        header = file.read(HEADER_BYTES)
-    except OSError as error:
-        raise Unreadable(f"it can't be read, {explain(error)}") from error
-    if reason := complaint(header, path):
-        raise Unreadable(reason)
-    file.seek(0)
+def _read(input: str | bytes) -> bytes:
+    """The bytes of the image; of too many none is read."""
+    if isinstance(input, bytes):
+        content = input
+    else:
+        with open_input(input) as file:
+            size = os.fstat(file.fileno()).st_size
+            try:
+                content = file.read(min(size, limit("max_image_bytes")) + 1)
+            except OSError as error:
+                raise Unreadable(f"it can't be read, {explain(error)}") from error
+    if problem := excess_bytes(len(content)):
+        raise Unreadable(problem)
+    return content
+
+
+def _decode(content: bytes, path: str, at_least: int | None) -> Image.Image:
+    if problem := complaint(content[:HEADER_BYTES], path) or problem_before_opening(content):
+        raise Unreadable(problem)
     # A damaged file makes Pillow's decoders raise nearly anything, from struct.error to TypeError.
     try:
-        with Image.open(file, formats=tuple(READABLE)) as image:
-            _check_size(image)
+        with Image.open(io.BytesIO(content), formats=tuple(READABLE)) as image:
+            if problem := problem_of_opened(image):
+                raise Unreadable(problem)
             if at_least:
                 image.draft(None, (at_least, at_least))
             image.load()
             return _upright(image, _on_white(_eight_bit(image)))
     except (Unreadable, MemoryError):
         raise
-    except Image.DecompressionBombError as error:
-        raise Unreadable(f"it has more than {MAX_PIXELS // 10**6} million pixels") from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise Unreadable(_above_pillows_limit(error)) from error
     except UnidentifiedImageError as error:
         raise Unreadable("it is not an image, or its header is damaged") from error
     except Exception as error:
@@ -81,19 +96,29 @@ def _decode(file: BinaryIO, path: str, at_least: int | None) -> Image.Image:
         ) from error
 
 
-def _check_size(image: Image.Image) -> None:
-    if image.width * image.height > MAX_PIXELS:
-        raise Unreadable(f"{image.width} x {image.height} is more than {MAX_PIXELS // 10**6} million pixels")
+def _above_pillows_limit(error: Exception) -> str:
+    """The message for an image of which Pillow has told the number of pixels alone."""
+    pixels = re.search("[0-9]+", str(error))
+    found = f"its {pixels[0] if pixels else 'many'} pixels"
+    problem = excess("max_pixels", int(pixels[0]), found) if pixels else None
+    return problem or f"{found} are more than Pillow decodes. Fix: raise PIL.Image.MAX_IMAGE_PIXELS"
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:
     """16-bit grey with its range scaled to 8 bits, where Pillow's own conversion clips it."""
     if not image.mode.startswith(("I", "F")):
         return image
+    if image.mode == "F":
+        raise Unreadable(_WIDER)
     grey = np.asarray(image)  # (H, W)
-    if image.mode == "F" or grey.min() < 0 or grey.max() > 65535:
-        raise Unreadable("floating-point and 32-bit images need conversion to 8 or 16 bits first")
-    return Image.fromarray(((grey.astype(np.uint32) + 128) // 257).astype(np.uint8))
+    eight = np.empty(grey.shape, np.uint8)
+    at_once = max(1, _CONVERTED_AT_ONCE // image.width)
+    for start in range(0, len(grey), at_once):
+        rows = grey[start : start + at_once].astype(np.int64)
+        if rows.min() < 0 or rows.max() > 65535:
+            raise Unreadable(_WIDER)
+        eight[start : start + at_once] = (rows + 128) // 257
+    return Image.fromarray(eight)
 
 
 def _on_white(image: Image.Image) -> Image.Image:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from transfer_core.cache.digests import Seen, is_settled, known_digests, remember, stamp_of
 from transfer_core.data.bad_input import Unreadable, bad_input, by_itself, explain, open_input
+from transfer_core.data.container import excess_bytes
 from transfer_core.data.formats import HEADER_BYTES, complaint
 from transfer_core.devices import cores
 from transfer_core.progress import Progress
@@ -94,6 +95,8 @@ def _read(path: str) -> tuple[Fingerprint, Seen | None]:
     try:
         with open_input(path) as file:
             before = os.fstat(file.fileno())
+            if problem := excess_bytes(before.st_size):
+                return Fingerprint("", problem), None
             settled = is_settled(before)
             header = file.read(HEADER_BYTES)
             if problem := complaint(header, path):

@@ -7,7 +7,7 @@ import os
 import unicodedata
 from collections.abc import Iterable, Iterator
 
-from transfer_core.data.bad_input import counted, explain, printable
+from transfer_core.data.bad_input import counted, escaped, explain, printable
 from transfer_core.data.example import PART_NAMES, Example, Found, Part
 from transfer_core.data.formats import has_image_extension
 from transfer_core.errors import DataError
@@ -35,7 +35,7 @@ def read_folder(root: str) -> Found:
         return _read(root)
     except OSError as error:
         place = error.filename or root
-        raise DataError(f"{_shown(place)} can't be listed: {explain(error)}", printable(place)) from error
+        raise DataError(f"{_shown(place)} can't be listed: {explain(error)}", escaped(place)) from error
 
 
 def _read(root: str) -> Found:
@@ -46,7 +46,7 @@ def _read(root: str) -> Found:
     found = _read_classes(root, None)
     if not found.examples and not images:
         raise DataError(
-            f"{_shown(root)} holds no images{_what_is_there(root)}; {_expected(root)}", printable(root)
+            f"{_shown(root)} holds no images{_what_is_there(root)}; {_expected(root)}", escaped(root)
         )
     return found
 
@@ -67,7 +67,7 @@ def _parts(root: str, folders: list[str]) -> dict[str, Part]:
             raise DataError(
                 f"{_shown(root)} is split into {', '.join(named)}, but {_shown(root)}{printable(name)} {why} "
                 f"(move or rename it, or give data: {{train: …, test: …}}){_manifest_hint(root)}",
-                printable(root),
+                escaped(root),
             )
     return named
 
@@ -80,7 +80,7 @@ def _holds_class_folders(folder: str) -> bool:
 def _read_classes(root: str, part: Part | None) -> Found:
     folders, images = _list(root)
     if images:
-        raise DataError(_outside(root, folders, images), printable(os.path.join(root, images[0])))
+        raise DataError(_outside(root, folders, images), escaped(os.path.join(root, images[0])))
     examples: list[Example] = []
     empty = []
     for folder in folders:

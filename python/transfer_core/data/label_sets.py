@@ -11,7 +11,7 @@ import numpy as np
 from transfer_core.data.bad_input import listed, printable
 from transfer_core.data.dataset import Targets
 from transfer_core.data.example import Cell, Example
-from transfer_core.data.task import clean_name, plain
+from transfer_core.data.task import check_label_count, clean_name, plain
 from transfer_core.errors import DataError
 from transfer_core.recipe import Columns
 
@@ -41,11 +41,16 @@ def label_sets(
     if labels is None and not found:
         raise DataError("none of the examples has a label, there is nothing to learn")
     known = tuple(sorted(found)) if labels is None else tuple(labels)
+    check_label_count(known, "labels")
     if unknown := sorted(found - set(known)):
         raise DataError(f"the model has no label {listed(unknown)} (it knows: {listed(known)})")
     if not isinstance(columns.target, str) and (missing := sorted(set(known) - found)):
         raise DataError(f"no column says whether a label is {listed(missing)}, which the model knows")
-    return known, np.array([[name in one for name in known] for one in sets], dtype=bool)
+    column = {name: number for number, name in enumerate(known)}
+    has = np.zeros((len(sets), len(known)), dtype=bool)
+    for row, one in enumerate(sets):
+        has[row, [column[name] for name in one]] = True
+    return known, has
 
 
 def _names(example: Example) -> set[str]:

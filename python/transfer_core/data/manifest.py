@@ -5,16 +5,22 @@ from __future__ import annotations
 import csv
 import json
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from transfer_core.data.bad_input import printable
+from transfer_core.data.bad_input import listed, printable
 from transfer_core.data.example import Cell, Example
+from transfer_core.data.lines import Lines
 from transfer_core.data.modality import Modality
 from transfer_core.data.stream import part_named
 from transfer_core.errors import DataError, DependencyError, did_you_mean
+from transfer_core.limits import excess, limit
 from transfer_core.recipe import Columns
+
+# Levels of lists and objects inside a cell of a JSONL file.
+_DEEPEST = 20
 
 Record: TypeAlias = Mapping[str, Any]
 # What messages call a row, its cells, and the columns of its input.
@@ -55,13 +61,17 @@ def _read_csv(path: str, columns: Columns, modality: Modality) -> Iterator[Row]:
     """Comma, semicolon or tab, whichever the header uses most; blank rows are passed over."""
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
-            delimiter = max(",;\t", key=file.readline().count)
+            delimiter = max(",;\t", key=next(Lines(file, path), "").count)
             file.seek(0)
-            rows = csv.reader(file, delimiter=delimiter, strict=True)
+            # The limit of this module is of the whole process; that of `Lines` is below it.
+            csv.field_size_limit(max(csv.field_size_limit(), limit("max_line_length")))
+            lines = Lines(file, path)
+            rows = csv.reader(lines, delimiter=delimiter, strict=True)
             header = [name.strip() for name in next(rows, [])]
             inputs, _ = _check_columns(path, header, columns, modality)
             last = rows.line_num
             for cells in rows:
+                lines.length = 0
                 where, last = f"{printable(path)} line {last + 1}", rows.line_num
                 if not any(cell.strip() for cell in cells):
                     continue
@@ -79,14 +89,19 @@ def _read_jsonl(path: str, columns: Columns, modality: Modality) -> Iterator[Row
     try:
         with open(path, encoding="utf-8-sig") as file:
             needed: list[str] = []
-            for number, line in enumerate(file, start=1):
+            lines = Lines(file, path)
+            for line in lines:
+                lines.length = 0
                 if not line.strip():
                     continue
-                where = f"{printable(path)} line {number}"
+                where = f"{printable(path)} line {lines.number}"
                 record = _json_object(line, where, path)
                 if not needed:
                     inputs, needed = _check_columns(path, list(record), columns, modality)
-                yield where, {name: record.get(name) for name in needed}, inputs
+                cells = {name: record.get(name) for name in needed}
+                if _is_deeper(cells, _DEEPEST):
+                    raise DataError(f"{where}: values are nested more than {_DEEPEST} levels deep", path)
+                yield where, cells, inputs
     except UnicodeDecodeError as error:
         raise DataError(f"{printable(path)} is not UTF-8 text", path) from error
 
@@ -102,6 +117,11 @@ def _json_object(line: str, where: str, path: str) -> dict[str, Any]:
     if not isinstance(record, dict):
         raise DataError(f"{where}: expected an object {{…}}, got {type(record).__name__}", path)
     return record
+
+
+def _is_deeper(value: Any, levels: int) -> bool:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return levels < 0 or any(_is_deeper(each, levels - 1) for each in inner)
 
 
 def _read_parquet(path: str, columns: Columns, modality: Modality) -> Iterator[Row]:
@@ -139,15 +159,18 @@ def _check_columns(
     default name."""
     targets = (columns.target,) if isinstance(columns.target, str) else columns.target
     split = [columns.split] if columns.split in found or columns.split != Columns().split else []
+    if problem := excess("max_columns", len(found), f"its {len(found)} columns"):
+        raise DataError(f"{printable(path)}: {problem}", path)
     inputs = modality.columns(found, columns.input, [*targets, *split])
     needed = [*inputs, *targets, *split]
+    counts = Counter(found)
     for name in needed:
-        if name not in found:
-            listed = ", ".join(printable(column) for column in found) or "no columns"
+        if not counts[name]:
             nearest = did_you_mean(name, list(found))
+            shown = listed(found) or "no columns"
             raise DataError(
-                f'{printable(path)} has no column "{printable(name)}"{nearest} (found: {listed})', path
+                f'{printable(path)} has no column "{printable(name)}"{nearest} (found: {shown})', path
             )
-        if found.count(name) > 1:
+        if counts[name] > 1:
             raise DataError(f'{printable(path)} has the column "{printable(name)}" twice', path)
     return inputs, list(dict.fromkeys(needed))

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from transfer_core.data.bad_input import printable
+from transfer_core.data.bad_input import escaped, printable
 from transfer_core.data.example import Example, Found, Part
 from transfer_core.data.folder import read_folder
 from transfer_core.data.formats import has_image_extension
@@ -16,9 +16,12 @@ from transfer_core.data.modality import Modality
 from transfer_core.data.stream import Row, read_stream
 from transfer_core.data.table import with_columns
 from transfer_core.errors import DataError, did_you_mean
+from transfer_core.limits import excess
 from transfer_core.progress import Progress
 from transfer_core.recipe import Columns, PathSource, Source, Splits, StreamSource
 
+# Rows after which their number is compared with the limit.
+_COUNTED_EVERY = 100
 _ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
 
 
@@ -73,26 +76,31 @@ def _read_one(source: PathSource | StreamSource, around: Surroundings) -> Found:
     if not path:
         raise DataError("the path of the data is empty, expected a folder or a manifest")
     if not os.path.exists(path):
-        raise DataError(f"{printable(source.path)} does not exist{_nearest_sibling(path)}", printable(path))
+        raise DataError(f"{printable(source.path)} does not exist{_nearest_sibling(path)}", escaped(path))
     if os.path.isdir(path):
         if around.modality.name != "image":
             raise DataError(
                 f"{printable(path)} is a folder, but this backbone takes {around.modality.many}: "
                 "name a manifest (.csv, .jsonl, .parquet)",
-                printable(path),
+                escaped(path),
             )
-        return read_folder(path)
+        found = read_folder(path)
+        _check_count(len(found.examples), 0, printable(path))
+        return found
     if kind := _known_misfit(path):
-        raise DataError(f"{printable(path)} is {kind}", printable(path))
+        raise DataError(f"{printable(path)} is {kind}", escaped(path))
     try:
+        _check_size(path)
         examples = _collect(
-            read_manifest(path, around.columns, around.modality, around.spool), around.progress
+            read_manifest(path, around.columns, around.modality, around.spool),
+            around.progress,
+            printable(path),
         )
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-        raise DataError(f"{printable(path)} can't be read: {reason}", printable(path)) from error
+        raise DataError(f"{printable(path)} can't be read: {reason}", escaped(path)) from error
     if not examples:
-        raise DataError(f"{printable(path)} has no rows", printable(path))
+        raise DataError(f"{printable(path)} has no rows", escaped(path))
     return Found(examples)
 
 
@@ -100,18 +108,36 @@ def _read_rows(source: StreamSource, around: Surroundings) -> Found:
     if source.stream not in around.streams:
         raise DataError(f'no stream is called "{source.stream}"')
     rows = read_stream(around.streams[source.stream], around.modality, around.spool)
-    examples = _collect((with_columns(row, around.columns.input) for row in rows), around.progress)
+    chosen = (with_columns(row, around.columns.input) for row in rows)
+    examples = _collect(chosen, around.progress, "the data")
     if not examples:
         raise DataError(f"the data has no rows, expected {{input:, label:}} for each {around.modality.one}")
     return Found(examples)
 
 
-def _collect(examples: Iterable[Example], progress: Progress) -> list[Example]:
-    collected = []
+def _collect(examples: Iterable[Example], progress: Progress, where: str) -> list[Example]:
+    collected: list[Example] = []
+    cells = 0
     for example in examples:
         progress.check()
         collected.append(example)
+        cells += len(example.columns)
+        if not len(collected) % _COUNTED_EVERY:
+            _check_count(len(collected), cells, where)
+    _check_count(len(collected), cells, where)
     return collected
+
+
+def _check_count(rows: int, cells: int, where: str) -> None:
+    problem = excess("max_rows", rows, f"its {rows} rows") or excess("max_cells", cells, f"its {cells} cells")
+    if problem:
+        raise DataError(f"{where}: {problem}")
+
+
+def _check_size(path: str) -> None:
+    size = os.path.getsize(path)
+    if problem := excess("max_data_bytes", size, f"its {size} bytes"):
+        raise DataError(f"{printable(path)}: {problem}", escaped(path))
 
 
 def _nearest_sibling(path: str) -> str:

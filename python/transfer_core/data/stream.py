@@ -51,7 +51,9 @@ def _check_words(row: Any, where: str) -> None:
     for word in row:
         if word not in _WORDS:
             nearest = did_you_mean(word, _WORDS)
-            raise DataError(f'{where}: unknown word "{word}"{nearest} (one of: {", ".join(_WORDS)})')
+            raise DataError(
+                f'{where}: unknown word "{printable(str(word))}"{nearest} (one of: {", ".join(_WORDS)})'
+            )
     for word in ("input", "label"):
         if row.get(word) is None:
             raise DataError(f"{where}: {word} is missing (a row is {{input:, label:}})")

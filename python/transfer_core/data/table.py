@@ -20,6 +20,7 @@ from transfer_core.data.example import Example
 from transfer_core.data.fingerprint import Fingerprint
 from transfer_core.data.located import Located
 from transfer_core.errors import DataError
+from transfer_core.limits import excess
 from transfer_core.progress import Progress
 
 Cell: TypeAlias = str | float | int | bool | None
@@ -56,6 +57,7 @@ class TableModality:
             raise DataError(f"{where}: input is a row {{column: value}}, not {type(value).__name__}")
         if not value:
             raise DataError(f"{where}: input has no columns")
+        _check_count(value, where)
         named = {str(name): cell for name, cell in value.items()}
         columns = tuple(sorted(named))
         return Located(_row(columns, [named[name] for name in columns], where), where, columns)
@@ -68,6 +70,9 @@ class TableModality:
         seen: Counter[str] = Counter()
         prints = []
         for row in progress.track(inputs, "choose", len(inputs), "rows"):
+            if problem := _too_long(row):
+                prints.append(Fingerprint("", problem))
+                continue
             cells = json.dumps(row)
             prints.append(Fingerprint(hashlib.sha256(f"{cells} {seen[cells]}".encode()).hexdigest()))
             seen[cells] += 1
@@ -81,9 +86,13 @@ class TableModality:
         """The cells of a mapping in the order of `columns`; it may have others, too."""
         if not isinstance(value, Mapping):
             raise DataError(f"{name}: expected a row {{column: value}}, not {type(value).__name__}")
+        _check_count(value, name)
         if missing := [column for column in columns if column not in value]:
             raise DataError(f"{name}: has no {listed(missing)} (the model knows: {listed(columns)})")
-        return _row(columns, [value[column] for column in columns], name)
+        row = _row(columns, [value[column] for column in columns], name)
+        if problem := _too_long(row):
+            raise DataError(f"{name}: {problem}")
+        return row
 
 
 def with_columns(example: Example, said: str | tuple[str, ...] | None) -> Example:
@@ -101,6 +110,17 @@ def with_columns(example: Example, said: str | tuple[str, ...] | None) -> Exampl
     if missing := [name for name in chosen if name not in cells]:
         raise DataError(f"{example.name}: input has no {listed(missing)} (found: {listed(example.columns)})")
     return replace(example, input=tuple(cells[name] for name in chosen), columns=chosen)
+
+
+def _check_count(cells: Mapping[Any, Any], where: str) -> None:
+    if problem := excess("max_columns", len(cells), f"its {len(cells)} columns"):
+        raise DataError(f"{where}: {problem}")
+
+
+def _too_long(row: Sequence[Cell]) -> str | None:
+    """A message about the longest cell if it is above `max_text_length`."""
+    longest = max((len(cell) for cell in row if isinstance(cell, str)), default=0)
+    return excess("max_text_length", longest, f"the {longest} characters of a cell")
 
 
 def _row(columns: Sequence[str], cells: Sequence[Any], where: str) -> tuple[Cell, ...]:

@@ -16,8 +16,11 @@ from transfer_core.data.dataset import Targets, Task
 from transfer_core.data.example import Cell, Example
 from transfer_core.data.number_labels import amounts_warning, whole_number_task
 from transfer_core.errors import DataError
+from transfer_core.limits import excess
 from transfer_core.recipe import Columns, Loss, Recipe, Train
 
+# Characters of the name of a class or label.
+LONGEST_NAME = 1000
 # Values keep 64 bits, as differences between large ones need; within this range nothing overflows.
 _LARGEST = float(np.finfo(np.float32).max)
 
@@ -73,6 +76,7 @@ def class_indices(
     """
     names = [_class_name(example) for example in examples]
     known = tuple(sorted(set(names))) if labels is None else tuple(labels)
+    check_label_count(known, "classes")
     unknown = sorted(set(names) - set(known))
     if unknown:
         raise DataError(f"the model has no class {listed(unknown)} (it knows: {listed(known)})")
@@ -89,6 +93,7 @@ def values(examples: Sequence[Example], columns: Columns) -> tuple[tuple[str, ..
         A label is missing, text, not finite, or longer or shorter than the first one.
     """
     rows = [_numbers(example) for example in examples]
+    check_label_count(rows[0], "outputs")
     for example, row in zip(examples, rows, strict=True):
         if len(row) != len(rows[0]):
             raise DataError(
@@ -96,6 +101,12 @@ def values(examples: Sequence[Example], columns: Columns) -> tuple[tuple[str, ..
                 f"has {len(rows[0])}; each needs the same outputs"
             )
     return _output_names(columns, len(rows[0])), np.array(rows, dtype=np.float64)
+
+
+def check_label_count(labels: Sequence[Any], many: str) -> None:
+    """Raise `DataError` if there are more than `max_labels`: a head and metrics grow with their square."""
+    if problem := excess("max_labels", len(labels), f"the {len(labels)} {many}"):
+        raise DataError(problem)
 
 
 def _outputs(count: int) -> str:
@@ -133,6 +144,11 @@ def clean_name(text: str, where: str) -> str:
     name = unicodedata.normalize("NFC", text).strip()
     if not name:
         raise DataError(f"{printable(where)}: the label is empty")
+    if len(name) > LONGEST_NAME:
+        raise DataError(
+            f'{printable(where)}: the label "{printable(name)}" has {len(name)} characters, expected at most '
+            f"{LONGEST_NAME} (is it the input?)"
+        )
     try:
         name.encode()
     except UnicodeEncodeError:

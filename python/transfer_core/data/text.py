@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 from transfer_core.data.fingerprint import Fingerprint
 from transfer_core.data.located import Located
 from transfer_core.errors import DataError
+from transfer_core.limits import excess
 from transfer_core.progress import Progress
 
 Text: TypeAlias = str | tuple[str, str]
@@ -80,6 +81,9 @@ def _fingerprint(text: Text) -> Fingerprint:
     parts = (text,) if isinstance(text, str) else text
     if not all(part.strip() for part in parts):
         return Fingerprint("", "the text is empty" if len(parts) == 1 else "one of the two texts is empty")
+    length = max(map(len, parts))
+    if problem := excess("max_text_length", length, f"its {length} characters"):
+        return Fingerprint("", problem)
     try:
         # A pair is no text that anybody wrote: the separator is a character that texts don't have.
         return Fingerprint(hashlib.sha256("\x1f".join(parts).encode()).hexdigest())

@@ -20,8 +20,9 @@ TOKENIZER = "tokenizer.json"
 # The id of a position without a token, and its type.
 PADDING = -1
 
-# So many texts are in the tokenizer's form at once, which holds much more than tokens.
-_AT_ONCE = 4096
+# Texts, and characters of theirs, in the tokenizer's form at once, which takes some 100 bytes a character.
+_TEXTS_AT_ONCE = 4096
+_CHARACTERS_AT_ONCE = 2 * 10**6
 
 
 class Reader:
@@ -54,9 +55,8 @@ class Reader:
         DataError
             For a pair that would need windows.
         """
-        for start in range(0, len(texts), _AT_ONCE):
-            some = texts[start : start + _AT_ONCE]
-            for text, encoding in zip(some, self._tokenizer.encode_batch(list(some)), strict=True):
+        for some in _portions(texts):
+            for text, encoding in zip(some, self._tokenizer.encode_batch(some), strict=True):
                 further = encoding.overflowing if self.long == "window" else []
                 if further and not isinstance(text, str):
                     raise DataError(
@@ -86,6 +86,21 @@ class Reader:
             raise RecipeError([Problem("text.max_length", message)])
         tokenizer.enable_truncation(self.max_length)
         return tokenizer
+
+
+def _portions(texts: Sequence[Text]) -> Iterator[list[Text]]:
+    """The texts in lists for the tokenizer; one text that is too long for a list is one by itself."""
+    some: list[Text] = []
+    characters = 0
+    for text in texts:
+        length = len(text) if isinstance(text, str) else sum(map(len, text))
+        if some and (len(some) == _TEXTS_AT_ONCE or characters + length > _CHARACTERS_AT_ONCE):
+            yield some
+            some, characters = [], 0
+        some.append(text)
+        characters += length
+    if some:
+        yield some
 
 
 def padded(texts: Sequence[Tensor], length: int) -> Tensor:

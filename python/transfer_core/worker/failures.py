@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from transfer_core import errors
-from transfer_core.errors import DependencyError, TransferError
+from transfer_core.errors import DependencyError, TransferError, shortened
 
-LONGEST_MESSAGE = 8 * 1024
 MOST_FRAMES = 50
 
 _SERVER_FILE = str(Path(__file__).with_name("server.py"))
@@ -95,10 +94,10 @@ def _text(error: BaseException) -> str:
 
 
 def _shorten(value: Any) -> Any:
-    """The same without endless texts."""
+    """The same with every text shortened."""
     match value:
-        case str() if len(value) > LONGEST_MESSAGE:
-            return f"{value[:LONGEST_MESSAGE]}… ({len(value) - LONGEST_MESSAGE} more characters)"
+        case str():
+            return shortened(value)
         case list():
             return [_shorten(each) for each in value]
         case dict():

@@ -69,9 +69,11 @@ module Transfer
           own.with(env: { **own.env, "TRANSFER_HOME" => Python.home })
         end
 
+        # Another process must not raise the limits of ours.
         def rendezvous(launch, config)
+          limits = Configuration::LIMITS.map { |name| "TRANSFER_#{name.upcase}" }
           Rendezvous.new(config.shared_worker || true, VERSION, Greeting::PROTOCOL, launch.command,
-                         launch.env.values_at("TRANSFER_HOME", "TRANSFER_OFFLINE", "PYTHONPATH"))
+                         launch.env.values_at("TRANSFER_HOME", "TRANSFER_OFFLINE", "PYTHONPATH", *limits))
         end
 
         # @return [Boolean] whether it has gone

@@ -20,10 +20,10 @@ module Transfer
           when String then bytes?(value) ? sendable(value.b) : Input.path(value)
           when Pathname then Input.path(value.to_s)
           else
-            get = %i[read download].find { |name| value.respond_to?(name) }
-            raise ArgumentError, "#{INPUTS}, got #{value.class}" unless get
+            readable = %i[read download].any? { |name| value.respond_to?(name) }
+            raise ArgumentError, "#{INPUTS}, got #{value.class}" unless readable
 
-            bytes = value.public_send(get)
+            bytes = to_be_sent { Input.read(value, "an image") }
             raise ArgumentError, "#{INPUTS}; reading gave #{bytes.class}" unless bytes.is_a?(String)
 
             sendable(bytes.b)
@@ -32,8 +32,10 @@ module Transfer
 
         private
 
-        def sendable(bytes)
-          Input.sendable(bytes, "an image")
+        def sendable(bytes) = to_be_sent { Input.sendable(bytes, "an image") }
+
+        def to_be_sent
+          yield
         rescue DataError => error
           raise error, "#{error.message}: give its path", cause: nil
         end

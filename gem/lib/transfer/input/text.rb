@@ -22,7 +22,7 @@ module Transfer
         private
 
         def text(value)
-          value = value.read if value.respond_to?(:read) && !value.is_a?(Pathname)
+          value = Input.read(value, "a text") if value.respond_to?(:read) && !value.is_a?(Pathname)
           raise ArgumentError, "#{INPUTS}, got #{value.class}" unless value.is_a?(String) || value.is_a?(Symbol)
 
           Input.sendable(utf8(value.to_s), "a text")

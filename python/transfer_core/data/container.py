@@ -1,0 +1,82 @@
+"""Checks on the container of an image, before a decoder allocates memory for what the header claims."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from PIL import Image
+
+from transfer_core.limits import excess
+
+# A scan of a JPEG of 10 bytes makes the decoder go through all pixels: encoders write 10 to 20.
+MOST_SCANS = 100
+
+_START_OF_SCAN = b"\xff\xda"
+# In the data of a scan: any marker but a stuffed zero byte and a restart (ITU-T T.81, B.1.1.2).
+_MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])")
+_WITHOUT_LENGTH = frozenset([0x01, *range(0xD0, 0xDA)])
+_TILE_SIDES = (322, 323)  # TIFF 6.0, section 15
+
+
+def problem_before_opening(content: bytes) -> str | None:
+    """A reason not to let Pillow open this file, or None.
+
+    Pillow allocates the canvas of a WebP when it opens it, and decodes every scan of a JPEG.
+    """
+    if content[8:12] == b"WEBP":
+        return excess_pixels(*_webp_size(content))
+    if content.count(_START_OF_SCAN) > MOST_SCANS and _scans(content) > MOST_SCANS:
+        return f"it is a JPEG of more than {MOST_SCANS} scans"
+    return None
+
+
+def problem_of_opened(image: Image.Image) -> str | None:
+    """A reason not to decode an image whose header Pillow has read, or None."""
+    if problem := excess_pixels(*image.size):
+        return problem
+    width, height = (getattr(image, "tag_v2", {}).get(tag, 1) for tag in _TILE_SIDES)
+    if isinstance(width, int) and isinstance(height, int):
+        # The decoder allocates whole tiles, whatever the size of the image.
+        return excess("max_pixels", width * height, f"its tiles of {width} x {height} pixels")
+    return "the size of its tiles is damaged"
+
+
+def excess_bytes(count: int) -> str | None:
+    """See `excess`."""
+    return excess("max_image_bytes", count, f"its {count} bytes")
+
+
+def excess_pixels(width: int, height: int) -> str | None:
+    """See `excess`."""
+    return excess("max_pixels", width * height, f"its {width} x {height} pixels")
+
+
+def _webp_size(content: bytes) -> tuple[int, int]:
+    """Width and height in the first chunk (RFC 9649); zeros if they are damaged, which Pillow finds."""
+    kind, body = content[12:16], content[20:30]
+    if len(body) < 10:
+        return 0, 0
+    if kind == b"VP8X":
+        return 1 + int.from_bytes(body[4:7], "little"), 1 + int.from_bytes(body[7:10], "little")
+    if kind == b"VP8L":
+        bits = int.from_bytes(body[1:5], "little")
+        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    sides = int.from_bytes(body[6:8], "little"), int.from_bytes(body[8:10], "little")
+    return sides[0] & 0x3FFF, sides[1] & 0x3FFF
+
+
+def _scans(content: bytes) -> int:
+    """Scans of a JPEG, up to its end: thumbnails and whatever follows the image don't count."""
+    return sum(marker == _START_OF_SCAN[1] for marker in _markers(content))
+
+
+def _markers(content: bytes) -> Iterator[int]:
+    place = 2
+    while found := _MARKER.search(content, place):
+        marker, place = found[1][0], found.end()
+        yield marker
+        if marker == 0xD9:
+            return
+        if marker not in _WITHOUT_LENGTH:
+            place += max(2, int.from_bytes(content[place : place + 2], "big"))

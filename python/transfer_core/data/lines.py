@@ -1,0 +1,33 @@
+"""Lines of a text file that a reader takes one at a time, with a limit on their length."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TextIO
+
+from transfer_core.data.bad_input import printable
+from transfer_core.errors import DataError
+from transfer_core.limits import excess, limit
+
+
+class Lines(Iterator[str]):
+    """The lines of `file`, those of one record with at most `max_line_length` characters together.
+
+    A record of a CSV file may have several lines: the reader sets `length` to 0 where one ends.
+    """
+
+    def __init__(self, file: TextIO, path: str) -> None:
+        self.number = 0
+        self.length = 0
+        self._file, self._path, self._most = file, path, limit("max_line_length")
+
+    def __next__(self) -> str:
+        line = self._file.readline(self._most - self.length + 1)
+        if not line:
+            raise StopIteration
+        self.number += 1
+        self.length += len(line)
+        if self.length > self._most:
+            problem = excess("max_line_length", self.length, f"its first {self.length} characters")
+            raise DataError(f"{printable(self._path)} line {self.number}: {problem}", self._path)
+        return line
