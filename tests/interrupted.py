@@ -87,9 +87,9 @@ def run(job):
         case "half-written checkpoint":
             die_at("transfer_core.checkpoint", "save_file", death["at"], write_half)
         case "checkpoint not yet renamed":
-            die_at("transfer_core.atomic", "_flush", death["at"])
+            die_at("transfer_core.atomic", "_finish", death["at"])
         case "model written":
-            die_at("transfer_core.run_folder", "suppress", 1)
+            die_at("transfer_core.runs.folder", "suppress", 1)
     if "run" in job:
         model = transfer_core.resume(job["run"], on_event=listener)
     else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -31,7 +32,7 @@ def test_every_check_in_order() -> None:
     assert [check.name for check in checks] == [
         *("python", "transfer_core"),
         *("torch", "torchvision", "numpy", "msgpack", "msgspec", "safetensors", "pillow"),
-        *("device", "weights", "home", "disk", "memory"),
+        *("device", "weights", "home", "runs", "disk", "memory"),
     ]
     assert all(check.detail for check in checks)
     assert [check.remedy for check in checks if check.ok] == [None] * sum(check.ok for check in checks)
@@ -105,6 +106,47 @@ def test_the_home_and_what_is_kept_there(own_home: Path) -> None:
     (own_home / "runs" / "a").mkdir(parents=True)
     (own_home / "runs" / "a" / "model").write_bytes(bytes(2_000_000))
     assert doctor.check_home().detail == f"{own_home} (runs 2.0 MB, cache 0 B)"
+
+
+def test_runs_by_status(own_home: Path) -> None:
+    assert doctor.check_runs() == Check("runs", True, "none")
+    for name, size in (("a", 1_000_000), ("b", 500_000)):
+        (own_home / "runs" / name).mkdir(parents=True)
+        (own_home / "runs" / name / "model.transfer").write_bytes(bytes(size))
+    (own_home / "runs" / "20260314-150926-5e35a8").mkdir()
+    assert doctor.check_runs() == Check("runs", True, "2 finished (1.5 MB), 1 damaged (0 B)")
+
+
+@pytest.mark.parametrize("place", ["", "runs", "cache", "trusted"])
+def test_what_other_users_could_write_is_a_finding_with_the_fix(own_home: Path, place: str) -> None:
+    (own_home / "runs").mkdir(parents=True)
+    (own_home / "cache").mkdir()
+    (own_home / "trusted").touch()
+    path = own_home / place
+    path.chmod(0o777)
+    check = doctor.check_home()
+    assert check == Check(
+        "home", False, f"{path} can be written by other users (mode 0777)", f"chmod -R go-w {path}"
+    )
+    subprocess.run(check.remedy, shell=True, check=True)
+    assert doctor.check_home().ok
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+@pytest.mark.parametrize("place", ["", "runs", "cache", "trusted", "runs/a"])
+def test_what_belongs_to_another_user_is_a_finding_with_the_fix(own_home: Path, place: str) -> None:
+    (own_home / "runs" / "a").mkdir(parents=True)
+    (own_home / "runs" / "a" / "run.json").touch()
+    (own_home / "cache").mkdir()
+    (own_home / "trusted").touch()
+    path = own_home / place
+    os.chown(path, 65534, 65534)
+    check = doctor.check_runs() if place == "runs/a" else doctor.check_home()
+    detail = f"{path} belongs to user 65534, not to user 0"
+    assert (check.ok, check.detail, check.remedy) == (False, detail, f"chown -R 0 {path}")
+    subprocess.run(check.remedy, shell=True, check=True)
+    assert doctor.check_home().ok
+    assert doctor.check_runs().ok
 
 
 def test_a_home_that_is_a_file(own_home: Path) -> None:

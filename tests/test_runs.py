@@ -16,7 +16,7 @@ import pytest
 import transfer_core
 from photos import class_folder, rows
 from tiny_backbone import tiny_backbone, tiny_facts
-from transfer_core import backbones, checkpoints
+from transfer_core import backbones, checkpoints, runs
 from transfer_core.checkpoint import Damaged, Position, read_checkpoint, read_position, write_checkpoint
 from transfer_core.errors import Cancelled, ConfigurationError, DataError
 from transfer_core.model_file import read_model
@@ -166,7 +166,7 @@ def test_rows_are_handed_over_again():
 
 def test_a_run_that_is_not_there(photos, home):
     run = train(photos, until=0)
-    for wrong, hint in ((run[:-1] + "x", f', did you mean "{run}"?'), ("", "")):
+    for wrong, hint in ((run[:-1] + "x", f', did you mean "{run}"?'), ("a", "")):
         with pytest.raises(ConfigurationError) as error:
             transfer_core.resume(wrong)
         assert str(error.value) == f'there is no run "{wrong}" in {home / "runs"}{hint}'
@@ -178,15 +178,19 @@ def test_a_folder_that_is_no_run_is_left_alone(tmp_path, facts):
     content = {"lock": "packages", ".transfer-x.tmp": "x"} | ({"run.json": facts} if facts else {})
     write(mine, content)
     with pytest.raises(ConfigurationError, match="there is no run" if facts is None else "can't be resumed"):
-        transfer_core.resume(str(mine))
+        transfer_core.resume(str(mine), trust=True)
     assert read(mine) == content
 
 
-@pytest.mark.parametrize("name", ["", ".", ".."])
-def test_the_folder_of_all_runs_is_none(photos, home, name):
+@pytest.mark.parametrize("name", ["", ".", "..", "../runs", "a/b", "a\n", "ä", "a\0", "\udcff"])
+def test_a_name_that_is_no_id_is_refused(photos, home, name, monkeypatch):
     train(photos, until=0)
-    with pytest.raises(ConfigurationError, match=rf'^there is no run "{name}" in '):
+    monkeypatch.chdir(home / "runs")
+    with pytest.raises(ConfigurationError) as error:
         transfer_core.resume(name)
+    assert str(error.value).startswith(f'"{name}" is not the id of a run (letters, digits, _ and -). Fix: ')
+    with pytest.raises(ConfigurationError, match=r"^there is no run "):
+        transfer_core.resume(name, trust=True)
     assert not [*home.glob("lock"), *home.glob("runs/lock")]
 
 
@@ -201,7 +205,7 @@ def test_what_lies_beside_a_finished_model_is_left_alone(photos, tmp_path):
     }
     write(mine, content)
     os.link(model.path, mine / "model.transfer")
-    assert same_tensors(transfer_core.resume(str(mine)), model)
+    assert same_tensors(transfer_core.resume(str(mine), trust=True), model)
     (mine / "model.transfer").unlink()
     assert read(mine) == content
 
@@ -282,7 +286,8 @@ def test_other_versions_are_a_warning(photos, home):
 def test_a_run_whose_facts_are_damaged(photos, home):
     run = train(photos, until=0)
     (folder(home, run) / "run.json").write_text("{")
-    assert [waiting["recipe"] for waiting in transfer_core.resumable()] == [None]
+    assert transfer_core.resumable() == []
+    assert [(found["status"], found["recipe"]) for found in runs.list_runs()] == [("damaged", None)]
     with pytest.raises(ConfigurationError, match=rf"^the run {run} can't be resumed: run\.json: "):
         transfer_core.resume(run)
 

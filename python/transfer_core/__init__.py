@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from transfer_core.model import Model
     from transfer_core.model import load_model as load
     from transfer_core.public import resume, train
-    from transfer_core.run_folder import resumable
+    from transfer_core.runs import resumable
 
 __all__ = ["Model", "__version__", "load", "resumable", "resume", "train"]
 
@@ -25,7 +25,7 @@ __all__ = ["Model", "__version__", "load", "resumable", "resume", "train"]
 _LAZY = {
     "train": ("transfer_core.public", "train"),
     "resume": ("transfer_core.public", "resume"),
-    "resumable": ("transfer_core.run_folder", "resumable"),
+    "resumable": ("transfer_core.runs", "resumable"),
     "load": ("transfer_core.model", "load_model"),
     "Model": ("transfer_core.model", "Model"),
 }

@@ -15,6 +15,7 @@ from safetensors.numpy import save_file
 from transfer_core.atomic import replacing
 from transfer_core.errors import ConfigurationError
 from transfer_core.model_file import tensors_digest
+from transfer_core.permissions import FILE
 from transfer_core.snapshot import Snapshot
 from transfer_core.tensor_file import Malformed, check_places, opened, read_arrays, read_table
 
@@ -65,7 +66,7 @@ def write_checkpoint(path: Path, position: Position, snapshot: Snapshot) -> None
         }
     )
     entry = {ENTRY: sealed, "sha256": sha256(sealed.encode()).hexdigest()}
-    with replacing(path) as temporary:
+    with replacing(path, FILE) as temporary:
         try:
             save_file(tensors, temporary, entry)
         except SafetensorError as error:  # how the library tells of a full disk

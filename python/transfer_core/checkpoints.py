@@ -18,7 +18,7 @@ from transfer_core.finetune.lora import without_adapters
 from transfer_core.loop_state import DOES_NOT_FIT
 from transfer_core.presets import Phase
 from transfer_core.progress import Progress, Step
-from transfer_core.run_folder import RunFolder
+from transfer_core.runs import RunFolder
 from transfer_core.snapshot import Snapshot
 
 # A checkpoint may take a twentieth of the time, and epochs of a moment need none.

@@ -13,8 +13,9 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from transfer_core import __version__, paths
+from transfer_core import __version__, paths, trusted
 from transfer_core.errors import TransferError
+from transfer_core.permissions import exposure
 
 OLDEST_PYTHON = (3, 10)
 SETUP = "transfer setup"
@@ -123,8 +124,23 @@ def check_home() -> Check:
     if not _writable(home):
         remedy = f"export TRANSFER_HOME={shlex.quote(str(Path.home() / 'transfer'))}"
         return Check("home", False, f"{home} can't be written to", remedy)
+    for kept_at in (home, paths.runs(), paths.cache(), trusted.list_path()):
+        if found := exposure(kept_at):
+            return Check("home", False, f"{found.path} {found.reason}", found.fix)
     kept = ", ".join(f"{folder.name} {_size(_bytes_in(folder))}" for folder in (paths.runs(), paths.cache()))
     return Check("home", True, f"{home} ({kept})")
+
+
+def check_runs() -> Check:
+    """The trainings that are kept, and whether they can be trusted."""
+    from transfer_core.runs.listing import STATUSES, states
+
+    found = states()
+    if untrusted := next(filter(None, (state.folder.exposure for state in found)), None):
+        return Check("runs", False, f"{untrusted.path} {untrusted.reason}", untrusted.fix)
+    by_status = {status: [s.bytes for s in found if s.status == status] for status in STATUSES}
+    counts = [f"{len(sizes)} {status} ({_size(sum(sizes))})" for status, sizes in by_status.items() if sizes]
+    return Check("runs", True, ", ".join(counts) or "none")
 
 
 def check_disk() -> Check:
@@ -148,6 +164,7 @@ MACHINE: dict[str, Callable[[], Check]] = {
     "device": check_device,
     "weights": check_weights,
     "home": check_home,
+    "runs": check_runs,
     "disk": check_disk,
     "memory": check_memory,
 }

@@ -7,7 +7,6 @@ import json
 import os
 import platform
 import re
-import secrets
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -17,6 +16,9 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from transfer_core import paths
+from transfer_core.atomic import replacing
+from transfer_core.errors import ConfigurationError
+from transfer_core.permissions import FILE, exposure, make_directory
 
 # A fine-tuned backbone is measured under a name of its own; the oldest names make room.
 _MOST = 1000
@@ -28,7 +30,8 @@ def remembered(key: str, measure: Callable[[], Any]) -> Any:
     """The value of `measure()` (plain JSON data), from an earlier time if there was one on such a machine.
 
     Processes that measure at the same time all get the value that was written first: what follows from it is
-    the same in all of them. Where nothing can be written, each process measures for itself, once.
+    the same in all of them. Where nothing can be written, or another user could write, each process measures
+    for itself, once.
     Where nothing can be locked, or the process that holds the lock is stopped, two that write in one moment
     may differ.
     """
@@ -77,9 +80,10 @@ def _one_at_a_time(path: Path) -> Iterator[None]:
     """No other process is in this block meanwhile, unless it stays there for long or there are no locks."""
     with ExitStack() as held:
         with suppress(OSError):
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_directory(path.parent)
             # Not the file itself: `_write` puts another in its place. NFS locks only what is open to write.
-            lock = held.enter_context(open(path.with_suffix(".lock"), "ab"))
+            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+            lock = held.enter_context(os.fdopen(os.open(path.with_suffix(".lock"), flags, FILE), "r+b"))
             limit = time.monotonic() + _PATIENCE_S
             while not _is_ours(lock) and time.monotonic() < limit:
                 time.sleep(0.005)
@@ -95,6 +99,8 @@ def _is_ours(lock: BinaryIO) -> bool:
 
 
 def _read(path: Path) -> dict[str, Any]:
+    if exposure(path):
+        return {}
     try:
         known = json.loads(path.read_bytes())
     except (OSError, ValueError):
@@ -104,10 +110,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _write(path: Path, known: dict[str, Any]) -> None:
     newest = dict(list(known.items())[-_MOST:])
-    temporary = path.with_name(f".{path.name}-{secrets.token_hex(8)}.tmp")
-    with suppress(OSError):
-        try:
-            temporary.write_text(json.dumps(newest, indent=1))
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+    with suppress(OSError, ConfigurationError):
+        if not exposure(path):
+            with replacing(path, FILE) as temporary:
+                temporary.write_text(json.dumps(newest, indent=1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -16,14 +17,14 @@ from msgspec import ValidationError, convert
 from msgspec.structs import replace
 from torch import Tensor, nn
 
-from transfer_core import backbones, model_file, trusted
+from transfer_core import backbones, cache, model_file, trusted
 from transfer_core.answers import answers, check_level, metrics, prediction
 from transfer_core.backbones import Backbone, BackboneFacts, Preprocessing
 from transfer_core.caller_data import name_streams
 from transfer_core.data import MODALITIES, Dataset, Input, Modality, Row, read_labelled
 from transfer_core.data.bad_input import by_itself
 from transfer_core.devices import as_many_threads_as_pay, choose_like
-from transfer_core.errors import DataError, ModelFileError, RecipeError
+from transfer_core.errors import DataError, ModelFileError, RecipeError, TransferWarning
 from transfer_core.features import (
     Extractor,
     FeatureStore,
@@ -36,9 +37,11 @@ from transfer_core.heads import build_head
 from transfer_core.metrics.shortfalls import shortfalls
 from transfer_core.model_file import BACKBONE_PREFIX, ModelHeader, without_backbone
 from transfer_core.model_summary import summarize
+from transfer_core.permissions import FILE
 from transfer_core.progress import Progress
 from transfer_core.recipe import Recipe
 from transfer_core.recipe_parser import parse_recipe
+from transfer_core.run_usage import mark_saved, mark_used
 from transfer_core.spool import spool_folder
 
 HEAD_PREFIX = "head."
@@ -213,8 +216,11 @@ class Model:
         """Metrics for embeddings (N, D) with the truth (N,) or (N, K), beside the trivial baseline."""
         return metrics(self._answers(embeddings), targets, self.header)
 
-    def save(self, path: str | os.PathLike[str], backbone: bool = True) -> Path:
+    def save(self, path: str | os.PathLike[str], backbone: bool = True, mode: int | None = None) -> Path:
         """Write the model to `path`; without its backbone the file is small, but needs the weights to load.
+
+        A link at `path` is replaced, not followed. `mode` are the permissions of a new file, default: 0666
+        less the umask; a file of the same user that is replaced keeps its own.
 
         Raises
         ------
@@ -223,9 +229,9 @@ class Model:
         """
         path = Path(os.path.expanduser(path))
         # Not a copy of the file that it came from: that may be gone, or be another model's by now.
-        _write(
-            path, self.header if backbone else without_backbone(self.header, path), self.backbone, self.head
-        )
+        header = self.header if backbone else without_backbone(self.header, path)
+        _write(path, header, self.backbone, self.head, mode)
+        mark_saved(self.path)
         if self.header.recipe.get("trust") and trusted.is_trusted(self.path):
             trusted.trust(path)
         return path
@@ -296,6 +302,9 @@ def load_model(path: str | os.PathLike[str], progress: Progress = Progress(), tr
     """
     path = Path(os.path.expanduser(path))
     header, arrays = model_file.read_model(path)
+    mark_used(path)
+    if message := cache.ignored():
+        warnings.warn(message, TransferWarning, stacklevel=2)
     if trust:
         trusted.trust(path)
     elif header.recipe.get("trust"):
@@ -311,18 +320,20 @@ def load_model(path: str | os.PathLike[str], progress: Progress = Progress(), tr
 
 def save_new(path: Path, header: ModelHeader, backbone: Backbone, head: nn.Sequential) -> Model:
     """Write a model that was just trained, and return it with its header as any reader will see it."""
-    _write(path, header, backbone, head)
+    _write(path, header, backbone, head, FILE)
     if header.recipe.get("trust"):
         trusted.trust(path)
     saved = model_file.read_header(path)
     return Model(path, saved, backbone, head.eval().requires_grad_(False))
 
 
-def _write(path: Path, header: ModelHeader, backbone: Backbone, head: nn.Sequential) -> None:
+def _write(
+    path: Path, header: ModelHeader, backbone: Backbone, head: nn.Sequential, mode: int | None
+) -> None:
     tensors = {f"{HEAD_PREFIX}{name}": tensor for name, tensor in head.state_dict().items()}
     if header.backbone.inside:
         tensors |= {f"{BACKBONE_PREFIX}{name}": tensor for name, tensor in backbone.state_dict().items()}
-    model_file.write_model(path, tensors, header)
+    model_file.write_model(path, tensors, header, mode)
 
 
 class _Misfit(ValueError):

@@ -57,7 +57,9 @@ DTYPES = {
 }
 
 
-def write_model(path: str | Path, tensors: Mapping[str, Any], header: ModelHeader) -> None:
+def write_model(
+    path: str | Path, tensors: Mapping[str, Any], header: ModelHeader, mode: int | None = None
+) -> None:
     """Save a model; an existing file is replaced in one step, and a failure leaves it as it was.
 
     Parameters
@@ -65,6 +67,8 @@ def write_model(path: str | Path, tensors: Mapping[str, Any], header: ModelHeade
     tensors
         Name to numpy array, or to anything with `.detach().cpu().numpy()`. Those of the backbone are
         named `backbone.…`. The same tensors and header give the same bytes.
+    mode
+        Permissions of a new file, default: 0666 less the umask.
 
     Raises
     ------
@@ -75,7 +79,7 @@ def write_model(path: str | Path, tensors: Mapping[str, Any], header: ModelHeade
     """
     arrays = {name: _as_array(name, tensor) for name, tensor in tensors.items()}
     entry = seal(header, tensors_digest(arrays))
-    with replacing(path) as temporary:
+    with replacing(path, mode) as temporary:
         try:
             save_file(arrays, temporary, metadata={ENTRY: entry})
         except SafetensorError as error:

@@ -16,7 +16,7 @@ import msgspec
 import torch
 from torch import Tensor, nn
 
-from transfer_core import backbones, presets
+from transfer_core import backbones, cache, presets
 from transfer_core.answers import calibrated, doubts
 from transfer_core.checkpoints import Checkpoints, changed_by
 from transfer_core.data import MODALITIES, Dataset, Row, left_over, read_splits
@@ -32,7 +32,7 @@ from transfer_core.objective import Objective, choose_objective
 from transfer_core.presets import Phase
 from transfer_core.progress import Event, Progress
 from transfer_core.recipe import Recipe
-from transfer_core.run_folder import RunFolder, new_run, old_run
+from transfer_core.runs import RunFolder, find_run, new_run, old_run, upkeep
 from transfer_core.same_run import agree, stored, stored_recipe
 from transfer_core.spool import spool_folder
 from transfer_core.steps.between import Chosen, Frozen, Tuned
@@ -52,6 +52,7 @@ def run(
     TransferError
         Whatever is wrong with the recipe, the data, the weights or the machine.
     """
+    upkeep(progress)
     # Made before the training: that the model can't be kept is not told after it.
     with new_run(stored(recipe), library_versions()) as folder:
         return _five_steps(folder, recipe, streams or {}, progress)
@@ -62,24 +63,36 @@ def resume(
     data: Any = None,
     streams: Mapping[str, Iterable[Row]] | None = None,
     progress: Progress = Progress(),
+    trust: bool = False,
 ) -> Model:
-    """Go on with the run of that name where it ended too early, to the model that it would have given; a run
-    that has ended well gives its model. `data` (plain, as in a recipe) says where its examples are by now.
+    """Resume an interrupted run, to the model that it would have given; a finished run gives its model.
+
+    Parameters
+    ----------
+    name
+        The id of the run; with `trust` also the path of its directory.
+    data
+        Where its examples are by now, plain, as in a recipe.
+    trust
+        Whether the content of the run may be read and run code, although another user could have written it.
 
     Raises
     ------
     TransferError
-        As `run` does; and if there is no such run, another process trains it, or its examples have changed.
+        As `run` does; and if there is no such run, it needs `trust`, another process trains it, or its
+        examples have changed.
     """
-    with old_run(name) as folder:
+    with old_run(find_run(name, trust)) as folder:
         if folder.model.exists():
-            return load_model(folder.model, progress)
+            return load_model(folder.model, progress, trust)
         return _five_steps(folder, stored_recipe(folder, data), streams or {}, progress)
 
 
 def _five_steps(
     folder: RunFolder, recipe: Recipe, streams: Mapping[str, Iterable[Row]], progress: Progress
 ) -> Model:
+    if message := cache.ignored():
+        progress.warning(message)
     progress, warnings = _listening(progress)
     kept = Checkpoints(folder, warnings, progress)
     progress.run(folder.id, str(folder.path), kept.epochs)

@@ -53,16 +53,20 @@ def resume(
     run: str,
     *,
     data: Any = None,
+    trust: bool = False,
     on_event: Callable[[Event], None] | None = None,
     cancelled: Callable[[], bool] | None = None,
 ) -> Model:
-    """Go on with a training that ended too early, to the model that it would have given, to the last bit.
+    """Resume an interrupted training, to the model that it would have given, to the last bit.
 
     Parameters
     ----------
     run
-        Its id: the name of its folder in `TRANSFER_HOME`/runs. `resumable()` lists them; `Cancelled`
-        has it as `run`.
+        Its id: the name of its directory in `TRANSFER_HOME`/runs. `resumable()` lists them; `Cancelled`
+        has it as `run`. With `trust` also the path of a directory.
+    trust
+        Whether the content of the run may be read, and run the code that its recipe names, although it is
+        not a run of this user that began here.
     data
         The same examples, where they are by now; must be given if the training began with rows.
     on_event, cancelled
@@ -71,13 +75,13 @@ def resume(
     Raises
     ------
     TransferError
-        As `train` does; `ConfigurationError` if there is no such run, or a process trains it at this moment;
-        `DataError` if its examples have changed.
+        As `train` does; `ConfigurationError` if there is no such run, it needs `trust`, or a process
+        trains it at this moment; `DataError` if its examples have changed.
     """
     if not isinstance(run, str):
         raise RecipeError([Problem("run", f"expected the id of a run (got {shown(run)})")])
     source, streams = (None, {}) if data is None else name_streams(data)
-    return pipeline.resume(run, source, streams, _progress(on_event, cancelled))
+    return pipeline.resume(run, source, streams, _progress(on_event, cancelled), trust)
 
 
 def _progress(on_event: Callable[[Event], None] | None, cancelled: Callable[[], bool] | None) -> Progress:

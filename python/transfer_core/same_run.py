@@ -17,7 +17,7 @@ from transfer_core.errors import DataError
 from transfer_core.progress import Progress
 from transfer_core.recipe import PathSource, Recipe, Source, Splits, StreamSource, to_plain
 from transfer_core.recipe_parser import parse_recipe
-from transfer_core.run_folder import RunFacts, RunFolder
+from transfer_core.runs import RunFacts, RunFolder
 from transfer_core.version import library_versions
 
 _BYTES = 8
@@ -40,8 +40,8 @@ def stored_recipe(folder: RunFolder, data: Any) -> Recipe:
     DataError
         It learned from rows, which are in no file.
     """
-    facts = folder.facts
-    recipe = parse_recipe(facts.recipe if data is None else {**facts.recipe, "data": data})
+    kept = folder.recipe
+    recipe = parse_recipe(kept if data is None else {**kept, "data": data})
     if data is None and _has_rows(recipe.data):
         raise DataError(
             f"the run {folder.id} learns from rows, which are in no file: hand them over again "

@@ -1,6 +1,7 @@
 """A failure to save leaves no trace, and a reader never sees half a model."""
 
 import os
+import stat
 import subprocess
 import sys
 import threading
@@ -150,12 +151,53 @@ def test_a_file_that_is_replaced_keeps_its_permissions(saved, mode, monkeypatch)
     monkeypatch.setattr(model_file, "save_file", spy)
     write_model(saved, {}, HEADER)
     assert saved.stat().st_mode & 0o777 == mode
-    assert seen == [mode | 0o200]
+    assert seen == [0o600]
 
 
-def test_a_link_stays_a_link(saved, tmp_path):
-    link = tmp_path / "latest.transfer"
-    link.symlink_to(saved)
+@pytest.mark.parametrize("target", ["thesis", "not there"])
+def test_a_link_is_replaced_and_its_target_left_alone(tmp_path, target):
+    (tmp_path / "thesis").write_text("300 pages")
+    (tmp_path / "thesis").chmod(0o666)
+    link = tmp_path / "m.transfer"
+    link.symlink_to(tmp_path / target)
     write_model(link, {}, HEADER)
-    assert link.is_symlink()
-    assert read_model(saved)[1] == {}
+    assert not link.is_symlink()
+    assert read_model(link)[1] == {}
+    assert stat.S_IMODE(link.stat().st_mode) == 0o644
+    assert sorted(tmp_path.iterdir()) == [link, tmp_path / "thesis"]
+    assert (tmp_path / "thesis").read_text() == "300 pages"
+
+
+def test_a_link_to_a_device_is_refused(tmp_path):
+    link = tmp_path / "m.transfer"
+    link.symlink_to("/dev/null")
+    assert message_of(ConfigurationError, write_model, link, {}, HEADER) == (
+        f"can't save to {link}: it is not a regular file"
+    )
+    message_of(ConfigurationError, write_model, "/dev/stdout", {}, HEADER)
+    assert os.path.islink("/dev/stdout")
+
+
+def test_a_file_of_another_user_does_not_choose_the_permissions(tmp_path):
+    if os.geteuid():
+        pytest.skip("only root can make a file of another user")
+    path = tmp_path / "m.transfer"
+    path.write_text("planted")
+    path.chmod(0o666)
+    os.chown(path, 65534, 65534)
+    write_model(path, {}, HEADER)
+    assert (path.stat().st_uid, stat.S_IMODE(path.stat().st_mode)) == (0, 0o644)
+
+
+def test_a_link_in_place_of_the_temporary_file_is_not_followed(tmp_path, monkeypatch):
+    thesis = tmp_path / "thesis"
+    thesis.write_text("300 pages")
+
+    def swap(arrays, path, metadata):
+        path.unlink()
+        path.symlink_to(thesis)
+        save_file(arrays, path, metadata)
+
+    monkeypatch.setattr(model_file, "save_file", swap)
+    write_model(tmp_path / "m.transfer", {}, HEADER)
+    assert thesis.read_text() == "300 pages"

@@ -13,6 +13,7 @@ from typing import IO, Protocol
 from urllib.request import Request, urlopen
 
 from transfer_core.errors import ConfigurationError
+from transfer_core.permissions import make_directory, require_private
 from transfer_core.progress import Progress
 
 _CHUNK_BYTES = 1 << 20
@@ -51,7 +52,7 @@ def download(published: Published, folder: Path, progress: Progress, token: str 
     DownloadFailed
         If the network fails, the body is cut short, or its sha256 is not the published one.
     ConfigurationError
-        If the folder can't be written to.
+        If the folder can't be written to, or other users can write to it.
     """
     path = folder / published.file
     with _temporary_file(folder) as (file, temporary):
@@ -67,7 +68,8 @@ def download(published: Published, folder: Path, progress: Progress, token: str 
 def _temporary_file(folder: Path) -> Iterator[tuple[IO[bytes], str]]:
     """A file in `folder` that is gone afterwards unless it was renamed."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_directory(folder)
+        require_private(folder)
         descriptor, name = tempfile.mkstemp(dir=folder, suffix=".part")
     except OSError as error:
         raise ConfigurationError(f"can't write to {folder}: {error.strerror}; set TRANSFER_HOME") from error

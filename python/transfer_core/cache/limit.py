@@ -1,11 +1,10 @@
-"""Size limit of the cache: `TRANSFER_CACHE_LIMIT`."""
+"""How much the cache may hold: `TRANSFER_CACHE_LIMIT`."""
 
 from __future__ import annotations
 
-import os
 import sys
 
-from transfer_core.errors import ConfigurationError
+from transfer_core import amounts
 from transfer_core.limits import size
 
 DEFAULT_BYTES = 10 * 10**9
@@ -13,19 +12,11 @@ VARIABLE = "TRANSFER_CACHE_LIMIT"
 
 
 def cache_limit() -> int:
-    """Bytes: what `TRANSFER_CACHE_LIMIT` says (`2GB`, `500 MiB`, `none`), or 10 GB.
+    """Bytes: the value of `TRANSFER_CACHE_LIMIT` (`2GB`, `500 MiB`, `none`), or 10 GB.
 
     Raises
     ------
     ConfigurationError
-        It says something else.
+        It has another value.
     """
-    text = os.environ.get(VARIABLE, "").strip()
-    if not text:
-        return DEFAULT_BYTES
-    if text.lower() == "none":
-        return sys.maxsize
-    found = size(text)
-    if found is None:
-        raise ConfigurationError(f'{VARIABLE} is a size such as 10GB or "none", got "{text}"')
-    return found
+    return amounts.setting(VARIABLE, size, DEFAULT_BYTES, sys.maxsize, "a size such as 10GB")

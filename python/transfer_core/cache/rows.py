@@ -26,6 +26,7 @@ from transfer_core.cache.layout import (
     Values,
     check_of,
 )
+from transfer_core.permissions import FILE
 
 # Bytes of a file that are in memory at a time.
 _WINDOW_BYTES = 1 << 20
@@ -169,7 +170,7 @@ def _free_file(folder: Path, layout: Layout, full_bytes: int) -> tuple[int, Path
 def _new_file(folder: Path, layout: Layout) -> tuple[int, Path]:
     token = secrets.token_hex(8)
     temporary, path = folder / f".{token}.tmp", folder / f"{layout.prefix}-{token}{SUFFIX}"
-    descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE)
     try:
         # Locked and with its header before others see it: they delete what has none.
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

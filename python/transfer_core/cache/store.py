@@ -23,6 +23,7 @@ from transfer_core.cache.housekeeping import make_room
 from transfer_core.cache.layout import Layout, Values
 from transfer_core.cache.limit import cache_limit
 from transfer_core.cache.rows import append, opened_to_append, whole_rows
+from transfer_core.permissions import exposure, make_directory
 
 # The unit of eviction: small beside the limit, large enough for a dataset to be in few files.
 _FULL_BYTES = 16 << 20
@@ -32,7 +33,8 @@ _PARTS_OF_LIMIT = 8
 class RowStore:
     """Fixed-width rows of any dtype in `folder`; nothing is held open between calls.
 
-    A store that can't be used (read-only folder, full disk, damaged file) costs time, never a result.
+    A store that can't be used (read-only folder, full disk, damaged file) or that another user could write
+    costs time, never a result.
 
     Raises
     ------
@@ -61,7 +63,7 @@ class RowStore:
         places: dict[bytes, list[int]] = {}
         for place, key in enumerate(keys):
             places.setdefault(layout.key(key), []).append(place)
-        files = layout.files(self.folder)
+        files = {} if exposure(self.folder) else layout.files(self.folder)
 
         def copy_known(db: sqlite3.Connection) -> None:
             index.catch_up(db, files, layout)
@@ -96,7 +98,9 @@ class RowStore:
                 index.catch_up(db, layout.files(self.folder), layout)
 
         with suppress(OSError):
-            self.folder.mkdir(parents=True, exist_ok=True)
+            make_directory(self.folder)
+            if exposure(self.folder):
+                return
             self._with_index(store)
         make_room(self._limit)
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from transfer_core.backbones import Backbone
 from transfer_core.paths import cache
+from transfer_core.permissions import make_directory
 
 # The share of the free disk that may be taken.
 DISK_SHARE = 0.5
@@ -61,7 +62,7 @@ def keep_on_disk(rows: Iterator[Tensor], count: int) -> Activations | None:
     channels_last = _is_channels_last(first)
     shape = _in_file_order(first, channels_last).shape
     with suppress(OSError):
-        cache().mkdir(parents=True, exist_ok=True)
+        make_directory(cache())
         if count * first.nbytes > DISK_SHARE * shutil.disk_usage(cache()).free:
             return None
         # Written, not mapped: a disk that fills up is an error then, not a signal.

@@ -21,6 +21,7 @@ from transfer_core.features.text import TextExtractor, text_extractor
 from transfer_core.features.tokens import Reader, padded
 from transfer_core.finetune.inputs import Inputs
 from transfer_core.paths import cache
+from transfer_core.permissions import make_directory
 from transfer_core.progress import Progress
 from transfer_core.recipe import TextOptions
 
@@ -88,7 +89,7 @@ def _kept(rows: Iterable[tuple[int, Tensor]], count: int, in_memory: bool) -> Se
         tokens = dict(rows)
         return [tokens[number] for number in range(count)]
     with suppress(OSError):
-        cache().mkdir(parents=True, exist_ok=True)
+        make_directory(cache())
         return _on_disk(rows, count, int(DISK_SHARE * shutil.disk_usage(cache()).free))
     return None
 

@@ -6,7 +6,7 @@ import msgspec
 
 from transfer_core.model_file import BackboneSource, ModelHeader
 from transfer_core.recipe import to_plain
-from transfer_core.run_folder import model_date
+from transfer_core.runs import model_date
 from transfer_core.same_run import data_fingerprint
 from transfer_core.steps.between import Frozen, Tuned
 from transfer_core.version import library_versions

@@ -17,6 +17,7 @@ from transfer_core.worker.model_cache import models, open_model
 from transfer_core.worker.server import Method
 from transfer_core.worker.serving import serving
 from transfer_core.worker.turns import TURNS, in_turn
+from transfer_core.worker.warned import warnings_to
 
 # Nothing that is slow to import may stand above: the handshake comes first.
 
@@ -49,20 +50,36 @@ def train(call: Call, recipe: Plain) -> Plain:
         return pipeline.run(parsed, streams, call.progress).summary()
 
 
-def resume(call: Call, run: str, data: Any = None) -> Plain:
-    """Go on with a run that ended too early; the model is on disk when this returns."""
+def resume(call: Call, run: str, data: Any = None, trust: bool = False) -> Plain:
+    """Resume an interrupted run; the model is on disk when this returns."""
     from transfer_core import pipeline
 
-    streams = _streams(call, data, partial(_modality_of_run, run))
-    with _training_threads(), giving_memory_back():
-        return pipeline.resume(run, data, streams, call.progress).summary()
+    streams = _streams(call, data, partial(_modality_of_run, run, trust))
+    with _training_threads(), giving_memory_back(), warnings_to(call.progress.warning):
+        return pipeline.resume(run, data, streams, call.progress, trust).summary()
 
 
-def resumable(call: Call) -> list[Plain]:
-    """The runs that ended too early."""
-    from transfer_core.run_folder import resumable
+def runs(call: Call) -> list[Plain]:
+    """The runs of this machine."""
+    from transfer_core.runs import list_runs
 
-    return resumable()
+    return list_runs()
+
+
+def remove_run(call: Call, run: str) -> Plain:
+    """Remove a run that no process trains."""
+    from transfer_core.runs import remove
+
+    return remove(run)
+
+
+def prune_runs(
+    call: Call, max_bytes: int | None = None, older_than_s: float | None = None, dry_run: bool = False
+) -> list[Plain]:
+    """Remove the runs beyond these limits, or beyond those of automatic upkeep."""
+    from transfer_core.runs import prune
+
+    return prune(max_bytes, older_than_s, dry_run)
 
 
 def describe(call: Call, model: str, trust: bool = False) -> Plain:
@@ -124,9 +141,11 @@ def evaluate(
     )
 
 
-def save(call: Call, model: str, path: str, backbone: bool = True) -> Plain:
-    """Write a saved model elsewhere, with or without its backbone's weights."""
-    written = _known_as(model, open_model(model, call.progress.warning)).save(path, backbone=backbone)
+def save(call: Call, model: str, path: str, backbone: bool = True, mode: int | None = None) -> Plain:
+    """Write a saved model elsewhere, with or without its backbone's weights; `mode` are a new file's
+    permissions."""
+    known = _known_as(model, open_model(model, call.progress.warning))
+    written = known.save(path, backbone=backbone, mode=None if mode is None else mode & 0o666)
     return {"path": os.fspath(written), "bytes": os.path.getsize(written)}
 
 
@@ -249,18 +268,20 @@ def _modality(backbone: str, trust: bool) -> str:
     return facts(backbone, trust).modality
 
 
-def _modality_of_run(run: str) -> str:
+def _modality_of_run(run: str, trust: bool) -> str:
     from transfer_core.recipe_parser import parse_recipe
-    from transfer_core.run_folder import recipe_of
+    from transfer_core.runs import find_run
 
-    recipe = parse_recipe(recipe_of(run))
+    recipe = parse_recipe(find_run(run, trust).recipe)
     return _modality(recipe.backbone, recipe.trust)
 
 
 METHODS = {
     "train": Method(in_turn(train, TURNS), "compute"),
     "resume": Method(in_turn(resume, TURNS), "compute"),
-    "resumable": Method(resumable, "light"),
+    "runs": Method(runs, "light"),
+    "remove_run": Method(remove_run, "light"),
+    "prune_runs": Method(prune_runs, "light"),
     "predict": Method(predict, "serve"),
     "embed": Method(embed, "serve"),
     "serving": Method(serving_stats, "now"),

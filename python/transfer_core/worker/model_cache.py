@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from transfer_core.run_usage import mark_used
 from transfer_core.worker.settings import model_memory
 from transfer_core.worker.turns import TURNS
 from transfer_core.worker.warned import Warn, warnings_to
@@ -81,6 +82,7 @@ class ModelCache:
         if the file is no model, but an earlier version of it is here.
         """
         version = _version(path)
+        mark_used(path)
         with self._lock:
             place = self._places.setdefault(path, Place())
             if version and version in self._models:

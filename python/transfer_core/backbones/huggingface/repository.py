@@ -23,6 +23,7 @@ from transfer_core.errors import (
     did_you_mean,
 )
 from transfer_core.paths import offline
+from transfer_core.permissions import exposure, make_directory
 from transfer_core.progress import Progress
 
 CONFIG = "config.json"
@@ -146,7 +147,8 @@ def known_models() -> list[str]:
 def _copies(model: str, revision: str) -> Iterator[Repository]:
     if (chosen := chosen_folder()) and revision == "main" and (chosen / model / CONFIG).is_file():
         yield Repository(f"hf/{model}", chosen / model)
-    for cache in (hub_cache(), _downloads()):
+    own = _downloads()
+    for cache in [hub_cache()] + ([] if exposure(own) else [own]):
         if (folder := _snapshot(cache, model, revision)) and (folder / CONFIG).is_file():
             yield Repository(f"hf/{model}@{folder.name}", folder, model, folder.name)
     if revision == "main" and (folder := _package(model)):
@@ -164,7 +166,7 @@ def _fetched(model: str, revision: str, progress: Progress) -> Repository:
         raise RecipeError([Problem("backbone", message)])
     # What the revision was, for when there is no network.
     reference = _downloads() / _folder_name(model) / "refs" / revision
-    reference.parent.mkdir(parents=True, exist_ok=True)
+    make_directory(reference.parent)
     with replacing(reference) as temporary:
         temporary.write_text(listing.commit)
     return Repository(f"hf/{model}@{listing.commit}", folder, model, listing.commit)

@@ -18,6 +18,7 @@ from transfer_core.backbones.source import bare_name
 from transfer_core.backbones.tensorflow.saved_model import inside, is_saved_model
 from transfer_core.errors import ConfigurationError, ModelFileError, WeightsNotFound
 from transfer_core.paths import offline
+from transfer_core.permissions import make_directory
 from transfer_core.progress import Progress
 
 SITE = "https://tfhub.dev/"
@@ -135,7 +136,7 @@ def _fetched(handle: str, progress: Progress) -> Path:
     archive = WeightsFacts(name=handle, file="module.tar.gz", url=_address(handle))
     target = _downloads() / cache_name(handle)
     try:
-        _downloads().mkdir(parents=True, exist_ok=True)
+        make_directory(_downloads())
         with tempfile.TemporaryDirectory(dir=_downloads(), prefix=".") as name:
             unfinished = Path(name) / "module"
             unpack(download(archive, Path(name), progress), unfinished)

@@ -1,0 +1,157 @@
+"""A directory per training: what it takes to resume it while it is unfinished, and then the trained model.
+
+run.json                  the recipe, what it was run with, and a digest of its examples
+lock                      held by the process that trains
+checkpoint.safetensors    where the training is, from its first epochs on
+model.transfer            the result: the other three go
+saved                     an empty file: the model was saved elsewhere, too
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import shlex
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from transfer_core import trusted
+from transfer_core.atomic import UNFINISHED, replacing
+from transfer_core.errors import ConfigurationError
+from transfer_core.permissions import FILE, Exposure, exposure
+from transfer_core.run_usage import SAVED
+
+FACTS, LOCK, CHECKPOINT, MODEL = "run.json", "lock", "checkpoint.safetensors", "model.transfer"
+# All other names may be taken by files of the user.
+OWN_FILES = (CHECKPOINT, MODEL, SAVED, FACTS, LOCK)
+ID = re.compile(r"[\w-]+", re.ASCII)
+# Listing the runs holds each lock for a moment.
+_PATIENCE_S = 0.2
+
+
+class RunFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """The recipe of a run with absolute paths, the `versions` it began with, and once they are known its
+    `examples`, as in `same_run`."""
+
+    format_version: int = 1
+    recipe: dict[str, Any]
+    versions: dict[str, str]
+    created_at: str
+    examples: str | None = None
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The directory of one training. `trust`: whether the caller lets its content run code."""
+
+    path: Path
+    trust: bool = False
+
+    @property
+    def id(self) -> str:
+        """The id that `resume` takes."""
+        return self.path.name
+
+    @property
+    def checkpoint(self) -> Path:
+        """The file of the checkpoint, if there is one."""
+        return self.path / CHECKPOINT
+
+    @property
+    def model(self) -> Path:
+        """The file of the model, once it is trained."""
+        return self.path / MODEL
+
+    @property
+    def facts(self) -> RunFacts:
+        """The facts that were written last; raises `ConfigurationError` if they can't be read."""
+        try:
+            return msgspec.json.decode((self.path / FACTS).read_bytes(), type=RunFacts)
+        except (OSError, msgspec.MsgspecError, ValueError, RecursionError) as error:
+            raise ConfigurationError(f"the run {self.id} can't be resumed: {FACTS}: {error}") from error
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """The stored recipe, plain. Its `trust` counts if the caller gave it, now or when the run began
+        here."""
+        recipe = self.facts.recipe
+        if not recipe.get("trust") or self.trust or trusted.is_run_trusted(self.id, recipe):
+            return recipe
+        return {**recipe, "trust": False}
+
+    @property
+    def exposure(self) -> Exposure | None:
+        """The reason not to read this directory: another user could have written to it or to a file in it."""
+        if self.path.is_symlink():
+            return Exposure(self.path, "is a link", f"rm {shlex.quote(str(self.path))}")
+        try:
+            files = sorted(self.path.iterdir())
+        except OSError:
+            files = []
+        return exposure(self.path) or next(filter(None, map(exposure, files)), None)
+
+    def write(self, facts: RunFacts) -> None:
+        """Replace the facts."""
+        with replacing(self.path / FACTS, FILE) as temporary:
+            temporary.write_bytes(msgspec.json.encode(facts))
+
+    def finish(self) -> None:
+        """Remove all but the model."""
+        for name in (CHECKPOINT, LOCK, FACTS):  # the facts last: they say that the others are ours
+            with suppress(OSError):
+                (self.path / name).unlink(missing_ok=True)
+
+    def sweep(self) -> None:
+        """Remove the unfinished files of a process that was killed."""
+        for path in self.path.glob(UNFINISHED):
+            with suppress(OSError):
+                path.unlink()
+
+    def lock(self) -> int:
+        """A descriptor that holds the directory until it is closed or the process ends, however it ends.
+
+        Raises
+        ------
+        BlockingIOError
+            Another process holds it.
+        OSError
+            The lock can't be opened.
+        """
+        # No link is followed: its target would be overwritten.
+        lock = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, FILE)
+        try:
+            _wait_for(lock)
+            os.ftruncate(lock, 0)
+            os.write(lock, str(os.getpid()).encode())
+        except BaseException:
+            os.close(lock)
+            raise
+        return lock
+
+    def is_held(self) -> bool:
+        """Whether a process trains here at this moment."""
+        try:
+            with open(self.path / LOCK, "rb") as lock:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except OSError:
+            return True
+        return False
+
+
+def _wait_for(lock: int) -> None:
+    limit = time.monotonic() + _PATIENCE_S
+    while True:
+        try:
+            return fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            if time.monotonic() > limit:
+                raise
+        time.sleep(0.01)
