@@ -76,6 +76,30 @@ RSpec.describe "Transfer::Python" do
     expect(found).to include("managed environment (#{home}/.local/share/transfer/env/bin/python): not finished")
   end
 
+  it "runs no managed environment that another user could have written to" do
+    python = managed_environment
+    home = File.expand_path("../../..", python)
+    [home, "#{home}/env"].each do |place|
+      File.chmod(0o777, place)
+      expect(found).to include("managed environment (#{python}): #{place} can be written by other users (mode 0777). " \
+                               "Fix: chmod -R go-w #{place}")
+      File.chmod(0o755, place)
+    end
+    expect(found).to eq(python)
+    next if Process.euid.positive?
+
+    File.chown(65_534, 65_534, home)
+    expect(found).to include("managed environment (#{python}): #{home} belongs to user 65534, not to user 0. " \
+                             "Fix: chown -R 0 #{home}")
+    File.chown(0, 0, home)
+    FileUtils.mv(home, "#{@scratch}/moved")
+    File.symlink("#{@scratch}/moved", home)
+    expect(found).to eq(python)
+    File.lchown(65_534, 65_534, home)
+    expect(found).to include("#{home} is a link that belongs to user 65534. Fix: rm #{home}")
+    expect(File.exist?("#{@scratch}/started")).to be(false)
+  end
+
   it "takes the checkout's .venv before VIRTUAL_ENV" do
     python = interpreter("#{@scratch}/root/.venv/bin/python")
     expect(found(VIRTUAL_ENV: "#{@scratch}/venv")).to eq(python)

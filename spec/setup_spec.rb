@@ -60,6 +60,18 @@ RSpec.describe "transfer setup" do
     )
   end
 
+  it "installs nothing where another user could write" do
+    File.chmod(0o775, @home)
+    fix = "#{@home} can be written by other users (mode 0775). Fix: chmod -R go-w #{@home}"
+    expect(setup).to eq(["", "transfer: #{fix}\n", 1])
+    expect(Dir.children(@home)).to eq([])
+  end
+
+  it "makes a home that is its user's alone" do
+    expect(executable("setup", "--python", "/none", TRANSFER_HOME: "#{@home}/new").last).to eq(1)
+    expect(File.stat("#{@home}/new").mode & 0o777).to eq(0o700)
+  end
+
   it "says how to get a Python" do
     expect(setup("--python", "#{@home}/none")).to eq(
       ["", "transfer: found no #{@home}/none: sudo apt-get install python3 python3-venv, " \

@@ -18,7 +18,7 @@ import numpy as np
 
 from photos import class_folder
 from test_resume import STEPS, Process
-from transfer_core import run_folder
+from transfer_core import paths, runs
 from transfer_core.model_file import read_model
 
 
@@ -35,8 +35,8 @@ def words_for(folder):
 
 def reached(home):
     """Where the only run of a home is, in words."""
-    run_folder.runs = lambda: home / "runs"
-    [run] = run_folder.resumable() or [{"step": "the end", "epoch": None}]
+    paths.runs = lambda: home / "runs"
+    [run] = runs.resumable() or [{"step": "the end", "epoch": None}]
     return f"{run['step']} {run['epoch']}" if run["step"] else "no epoch yet"
 
 

@@ -52,7 +52,7 @@ DEATHS = {
     "after epoch 1 of fine-tuning once more": (at("epoch", "fine_tune", 1, times=2), 9),
     "before it measures": (at("stage", "evaluate"), 10),
     "while it writes checkpoint 5": ({"in": "half-written checkpoint", "at": 5}, 4),
-    "before checkpoint 6 has its name": ({"in": "checkpoint not yet renamed", "at": 2 * 2 + 2 * 5 + 1}, 5),
+    "before checkpoint 6 has its name": ({"in": "checkpoint not yet renamed", "at": 2 + 5 + 1}, 5),
     "before it has tidied up": ({"in": "model written"}, None),
 }
 # These with MobileNetV2, the others with a network that is fast.

@@ -30,6 +30,7 @@ require_relative "transfer/job"
 module Transfer
   # With their libraries these take longer to load than everything else; the first call needs them.
   autoload :Amounts, "#{__dir__}/transfer/amounts"
+  autoload :Permissions, "#{__dir__}/transfer/permissions"
   autoload :Bridge, "#{__dir__}/transfer/bridge"
   autoload :Telemetry, "#{__dir__}/transfer/telemetry"
   autoload :Python, "#{__dir__}/transfer/python"
@@ -55,28 +56,42 @@ module Transfer
     # @return [Job]
     def start(quiet: nil, **words, &block) = Job.new(Recipe.build(words, &block), quiet:).start
 
-    # Goes on with a training that was cancelled, timed out or killed, and waits for the model: the same, to the last
-    # bit, that it would have given. A run that has ended well gives its model.
+    # Resumes a training that was cancelled, timed out or killed, and waits for the model: the same, to the last bit,
+    # that it would have given. A finished run gives its model.
     #
-    # @param run [String, Run, Job] its id, or what knows it
+    # @param run [String, Pathname, Run, Job] its id, a run or a job; with `trust` also the path of a run's directory
+    # @param trust [Boolean] true: read the run and let the code run that its recipe names, although it did not begin
+    #   here, or another user could have written to it
     # @param quiet (see train)
     # @param words `data:`, the same examples where they are by now; must be given, with their `columns:`, if the
     #   training began with rows. `on:`, as for {train}
     # @yield nothing but `on`, `data` and `columns`: it has its recipe
     # @return [Model]
-    # @raise [ConfigurationError] if there is no such run, or another process trains it
+    # @raise [ConfigurationError] if there is no such run, it needs `trust`, or another process trains it
+    # @raise [RecipeError] at `trust`, if its code may not run
     # @raise [DataError] if its examples have changed; says which
     # @example
     #   Transfer.resume("20260314-150926-535897")
-    def resume(run, quiet: nil, **words, &block) = Job.resume(run, Recipe.build(words, &block), quiet:).perform
+    def resume(run, quiet: nil, trust: false, **words, &block)
+      Job.resume(run, Recipe.build(words, &block), quiet:, trust:).perform
+    end
 
-    # Goes on in the background.
+    # Resumes a training in the background.
     # @param (see resume)
     # @return [Job]
-    def start_again(run, quiet: nil, **words, &block) = Job.resume(run, Recipe.build(words, &block), quiet:).start
+    def start_again(run, quiet: nil, trust: false, **words, &block)
+      Job.resume(run, Recipe.build(words, &block), quiet:, trust:).start
+    end
 
-    # @return [Array<Run>] the trainings that ended too early, the oldest first
-    def resumable = Bridge.call("resumable").map { |plain| Run.new(plain) }
+    # The trainings that are kept on this machine: running, interrupted and finished ones.
+    # @return [Array<Run>] the oldest first
+    # @example
+    #   Transfer.runs.select(&:resumable?).each(&:remove)
+    #   Transfer::Run.prune(older_than: "30d", max_size: "2GB")
+    def runs = Bridge.call("runs").map { |plain| Run.new(plain) }
+
+    # @return [Array<Run>] the interrupted trainings, the oldest first
+    def resumable = runs.select(&:resumable?)
 
     # @param path [String, Pathname] a saved model
     # @param trust [Boolean] true lets the code run that the file names (a model of PyTorch Hub does), now and whenever

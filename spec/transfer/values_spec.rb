@@ -183,8 +183,8 @@ RSpec.describe "Transfer's values" do
       config = described_class.new(variables.zip(["16", "2.5", "200", "1GB", "8", "2"]).to_h)
       expect([config.serving_batch_size, config.serving_wait_ms, config.serving_queue_limit, config.model_memory,
               config.threads, config.training_threads]).to eq([16, 2.5, 200, 1_000_000_000, 8, 2])
-      expect(config.for_worker.compact).to eq(variables.zip(%w[16 2.5 200 1000000000 8 2]).to_h)
-      expect(described_class.new({}).for_worker.values).to all(be_nil)
+      expect(config.for_worker).to include(variables.zip(%w[16 2.5 200 1000000000 8 2]).to_h)
+      expect(described_class.new({}).for_worker).to include(variables.to_h { |name| [name, nil] })
       expect { described_class.new({ "TRANSFER_THREADS" => "all" }) }
         .to raise_error(Transfer::ConfigurationError, 'TRANSFER_THREADS is a whole number above 0, or nil, got "all"')
       expect { config.model_memory = "much" }
@@ -198,9 +198,21 @@ RSpec.describe "Transfer's values" do
       said.transform_keys! { |name| "TRANSFER_#{name}" }
       config = described_class.new(said)
       expect([config.max_image_bytes, config.max_pixels]).to eq([10_000_000, 300])
-      expect(config.for_worker.compact).to eq(said.transform_values { |text| text.sub("10MB", "10000000") })
+      expect(config.for_worker).to include(said.transform_values { |text| text.sub("10MB", "10000000") })
       expect { config.max_pixels = 0 }
         .to raise_error(Transfer::ConfigurationError, "max_pixels is a whole number above 0, or nil, got 0")
+    end
+
+    it "limits runs unless nothing is said of them, and tells the worker" do
+      names = %w[TRANSFER_RUNS_LIMIT TRANSFER_RUNS_KEEP]
+      { [] => [5_000_000_000, 2_592_000], %w[1GB 12h] => [1_000_000_000, 43_200], %w[0 90] => [0, 90],
+        %w[none none] => [nil, nil] }.each do |said, meant|
+        config = described_class.new(names.zip(said).to_h.compact)
+        expect([config.runs_limit, config.runs_keep]).to eq(meant)
+        expect(config.for_worker.values_at(*names)).to eq(meant.map { |amount| (amount || "none").to_s })
+      end
+      expect { described_class.new({}).runs_keep = "soon" }
+        .to raise_error(Transfer::ConfigurationError, 'runs_keep is a time such as "30d", or nil, got "soon"')
     end
 
     it "is set in one block" do

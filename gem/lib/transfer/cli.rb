@@ -133,6 +133,7 @@ end
 
 require_relative "cli/train"
 require_relative "cli/resume"
+require_relative "cli/runs"
 require_relative "cli/use"
 require_relative "cli/look"
 require_relative "cli/cache"

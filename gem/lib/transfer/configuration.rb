@@ -21,9 +21,11 @@ module Transfer
     # @api private
     LIMITS = %i[max_image_bytes max_pixels max_text_length max_line_length max_rows max_columns max_cells max_labels
                 max_data_bytes].freeze
-    # By name: the kind, and what it is unless it is set.
+    # Limits on runs: nil is sent as `none`, since the worker has defaults.
+    UPKEEP = %i[runs_limit runs_keep].freeze
+    # By name: the kind, and the default.
     SETTINGS = {} # rubocop:disable Style/MutableConstant -- filled below
-    private_constant :OF_WORKER, :SETTINGS
+    private_constant :OF_WORKER, :UPKEEP, :SETTINGS
 
     class << self
       private
@@ -96,6 +98,12 @@ module Transfer
     # @return [Integer, nil] bytes of a CSV, JSONL or decompressed Parquet file at most, or text as for {#max_memory};
     #   nil: 2 GB
     setting :max_data_bytes, :bytes
+    # @return [Integer, nil] bytes of all runs, or text as for {#max_memory}; beyond it, a new training removes finished
+    #   runs that were not used for a week (docs/resume.md); nil: no limit
+    setting :runs_limit, :size, 5_000_000_000
+    # @return [Numeric, nil] seconds without use after which a new training removes a finished run whose model was saved
+    #   elsewhere, other runs after three times as long; or text such as `"30d"`; nil: never
+    setting :runs_keep, :age, 2_592_000
     # @return [Array<String>] names of environment variables that the worker inherits besides those it needs;
     #   `MY_*` stands for all that begin with `MY_`
     setting :environment, :names
@@ -124,7 +132,11 @@ module Transfer
 
     # @api private
     # @return [Hash{String => String, nil}] environment variables for the worker
-    def for_worker = [*OF_WORKER, *LIMITS].to_h { |name| ["TRANSFER_#{name.upcase}", public_send(name)&.to_s] }
+    def for_worker
+      own = [*OF_WORKER, *LIMITS].to_h { |name| [name, public_send(name)&.to_s] }
+      upkeep = UPKEEP.to_h { |name| [name, (public_send(name) || "none").to_s] }
+      { **own, **upkeep }.transform_keys { |name| "TRANSFER_#{name.upcase}" }
+    end
 
     private
 

@@ -32,26 +32,31 @@ module Transfer
     private_constant :OF_RESUMED
 
     # @api private
-    # @param run [String, Run, Job]
-    # @param recipe [Recipe] says where the examples are, and who listens
+    # @param run [String, Pathname, Run, Job]
+    # @param recipe [Recipe] the data, and the listeners
+    # @param trust [Boolean] the caller vouches for the content of the run
     # @return [Job] not yet running
-    def self.resume(run, recipe, quiet: nil)
+    def self.resume(run, recipe, quiet: nil, trust: false)
       unwanted = recipe.to_h.except(*OF_RESUMED).flat_map { |word, said| word == "train" ? said.keys : word }
       raise ArgumentError, "a run that is resumed has its recipe: leave out #{unwanted.join(', ')}" if unwanted.any?
 
       id = run.is_a?(Job) ? run.run : run
       raise ArgumentError, "this job has no run yet, so there is nothing to resume" if id.nil?
 
-      new(recipe, quiet:, run: Plain.text(id.to_s))
+      # The worker runs in another directory, so it gets absolute paths.
+      id = id.to_s.include?("/") ? Input.path(id.to_s) : Plain.text(id.to_s)
+      new(recipe, quiet:, run: id, trust:)
     end
 
     # @param recipe [Recipe]
     # @param quiet [Boolean, nil] nil: as configured
-    # @param run [String, nil] what to go on with; nil: a new training
-    def initialize(recipe, quiet: nil, run: nil)
+    # @param run [String, nil] the run to resume; nil: a new training
+    # @param trust [Boolean] see {resume}
+    def initialize(recipe, quiet: nil, run: nil, trust: false)
       @recipe = recipe
       @method = run ? "resume" : "train"
       @run = run
+      @trust = trust
       @history = []
       @warnings = []
       @callbacks = recipe.callbacks.dup
@@ -146,7 +151,7 @@ module Transfer
     def send_request
       source = Source.new(@recipe.data, columns: @recipe.to_h["columns"])
       data = { "data" => source.wire }.compact
-      params = run ? { "run" => run, **data } : { "recipe" => { **@recipe.wire, **data } }
+      params = run ? { "run" => run, "trust" => @trust, **data } : { "recipe" => { **@recipe.wire, **data } }
       @call = Bridge.start(@method, params, streams: source.streams)
     end
 

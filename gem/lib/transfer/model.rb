@@ -96,12 +96,14 @@ module Transfer
     # @raise [ModelFileError] if there is no model in it; the one that was read before goes on
     def reload = Model.new(call("reload", {}))
 
-    # Writes the model into one file.
+    # Writes the model into one file. A new file gets the permissions that the umask of this process leaves; one of the
+    # same user that is replaced keeps its own. A link is replaced, not followed.
     # @param file [String, Pathname]
     # @param backbone [Boolean] false: a small file, which needs the same pretrained weights to be loaded
     # @return [Pathname] the file
     def save(file, backbone: true)
-      Pathname.new(call("save", { "path" => Input.path(file.to_s), "backbone" => backbone }).fetch("path"))
+      params = { "path" => Input.path(file.to_s), "backbone" => backbone, "mode" => 0o666 & ~umask }
+      Pathname.new(call("save", params).fetch("path"))
     end
 
     def ==(other) = other.is_a?(Model) && path == other.path
@@ -117,6 +119,13 @@ module Transfer
     alias to_s inspect
 
     private
+
+    # `File.umask` changes it for a moment, for all threads.
+    def umask
+      File.read("/proc/self/status")[/^Umask:\s*(\d+)/, 1]&.oct || File.umask
+    rescue SystemCallError
+      File.umask
+    end
 
     def ask(name, input, params = {})
       inputs = input.is_a?(Array) ? input : [input]

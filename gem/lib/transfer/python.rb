@@ -78,6 +78,9 @@ module Transfer
 
       def managed
         place = file("managed environment", File.join(environment, "bin/python"))
+        exposed = Permissions.exposure(home, environment) if place.usable?
+        return place.with(problem: exposed) if exposed
+
         place.usable? && environment_note.nil? ? place.with(problem: "not finished") : place
       end
 

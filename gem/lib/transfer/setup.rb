@@ -49,6 +49,7 @@ module Transfer
     def run(force: false)
       return interpreter if finished? && !force
 
+      check_home
       make_environment if force || Python.environment_note.nil? || !File.executable?(interpreter)
       FileUtils.rm_f(note)
       install_core
@@ -57,7 +58,7 @@ module Transfer
       interpreter
     end
 
-    # @return [Boolean] whether there is nothing to do
+    # @return [Boolean] whether the environment is finished
     def finished? = Python.environment_note == wanted && File.executable?(interpreter)
 
     private
@@ -69,9 +70,14 @@ module Transfer
     def note = File.join(Python.environment, Python::NOTE)
     def interpreter = File.join(Python.environment, "bin/python")
 
+    def check_home
+      FileUtils.mkdir_p(Python.home, mode: 0o700)
+      exposed = Permissions.exposure(Python.home, Python.environment)
+      raise ConfigurationError, exposed if exposed
+    end
+
     def make_environment
       check_python
-      FileUtils.mkdir_p(Python.home)
       @steps.run("Making a Python environment in #{Python.environment}") do
         execute(@python, "-m", "venv", "--clear", Python.environment)
       end
@@ -117,7 +123,8 @@ module Transfer
     def execute(*command)
       log = File.join(Python.home, "setup.log")
       lines = []
-      status = Open3.popen2e(*command) do |input, output, process|
+      # Whatever the caller's umask is, others must not be able to change code that we will run.
+      status = Open3.popen2e(*command, umask: File.umask | Permissions::OTHERS) do |input, output, process|
         input.close
         output.set_encoding(Encoding::UTF_8)
         File.open(log, "w") do |file|

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +102,7 @@ def describe(state: RunState) -> dict[str, Any]:
         "saved": state.saved,
         "bytes": state.bytes,
         "used_at": state.used_at,
-        "created_at": created_at,
+        "created_at": _time_in(folder.id) or created_at,
         "recipe": recipe,
         "backbone": (recipe or {}).get("backbone"),
         "data": _path_of((recipe or {}).get("data")),
@@ -136,6 +137,14 @@ def _status(folder: RunFolder) -> str:
         _ = folder.facts
         return "interrupted"
     return "damaged"
+
+
+def _time_in(id: str) -> str | None:
+    """The time in a generated id, which is that of its start."""
+    with suppress(ValueError):
+        began = datetime.strptime(id[:15], "%Y%m%d-%H%M%S")
+        return began.replace(tzinfo=timezone.utc).isoformat(timespec="seconds")
+    return None
 
 
 def _path_of(data: Any) -> str | None:

@@ -96,13 +96,35 @@ def resume(server, id, params):
     answer(id, summary(os.path.join(FOLDER, "m.transfer"), {"backbone": "b", **params}))
 
 
-def resumable(server, id, params):
-    common = {"created_at": "2026-03-14T15:09:26+00:00"}
+def runs(server, id, params):
+    common = {
+        "created_at": "2026-03-14T15:09:26+00:00",
+        "used_at": 1773500000.5,
+        "status": "interrupted",
+        "saved": False,
+        "bytes": 20_100_000,
+        "backbone": "b",
+    }
     recipe = {"backbone": "b", "data": {"type": "path", "path": "/photos"}}
-    old = {"id": "r1", "path": "/runs/r1", "recipe": recipe, "step": "fine_tune", "epoch": 3, "epochs": 5}
+    place = {"step": "fine_tune", "epoch": 3, "epochs": 5}
+    old = {"id": "r1", "path": "/runs/r1", "data": "/photos", "recipe": recipe, **place}
     streamed = {"backbone": "b", "data": {"type": "stream", "stream": "s1"}}
-    new = {"id": "r2", "path": "/runs/r2", "recipe": streamed}
-    answer(id, [{**common, **old}, {**common, **new, "step": None, "epoch": None, "epochs": None}])
+    none = dict.fromkeys(("step", "epoch", "epochs"))
+    new = {"id": "r2", "path": "/runs/r2", "data": None, "recipe": streamed, **none}
+    done = {**new, "id": "r3", "path": "/runs/r3", "status": "finished", "saved": True}
+    return answer(id, [{**common, **run} for run in (old, new, done)])
+
+
+def remove_run(server, id, params):
+    if params["run"] != "r2":
+        return refuse(id, "ConfigurationError", f"the run {params['run']} is being trained")
+    answer(id, {})
+
+
+def prune_runs(server, id, params):
+    # What was asked for, where a run has other things.
+    run = {"id": "r2", "path": "/runs/r2", "status": "interrupted", "used_at": 0.0, "bytes": 1}
+    answer(id, [{**run, "recipe": params}])
 
 
 def tell(call, /, **event):

@@ -1,6 +1,7 @@
 # frozen_string_literal: true
 
 require "json"
+require_relative "replacement"
 
 module Transfer
   class CLI
@@ -15,7 +16,7 @@ module Transfer
           format = formats.fetch(File.extname(path)) do
             raise ConfigurationError, "#{path} must end in one of #{formats.keys.join(', ')}"
           end
-          ->(names, vectors) { File.binwrite(path, send(format, names, vectors)) }
+          ->(names, vectors) { Replacement.write(path, send(format, names, vectors)) }
         end
 
         private

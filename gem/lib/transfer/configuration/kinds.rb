@@ -41,6 +41,11 @@ module Transfer
 
         def bytes(value) = size(value).tap { |bytes| refuse(A_SIZE) if bytes&.zero? }
 
+        def age(value)
+          seconds = value.is_a?(String) ? Amounts.seconds(value.b) || value : value
+          seconds(seconds, 'a time such as "30d", or nil')
+        end
+
         def names(value)
           names = value.is_a?(String) ? value.scrub.split(/[\s,]+/) : Array(value)
           named = names.all? { |name| name.is_a?(String) || name.is_a?(Symbol) }

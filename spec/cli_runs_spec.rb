@@ -1,0 +1,126 @@
+# frozen_string_literal: true
+
+require "fileutils"
+require "json"
+require "tmpdir"
+require "transfer/cli"
+
+RSpec.describe Transfer::CLI do
+  around do |example|
+    Dir.mktmpdir do |home|
+      @home = File.realpath(home)
+      usual = Transfer.config.home
+      Transfer.config.home = @home
+      example.run
+    ensure
+      Transfer.shutdown
+      Transfer.config.home = usual
+    end
+  end
+
+  let(:waiting) { "20260314-150926-535897" }
+  let(:done) { "20260315-093238-462643" }
+
+  before do
+    run(waiting, "run.json" => JSON.generate(format_version: 1, versions: {}, created_at: "2026-03-14T15:09:26+00:00",
+                                             recipe: { backbone: "resnet18", data: { type: "path", path: "/photos" } }))
+    run(done, "model.transfer" => "x" * 2_000_000, "saved" => "")
+  end
+
+  def runs(...) = transfer("runs", ...)
+
+  def run(id, files)
+    FileUtils.mkdir_p("#{@home}/runs/#{id}", mode: 0o700)
+    files.each { |name, content| File.write("#{@home}/runs/#{id}/#{name}", content) }
+  end
+
+  def let_lie(id, days)
+    used = Time.now - (days * 86_400)
+    ["#{@home}/runs/#{id}", *Dir["#{@home}/runs/#{id}/*"]].each { |path| File.utime(used, used, path) }
+  end
+
+  def left = Dir.children("#{@home}/runs").sort
+
+  it "lists runs, also for programs" do
+    out, err, status = runs
+    expect([err, status]).to eq(["", 0])
+    expect(out.lines.map(&:split)).to match(
+      [%w[run began status size backbone data done],
+       [waiting, /\A2026/, /:/, "interrupted", /\A\d+\z/, "B", "resnet18", "/photos", "no", "epoch", "yet"],
+       [done, /\A2026/, /:/, "finished", "2.0", "MB"]]
+    )
+    expect(runs("list")).to eq([out, err, status])
+    plain = JSON.parse(runs("--json").first)
+    expect(plain.map { |run| run.values_at("id", "status", "resumable", "saved", "bytes", "data") }).to match(
+      [[waiting, "interrupted", true, false, Integer, "/photos"], [done, "finished", false, true, 2_000_000, nil]]
+    )
+  end
+
+  it "says that there are none" do
+    FileUtils.rm_rf("#{@home}/runs")
+    expect(runs).to eq(["No training is kept\n", "", 0])
+  end
+
+  it "shows one" do
+    out, err, status = runs("show", waiting)
+    expect([err, status]).to eq(["", 0])
+    expect(out).to match(/^status +interrupted\n/).and match(%r{^data +/photos\n})
+    expect(out).to end_with("Next: transfer resume #{waiting}\n")
+    expect(JSON.parse(runs("show", done, "--json").first)).to include("id" => done, "path" => "#{@home}/runs/#{done}")
+    expect(runs("show", done[..-2])).to eq(
+      ["", %(transfer: there is no run "#{done[..-2]}", did you mean "#{done}"?\n), 1]
+    )
+  end
+
+  it "removes some" do
+    expect(runs("remove", waiting, "x")).to eq(["", %(transfer: there is no run "x"\n), 1])
+    expect(left).to eq([waiting, done])
+    out, err, status = runs("remove", waiting, done)
+    expect([err, status, left]).to eq(["", 0, []])
+    expect(out).to match(/\ARemoved #{waiting}, interrupted, \d+ B\nRemoved #{done}, finished, 2.0 MB\nRemoved 2 /)
+  end
+
+  it "prunes by age, by size and by the limits of upkeep" do
+    let_lie(waiting, 40)
+    let_lie(done, 31)
+    expect(runs("prune", "--older-than", "35d", "--dry-run").first).to start_with("Would remove #{waiting}")
+    expect(runs("prune", "--max-size", "1MB", "--dry-run").first).to start_with("Would remove #{done}, finished")
+    expect(left).to eq([waiting, done])
+    expect(runs("prune").first).to eq("Removed #{done}, finished, 2.0 MB\nRemoved 1 run, 2.0 MB\n")
+    expect(JSON.parse(runs("prune", "--older-than", "1d", "--json").first).map { |run| run["id"] }).to eq([waiting])
+    expect(runs("prune")).to eq(["Removed 0 runs, 0 B\n", "", 0])
+  end
+
+  it "keeps to the limits that Ruby was told" do
+    let_lie(done, 8)
+    Transfer.config.runs_limit = nil
+    expect(runs("prune").first).to eq("Removed 0 runs, 0 B\n")
+    Transfer.shutdown
+    Transfer.config.runs_limit = "1MB"
+    expect(runs("prune").first).to start_with("Removed #{done}")
+  ensure
+    Transfer.config.runs_limit = 5_000_000_000
+  end
+
+  it "explains wrong words" do
+    {
+      ["tidy"] => 'unknown action "tidy" (one of: list, show, remove, prune)',
+      ["show"] => "show takes one run, got 0", ["remove"] => "remove takes one run or more, got 0",
+      %w[prune x] => "prune takes no run, got 1",
+      %w[list --dry-run] => "--max-size, --older-than and --dry-run belong to prune",
+      %w[prune --older-than soon] => "--older-than takes a time such as 30d, got soon"
+    }.each do |argv, message|
+      expect(runs(*argv)).to eq(["", "transfer: #{message}; transfer help runs explains it\n", 2])
+    end
+  end
+
+  it "resumes a path with --trust alone" do
+    path = "#{@home}/elsewhere"
+    out, err, status = transfer("resume", path)
+    expect([out, status]).to eq(["", 1])
+    expect(err).to start_with(%(transfer: "#{path}" is not the id of a run)).and include("or --trust, if")
+    expect(transfer("resume", path, "--trust")).to eq(
+      ["", %(transfer: there is no run "#{path}" in #{@home}/runs\n), 1]
+    )
+  end
+end
