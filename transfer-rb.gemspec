@@ -19,7 +19,7 @@ Gem::Specification.new do |spec|
 
   spec.files = Dir.chdir(__dir__) do
     Dir["gem/**/*", "ext/**/*.{c,h,rb}", "python/**/*.{py,typed,txt,json,toml}", "docs/**/*",
-        "pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md"]
+        "pyproject.toml", "README.md", "LICENSE", "SECURITY.md", "CHANGELOG.md"]
       .select { |path| File.file?(path) && !path.match?(/transfer_native\.(so|bundle)\z/) }
   end
   spec.require_paths = ["gem/lib"]

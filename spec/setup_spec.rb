@@ -45,7 +45,7 @@ RSpec.describe "transfer setup" do
   end
 
   it "refuses an extra that there is not" do
-    known = "parquet, sklearn, huggingface, peft, tensorflow, onnx, keras, timm"
+    known = "parquet, sklearn, huggingface, peft, tensorflow, onnx, keras, timm, signing"
     expect(setup("--extras", "parket")).to eq(["", %(transfer: unknown extra "parket" (one of: #{known})\n), 1])
   end
 

@@ -68,9 +68,9 @@ def entry_of(path):
         return file.metadata()["transfer"]
 
 
-def resealed(entry, **changes):
+def with_checksum(entry, **changes):
     """The entry with other fields and a digest that is right again, as a newer writer would make it."""
     fields = json.loads(entry) | changes
     del fields["sha256"]
-    sealed = json.dumps(fields, ensure_ascii=False, separators=(",", ":"))[:-1]
-    return sealed + f',"sha256":"{hashlib.sha256(sealed.encode()).hexdigest()}"}}'
+    checked = json.dumps(fields, ensure_ascii=False, separators=(",", ":"))[:-1]
+    return checked + f',"sha256":"{hashlib.sha256(checked.encode()).hexdigest()}"}}'

@@ -17,6 +17,7 @@ require_relative "transfer/input"
 require_relative "transfer/source"
 require_relative "transfer/recipe"
 require_relative "transfer/prediction"
+require_relative "transfer/demand"
 require_relative "transfer/model"
 require_relative "transfer/backbone"
 require_relative "transfer/run"
@@ -33,10 +34,11 @@ module Transfer
   autoload :Permissions, "#{__dir__}/transfer/permissions"
   autoload :Bridge, "#{__dir__}/transfer/bridge"
   autoload :Telemetry, "#{__dir__}/transfer/telemetry"
+  autoload :Signature, "#{__dir__}/transfer/signature"
   autoload :Python, "#{__dir__}/transfer/python"
   autoload :Setup, "#{__dir__}/transfer/setup"
   autoload :Doctor, "#{__dir__}/transfer/doctor"
-  private_constant :Amounts, :Bridge, :Telemetry
+  private_constant :Amounts, :Bridge, :Telemetry, :Signature
 
   class << self
     # Trains and waits for the model. Ctrl-C cancels the training.
@@ -96,9 +98,15 @@ module Transfer
     # @param path [String, Pathname] a saved model
     # @param trust [Boolean] true lets the code run that the file names (a model of PyTorch Hub does), now and whenever
     #   this file is used by this user again; models that were trained here need no such word
+    # @param signed_by [String, Pathname, OpenSSL::PKey::PKey, Array, nil] Ed25519 public keys: paths, text in PEM or
+    #   OpenSSH format, or objects. One of them must have signed the file, now and whenever it is read again. nil: those
+    #   of {Configuration#require_signature}
     # @return [Model]
     # @raise [ModelFileError]
-    def load(path, trust: false) = Model.load(path, trust:)
+    # @raise [SignatureError] if the file is not signed by one of the keys
+    # @example
+    #   Transfer.load("signs.transfer", signed_by: "release.pub.pem")
+    def load(path, trust: false, signed_by: nil) = Model.load(path, trust:, signed_by:)
 
     # The backbones that there are, the most relevant first: what was trained for a similar task, then how far its
     # published metric is above what is usual for its size.

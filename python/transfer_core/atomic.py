@@ -52,6 +52,11 @@ def replacing(path: str | os.PathLike[str], mode: int | None = None) -> Iterator
         _flush(target.parent)
 
 
+def unfollowed(path: str, flags: int) -> int:
+    """Open a temporary file of `replacing`, as `opener` of `open`: fails where somebody put a link there."""
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC)
+
+
 def _check(target: Path) -> None:
     if target.is_dir():
         raise ConfigurationError(f"can't save to {target}: it is a folder; add the name of a file")

@@ -1,4 +1,4 @@
-"""A training in the middle: one sealed safetensors file, whole or not there at all. No pickle, no torch."""
+"""A training in the middle: one safetensors file with a checksum, whole or absent. No pickle, no torch."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Position(msgspec.Struct, frozen=True, kw_only=True):
     warnings: list[str]
 
 
-class _Sealed(msgspec.Struct, frozen=True):
+class _Entry(msgspec.Struct, frozen=True):
     """What the header of the file holds."""
 
     tensors_sha256: str
@@ -57,7 +57,7 @@ def write_checkpoint(path: Path, position: Position, snapshot: Snapshot) -> None
     """
     tensors = {name: _as_array(tensor) for name, tensor in snapshot.tensors.items()}
     # Not msgspec's JSON, which has no infinity.
-    sealed = json.dumps(
+    fields = json.dumps(
         {
             "format_version": FORMAT_VERSION,
             "tensors_sha256": tensors_digest(tensors),
@@ -65,7 +65,7 @@ def write_checkpoint(path: Path, position: Position, snapshot: Snapshot) -> None
             "facts": dict(snapshot.facts),
         }
     )
-    entry = {ENTRY: sealed, "sha256": sha256(sealed.encode()).hexdigest()}
+    entry = {ENTRY: fields, "sha256": sha256(fields.encode()).hexdigest()}
     with replacing(path, FILE) as temporary:
         try:
             save_file(tensors, temporary, entry)
@@ -86,18 +86,18 @@ def read_checkpoint(path: Path) -> tuple[Position, Snapshot]:
     return entry.position, Snapshot(tensors, entry.facts)
 
 
-def _read(path: Path, with_tensors: bool) -> tuple[_Sealed, dict[str, Any]]:
+def _read(path: Path, with_tensors: bool) -> tuple[_Entry, dict[str, Any]]:
     try:
         with opened(path) as file:
             table = read_table(file)
             check_places(table)
-            sealed = table.metadata.get(ENTRY, "")
-            if sha256(sealed.encode()).hexdigest() != table.metadata.get("sha256"):
+            fields = table.metadata.get(ENTRY, "")
+            if sha256(fields.encode()).hexdigest() != table.metadata.get("sha256"):
                 raise Damaged("its header is not the one that was saved")
-            entry = json.loads(sealed)
+            entry = json.loads(fields)
             if entry["format_version"] != FORMAT_VERSION:
                 raise Damaged(f"it was written in format {entry['format_version']}, not {FORMAT_VERSION}")
-            return msgspec.convert(entry, _Sealed), read_arrays(file, table) if with_tensors else {}
+            return msgspec.convert(entry, _Entry), read_arrays(file, table) if with_tensors else {}
     except Malformed as error:
         raise Damaged(f"it {error}") from error
     except (msgspec.ValidationError, OSError, ValueError, KeyError) as error:

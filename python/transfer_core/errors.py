@@ -87,6 +87,10 @@ class ModelFileError(TransferError):
     """A saved model is truncated, altered, from a newer version, or not a model at all."""
 
 
+class SignatureError(ModelFileError):
+    """A saved model is not signed by the demanded key, or a key can't be used."""
+
+
 class DependencyError(TransferError):
     """An optional package is missing; the message is the line that installs it: one of our extras, or else
     the package itself."""

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
+from hashlib import sha512
 from pathlib import Path
 from typing import Any, TypeAlias, cast
 
@@ -35,13 +36,14 @@ from transfer_core.features import (
 )
 from transfer_core.heads import build_head
 from transfer_core.metrics.shortfalls import shortfalls
-from transfer_core.model_file import BACKBONE_PREFIX, ModelHeader, without_backbone
+from transfer_core.model_file import BACKBONE_PREFIX, Digest, ModelHeader, without_backbone
 from transfer_core.model_summary import summarize
 from transfer_core.permissions import FILE
 from transfer_core.progress import Progress
 from transfer_core.recipe import Recipe
 from transfer_core.recipe_parser import parse_recipe
 from transfer_core.run_usage import mark_saved, mark_used
+from transfer_core.signature import PublicKeys, private_key, required_keys, sign_digest
 from transfer_core.spool import spool_folder
 
 HEAD_PREFIX = "head."
@@ -216,25 +218,49 @@ class Model:
         """Metrics for embeddings (N, D) with the truth (N,) or (N, K), beside the trivial baseline."""
         return metrics(self._answers(embeddings), targets, self.header)
 
-    def save(self, path: str | os.PathLike[str], backbone: bool = True, mode: int | None = None) -> Path:
+    def save(
+        self,
+        path: str | os.PathLike[str],
+        backbone: bool = True,
+        mode: int | None = None,
+        sign: Any = None,
+    ) -> Path:
         """Write the model to `path`; without its backbone the file is small, but needs the weights to load.
 
-        A link at `path` is replaced, not followed. `mode` are the permissions of a new file, default: 0666
-        less the umask; a file of the same user that is replaced keeps its own.
+        A link at `path` is replaced, not followed.
+
+        Parameters
+        ----------
+        mode
+            Permissions of a new file, default: 0666 less the umask. A file of the same user that is replaced
+            keeps its own.
+        sign
+            An Ed25519 private key: a path to PEM (PKCS #8), such text, or an object of `cryptography`. The
+            signature is written to `path`.sig. Without a key, a signature of the file before is removed.
 
         Raises
         ------
         ConfigurationError
             If the file can't be written; or without the backbone, if its weights exist nowhere else.
+        SignatureError
+            If the key can't be used; nothing is written then.
         """
+        key = None if sign is None else private_key(sign)
         path = Path(os.path.expanduser(path))
+        digest = sha512()
+        self.write(path, backbone, mode, digest)
+        if key:
+            sign_digest(path, digest.hexdigest(), key)
+        return path
+
+    def write(self, path: Path, backbone: bool, mode: int | None, digest: Digest) -> None:
+        """Write the model unsigned, and update `digest` with the bytes of the file; raises as `save` does."""
         # Not a copy of the file that it came from: that may be gone, or be another model's by now.
         header = self.header if backbone else without_backbone(self.header, path)
-        _write(path, header, self.backbone, self.head, mode)
+        _write(path, header, self.backbone, self.head, mode, digest)
         mark_saved(self.path)
         if self.header.recipe.get("trust") and trusted.is_trusted(self.path):
             trusted.trust(path)
-        return path
 
     def summary(self) -> dict[str, Any]:
         """All facts about the model as plain data; raises `ModelFileError` if its file is gone."""
@@ -282,13 +308,22 @@ class Model:
         return sum(tensor.numel() for tensor in self.head.state_dict().values())
 
 
-def load_model(path: str | os.PathLike[str], progress: Progress = Progress(), trust: bool = False) -> Model:
+def load_model(
+    path: str | os.PathLike[str],
+    progress: Progress = Progress(),
+    trust: bool = False,
+    signed_by: Any = None,
+) -> Model:
     """Read a saved model.
 
     Parameters
     ----------
     trust
         Whether code that the file names may run, from now on. It need not be said of models trained here.
+    signed_by
+        An Ed25519 public key or several: paths to PEM or OpenSSH text, such text, or objects of
+        `cryptography`. One of them must have signed the file, which is verified before it is parsed. None:
+        the keys of `TRANSFER_REQUIRE_SIGNATURE`, or no signature if that is not set.
 
     Raises
     ------
@@ -297,14 +332,22 @@ def load_model(path: str | os.PathLike[str], progress: Progress = Progress(), tr
     ModelFileError
         If the file is missing, damaged, or not a saved model; or if it was saved without its backbone and the
         file of its weights holds others now.
+    SignatureError
+        If the file is not signed by one of the keys, or a key can't be used.
     WeightsNotFound
         If it was saved without its backbone and the weights are not on this machine.
     """
-    path = Path(os.path.expanduser(path))
-    header, arrays = model_file.read_model(path)
+    return open_model_file(Path(os.path.expanduser(path)), progress, trust, required_keys(signed_by))
+
+
+def open_model_file(
+    path: Path, progress: Progress = Progress(), trust: bool = False, keys: PublicKeys | None = None
+) -> Model:
+    """`load_model` with the public keys of which one must have signed the file; None: none need have."""
+    header, arrays = model_file.read_model(path, keys)
     mark_used(path)
     if message := cache.ignored():
-        warnings.warn(message, TransferWarning, stacklevel=2)
+        warnings.warn(message, TransferWarning, stacklevel=3)
     if trust:
         trusted.trust(path)
     elif header.recipe.get("trust"):
@@ -328,12 +371,17 @@ def save_new(path: Path, header: ModelHeader, backbone: Backbone, head: nn.Seque
 
 
 def _write(
-    path: Path, header: ModelHeader, backbone: Backbone, head: nn.Sequential, mode: int | None
+    path: Path,
+    header: ModelHeader,
+    backbone: Backbone,
+    head: nn.Sequential,
+    mode: int | None,
+    digest: Digest | None = None,
 ) -> None:
     tensors = {f"{HEAD_PREFIX}{name}": tensor for name, tensor in head.state_dict().items()}
     if header.backbone.inside:
         tensors |= {f"{BACKBONE_PREFIX}{name}": tensor for name, tensor in backbone.state_dict().items()}
-    model_file.write_model(path, tensors, header, mode)
+    model_file.write_model(path, tensors, header, mode, digest)
 
 
 class _Misfit(ValueError):

@@ -8,17 +8,24 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from hashlib import sha256
+from io import BytesIO
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol
 
 import msgspec
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import save_file
 
-from transfer_core.atomic import replacing
+from transfer_core.atomic import replacing, unfollowed
 from transfer_core.errors import ConfigurationError, ModelFileError
-from transfer_core.model_header import BackboneSource, ModelHeader, TargetScaling, seal, unseal
+from transfer_core.model_header import (
+    BackboneSource,
+    ModelHeader,
+    TargetScaling,
+    decode_entry,
+    encode_entry,
+)
+from transfer_core.safetensors_writer import DTYPES, serialized
+from transfer_core.signature import PublicKeys, remove_signature, verify_signature
 from transfer_core.tensor_file import (
     Array,
     Malformed,
@@ -44,23 +51,25 @@ __all__ = [
 
 ENTRY = "transfer"
 BACKBONE_PREFIX = "backbone."
-DTYPES = {
-    "float64": "F64",
-    "float32": "F32",
-    "float16": "F16",
-    "int64": "I64",
-    "int32": "I32",
-    "int16": "I16",
-    "int8": "I8",
-    "uint8": "U8",
-    "bool": "BOOL",
-}
+
+
+class Digest(Protocol):
+    """A digest that is still open, as `hashlib` makes it."""
+
+    def update(self, data: bytes | memoryview, /) -> None:
+        """Continue with these bytes."""
 
 
 def write_model(
-    path: str | Path, tensors: Mapping[str, Any], header: ModelHeader, mode: int | None = None
+    path: str | Path,
+    tensors: Mapping[str, Any],
+    header: ModelHeader,
+    mode: int | None = None,
+    digest: Digest | None = None,
 ) -> None:
     """Save a model; an existing file is replaced in one step, and a failure leaves it as it was.
+
+    A signature of the file before is removed.
 
     Parameters
     ----------
@@ -69,6 +78,8 @@ def write_model(
         named `backbone.…`. The same tensors and header give the same bytes.
     mode
         Permissions of a new file, default: 0666 less the umask.
+    digest
+        Is updated with the bytes of the file, as they are in memory.
 
     Raises
     ------
@@ -78,12 +89,13 @@ def write_model(
         The header or a tensor is something that the file can't hold (bfloat16, for one).
     """
     arrays = {name: _as_array(name, tensor) for name, tensor in tensors.items()}
-    entry = seal(header, tensors_digest(arrays))
-    with replacing(path, mode) as temporary:
-        try:
-            save_file(arrays, temporary, metadata={ENTRY: entry})
-        except SafetensorError as error:
-            raise ConfigurationError(f"can't save to {path}: {error}") from error
+    entry = encode_entry(header, tensors_digest(arrays))
+    with replacing(path, mode) as temporary, open(temporary, "wb", opener=unfollowed) as file:
+        for part in serialized(arrays, {ENTRY: entry}):
+            file.write(part)
+            if digest:
+                digest.update(part)
+    remove_signature(path)
 
 
 def read_header(path: str | Path) -> ModelHeader:
@@ -92,11 +104,15 @@ def read_header(path: str | Path) -> ModelHeader:
         return _read_entry(file, path)[0]
 
 
-def read_model(path: str | Path) -> tuple[ModelHeader, dict[str, Array]]:
-    """The header and the tensors, checked byte by byte; raises `ModelFileError`."""
+def read_model(path: str | Path, keys: PublicKeys | None = None) -> tuple[ModelHeader, dict[str, Array]]:
+    """The header and the tensors, checked byte by byte; raises `ModelFileError`.
+
+    One of `keys` must have signed the file, which is verified before it is parsed; None: none need have.
+    """
     with _reading(path) as file:
-        header, digest, table = _read_entry(file, path)
-        arrays = read_arrays(file, table)
+        source = file if keys is None else _verified(file, path, keys)
+        header, digest, table = _read_entry(source, path)
+        arrays = read_arrays(source, table)
     if tensors_digest(arrays) != digest:
         raise ModelFileError(f"{path} is damaged: its weights are not those that were saved")
     return header, arrays
@@ -171,12 +187,19 @@ def _reading(path: str | Path) -> Iterator[BinaryIO]:
         raise ModelFileError(f"{shown} {error}") from error
 
 
+def _verified(file: BinaryIO, path: str | Path, keys: PublicKeys) -> BinaryIO:
+    """The content of `file` in memory, which no other process can change after its signature was verified."""
+    content = file.read()
+    verify_signature(content, path, keys)
+    return BytesIO(content)
+
+
 def _read_entry(file: BinaryIO, path: str | Path) -> tuple[ModelHeader, str, Table]:
     """The header, the tensors' digest and their places, from a file that is as long as it says."""
     table = read_table(file)
     if ENTRY not in table.metadata:
         raise ModelFileError(f"{path} is a safetensors file, but was not saved by Transfer")
-    header, digest = unseal(table.metadata[ENTRY], path)
+    header, digest = decode_entry(table.metadata[ENTRY], path)
     if unknown := {place.dtype for place in table.places.values()} - set(DTYPES.values()):
         raise ModelFileError(
             f"{path} holds tensors of the type {min(unknown)}, which this version can't read"

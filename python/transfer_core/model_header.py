@@ -1,4 +1,4 @@
-"""What a saved model says about itself, and the seal that shows whether it was altered."""
+"""The header of a saved model, and the checksum that shows accidental changes."""
 
 from __future__ import annotations
 
@@ -75,22 +75,22 @@ class ModelHeader(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError("a regression has a mean and a scale for each of its labels")
 
 
-class _Seal(msgspec.Struct):
-    """What is read before anything else is believed."""
+class _Version(msgspec.Struct):
+    """The fields that are read before the others."""
 
     format_version: int
     tensors_sha256: str = ""
 
 
-def seal(header: ModelHeader, tensors_sha256: str) -> str:
-    """The header as JSON, then the digest of the tensors, then a digest of all that stands before it."""
+def encode_entry(header: ModelHeader, tensors_sha256: str) -> str:
+    """The header as JSON, with the checksum of the tensors, then the checksum of all characters before it."""
     try:
         fields = msgspec.json.encode(header)
         msgspec.json.decode(fields, type=ModelHeader)
     except (TypeError, ValueError, RecursionError, msgspec.MsgspecError) as error:
         raise ModelFileError(f"this header can't be saved: {error}") from error
-    sealed = fields[:-1] + f',"tensors_sha256":"{tensors_sha256}"'.encode()
-    entry = sealed + f',"sha256":"{sha256(sealed).hexdigest()}"}}'.encode()
+    checked = fields[:-1] + f',"tensors_sha256":"{tensors_sha256}"'.encode()
+    entry = checked + f',"sha256":"{sha256(checked).hexdigest()}"}}'.encode()
     if len(entry) > LONGEST_ENTRY:
         raise ModelFileError(
             f"this header can't be saved: it has {len(entry):,} bytes, at most {LONGEST_ENTRY:,} fit; "
@@ -99,18 +99,18 @@ def seal(header: ModelHeader, tensors_sha256: str) -> str:
     return entry.decode()
 
 
-def unseal(entry: str, path: str | Path) -> tuple[ModelHeader, str]:
-    """The header and the digest of the tensors; `ModelFileError`, naming `path`, if one character changed."""
-    sealed, _, end = entry.rpartition(',"sha256":"')
+def decode_entry(entry: str, path: str | Path) -> tuple[ModelHeader, str]:
+    """The header and the checksum of the tensors; raises `ModelFileError` if one character changed."""
+    checked, _, end = entry.rpartition(',"sha256":"')
     try:
-        stamp = msgspec.json.decode(entry, type=_Seal)
-        if stamp.format_version > FORMAT_VERSION:
+        version = msgspec.json.decode(entry, type=_Version)
+        if version.format_version > FORMAT_VERSION:
             raise ModelFileError(
-                f"{path} was saved by a newer version (format {stamp.format_version}); "
+                f"{path} was saved by a newer version (format {version.format_version}); "
                 f"this version reads up to {FORMAT_VERSION}: upgrade transfer-rb"
             )
-        if end != sha256(sealed.encode()).hexdigest() + '"}':
+        if end != sha256(checked.encode()).hexdigest() + '"}':
             raise ModelFileError(f"{path} is damaged: its header is not the one that was saved")
-        return msgspec.json.decode(entry, type=ModelHeader), stamp.tensors_sha256
+        return msgspec.json.decode(entry, type=ModelHeader), version.tensors_sha256
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise ModelFileError(f"{path} is damaged: {error}") from error

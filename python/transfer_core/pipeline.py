@@ -26,7 +26,7 @@ from transfer_core.features.check import undecodable
 from transfer_core.finetune import Images, Machine, check_adapters, fine_tune
 from transfer_core.heads import FittedHead, Rows, build_head, check_head, fit_head, rows_of
 from transfer_core.heads.minibatch import fit_minibatch
-from transfer_core.model import Model, load_model, save_new
+from transfer_core.model import Model, open_model_file, save_new
 from transfer_core.model_file import tensors_digest
 from transfer_core.objective import Objective, choose_objective
 from transfer_core.presets import Phase
@@ -84,7 +84,7 @@ def resume(
     """
     with old_run(find_run(name, trust)) as folder:
         if folder.model.exists():
-            return load_model(folder.model, progress, trust)
+            return open_model_file(folder.model, progress, trust)
         return _five_steps(folder, stored_recipe(folder, data), streams or {}, progress)
 
 

@@ -108,7 +108,8 @@ def read_table(file: BinaryIO) -> Table:
     Malformed
         It is none.
     """
-    size = os.fstat(file.fileno()).st_size
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
     raw = _raw_header(file, size)
     try:
         if (fields := raw.count(b":")) > MOST_FIELDS:

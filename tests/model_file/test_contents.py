@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import struct
 import subprocess
 import sys
@@ -11,9 +12,9 @@ import msgspec
 import numpy as np
 import pytest
 import torch
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 
-from saved_model import HEADER, entry_of, message_of, only_file_in, resealed, same, tensors
+from saved_model import HEADER, entry_of, message_of, only_file_in, same, tensors, with_checksum
 from transfer_core.errors import ConfigurationError, ModelFileError
 from transfer_core.model_file import (
     BackboneSource,
@@ -65,13 +66,29 @@ def test_the_same_model_gives_the_same_bytes(saved, tmp_path):
     assert again.read_bytes() == saved.read_bytes()
 
 
+def test_safetensors_itself_reads_the_file(saved, tmp_path):
+    same(load_file(saved), tensors())
+    write_model(tmp_path / "empty.transfer", {}, HEADER)
+    assert load_file(tmp_path / "empty.transfer") == {}
+
+
+def test_tensors_are_aligned_to_their_types(saved):
+    data = saved.read_bytes()
+    (length,) = struct.unpack("<Q", data[:8])
+    table = json.loads(data[8 : 8 + length])
+    del table["__metadata__"]
+    bits = {name: int(re.sub(r"\D", "", place["dtype"]) or 8) for name, place in table.items()}
+    assert len(set(bits.values())) == 4
+    assert all((8 + length + table[name]["data_offsets"][0]) * 8 % bits[name] == 0 for name in table)
+
+
 def test_the_format_is_readable_from_its_description_alone(saved):
     data = saved.read_bytes()
     (length,) = struct.unpack("<Q", data[:8])
     table = json.loads(data[8 : 8 + length])
     entry = table.pop("__metadata__")["transfer"]
-    sealed, digest = entry[: -len(',"sha256":""}') - 64], entry[-66:-2]
-    assert hashlib.sha256(sealed.encode()).hexdigest() == digest
+    checked, digest = entry[: -len(',"sha256":""}') - 64], entry[-66:-2]
+    assert hashlib.sha256(checked.encode()).hexdigest() == digest
     fields = json.loads(entry)
     assert fields["format_version"] == 1
     assert tuple(fields["labels"]) == HEADER.labels
@@ -117,7 +134,7 @@ def test_a_regression_without_a_scale_for_each_label_is_refused(saved, scaling):
     with pytest.raises(ValueError, match="a regression has a mean and a scale for each of its labels"):
         msgspec.structs.replace(HEADER, task="regression", labels=("a", "b"), target_scaling=scaling)
     altered = {"task": "regression", "labels": ["a", "b"], "target_scaling": msgspec.to_builtins(scaling)}
-    save_file(tensors(), saved, metadata={"transfer": resealed(entry_of(saved), **altered)})
+    save_file(tensors(), saved, metadata={"transfer": with_checksum(entry_of(saved), **altered)})
     assert message_of(ModelFileError, read_header, saved) == (
         f"{saved} is damaged: a regression has a mean and a scale for each of its labels"
     )

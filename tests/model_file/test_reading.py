@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.numpy import save_file
 
-from saved_model import HEADER, entry_of, message_of, resealed, same, tensors
+from saved_model import HEADER, entry_of, message_of, same, tensors, with_checksum
 from transfer_core import model_file
 from transfer_core.errors import ModelFileError
 from transfer_core.model_file import read_header, read_model, write_model
@@ -121,22 +121,22 @@ def test_a_newer_format_asks_for_an_upgrade(saved):
 
 
 def test_new_fields_of_the_same_format_are_ignored(saved):
-    entry = resealed(entry_of(saved), colour="blue", labels=["a", "b"])
+    entry = with_checksum(entry_of(saved), colour="blue", labels=["a", "b"])
     save_file(tensors(), saved, metadata={"transfer": entry})
     header, arrays = read_model(saved)
     assert header == msgspec.structs.replace(HEADER, labels=("a", "b"))
     same(arrays, tensors())
 
 
-def test_a_sealed_header_that_lacks_a_field_is_damage(saved):
-    save_file(tensors(), saved, metadata={"transfer": resealed(entry_of(saved), labels=None)})
+def test_a_header_with_a_right_checksum_that_lacks_a_field_is_damage(saved):
+    save_file(tensors(), saved, metadata={"transfer": with_checksum(entry_of(saved), labels=None)})
     assert message_of(ModelFileError, read_model, saved) == (
         f"{saved} is damaged: Expected `array`, got `null` - at `$.labels`"
     )
 
 
-def test_a_sealed_temperature_of_zero_is_damage(saved):
-    save_file(tensors(), saved, metadata={"transfer": resealed(entry_of(saved), temperature=0.0)})
+def test_a_temperature_of_zero_is_damage(saved):
+    save_file(tensors(), saved, metadata={"transfer": with_checksum(entry_of(saved), temperature=0.0)})
     assert message_of(ModelFileError, read_model, saved) == (
         f"{saved} is damaged: Expected `float` > 0.0 - at `$.temperature`"
     )
@@ -223,13 +223,13 @@ def test_other_tensors_under_the_same_header_are_noticed(saved, change):
 def test_a_file_that_is_exchanged_while_it_is_read_is_read_to_its_end(saved, tmp_path, monkeypatch):
     other = tmp_path / "other.transfer"
     write_model(other, {"head.weight": np.ones(2)}, msgspec.structs.replace(HEADER, labels=("a", "b")))
-    unseal = model_file.unseal
+    decode_entry = model_file.decode_entry
 
     def exchanged(entry, path):
         other.replace(saved)
-        return unseal(entry, path)
+        return decode_entry(entry, path)
 
-    monkeypatch.setattr(model_file, "unseal", exchanged)
+    monkeypatch.setattr(model_file, "decode_entry", exchanged)
     header, arrays = read_model(saved)
     assert header == HEADER
     same(arrays, tensors())

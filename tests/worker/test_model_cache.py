@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from transfer_core.errors import ModelFileError, TransferWarning
-from transfer_core.worker.model_cache import ModelCache
+from transfer_core.worker.model_cache import ModelCache, ModelRef
 from transfer_core.worker.warned import warnings_to
 from worker.client import PATIENCE_S, wait_until
 
@@ -30,13 +30,13 @@ class Shelf:
         self.cache = ModelCache(limit, self._read, len)
 
     def find(self, path: Path) -> Any:
-        return self.cache.find(str(path), self.warnings.append, self._start)
+        return self.cache.find(ModelRef(str(path)), self.warnings.append, self._start)
 
     def open(self, path: Path) -> Any:
-        return self.cache.open(str(path), self.warnings.append)
+        return self.cache.open(ModelRef(str(path)), self.warnings.append)
 
     def reload(self, path: Path) -> Any:
-        return self.cache.reload(str(path), self.warnings.append)
+        return self.cache.reload(ModelRef(str(path)), self.warnings.append)
 
     def end(self) -> None:
         for thread in self._threads:
@@ -46,7 +46,8 @@ class Shelf:
         self._threads = [threading.Thread(target=job)]
         self._threads[0].start()
 
-    def _read(self, path: str) -> str:
+    def _read(self, ref: ModelRef) -> str:
+        path = ref.path
         content = Path(path).read_text() if Path(path).exists() else ""
         self.reads.append(content)
         assert self.gate.wait(PATIENCE_S)
@@ -128,7 +129,7 @@ def test_nothing_of_a_file_that_is_no_model_stays_in_memory(tmp_path: Path) -> N
 
     shelf, path, seen = Shelf(), write(tmp_path / "a", "model 1"), []
 
-    def read(_: str) -> str:
+    def read(_: ModelRef) -> str:
         weights = Weights()
         seen.append(weakref.ref(weights))
         try:
@@ -148,7 +149,7 @@ def test_where_no_thread_can_be_started_the_next_tries_again(tmp_path: Path) -> 
 
     shelf, path = Shelf(), write(tmp_path / "a", "model 1")
     with pytest.raises(RuntimeError, match="can't start"):
-        shelf.cache.find(str(path), shelf.warnings.append, start)
+        shelf.cache.find(ModelRef(str(path)), shelf.warnings.append, start)
     assert shelf.open(path) == "model 1"
 
 
@@ -171,8 +172,8 @@ def test_what_was_never_a_model_takes_no_memory(tmp_path: Path) -> None:
         with pytest.raises(ModelFileError, match="is no model"):
             read(tmp_path / "nothing")
     with pytest.raises(RuntimeError, match="can't start"):
-        shelf.cache.find(str(tmp_path / "b"), shelf.warnings.append, start)
-    assert list(shelf.cache._places) == [str(path)]
+        shelf.cache.find(ModelRef(str(tmp_path / "b")), shelf.warnings.append, start)
+    assert list(shelf.cache._places) == [ModelRef(str(path))]
 
 
 def test_a_reload_waits_for_a_change_that_comes_while_it_reads(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from transfer_core.errors import Cancelled, ConfigurationError, DataError, Overloaded
 from transfer_core.worker import methods
-from transfer_core.worker.model_cache import ModelCache
+from transfer_core.worker.model_cache import ModelCache, ModelRef
 from transfer_core.worker.serving import Serving
 from transfer_core.worker.serving_request import Asked
 from transfer_core.worker.settings import Gathering, gathering, model_memory
@@ -28,14 +28,16 @@ class Desk:
         self.toys = {name: folder / name for name in toys}
         for path in self.toys.values():
             path.touch()
-        self._by_path = {str(self.toys[name]): toy for name, toy in toys.items()}
+        self._by_path = {self._ref(name): toy for name, toy in toys.items()}
         self._cache = ModelCache(10, read=self._by_path.__getitem__, size=lambda toy: 1)
         self.serving = Serving(self._cache, settings, threads)
 
     def predict(self, *inputs: Any, toy: str = "toy", caller: Caller | None = None) -> Future[Any]:
         who = caller or Caller()
-        path = str(self.toys[toy])
-        return self.serving.ask(who, path, inputs, methods._predictions, methods._listed)  # type: ignore[arg-type]
+        return self.serving.ask(who, self._ref(toy), inputs, methods._predictions, methods._listed)  # type: ignore[arg-type]
+
+    def _ref(self, toy: str) -> ModelRef:
+        return ModelRef(str(self.toys[toy]))
 
     def forget(self) -> None:
         """All models."""
@@ -43,8 +45,7 @@ class Desk:
         self._cache._models.clear()
 
     def embed(self, *inputs: Any) -> Future[Any]:
-        path = str(self.toys["toy"])
-        return self.serving.ask(Caller(), path, inputs, methods._embeddings, methods._stacked)  # type: ignore[arg-type]
+        return self.serving.ask(Caller(), self._ref("toy"), inputs, methods._embeddings, methods._stacked)  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -256,7 +257,7 @@ def test_no_model_is_read_for_a_cancelled_request(desk: Callable[..., Desk]) -> 
 def test_a_model_that_can_not_be_read_for_a_request_that_was_cancelled() -> None:
     """The cancel comes first, then the failure, in whatever order the threads look at them."""
     caller = Caller()
-    asked = Asked("m", [1], methods._predictions, methods._listed, caller.progress.cancelled, print)
+    asked = Asked(ModelRef("m"), [1], methods._predictions, methods._listed, caller.progress.cancelled, print)
     caller.cancel(asked.promise)
     assert not asked.begin()
     asked.fail(DataError("no model"))

@@ -35,7 +35,11 @@ module Transfer
 
     def self.json_option = option(:json, type: :boolean, desc: "Print the result as JSON, for programs")
     def self.trust_option = option(:trust, type: :boolean, desc: "Allow code to run that comes with the model")
-    private_class_method :json_option, :trust_option
+
+    def self.signed_by_option
+      option :signed_by, banner: "KEY", desc: "Public key that must have signed the model"
+    end
+    private_class_method :json_option, :trust_option, :signed_by_option
 
     # Words of a recipe that errors name, as options.
     IN_OPTIONS = { "on_bad_input: :skip" => "--on-bad-input skip", "trust: true" => "--trust" }.freeze
@@ -136,6 +140,7 @@ require_relative "cli/resume"
 require_relative "cli/runs"
 require_relative "cli/use"
 require_relative "cli/look"
+require_relative "cli/signing"
 require_relative "cli/cache"
 require_relative "cli/worker"
 require_relative "cli/machine"

@@ -111,6 +111,10 @@ module Transfer
     setting :home, :path
     # @return [Boolean] true: the core downloads nothing
     setting :offline, :switch
+    # @return [Array<#fingerprint>, nil] Ed25519 public keys: {Transfer.load} takes no model that none of them signed
+    #   (docs/signing.md). Takes a path, text in PEM or OpenSSH format, an OpenSSL::PKey, or an Array of these; keys are
+    #   read when they are set. nil: no signature is demanded
+    setting :require_signature, :public_keys
     # @return [Boolean] true: every message to and from the worker is one line, on the logger or standard error
     setting :debug, :switch
     SETTINGS.freeze
@@ -145,6 +149,8 @@ module Transfer
       instance_variable_set(:"@#{name}", Kinds.public_send(kind, value))
     rescue Kinds::Refused => error
       raise ConfigurationError, "#{place} is #{error.message}, got #{value.inspect}", cause: nil
+    rescue SignatureError => error # without the value, which may be a private key
+      raise ConfigurationError, "#{place}: #{error.message}", cause: nil
     end
   end
 end

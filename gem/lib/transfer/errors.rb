@@ -27,6 +27,9 @@ module Transfer
   # A saved model is truncated, altered, from a newer version, or not a model at all.
   class ModelFileError < Error; end
 
+  # A saved model is not signed by the demanded key, or a key can't be used.
+  class SignatureError < ModelFileError; end
+
   # No Python interpreter with the training core was found; the message lists where the search went.
   class PythonNotFound < Error; end
 

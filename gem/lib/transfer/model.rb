@@ -7,10 +7,14 @@ module Transfer
     class << self
       # @param path [String, Pathname] a `.transfer` file
       # @param trust [Boolean] true lets the code run that the file names, from now on (see {Transfer.load})
+      # @param signed_by (see Transfer.load)
       # @return [Model]
       # @raise [ModelFileError] if it is damaged, newer than this version, or no model
-      def load(path, trust: false)
-        new(Bridge.call("describe", { "model" => Input.path(path.to_s), "trust" => trust }))
+      # @raise [SignatureError] if it is not signed by one of the keys
+      def load(path, trust: false, signed_by: nil)
+        demand = Demand.new(signed_by)
+        params = { "model" => Input.path(path.to_s), "trust" => trust, **demand.to_h }
+        new(Bridge.call("describe", params), demand)
       end
     end
 
@@ -36,8 +40,10 @@ module Transfer
     attr_reader :summary
 
     # @param summary [Hash{String => Object}] a model summary of the protocol
+    # @param demand [Demand, nil] which signature the file must have; nil: none, as of a model that was trained here
     # @api private
-    def initialize(summary)
+    def initialize(summary, demand = nil)
+      @demand = demand
       @summary = Plain.symbolize(summary)
       @path = Pathname.new(@summary.fetch(:path))
       @task, @modality = @summary.values_at(:task, :modality).map(&:to_sym)
@@ -94,16 +100,24 @@ module Transfer
     # this waits until the worker has read it, and tells if something is wrong with it.
     # @return [Model] a new one of the same file, which knows what the file says by now
     # @raise [ModelFileError] if there is no model in it; the one that was read before goes on
-    def reload = Model.new(call("reload", {}))
+    # @raise [SignatureError] if it lacks the signature that {Transfer.load} demanded; the one before goes on
+    def reload = Model.new(call("reload", {}), @demand)
 
     # Writes the model into one file. A new file gets the permissions that the umask of this process leaves; one of the
     # same user that is replaced keeps its own. A link is replaced, not followed.
     # @param file [String, Pathname]
     # @param backbone [Boolean] false: a small file, which needs the same pretrained weights to be loaded
+    # @param sign [String, Pathname, OpenSSL::PKey::PKey, nil] an Ed25519 private key: the path of a PEM file, such
+    #   text, or an object. It stays in this process; the signature is written to a file of the same name with `.sig`
+    #   appended. nil: none, and a signature of the file before is removed
     # @return [Pathname] the file
-    def save(file, backbone: true)
+    # @raise [SignatureError] if the key is unusable; nothing is written then
+    def save(file, backbone: true, sign: nil)
+      key = sign && Signature::Keys.private(sign)
       params = { "path" => Input.path(file.to_s), "backbone" => backbone, "mode" => 0o666 & ~umask }
-      Pathname.new(call("save", params).fetch("path"))
+      saved = call("save", params)
+      Signature.write(saved.fetch("path"), key, saved.fetch("sha512")) if key
+      Pathname.new(saved.fetch("path"))
     end
 
     def ==(other) = other.is_a?(Model) && path == other.path
@@ -148,6 +162,6 @@ module Transfer
       Tensor.concat(parts).tap { |whole| parts.each { |part| part.release unless part.equal?(whole) } }
     end
 
-    def call(name, params, **) = Bridge.call(name, { "model" => path.to_s, **params }, **)
+    def call(name, params, **) = Bridge.call(name, { "model" => path.to_s, **@demand.to_h, **params }, **)
   end
 end

@@ -9,11 +9,12 @@ from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from functools import partial
+from hashlib import sha512
 from typing import Any, Literal, cast
 
 from transfer_core.allocator import giving_memory_back
 from transfer_core.worker.calls import Call
-from transfer_core.worker.model_cache import models, open_model
+from transfer_core.worker.model_cache import ModelRef, models, open_model
 from transfer_core.worker.server import Method
 from transfer_core.worker.serving import serving
 from transfer_core.worker.turns import TURNS, in_turn
@@ -23,6 +24,8 @@ from transfer_core.worker.warned import warnings_to
 
 Plain = dict[str, Any]
 Inputs = list[Any]  # what a modality says: a union that msgspec does not check
+# Public keys of which one must have signed the model; None: it need not be signed.
+Keys = list[bytes] | None
 
 
 def import_engines() -> None:
@@ -82,7 +85,7 @@ def prune_runs(
     return prune(max_bytes, older_than_s, dry_run)
 
 
-def describe(call: Call, model: str, trust: bool = False) -> Plain:
+def describe(call: Call, model: str, trust: bool = False, signed_by: Keys = None) -> Plain:
     """What a saved model is, once its file is known to be whole; `trust` lets the code run that it names."""
     from pathlib import Path
 
@@ -90,36 +93,41 @@ def describe(call: Call, model: str, trust: bool = False) -> Plain:
     from transfer_core.model_file import read_model
     from transfer_core.model_summary import summarize
 
-    header, _ = read_model(model)
+    header, _ = read_model(model, _ref(model, signed_by).keys)
     if trust:
         trusted.trust(Path(model))
     return summarize(Path(model), header)
 
 
-def reload(call: Call, model: str) -> Plain:
+def reload(call: Call, model: str, signed_by: Keys = None) -> Plain:
     """What a saved model is by now, once it is the one that predicts."""
-    return cast(Plain, _known_as(model, models().reload(model, call.progress.warning)).summary())
+    found = models().reload(_ref(model, signed_by), call.progress.warning)
+    return cast(Plain, _known_as(model, found).summary())
 
 
-def predict(call: Call, model: str, inputs: Inputs, level: float | None = None) -> Future[list[Plain]]:
+def predict(
+    call: Call, model: str, inputs: Inputs, level: float | None = None, signed_by: Keys = None
+) -> Future[list[Plain]]:
     """One prediction per input, in order, together with those that others ask for."""
     tell = _predictions if level is None else partial(_predictions, level=level)
-    return serving().ask(call, model, inputs, tell, _listed)
+    return serving().ask(call, _ref(model, signed_by), inputs, tell, _listed)
 
 
-def embed(call: Call, model: str, inputs: Inputs) -> Future[Any]:
+def embed(call: Call, model: str, inputs: Inputs, signed_by: Keys = None) -> Future[Any]:
     """Embeddings (N, W) float32, one row per input, together with those that others ask for."""
-    return serving().ask(call, model, inputs, _embeddings, _stacked)
+    return serving().ask(call, _ref(model, signed_by), inputs, _embeddings, _stacked)
 
 
-def predict_alone(call: Call, model: str, inputs: Inputs, level: float | None = None) -> list[Plain]:
+def predict_alone(
+    call: Call, model: str, inputs: Inputs, level: float | None = None, signed_by: Keys = None
+) -> list[Plain]:
     """One prediction per input, in order."""
-    return cast(list[Plain], open_model(model, call.progress.warning).predict(inputs, level))
+    return cast(list[Plain], _open(call, model, signed_by).predict(inputs, level))
 
 
-def embed_alone(call: Call, model: str, inputs: Inputs) -> Any:
+def embed_alone(call: Call, model: str, inputs: Inputs, signed_by: Keys = None) -> Any:
     """Embeddings (N, W) float32, one row per input."""
-    return open_model(model, call.progress.warning).embed(inputs)
+    return _open(call, model, signed_by).embed(inputs)
 
 
 def serving_stats(call: Call) -> Plain:
@@ -133,20 +141,35 @@ def evaluate(
     data: str | Plain,
     columns: Plain | None = None,
     on_bad_input: Literal["raise", "skip"] = "raise",
+    signed_by: Keys = None,
 ) -> Plain:
     """Metrics on other labelled data."""
-    streams = _streams(call, data, lambda: open_model(model, call.progress.warning).modality.name)
-    return open_model(model, call.progress.warning).evaluate(
-        data, columns, on_bad_input, streams, call.progress
+    streams = _streams(call, data, lambda: _open(call, model, signed_by).modality.name)
+    return cast(
+        Plain,
+        _open(call, model, signed_by).evaluate(data, columns, on_bad_input, streams, call.progress),
     )
 
 
-def save(call: Call, model: str, path: str, backbone: bool = True, mode: int | None = None) -> Plain:
+def save(
+    call: Call,
+    model: str,
+    path: str,
+    backbone: bool = True,
+    mode: int | None = None,
+    signed_by: Keys = None,
+) -> Plain:
     """Write a saved model elsewhere, with or without its backbone's weights; `mode` are a new file's
-    permissions."""
-    known = _known_as(model, open_model(model, call.progress.warning))
-    written = known.save(path, backbone=backbone, mode=None if mode is None else mode & 0o666)
-    return {"path": os.fspath(written), "bytes": os.path.getsize(written)}
+    permissions.
+
+    `sha512` is of the bytes in memory, so that its signature covers no file that was put there since.
+    """
+    from pathlib import Path
+
+    digest = sha512()
+    known = _known_as(model, _open(call, model, signed_by))
+    known.write(Path(path), backbone, None if mode is None else mode & 0o666, digest)
+    return {"path": path, "bytes": os.path.getsize(path), "sha512": digest.hexdigest()}
 
 
 def backbones(
@@ -219,6 +242,14 @@ def _training_threads() -> Iterator[None]:
     budget = core_setting("TRANSFER_TRAINING_THREADS")
     with at_most_cores(budget), torch_threads(min(torch.get_num_threads(), budget or cores())):
         yield
+
+
+def _ref(path: str, keys: Keys) -> ModelRef:
+    return ModelRef(path, None if keys is None else frozenset(keys))
+
+
+def _open(call: Call, path: str, keys: Keys) -> Any:
+    return open_model(_ref(path, keys), call.progress.warning)
 
 
 def _known_as(path: str, model: Any) -> Any:

@@ -15,9 +15,11 @@ from collections.abc import Callable
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING, Any, TypeAlias
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from transfer_core.run_usage import mark_used
+from transfer_core.signature import SUFFIX, PublicKeys
 from transfer_core.worker.settings import model_memory
 from transfer_core.worker.turns import TURNS
 from transfer_core.worker.warned import Warn, warnings_to
@@ -25,26 +27,34 @@ from transfer_core.worker.warned import Warn, warnings_to
 if TYPE_CHECKING:
     from transfer_core.model import Model
 
-# What tells one version of a file from another: device, inode, time of the last change, size.
-Version: TypeAlias = tuple[int, int, int, int]
+# Tells one version of a file from another: device, inode, time of the last change, size. If a signature is
+# demanded also those of its file, and the keys: a model is not answered for keys that did not verify it.
+Version: TypeAlias = tuple[object, ...]
 Job: TypeAlias = Callable[[], None]
+
+
+class ModelRef(NamedTuple):
+    """A saved model, and the public keys of which one must have signed it; None: no signature is demanded."""
+
+    path: str
+    keys: PublicKeys | None = None
 
 
 @dataclass
 class Place:
-    """What is known of a path: which version is in use, which is being read, and which is no model."""
+    """What is known of a reference: which version is in use, which is being read, and which is no model."""
 
     version: Version | None = None
     loading: Future[Model] | None = None
     failed: tuple[Version | None, BaseException] | None = None
 
 
-def read_and_prepare(path: str) -> Model:
+def read_and_prepare(ref: ModelRef) -> Model:
     """A model that is ready for its first input."""
-    from transfer_core.model import load_model
+    from transfer_core.model import open_model_file
 
     _leave_imports_alone()
-    model = load_model(path)
+    model = open_model_file(Path(ref.path), keys=ref.keys)
     model.prepare()
     return model
 
@@ -69,22 +79,22 @@ class ModelCache:
     """
 
     limit: int
-    read: Callable[[str], Any] = read_and_prepare
+    read: Callable[[ModelRef], Any] = read_and_prepare
     size: Callable[[Any], int] = bytes_of
-    _places: dict[str, Place] = field(default_factory=dict)
+    _places: dict[ModelRef, Place] = field(default_factory=dict)
     _models: OrderedDict[Version, tuple[Model, int]] = field(default_factory=OrderedDict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def find(self, path: str, warn: Warn, start: Callable[[Job], None]) -> Model | Future[Model]:
-        """The model saved at `path`, or its promise if the caller is to wait for it.
+    def find(self, ref: ModelRef, warn: Warn, start: Callable[[Job], None]) -> Model | Future[Model]:
+        """The model that `ref` names, or its promise if the caller is to wait for it.
 
         `start` is given what reads the file, if that is to be done now; `warn` is told what it warns of, and
         if the file is no model, but an earlier version of it is here.
         """
-        version = _version(path)
-        mark_used(path)
+        version = _version(ref)
+        mark_used(ref.path)
         with self._lock:
-            place = self._places.setdefault(path, Place())
+            place = self._places.setdefault(ref, Place())
             if version and version in self._models:
                 self._use(place, version)
                 return self._models[version][0]
@@ -97,7 +107,7 @@ class ModelCache:
             promise: Future[Model] = Future()
             place.loading = promise
         try:
-            start(lambda: self._load(path, place, version, former, promise, warn))
+            start(lambda: self._load(ref, place, version, former, promise, warn))
         except BaseException as error:  # there may be no thread for it
             with self._lock:
                 place.loading = None
@@ -106,15 +116,15 @@ class ModelCache:
             raise
         return promise
 
-    def open(self, path: str, warn: Warn) -> Model:
-        """The model saved at `path`, which this thread reads if nobody has."""
-        found = self.find(path, warn, start=lambda job: job())
+    def open(self, ref: ModelRef, warn: Warn) -> Model:
+        """The model that `ref` names; this thread reads it if no other has."""
+        found = self.find(ref, warn, start=lambda job: job())
         if not isinstance(found, Future):
             return found
         with TURNS.given_up():  # to whoever reads it
             return found.result()
 
-    def reload(self, path: str, warn: Warn) -> Model:
+    def reload(self, ref: ModelRef, warn: Warn) -> Model:
         """The model that is in the file now.
 
         Raises
@@ -123,13 +133,13 @@ class ModelCache:
             If it is none; where there is an earlier version of it, that goes on.
         """
         with self._lock:
-            self._places.setdefault(path, Place()).failed = None
+            self._places.setdefault(ref, Place()).failed = None
         told: list[str] = []  # of a file that is no model, the error alone
         while True:
-            self._wait_for_others(path)
-            model, version = self.open(path, told.append), _version(path)
+            self._wait_for_others(ref)
+            model, version = self.open(ref, told.append), _version(ref)
             with self._lock:
-                place = self._places.get(path)
+                place = self._places.get(ref)
                 if place and place.failed:
                     raise place.failed[1]
                 if version and model is self._models.get(version, (None, 0))[0]:
@@ -143,9 +153,9 @@ class ModelCache:
         with self._lock:
             return {"count": len(self._models), "bytes": self._bytes(), "limit": self.limit}
 
-    def _wait_for_others(self, path: str) -> None:
+    def _wait_for_others(self, ref: ModelRef) -> None:
         with self._lock:
-            place = self._places.get(path)
+            place = self._places.get(ref)
             loading = place.loading if place else None
         if loading:
             with TURNS.given_up():
@@ -153,7 +163,7 @@ class ModelCache:
 
     def _load(
         self,
-        path: str,
+        ref: ModelRef,
         place: Place,
         version: Version | None,
         former: Model | None,
@@ -163,7 +173,7 @@ class ModelCache:
         try:
             # A network's first weights are drawn from the process's random numbers.
             with TURNS, warnings_to(warn):
-                model = self.read(path)
+                model = self.read(ref)
         except BaseException as error:
             _let_go(error)
             with self._lock:
@@ -196,8 +206,8 @@ class ModelCache:
 
     def _forget_unused_places(self) -> None:
         self._places = {
-            path: place
-            for path, place in self._places.items()
+            ref: place
+            for ref, place in self._places.items()
             if place.loading or place.version in self._models
         }
 
@@ -226,13 +236,20 @@ def models() -> ModelCache:
         return _models()
 
 
-def open_model(path: str, warn: Warn) -> Model:
+def open_model(ref: ModelRef, warn: Warn) -> Model:
     """One of them, which this thread reads if nobody has."""
-    return models().open(path, warn)
+    return models().open(ref, warn)
 
 
-def _version(path: str) -> Version | None:
+def _version(ref: ModelRef) -> Version | None:
     """None if the file can't be reached."""
+    model = _file_version(ref.path)
+    if model is None or ref.keys is None:
+        return model
+    return *model, _file_version(ref.path + SUFFIX), ref.keys
+
+
+def _file_version(path: str) -> Version | None:
     try:
         status = os.stat(path)
     except OSError:

@@ -20,7 +20,7 @@ from weakref import WeakKeyDictionary
 from transfer_core.devices import at_most_cores, cores
 from transfer_core.errors import Overloaded
 from transfer_core.worker.calls import Call
-from transfer_core.worker.model_cache import ModelCache, models
+from transfer_core.worker.model_cache import ModelCache, ModelRef, models
 from transfer_core.worker.serving_line import Failed, Line, Loaded, tell_all
 from transfer_core.worker.serving_request import Asked, Finish, Tell
 from transfer_core.worker.serving_stats import ServingStats
@@ -55,7 +55,9 @@ class Serving:
             self.end()
             raise
 
-    def ask(self, call: Call, path: str, inputs: Sequence[Any], tell: Tell, finish: Finish) -> Future[Any]:
+    def ask(
+        self, call: Call, ref: ModelRef, inputs: Sequence[Any], tell: Tell, finish: Finish
+    ) -> Future[Any]:
         """The promise of `finish(model, what was told of each input)`.
 
         Raises
@@ -63,7 +65,7 @@ class Serving:
         Overloaded
             If too many requests are open.
         """
-        asked = Asked(path, inputs, tell, finish, call.progress.cancelled, call.progress.warning)
+        asked = Asked(ref, inputs, tell, finish, call.progress.cancelled, call.progress.warning)
         with self._changed:
             if self._open >= self._gathering.queue_limit:
                 self._stats.note_refusal()
@@ -154,7 +156,7 @@ class Serving:
 
     def _find_model(self, asked: Asked) -> None:
         try:
-            found = self._models.find(asked.path, asked.warn, start=_in_a_thread)
+            found = self._models.find(asked.ref, asked.warn, start=_in_a_thread)
         except BaseException as error:
             self._fail(asked, error)
             return

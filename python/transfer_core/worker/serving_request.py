@@ -13,6 +13,7 @@ from transfer_core.errors import Cancelled
 
 if TYPE_CHECKING:
     from transfer_core.model import Model
+    from transfer_core.worker.model_cache import ModelRef
 
 # From embeddings (N, W) to what is told of each; from what is told of its inputs to the answer of a request.
 Tell: TypeAlias = Callable[["Model", Any], Sequence[Any]]
@@ -24,14 +25,14 @@ class Asked:
 
     def __init__(
         self,
-        path: str,
+        ref: ModelRef,
         inputs: Sequence[Any],
         tell: Tell,
         finish: Finish,
         cancelled: Callable[[], bool],
         warn: Callable[[str], None],
     ) -> None:
-        self.path = path
+        self.ref = ref
         self.tell = tell
         self.warn = warn
         self.count = len(inputs)

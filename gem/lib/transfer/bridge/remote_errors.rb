@@ -6,8 +6,9 @@ module Transfer
     module RemoteErrors
       CLASSES = {
         "ConfigurationError" => ConfigurationError, "DataError" => DataError, "WeightsNotFound" => WeightsNotFound,
-        "ModelFileError" => ModelFileError, "DependencyError" => DependencyError, "ProtocolError" => ProtocolError,
-        "Cancelled" => Cancelled, "OutOfMemory" => OutOfMemory, "Overloaded" => Overloaded
+        "ModelFileError" => ModelFileError, "SignatureError" => SignatureError, "DependencyError" => DependencyError,
+        "ProtocolError" => ProtocolError, "Cancelled" => Cancelled,
+        "OutOfMemory" => OutOfMemory, "Overloaded" => Overloaded
       }.freeze
       # The called method does not take what it was given. An argument of a wrong kind is the caller's, and the message
       # begins with the names of method and argument; a method or a name that is not there is the gem's.

@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
 require "json"
-require_relative "replacement"
+require_relative "../replacement"
 
 module Transfer
   class CLI

@@ -44,10 +44,11 @@ module Transfer
         transfer info signs.transfer
         transfer info signs.transfer --json       with recipe, history and versions
     TEXT
+    signed_by_option
     json_option
     # Describes a model file.
     def info(file)
-      model = Transfer.load(file)
+      model = open_model(file)
       answer(model.summary) do
         puts Table.render(Report.facts(file, model.summary))
         puts "", Report.held_out(model.summary), Report.warnings(model.summary)

@@ -23,6 +23,7 @@ module Transfer
     option :save, group: "Model file", banner: "FILE", desc: "Where to save the model"
     option :force, group: "Model file", type: :boolean, desc: "Overwrite the file if it is there"
     option :head_only, group: "Model file", type: :boolean, desc: "Leave the backbone out"
+    option :sign, group: "Model file", banner: "KEY", desc: "Sign the model with this private key"
     option :data, banner: "DATA", desc: "Where the photos are by now"
     option :trust, type: :boolean, desc: "Read a run from elsewhere, which may run code"
     option :quiet, type: :boolean, desc: "Show no progress"

@@ -46,12 +46,20 @@ module Transfer
     # @yieldreturn [Model]
     def train_and_save(&)
       file = options[:save] && can_be_saved(:save, "model.transfer")
+      sign = key_for(file)
       model, seconds = timed { saying_how_to_resume(&) }
-      model.save(file, backbone: !options[:head_only]) if file
+      model.save(file, backbone: !options[:head_only], sign:) if file
       file ||= model.path.to_s
       answer({ file:, seconds:, **model.summary.slice(:task, :labels, :sizes, :metrics, :warnings) }) do
         puts Report.training(model.summary, seconds), Report.saved(file)
       end
+    end
+
+    # Read before the work, too.
+    def key_for(file)
+      raise Thor::Error, "--sign needs --save FILE, the file to sign" if options[:sign] && !file
+
+      options[:sign] && signing_key(options[:sign])
     end
 
     def saying_how_to_resume

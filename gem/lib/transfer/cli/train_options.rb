@@ -7,7 +7,8 @@ module Transfer
       "Model file" => [
         [:save, "FILE", "Where to save the model"],
         [:force, nil, "Overwrite the file if it is there"],
-        [:head_only, nil, "Leave the backbone out: small, but needs the same weights later"]
+        [:head_only, nil, "Leave the backbone out: small, but needs the same weights later"],
+        [:sign, "KEY", "Sign the model with this private key (transfer help sign)"]
       ],
       "Data" => [
         [:valid, "DATA", "Choose by this data, not by a part held out"],

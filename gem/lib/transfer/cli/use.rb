@@ -30,6 +30,7 @@ module Transfer
     option :top, type: :numeric, desc: "How many labels per input, a line each (1)"
     option :level, type: :numeric, desc: "Also what holds the truth so often, such as 0.9"
     trust_option
+    signed_by_option
     json_option
     # Predicts inputs.
     def predict(model, *inputs)
@@ -56,6 +57,7 @@ module Transfer
     option :on_bad_input, banner: "WORD", default: "raise", enum: %w[raise skip],
                           desc: "raise or skip: what to do about inputs that can't be read"
     trust_option
+    signed_by_option
     json_option
     # Measures a model.
     def evaluate(model, data)
@@ -81,6 +83,7 @@ module Transfer
     option :output, banner: "FILE", desc: "A .npy, .csv or .jsonl file"
     option :force, type: :boolean, desc: "Overwrite the file if it is there"
     trust_option
+    signed_by_option
     json_option
     # Writes embeddings.
     def embed(model, *inputs)
@@ -98,7 +101,9 @@ module Transfer
 
     private
 
-    def open_model(model) = Transfer.load(model, trust: options.fetch(:trust, false))
+    def open_model(model)
+      Transfer.load(model, trust: options.fetch(:trust, false), signed_by: options[:signed_by])
+    end
 
     def check_top
       top = options[:top]

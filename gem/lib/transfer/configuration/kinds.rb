@@ -56,6 +56,8 @@ module Transfer
           BRIDGES.find { |bridge| bridge.to_s == value.to_s } || refuse("one of #{BRIDGES.map(&:inspect).join(', ')}")
         end
 
+        def public_keys(value) = value.nil? ? nil : Signature::Keys.public(value)
+
         def logger(value)
           tells = %i[debug info warn].all? { |level| value.respond_to?(level) }
           value.nil? || tells ? value : refuse("a Logger, or nil")
