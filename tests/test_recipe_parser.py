@@ -237,8 +237,9 @@ def test_every_problem_is_told_at_once():
     assert problems({"steps": [{"type": "train", "epochs": 0}], "seed": "x"}) == [
         "steps[0].epochs: expected a whole number of at least 1 (got 0)",
         'seed: expected a whole number of at least 0 and below 4294967296 (got "x")',
-        "data: is missing",
-        "backbone: is missing",
+        'data: is missing. Fix: data: "photos/" (a folder per label), "table.csv", or rows { input:, label: }',
+        'backbone: is missing. Fix: backbone: "mobilenet_v2" (images),'
+        ' "hf/sentence-transformers/all-MiniLM-L6-v2" (texts) or "sklearn:ColumnTransformer" (tables)',
     ]
 
 

@@ -25,7 +25,7 @@ from transfer_core.caller_data import name_streams
 from transfer_core.data import MODALITIES, Dataset, Input, Modality, Row, read_labelled
 from transfer_core.data.bad_input import by_itself
 from transfer_core.devices import as_many_threads_as_pay, choose_like
-from transfer_core.errors import DataError, ModelFileError, RecipeError, TransferWarning
+from transfer_core.errors import ConfigurationError, DataError, ModelFileError, RecipeError, TransferWarning
 from transfer_core.features import (
     Extractor,
     FeatureStore,
@@ -241,12 +241,18 @@ class Model:
         Raises
         ------
         ConfigurationError
-            If the file can't be written; or without the backbone, if its weights exist nowhere else.
+            If the file can't be written, or its name is that of another format; or without the backbone, if
+            its weights exist nowhere else.
         SignatureError
             If the key can't be used; nothing is written then.
         """
         key = None if sign is None else private_key(sign)
         path = Path(os.path.expanduser(path))
+        if path.suffix.lower() in _OTHER_FORMATS:
+            raise ConfigurationError(
+                f"{path} names another format than .transfer, and export to {path.suffix} is not supported."
+                f" Fix: save to {path.with_suffix('.transfer').name}"
+            )
         digest = sha512()
         self.write(path, backbone, mode, digest)
         if key:
@@ -382,6 +388,10 @@ def _write(
     if header.backbone.inside:
         tensors |= {f"{BACKBONE_PREFIX}{name}": tensor for name, tensor in backbone.state_dict().items()}
     model_file.write_model(path, tensors, header, mode, digest)
+
+
+# Names under which other libraries would try, and fail, to read a model of ours.
+_OTHER_FORMATS = (".onnx", ".pt", ".pth", ".h5", ".keras", ".pkl", ".joblib", ".tflite", ".mlmodel", ".pb")
 
 
 class _Misfit(ValueError):

@@ -14,6 +14,7 @@ import msgspec
 
 from transfer_core.errors import Problem, RecipeError
 from transfer_core.recipe import OF_MINIBATCHES, Columns, Freeze, Recipe, Train, Unfreeze
+from transfer_core.recipe_hints import EXAMPLES
 from transfer_core.recipe_wording import members_of, structs_of, unknown_word, wrong_value
 
 
@@ -100,7 +101,9 @@ def _parse_struct(value: Mapping[Any, Any], expected: Any, path: str, problems: 
             problems.append(Problem(where, unknown_word(word, struct, list(fields))))
     for field in fields.values():
         if field.required and field.name not in value:
-            problems.append(Problem(f"{path}.{field.name}" if path else field.name, "is missing"))
+            example = EXAMPLES.get(field.name, "") if not path else ""
+            missing = f"is missing. {example}" if example else "is missing"
+            problems.append(Problem(f"{path}.{field.name}" if path else field.name, missing))
     return struct(**parsed) if len(problems) == before else None
 
 

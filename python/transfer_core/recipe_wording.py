@@ -13,6 +13,7 @@ from msgspec import Meta
 
 from transfer_core.errors import did_you_mean
 from transfer_core.recipe import PathSource, Splits, StreamSource
+from transfer_core.recipe_hints import INSTEAD, SYNONYMS
 
 # Where the type alone says too little; by path, or by the path's last word.
 EXPECTED = {
@@ -23,6 +24,7 @@ EXPECTED = {
     "data.test": "a path",
     "path": "a path",
     "device": "auto, cpu, mps, cuda, or one GPU as in cuda:1",
+    "split": "shares such as { test: 0.2, valid: 0.15 }",
     "class_weights": "none, balanced, or a number above 0 for each label",
 }
 
@@ -38,13 +40,24 @@ def wrong_value(value: Any, expected: Any, path: str) -> str:
         kind = {"steps": "step", "augment": "augmentation"}.get(word, word)
         return f'unknown {kind} "{value}"{did_you_mean(value, choices)} (one of: {", ".join(choices)})'
     what = EXPECTED.get(path) or EXPECTED.get(word) or described(expected)
-    return f"expected {what} (got {shown(value)})"
+    return f"expected {what} (got {shown(value)}){_as_a_share(value, path)}"
+
+
+def _as_a_share(value: Any, path: str) -> str:
+    """A percentage as the share that it probably is, as a clause."""
+    is_number = path in ("split.test", "split.valid") and isinstance(value, int | float)
+    return f", did you mean {value / 100:g}?" if is_number and 1 < value < 100 else ""
 
 
 def unknown_word(word: object, struct: type[msgspec.Struct], known: Sequence[str]) -> str:
     """`unknown word "epoch" for train, did you mean "epochs"? (one of: …)`."""
     tag = struct.__struct_config__.tag
     where = f" for {tag}" if tag and struct not in (Splits, PathSource, StreamSource) else ""
+    if str(word) in INSTEAD:
+        instead = INSTEAD[str(word)]
+        return f'unknown word "{word}"{". " if instead.startswith("Fix") else ": "}{instead}'
+    if SYNONYMS.get(str(word)) in known:
+        return f'unknown word "{word}"{where}, did you mean "{SYNONYMS[str(word)]}"?'
     choices = f" (one of: {', '.join(known)})" if known else " (it takes no options)"
     return f'unknown word "{word}"{where}{did_you_mean(word, known)}{choices}'
 

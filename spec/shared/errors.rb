@@ -26,7 +26,7 @@ RSpec.shared_examples "errors" do
   it "point at the call for a wrong or missing keyword" do
     {
       { backbone: "mobilnet_v2", data: "x" } => /unknown backbone "mobilnet_v2", did you mean "mobilenet_v2"\?/,
-      { backbone: "mobilenet_v2" } => /data is missing\z/,
+      { backbone: "mobilenet_v2" } => /data is missing\. Fix: /,
       { bakbone: "mobilenet_v2", data: "x" } => /unknown word "bakbone", did you mean "backbone"\?/,
       { backbone: "mobilenet_v2", data: "x", epocs: 3 } => /unknown word "epocs" for train, did you mean "epochs"\?/,
       { backbone: "mobilenet_v2", data: "x", preset: :quick } => /unknown preset "quick" \(one of: fast/

@@ -73,7 +73,7 @@ RSpec.describe "Transfer::Input" do
   end
 
   it "is no URL, and no path that can't be one" do
-    [["https://a.de/b.jpg", "https://a.de/b.jpg is a URL, expected a file: download it first"],
+    [["https://a.de/b.jpg", "https://a.de/b.jpg is a URL, expected a file. Fix: download it first"],
      [Pathname("\xE9.jpg"), '"\xE9.jpg" can\'t be used as a path: "\xE9.jpg" is not valid UTF-8']]
       .each { |wrong, message| expect { image(wrong) }.to raise_error(Transfer::DataError, message) }
     expect { input.path("a\0b") }.to raise_error(Transfer::DataError, /can't be used as a path: .*null byte/)

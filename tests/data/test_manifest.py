@@ -116,7 +116,11 @@ def test_jsonl():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('{"path": "a"}', 'set/x.jsonl has no column "label" (found: "path")'),
+        (
+            '{"path": "a"}',
+            'set/x.jsonl has no column "label" (found: "path"). Fix: columns: { target: "…" } names the column of'
+            " the labels",
+        ),
         ('{"path": "a", "label": 1}\n[1]', "set/x.jsonl line 2: expected an object {…}, got list"),
         (
             '{"path": "a", "label": 1}\n{"label": 1}',

@@ -142,7 +142,7 @@ def test_cancel_while_rows_come_in(tmp_path):
         ("phot/train", 'phot/train does not exist, did you mean "photo"?'),
         ("nothing-like-it", "nothing-like-it does not exist"),
         ("photo/1.png", "photo/1.png is one image, expected a folder of class folders or a manifest"),
-        ("photos.zip", "photos.zip is an archive, unpack it and name the folder"),
+        ("photos.zip", "photos.zip is an archive. Fix: unpack it and name the folder"),
         ("empty.csv", "empty.csv has no rows"),
         ("", "the path of the data is empty, expected a folder or a manifest"),
     ],

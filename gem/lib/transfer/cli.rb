@@ -30,8 +30,28 @@ module Transfer
     end
     private_constant :Finished
 
+    # What Thor puts for an option that is given without its value.
+    NO_VALUE = "\u0000"
+    # Options of other tools, and their names here.
+    SYNONYMS = { "--lr" => "--learning-rate", "--batch" => "--batch-size", "--gpu" => "--device cuda",
+                 "--output" => "--save", "--model" => "--backbone" }.freeze
+    private_constant :NO_VALUE, :SYNONYMS
+
     check_unknown_options!
     extend Help
+
+    # An option of text that is given without a value is noticed, where Thor would take its default.
+    def self.option(name, details = {})
+      text = details.fetch(:type, :string) == :string
+      super(name, text ? { **details, lazy_default: NO_VALUE } : details)
+    end
+
+    # @raise [Thor::Error] for an option without its value
+    def initialize(...)
+      super
+      name, = options.find { |_, value| value == NO_VALUE }
+      raise Thor::Error, "--#{name.tr('_', '-')} needs a value" if name
+    end
 
     def self.json_option = option(:json, type: :boolean, desc: "Print the result as JSON, for programs")
     def self.trust_option = option(:trust, type: :boolean, desc: "Allow code to run that comes with the model")
@@ -117,7 +137,7 @@ module Transfer
       end
 
       def suggest(word, known)
-        nearest = Suggestion.nearest(word, known)
+        nearest = SYNONYMS[word] || Suggestion.nearest(word, known)
         nearest ? %(, did you mean "#{nearest}"?) : ""
       end
     end

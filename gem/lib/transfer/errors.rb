@@ -129,9 +129,11 @@ module Transfer
       # Most messages name the word themselves ('unknown optimizer "adm"'); the others need a subject.
       def statement
         word = path[/[^.\[\]]+(?=(\[\d+\])?\z)/]
-        return message if word.nil? || message.start_with?("unknown") || message.match?(/\b#{Regexp.escape(word)}\b/)
+        return message if word.nil?
+        return "#{word} #{message}" if message.start_with?("is ")
+        return message if message.start_with?("unknown") || message.match?(/\b#{Regexp.escape(word)}\b/)
 
-        message.start_with?("is ") ? "#{word} #{message}" : "#{word}: #{message}"
+        "#{word}: #{message}"
       end
     end
 

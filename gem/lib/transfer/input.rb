@@ -17,7 +17,8 @@ module Transfer
     KINDS = { "image" => Image, "text" => Text, "table" => Row }.freeze
     # How the worker begins what it says of an input that is no file.
     PLACE = /\A(?:the )?(?<one>image|text|row)(?: (?<number>\d+) of \d+)?: /
-    private_constant :KINDS, :PLACE
+    ENCODED = "Fix: give the path of a file, or its bytes (of Base64: `text.unpack1(\"m\")`)"
+    private_constant :KINDS, :PLACE, :ENCODED
 
     class << self
       # @param modality [String] what the backbone takes: image, text or table
@@ -69,9 +70,8 @@ module Transfer
       # @raise [DataError] for text that can't be a path
       def path(text)
         raise DataError, "an empty path, expected a file or a folder" if text.empty?
-        if text.b.match?(%r{\Ahttps?://})
-          raise DataError, "#{Plain.excerpt(text)} is a URL, expected a file: download it first"
-        end
+        raise DataError, "#{Plain.excerpt(text)} is a URL, expected a file. Fix: download it first" if url?(text)
+        raise DataError, "#{Plain.brief(text)} is no path: it has #{text.bytesize} bytes. #{ENCODED}" if long?(text)
 
         path = Plain.text(text)
         path.start_with?("~/") ? File.expand_path(path) : File.absolute_path(path)
@@ -115,6 +115,11 @@ module Transfer
       def first_bytes(io)
         io.read(MAX_BYTES + 1).to_s.force_encoding(io.external_encoding || Encoding.default_external)
       end
+
+      def url?(text) = text.b.match?(%r{\A[a-z][a-z0-9+.-]+://}i)
+
+      # `PATH_MAX` of Linux; text that is longer, or begins so, holds an encoded file.
+      def long?(text) = text.bytesize > 4096 || text.b.start_with?("data:")
 
       def counted(number, of, modality)
         yield

@@ -49,6 +49,12 @@ module Transfer
       "#{text[0, half]}… (#{text.size - QUOTED} more characters) …#{text[-half, half]}"
     end
 
+    # @return [String] a value as Ruby writes it, shortened for a message
+    def self.brief(value)
+      text = value.is_a?(String) ? value.byteslice(0, 400).inspect : value.inspect.scrub
+      text.size <= 80 ? text : "#{text[0, 79]}…"
+    end
+
     # @return the same with symbol keys, frozen through and through
     def self.symbolize(value)
       case value

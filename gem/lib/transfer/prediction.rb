@@ -51,6 +51,15 @@ module Transfer
       { **one, labels:, scores:, value:, values:, set:, interval:, intervals: }.compact
     end
 
+    # @return [Hash{String => Object}] {#to_h} with text as keys, as Rails wants it
+    def as_json(*) = to_h.transform_keys(&:to_s)
+
+    # @return [String] the same JSON in plain Ruby and in Rails
+    def to_json(*)
+      require "json"
+      as_json.to_json(*)
+    end
+
     def ==(other) = other.is_a?(Prediction) && to_h == other.to_h
     alias eql? ==
     def hash = to_h.hash

@@ -1,5 +1,6 @@
 # frozen_string_literal: true
 
+require_relative "source/hint"
 require_relative "source/rows"
 require_relative "source/pump"
 

@@ -7,6 +7,7 @@ import stat
 from collections.abc import Mapping, Sequence
 from typing import Any, BinaryIO
 
+from transfer_core.data.formats import has_image_extension
 from transfer_core.errors import DataError, shortened
 
 # Characters of one value, name or path that a message quotes.
@@ -98,7 +99,9 @@ def open_input(path: str) -> BinaryIO:
         # Without O_NONBLOCK, opening a named pipe would wait for a writer that never comes.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
-        raise Unreadable("no such file") from None
+        looks_like_one = has_image_extension(path) or not any(map(str.isspace, path))
+        expected = "" if looks_like_one else " (expected a path, an IO or the bytes of an image)"
+        raise Unreadable(f"no such file{expected}") from None
     except PermissionError:
         raise Unreadable("it can't be read, permission denied") from None
     except (OSError, ValueError) as error:

@@ -49,6 +49,14 @@ _SIGNATURES = (
     (b"8BPS", "Photoshop"),
 )
 
+# What files that are no images begin with.
+_NO_IMAGES = {
+    b"%PDF": "a PDF document, not an image",
+    b"PK\x03\x04": "a ZIP archive or an office document, not an image",
+    b"\x1f\x8b\x08\x00": "a gzip archive, not an image",
+    b"\x1f\x8b\x08\x08": "a gzip archive, not an image",
+}
+
 HEADER_BYTES = 1024
 
 _EXPECTED = "expected JPEG, PNG, WebP, GIF, BMP or TIFF"
@@ -75,7 +83,10 @@ def complaint(header: bytes, name: str = "") -> str | None:
         return f"{kind if kind in _UNREADABLE else named} images need conversion to JPEG or PNG first"
     if header.startswith(b"version https://git-lfs"):
         return "it is a Git LFS pointer and not the image, run git lfs pull"
-    return f"it is not an image{', it holds text' if _is_text(header) else ''} ({_EXPECTED})"
+    found = _NO_IMAGES.get(header[:4])
+    if found is None:
+        found = "not an image, it holds text" if _is_text(header) else "not an image"
+    return f"it is {found} ({_EXPECTED})"
 
 
 def _extension(name: str) -> str:

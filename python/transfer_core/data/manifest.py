@@ -168,9 +168,20 @@ def _check_columns(
         if not counts[name]:
             nearest = did_you_mean(name, list(found))
             shown = listed(found) or "no columns"
+            fix = "" if nearest or not found else _fix(modality, columns, name, inputs)
             raise DataError(
-                f'{printable(path)} has no column "{printable(name)}"{nearest} (found: {shown})', path
+                f'{printable(path)} has no column "{printable(name)}"{nearest} (found: {shown}){fix}', path
             )
         if counts[name] > 1:
             raise DataError(f'{printable(path)} has the column "{printable(name)}" twice', path)
     return inputs, list(dict.fromkeys(needed))
+
+
+def _fix(modality: Modality, columns: Columns, missing: str, inputs: Sequence[str]) -> str:
+    """The way out where a column of a default name is missing, as a clause."""
+    if missing == columns.target == Columns().target:
+        return '. Fix: columns: { target: "…" } names the column of the labels'
+    if missing not in inputs or columns.input is not None:
+        return ""
+    fix = f'. This backbone takes {modality.many}. Fix: columns: {{ input: "…" }} names their column'
+    return f"{fix}, or choose a backbone for texts or tables" if modality.name == "image" else fix

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +23,9 @@ from transfer_core.recipe import Columns, PathSource, Source, Splits, StreamSour
 
 # Rows after which their number is compared with the limit.
 _COUNTED_EVERY = 100
+_SPREADSHEETS = (".xlsx", ".xls", ".xlsm", ".ods", ".numbers")
+_YOLO = ("data.yaml", "data.yml", "dataset.yaml")
+_DOCUMENTS = (".pdf", ".doc", ".docx", ".odt", ".rtf")
 _ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
 
 
@@ -75,6 +79,8 @@ def _read_one(source: PathSource | StreamSource, around: Surroundings) -> Found:
     path = os.path.expanduser(source.path)
     if not path:
         raise DataError("the path of the data is empty, expected a folder or a manifest")
+    if re.match(r"[a-z][a-z0-9+.-]+://", path, re.IGNORECASE):
+        raise DataError(f"{printable(path)} is a URL, expected a path. Fix: download it first")
     if not os.path.exists(path):
         raise DataError(f"{printable(source.path)} does not exist{_nearest_sibling(path)}", escaped(path))
     if os.path.isdir(path):
@@ -84,6 +90,8 @@ def _read_one(source: PathSource | StreamSource, around: Surroundings) -> Found:
                 "name a manifest (.csv, .jsonl, .parquet)",
                 escaped(path),
             )
+        if kind := _detection_dataset(path):
+            raise DataError(f"{printable(path)} {_of_boxes(kind)}", escaped(path))
         found = read_folder(path)
         _check_count(len(found.examples), 0, printable(path))
         return found
@@ -154,6 +162,38 @@ def _known_misfit(path: str) -> str | None:
     """What a path names instead of a folder or a manifest, with the way out."""
     if has_image_extension(path):
         return "one image, expected a folder of class folders or a manifest"
-    if path.lower().endswith(_ARCHIVES):
-        return "an archive, unpack it and name the folder"
+    name = path.lower()
+    if name.endswith(_ARCHIVES):
+        return "an archive. Fix: unpack it and name the folder"
+    if name.endswith(_SPREADSHEETS):
+        return "a spreadsheet. Fix: save it as CSV (UTF-8)"
+    if name.endswith(_DOCUMENTS):
+        return "a document. Fix: write its texts into a CSV with the columns text and label"
+    if os.path.basename(name) in _YOLO:
+        return "the file of a YOLO data set for object detection, which is not supported"
+    if name.endswith(".json"):
+        return "one JSON document. Fix: JSON Lines, an object a line (.jsonl); for photos a folder per label"
     return None
+
+
+def _detection_dataset(folder: str) -> str | None:
+    """The layout of a data set with boxes, for object detection: COCO or YOLO."""
+    entries = set(os.listdir(folder))
+    if "annotations" in entries and any(
+        name.endswith(".json") for name in _listed(os.path.join(folder, "annotations"))
+    ):
+        return "COCO"
+    has_yaml = entries.intersection(_YOLO)
+    has_labels = any(name.endswith(".txt") for name in _listed(os.path.join(folder, "labels")))
+    return "YOLO" if has_yaml or has_labels else None
+
+
+def _listed(folder: str) -> list[str]:
+    return os.listdir(folder) if os.path.isdir(folder) else []
+
+
+def _of_boxes(layout: str) -> str:
+    return (
+        f"has the {layout} layout of object detection, which is not supported. Fix: for classification, move"
+        " each label's photos into a folder of its name"
+    )

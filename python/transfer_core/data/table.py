@@ -137,7 +137,11 @@ def _cell(value: Any, column: str, where: str) -> Cell:
         value = None if value != value else value.isoformat()  # pandas' NaT is not itself
     if isinstance(value, Decimal):
         value = float(value)
-    if isinstance(value, float) and not math.isfinite(value):
+    if isinstance(value, float) and math.isinf(value):
+        raise DataError(
+            f"{where}: {printable(column)} is {value}, expected a finite number. Fix: leave it empty (nil)"
+        )
+    if isinstance(value, float) and math.isnan(value):
         return None
     if value is None or isinstance(value, str | bool | int | float):
         return None if isinstance(value, str) and not value.strip() else value

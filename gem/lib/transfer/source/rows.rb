@@ -4,7 +4,8 @@ module Transfer
   class Source
     # The rows of an Enumerable or of an Active Record relation, in the wire's form.
     #
-    # A row is a Hash, or an object with methods of those names, for instance a record; `columns` renames them.
+    # A row is a Hash, an object with methods of those names, for instance a record, or a pair of input and label.
+    # `columns` renames them; a record with one attached file needs no name for it.
     class Rows
       # @param columns [Hash{String => Object}, nil] `{"input" => "photo", "target" => "species"}`
       def initialize(items, columns = nil)
@@ -38,13 +39,14 @@ module Transfer
 
       def input(item, number, modality)
         value = modality == "table" ? cells(item) : value(item)
-        raise DataError, "row #{number} has no #{@input || 'input'}: #{item.inspect[0, 200]}" if value.nil?
+        raise DataError, "row #{number} has no #{@input || 'input'}: #{Hint.for(item)}" if value.nil?
 
         in_row(number) { Input.wire(value, modality) }
       end
 
       def value(item)
-        return field(item, @input || "input") unless @input.is_a?(Array)
+        return item.first if pair?(item)
+        return field(item, @input || "input") || attached(item) unless @input.is_a?(Array)
 
         values = @input.map { |name| field(item, name) }
         values.one? ? values.first : values
@@ -57,8 +59,20 @@ module Transfer
         field(item, "input") || Input.named(item)&.transform_keys(&:to_s)&.except(*Array(@target), @split)
       end
 
+      # The file of a record that has one, where no column was named.
+      def attached(item)
+        name = Hint.attachment(item) unless @input
+        field(item, name) if name
+      end
+
+      def pair?(item) = item.is_a?(Array) && item.size == 2
+
       def label(item, number)
+        return in_row(number) { Plain.scalar(item.last) } if pair?(item)
+
         value = @target.is_a?(Array) ? @target.map { |name| field(item, name) } : field(item, @target)
+        raise DataError, "row #{number} has no #{@target}: #{Hint.for(item)}" if value.nil?
+
         in_row(number, "a label is text, a number or a list of these; ") do
           value.is_a?(Array) ? value.map { |inner| Plain.scalar(inner) } : Plain.scalar(value)
         end
