@@ -248,11 +248,6 @@ class Model:
         """
         key = None if sign is None else private_key(sign)
         path = Path(os.path.expanduser(path))
-        if path.suffix.lower() in _OTHER_FORMATS:
-            raise ConfigurationError(
-                f"{path} names another format than .transfer, and export to {path.suffix} is not supported."
-                f" Fix: save to {path.with_suffix('.transfer').name}"
-            )
         digest = sha512()
         self.write(path, backbone, mode, digest)
         if key:
@@ -261,6 +256,11 @@ class Model:
 
     def write(self, path: Path, backbone: bool, mode: int | None, digest: Digest) -> None:
         """Write the model unsigned, and update `digest` with the bytes of the file; raises as `save` does."""
+        if path.suffix.lower() in _OTHER_FORMATS:
+            raise ConfigurationError(
+                f"{path} names another format than .transfer, and export to {path.suffix} is not supported."
+                f" Fix: save to {path.with_suffix('.transfer').name}"
+            )
         # Not a copy of the file that it came from: that may be gone, or be another model's by now.
         header = self.header if backbone else without_backbone(self.header, path)
         _write(path, header, self.backbone, self.head, mode, digest)

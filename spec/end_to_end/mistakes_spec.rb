@@ -57,7 +57,7 @@ RSpec.describe "Mistakes", :end_to_end do
       File.join(@scratch, "coco") => /has the COCO layout of object detection/,
       File.join(@scratch, "yolo") => /has the YOLO layout of object detection/,
       file("texts.csv", "text,label\ngood,pos\nbad,neg\n") =>
-        /has no column "path" \(found: text, label\)\. This backbone takes images\. Fix: columns: { input: "…" }/
+        /has no column "path" \(found: "text", "label"\)\. This backbone takes images\. Fix: columns: { input: "…" }/
     }.each { |data, expected| expect { train(data:) }.to raise_error(Transfer::DataError, expected) }
   end
 

@@ -118,8 +118,8 @@ def test_jsonl():
     [
         (
             '{"path": "a"}',
-            'set/x.jsonl has no column "label" (found: "path"). Fix: columns: { target: "…" } names the column of'
-            " the labels",
+            'set/x.jsonl has no column "label" (found: "path"). Fix: columns: { target: "…" } names the'
+            " column of the labels",
         ),
         ('{"path": "a", "label": 1}\n[1]', "set/x.jsonl line 2: expected an object {…}, got list"),
         (
