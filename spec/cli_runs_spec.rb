@@ -114,6 +114,19 @@ RSpec.describe Transfer::CLI do
     end
   end
 
+  it "says which runs another user could have written to, and how to fix that" do
+    File.chmod(0o777, "#{@home}/runs/#{waiting}")
+    out, = runs
+    expect(out).to match(/^#{waiting} .* untrusted /)
+    expect(out).to end_with("Another user could have written to a run; transfer doctor prints the fix\n")
+    err = transfer("resume", waiting)[1]
+    expect(err).to start_with("transfer: the run #{waiting} can't be resumed: #{@home}/runs/#{waiting} can be ")
+      .and include("Fix: chmod -R go-w #{@home}/runs/#{waiting}; or give --trust, if you trust its content")
+    expect(runs("prune", "--max-size", "0").first).to start_with("Removed #{done}")
+    expect(left).to eq([waiting])
+    expect(transfer("doctor").first).to include("To mend runs: chmod -R go-w #{@home}/runs/#{waiting}\n")
+  end
+
   it "resumes a path with --trust alone" do
     path = "#{@home}/elsewhere"
     out, err, status = transfer("resume", path)

@@ -13,10 +13,14 @@ import transfer_core
 from photos import class_folder
 from tiny_backbone import tiny_backbone, tiny_facts
 from transfer_core import backbones, cache, measurements
+from transfer_core.backbones import facts as find_facts
+from transfer_core.backbones.download import download
+from transfer_core.backbones.places import places
 from transfer_core.cache.digests import Seen, known_digests, remember, stamp_of
 from transfer_core.errors import ConfigurationError, TransferWarning
 from transfer_core.features.store import FeatureStore
 from transfer_core.permissions import exposure
+from transfer_core.progress import Progress
 
 NOT_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
 EXPOSED = ["writable", pytest.param("foreign", marks=NOT_ROOT)]
@@ -164,6 +168,24 @@ def test_a_list_of_trust_that_others_could_write_is_ignored(tmp_path, home, how)
             transfer_core.trusted.trust(model)
         mend(place)
     assert transfer_core.trusted.is_trusted(model)
+
+
+@pytest.mark.parametrize("how", EXPOSED)
+def test_weights_that_others_could_write_are_neither_used_nor_fetched(home, how):
+    weights = find_facts("resnet18").default_weights
+    path = home / "weights" / weights.file
+    path.parent.mkdir(parents=True)
+    path.write_text("planted")
+    assert path in found_copies(weights)
+    expose(path.parent, how)
+    assert path not in found_copies(weights)
+    with pytest.raises(ConfigurationError, match=f"^{path.parent} .* Fix: "):
+        download(weights, path.parent, Progress())
+    assert os.listdir(path.parent) == [path.name]
+
+
+def found_copies(weights):
+    return [path for place in places([weights]) for path in place.copies(weights)]
 
 
 @NOT_ROOT

@@ -135,6 +135,10 @@ def test_runs_in_a_directory_that_another_user_could_write_need_trust(run, home,
     transfer_core.resume(run.name)
 
 
+def test_trust_is_true_or_false(run):
+    assert refused(run.name, RecipeError, trust="no") == 'trust: expected True or False (got "no")'
+
+
 def test_a_link_among_the_runs_is_not_followed(run, tmp_path, home):
     shutil.move(run, tmp_path / "elsewhere")
     run.symlink_to(tmp_path / "elsewhere")

@@ -41,12 +41,17 @@ def exposure(path: Path) -> Exposure | None:
     -------
     None if there is no such place, or if nothing can be reached at `path`.
     """
+    return next(filter(None, map(exposure_of_entry, _down_to(path.absolute()))), None)
+
+
+def exposure_of_entry(path: Path) -> Exposure | None:
+    """The same for `path` alone, without the directories above it; of a link also its target."""
     with suppress(OSError):
-        for place in _down_to(path.absolute()):
-            target = [Path(os.path.realpath(place))] if place.is_symlink() else []
-            for each in (place, *target):
-                if found := _exposure_of(each):
-                    return found
+        status = path.lstat()
+        if not stat.S_ISLNK(status.st_mode):
+            return _exposure_of(path, status)
+        target = Path(os.path.realpath(path))
+        return _exposure_of(path, status) or _exposure_of(target, target.lstat())
     return None
 
 
@@ -66,14 +71,14 @@ def make_directory(path: Path) -> None:
 def _down_to(path: Path) -> Iterator[Path]:
     top = home().absolute()
     top = top if top == path or top in path.parents else path
-    yield from (parent for parent in reversed(top.parents) if parent.is_symlink())
+    yield from (parent for parent in reversed(top.parents) if os.path.islink(parent))
     yield from (parent for parent in reversed(path.parents) if parent == top or top in parent.parents)
     yield path
 
 
-def _exposure_of(place: Path) -> Exposure | None:
-    status, user, quoted = place.lstat(), os.geteuid(), shlex.quote(str(place))
-    is_link = stat.S_ISLNK(status.st_mode)
+def _exposure_of(place: Path, status: os.stat_result) -> Exposure | None:
+    user, is_link = os.geteuid(), stat.S_ISLNK(status.st_mode)
+    quoted = shlex.quote(str(place))
     if status.st_uid not in (user, 0):
         reason = f"{'is a link that ' if is_link else ''}belongs to user {status.st_uid}, not to user {user}"
         return Exposure(place, reason, f"rm {quoted}" if is_link else f"chown -R {user} {quoted}")

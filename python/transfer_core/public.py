@@ -80,6 +80,8 @@ def resume(
     """
     if not isinstance(run, str):
         raise RecipeError([Problem("run", f"expected the id of a run (got {shown(run)})")])
+    if not isinstance(trust, bool):
+        raise RecipeError([Problem("trust", f"expected True or False (got {shown(trust)})")])
     source, streams = (None, {}) if data is None else name_streams(data)
     return pipeline.resume(run, source, streams, _progress(on_event, cancelled), trust)
 

@@ -80,6 +80,9 @@ module Transfer
     # @return [Boolean] whether it was interrupted and can be resumed
     def resumable? = status == :interrupted
 
+    # @return [Boolean] whether another user could have written to it, so that it is resumed with `trust: true` alone
+    def untrusted? = status == :untrusted
+
     # @return [Boolean] whether its model was saved elsewhere, too
     def saved? = @saved
 

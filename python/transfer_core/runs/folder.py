@@ -24,7 +24,7 @@ import msgspec
 from transfer_core import trusted
 from transfer_core.atomic import UNFINISHED, replacing
 from transfer_core.errors import ConfigurationError
-from transfer_core.permissions import FILE, Exposure, exposure
+from transfer_core.permissions import FILE, Exposure, exposure, exposure_of_entry
 from transfer_core.run_usage import SAVED
 
 FACTS, LOCK, CHECKPOINT, MODEL = "run.json", "lock", "checkpoint.safetensors", "model.transfer"
@@ -94,7 +94,7 @@ class RunFolder:
             files = sorted(self.path.iterdir())
         except OSError:
             files = []
-        return exposure(self.path) or next(filter(None, map(exposure, files)), None)
+        return exposure(self.path) or next(filter(None, map(exposure_of_entry, files)), None)
 
     def write(self, facts: RunFacts) -> None:
         """Replace the facts."""

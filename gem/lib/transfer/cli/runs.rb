@@ -53,6 +53,7 @@ module Transfer
       runs = Transfer.runs
       answer(runs.map { |run| described(run) }) do
         puts runs.empty? ? "No training is kept" : Table.render([run_titles, *runs.map { |run| run_row(run) }])
+        puts "Another user could have written to a run; transfer doctor prints the fix" if runs.any?(&:untrusted?)
       end
     end
 
