@@ -15,16 +15,17 @@ module Transfer
         transfer runs                            list them
         transfer runs show 20260314-150926-535897
         transfer runs remove 20260314-150926-535897
-        transfer runs prune                      keep to the limits of automatic upkeep
+        transfer runs prune                      keep to the limits of upkeep
         transfer runs prune --older-than 30d     remove those not used for 30 days
         transfer runs prune --max-size 2GB       remove those not used for the longest
                                                  time: finished ones, then interrupted
         transfer runs prune --max-size 2GB --dry-run
 
-      A training that goes on at this moment is never removed. Each new training removes
-      finished runs that were not used for 30 days if their model was saved elsewhere,
-      other runs after 90 days (TRANSFER_RUNS_KEEP); and beyond 5 GB in all
-      (TRANSFER_RUNS_LIMIT) finished runs that were not used for a week.
+      A running training is never removed. Upkeep, at the start of each training,
+      removes finished runs after 30 days without use if their model was saved
+      elsewhere, and other runs after 90 days (TRANSFER_RUNS_KEEP). If all runs take
+      more than 5 GB (TRANSFER_RUNS_LIMIT), it removes finished ones that were not
+      used for a week.
     TEXT
     option :max_size, banner: "SIZE", desc: "prune: how much may stay, such as 500MB"
     option :older_than, banner: "TIME", desc: "prune: unused for so long, such as 12h or 30d"
