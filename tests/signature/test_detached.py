@@ -53,7 +53,7 @@ def test_a_signature_by_openssl_is_accepted(signed, key, other_key):
 
 def test_openssl_accepts_our_signature(tmp_path, key, other_key):
     path, digest = tmp_path / "m.transfer", sha512()
-    write_model(path, tensors(), HEADER, digest)
+    write_model(path, tensors(), HEADER, digest=digest)
     assert digest.hexdigest() == sha512(path.read_bytes()).hexdigest()
     sign_digest(path, digest.hexdigest(), private_key(key.private))
     assert is_signed(path, key)
