@@ -93,6 +93,25 @@ RSpec.describe "Signed models with the real core", :end_to_end do
     Transfer.config.shared_worker = false
   end
 
+  it "need a package that the error says how to install" do
+    model.save(file, sign: key.private)
+    Transfer.shutdown
+    before = ENV.fetch("PYTHONPATH", nil)
+    Dir.mktmpdir("transfer-spec") do |folder|
+      File.write("#{folder}/cryptography.py", "raise ImportError")
+      ENV["PYTHONPATH"] = folder
+      expect { Transfer.load(file, signed_by: key.public) }.to raise_error(
+        Transfer::DependencyError,
+        "a signed model needs the package cryptography: transfer setup --extras signing " \
+        "(in an environment of your own: pip install 'transfer-core[signing]')"
+      )
+      expect(Transfer.load(file).labels).to eq(model.labels)
+    end
+  ensure
+    ENV["PYTHONPATH"] = before
+    Transfer.shutdown
+  end
+
   it "never send the private key to the worker" do
     log = StringIO.new
     Transfer.shutdown
