@@ -155,6 +155,11 @@ def test_a_file_that_is_replaced_keeps_its_permissions(saved, mode, monkeypatch)
     assert seen == [0o600]
 
 
+def current_umask():
+    os.umask(umask := os.umask(0o022))
+    return umask
+
+
 @pytest.mark.parametrize("target", ["thesis", "not there"])
 def test_a_link_is_replaced_and_its_target_left_alone(tmp_path, target):
     (tmp_path / "thesis").write_text("300 pages")
@@ -164,7 +169,7 @@ def test_a_link_is_replaced_and_its_target_left_alone(tmp_path, target):
     write_model(link, {}, HEADER)
     assert not link.is_symlink()
     assert read_model(link)[1] == {}
-    assert stat.S_IMODE(link.stat().st_mode) == 0o644
+    assert stat.S_IMODE(link.stat().st_mode) == 0o666 & ~current_umask()
     assert sorted(tmp_path.iterdir()) == [link, tmp_path / "thesis"]
     assert (tmp_path / "thesis").read_text() == "300 pages"
 
@@ -187,7 +192,7 @@ def test_a_file_of_another_user_does_not_choose_the_permissions(tmp_path):
     path.chmod(0o666)
     os.chown(path, 65534, 65534)
     write_model(path, {}, HEADER)
-    assert (path.stat().st_uid, stat.S_IMODE(path.stat().st_mode)) == (0, 0o644)
+    assert (path.stat().st_uid, stat.S_IMODE(path.stat().st_mode)) == (0, 0o666 & ~current_umask())
 
 
 def test_a_link_in_place_of_the_temporary_file_is_not_followed(tmp_path, monkeypatch):
