@@ -22,6 +22,7 @@ SLOW = {
     "tensorflow",
     "onnx",
     "onnxruntime",
+    "cryptography",
 }
 
 
@@ -30,6 +31,11 @@ def imported_by(statement):
     script = f"{statement}\nimport json, sys\nprint(json.dumps(sorted(sys.modules)))"
     ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     return set(json.loads(ran.stdout.splitlines()[-1]))
+
+
+def test_the_handshake_of_the_worker_waits_for_no_library():
+    imported = imported_by("import transfer_core.worker.methods")
+    assert imported & {"numpy", "msgspec", "PIL", "torch", "cryptography"} == set()
 
 
 def test_the_package_and_its_plain_rooms_need_no_torch():

@@ -19,13 +19,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from transfer_core.run_usage import mark_used
-from transfer_core.signature import SUFFIX, PublicKeys
 from transfer_core.worker.settings import model_memory
 from transfer_core.worker.turns import TURNS
 from transfer_core.worker.warned import Warn, warnings_to
 
 if TYPE_CHECKING:
     from transfer_core.model import Model
+    from transfer_core.signature import PublicKeys
 
 # Tells one version of a file from another: device, inode, time of the last change, size. If a signature is
 # demanded also those of its file, and the keys: a model is not answered for keys that did not verify it.
@@ -246,6 +246,8 @@ def _version(ref: ModelRef) -> Version | None:
     model = _file_version(ref.path)
     if model is None or ref.keys is None:
         return model
+    from transfer_core.signature import SUFFIX  # takes numpy along, which the handshake must not wait for
+
     return *model, _file_version(ref.path + SUFFIX), ref.keys
 
 
