@@ -32,7 +32,11 @@ def test_every_check_in_order() -> None:
     assert [check.name for check in checks] == [
         *("python", "transfer_core"),
         *("torch", "torchvision", "numpy", "msgpack", "msgspec", "safetensors", "pillow"),
+<<<<<<< HEAD
         *("device", "weights", "home", "runs", "disk", "memory"),
+=======
+        *("device", "weights", "home", "disk", "memory", "sandbox"),
+>>>>>>> c29cc79 (Run SavedModels without trust from a list of operations, in a confined process)
     ]
     assert all(check.detail for check in checks)
     assert [check.remedy for check in checks if check.ok] == [None] * sum(check.ok for check in checks)
@@ -177,7 +181,7 @@ def test_the_disk_of_the_home(own_home: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    total, free = doctor._memory()
+    total, free = doctor.machine_memory()
     assert 0 < free <= total <= os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     monkeypatch.setattr(doctor, "LEAST_FREE_MEMORY", 2**60)
     check = doctor.check_memory()

@@ -15,7 +15,11 @@ from pathlib import Path
 
 from transfer_core import __version__, paths, trusted
 from transfer_core.errors import TransferError
+<<<<<<< HEAD
 from transfer_core.permissions import exposure
+=======
+from transfer_core.machine_memory import machine_memory
+>>>>>>> c29cc79 (Run SavedModels without trust from a list of operations, in a confined process)
 
 OLDEST_PYTHON = (3, 10)
 SETUP = "transfer setup"
@@ -154,10 +158,22 @@ def check_disk() -> Check:
 
 def check_memory() -> Check:
     """Memory that a training could use."""
-    total, free = _memory()
+    total, free = machine_memory()
     detail = f"{_size(free)} free of {_size(total)}"
     ok = free >= LEAST_FREE_MEMORY
     return Check("memory", ok, detail if ok else f"{detail}, {_size(LEAST_FREE_MEMORY)} wanted")
+
+
+def check_sandbox() -> Check:
+    """Confinement of the process that runs SavedModels without trust, measured in another process."""
+    from transfer_core.sandbox.probe import ATTEMPTS, gaps
+
+    possible = gaps()
+    prevented = [name for name in ATTEMPTS if name not in possible]
+    parts = [f"a SavedModel without trust can't {', '.join(prevented)}"] if prevented else []
+    if possible:
+        parts.append(f"this kernel lets it {', '.join(possible)}: only its list of operations prevents that")
+    return Check("sandbox", True, "; ".join(parts))
 
 
 MACHINE: dict[str, Callable[[], Check]] = {
@@ -167,6 +183,7 @@ MACHINE: dict[str, Callable[[], Check]] = {
     "runs": check_runs,
     "disk": check_disk,
     "memory": check_memory,
+    "sandbox": check_sandbox,
 }
 
 
@@ -191,20 +208,6 @@ def _bytes_in(folder: Path) -> int:
             with suppress(FileNotFoundError):  # another process may be clearing up
                 count += os.lstat(os.path.join(where, name)).st_size
     return count
-
-
-def _memory() -> tuple[int, int]:
-    """Bytes in all and to be had without swapping: the machine's, or the container's if it gets less."""
-    total = free = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    with suppress(OSError):
-        fields = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
-        free = int(fields["MemAvailable"].split()[0]) * 1024
-    group = Path("/sys/fs/cgroup")
-    with suppress(OSError, ValueError):  # no control group, or one that says "max"
-        limit = int((group / "memory.max").read_text())
-        total = min(total, limit)
-        free = min(free, limit - int((group / "memory.current").read_text()))
-    return total, free
 
 
 def _size(count: int) -> str:

@@ -9,7 +9,9 @@ embeddings are from TensorFlow's own.
 """
 
 import json
+import shutil
 import sys
+import tempfile
 from functools import partial
 from pathlib import Path
 
@@ -17,7 +19,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from transfer_core.backbones.tensorflow.endpoint import Untrusted, Unusable, open_endpoint
+from transfer_core.backbones.tensorflow.cleaning import Untrusted
+from transfer_core.backbones.tensorflow.endpoint import Unusable, clean_folder, open_endpoint
 
 SIZE = 32
 
@@ -148,7 +151,10 @@ def embed_and_write(file, module, images):
 
 def said_of(folder):
     try:
-        endpoint = open_endpoint(folder, SIZE, trust=False)
+        with tempfile.TemporaryDirectory() as name:
+            copy = shutil.copytree(folder, f"{name}/copy")
+            clean_folder(Path(copy))
+            endpoint = open_endpoint(Path(copy), SIZE)
     except (Unusable, Untrusted) as error:
         return {"error": type(error).__name__, "message": str(error)}
     with np.load(f"{folder}.npz") as known:

@@ -113,8 +113,7 @@ def test_images_go_in_and_embeddings_come_out(made, kind, expected):
         (
             "texts",
             "Unusable",
-            "no signature takes just one batch of images (N, H, W, 3), float32 or uint8; there is "
-            "serving_default(texts: string (None,)). Texts are for hf/ORG/NAME",
+            "its signatures take texts. Texts are for hf/ORG/NAME",
         ),
         (
             "wide",
@@ -186,8 +185,8 @@ def test_what_reaches_out_needs_trust(made):
     with pytest.raises(RecipeError) as raised:
         process_of(made / "writes").interface()
     assert str(raised.value) == (
-        "trust: tensorflow:writes does more than compute, its graph has the operations WriteFile: allow it "
-        "if you know where it comes from"
+        "trust: tensorflow:writes needs operations that don't run without trust: WriteFile. "
+        "Fix: `trust: true` runs them with your rights; pass it only if you trust the publisher"
     )
     assert not (made / "written").exists()
     assert process_of(made / "writes", trust=True).interface().width == 5

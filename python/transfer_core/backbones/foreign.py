@@ -18,13 +18,14 @@ from transfer_core.backbones.facts import (
     SourceName,
     WeightsFacts,
 )
-from transfer_core.backbones.image_arrays import Run
+from transfer_core.backbones.image_arrays import LARGEST_SIZE, LARGEST_WIDTH, Run
 from transfer_core.errors import ModelFileError, Problem, RecipeError
 
 Files: TypeAlias = Mapping[str, bytes]
 Color: TypeAlias = tuple[float, float, float]
 Positive: TypeAlias = Annotated[float, Meta(gt=0)]
-Pixels: TypeAlias = Annotated[int, Meta(ge=1, le=4096)]
+Pixels: TypeAlias = Annotated[int, Meta(ge=1, le=LARGEST_SIZE)]
+Width: TypeAlias = Annotated[int, Meta(ge=1, le=LARGEST_WIDTH)]
 
 # What is called its weights: there are no others.
 WEIGHTS = "saved"
@@ -51,12 +52,12 @@ class Foreign(nn.Module):
 
 
 class Interface(msgspec.Struct, frozen=True):
-    """What a network takes and gives: images of `size` pixels (None: any), as levels from 0 to 255 or as real
+    """Input and output of a network: images of `size` pixels (None: any), as levels from 0 to 255 or as real
     numbers; embeddings of `width` numbers."""
 
-    size: int | None
+    size: Pixels | None
     levels: bool
-    width: int
+    width: Width
 
 
 class Said(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

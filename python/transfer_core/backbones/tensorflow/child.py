@@ -7,23 +7,35 @@ import os
 import subprocess
 import sys
 import tempfile
-from contextlib import suppress
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
+from transfer_core.backbones.foreign import Interface
 from transfer_core.backbones.image_arrays import Array
 from transfer_core.backbones.tensorflow.wire import read_array, read_words, send_array
 from transfer_core.devices import cores
 
 _SERVER = "transfer_core.backbones.tensorflow.server"
 _LAST_LINES, _LAST_BYTES = 5, 16_384
-# What TensorFlow prints in any case.
+# Lines that TensorFlow prints in any case.
 _CHATTER = (b"I0000", b"W0000", b"WARNING: All log messages")
 _PATIENCE_S = 5.0
 
+# Time for the start, for a batch, and for each image of it, without trust.
+START_S, BATCH_S, IMAGE_S = 300.0, 60.0, 30.0
+
+# Variables that an untrusted graph's process inherits; the others may be secrets.
+_NAMES = ("HOME", "LANG", "PATH", "TMPDIR", "TZ", "VIRTUAL_ENV")
+_PREFIXES = ("DNNL_", "KMP_", "LC_", "LD_", "MALLOC_", "OMP_", "PYTHON", "TF_")
+
 
 class Failed(Exception):
-    """The process gave an error of that kind; or none at all, because it died."""
+    """The process reported an error of that kind; or none at all, because it died."""
 
     def __init__(self, kind: str = "", message: str = "") -> None:
         super().__init__(message)
@@ -31,40 +43,59 @@ class Failed(Exception):
 
 
 class Child:
-    """A process that has been started; `greet` waits until it can work."""
+    """A process that has been started; `greet` waits until it can work.
+
+    Parameters
+    ----------
+    settings
+        See `server.main`.
+    """
+
+    interface: Interface
 
     def __init__(self, settings: dict[str, Any]) -> None:
-        # A file without a name needs nobody who reads along, and is gone with the process.
+        # A file without a name is gone with the process.
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115
+        self._trust = settings["trust"]
         self._process = subprocess.Popen(
             [sys.executable, "-m", _SERVER, json.dumps(settings)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
-            env={**os.environ, **_environment()},
+            env={**_inherited(self._trust), **_environment()},
             cwd="/",  # which Python imports from
-            start_new_session=True,  # Ctrl-C is not meant for it
+            start_new_session=True,  # so that Ctrl-C does not reach it
         )
         assert self._process.stdin
         assert self._process.stdout
         self._to, self._from = self._process.stdin, self._process.stdout
-        self.description: dict[str, Any] = {}
+        self.late = False
 
     def greet(self) -> None:
-        """Wait for the description; raises `Failed`."""
-        self.description = self._answer()
+        """Wait for the description, then `interface` has it; raises `Failed`."""
+        with self._deadline(START_S):
+            answer = self._answer()
+        try:
+            self.interface = msgspec.convert(answer, Interface)
+        except msgspec.ValidationError as error:
+            raise Failed("Unusable", f"its description is invalid: {error}") from None
 
     def ask(self, images: Array) -> Array:
         """(N, H, W, 3) float32 -> (N, D) float32; raises `Failed`."""
-        with suppress(OSError):  # it has ended; perhaps it said why
-            send_array(self._to, images)
-        embeddings = read_array(self._from, self._answer()["shape"])
+        with self._deadline(BATCH_S + IMAGE_S * len(images)):
+            with suppress(OSError):  # it has ended; perhaps with a message
+                send_array(self._to, images)
+            shape = self._answer().get("shape")
+            expected = [len(images), self.interface.width]
+            if shape != expected:
+                raise Failed("Unusable", f"its output has the shape {shape}, expected {expected}")
+            embeddings = read_array(self._from, expected)
         if embeddings is None:
             raise Failed
         return embeddings
 
     def end(self) -> None:
-        """Nothing that it does matters any more."""
+        """Kill the process and close its pipes."""
         self._process.kill()
         self._process.wait()
         for file in (self._to, self._from, self._errors):
@@ -72,33 +103,64 @@ class Child:
                 file.close()
 
     def status(self) -> int:
-        """How it ended, if it does so by itself: -9 for SIGKILL."""
+        """Exit status, if the process ends by itself: -9 for SIGKILL."""
         with suppress(subprocess.TimeoutExpired):
             return self._process.wait(_PATIENCE_S)
         return 0
 
     def last_words(self) -> str:
-        """The end of what it printed, after a colon; empty if it printed nothing."""
+        """The end of its error output, after a colon; empty if there is none."""
         size = self._errors.seek(0, os.SEEK_END)
         self._errors.seek(max(0, size - _LAST_BYTES))
         lines = [line for line in self._errors.read().splitlines() if line and not line.startswith(_CHATTER)]
         return "".join(f"\n  {line.decode(errors='replace')}" for line in lines[-_LAST_LINES:])
 
     def _answer(self) -> dict[str, Any]:
-        words = read_words(self._from)
+        try:
+            words = read_words(self._from)
+        except ValueError as error:
+            raise Failed("Unusable", f"its answer is invalid: {error}") from None
         if words is None:
             raise Failed
         if "error" in words:
-            raise Failed(words["error"], words["message"])
+            raise Failed(str(words["error"]), str(words.get("message")))
         return words
+
+    @contextmanager
+    def _deadline(self, seconds: float) -> Iterator[None]:
+        """Kill the process of an untrusted graph if the block takes longer."""
+        if self._trust:
+            yield
+            return
+        timer = threading.Timer(seconds, self._kill_late)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+            timer.join()
+
+    def _kill_late(self) -> None:
+        self.late = True
+        self._process.kill()
+
+
+def _inherited(trust: bool) -> dict[str, str]:
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if trust or name in _NAMES or name.startswith(_PREFIXES)
+    }
 
 
 def _environment() -> dict[str, str]:
-    """It finds this package wherever it is started, and leaves a GPU to torch."""
+    """Variables by which it finds this package wherever it is started, and leaves a GPU to torch."""
     ours = str(Path(__file__).parents[3])
     inherited = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     return {
         "PYTHONPATH": os.pathsep.join(os.path.abspath(folder) for folder in (ours, *inherited) if folder),
+        "PYTHONDONTWRITEBYTECODE": "1",
         "CUDA_VISIBLE_DEVICES": "-1",
         "TF_CPP_MIN_LOG_LEVEL": "3",
         "TF_NUM_INTRAOP_THREADS": str(cores()),

@@ -15,39 +15,25 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
-from transfer_core.backbones.image_arrays import Array, as_levels, pooled, run_by
+from transfer_core.backbones.image_arrays import (
+    LARGEST_BATCH,
+    LARGEST_SIZE,
+    Array,
+    as_levels,
+    pooled,
+    run_by,
+)
+from transfer_core.backbones.tensorflow.cleaning import Untrusted, clean
 from transfer_core.backbones.tensorflow.saved_model import GRAPH
-
-# What images have no need of: a graph's ways to files, to other machines and to Python.
-REACHES_OUT = {
-    "DatasetToTFRecord",
-    "DebugIdentity",
-    "DebugIdentityV2",
-    "DebugIdentityV3",
-    "EagerPyFunc",
-    "MatchingFiles",
-    "PrintV2",
-    "PyFunc",
-    "PyFuncStateless",
-    "ReadFile",
-    "RpcCall",
-    "RpcServer",
-    "SaveDataset",
-    "SaveDatasetV2",
-    "WriteFile",
-}
 
 # TF Hub's names first: features are better than the scores that `default` may give.
 _PREFERRED = ("image_feature_vector", "serving_default", "default")
 _DTYPES = (tf.float32, tf.uint8)
+_FOR_TEXTS = "Texts are for hf/ORG/NAME"
 
 
 class Unusable(Exception):
     """No images go in, or no embedding comes out."""
-
-
-class Untrusted(Exception):
-    """The graph reaches out of itself."""
 
 
 @dataclass(frozen=True)
@@ -79,20 +65,15 @@ class Endpoint:
     description: dict[str, Any]
 
 
-def open_endpoint(folder: Path, size: int, trust: bool) -> Endpoint:
-    """The SavedModel, loaded; `size` is that of images where it takes any.
+def open_endpoint(folder: Path, size: int) -> Endpoint:
+    """Load the SavedModel in `folder`; `size` is that of images where it takes any.
 
     Raises
     ------
     Unusable
         With the signatures or the outputs that there are.
-    Untrusted
-        Before anything of the graph has run.
     """
-    if not trust:
-        refuse_what_reaches_out(folder)
-    tags: list[str] | None = [] if (folder / "tfhub_module.pb").exists() else None
-    model = tf.saved_model.load(str(folder), tags=tags)
+    model = tf.saved_model.load(str(folder), tags=tags_in(folder))
     signature, spec = takes_images(list(signatures(model)))
     batch, side = fixed(signature, spec)
     shape = (batch or 1, side or size, side or size, 3)
@@ -102,14 +83,35 @@ def open_endpoint(folder: Path, size: int, trust: bool) -> Endpoint:
     return Endpoint(partial(run_by, batch, run) if batch else run, described)
 
 
-def refuse_what_reaches_out(folder: Path) -> None:
-    """Raise `Untrusted` for operations that read or write files, send, or call Python."""
-    graphs = [meta.graph_def for meta in SavedModel.FromString((folder / GRAPH).read_bytes()).meta_graphs]
-    functions = [function for graph in graphs for function in graph.library.function]
-    used = {node.op for graph in graphs for node in graph.node}
-    used |= {node.op for function in functions for node in function.node_def}
-    if reaching := sorted(used & REACHES_OUT):
-        raise Untrusted(", ".join(reaching))
+def clean_folder(folder: Path) -> None:
+    """Remove the operations that need trust from the SavedModel.
+
+    Raises
+    ------
+    Untrusted
+        If it can't be loaded without them.
+    Unusable
+        If it takes texts only, so that trust would not help.
+    """
+    model = SavedModel.FromString((folder / GRAPH).read_bytes())
+    try:
+        clean(model, tags_in(folder))
+    except Untrusted:
+        inputs = {tensor.dtype for graph in model.meta_graphs for tensor in _inputs(graph)}
+        if inputs == {tf.string.as_datatype_enum}:
+            raise Unusable(f"its signatures take texts. {_FOR_TEXTS}") from None
+        raise
+    (folder / GRAPH).write_bytes(model.SerializeToString())
+
+
+def _inputs(graph: Any) -> Iterator[Any]:
+    for signature in graph.signature_def.values():
+        yield from signature.inputs.values()
+
+
+def tags_in(folder: Path) -> list[str] | None:
+    """Tags of the graph to load: none in a module of the Hub for TensorFlow 1; None if there is one graph."""
+    return [] if (folder / "tfhub_module.pb").exists() else None
 
 
 def signatures(model: Any) -> Iterator[Signature]:
@@ -131,18 +133,27 @@ def takes_images(known: list[Signature]) -> tuple[Signature, tf.TensorSpec]:
             return signature, signature.images
     there = "; ".join(map(str, known)) or "none"
     texts = any(spec.dtype == tf.string for signature in known for spec in signature.inputs)
-    hint = ". Texts are for hf/ORG/NAME" if texts else ""
+    hint = f". {_FOR_TEXTS}" if texts else ""
     wanted = "one batch of images (N, H, W, 3), float32 or uint8"
     raise Unusable(f"no signature takes just {wanted}; there is {there}{hint}")
 
 
 def fixed(signature: Signature, spec: tf.TensorSpec) -> tuple[int | None, int | None]:
-    """How many images it takes at once and the length of their sides; None for any."""
+    """How many images it takes at once and the length of their sides; None for any.
+
+    Raises
+    ------
+    Unusable
+        For images that are not square, and for numbers out of bounds.
+    """
     if spec.shape.rank is None:
         return None, None
     batch, height, width, _ = spec.shape
     if height and width and height != width:
         raise Unusable(f"{signature} takes images of {height} x {width} pixels, only square ones can be made")
+    if (batch or 1) > LARGEST_BATCH or (height or width or 1) > LARGEST_SIZE:
+        limits = f"at most {LARGEST_BATCH} images of at most {LARGEST_SIZE} pixels at a time are supported"
+        raise Unusable(f"{signature}: {limits}")
     return batch, height or width
 
 

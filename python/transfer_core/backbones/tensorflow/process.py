@@ -9,8 +9,6 @@ from contextlib import ExitStack
 from typing import Any, TypeVar
 from weakref import WeakValueDictionary, finalize
 
-import msgspec
-
 from transfer_core.backbones.foreign import Files, Interface
 from transfer_core.backbones.image_arrays import Array
 from transfer_core.backbones.tensorflow.child import Child, Failed
@@ -23,9 +21,14 @@ from transfer_core.errors import (
     RecipeError,
     TransferError,
 )
+from transfer_core.machine_memory import machine_memory
 from transfer_core.spool import spool_folder
 
 T = TypeVar("T")
+
+# An untrusted graph may take this share of the memory that is free when its process starts.
+_MEMORY_SHARE = 0.75
+_MEMORY_ERRORS = ("ResourceExhaustedError", "MemoryError")
 
 
 class TensorFlowProcess:
@@ -40,7 +43,8 @@ class TensorFlowProcess:
     size
         Of images, where it takes any.
     trust
-        Whether its graph may do what no network for images needs: read and write files, call Python.
+        Whether its graph may have any operation, with the rights of this user; otherwise it is reduced to a
+        list of operations and runs in a confined process.
     """
 
     def __init__(self, name: str, files: Callable[[], Files], size: int, trust: bool) -> None:
@@ -67,8 +71,8 @@ class TensorFlowProcess:
         return self._with_child(lambda child: child.ask(images.transpose(0, 2, 3, 1)))
 
     def interface(self) -> Interface:
-        """What it takes and gives; raises as a call does."""
-        return msgspec.convert(self._with_child(lambda child: child.description), Interface)
+        """Input and output of the SavedModel; raises as a call does."""
+        return self._with_child(lambda child: child.interface)
 
     def _with_child(self, work: Callable[[Child], T]) -> T:
         with self._lock, ExitStack() as failing:
@@ -86,7 +90,9 @@ class TensorFlowProcess:
             with spool_folder() as folder:
                 model = folder / "model"
                 write_files(self._files(), model)
-                self._child = Child({"folder": str(model), "size": self._size, "trust": self._trust})
+                memory = int(machine_memory()[1] * _MEMORY_SHARE)
+                settings = {"folder": str(model), "size": self._size, "trust": self._trust, "memory": memory}
+                self._child = Child(settings)
                 self._end = finalize(self, self._child.end)
                 self._child.greet()
                 return self._child
@@ -102,10 +108,17 @@ class TensorFlowProcess:
         assert self._child
         if failed.kind == "Untrusted":
             message = (
-                f"{self._name} does more than compute, its graph has the operations {failed}: "
-                "allow it if you know where it comes from"
+                f"{self._name} needs operations that don't run without trust: {failed}. Fix: `trust: true` "
+                "runs them with your rights; pass it only if you trust the publisher"
             )
             return RecipeError([Problem("trust", message)])
+        if self._child.late:
+            return ModelFileError(
+                f"{self._name} can't be used: it exceeded the time limit without trust. Fix: `trust: true` "
+                "lifts the limit; pass it only if you trust the publisher"
+            )
+        if failed.kind in _MEMORY_ERRORS:
+            return OutOfMemory(f"{self._name} needs more memory than is free here: {failed}")
         if failed.kind:
             return ModelFileError(f"{self._name} can't be used: {failed}")
         status = self._child.status()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -32,8 +32,7 @@ def read_files(folder: Path) -> dict[str, bytes]:
 
 def folder_digest(folder: Path) -> str:
     """Hex sha256 over the names and the digests of the files; quick for files that have not changed."""
-    lines = [f"{sha256(path)} {name}\n" for name, path in _paths(folder)]
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
+    return _digest((name, sha256(path)) for name, path in _paths(folder))
 
 
 def write_files(files: Mapping[str, bytes], folder: Path) -> None:
@@ -42,10 +41,14 @@ def write_files(files: Mapping[str, bytes], folder: Path) -> None:
     Raises
     ------
     ModelFileError
-        For a name that leads out of the folder.
+        For a name that leads out of the folder, or is none of a SavedModel's.
     """
     for name, content in files.items():
         path = inside(folder, name)
+        if name not in _FILES and PurePosixPath(name).parts[0] not in _FOLDERS:
+            raise ModelFileError(
+                f'a SavedModel with the file "{name}" is refused: the format has no such file'
+            )
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
 
@@ -66,9 +69,21 @@ def preparation(content: bytes, origin: str) -> dict[str, Any]:
         raise ModelFileError(f"{origin}: {PREPARATION} is no JSON object: {error}") from None
 
 
+def files_digest(files: Mapping[str, bytes]) -> str:
+    """`folder_digest` of the folder with these files."""
+    return _digest((name, hashlib.sha256(files[name]).hexdigest()) for name in sorted(files))
+
+
+def _digest(digests: Iterable[tuple[str, str]]) -> str:
+    return hashlib.sha256("".join(f"{digest} {name}\n" for name, digest in digests).encode()).hexdigest()
+
+
 def _paths(folder: Path) -> Iterator[tuple[str, Path]]:
-    """Sorted by name."""
+    """Sorted by name; raises `ModelFileError` for a link to a file elsewhere."""
     single = [folder / name for name in _FILES]
     nested = [path for name in _FOLDERS for path in (folder / name).rglob("*")]
     found = {path.relative_to(folder).as_posix(): path for path in (*single, *nested) if path.is_file()}
+    for name, path in found.items():
+        if not path.resolve().is_relative_to(folder.resolve()):
+            raise ModelFileError(f"{folder} can't be used: its file {name} is a link to a file elsewhere")
     yield from sorted(found.items())

@@ -1,8 +1,9 @@
 """TensorFlow in a process of its own: `python -m transfer_core.backbones.tensorflow.server SETTINGS`.
 
-It loads a SavedModel, says what that takes and gives, and answers each batch of images that comes to
-standard input with embeddings on standard output (`wire.py`). What goes wrong is told there, too,
-and ends it.
+It loads a SavedModel, writes a description of its input and output to standard output and, for each batch
+of images from standard input, their embeddings (`wire.py`). An error is written there, too, and ends the
+process. Without trust the process is confined, and the SavedModel reduced to the operations of `operations`,
+before TensorFlow loads it.
 
 Beside torch in one process, TensorFlow would compete with it for cores and memory.
 """
@@ -13,33 +14,47 @@ import json
 import os
 import select
 import sys
+import tempfile
 import threading
 from pathlib import Path
 from typing import IO, Any
 
-from transfer_core.backbones.tensorflow.wire import read_array, read_words, send_array, send_words
+from transfer_core.backbones.tensorflow.saved_model import GRAPH
+from transfer_core.sandbox.confinement import confine, freeze
 
 _WATCH_MS = 1000
 _LONGEST_MESSAGE = 500
+_PACKAGES = ("tensorflow", "numpy")
 
 
 def main(settings: dict[str, Any]) -> None:
-    """Answer until standard input ends.
+    """Serve batches until standard input ends.
 
     Parameters
     ----------
     settings
-        `folder`; `size`, of images where the SavedModel takes any; `trust`.
+        `folder` of the SavedModel; `size` of images where it takes any; `trust`; without it, the bytes of
+        `memory` that the process may take.
     """
     answers = take_standard_output()
+    folder = Path(settings["folder"])
+    if not settings["trust"]:
+        confine(_PACKAGES, [folder], [folder / GRAPH])
+        # Libraries look there for settings and for a place to write when they are imported.
+        os.environ["HOME"] = tempfile.tempdir = str(folder)
     threading.Thread(target=leave_with_parent, args=(os.getppid(),), daemon=True).start()
+    # numpy starts threads when it is imported, so not before `confine`.
+    from transfer_core.backbones.tensorflow.wire import read_array, read_words, send_array, send_words
+
     # A graph needs nothing of Keras, whose import is a third of TensorFlow's.
     sys.modules["keras"] = None  # type: ignore[assignment]
     try:
-        from transfer_core.backbones.tensorflow.endpoint import open_endpoint
+        from transfer_core.backbones.tensorflow.endpoint import clean_folder, open_endpoint
 
-        folder = Path(settings["folder"])
-        endpoint = open_endpoint(folder, settings["size"], settings["trust"])
+        if not settings["trust"]:
+            clean_folder(folder)
+            freeze(settings["memory"])
+        endpoint = open_endpoint(folder, settings["size"])
         send_words(answers, endpoint.description)
         while (request := read_words(sys.stdin.buffer)) is not None:
             images = read_array(sys.stdin.buffer, request["shape"])

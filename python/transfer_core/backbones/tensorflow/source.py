@@ -28,6 +28,7 @@ from transfer_core.backbones.tensorflow.process import process_for
 from transfer_core.backbones.tensorflow.saved_model import (
     GRAPH,
     PREPARATION,
+    files_digest,
     folder_digest,
     preparation,
     read_files,
@@ -82,8 +83,10 @@ def _backbone(
 ) -> Backbone:
     assert weights.preprocessing
     size = weights.preprocessing.crop_size
+    # A saved model may claim any digest: processes are shared by that of the files themselves.
+    content = files_digest(files)
     return foreign_backbone(
-        facts, files, weights, digest, lambda files: process_for(facts.name, digest, files, size, trust)
+        facts, files, weights, digest, lambda files: process_for(facts.name, content, files, size, trust)
     )
 
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 from typing import IO, Any
 
+import msgspec
 import numpy as np
 
 from transfer_core.backbones.image_arrays import Array
+
+_LONGEST_LINE = 1 << 16
 
 
 def send_words(file: IO[bytes], words: dict[str, Any]) -> None:
@@ -24,10 +27,19 @@ def send_array(file: IO[bytes], array: Array) -> None:
 
 
 def read_words(file: IO[bytes]) -> dict[str, Any] | None:
-    """The next line; None if the other end is gone."""
-    line = file.readline()
-    words: dict[str, Any] | None = json.loads(line) if line.endswith(b"\n") else None
-    return words
+    """The next line; None if the other end is gone.
+
+    Raises
+    ------
+    ValueError
+        For a line that is too long or no JSON object.
+    """
+    line = file.readline(_LONGEST_LINE)
+    if len(line) == _LONGEST_LINE:
+        raise ValueError(f"a line of more than {_LONGEST_LINE} bytes")
+    if not line.endswith(b"\n"):
+        return None
+    return msgspec.json.decode(line, type=dict[str, Any])
 
 
 def read_array(file: IO[bytes], shape: list[int]) -> Array | None:
