@@ -15,11 +15,8 @@ from pathlib import Path
 
 from transfer_core import __version__, paths, trusted
 from transfer_core.errors import TransferError
-<<<<<<< HEAD
-from transfer_core.permissions import exposure
-=======
 from transfer_core.machine_memory import machine_memory
->>>>>>> c29cc79 (Run SavedModels without trust from a list of operations, in a confined process)
+from transfer_core.permissions import exposure
 
 OLDEST_PYTHON = (3, 10)
 SETUP = "transfer setup"
