@@ -44,8 +44,8 @@ class Listener:
                 die()
 
 
-def die_at(module, name, at, before=lambda *_: None, counts=lambda *_: True):
-    """Die in the `at`-th call of a function that counts, after `before` of its arguments was called."""
+def die_at(module, name, at, counts=lambda *_: True):
+    """Die in the `at`-th call of a function that counts."""
     owner = importlib.import_module(module)
     usual, calls = getattr(owner, name), []
 
@@ -53,19 +53,27 @@ def die_at(module, name, at, before=lambda *_: None, counts=lambda *_: True):
         if counts(*arguments):
             calls.append(arguments)
         if len(calls) == at:
-            before(*arguments)
             die()
         return usual(*arguments)
 
     setattr(owner, name, deadly)
 
 
-def write_half(tensors, path, entry):
-    """A checkpoint as a power failure leaves it."""
-    from safetensors.numpy import save
+def die_half_way(at):
+    """Die while the `at`-th checkpoint is written, as in a power failure."""
+    from transfer_core import checkpoint
 
-    whole = save(tensors, entry)
-    path.write_bytes(whole[: len(whole) // 2])
+    usual, calls = checkpoint.serialized, []
+
+    def deadly(*arguments):
+        calls.append(arguments)
+        whole = b"".join(usual(*arguments))
+        yield whole[: len(whole) // 2]
+        if len(calls) == at:
+            die()
+        yield whole[len(whole) // 2 :]
+
+    checkpoint.serialized = deadly
 
 
 def is_in_a_run(temporary, *_):
@@ -90,7 +98,7 @@ def run(job):
         die_after(death["after"])
     match death.get("in"):
         case "half-written checkpoint":
-            die_at("transfer_core.checkpoint", "save_file", death["at"], write_half)
+            die_half_way(death["at"])
         case "checkpoint not yet renamed":
             die_at("transfer_core.atomic", "_finish", death["at"], counts=is_in_a_run)
         case "model written":

@@ -9,13 +9,11 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import save_file
 
-from transfer_core.atomic import replacing
-from transfer_core.errors import ConfigurationError
+from transfer_core.atomic import replacing, unfollowed
 from transfer_core.model_file import tensors_digest
 from transfer_core.permissions import FILE
+from transfer_core.safetensors_writer import serialized
 from transfer_core.snapshot import Snapshot
 from transfer_core.tensor_file import Malformed, check_places, opened, read_arrays, read_table
 
@@ -66,11 +64,8 @@ def write_checkpoint(path: Path, position: Position, snapshot: Snapshot) -> None
         }
     )
     entry = {ENTRY: fields, "sha256": sha256(fields.encode()).hexdigest()}
-    with replacing(path, FILE) as temporary:
-        try:
-            save_file(tensors, temporary, entry)
-        except SafetensorError as error:  # how the library tells of a full disk
-            raise ConfigurationError(f"can't save to {path}: {error}") from error
+    with replacing(path, FILE) as temporary, open(temporary, "wb", opener=unfollowed) as file:
+        file.writelines(serialized(tensors, entry))
 
 
 def read_position(path: Path) -> Position:
