@@ -29,6 +29,7 @@ from transfer_core.heads.minibatch import fit_minibatch
 from transfer_core.model import Model, open_model_file, save_new
 from transfer_core.model_file import tensors_digest
 from transfer_core.objective import Objective, choose_objective
+from transfer_core.overall import Overall
 from transfer_core.presets import Phase
 from transfer_core.progress import Event, Progress
 from transfer_core.recipe import Recipe
@@ -37,6 +38,7 @@ from transfer_core.same_run import agree, stored, stored_recipe
 from transfer_core.spool import spool_folder
 from transfer_core.steps.between import Chosen, Frozen, Tuned
 from transfer_core.steps.embedding import embed
+from transfer_core.steps.expected import expected_work
 from transfer_core.steps.header import header_of
 from transfer_core.steps.measured import measure
 from transfer_core.version import library_versions
@@ -93,13 +95,15 @@ def _five_steps(
 ) -> Model:
     if message := cache.ignored():
         progress.warning(message)
-    progress, warnings = _listening(progress)
+    overall = Overall()
+    progress, warnings = _listening(progress, overall)
     kept = Checkpoints(folder, warnings, progress)
     progress.run(folder.id, str(folder.path), kept.epochs)
     with spool_folder() as spool:
         chosen = choose(recipe, streams, spool, progress)
         agree(folder, chosen.recipe, chosen.splits, progress)
         first, *further = presets.phases(chosen.recipe, chosen.backbone.facts.blocks)
+        overall.expect(expected_work(chosen, further))
         frozen = freeze(chosen, further, progress)
         head = add_head_and_train(frozen, first, bool(further), kept, progress)
         tuned = fine_tune_backbone(frozen, head, further, kept, progress)
@@ -285,14 +289,18 @@ def _embedded_anew(frozen: Frozen, progress: Progress) -> Frozen:
     return replace(frozen, train=train, valid=valid)
 
 
-def _listening(progress: Progress) -> tuple[Progress, list[str]]:
-    """The same progress, and the list into which its warnings are copied."""
+def _listening(progress: Progress, overall: Overall) -> tuple[Progress, list[str]]:
+    """The same progress with each warning once and the events of `overall`; and the list of its warnings."""
     warnings: list[str] = []
 
     def emit(event: Event) -> None:
-        if event["event"] == "warning" and event["message"] not in warnings:
+        if event["event"] == "warning":
+            if event["message"] in warnings:
+                return
             warnings.append(event["message"])
         progress.emit(event)
+        if derived := overall.after(event):
+            progress.emit(derived)
 
     return Progress(emit, progress.cancelled), warnings
 

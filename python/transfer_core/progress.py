@@ -31,7 +31,8 @@ class Progress:
     """Two callbacks, `emit` takes events, `cancelled` says whether the user wants to stop; and a `keeper` for
     the state of a loop over epochs.
 
-    Events are plain dicts with the key `event`, one of `run`, `stage`, `progress`, `epoch`, `warning`.
+    Events are plain dicts with the key `event`, one of `run`, `stage`, `progress`, `epoch`, `warning`
+    and, of a training, `overall`.
     """
 
     emit: Callable[[Event], None] = _ignore

@@ -66,15 +66,25 @@ RSpec.describe "Transfer::Display" do
     time = 0
     play(display::Lines.new(io, clock: -> { time += 3 }))
     expect(io.string.lines(chomp: true)).to eq(
-      ["transfer: Computing features", "transfer: warning: few photos", "transfer: Computing features, 20/20 photos",
-       "transfer: Training the head, epoch 1/2"]
+      ["transfer: Choosing mobilenet_v2", "transfer: Computing features, 5/20 photos", "transfer: warning: few photos",
+       "transfer: Training the head", "transfer: Training the head, epoch 2/2"]
     )
   end
 
-  it "writes nothing elsewhere about a quick training, except for warnings" do
+  it "writes the first line at once, and of a quick training no more but warnings" do
     io = StringIO.new
     play(display.for(io, quiet: false))
-    expect(io.string).to eq("transfer: warning: few photos\n")
+    expect(io.string).to eq("transfer: Choosing mobilenet_v2\ntransfer: warning: few photos\n")
+  end
+
+  it "adds the share of the whole and the time left" do
+    io = StringIO.new
+    time = 0
+    events.insert(1, Transfer::Event::Overall.new(0.0, nil))
+    events.insert(4, Transfer::Event::Overall.new(0.4, 11.2))
+    play(display::Lines.new(io, clock: -> { time += 3 }))
+    expect(io.string.lines(chomp: true))
+      .to include("transfer: Computing features, 5/20 photos, 40 %, about 12 s left")
   end
 
   it "is silent when it should be quiet" do

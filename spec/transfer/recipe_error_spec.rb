@@ -35,7 +35,7 @@ RSpec.describe Transfer::RecipeError do
       error = error_of { Transfer.train { on(:epcoh) { nil } } }
       expect(error.message).to eq(
         "#{here}:#{__LINE__ - 2}: unknown event \"epcoh\", did you mean \"epoch\"? " \
-        "(one of: run, stage, progress, epoch, warning)"
+        "(one of: run, stage, progress, epoch, overall, warning)"
       )
     end
 

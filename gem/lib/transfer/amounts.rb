@@ -33,6 +33,15 @@ module Transfer
       end
 
       # @param seconds [Float]
+      # @return [String] such as `12 s`, `3 min` or `2 h 5 min`
+      def duration(seconds)
+        return "#{seconds.ceil} s" if seconds < 90
+
+        hours, minutes = (seconds / 60).round.divmod(60)
+        hours.zero? ? "#{minutes} min" : "#{hours} h #{minutes} min"
+      end
+
+      # @param seconds [Float]
       # @return [String] such as `0.15 ms`
       def milliseconds(seconds) = format("%.2f ms", seconds * 1000)
     end

@@ -10,20 +10,28 @@ module Transfer
       io.tty? ? Bars.new(io) : Lines.new(io)
     end
 
+    # @return [String, nil] such as `40 %, about 12 s left`
+    def self.overall(progress)
+      return unless progress.share.positive?
+
+      left = progress.seconds_left && "about #{Amounts.duration(progress.seconds_left)} left"
+      ["#{(progress.share * 100).floor} %", left].compact.join(", ")
+    end
+
     # Silence.
     module Nothing
       def self.show(_event, _progress); end
       def self.finish; end
     end
 
-    # One line per five seconds at most.
+    # The first line at once, then one per five seconds at most.
     class Lines
       EVERY_S = 5
 
       def initialize(io, clock: -> { Process.clock_gettime(Process::CLOCK_MONOTONIC) })
         @io = io
         @clock = clock
-        @last = clock.call
+        @last = -EVERY_S
       end
 
       def show(event, progress)
@@ -41,7 +49,7 @@ module Transfer
       def line(progress)
         counted = "#{progress.done}/#{progress.total} #{progress.unit}" if progress.total
         counted = "epoch #{progress.epoch}/#{progress.epochs}" if progress.epochs
-        ["transfer: #{progress.title || progress.step}", counted].compact.join(", ")
+        "transfer: #{[progress.title || progress.step, counted, *Display.overall(progress)].compact.join(', ')}"
       end
     end
 

@@ -12,10 +12,13 @@ module Transfer
     Progress = ::Data.define(:step, :done, :total, :unit)
     # One pass over the training data ended; `metrics` has symbol keys.
     Epoch = ::Data.define(:step, :number, :of, :metrics)
+    # The whole training: the `share` of it that is done, 0 to 1, which never falls; `seconds_left`, nil while unknown.
+    Overall = ::Data.define(:share, :seconds_left)
     # Something to know that does not stop the work.
     Warning = ::Data.define(:message)
 
-    KINDS = { run: Run, stage: Stage, progress: Progress, epoch: Epoch, warning: Warning }.freeze
+    KINDS = { run: Run, stage: Stage, progress: Progress, epoch: Epoch, overall: Overall,
+              warning: Warning }.freeze
     private_constant :KINDS
 
     class << self

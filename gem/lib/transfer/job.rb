@@ -6,7 +6,8 @@ module Transfer
   # @example
   #   job = Transfer.start(backbone: "mobilenet_v2", data: "photos/")
   #   job.on(:epoch) { |epoch| puts epoch.metrics[:accuracy] }
-  #   job.progress.fraction  # => 0.4
+  #   job.progress.share         # => 0.4, of the whole training
+  #   job.progress.seconds_left  # => 12.5
   #   job.metrics            # => { loss: 0.41, validation_loss: 0.39, accuracy: 0.91 }, of the last epoch
   #   job.value              # => the model, as soon as it is there
   class Job
@@ -90,7 +91,7 @@ module Transfer
 
     # Calls the block with each event of that name from now on. What the block raises cancels the training and
     # is raised by {#value}.
-    # @param event [Symbol] :run, :stage, :progress, :epoch or :warning
+    # @param event [Symbol] :run, :stage, :progress, :epoch, :overall or :warning
     # @return [self]
     def on(event, &block)
       raise ArgumentError, "on(:#{event}) needs a block" unless block
@@ -152,6 +153,9 @@ module Transfer
       source = Source.new(@recipe.data, columns: @recipe.to_h["columns"])
       data = { "data" => source.wire }.compact
       params = run ? { "run" => run, "trust" => @trust, **data } : { "recipe" => { **@recipe.wire, **data } }
+      starting = Event::Stage.new(:start, "start Python")
+      @progress = progress.after(starting)
+      @display.show(starting, progress)
       @call = Bridge.start(@method, params, streams: source.streams)
     end
 

@@ -1,16 +1,18 @@
 # frozen_string_literal: true
 
 module Transfer
-  # Where a training is: the step it is in, and how much of it is done.
-  Progress = ::Data.define(:step, :title, :done, :total, :unit, :epoch, :epochs, :metrics) do
+  # State of a training: the step it is in, `done` of `total` in that step, and the `share` of the whole training, 0 to
+  # 1, with the `seconds_left` (nil while unknown).
+  Progress = ::Data.define(:step, :title, :done, :total, :unit, :epoch, :epochs, :metrics, :share, :seconds_left) do
     # @return [Progress] before anything was heard
-    def self.none = new(**members.to_h { |member| [member, nil] })
+    def self.none = new(**members.to_h { |member| [member, nil] }, share: 0.0)
 
-    # @param event [Event::Stage, Event::Progress, Event::Epoch, Event::Warning]
+    # @param event [Event::Stage, Event::Progress, Event::Epoch, Event::Overall, Event::Warning]
     # @return [Progress] the state after it
     def after(event)
       case event
-      when Event::Stage then self.class.none.with(step: event.step, title: event.title)
+      when Event::Stage then self.class.none.with(step: event.step, title: event.title, share:, seconds_left:)
+      when Event::Overall then with(share: event.share, seconds_left: event.seconds_left)
       when Event::Progress then with(step: event.step, done: event.done, total: event.total, unit: event.unit)
       when Event::Epoch then with(step: event.step, epoch: event.number, epochs: event.of, metrics: event.metrics)
       else self

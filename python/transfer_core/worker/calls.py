@@ -87,8 +87,8 @@ class Call:
         with self._answer_lock:
             if self._answered:
                 return
-            if event["event"] == "progress":
-                self._outbox.send_latest(frame, (self.id, event["step"]))
+            if event["event"] in ("progress", "overall"):
+                self._outbox.send_latest(frame, (self.id, event["event"], event.get("step")))
             else:
                 self._outbox.send(frame)
 
