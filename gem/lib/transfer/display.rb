@@ -36,10 +36,10 @@ module Transfer
 
       def show(event, progress)
         return @io.puts("transfer: warning: #{event.message}") if event.is_a?(Event::Warning)
-        return if @clock.call - @last < EVERY_S
+        return if @clock.call - @last < EVERY_S || line(progress) == @shown
 
         @last = @clock.call
-        @io.puts(line(progress))
+        @io.puts(@shown = line(progress))
       end
 
       def finish; end
