@@ -228,4 +228,5 @@ void Init_transfer_native(void) {
   init_numbers(native);
   init_mapping(native);
   init_views(native);
+  init_sizes(native);
 }

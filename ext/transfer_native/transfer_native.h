@@ -1,4 +1,4 @@
-/* Transfer::Native: what gem/lib/transfer/numbers.rb and bridge/arena.rb do, faster.
+/* Transfer::Native: what gem/lib/transfer/numbers.rb, bridge/sizes.rb and bridge/arena.rb do, faster.
  * Nothing here holds memory that Ruby does not know of: results are Strings and Arrays, a mapping belongs to its
  * object. So an exception may leave any function at any point. */
 #ifndef TRANSFER_NATIVE_H
@@ -30,5 +30,6 @@ void keep_memory(VALUE holder);
 void init_numbers(VALUE native);
 void init_mapping(VALUE native);
 void init_views(VALUE native);
+void init_sizes(VALUE native);
 
 #endif

@@ -34,7 +34,7 @@ def replacing(path: str | os.PathLike[str], mode: int | None = None) -> Iterator
         The file can't be written: no such folder, a device, no permission, the disk is full.
     """
     target = Path(path)
-    temporary = target.with_name(UNFINISHED.replace("*", token_hex(8)))
+    temporary = target.parent / UNFINISHED.replace("*", token_hex(8))
     try:
         _check(target)
         own = _mode_of_own_file(target)

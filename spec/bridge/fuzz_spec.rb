@@ -19,6 +19,131 @@ RSpec.describe "Hostile bytes" do
       .each { |bytes, words| expect { frame.decode(bytes.b) }.to raise_error(Transfer::ProtocolError, words) }
   end
 
+  # Bytes of a frame of so many members that are all alike, beside what `bytes` says of each.
+  def list_of(bytes, count) = "\x94\x01\x01\xc0\xdd".b + [count].pack("N") + (bytes.b * count)
+
+  describe "that take much more memory once they are decoded" do
+    bombs = { "maps" => "\x80", "lists" => "\x90", "texts" => "\xa2ab", "maps of one" => "\x81\xa1a\xc0",
+              "tensors" => "\xc7\x0b\x01\x93\xa5uint8\x91\x00\xc4\x00" }
+
+    bombs.each do |name, bytes|
+      it "are refused before: #{name}" do
+        bomb = list_of(bytes, 20_000_000 / bytes.bytesize)
+        before = GC.stat(:total_allocated_objects)
+        expect { frame.decode(bomb) }.to raise_error(Transfer::ProtocolError, /\Amore than 268435456 bytes of memory/)
+        expect(GC.stat(:total_allocated_objects) - before).to be < 1000
+      end
+    end
+
+    it "are refused within a tensor, too" do
+      bomb = list_of("\x80", 20_000).byteslice(4..)
+      expect { frame.decode("#{"\xc9".b}#{[bomb.bytesize].pack('N')}\u0001#{bomb}") }
+        .to raise_error(Transfer::ProtocolError, "more than 2000 bytes of memory once it is decoded")
+    end
+
+    it "end the call that waits for them, and the next one works" do
+      worker = worker()
+      bomb = list_of("\x80", 20_000_000)
+      babble = { "bytes" => [bomb.bytesize].pack("N") + bomb }
+      expect { worker.call("babble", babble).value(60) }.to raise_error(Transfer::ProtocolError, /bytes of memory/)
+      expect(worker.call("pid", {}).value(20)).to be_a(Integer)
+    end
+  end
+
+  describe "with many values" do
+    let(:value) { Array.new(3) { [Random.new(1).bytes(100_000), *0..100_000, { "a" => Array.new(50_000, "b") }] } }
+    let(:decoder) { frame::Decoder.new(frame.encode(value).byteslice(4..)) }
+
+    it "are decoded in pieces, and a reader that has no more time leaves the rest to the next" do
+      pieces = 1
+      pieces += 1 until (found = decoder.value(0))
+      expect([found, pieces]).to match([[value], be > 10])
+    end
+
+    it "can be interrupted between pieces, and are read by the next reader" do
+      reader = Thread.new do
+        Thread.handle_interrupt(Object => :never) do
+          Thread.current.raise(Interrupt)
+          decoder.value
+        end
+      end
+      reader.report_on_exception = false
+      expect { reader.value }.to raise_error(Interrupt)
+      expect(decoder.value).to eq([value])
+    end
+
+    it "are read from the beginning where a piece was interrupted" do
+      decoder.value(0)
+      ends = [-> { raise Interrupt }]
+      allow(decoder.content).to(receive(:byteslice).and_wrap_original do |slice, *at|
+                                  ends.shift&.call || slice.call(*at)
+                                end)
+      expect { decoder.value }.to raise_error(Interrupt)
+      expect(decoder.value).to eq([value])
+    end
+  end
+
+  # Bytes of memory, as docs/protocol.md counts them.
+  def memory(value)
+    case value
+    when Array then 72 + value.sum { |inner| memory(inner) }
+    when Hash then 200 + value.sum { |pair| pair.sum { |inner| memory(inner) } }
+    when Transfer::Tensor then 1024
+    when String then 72
+    else small?(value) ? 8 : 40
+    end
+  end
+
+  def small?(value) = !value.is_a?(Numeric) || (value.is_a?(Integer) && value.between?(-32, 127))
+
+  def any_value(random, deep = 0)
+    case random.rand(deep < 4 ? 8 : 4)
+    when 0 then any_scalar(random)
+    when 1 then any_text(random)
+    when 2 then Transfer::Tensor.from(any_text(random).b, dtype: "uint8")
+    when 3 then [[1, 1000].sample(random:)] * [15, 16, deep.zero? ? 70_000 : 17].sample(random:)
+    when 4, 5 then Array.new(random.rand(18)) { any_value(random, deep + 1) }
+    else Array.new(random.rand(18)) { |i| [i.to_s, any_value(random, deep + 1)] }.to_h
+    end
+  end
+
+  def any_scalar(random)
+    [nil, true, 0, -1, 127, -32, 128, 300, 70_000, 2**40, -33, -300, -70_000, -2**40, 0.5].sample(random:)
+  end
+
+  def any_text(random)
+    ["x", "y".b].sample(random:) * [0, 1, 2, 4, 5, 31, 32, 255, 256, 70_000].sample(random:)
+  end
+
+  sizes = Transfer.const_get(:Bridge)::Sizes
+  ways = { "in Ruby" => sizes.method(:measure), "as configured" => sizes.method(:check) }
+  ways.each do |way, check|
+    it "take as much memory as the table says, #{way}" do
+      random = Random.new(1)
+      200.times do
+        value = any_value(random)
+        content = frame.encode(value).byteslice(4..)
+        expect(check.call(content, memory(value))).to be <= memory(value)
+        expect { check.call(content, memory(value) - 1) }.to raise_error(Transfer::ProtocolError)
+      end
+    end
+
+    it "are one whole value, #{way}" do
+      content = frame.encode({ "a" => [1, 2.5, "b" * 40, "c".b * 300, nil], "d" => { "e" => 1000 } }).byteslice(4..)
+      expect(check.call(content, 10_000)).to be_a(Integer)
+      (1...content.bytesize).each do |cut|
+        expect { frame.decode(content.byteslice(0, cut)) }.to raise_error(Transfer::ProtocolError)
+      end
+      expect { frame.decode([content, "\xc0".b].join) }.to raise_error(Transfer::ProtocolError)
+    end
+  end
+
+  it "are nested 100 deep at least, and not without an end" do
+    deep = ->(levels) { ("\x91" * levels).b + "\xc0".b }
+    expect(frame.decode(deep.call(100)).flatten).to eq([nil])
+    expect { frame.decode(deep.call(1000)) }.to raise_error(Transfer::ProtocolError, /StackError/)
+  end
+
   it "that only look so are read" do
     value = ["\xDD\xDF".b * 10, 1.1, { "a" => -35, "b" => Array.new(70_000, 1) }, (2**64) - 1, -33, "x" * 70_000]
     expect(frame.decode(frame.encode(value).byteslice(4..))).to eq(value)

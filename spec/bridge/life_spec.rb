@@ -143,15 +143,56 @@ RSpec.describe "How long a worker is kept" do
     expect(eventually(2) { gone?(pid.to_i) }).to be(true)
   end
 
-  it "starts with an environment that tells it no secrets" do
-    env = { "PATH" => "/bin", "LC_ALL" => "C", "OMP_NUM_THREADS" => "2", "HF_HOME" => "/hf", "TRANSFER_QUIET" => "1",
-            "https_proxy" => "http://p", "SECRET_KEY_BASE" => "x", "DATABASE_URL" => "y", "AWS_SECRET_KEY" => "z",
-            "PATHOLOGY" => "q", "LD_PRELOAD" => "j", "MY_A" => "1", "MY_B" => "2", "OTHER" => "3" }
-    environment = bridge::Environment
-    expect(environment.allowed(env:).keys)
-      .to eq(%w[PATH LC_ALL OMP_NUM_THREADS HF_HOME TRANSFER_QUIET https_proxy])
-    expect(environment.allowed(%w[MY_* OTHER], env:).keys - environment.allowed(env:).keys).to eq(%w[MY_A MY_B OTHER])
-    worker = worker(env: environment.allowed(env:).merge("PATH" => ENV.fetch("PATH")))
-    expect(ask(worker, "environment")).not_to include("SECRET_KEY_BASE", "DATABASE_URL")
+  describe "its environment" do
+    # What a process gets that is started as the worker is, beside these variables.
+    def inherited(variables, names = [])
+      before = ENV.to_h
+      ENV.update(variables)
+      Transfer.config.environment = names
+      launched = launch.with(env: bridge::Subprocess.launch.env)
+      worker = bridge::Worker.new { launched }
+      ask(worker, "environment").slice(*variables.keys)
+    ensure
+      worker&.stop
+      Transfer.config.environment = []
+      ENV.replace(before)
+    end
+
+    secrets = %w[
+      TRANSFER_API_KEY TRANSFER_SECRET HF_TOKEN HUGGING_FACE_HUB_TOKEN HF_OIDC_ID_TOKEN PYTHON_KEYRING_PW TORCH_TOKEN
+      CUDA_REGISTRY_PASSWORD NVIDIA_API_KEY NCCL_SECRET XDG_SESSION_COOKIE LC_SECRET OMP_KEY MALLOC_KEY SECRET_KEY_BASE
+      DATABASE_URL AWS_SECRET_ACCESS_KEY PATHOLOGY LD_PRELOAD PYTHONSTARTUP PIP_INDEX_URL
+    ].to_h { |name| [name, "secret"] }
+
+    it "has no secrets, not even those of the libraries that it uses" do
+      harmless = { "LC_ALL" => "C", "OMP_NUM_THREADS" => "2", "HF_HOME" => "/hf", "TRANSFER_WEIGHTS" => "/w",
+                   "PYTHONHASHSEED" => "1", "TZ" => "UTC" }
+      expect(inherited({ **secrets, **harmless })).to eq(harmless)
+    end
+
+    it "has those that are named, and not what begins alike" do
+      expect(inherited(secrets, %w[HF_TOKEN TRANSFER_API_KEY NOT_SET]))
+        .to eq({ "HF_TOKEN" => "secret", "TRANSFER_API_KEY" => "secret" })
+    end
+
+    it "has proxies without user name and password, unless they are named" do
+      proxies = { "HTTP_PROXY" => "http://user:pass@proxy:3128", "https_proxy" => "http://u:p@ss/w@proxy:3128/",
+                  "ALL_PROXY" => "user:pass@proxy:3128", "http_proxy" => "http://proxy:3128",
+                  "HF_ENDPOINT" => "https://user@mirror/hf", "NO_PROXY" => "localhost" }
+      expect(inherited(proxies)).to eq(
+        { "HTTP_PROXY" => "http://proxy:3128", "https_proxy" => "http://proxy:3128/", "ALL_PROXY" => "proxy:3128",
+          "http_proxy" => "http://proxy:3128", "HF_ENDPOINT" => "https://mirror/hf", "NO_PROXY" => "localhost" }
+      )
+      expect(inherited(proxies, ["HTTP_PROXY"])).to include("HTTP_PROXY" => "http://user:pass@proxy:3128",
+                                                            "ALL_PROXY" => "proxy:3128")
+    end
+
+    it "has every variable of ours that the core reads" do
+      core = Dir[File.expand_path("../../python/transfer_core/**/*.py", __dir__)]
+      read = core.flat_map { |file| File.read(file).scan(/\bTRANSFER_[A-Z_]+\b/) }.uniq
+      # Of the last, Ruby sends the keys with each call.
+      settings = Transfer.config.for_worker.keys + %w[TRANSFER_HOME TRANSFER_OFFLINE TRANSFER_REQUIRE_SIGNATURE]
+      expect(read - settings - bridge::Environment::NAMES).to eq([])
+    end
   end
 end

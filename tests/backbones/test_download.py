@@ -20,7 +20,7 @@ class Publisher(BaseHTTPRequestHandler):
     def do_GET(self):
         body = {"/whole": CONTENT, "/cut": CONTENT, "/other": b"not the file"}.get(self.path)
         if body is None:
-            return self.send_error(404)
+            return self.send_error({"/token": 401, "/proxy": 407}.get(self.path, 404))
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -76,6 +76,16 @@ def test_a_file_arrives_whole_with_progress(publish, tmp_path, events):
             f"not with {hashlib.sha256(CONTENT).hexdigest()[:8]}",
         ),
         ("missing", "failed, HTTP Error 404: Not Found"),
+        (
+            "token",
+            "failed, HTTP Error 401: Unauthorized. Fix: set HF_TOKEN, and pass it on: "
+            'Transfer.config.environment = ["HF_TOKEN"]',
+        ),
+        (
+            "proxy",
+            "failed, HTTP Error 407: Proxy Authentication Required. Fix: pass the proxy with its password: "
+            'Transfer.config.environment = ["HTTPS_PROXY"]',
+        ),
     ],
 )
 def test_what_is_not_the_whole_file_leaves_nothing_behind(publish, tmp_path, path, message):

@@ -3,6 +3,8 @@
 require_relative "bridge/sizes"
 require_relative "bridge/frame"
 require_relative "bridge/message"
+require_relative "bridge/shape"
+require_relative "bridge/shapes"
 require_relative "bridge/remote_errors"
 require_relative "bridge/events"
 require_relative "bridge/call"

@@ -104,8 +104,8 @@ module Transfer
     # @return [Numeric, nil] seconds without use after which a new training removes a finished run whose model was saved
     #   elsewhere, other runs after three times as long; or text such as `"30d"`; nil: never
     setting :runs_keep, :age, 2_592_000
-    # @return [Array<String>] names of environment variables that the worker inherits besides those it needs;
-    #   `MY_*` stands for all that begin with `MY_`
+    # @return [Array<String>] names of environment variables that the worker inherits besides those it needs, such as
+    #   `HF_TOKEN` for private models, or `HTTPS_PROXY` for a proxy with a password (docs/operations.md)
     setting :environment, :names
     # @return [String, nil] the folder of runs, cache and environment; nil: the core's default
     setting :home, :path

@@ -72,7 +72,7 @@ module Transfer
     attr_reader :exit_status
     # @return [String, nil] the name of the signal that ended the process, such as "SIGKILL"
     attr_reader :signal
-    # @return [String] the last 16 KiB that the worker wrote to its standard error
+    # @return [String] the last 16 KiB that the worker wrote to its standard error, control characters included
     attr_reader :stderr
 
     # @param note [String] what the message says about the reason and the next start
@@ -81,7 +81,7 @@ module Transfer
       @exit_status = exit_status
       @signal = signal
       @stderr = stderr
-      last_words = stderr.lines.map(&:strip).reject(&:empty?).last
+      last_words = Plain.printable(stderr).lines.map(&:strip).reject(&:empty?).last
       super([fate, last_words].compact.join(": ") + (note.empty? ? "" : " (#{note})"))
     end
 

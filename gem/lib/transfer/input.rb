@@ -28,17 +28,18 @@ module Transfer
       def wire(value, modality) = KINDS.fetch(modality).wire(value)
 
       # Inputs in lists small enough for one message each; an IO is read when its turn comes.
+      # @param at_most [Integer] in a list
       # @yieldparam batch [Array]
       # @return [Enumerator] without a block
       # @raise (see wire); the message says which of several inputs it is
-      def each_batch(values, modality)
-        return to_enum(:each_batch, values, modality) unless block_given?
+      def each_batch(values, modality, at_most: BATCH_SIZE)
+        return to_enum(:each_batch, values, modality, at_most:) unless block_given?
 
         batch = []
         size = 0
         values.each.with_index(1) do |value, number|
           input = counted(number, values.size, modality) { wire(value, modality) }
-          unless fits?(input, batch, size)
+          unless batch.empty? || (batch.size < at_most && size + weight(input) <= BATCH_BYTES)
             yield batch
             batch = []
             size = 0
@@ -127,10 +128,6 @@ module Transfer
         raise if of == 1
 
         raise error, "#{modality == 'table' ? 'row' : modality} #{number} of #{of}: #{error.message}", cause: nil
-      end
-
-      def fits?(input, batch, size)
-        batch.empty? || (batch.size < BATCH_SIZE && size + weight(input) <= BATCH_BYTES)
       end
     end
   end

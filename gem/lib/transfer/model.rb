@@ -18,6 +18,10 @@ module Transfer
       end
     end
 
+    # Of a score on the wire: a float of 9 bytes, and the length of its label.
+    SCORE_BYTES = 14
+    private_constant :SCORE_BYTES
+
     # @return [Pathname] the file
     attr_reader :path
     # @return [Hash{Symbol => Object}] measured on examples that neither trained nor chose the model
@@ -60,7 +64,9 @@ module Transfer
     # @raise [RecipeError] if the model can't keep the level
     def predict(input, level: nil)
       params = level ? { "level" => Float(level) } : {}
-      predictions = ask("predict", input, params) { |answer| answer.map { |plain| Prediction.new(plain) } }
+      predictions = ask("predict", input, params, at_most: most_predictions) do |answer|
+        answer.map { |plain| Prediction.new(plain) }
+      end
       input.is_a?(Array) ? predictions : predictions.first
     end
 
@@ -71,9 +77,12 @@ module Transfer
     #   model.embed(Dir["photos/*.jpg"], as: :tensor).to_numo
     def embed(input, as: :array)
       raise ArgumentError, "as is :array or :tensor, got #{as.inspect}" unless %i[array tensor].include?(as)
-      return embeddings(input) if as == :tensor
 
-      embeddings = ask("embed", input) { |rows| rows.to_a.tap { rows.release } }
+      parts = ask("embed", input) { |rows| [rows] }
+      check_widths(parts)
+      return joined(parts) if as == :tensor
+
+      embeddings = parts.flat_map { |rows| rows.to_a.tap { rows.release } }
       input.is_a?(Array) ? embeddings : embeddings.first
     end
 
@@ -141,10 +150,18 @@ module Transfer
       File.umask
     end
 
-    def ask(name, input, params = {})
+    # Predictions that fit into one message: each has a score for every label.
+    def most_predictions
+      @most_predictions ||= begin
+        bytes = labels.sum { |label| label.bytesize + SCORE_BYTES }
+        (Input::BATCH_BYTES / [bytes, 1].max).clamp(1, Input::BATCH_SIZE)
+      end
+    end
+
+    def ask(name, input, params = {}, at_most: Input::BATCH_SIZE)
       inputs = input.is_a?(Array) ? input : [input]
       before = 0
-      Input.each_batch(inputs, modality.to_s).flat_map do |batch|
+      Input.each_batch(inputs, modality.to_s, at_most:).flat_map do |batch|
         answer = call(name, { "inputs" => batch, **params })
         before += batch.size
         yield answer
@@ -155,8 +172,15 @@ module Transfer
       end
     end
 
-    def embeddings(input)
-      parts = ask("embed", input) { |rows| [rows] }
+    def check_widths(parts)
+      widths = parts.map { |rows| rows.shape.last }.uniq
+      return if widths.size < 2
+
+      raise ProtocolError, "embed: embeddings of #{widths.join(' and ')} numbers in one call, expected one width. " \
+                           "Try again: the model's file may have changed meanwhile"
+    end
+
+    def joined(parts)
       return Tensor.new(dtype: "float32", shape: [0, summary.fetch(:embedding_width)], bytes: "") if parts.empty?
 
       Tensor.concat(parts).tap { |whole| parts.each { |part| part.release unless part.equal?(whole) } }

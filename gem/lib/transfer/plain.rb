@@ -7,7 +7,11 @@ module Transfer
     INTEGERS = (-(2**63)...(2**64))
     # Characters of a text that messages quote.
     QUOTED = 400
-    private_constant :INTEGERS, :QUOTED
+    # Sequences that move a terminal's cursor, colour it or name its window; and control characters but tab and newline.
+    ESCAPES = %r{\e\[[0-?]*[ -/]*[@-~]|\e\][^\a\e\n]*(?:\a|\e\\)|\e[ -/]*[0-~]?|[\u0000-\b\v-\u001f\u007f-\u009f]}
+    # Members of a list or map, and levels of both, that messages quote.
+    MOST_MEMBERS = 8
+    private_constant :INTEGERS, :QUOTED, :ESCAPES, :MOST_MEMBERS
 
     # @param value [String, Symbol, Pathname, Numeric, Boolean, nil]
     # @return [String, Integer, Float, Boolean, nil] the same as the wire carries it
@@ -49,11 +53,31 @@ module Transfer
       "#{text[0, half]}… (#{text.size - QUOTED} more characters) …#{text[-half, half]}"
     end
 
-    # @return [String] a value as Ruby writes it, shortened for a message
-    def self.brief(value)
-      text = value.is_a?(String) ? value.byteslice(0, 400).inspect : value.inspect.scrub
-      text.size <= 80 ? text : "#{text[0, 79]}…"
+    # @param text [String] from a worker: its standard error, the message of an error
+    # @return [String] the same as valid UTF-8 that does nothing to a terminal
+    def self.printable(text) = text.dup.force_encoding(Encoding::UTF_8).scrub.gsub(ESCAPES, "")
+
+    # @return [String] a value as Ruby writes it, shortened for a message; no more of a big one is turned into text
+    def self.brief(value, longest = 80)
+      text = shortened(value).inspect.scrub
+      text.size <= longest ? text : "#{text[0, longest - 1]}…"
     end
+
+    def self.shortened(value, levels = MOST_MEMBERS)
+      case value
+      when String then value.encoding == Encoding::BINARY ? "#{value.bytesize} bytes" : value[0, QUOTED]
+      when Array, Hash then levels.zero? ? value.class : shortened_members(value, levels - 1)
+      else value
+      end
+    end
+
+    def self.shortened_members(value, levels)
+      members = value.first(MOST_MEMBERS)
+      return members.map { |inner| shortened(inner, levels) } if value.is_a?(Array)
+
+      members.to_h { |key, inner| [shortened(key, levels), shortened(inner, levels)] }
+    end
+    private_class_method :shortened, :shortened_members
 
     # @return the same with symbol keys, frozen through and through
     def self.symbolize(value)

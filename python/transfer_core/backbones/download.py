@@ -64,6 +64,16 @@ def download(published: Published, folder: Path, progress: Progress, token: str 
     return path
 
 
+def reason(error: Exception) -> str:
+    """Why a request failed and, if a password or a token is missing, how to pass it to this process."""
+    said = str(error)
+    if getattr(error, "code", None) == 407 or "407 Proxy Authentication" in said:
+        return f'{said}. Fix: pass the proxy with its password: Transfer.config.environment = ["HTTPS_PROXY"]'
+    if getattr(error, "code", None) == 401 and not os.environ.get("HF_TOKEN"):
+        return f'{said}. Fix: set HF_TOKEN, and pass it on: Transfer.config.environment = ["HF_TOKEN"]'
+    return said
+
+
 @contextmanager
 def _temporary_file(folder: Path) -> Iterator[tuple[IO[bytes], str]]:
     """A file in `folder` that is gone afterwards unless it was renamed."""
@@ -95,7 +105,7 @@ def _fetch(published: Published, file: IO[bytes], progress: Progress, token: str
                 done += len(chunk)
                 progress.advance("choose", done, total or published.bytes, "bytes")
     except (OSError, HTTPException, ValueError) as error:
-        raise DownloadFailed(f"failed, {error}") from error
+        raise DownloadFailed(f"failed, {reason(error)}") from error
     if done < total:
         raise DownloadFailed(f"cut short, {done} of {total} bytes came")
     file.flush()

@@ -52,6 +52,8 @@ def _convert(name: str, run: Callable[..., Any], params: Mapping[str, Any]) -> d
     types = _types(run)
     converted = {}
     for word, value in params.items():
+        if isinstance(value, str) and "\0" in value:  # names and paths, of which none can have one
+            raise BadCall(f"{name}: {word}: text with a NUL byte (got {value!r:.100})")
         try:
             converted[word] = msgspec.convert(value, types[word])
         except msgspec.ValidationError as error:

@@ -11,6 +11,7 @@ from typing import Any, BinaryIO, TypeAlias
 import msgpack
 
 from transfer_core.errors import ProtocolError
+from transfer_core.worker.sizes import check_decoded_size
 from transfer_core.worker.tensors import Tensor, TensorBlock, from_numpy, parse_extension, render_extension
 
 VERSION = 1
@@ -110,6 +111,7 @@ def render_notification(method: str, params: dict[str, Any]) -> bytes:
 
 
 def _unpack(content: bytes) -> Any:
+    check_decoded_size(content)
     try:
         return msgpack.unpackb(
             content, raw=False, strict_map_key=True, ext_hook=parse_extension, object_hook=_check_keys

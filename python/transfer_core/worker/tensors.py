@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgpack
 
 from transfer_core.errors import ProtocolError
+from transfer_core.worker.sizes import check_decoded_size
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,6 +18,8 @@ TENSOR = 1
 TENSOR_BLOCK = 2
 ITEM_BYTES = {"float32": 4, "float64": 8, "int64": 8, "uint8": 1}
 MOST_DIMENSIONS = 32
+# Bytes of memory for dtype, shape and the bytes object of a tensor; 32 dimensions take 1,568.
+LARGEST_DESCRIPTION = 2000
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,7 @@ def parse_extension(kind: int, payload: bytes) -> Tensor | TensorBlock:
     """
     if kind not in (TENSOR, TENSOR_BLOCK):
         raise ProtocolError(f"unknown extension type {kind}, expected 1 or 2")
+    check_decoded_size(payload, LARGEST_DESCRIPTION)
     try:
         parts = msgpack.unpackb(payload, raw=False)
     except (ValueError, msgpack.UnpackException) as error:

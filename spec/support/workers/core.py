@@ -13,6 +13,17 @@ signal.signal(signal.SIGTERM, signal.SIG_DFL)
 FOLDER = tempfile.gettempdir()
 
 
+METRICS = {
+    "accuracy": 0.975,
+    "balanced_accuracy": 0.75,
+    "macro_f1": 0.75,
+    "baseline": {"label": "red", "accuracy": 0.5},
+    "most_confused": [],
+    "examples": 2,
+    "per_class": [{"label": "red", "precision": 0.5, "recall": 1.0, "f1": 0.75, "support": 2}],
+}
+
+
 def summary(path, recipe):
     return {
         "path": path,
@@ -22,7 +33,7 @@ def summary(path, recipe):
         "embedding_width": 2,
         "modality": "image",
         "columns": [],
-        "metrics": {"accuracy": 0.975, "per_class": {"red": {"recall": 1.0}}},
+        "metrics": METRICS,
         "history": [{"step": "train", "epoch": 1, "loss": 0.5}],
         "recipe": recipe,
         "sizes": {"train": 8, "valid": 2, "test": 2},
@@ -118,13 +129,25 @@ def runs(server, id, params):
 def remove_run(server, id, params):
     if params["run"] != "r2":
         return refuse(id, "ConfigurationError", f"the run {params['run']} is being trained")
-    answer(id, {})
+    answer(id, removed({}))
 
 
 def prune_runs(server, id, params):
     # What was asked for, where a run has other things.
-    run = {"id": "r2", "path": "/runs/r2", "status": "interrupted", "used_at": 0.0, "bytes": 1}
-    answer(id, [{**run, "recipe": params}])
+    answer(id, [removed(params)])
+
+
+def removed(recipe):
+    none = dict.fromkeys(("created_at", "backbone", "data", "step", "epoch", "epochs"))
+    run = {
+        "id": "r2",
+        "path": "/runs/r2",
+        "status": "interrupted",
+        "saved": False,
+        "used_at": 0.0,
+        "bytes": 1,
+    }
+    return {**none, **run, "recipe": recipe}
 
 
 def tell(call, /, **event):
@@ -160,11 +183,12 @@ def embed(server, id, params):
 
 
 def evaluate(server, id, params):
-    answer(id, {"accuracy": 0.5, **params})
+    answer(id, {**METRICS, **params})
 
 
 def save(server, id, params):
-    answer(id, {"path": params["path"], "bytes": 10 if params["backbone"] else 1})
+    size = 10 if params["backbone"] else 1
+    answer(id, {"path": params["path"], "bytes": size, "sha512": "0f" * 64})
 
 
 FACTS = {
@@ -174,11 +198,26 @@ FACTS = {
     "embedding_width": 1280,
     "weights": [{"name": "IMAGENET1K_V1"}],
     "family": "MobileNet",
+    "source": "torchvision",
+    "modality": "image",
+    "paper": "",
+    "arxiv": "1801.04381",
+    "code_url": "",
+    "code_license": "BSD-3-Clause",
+    "default": "IMAGENET1K_V1",
+}
+LISTED = {
+    **{name: fact for name, fact in FACTS.items() if name not in ("blocks", "weights", "default")},
+    "license": "BSD-3-Clause",
+    "metric": "ImageNet-1K top-1",
+    "metric_value": 71.9,
+    "relevance": None,
+    "images_per_second": None,
 }
 
 
 def backbones(server, id, params):
-    answer(id, [FACTS])
+    answer(id, [LISTED])
 
 
 def backbone(server, id, params):

@@ -84,7 +84,8 @@ def garbage(server, id, params):
 
 def events(server, id, params):
     for number in range(params["count"]):
-        write([2, "event", {"call": id, "event": {"event": "epoch", "number": number}}])
+        event = {"event": "epoch", "step": "train", "number": number, "of": params["count"], "metrics": {}}
+        write([2, "event", {"call": id, "event": event}])
     answer(id, params["count"])
 
 

@@ -6,11 +6,13 @@ module Transfer
     class Call
       attr_reader :name, :streams
 
+      # @param params [Hash] of the request
       # @param streams [Hash{String => Source::Pump}] rows the worker may ask for
       # @param awaited [Boolean] true: the caller only waits; nobody but the logger will want its events
       # @yield tells the worker to stop; called at most once
-      def initialize(name, streams: {}, awaited: false, &tell)
+      def initialize(name, params = {}, streams: {}, awaited: false, &tell)
         @name = name
+        @params = params
         @streams = streams
         @awaited = awaited
         @tell = tell
@@ -38,8 +40,9 @@ module Transfer
       end
 
       # @param timeout [Numeric, nil] seconds; after that the call is cancelled and a late answer is ignored
-      # @return the result
-      # @raise [Error] what the worker or its end reported, [TimeoutError], or what was given to {#blame}
+      # @return the result, once it has the shape of its method's
+      # @raise [Error] what the worker or its end reported, [TimeoutError], what was given to {#blame}, [ProtocolError]
+      #   for a result or an event of another shape
       def value(timeout = nil)
         unless wait(timeout)
           cancel
@@ -51,6 +54,7 @@ module Transfer
         raise @blamed if @blamed
         raise told_by_user_lines(error) if error
 
+        @checked ||= Shapes.check_result(name, @params, result)
         result
       end
 
@@ -80,8 +84,15 @@ module Transfer
       # Called when a caller has waited for as long as it would.
       def when_late(&late) = @late = late
 
+      # An event of another shape than its kind's ends the call.
+      # @param event [Hash]
       def event(event)
+        Shapes.check_event(name, event)
+        event = event.transform_values { |value| value.is_a?(String) ? Plain.printable(value) : value }
         @awaited ? Telemetry.event(event) : @events << event
+      rescue ProtocolError => error
+        cancel
+        fail(error)
       end
 
       def succeed(result) = settle([result, nil])

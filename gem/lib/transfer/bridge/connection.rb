@@ -33,13 +33,13 @@ module Transfer
 
       # Waits until the worker has answered; all who wait share the same answer. Later it waits only where a call has
       # waited in vain, until it is known whether the worker still does anything.
-      # @raise [VersionMismatch, TimeoutError, DependencyError, WorkerCrashed]
+      # @raise [VersionMismatch, TimeoutError, DependencyError, WorkerCrashed, ProtocolError]
       def ready!
         return @doubt.settle if @ready
 
         @greeting.check(@launch.startup_timeout + @delay)
         @ready = true
-      rescue VersionMismatch => error
+      rescue VersionMismatch, ProtocolError => error
         stop(error)
         raise
       rescue TimeoutError

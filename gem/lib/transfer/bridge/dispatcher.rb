@@ -30,7 +30,7 @@ module Transfer
 
           @opened += 1 unless name == Look::METHOD
           free = next_id
-          @calls[free] = call = Call.new(name, **words) { cancel(free) }
+          @calls[free] = call = Call.new(name, params, **words) { cancel(free) }
           free
         end
         post_request(id, name, params)
@@ -95,7 +95,7 @@ module Transfer
         raise ProtocolError, "a response to request #{response.id}, which is not open" unless call || @closed
 
         note_answer unless call&.name == Look::METHOD
-        response.error ? call&.fail(RemoteErrors.parse(response.error)) : call&.succeed(response.result)
+        response.error ? call&.fail(RemoteErrors.parse(call.name, response.error)) : call&.succeed(response.result)
       end
 
       def note_answer
@@ -105,14 +105,14 @@ module Transfer
 
       def tell(notification)
         unless notification.name == "event"
-          raise ProtocolError, "unknown notification #{notification.name.inspect[0, 100]}"
+          raise ProtocolError, "unknown notification #{Plain.brief(notification.name)}"
         end
 
         id, event = notification.params.values_at("call", "event")
         raise ProtocolError, "the event of a notification is #{event.class}, expected a map" unless event.is_a?(Hash)
 
         call = @mutex.synchronize { @calls[id] }
-        raise ProtocolError, "an event of call #{id.inspect[0, 100]}, which is not open" unless call || @closed
+        raise ProtocolError, "an event of call #{Plain.brief(id)}, which is not open" unless call || @closed
 
         call&.event(event)
       end

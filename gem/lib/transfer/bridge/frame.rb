@@ -8,6 +8,8 @@ module Transfer
     module Frame
       MAX_BYTES = 64 * 1024 * 1024
       HEADER_BYTES = 4
+      # Bytes of memory that a tensor takes besides its numbers: [dtype, shape, content], with 32 dimensions.
+      TENSOR_BYTES = 2000
 
       # The stream ended within a frame: whoever wrote it has died.
       CutShort = Class.new(ProtocolError)
@@ -71,7 +73,7 @@ module Transfer
         end
 
         def parts(payload)
-          Sizes.check(payload)
+          Sizes.check(payload, TENSOR_BYTES)
           parts = MessagePack.unpack(payload)
           return parts if parts.is_a?(Array) && parts.size == 3
 
@@ -93,7 +95,54 @@ module Transfer
       end
       # Making a packer takes longer than packing a small message.
       POOL = FACTORY.pool(4)
-      private_constant :FACTORY, :POOL
+      private_constant :TENSOR_BYTES, :FACTORY, :POOL
+
+      # The content of a frame on its way to a value. What takes long is decoded in pieces: between them the reader can
+      # be interrupted, or run out of time, and the next reader goes on.
+      class Decoder
+        PIECE_BYTES = 64 * 1024
+        # Bytes of memory that are decoded at once.
+        AT_ONCE = 4 * 1024 * 1024
+        private_constant :PIECE_BYTES, :AT_ONCE
+
+        # @return [String]
+        attr_reader :content
+
+        # @param content [String] what follows the length
+        def initialize(content)
+          @content = content
+        end
+
+        # Call it with interrupts off.
+        # @param limit [Float, nil] the time (monotonic) until which it decodes
+        # @return [Array(Object), nil] the value; nil if the time was up before
+        # @raise [ProtocolError] (see Frame.decode)
+        def value(limit = nil)
+          return [Frame.decode(content)] unless (@long = @long.nil? ? Sizes.check(content) > AT_ONCE : @long)
+
+          until (found = piece)
+            return if limit && Process.clock_gettime(Process::CLOCK_MONOTONIC) > limit
+
+            Thread.handle_interrupt(Object => :immediate) { Thread.pass }
+          end
+          found
+        end
+
+        private
+
+        # A signal's trap may raise within a piece: then the next reader begins again.
+        def piece
+          unpacker, position = @reached || [FACTORY.unpacker, 0]
+          @reached = nil
+          unpacker.feed(content.byteslice(position, PIECE_BYTES))
+          [unpacker.read]
+        rescue MessagePack::UnpackError => error
+          raise ProtocolError, "not MessagePack: #{error.class}"
+        rescue EOFError
+          @reached = [unpacker, position + PIECE_BYTES]
+          nil
+        end
+      end
     end
   end
 end

@@ -29,7 +29,7 @@ module Transfer
           in [0, id, name, params] then Request.new(id(id), name(name), map(params))
           in [1, id, error, result] then response(id(id), error, result)
           in [2, name, params] then Notification.new(name(name), map(params))
-          else raise ProtocolError, "not a message: #{wire.inspect[0, 200]}"
+          else raise ProtocolError, "not a message: #{Plain.brief(wire)}"
           end
         end
 
@@ -38,25 +38,25 @@ module Transfer
         def id(value)
           return value if value.is_a?(Integer) && value.between?(0, MAX_ID)
 
-          raise ProtocolError, "the id of a message is #{value.inspect}, expected an unsigned 32-bit integer"
+          raise ProtocolError, "the id of a message is #{Plain.brief(value)}, expected an unsigned 32-bit integer"
         end
 
         def name(value)
           return value if value.is_a?(String) && value.encoding == Encoding::UTF_8 && !value.empty?
 
-          raise ProtocolError, "the method of a message is #{value.inspect}, expected a name"
+          raise ProtocolError, "the method of a message is #{Plain.brief(value)}, expected a name"
         end
 
         def map(value)
           return value if value.is_a?(Hash)
 
-          raise ProtocolError, "the params of a message are #{value.inspect[0, 200]}, expected a map"
+          raise ProtocolError, "the params of a message are #{Plain.brief(value)}, expected a map"
         end
 
         def response(id, error, result)
           raise ProtocolError, "a response has an error and a result" unless error.nil? || result.nil?
           unless error.nil? || error?(error)
-            raise ProtocolError, "the error of a response is #{error.inspect[0, 200]}, expected type and message"
+            raise ProtocolError, "the error of a response is #{Plain.brief(error)}, expected type and message"
           end
 
           Response.new(id, error, result)

@@ -20,15 +20,16 @@ module Transfer
         @wire.write(frame)
       end
 
-      # A signal's trap may raise while a big message is decoded: then the next who reads begins with it.
+      # A reader that runs out of time, or in which a signal's trap raises, leaves what it has begun to the next.
       # @param limit (see Wire#read)
       # @return [Message::Request, Message::Response, Message::Notification, nil] nil if none came in time
       # @raise (see Wire#read)
       def read(limit = nil)
-        @content ||= @wire.read(limit) or return
-        message = Message.parse(Frame.decode(@content))
-        size = @content.bytesize
-        @content = nil
+        @decoder ||= Frame::Decoder.new(@wire.read(limit) || return)
+        value, = @decoder.value(limit) || return
+        message = Message.parse(value)
+        size = @decoder.content.bytesize
+        @decoder = nil
         @trace&.line(:received, message, size, @pid.call)
         message
       end

@@ -6,6 +6,8 @@ module Transfer
     class Questions
       # That may wait for an answer at once. The worker asks one at a time for each of its calls.
       MOST_OPEN = 100
+      # Rows that the worker may ask for at once; it asks for 64.
+      MOST_ROWS = 1000
       # What rows may be asked to have as inputs; nil means images.
       MODALITIES = [nil, "image", "text", "table"].freeze
       private_constant :MODALITIES
@@ -44,11 +46,13 @@ module Transfer
 
       # @return [String, nil]
       def wrong_with(name, call, stream, max, modality)
-        return "unknown method #{name.inspect[0, 100]}" unless name == "next_rows"
-        return "unknown stream #{stream.inspect[0, 100]}" unless call
-        return "max is #{max.inspect[0, 100]}, expected 1 or more" unless max.is_a?(Integer) && max.positive?
+        return "unknown method #{Plain.brief(name)}" unless name == "next_rows"
+        return "unknown stream #{Plain.brief(stream)}" unless call
 
-        "unknown modality #{modality.inspect[0, 100]}" unless MODALITIES.include?(modality)
+        rows = max.is_a?(Integer) && max.between?(1, MOST_ROWS)
+        return "max is #{Plain.brief(max)}, expected 1 to #{MOST_ROWS}" unless rows
+
+        "unknown modality #{Plain.brief(modality)}" unless MODALITIES.include?(modality)
       end
 
       # Called by the thread that reads the rows.

@@ -18,10 +18,12 @@ module Transfer
       EXTRA = /pip install 'transfer-core\[(\w+)\]'/
       private_constant :CLASSES, :BAD_CALL, :WRONG_ARGUMENT, :EXTRA
 
+      # @param method [String] the called one
       # @param error [Hash] `type`, `message`, `details` and perhaps `python_class`, `python_backtrace`
-      # @return [Error, ArgumentError]
-      def self.parse(error)
-        message = error["message"]
+      # @return [Error, ArgumentError] a {ProtocolError} for an error of another shape
+      def self.parse(method, error)
+        Shapes.check_error(method, error)
+        message = Plain.printable(error["message"])
         details = error["details"] || {}
         return recipe_error(message, details) if error["type"] == "RecipeError"
 
@@ -29,17 +31,24 @@ module Transfer
         return CLASSES[error["type"]].new(message, details:) if CLASSES.key?(error["type"])
 
         wrong = message[WRONG_ARGUMENT, 1] if error["python_class"] == BAD_CALL
-        return ArgumentError.new(wrong) if wrong
+        wrong ? ArgumentError.new(wrong) : remote_error(message, details, error)
+      rescue ProtocolError => error
+        error
+      end
 
-        RemoteError.new(message, details:, python_class: error["python_class"],
-                                 python_backtrace: error["python_backtrace"] || [])
+      def self.remote_error(message, details, error)
+        python_backtrace = (error["python_backtrace"] || []).map { |line| Plain.printable(line) }
+        python_class = error["python_class"]&.then { |name| Plain.printable(name) }
+        RemoteError.new(message, details:, python_class:, python_backtrace:)
       end
 
       def self.recipe_error(message, details)
         problems = details["problems"] || [{ "path" => "", "message" => message }]
-        RecipeError.new(problems.map { |problem| RecipeError::Problem.new(problem["path"], problem["message"]) })
+        RecipeError.new(problems.map do |problem|
+          RecipeError::Problem.new(*problem.values_at("path", "message").map { |text| Plain.printable(text) })
+        end)
       end
-      private_class_method :recipe_error
+      private_class_method :recipe_error, :remote_error
     end
   end
 end

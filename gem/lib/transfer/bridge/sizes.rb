@@ -2,55 +2,84 @@
 
 module Transfer
   module Bridge
-    # Looks through MessagePack for lists and maps that claim more members than there are bytes left. The library
-    # reserves room for what is claimed: five bytes could cost 64 GiB.
+    # The memory that MessagePack takes once it is decoded, without decoding it: one byte can be a map, and five bytes
+    # can claim four billion members. {Native} does the same faster, and leaves every refusal to this.
     module Sizes
-      # First bytes of a list and of a map whose size has 32 bits. Of 16 bits the sizes are harmless.
+      # Bytes of memory that a frame may take once it is decoded, besides the content of text and binary.
+      MAX_BYTES = 256 * 1024 * 1024
+      # Bytes of memory per value: docs/protocol.md, "Frames".
+      SMALL = 8
+      NUMBER = 40
+      TEXT_OR_LIST = 72
+      MAP = 200
+      EXTENSION = 1024
+      # Most of them per byte of a frame: an extension of three bytes.
+      MOST_PER_BYTE = 342
+      # First bytes of a list and of a map whose size has 32 bits. Sizes of 16 bits are harmless in a small frame.
       SUSPICIOUS = /[\xDD\xDF]/n
-      # Bytes that follow a first byte, up to where the next value begins.
-      FOLLOWING = Array.new(256, 0).tap do |following|
-        (0xa0..0xbf).each { |byte| following[byte] = byte & 0x1f }
-        { 0xca => 4, 0xcb => 8, 0xcc => 1, 0xcd => 2, 0xce => 4, 0xcf => 8, 0xd0 => 1, 0xd1 => 2, 0xd2 => 4, 0xd3 => 8,
-          0xd4 => 2, 0xd5 => 3, 0xd6 => 5, 0xd7 => 9, 0xd8 => 17, 0xdc => 2, 0xde => 2 }
-          .each { |byte, count| following[byte] = count }
+      # By the first byte of a value: bytes of the head, width of the big-endian size within the head, the size where
+      # there is no such number, values per unit of the size (0: the size counts bytes), bytes of memory.
+      KINDS = Array.new(256) { [1, 0, 0, 1, SMALL] }.tap do |kinds|
+        kinds[0x80, 16] = Array.new(16) { |size| [1, 0, size, 2, MAP] }
+        kinds[0x90, 16] = Array.new(16) { |size| [1, 0, size, 1, TEXT_OR_LIST] }
+        kinds[0xa0, 32] = Array.new(32) { |size| [1, 0, size, 0, TEXT_OR_LIST] }
+        { 0xc4 => 1, 0xc5 => 2, 0xc6 => 4, 0xd9 => 1, 0xda => 2, 0xdb => 4 }
+          .each { |first, width| kinds[first] = [1 + width, width, 0, 0, TEXT_OR_LIST] }
+        { 0xc7 => 1, 0xc8 => 2, 0xc9 => 4 }.each { |first, width| kinds[first] = [2 + width, width, 0, 0, EXTENSION] }
+        { 0xd4 => 1, 0xd5 => 2, 0xd6 => 4, 0xd7 => 8, 0xd8 => 16 }
+          .each { |first, size| kinds[first] = [2, 0, size, 0, EXTENSION] }
+        { 0xca => 4, 0xcb => 8, 0xcc => 1, 0xcd => 2, 0xce => 4, 0xcf => 8, 0xd0 => 1, 0xd1 => 2, 0xd2 => 4, 0xd3 => 8 }
+          .each { |first, size| kinds[first] = [1, 0, size, 0, NUMBER] }
+        { 0xdc => 2, 0xdd => 4 }.each { |first, width| kinds[first] = [1 + width, width, 0, 1, TEXT_OR_LIST] }
+        { 0xde => 2, 0xdf => 4 }.each { |first, width| kinds[first] = [1 + width, width, 0, 2, MAP] }
       end.freeze
-      # First bytes of text, binary and extensions: the bytes of their length, and those besides the content.
-      LENGTHS = { 0xd9 => [1, 0], 0xda => [2, 0], 0xdb => [4, 0], 0xc4 => [1, 0], 0xc5 => [2, 0], 0xc6 => [4, 0],
-                  0xc7 => [1, 1], 0xc8 => [2, 1], 0xc9 => [4, 1] }.freeze
-      private_constant :FOLLOWING, :LENGTHS
-
-      # @param content [String] MessagePack
-      # @raise [ProtocolError]
-      def self.check(content)
-        return unless content.b.match?(SUSPICIOUS)
-
-        position = 0
-        while (byte = content.getbyte(position))
-          position += 1 + (LENGTHS.key?(byte) ? long(content, position + 1, byte) : FOLLOWING[byte])
-          next unless [0xdd, 0xdf].include?(byte)
-
-          claim(content, position, byte)
-          position += 4
-        end
-      end
+      TABLE = KINDS.map { |kind| kind.pack("C4S") }.join.freeze
+      private_constant :SMALL, :NUMBER, :TEXT_OR_LIST, :MAP, :EXTENSION, :MOST_PER_BYTE, :SUSPICIOUS, :KINDS, :TABLE
 
       class << self
-        private
+        # @param content [String] MessagePack
+        # @param limit [Integer] bytes of memory
+        # @return [Integer] the bytes of memory that the content takes at most once it is decoded
+        # @raise [ProtocolError] if that is more than the limit, or if it is not one whole value
+        def check(content, limit = MAX_BYTES)
+          return Native.decoded_bytes(content, limit, TABLE) || measure(content, limit) if Transfer.native?
 
-        def long(content, position, byte)
-          width, besides = LENGTHS[byte]
-          width + besides + number(content, position, width)
+          most = content.bytesize * MOST_PER_BYTE
+          most <= limit && !content.b.match?(SUSPICIOUS) ? most : measure(content, limit)
         end
 
-        def claim(content, position, byte)
-          members = number(content, position, 4) * (byte == 0xdf ? 2 : 1)
-          left = content.bytesize - position - 4
-          raise ProtocolError, "a list or map claims #{members} members in #{left} bytes" if members > left
+        private
+
+        def measure(content, limit)
+          at = total = 0
+          due = 1 # values that are still to come, each of at least one byte
+          while due.positive?
+            head, width, size, values, cost = KINDS[content.getbyte(at) || refuse("a value ends beyond its frame")]
+            size = number(content, at + 1, width) if width.positive?
+            at += head
+            values.zero? ? at += size : due += values * size
+            due -= 1
+            total += cost
+            refuse_claim(content.bytesize - at, values * size) if due > content.bytesize - at
+            refuse("more than #{limit} bytes of memory once it is decoded") if total > limit
+          end
+          return total if at == content.bytesize
+
+          refuse("#{content.bytesize - at} bytes too many in a frame")
         end
 
         def number(content, position, width)
-          (0...width).inject(0) { |value, i| (value << 8) | (content.getbyte(position + i) || 0) }
+          value = 0
+          width.times { |i| value = (value << 8) | (content.getbyte(position + i) || 0) }
+          value
         end
+
+        def refuse_claim(left, members)
+          refuse("a value ends beyond its frame") if left.negative? || members.zero?
+          refuse("a list or map claims #{members} members in #{left} bytes")
+        end
+
+        def refuse(message) = raise(ProtocolError, message)
       end
     end
   end

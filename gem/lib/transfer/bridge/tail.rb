@@ -29,7 +29,7 @@ module Transfer
         loop do
           chunk = @io.readpartial(BYTES)
           @kept = (@kept << chunk).byteslice(-BYTES..) || @kept
-          chunk.each_line { |line| @logger&.debug(line.chomp.force_encoding(Encoding::UTF_8).scrub) }
+          chunk.each_line { |line| @logger&.debug(Plain.printable(line.chomp)) }
         end
       rescue IOError # the end of the stream
         nil

@@ -18,7 +18,8 @@ module Transfer
       # @param way [Symbol] :sent or :received
       # @param message [Message::Request, Message::Response, Message::Notification]
       def line(way, message, bytes, pid)
-        text = "transfer #{pid || '(starting)'} #{ARROWS.fetch(way)} #{describe(message)} (#{bytes} bytes)"
+        said = Plain.printable(describe(message))
+        text = "transfer #{pid || '(starting)'} #{ARROWS.fetch(way)} #{said} (#{bytes} bytes)"
         @logger ? @logger.debug(text) : warn(text)
       end
 
@@ -26,29 +27,17 @@ module Transfer
 
       def describe(message)
         case message
-        when Message::Request then "##{message.id} #{message.name} #{brief(message.params)}"
+        when Message::Request then "##{message.id} #{message.name} #{Plain.brief(message.params, LONGEST)}"
         when Message::Response then "##{message.id} #{outcome(message)}"
-        when Message::Notification then "#{message.name} #{brief(message.params)}"
+        when Message::Notification then "#{message.name} #{Plain.brief(message.params, LONGEST)}"
         end
       end
 
       def outcome(response)
-        response.error ? "#{response.error['type']}: #{cut(response.error['message'].inspect)}" : brief(response.result)
+        return Plain.brief(response.result, LONGEST) unless response.error
+
+        "#{response.error['type']}: #{Plain.brief(response.error['message'], LONGEST)}"
       end
-
-      def brief(value) = cut(outline(value).inspect)
-
-      # Photos and long lists are not worth being turned into text first.
-      def outline(value)
-        case value
-        when String then value.encoding == Encoding::BINARY ? "#{value.bytesize} bytes" : value[0, LONGEST]
-        when Array then value.first(8).map { |item| outline(item) }
-        when Hash then value.first(8).to_h.transform_values { |item| outline(item) }
-        else value
-        end
-      end
-
-      def cut(text) = text.length > LONGEST ? "#{text[0, LONGEST]}..." : text
     end
   end
 end

@@ -12,6 +12,8 @@ module Transfer
       OFF = ["", "0", "false", "no", "off"].freeze
       ON = %w[1 true yes on].freeze
       A_SIZE = 'a size such as "2GB"'
+      # Of an environment variable.
+      NAME = /\A[A-Za-z_][A-Za-z0-9_]*\z/
       BRIDGES = %i[subprocess pycall].freeze
 
       class << self
@@ -48,8 +50,8 @@ module Transfer
 
         def names(value)
           names = value.is_a?(String) ? value.scrub.split(/[\s,]+/) : Array(value)
-          named = names.all? { |name| name.is_a?(String) || name.is_a?(Symbol) }
-          named ? names.map(&:to_s) : refuse("a list of names")
+          named = names.all? { |name| (name.is_a?(String) || name.is_a?(Symbol)) && name.to_s.b.match?(NAME) }
+          named ? names.map(&:to_s) : refuse('a list of names such as "AWS_PROFILE", without patterns')
         end
 
         def bridge(value)

@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import quote
 from urllib.request import Request, urlopen
 
-from transfer_core.backbones.download import DownloadFailed, download
+from transfer_core.backbones.download import DownloadFailed, download, reason
 from transfer_core.progress import Progress
 
 _TIMEOUT_S = 30.0
@@ -76,7 +76,7 @@ def _answer(url: str) -> Any:
         with urlopen(request, timeout=_TIMEOUT_S) as response:
             return json.load(response)
     except (OSError, HTTPException, ValueError) as error:
-        raise DownloadFailed(f"{url}: failed, {error}") from error
+        raise DownloadFailed(f"{url}: failed, {reason(error)}") from error
 
 
 def _endpoint() -> str:

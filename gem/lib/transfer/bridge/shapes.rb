@@ -1,0 +1,145 @@
+# frozen_string_literal: true
+
+module Transfer
+  module Bridge
+    # Shapes ({Shape}) of the values that a worker sends: results by method, events by name, errors. Their meaning is in
+    # docs/protocol.md.
+    module Shapes
+      range = { where: [[:finite], "two numbers", ->(value) { value.size == 2 }] }
+      # @param level [Boolean] true: with what holds the truth so often
+      predictions = lambda do |level|
+        around = ->(key, shape) { level ? { key => shape } : {} }
+        classes = { "label" => :text, "score" => :share, "scores" => { each: :share }, **around["set", [:text]] }
+        labels = { "labels" => [:text], "scores" => { each: :share } }
+        [{ one_of: [
+          { where: [classes, "a label with a score", ->(value) { value["scores"].key?(value["label"]) }] },
+          { where: [labels, "labels with scores", ->(value) { (value["labels"] - value["scores"].keys).empty? }] },
+          { "value" => :finite, **around["interval", range] },
+          { "values" => { each: :finite }, **around["intervals", { each: range }] }
+        ] }]
+      end
+
+      measured = { "examples" => :count, "intervals?" => { each: range },
+                   "conformal?" => { "level" => :finite, "coverage" => :finite, "interval" => range,
+                                     "mean_size?" => :finite } }
+      per = ->(*names) { [{ "label" => :text, "support" => :count, **names.to_h { |name| [name, :finite] } }] }
+      classification = { "accuracy" => :finite, "baseline" => { "label" => :text, "accuracy" => :finite },
+                         "most_confused" => [{ "truth" => :text, "predicted" => :text, "count" => :count }],
+                         "balanced_accuracy" => :finite, "macro_f1" => :finite,
+                         "tfidf_accuracy?" => :finite, "tfidf_macro_f1?" => :finite,
+                         "per_class?" => per["precision", "recall", "f1"], **measured }
+      tfidf = ->(value) { value.key?("tfidf_accuracy") == value.key?("tfidf_macro_f1") }
+      metrics = { one_of: [
+        { where: [classification, "both metrics of TF-IDF or none", tfidf] },
+        { "mean_average_precision" => :finite, "baseline" => { "mean_average_precision" => :finite },
+          "micro_f1" => :finite, "macro_f1" => :finite, "exact_match" => :finite,
+          "per_label?" => per["average_precision", "precision", "recall", "f1", "threshold"], **measured },
+        { "mae" => :finite, "baseline" => { "mae" => :finite }, "r2" => :finite, "rmse" => :finite, **measured }
+      ] }
+
+      # Of a training's epochs: a loss may be infinite.
+      history = [{ each: :plain }]
+      summary = {
+        "path" => :text, "task" => :task, "labels" => [:text], "backbone" => :text, "embedding_width" => :count,
+        "modality" => :modality, "columns" => [:text], "metrics" => { or_empty: metrics }, "history" => history,
+        "recipe" => { each: :plain }, "sizes" => { each: :count }, "warnings" => [:text], "created_at" => :text,
+        "versions" => { each: :text }, "bytes" => :count
+      }
+      run = { "id" => :text, "path" => :text, "status" => :status, "saved" => :flag, "bytes" => :count,
+              "used_at" => :finite, "created_at" => { maybe: :time }, "recipe" => { maybe: { each: :plain } },
+              "backbone" => { maybe: :text }, "data" => { maybe: :text }, "step" => { maybe: :text },
+              "epoch" => { maybe: :count }, "epochs" => { maybe: :count } }
+      facts = { "name" => :text, "parameters" => :count, "source" => :text, "family" => :text, "modality" => :modality,
+                "paper" => :text, "arxiv" => :text, "code_url" => :text }
+      listed = { **facts, "embedding_width" => { maybe: :count }, "license" => :text, "metric" => :text,
+                          "metric_value" => { maybe: :finite }, "relevance" => { maybe: :finite },
+                          "images_per_second" => { maybe: :finite } }
+      weights = { "name" => :text, "license?" => :text, "top1?" => { maybe: :finite }, "hub?" => :text,
+                  "file?" => :text, "trained_on?" => :text, "terms?" => :text,
+                  "preprocessing?" => { maybe: { "crop_size" => :count } } }
+      percentiles = { "p50" => :finite, "p90" => :finite, "p99" => :finite, "max" => :finite }
+      freed = { "freed" => :count, "left" => :count }
+
+      RESULTS = {
+        "hello" => { "protocol" => :count, "core_version?" => :text, "capabilities?" => [:text] },
+        "train" => summary, "resume" => summary, "describe" => summary, "reload" => summary,
+        "runs" => [run], "remove_run" => run, "prune_runs" => [run],
+        "predict" => predictions[false], "embed" => :embeddings, "evaluate" => metrics,
+        "save" => { "path" => :text, "bytes" => :count, "sha512" => :sha512 },
+        "backbones" => [listed],
+        "backbone" => { **facts, "embedding_width" => :count, "blocks" => [:text], "weights" => [weights],
+                                 "default" => :text, "code_license" => :text, "max_length?" => { maybe: :count } },
+        "doctor" => [{ "name" => :text, "ok" => :flag, "detail" => :text, "remedy" => { maybe: :text } }],
+        "cache_stats" => { "path" => :text, "limit" => :count, "bytes" => :count, "runs" => :count,
+                           "parts" => [{ "name" => :text, "what" => :text, "files" => :count, "bytes" => :count,
+                                         "rows" => { maybe: :count }, "used_at" => :finite }] },
+        "cache_verify" => { "rows" => :count, "damaged" => :count, "files" => [:text] },
+        "cache_prune" => freed, "cache_clear" => freed,
+        "serving" => { "open" => :count, "refused" => :count, "seconds" => { maybe: percentiles },
+                       "batches" => { "count" => :count, "mean" => { maybe: :finite }, "last" => { maybe: :count },
+                                      "sizes" => { each: :count } },
+                       "models" => { "count" => :count, "bytes" => :count, "limit" => :count } },
+        "ping" => :text
+      }.freeze
+      PREDICTIONS_AT_LEVEL = predictions[true].freeze
+      EVENTS = {
+        "run" => { "id" => :text, "path" => :text, "history" => history },
+        "stage" => { "step" => :text, "title" => :text },
+        "progress" => { "step" => :text, "done" => :count, "total" => :count, "unit" => :text },
+        "epoch" => { "step" => :text, "number" => :count, "of" => :count, "metrics" => { each: { maybe: :number } } },
+        "warning" => { "message" => :text }
+      }.freeze
+      ERROR = {
+        "type" => :text, "message" => :text, "python_class?" => :text, "python_backtrace?" => [:text],
+        "details?" => { maybe: { "problems?" => [{ "path" => :text, "message" => :text }], "path?" => { maybe: :text },
+                                 "run?" => { maybe: :text }, "limit?" => :count } }
+      }.freeze
+      # What a result repeats of the params: how it says so, what it says, what it should say.
+      one_each = ->(params) { params.fetch("inputs").size }
+      REPEATED = {
+        "predict" => ["'s size", :size.to_proc, one_each],
+        "embed" => ["'s number of rows", ->(result) { result.shape.first }, one_each],
+        "describe" => [".path", ->(result) { result["path"] }, ->(params) { params["model"] }],
+        "reload" => [".path", ->(result) { result["path"] }, ->(params) { params["model"] }],
+        "save" => [".path", ->(result) { result["path"] }, ->(params) { params["path"] }]
+      }.freeze
+      private_constant :RESULTS, :PREDICTIONS_AT_LEVEL, :EVENTS, :ERROR, :REPEATED
+
+      class << self
+        # @param method [String] the called one
+        # @param params [Hash] what it was given
+        # @return what the worker answered
+        # @raise [ProtocolError] if that is not what the method gives
+        def check_result(method, params, result)
+          level = method == "predict" && params["level"]
+          Shape.check(level ? PREDICTIONS_AT_LEVEL : RESULTS.fetch(method, :plain), result, "#{method}: the result")
+          check_repeated(method, params, result) if REPEATED.key?(method)
+          result
+        end
+
+        # @param event [Hash] of a call of `method`
+        # @raise [ProtocolError]
+        def check_event(method, event)
+          kind = event["event"]
+          Shape.check(EVENTS.fetch(kind, { "event" => :text }), event, "#{method}: the event #{Plain.brief(kind)}")
+        end
+
+        # @param error [Hash] of a call of `method`
+        # @raise [ProtocolError]
+        def check_error(method, error) = Shape.check(ERROR, error, "#{method}: the error")
+
+        private
+
+        def check_repeated(method, params, result)
+          place, said, asked = REPEATED[method]
+          found = said.call(result)
+          expected = asked.call(params)
+          return if found == expected
+
+          raise ProtocolError, "#{method}: the result#{place} is #{Plain.brief(found)}, " \
+                               "expected #{Plain.brief(expected)} as in the request"
+        end
+      end
+    end
+  end
+end

@@ -1,0 +1,253 @@
+# frozen_string_literal: true
+
+require "logger"
+require_relative "../support/lies"
+
+# Workers whose frames are right and whose answers are not.
+RSpec.describe "A worker that lies" do
+  around do |example|
+    Dir.mktmpdir do |folder|
+      @file = File.join(folder, "said")
+      Transfer.config.home = folder
+      example.run
+    ensure
+      Transfer.config.home = nil
+    end
+  end
+
+  # @param said [Hash{Symbol => Object}] `hello`, `events` (an Array), `result`, `error`
+  def say(**said)
+    bytes = said.to_h do |kind, value|
+      [kind.to_s, kind == :events ? value.map { |event| Lies.bytes(event) } : Lies.bytes(value)]
+    end
+    File.binwrite(@file, MessagePack.pack(bytes))
+  end
+
+  # What a call of the public API gives or raises.
+  def outcome
+    yield
+    "believed"
+  rescue Transfer::ProtocolError => error
+    error.message
+  end
+
+  share = { "red" => 0.75, "blue" => 0.25 }
+  classes = { "label" => "red", "score" => 0.75, "scores" => share }
+  labels = { "labels" => %w[red], "scores" => share }
+  around = { "interval" => [0.5, 0.75] }
+  metrics = {
+    "accuracy" => 0.5, "baseline" => { "label" => "red", "accuracy" => 0.5 }, "examples" => 2, "macro_f1" => 0.5,
+    "balanced_accuracy" => 0.5, "most_confused" => [{ "truth" => "red", "predicted" => "blue", "count" => 1 }],
+    "intervals" => { "accuracy" => [0, 1] }, "tfidf_accuracy" => 0.5, "tfidf_macro_f1" => 0.5,
+    "per_class" => [{ "label" => "red", "precision" => 0.5, "recall" => 0.5, "f1" => 0.5, "support" => 1 }],
+    "conformal" => { "level" => 0.9, "coverage" => 0.9, "mean_size" => 1.5, **around }
+  }
+  of_labels = {
+    "mean_average_precision" => 0.5, "baseline" => { "mean_average_precision" => 0.5 }, "micro_f1" => 0.5,
+    "macro_f1" => 0.5, "exact_match" => 0.5, "examples" => 2, "intervals" => { "mean_average_precision" => [0, 1] },
+    "per_label" => [{ "label" => "red", "average_precision" => 0.5, "precision" => 0.5, "recall" => 0.5, "f1" => 0.5,
+                      "threshold" => 0.5, "support" => 1 }]
+  }
+  of_values = { "mae" => 0.5, "baseline" => { "mae" => 0.5 }, "r2" => 0.5, "rmse" => 0.5, "examples" => 2 }
+  summary = {
+    "path" => "/m.transfer", "task" => "classification", "labels" => %w[red blue], "backbone" => "b",
+    "embedding_width" => 2, "modality" => "image", "columns" => %w[a], "metrics" => metrics,
+    "history" => [{ "step" => "train", "epoch" => 1, "loss" => 0.5 }], "recipe" => { "backbone" => "b" },
+    "sizes" => { "train" => 2 }, "warnings" => ["few"], "created_at" => "2026-03-14T15:09:26Z",
+    "versions" => { "torch" => "2" }, "bytes" => 10
+  }
+  weights = { "name" => "V1", "license" => "MIT", "top1" => 71.9, "hub" => "", "file" => "v1.pth", "trained_on" => "x",
+              "terms" => "", "preprocessing" => { "crop_size" => 224 } }
+  facts = { "name" => "b", "parameters" => 10, "source" => "timm", "family" => "B", "modality" => "image",
+            "paper" => "P", "arxiv" => "1", "code_url" => "u", "embedding_width" => 2, "license" => "MIT" }
+  run = { "id" => "r", "path" => "/r", "status" => "interrupted", "saved" => false, "bytes" => 10, "used_at" => 1.5,
+          "created_at" => "2026-03-14T15:09:26Z", "recipe" => { "a" => 1 }, "backbone" => "b", "data" => "/p",
+          "step" => "train", "epoch" => 1, "epochs" => 2 }
+  freed = { "freed" => 1, "left" => 2 }
+  model = Transfer::Model.new(summary)
+  report = Transfer::CLI.const_get(:Report)
+  catalogue = Transfer::CLI.const_get(:Catalogue)
+  command = lambda do |*words|
+    lambda do |spec|
+      _, complaint, status = spec.transfer(*words)
+      raise Transfer::ProtocolError, complaint[/\Atransfer: (.*)/, 1] if complaint.include?("result")
+      raise complaint unless complaint.empty? && [0, 1].include?(status)
+    end
+  end
+
+  # By method: true results, and everything that Ruby does with them.
+  truths = {
+    "describe" => [summary, lambda { |_|
+      told = Transfer.load("/m.transfer")
+      [told.inspect, told.labels.join, report.facts("/m.transfer", told.summary), report.held_out(told.summary)]
+    }],
+    "reload" => [summary, ->(_) { model.reload.inspect }],
+    "predict" => [[classes, classes], lambda { |_|
+      model.predict(%w[a b]).map { |told| [told.to_s, told.inspect, told.to_h, told.top(1)] }
+    }],
+    "predict of labels" => [[labels, labels], ->(_) { model.predict(%w[a b]).map { |told| told.to_s + told.inspect } }],
+    "predict a value" => [[{ "value" => 0.5 }], ->(_) { model.predict("a").then { |told| told.to_s + told.inspect } }],
+    "predict an interval" => [[{ "value" => 0.5, **around }], ->(_) { model.predict("a", level: 0.9).interval.sum }],
+    "predict intervals" => [[{ "values" => { "a" => 0.5 }, "intervals" => { "a" => [0, 1] } }],
+                            ->(_) { model.predict("a", level: 0.9).intervals.each_value.map(&:sum) }],
+    "predict a set" => [[{ **classes, "set" => ["red"] }], ->(_) { model.predict("a", level: 0.9).set.join }],
+    "embed" => [Transfer::Tensor.from([[1, 2], [3, 4]]), ->(_) { model.embed(%w[a b]).map(&:sum) }],
+    "evaluate" => [metrics, lambda { |_|
+      found = model.evaluate("x")
+      [report.metrics(found, "photos"), report.promises(found), report.per_class(found, "photos")]
+    }],
+    "evaluate labels" => [of_labels, lambda { |_|
+      found = model.evaluate("x")
+      [report.metrics(found, "photos"), report.per_class(found, "photos")]
+    }],
+    "evaluate values" => [of_values, ->(_) { report.metrics(model.evaluate("x"), "photos") }],
+    "save" => [{ "path" => "/x", "bytes" => 10, "sha512" => "0f" * 64 }, ->(_) { model.save("/x").to_s }],
+    "runs" => [[run], ->(_) { Transfer.runs.map { |told| [told.inspect, told.recipe.to_a, told.created_at&.year] } }],
+    "prune_runs" => [[run], ->(_) { Transfer::Run.prune.map(&:inspect) }],
+    "remove_run" => [run, ->(_) { Transfer::Run.new(run).remove }],
+    "backbones" => [[{ **facts, "metric" => "m", "metric_value" => 1.5, "relevance" => 0.5,
+                                "images_per_second" => 9.5 }],
+                    ->(_) { catalogue.table(Transfer.backbones, 5) + Transfer.backbones.map(&:inspect) }],
+    "backbone" => [{ **facts, "blocks" => ["0"], "weights" => [weights], "default" => "V1", "code_license" => "MIT",
+                              "max_length" => nil }, lambda { |_|
+                                                       Transfer.backbone("b").then do |told|
+                                                         [catalogue.page(told, nil), told.inspect, told.license]
+                                                       end
+                                                     }],
+    "doctor" => [[{ "name" => "n", "ok" => false, "detail" => "d", "remedy" => "r" }], lambda { |spec|
+      spec.bridge.call("doctor")
+      command.call("doctor").call(spec)
+    }],
+    "cache_stats" => [{ "path" => "/c", "limit" => 10, "bytes" => 5, "runs" => 1,
+                        "parts" => [{ "name" => "f", "what" => "w", "files" => 1, "bytes" => 5, "rows" => 2,
+                                      "used_at" => 1.5 }] }, command.call("cache", "stats")],
+    "cache_verify" => [{ "rows" => 1, "damaged" => 0, "files" => ["f"] }, command.call("cache", "verify")],
+    "cache_prune" => [freed, command.call("cache", "prune")], "cache_clear" => [freed, command.call("cache", "clear")]
+  }
+
+  truths.each do |what, (truth, use)|
+    it "about #{what} is a ProtocolError, or does no harm" do
+      backend("liar", @file)
+      say(result: truth)
+      expect(outcome { use.call(self) }).to eq("believed")
+      lies = Lies.of(truth)
+      found = lies.map { |lie| say(result: lie) && outcome { use.call(self) } }
+      errors = found - ["believed"]
+      expect(errors).to all(match(/\A\w+: the result/))
+      expect(errors.size).to be > lies.size / 3
+    end
+  end
+
+  it "is told what came, where, and what was expected" do
+    backend("liar", @file)
+    {
+      [] => "the result's size is 0, expected 2 as in the request",
+      [classes] * 5 => "the result's size is 5, expected 2 as in the request",
+      [classes, { **classes, "scores" => { "red" => Float::NAN } }] =>
+        "the result[1].scores.red is NaN, expected a number from 0 to 1",
+      [classes, { **classes, "score" => 1.5 }] => "the result[1].score is 1.5, expected a number from 0 to 1",
+      [classes,
+       { **classes, "label" => "green" }] => /\Apredict: the result\[1\] is .*, expected a label with a score\z/,
+      [{ 5 => 1 }] => "the result[0] is {5=>1}, expected a map with label, score, scores; or with labels, scores; " \
+                      "or with value; or with values",
+      [{ **classes, 5 => 1 }] => "the result[0].5 is 5, expected a key that is text",
+      [{ **classes, "note" => "\xFF" }] => 'the result[0].note is "\xFF", expected valid UTF-8',
+      "all of them" => 'the result is "all of them", expected a list'
+    }.each do |lie, message|
+      say(result: lie)
+      message = "predict: #{message}" if message.is_a?(String)
+      expect { model.predict(%w[a b]) }.to raise_error(Transfer::ProtocolError, message)
+    end
+    say(result: [{ "value" => 0.5 }])
+    expect { model.predict("a", level: 0.9) }
+      .to raise_error(Transfer::ProtocolError, /expected a map with label, score, scores, set; or with labels, scores/)
+  end
+
+  it "of how many numbers an embedding has is found out" do
+    backend("liar", @file)
+    { [[1.0]] => "'s number of rows is 1, expected 2 as in the request",
+      1.0 => " is #<Transfer::Tensor float32 >, expected a float32" }
+      .each do |numbers, words|
+        say(result: Transfer::Tensor.from(numbers))
+        expect { model.embed(%w[a b], as: :tensor) }.to raise_error(Transfer::ProtocolError, /the result#{words}/)
+      end
+  end
+
+  it "does not end the calls of others" do
+    worker = backend("liar", @file).serve
+    say(result: 5)
+    first = outcome { model.predict("a") } && worker.pid
+    outcome { model.embed("a") }
+    expect([worker.pid, worker.stats[:crashes]]).to eq([first, 0])
+  end
+
+  it "in its first answer is refused, and the next call starts another" do
+    lies = [nil, [], {}, { "protocol" => "1" }, { "protocol" => 1, "capabilities" => "all" },
+            { "protocol" => 1, "core_version" => "\xFF" }]
+    lies.each do |lie|
+      backend = backend("liar", @file)
+      say(hello: lie, result: "pong")
+      expect { bridge.call("anything") }.to raise_error(Transfer::ProtocolError, /\Ahello: the result/)
+      say(result: "pong")
+      expect(bridge.call("anything")).to eq("pong")
+      backend.stop
+    end
+  end
+
+  it "in an event ends the training with a ProtocolError" do
+    backend("liar", @file)
+    events = [
+      { "event" => "run", "id" => "r1", "path" => "/r1", "history" => [] },
+      { "event" => "stage", "step" => "train", "title" => "t" },
+      { "event" => "progress", "step" => "train", "done" => 1, "total" => 2, "unit" => "u" },
+      { "event" => "epoch", "step" => "train", "number" => 1, "of" => 2, "metrics" => { "loss" => 0.5 } },
+      { "event" => "warning", "message" => "w" }
+    ]
+    train = -> { Transfer.train(backbone: "b", data: "p") { on(:epoch) { |event| event.metrics.to_a } } }
+    say(events:, result: summary)
+    expect(outcome(&train)).to eq("believed")
+    lies = events.flat_map { |event| Lies.of(event).grep(Hash) }
+    found = lies.map { |lie| say(events: [lie], result: summary) && outcome(&train) }
+    errors = found - ["believed"]
+    expect(errors).to all(start_with("train: the event"))
+    expect(errors.size).to be > lies.size / 3
+  end
+
+  it "in an error is a ProtocolError" do
+    backend("liar", @file)
+    truth = { "type" => "RemoteError", "message" => "m", "python_class" => "ValueError", "python_backtrace" => ["a:1"],
+              "details" => { "problems" => [{ "path" => "seed", "message" => "m" }], "path" => "a.jpg", "run" => "r" } }
+    errors = %w[RemoteError RecipeError DataError].flat_map do |type|
+      Lies.of({ **truth, "type" => type }).grep(Hash).filter_map do |lie|
+        next unless lie.values_at("type", "message").all?(String) && [Hash, NilClass].include?(lie["details"].class)
+
+        say(error: lie)
+        error_of { bridge.call("anything") }
+      end
+    end
+    expect(errors.grep(Transfer::ProtocolError).map(&:message)).to all(start_with("anything: the error"))
+    expect(errors.grep(Transfer::ProtocolError).size).to be > errors.size / 3
+  end
+
+  it "does nothing to a terminal" do
+    escapes = "\e]0;title\a\e[31mred\e[0m\r\b\u009b2J\0 end\nnext"
+    backend("liar", @file)
+    say(error: { "type" => "DataError", "message" => escapes })
+    expect { bridge.call("anything") }.to raise_error(Transfer::DataError, "red2J end\nnext")
+    heard = []
+    say(events: [{ "event" => "warning", "message" => escapes }], result: summary)
+    Transfer.train(backbone: "b", data: "p") { on(:warning) { |event| heard << event.message } }
+    expect(heard).to eq(["red2J end\nnext"])
+  end
+
+  it "does nothing to a terminal that shows its last words, or its log" do
+    log = StringIO.new
+    worker = worker(logger: Logger.new(log))
+    expect { worker.call("die_saying", { "words" => "\e[2J\e]0;title\a\e[31mgoing down\r\e[0m" }).value(20) }
+      .to raise_error(Transfer::WorkerCrashed, /ended by SIGABRT: going down\z/) { |error|
+        expect(error.stderr).to include("\e[31m")
+      }
+    expect(eventually { log.string.include?("going down") }).to be(true)
+    expect(log.string).not_to match(/[\e\a\r]/)
+  end
+end
