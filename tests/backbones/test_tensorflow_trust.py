@@ -220,7 +220,7 @@ REACHING = re.compile(
     r"|Queue|Record|Table|Remote|Debug|Session|Stage|Barrier|Collective|TPU|Tpu|Xla|Nccl|Cache|Mutex|Server|Worker"
     r"|Custom|Plugin|Host|Copy|Immutable|Device|Abort|Sleep|Timestamp|SymbolicGradient|MapDefun"
 )
-HARMLESS = {"ReadVariableOp", "RngReadAndSkip"}
+HARMLESS = {"ReadVariableOp", "RngReadAndSkip", "TensorArrayReadV3", "TensorArrayWriteV3"}
 
 
 def test_every_allowed_operation_exists(operations):
