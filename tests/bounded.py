@@ -18,10 +18,13 @@ resource.setrlimit(resource.RLIMIT_CPU, (used + {cpu_s}, -1))
 """
 
 
-def run_bounded(code, *arguments, imports="", memory=10**9, cpu_s=20):
-    """What `code` prints, lines of it; fails if it needs more than `memory` bytes or `cpu_s` seconds."""
+def run_bounded(code, *arguments, imports="", memory=10**9, cpu_s=20, **settings):
+    """What `code` prints, lines of it; fails if it needs more than `memory` bytes or `cpu_s` seconds;
+    `settings` as in Ruby."""
     program = _LIMITED.format(imports=imports, code=code, memory=memory, cpu_s=cpu_s)
     environment = {"PYTHONPATH": str(PYTHON), "OPENBLAS_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
+    environment["ARROW_DEFAULT_MEMORY_POOL"] = "system"  # others reserve a gigabyte
+    environment |= {f"TRANSFER_{name.upper()}": str(value) for name, value in settings.items()}
     command = [sys.executable, "-c", program, *map(str, arguments)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, f"{done.returncode}: {done.stderr[-2000:]}"

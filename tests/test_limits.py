@@ -1,7 +1,9 @@
 """Limits on inputs as settings."""
 
 import pytest
+import sklearn.linear_model  # noqa: F401, its threads leave variables behind when they are first imported
 
+import transfer_core
 from transfer_core.errors import ConfigurationError, DataError, TransferError, shortened
 from transfer_core.limits import DEFAULTS, limit
 
@@ -37,3 +39,46 @@ def test_every_message_has_bounded_length():
 def test_a_text_is_shortened_in_its_middle():
     assert shortened("abcdefgh", 8) == "abcdefgh"
     assert shortened("abcdefghi", 4) == "ab… (5 more characters) …hi"
+
+
+TEXTS = [{"input": f"{'good' if i % 2 else 'bad'} day {i}", "label": "ab"[i % 2]} for i in range(40)]
+ROWS = [{"input": {"size": i, "town": "xy"[i % 2]}, "label": "ab"[i % 2]} for i in range(40)]
+
+
+@pytest.mark.parametrize(
+    ("backbone", "rows", "dear", "said"),
+    [
+        (
+            "sklearn:TfidfVectorizer",
+            TEXTS,
+            "word " * 10**7,
+            "its 50000000 characters are more than",
+        ),
+        (
+            "sklearn:ColumnTransformer",
+            ROWS,
+            {"size": 1, "town": "x", **{f"c{k}": k for k in range(100_000)}},
+            "its 100002 columns are more than max_columns",
+        ),
+        (
+            "sklearn:ColumnTransformer",
+            ROWS,
+            {"size": 1, "town": "x" * 5_000_000},
+            "the 5000000 characters of a cell are more than max_text_length",
+        ),
+    ],
+)
+def test_limits_hold_in_training_and_in_use(backbone, rows, dear, said):
+    model = transfer_core.train(backbone=backbone, data=rows)
+    examples = [*rows, {"input": dear, "label": "a"}]
+    for ask in (
+        lambda: model.predict(dear),
+        lambda: model.predict([rows[0]["input"], dear]),
+        lambda: model.embed([dear]),
+        lambda: model.evaluate(examples),
+        lambda: transfer_core.train(backbone=backbone, data=examples),
+    ):
+        with pytest.raises(DataError) as raised:
+            ask()
+        assert said in str(raised.value)
+        assert len(str(raised.value)) < 300

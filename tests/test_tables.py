@@ -253,3 +253,31 @@ def test_a_backbone_is_not_fine_tuned_under_a_head_of_scikit_learn(words, path):
     with pytest.raises(RecipeError, match="svm") as caught:
         transfer_core.train(backbone="mobilenet_v2", data="nowhere", head="svm", **words)
     assert [problem.path for problem in caught.value.problems] == [path]
+
+
+def test_categories_that_become_too_many_columns(monkeypatch):
+    """100 columns of 200 categories, each in three rows: 20,000 columns of 0 and 1, from 600 rows."""
+    rng = np.random.default_rng(0)
+    drawn = [rng.permutation(np.repeat(np.arange(200), 3)) for _ in range(100)]
+    rows = [
+        {"input": {f"c{k}": f"k{column[i]}" for k, column in enumerate(drawn)}, "label": "ab"[i % 2]}
+        for i in range(600)
+    ]
+    monkeypatch.setenv("TRANSFER_MAX_COLUMNS", "5000")
+    with pytest.raises(
+        DataError, match=r"^the \d{5} columns that categories become are more than max_columns = 5000\. "
+    ):
+        train(rows)
+    monkeypatch.setenv("TRANSFER_MAX_COLUMNS", "50000")
+    monkeypatch.setenv("TRANSFER_MAX_CELLS", "100000")
+    with pytest.raises(
+        DataError, match=r"^the \d{7} cells that categories become are more than max_cells = 100000\. "
+    ):
+        train(rows)
+
+
+def test_ids_do_not_count_as_categories(monkeypatch):
+    """Nor rare ones, which share a column."""
+    rows = [{"input": {f"c{k}": f"{k} {i}" for k in range(20)}, "label": "ab"[i % 2]} for i in range(60)]
+    monkeypatch.setenv("TRANSFER_MAX_COLUMNS", "20")
+    assert train(rows).header.embedding_width == 20

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from transfer_core.data import parquet
 from transfer_core.data.bad_input import listed, printable
 from transfer_core.data.example import Cell, Example
 from transfer_core.data.lines import Lines
@@ -128,18 +129,13 @@ def _read_parquet(path: str, columns: Columns, modality: Modality) -> Iterator[R
     """Batch by batch, and only the columns that are needed."""
     try:
         import pyarrow
-        import pyarrow.parquet as parquet
     except ImportError:
         raise DependencyError("a Parquet manifest", "pyarrow", "parquet") from None
     try:
-        with parquet.ParquetFile(path) as file:
-            inputs, needed = _check_columns(path, file.schema_arrow.names, columns, modality)
-            number = 0
-            for batch in file.iter_batches(batch_size=256, columns=needed):
-                for record in batch.to_pylist():
-                    number += 1
-                    yield f"{printable(path)} row {number}", record, inputs
-    except pyarrow.ArrowException as error:
+        inputs, needed = _check_columns(path, parquet.column_names(path), columns, modality)
+        for number, record in enumerate(parquet.records(path, needed), start=1):
+            yield f"{printable(path)} row {number}", record, inputs
+    except (pyarrow.ArrowException, UnicodeDecodeError) as error:
         raise DataError(f"{printable(path)} is not a valid Parquet file: {error}", path) from error
 
 

@@ -10,6 +10,8 @@ import numpy.typing as npt
 from transfer_core.errors import DependencyError
 
 Texts = Sequence[str | tuple[str, str]]
+# Terms times classes: 400 MB, several times while it is fitted.
+MOST_WEIGHTS = 50_000_000
 
 
 def tfidf_metrics(
@@ -29,7 +31,8 @@ def tfidf_metrics(
 
     Returns
     -------
-    `tfidf_accuracy` and `tfidf_macro_f1`; nothing where the texts have no words.
+    `tfidf_accuracy` and `tfidf_macro_f1`; nothing where the texts have no words, or the regression would have
+    more than `MOST_WEIGHTS` weights.
 
     Raises
     ------
@@ -48,6 +51,8 @@ def tfidf_metrics(
     try:
         features = vectorizer.fit_transform(map(_joined, train))
     except ValueError:  # no text has a word of two letters
+        return {}
+    if features.shape[1] * (1 + np.max(train_targets)) > MOST_WEIGHTS:
         return {}
     classifier = LogisticRegression(max_iter=1000).fit(features, np.asarray(train_targets))
     predicted = classifier.predict(vectorizer.transform(map(_joined, test)))

@@ -22,6 +22,8 @@ MOST_TERMS = 4096
 MANY_TEXTS = 1000
 # Categories of a column that are told apart at most, the rare ones taken together being one.
 MOST_CATEGORIES = 256
+# Rows that a category needs to be told apart.
+RAREST_CATEGORY = 2
 
 
 class Reader(Protocol):
@@ -145,6 +147,16 @@ def check_parameters(steps: Sequence[Step]) -> None:
             _made(step, seed=0)
 
 
+def category_bounds(step: Step) -> tuple[int, int]:
+    """Categories of a column that are told apart at most, and the rows that each of them needs."""
+    most, rarest = (
+        step.parameters.get("max_categories"),
+        step.parameters.get("min_frequency", RAREST_CATEGORY),
+    )
+    # A share of the rows is left to scikit-learn.
+    return most or MOST_CATEGORIES, rarest if isinstance(rarest, int) else 1
+
+
 def _stacked(parts: list[Any]) -> Any:
     return parts[0] if len(parts) == 1 else [text for part in parts for text in part]
 
@@ -201,7 +213,7 @@ def _one_hot_parameters(step: Step) -> dict[str, Any]:
     if unknown := set(step.parameters) - {"min_frequency", "max_categories"}:
         takes = "min_frequency and max_categories, those of OneHotEncoder"
         raise refusal(f"{COLUMNS} takes {takes} (got {listed(sorted(unknown))})")
-    usual = {"min_frequency": 2, "max_categories": MOST_CATEGORIES}
+    usual = {"min_frequency": RAREST_CATEGORY, "max_categories": MOST_CATEGORIES}
     return {**usual, **step.parameters, "handle_unknown": "infrequent_if_exist", "sparse_output": False}
 
 

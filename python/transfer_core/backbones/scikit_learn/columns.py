@@ -17,6 +17,7 @@ from transfer_core.data.bad_input import counted, printable
 from transfer_core.data.example import Cell
 from transfer_core.data.number_labels import DATE, is_amount
 from transfer_core.errors import DataError
+from transfer_core.limits import excess
 
 Row = tuple[float | str, ...]
 
@@ -109,6 +110,33 @@ def as_category(cell: Any) -> str:
     if isinstance(cell, float) and cell.is_integer():
         return str(int(cell))
     return unicodedata.normalize("NFC", str(cell)).strip()
+
+
+def check_width(rows: Sequence[Sequence[Any]], columns: Columns, most: int, rarest: int) -> None:
+    """Check the limits on columns and cells for what categories become, a column each.
+
+    Parameters
+    ----------
+    most
+        Categories of a column that get one.
+    rarest
+        Rows that a category needs; the others of a column share one.
+
+    Raises
+    ------
+    DataError
+        If there are too many.
+    """
+    width = 0
+    for texts, numeric in zip(_by_column(rows, columns.names), columns.numeric, strict=True):
+        counts = Counter() if numeric else Counter(map(as_category, texts))
+        frequent = sum(count >= rarest for count in counts.values())
+        width += 1 if numeric else min(most, frequent + (frequent < len(counts)))
+    cells = width * len(rows)
+    problem = excess("max_columns", width, f"the {width} columns that categories become")
+    problem = problem or excess("max_cells", cells, f"the {cells} cells that categories become")
+    if problem:
+        raise DataError(problem)
 
 
 def complaints(rows: Sequence[Sequence[Any]], columns: Columns, most_categories: int) -> Iterator[str]:

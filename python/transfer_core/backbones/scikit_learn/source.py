@@ -15,17 +15,17 @@ from transfer_core.backbones.assets import files_in
 from transfer_core.backbones.backbone import Backbone
 from transfer_core.backbones.facts import BackboneFacts, Preprocessing, WeightsFacts
 from transfer_core.backbones.scikit_learn.chain import (
-    MOST_CATEGORIES,
     Chain,
     Pixels,
     Reader,
     Rows,
     Texts,
+    category_bounds,
     check_parameters,
     fit_chain,
 )
-from transfer_core.backbones.scikit_learn.columns import Columns, columns_of, complaints
-from transfer_core.backbones.scikit_learn.names import PIXELS, Step, modality_of, parse, refusal
+from transfer_core.backbones.scikit_learn.columns import Columns, check_width, columns_of, complaints
+from transfer_core.backbones.scikit_learn.names import COLUMNS, PIXELS, Step, modality_of, parse, refusal
 from transfer_core.backbones.scikit_learn.state import from_bytes, to_bytes
 from transfer_core.backbones.source import bare_name
 from transfer_core.errors import DependencyError, ModelFileError, Problem, RecipeError, TransferWarning
@@ -103,7 +103,9 @@ def fit(
     steps = parse(bare_name(facts.name))
     reader = _reader(steps, facts, inputs, columns)
     if isinstance(reader, Rows):
-        most = steps[0].parameters.get("max_categories") or MOST_CATEGORIES
+        most, rarest = category_bounds(steps[0])
+        if steps[0].name == COLUMNS:
+            check_width(inputs, reader.columns, most, rarest)
         for complaint in complaints(inputs, reader.columns, most):
             warn(complaint)
     loaded = [reader.read(input) for input in inputs]

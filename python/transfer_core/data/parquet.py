@@ -1,0 +1,182 @@
+"""Rows of a Parquet file, a few at a time, in memory that does not depend on how well it is compressed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import accumulate
+from typing import Any
+
+from transfer_core.data.bad_input import printable
+from transfer_core.data.parquet_pages import Damaged, Page, pages
+from transfer_core.errors import DataError
+from transfer_core.limits import excess
+
+_MOST_ROWS = 256
+# Bytes that a batch of rows takes at most, unless one row takes more.
+_BATCH_BYTES = 128 * 10**6
+# A page has a megabyte in general: so many of that size would be above any limit.
+_MOST_PAGES = 10**6
+# Encodings in parquet.thrift: PLAIN, PLAIN_DICTIONARY, RLE_DICTIONARY.
+_WITH_DICTIONARY = {0, 2, 8}
+_NUMBERS = ("boolean", "integer", "floating", "decimal", "date", "time", "timestamp", "null")
+_TEXTS = ("string", "large_string", "string_view", "binary", "large_binary", "binary_view")
+
+
+def column_names(path: str) -> list[str]:
+    """The names of the columns, from the footer; an error of pyarrow's if it is none."""
+    from pyarrow.parquet import ParquetFile
+
+    with ParquetFile(path) as file:
+        return list(file.schema_arrow.names)
+
+
+def records(path: str, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """The cells of these columns, row by row.
+
+    Raises
+    ------
+    DataError
+        The file is above a limit, damaged, or a column has values that can't be inputs or labels.
+    """
+    from pyarrow.parquet import ParquetFile
+
+    with ParquetFile(path) as file:
+        _check_types(file.schema_arrow, columns, path)
+        rows = file.metadata.num_rows
+        _check(path, "max_rows", rows, f"its {rows} rows")
+        leaves = _leaves(file, columns, path)
+    # Of lists of texts that could take much, only the numbers of entries of the dictionary are decoded.
+    numbers = [leaf.path for leaf in leaves if leaf.has_dictionary and leaf.most_bytes > _BATCH_BYTES]
+    with ParquetFile(path, read_dictionary=numbers) as file:
+        decoded = 0
+        # A batch has one dictionary of each list, as Arrow wants it, and so has a row group.
+        for group in range(file.num_row_groups):
+            options = {"row_groups": [group], "columns": list(columns)}
+            for batch in file.iter_batches(batch_size=_rows_at_a_time(leaves), **options):
+                decoded += sum(_decoded_bytes(column, path) for column in batch.columns)
+                _check(path, "max_data_bytes", decoded, f"its first {decoded} bytes of values")
+                yield from batch.to_pylist()
+
+
+@dataclass
+class _Leaf:
+    """A column of values: whether it has lists of texts, its largest page in bytes, its values, and the
+    encodings of its pages."""
+
+    number: int
+    path: str
+    repeated: bool
+    largest: int = 0
+    values: int = 0
+    encodings: set[int] = field(default_factory=set)
+
+    @property
+    def has_dictionary(self) -> bool:
+        """Whether Arrow can decode its lists of texts to numbers of entries of a dictionary."""
+        return self.repeated and self.encodings <= _WITH_DICTIONARY
+
+    @property
+    def most_bytes(self) -> int:
+        """Of its values, each of which may be as long as a page."""
+        return self.values * self.largest
+
+    def add(self, page: Page) -> None:
+        self.largest = max(self.largest, page.size)
+        self.values += page.values
+        if page.encoding is not None:
+            self.encodings.add(page.encoding)
+
+
+def _leaves(file: Any, columns: Sequence[str], path: str) -> list[_Leaf]:
+    """The leaves of these columns, whose pages together are within the limits."""
+    wanted = set(columns)
+    leaves = [
+        _Leaf(number, column.path, column.physical_type == "BYTE_ARRAY" and column.max_repetition_level > 0)
+        for number, column in enumerate(map(file.schema.column, range(len(file.schema))))
+        if not wanted.isdisjoint(accumulate(column.path.split("."), "{}.{}".format))
+    ]
+    size = values = 0
+    try:
+        for number, (leaf, page) in enumerate(_pages(file.metadata, leaves, path)):
+            leaf.add(page)
+            size += page.size
+            values += page.values
+            _check(path, "max_data_bytes", size, f"its first {size} decompressed bytes")
+            _check(path, "max_cells", values, f"its first {values} cells")
+            if number == _MOST_PAGES:
+                raise Damaged(f"it has more than {_MOST_PAGES} pages")
+    except Damaged as error:
+        raise DataError(f"{printable(path)} is not a valid Parquet file: {error}", path) from error
+    for leaf in leaves:
+        if leaf.repeated and not leaf.has_dictionary:
+            most = leaf.most_bytes
+            _check(path, "max_data_bytes", most, f"up to {most} bytes of delta-encoded lists")
+    return leaves
+
+
+def _pages(metadata: Any, leaves: Sequence[_Leaf], path: str) -> Iterator[tuple[_Leaf, Page]]:
+    with open(path, "rb") as file:
+        for group in map(metadata.row_group, range(metadata.num_row_groups)):
+            for leaf in leaves:
+                chunk = group.column(leaf.number)
+                # As Arrow decides it.
+                dictionary, start = chunk.dictionary_page_offset or 0, chunk.data_page_offset
+                start = dictionary if 0 < dictionary < start else start
+                found = 0
+                for page in pages(file, start, chunk.total_compressed_size):
+                    found += page.values
+                    yield leaf, page
+                if found < chunk.num_values:
+                    raise Damaged("a column has fewer values than its footer says")
+
+
+def _rows_at_a_time(leaves: Sequence[_Leaf]) -> int:
+    """A value that is not repeated is at most as long as its page, or as the page of its dictionary."""
+    longest = sum(leaf.largest for leaf in leaves)
+    return max(1, min(_MOST_ROWS, _BATCH_BYTES // max(1, longest)))
+
+
+def _decoded_bytes(column: Any, path: str) -> int:
+    """Bytes of a column of a batch, each text of a dictionary as often as it occurs."""
+    from pyarrow import compute, types
+
+    size: int = column.nbytes
+    if types.is_list(column.type) or types.is_large_list(column.type):
+        longest = compute.max(compute.list_value_length(column)).as_py() or 0
+        _check(path, "max_columns", longest, f"the {longest} values of a cell")
+        column = column.flatten()
+    if types.is_dictionary(column.type) and not types.is_primitive(column.type.value_type):
+        lengths = compute.binary_length(column.dictionary)
+        size += compute.sum(lengths.take(column.indices)).as_py() or 0
+    return size
+
+
+def _check(path: str, name: str, found: int, described: str) -> None:
+    if problem := excess(name, found, described):
+        raise DataError(f"{printable(path)}: {problem}", path)
+
+
+def _check_types(schema: Any, columns: Sequence[str], path: str) -> None:
+    """Only types whose values take no more memory than the pages say, lists apart."""
+    for name in columns:
+        kind = schema.field(name).type
+        if not _is_plain(kind, levels=2):
+            raise DataError(
+                f"{printable(path)}: the column {printable(name)} has the type {printable(str(kind))}, "
+                "expected text, bytes, numbers, times, lists of these, or images as {bytes, path}",
+                path,
+            )
+
+
+def _is_plain(kind: Any, levels: int) -> bool:
+    """Whether values are scalars, or lists or structs of them."""
+    from pyarrow import types
+
+    if types.is_dictionary(kind):
+        return _is_plain(kind.value_type, levels)
+    if types.is_list(kind) or types.is_large_list(kind):
+        return levels > 1 and _is_plain(kind.value_type, levels - 1)
+    if types.is_struct(kind):
+        return levels > 1 and all(_is_plain(inner.type, levels - 1) for inner in kind)
+    return any(getattr(types, f"is_{name}")(kind) for name in (*_NUMBERS, *_TEXTS))
