@@ -13,7 +13,7 @@ from photos import class_folder
 from tiny_backbone import tiny_backbone, tiny_facts
 from transfer_core import backbones, runs
 from transfer_core.errors import Cancelled, ConfigurationError
-from transfer_core.worker.model_cache import ModelCache
+from transfer_core.worker.model_cache import ModelCache, ModelRef
 
 DAY = 86_400
 
@@ -203,7 +203,7 @@ def test_a_model_that_is_used_is_not_old(photos, home):
         age(home, run, 1000)
     path = str(home / "runs" / served / "model.transfer")
     models = ModelCache(limit=0)
-    models.open(path, print)
+    models.open(ModelRef(path), print)
     transfer_core.load(home / "runs" / loaded / "model.transfer")
     assert runs.prune() == []
 
