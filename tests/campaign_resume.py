@@ -57,7 +57,7 @@ def survive(process, home, words, length, rng):
 
 def different(model, expected):
     """What of a model is not as expected, to the last bit."""
-    (header, tensors), (other_header, other_tensors) = read_model(model), read_model(expected)
+    (header, tensors, _), (other_header, other_tensors, _) = read_model(model), read_model(expected)
     fields = [name for name in header.__struct_fields__ if name != "created_at"]
     said = [(name, getattr(header, name), getattr(other_header, name)) for name in fields]
     return [f"{name} {ours!r}, not {theirs!r}" for name, ours, theirs in said if ours != theirs] + [

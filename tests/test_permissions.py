@@ -82,7 +82,7 @@ def test_nothing_that_is_kept_can_be_read_by_others(tmp_path, home, umask):
     umask(0)
     model = train(photos)
     measurements.remembered("speed", lambda: 1)
-    transfer_core.trusted.trust(model.path)
+    transfer_core.trusted.trust(model.digest, "a model")
     kept = [home, *home.rglob("*")]
     names = {path.name for path in kept}
     assert {"model.transfer", "features", "index.sqlite", "measurements.json", "trusted"} <= names
@@ -155,19 +155,17 @@ def test_no_part_of_such_a_cache_is_believed(tmp_path, home, how):
 
 @pytest.mark.parametrize("how", EXPOSED)
 def test_a_list_of_trust_that_others_could_write_is_ignored(tmp_path, home, how):
-    model = tmp_path / "m.transfer"
-    model.write_text("model")
-    transfer_core.trusted.trust(model)
+    transfer_core.trusted.trust("digest", "a model")
     for place in (home / "trusted", home):
         expose(place, how)
         with warnings.catch_warnings(record=True) as told:
             warnings.simplefilter("always")
-            assert not transfer_core.trusted.is_trusted(model)
+            assert not transfer_core.trusted.is_trusted("digest")
         assert str(told[0].message).startswith(f"the list of trusted models is ignored: {place} ")
         with pytest.raises(ConfigurationError, match=r"Fix: ch(mod|own) -R "):
-            transfer_core.trusted.trust(model)
+            transfer_core.trusted.trust("digest", "a model")
         mend(place)
-    assert transfer_core.trusted.is_trusted(model)
+    assert transfer_core.trusted.is_trusted("digest")
 
 
 @pytest.mark.parametrize("how", EXPOSED)

@@ -133,7 +133,7 @@ def home(home, uninterrupted):
 
 def same(first, second):
     """Whether two models are, to the last bit, the same."""
-    (header, tensors), (other_header, other_tensors) = read_model(first), read_model(second)
+    (header, tensors, _), (other_header, other_tensors, _) = read_model(first), read_model(second)
     headers = [msgspec.structs.replace(each, created_at="") for each in (header, other_header)]
     for field in headers[0].__struct_fields__:
         assert getattr(headers[0], field) == getattr(headers[1], field), field

@@ -36,7 +36,7 @@ from transfer_core.features import (
 )
 from transfer_core.heads import build_head
 from transfer_core.metrics.shortfalls import shortfalls
-from transfer_core.model_file import BACKBONE_PREFIX, Digest, ModelHeader, without_backbone
+from transfer_core.model_file import BACKBONE_PREFIX, Digest, ModelContent, ModelHeader, without_backbone
 from transfer_core.model_summary import summarize
 from transfer_core.permissions import FILE
 from transfer_core.progress import Progress
@@ -53,12 +53,14 @@ Embeddings: TypeAlias = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Model:
-    """A backbone, a head and what is known about them; `path` is the file it was saved to or read from."""
+    """A backbone, a head and their header; `path` is the file it was saved to or read from, `digest` that of
+    the content that was written or read."""
 
     path: Path
     header: ModelHeader
     backbone: Backbone
     head: nn.Sequential
+    digest: str = ""
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -263,10 +265,10 @@ class Model:
             )
         # Not a copy of the file that it came from: that may be gone, or be another model's by now.
         header = self.header if backbone else without_backbone(self.header, path)
-        _write(path, header, self.backbone, self.head, mode, digest)
+        written = _write(path, header, self.backbone, self.head, mode, digest)
         mark_saved(self.path)
-        if self.header.recipe.get("trust") and trusted.is_trusted(self.path):
-            trusted.trust(path)
+        if self.header.recipe.get("trust") and trusted.is_trusted(self.digest):
+            trusted.trust(written.digest, str(path))
 
     def summary(self) -> dict[str, Any]:
         """All facts about the model as plain data; raises `ModelFileError` if its file is gone."""
@@ -350,30 +352,29 @@ def open_model_file(
     path: Path, progress: Progress = Progress(), trust: bool = False, keys: PublicKeys | None = None
 ) -> Model:
     """`load_model` with the public keys of which one must have signed the file; None: none need have."""
-    header, arrays = model_file.read_model(path, keys)
+    header, arrays, digest = model_file.read_model(path, keys)
     mark_used(path)
     if message := cache.ignored():
         warnings.warn(message, TransferWarning, stacklevel=3)
     if trust:
-        trusted.trust(path)
+        trusted.trust(digest, str(path))
     elif header.recipe.get("trust"):
-        trust = trusted.is_trusted(path)
+        trust = trusted.is_trusted(digest)
     tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
     try:
         head = _restore_head(header, _under(HEAD_PREFIX, tensors))
         backbone = _restore_backbone(header, _under(BACKBONE_PREFIX, tensors), progress, trust)
     except (ValidationError, _Misfit) as error:
         raise ModelFileError(f"{path} can't be used: {error}") from error
-    return Model(path, header, backbone, head)
+    return Model(path, header, backbone, head, digest)
 
 
 def save_new(path: Path, header: ModelHeader, backbone: Backbone, head: nn.Sequential) -> Model:
     """Write a model that was just trained, and return it with its header as any reader will see it."""
-    _write(path, header, backbone, head, FILE)
+    saved = _write(path, header, backbone, head, FILE)
     if header.recipe.get("trust"):
-        trusted.trust(path)
-    saved = model_file.read_header(path)
-    return Model(path, saved, backbone, head.eval().requires_grad_(False))
+        trusted.trust(saved.digest, str(path))
+    return Model(path, saved.header, backbone, head.eval().requires_grad_(False), saved.digest)
 
 
 def _write(
@@ -383,11 +384,11 @@ def _write(
     head: nn.Sequential,
     mode: int | None,
     digest: Digest | None = None,
-) -> None:
+) -> ModelContent:
     tensors = {f"{HEAD_PREFIX}{name}": tensor for name, tensor in head.state_dict().items()}
     if header.backbone.inside:
         tensors |= {f"{BACKBONE_PREFIX}{name}": tensor for name, tensor in backbone.state_dict().items()}
-    model_file.write_model(path, tensors, header, mode, digest)
+    return model_file.write_model(path, tensors, header, mode, digest)
 
 
 # Names under which other libraries would try, and fail, to read a model of ours.

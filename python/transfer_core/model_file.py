@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO, NamedTuple, Protocol
 
 import msgspec
 import numpy as np
@@ -21,6 +21,7 @@ from transfer_core.model_header import (
     BackboneSource,
     ModelHeader,
     TargetScaling,
+    content_digest,
     decode_entry,
     encode_entry,
 )
@@ -40,6 +41,7 @@ from transfer_core.tensor_file import (
 
 __all__ = [
     "BackboneSource",
+    "ModelContent",
     "ModelHeader",
     "TargetScaling",
     "read_header",
@@ -60,13 +62,22 @@ class Digest(Protocol):
         """Continue with these bytes."""
 
 
+class ModelContent(NamedTuple):
+    """The content of a model file. `digest` is the SHA-256, in hex, of the entry, which contains that of the
+    tensors."""
+
+    header: ModelHeader
+    arrays: dict[str, Array]
+    digest: str
+
+
 def write_model(
     path: str | Path,
     tensors: Mapping[str, Any],
     header: ModelHeader,
     mode: int | None = None,
     digest: Digest | None = None,
-) -> None:
+) -> ModelContent:
     """Save a model; an existing file is replaced in one step, and a failure leaves it as it was.
 
     A signature of the file before is removed.
@@ -80,6 +91,11 @@ def write_model(
         Permissions of a new file, default: 0666 less the umask.
     digest
         Is updated with the bytes of the file, as they are in memory.
+
+    Returns
+    -------
+    ModelContent
+        The content as `read_model` reads it, from memory.
 
     Raises
     ------
@@ -96,6 +112,7 @@ def write_model(
             if digest:
                 digest.update(part)
     remove_signature(path)
+    return ModelContent(decode_entry(entry, path)[0], arrays, content_digest(entry))
 
 
 def read_header(path: str | Path) -> ModelHeader:
@@ -104,8 +121,8 @@ def read_header(path: str | Path) -> ModelHeader:
         return _read_entry(file, path)[0]
 
 
-def read_model(path: str | Path, keys: PublicKeys | None = None) -> tuple[ModelHeader, dict[str, Array]]:
-    """The header and the tensors, checked byte by byte; raises `ModelFileError`.
+def read_model(path: str | Path, keys: PublicKeys | None = None) -> ModelContent:
+    """The content of a model file, checked byte by byte; raises `ModelFileError`.
 
     One of `keys` must have signed the file, which is verified before it is parsed; None: none need have.
     """
@@ -115,7 +132,7 @@ def read_model(path: str | Path, keys: PublicKeys | None = None) -> tuple[ModelH
         arrays = read_arrays(source, table)
     if tensors_digest(arrays) != digest:
         raise ModelFileError(f"{path} is damaged: its weights are not those that were saved")
-    return header, arrays
+    return ModelContent(header, arrays, content_digest(table.metadata[ENTRY]))
 
 
 def without_backbone(header: ModelHeader, target: str | Path) -> ModelHeader:

@@ -82,6 +82,11 @@ class _Version(msgspec.Struct):
     tensors_sha256: str = ""
 
 
+def content_digest(entry: str) -> str:
+    """Hex sha256 of a model's content: the entry contains the digest of the tensors."""
+    return sha256(entry.encode()).hexdigest()
+
+
 def encode_entry(header: ModelHeader, tensors_sha256: str) -> str:
     """The header as JSON, with the checksum of the tensors, then the checksum of all characters before it."""
     try:

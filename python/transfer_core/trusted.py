@@ -2,7 +2,8 @@
 vouched for them.
 
 A file can't vouch for itself: its content was chosen by its author. So the list is kept outside of it, and is
-ignored where another user could have written to it.
+ignored where another user could have written to it. It holds digests of content that is in memory: no path is
+read again, where another file may be by then.
 """
 
 from __future__ import annotations
@@ -21,22 +22,27 @@ from transfer_core.paths import home
 from transfer_core.permissions import FILE, exposure, make_directory, require_private
 
 
-def trust(path: Path) -> None:
-    """Let the code that the saved model at `path` names run from now on, and that of each copy of this file.
+def trust(digest: str, name: str) -> None:
+    """Let the code that a saved model names run from now on.
+
+    Parameters
+    ----------
+    digest
+        The digest of the model's content, as `model_file` returns it.
+    name
+        The name of the model in errors.
 
     Raises
     ------
     ConfigurationError
         If that can't be noted, or another user could change the note.
     """
-    _note(_digest(path), str(path))
+    _note(digest, name)
 
 
-def is_trusted(path: Path) -> bool:
-    """Whether `trust` was called for a file of these bytes."""
-    with suppress(OSError):
-        return _is_noted(_digest(path))
-    return False
+def is_trusted(digest: str) -> bool:
+    """Whether `trust` was called for a model of this content."""
+    return _is_noted(digest)
 
 
 def trust_run(id: str, recipe: Mapping[str, Any]) -> None:
@@ -82,11 +88,3 @@ def _is_noted(digest: str) -> bool:
 
 def _run_digest(id: str, recipe: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(["run", id, recipe.get("backbone")]).encode()).hexdigest()
-
-
-def _digest(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()

@@ -16,3 +16,16 @@ end
 RSpec.describe "A training that ends too early, over PyCall", :end_to_end do
   include_examples "a training that ends too early"
 end
+
+RSpec.describe "Signed models over PyCall", :end_to_end do
+  include Keys
+
+  it "are used with their key alone" do
+    key, other = %w[key other].map { |name| key_pair(File.join(@scratch, name)) }
+    photos = photo_folder(File.join(@scratch, "photos"), count: 5)
+    file = File.join(@scratch, "m.transfer")
+    Transfer.train(backbone: "mobilenet_v2", data: photos, seed: 1).save(file, sign: key.private)
+    expect(Transfer.load(file, signed_by: key.public).predict(File.join(photos, "red/0.png")).label).to eq("red")
+    expect { Transfer.load(file, signed_by: other.public) }.to raise_error(Transfer::SignatureError)
+  end
+end

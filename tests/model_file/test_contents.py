@@ -29,7 +29,7 @@ from transfer_core.model_file import (
 
 
 def test_header_and_tensors_come_back(saved):
-    header, arrays = read_model(saved)
+    header, arrays, _ = read_model(saved)
     assert header == HEADER
     assert read_header(saved) == HEADER
     same(arrays, tensors())
@@ -48,7 +48,7 @@ def test_torch_tensors_are_saved_as_they_are(tmp_path):
     given = {f"head.{name}": tensor for name, tensor in linear.named_parameters()}
     given["head.transposed"] = linear.weight.t()
     write_model(tmp_path / "m.transfer", given, HEADER)
-    _, arrays = read_model(tmp_path / "m.transfer")
+    _, arrays, _ = read_model(tmp_path / "m.transfer")
     same(arrays, {name: tensor.detach().numpy() for name, tensor in given.items()})
     assert torch.equal(torch.from_numpy(arrays["head.transposed"]), linear.weight.t())
 

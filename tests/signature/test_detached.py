@@ -46,7 +46,7 @@ def refusal(path, *pairs):
 
 def test_a_signature_by_openssl_is_accepted(signed, key, other_key):
     for demanded in (keys(key), keys(other_key, key)):
-        header, arrays = read_model(signed, demanded)
+        header, arrays, _ = read_model(signed, demanded)
         assert header == HEADER
         same(arrays, tensors())
 
@@ -127,7 +127,7 @@ def test_a_model_that_is_overwritten_after_its_signature_was_verified(signed, ke
         signed.write_bytes(other.read_bytes())
 
     monkeypatch.setattr(model_file, "verify_signature", verified_and_overwritten)
-    header, arrays = read_model(signed, keys(key))
+    header, arrays, _ = read_model(signed, keys(key))
     assert header == HEADER
     same(arrays, tensors())
 

@@ -93,10 +93,10 @@ def describe(call: Call, model: str, trust: bool = False, signed_by: Keys = None
     from transfer_core.model_file import read_model
     from transfer_core.model_summary import summarize
 
-    header, _ = read_model(model, _ref(model, signed_by).keys)
+    content = read_model(model, _ref(model, signed_by).keys)
     if trust:
-        trusted.trust(Path(model))
-    return summarize(Path(model), header)
+        trusted.trust(content.digest, model)
+    return summarize(Path(model), content.header)
 
 
 def reload(call: Call, model: str, signed_by: Keys = None) -> Plain:
