@@ -15,10 +15,10 @@ RSpec.describe "A worker that lies" do
     end
   end
 
-  # @param said [Hash{Symbol => Object}] `hello`, `events` (an Array), `result`, `error`
+  # @param said [Hash{Symbol => Object}] see liar.py
   def say(**said)
     bytes = said.to_h do |kind, value|
-      [kind.to_s, kind == :events ? value.map { |event| Lies.bytes(event) } : Lies.bytes(value)]
+      [kind.to_s, %i[events results].include?(kind) ? value.map { |each| Lies.bytes(each) } : Lies.bytes(value)]
     end
     File.binwrite(@file, MessagePack.pack(bytes))
   end
@@ -125,6 +125,17 @@ RSpec.describe "A worker that lies" do
     "cache_prune" => [freed, command.call("cache", "prune")], "cache_clear" => [freed, command.call("cache", "clear")]
   }
 
+  it "has nothing to say that has no shape" do
+    protocol = File.read(File.expand_path("../../docs/protocol.md", __dir__))
+    methods = protocol[/^## Requests to the worker.*?^Parameters/m].scan(/^\| `(\w+)` \|/).flatten
+    shapes = bridge::Shapes
+    expect(shapes.send(:const_get, :RESULTS).keys).to match_array([*methods, "hello"])
+    kinds = Transfer::Event.send(:const_get, :KINDS).keys.map(&:to_s)
+    expect(shapes.send(:const_get, :EVENTS).keys).to match_array(kinds)
+    expect(truths.keys.map { |name| name[/\w+/] }.uniq)
+      .to match_array(shapes.send(:const_get, :RESULTS).keys - %w[hello ping serving train resume])
+  end
+
   truths.each do |what, (truth, use)|
     it "about #{what} is a ProtocolError, or does no harm" do
       backend("liar", @file)
@@ -173,6 +184,13 @@ RSpec.describe "A worker that lies" do
       end
   end
 
+  it "of embeddings that change their width within a call is found out" do
+    backend("liar", @file)
+    say(results: [[[0.5, 1]] * 256, [[0.5]] * 44].map { |rows| Transfer::Tensor.from(rows) })
+    expect { model.embed(Array.new(300) { |i| "/#{i}" }) }
+      .to raise_error(Transfer::ProtocolError, /\Aembed: embeddings of 2 and 1 numbers in one call/)
+  end
+
   it "does not end the calls of others" do
     worker = backend("liar", @file).serve
     say(result: 5)
@@ -201,6 +219,7 @@ RSpec.describe "A worker that lies" do
       { "event" => "stage", "step" => "train", "title" => "t" },
       { "event" => "progress", "step" => "train", "done" => 1, "total" => 2, "unit" => "u" },
       { "event" => "epoch", "step" => "train", "number" => 1, "of" => 2, "metrics" => { "loss" => 0.5 } },
+      { "event" => "overall", "share" => 0.5, "seconds_left" => 1.5 },
       { "event" => "warning", "message" => "w" }
     ]
     train = -> { Transfer.train(backbone: "b", data: "p") { on(:epoch) { |event| event.metrics.to_a } } }

@@ -1,5 +1,7 @@
 # frozen_string_literal: true
 
+require "logger"
+
 RSpec.describe Transfer::Model do
   before { backend("core") }
 
@@ -45,6 +47,20 @@ RSpec.describe Transfer::Model do
   it "predicts more than fits into a message, in order" do
     names = Array.new(600) { |i| "#{i}.jpg" }
     expect(model.predict(names).map(&:label)).to eq(names)
+  end
+
+  it "predicts fewer at once where each has scores of many labels" do
+    labels = Array.new(30_000) { |i| "label #{i}" }
+    many = described_class.new({ **model.summary.transform_keys(&:to_s), "labels" => labels })
+    Transfer.shutdown
+    Dir.mktmpdir do |folder|
+      said = MessagePack.pack({ "label" => "l", "score" => 0.5, "scores" => { "l" => 0.5 } })
+      File.binwrite(File.join(folder, "said"), MessagePack.pack({ "each" => said }))
+      log = StringIO.new
+      backend("liar", File.join(folder, "said"), trace: bridge::Trace.new(Logger.new(log)))
+      expect(many.predict(["a.jpg"] * 50).map(&:label)).to eq(["l"] * 50)
+      expect(log.string.scan(/-> #\d+ predict/).size).to eq(3)
+    end
   end
 
   it "names the input that can't be read, counted among all" do

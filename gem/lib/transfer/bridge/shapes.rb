@@ -87,6 +87,7 @@ module Transfer
         "stage" => { "step" => :text, "title" => :text },
         "progress" => { "step" => :text, "done" => :count, "total" => :count, "unit" => :text },
         "epoch" => { "step" => :text, "number" => :count, "of" => :count, "metrics" => { each: { maybe: :number } } },
+        "overall" => { "share" => :share, "seconds_left" => { maybe: :finite } },
         "warning" => { "message" => :text }
       }.freeze
       ERROR = {
