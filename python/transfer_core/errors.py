@@ -142,11 +142,15 @@ class TransferWarning(UserWarning):
     """Something the user should know, where no call is there to be told."""
 
 
+# No name is as long, and the search for the nearest takes time with the square of it.
+_LONGEST_WORD = 200
+
+
 def did_you_mean(word: object, known: Sequence[str]) -> str:
     """The nearest known name as a clause (`, did you mean "adam"?`), or the empty string.
 
     >>> did_you_mean("mobilnet_v2", ["mobilenet_v2", "resnet18"])
     ', did you mean "mobilenet_v2"?'
     """
-    nearest = get_close_matches(str(word), known, n=1, cutoff=0.6)
+    nearest = get_close_matches(str(word)[:_LONGEST_WORD], known, n=1, cutoff=0.6)
     return f', did you mean "{nearest[0]}"?' if nearest else ""

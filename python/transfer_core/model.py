@@ -14,18 +14,16 @@ from typing import Any, TypeAlias, cast
 import numpy as np
 import numpy.typing as npt
 import torch
-from msgspec import ValidationError, convert
-from msgspec.structs import replace
 from torch import Tensor, nn
 
-from transfer_core import backbones, cache, model_file, trusted
+from transfer_core import cache, model_file, trusted
 from transfer_core.answers import answers, check_level, metrics, prediction
-from transfer_core.backbones import Backbone, BackboneFacts, Preprocessing
+from transfer_core.backbones import Backbone
 from transfer_core.caller_data import name_streams
 from transfer_core.data import MODALITIES, Dataset, Input, Modality, Row, read_labelled
 from transfer_core.data.bad_input import by_itself
 from transfer_core.devices import as_many_threads_as_pay, choose_like
-from transfer_core.errors import ConfigurationError, DataError, ModelFileError, RecipeError, TransferWarning
+from transfer_core.errors import ConfigurationError, DataError, TransferWarning
 from transfer_core.features import (
     Extractor,
     FeatureStore,
@@ -34,7 +32,6 @@ from transfer_core.features import (
     build_extractor,
     embed_dataset,
 )
-from transfer_core.heads import build_head
 from transfer_core.metrics.shortfalls import shortfalls
 from transfer_core.model_file import BACKBONE_PREFIX, Digest, ModelContent, ModelHeader, without_backbone
 from transfer_core.model_summary import summarize
@@ -42,11 +39,10 @@ from transfer_core.permissions import FILE
 from transfer_core.progress import Progress
 from transfer_core.recipe import Recipe
 from transfer_core.recipe_parser import parse_recipe
+from transfer_core.restoring import HEAD_PREFIX, Misfit, restore_backbone, restore_head, use_of
 from transfer_core.run_usage import mark_saved, mark_used
 from transfer_core.signature import PublicKeys, private_key, required_keys, sign_digest
 from transfer_core.spool import spool_folder
-
-HEAD_PREFIX = "head."
 
 Embeddings: TypeAlias = npt.NDArray[np.float32]
 
@@ -113,6 +109,8 @@ class Model:
             If an image can't be decoded.
         RecipeError
             If the model can't keep the level.
+        ModelFileError
+            If what the model's file holds can't be computed, or gives no finite numbers.
         """
         check_level(level, self.header)
         if self._is_one(inputs):
@@ -120,10 +118,13 @@ class Model:
         return self.tell(self.embed(inputs), level)
 
     def tell(self, embeddings: Embeddings, level: float | None = None) -> list[dict[str, Any]]:
-        """The predictions for embeddings (N, embedding_width)."""
+        """The predictions for embeddings (N, embedding_width); raises as `predict` does."""
         check_level(level, self.header)
-        answers = self._answers(torch.from_numpy(embeddings))
-        return [prediction(answer, self.header, level) for answer in answers.tolist()]
+        with use_of(self.path):
+            answers = self._answers(torch.from_numpy(embeddings))
+            if not answers.isfinite().all():
+                raise Misfit("its predictions are not finite numbers")
+            return [prediction(answer, self.header, level) for answer in answers.tolist()]
 
     def embed(self, inputs: Input | Sequence[Input]) -> Embeddings:
         """The embedding (embedding_width,), float32, of one input, or those (N, embedding_width) of many.
@@ -142,18 +143,24 @@ class Model:
         """What the network needs of one of the inputs that are asked about; raises `DataError`."""
         name = _name(self.modality.one, number, of)
         try:
-            return self._extractor.load(self.modality.from_caller(input, name, self.header.columns), name)
+            with use_of(self.path):
+                return self._extractor.load(self.modality.from_caller(input, name, self.header.columns), name)
         except DataError as error:
             raise by_itself(error) from None
 
     def embed_loads(self, loads: Sequence[Load]) -> Embeddings:
         """The embeddings (N, embedding_width) of what N `loads` give; raises the first error of theirs."""
-        rows = torch.empty(len(loads), self._extractor.width)
-        for batch in self._extractor.embed_all(loads, few=True):
-            for row, outcome in batch:
-                if isinstance(outcome, DataError):
-                    raise outcome
-                rows[row] = outcome
+        with use_of(self.path):
+            rows = torch.empty(len(loads), self._extractor.width)
+            for batch in self._extractor.embed_all(loads, few=True):
+                for row, outcome in batch:
+                    if isinstance(outcome, DataError):
+                        raise outcome
+                    if outcome.shape != rows.shape[1:]:
+                        raise Misfit(f"embedding_width: its network gives {outcome.numel()} numbers")
+                    rows[row] = outcome
+            if not rows.isfinite().all():
+                raise Misfit("its embeddings are not finite numbers")
         return rows.numpy()
 
     def evaluate(
@@ -281,7 +288,7 @@ class Model:
 
     def _columns(self, columns: Any) -> Any:
         """The columns of data to measure on: those of the training, unless others are said."""
-        said = columns or self.header.recipe["columns"]
+        said = columns or self.header.recipe.get("columns") or {}
         if isinstance(said, Mapping) and self.header.columns and not said.get("input"):
             return {**said, "input": list(self.header.columns)}
         return said
@@ -298,7 +305,8 @@ class Model:
 
     def prepare(self) -> None:
         """Make ready what else the first input would wait for."""
-        self._extractor.prepare()
+        with use_of(self.path):
+            self._extractor.prepare()
 
     @cached_property
     def _extractor(self) -> Extractor:
@@ -361,11 +369,9 @@ def open_model_file(
     elif header.recipe.get("trust"):
         trust = trusted.is_trusted(digest)
     tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
-    try:
-        head = _restore_head(header, _under(HEAD_PREFIX, tensors))
-        backbone = _restore_backbone(header, _under(BACKBONE_PREFIX, tensors), progress, trust)
-    except (ValidationError, _Misfit) as error:
-        raise ModelFileError(f"{path} can't be used: {error}") from error
+    with use_of(path):
+        head = restore_head(header, tensors)
+        backbone = restore_backbone(header, tensors, progress, trust)
     return Model(path, header, backbone, head, digest)
 
 
@@ -393,60 +399,6 @@ def _write(
 
 # Names under which other libraries would try, and fail, to read a model of ours.
 _OTHER_FORMATS = (".onnx", ".pt", ".pth", ".h5", ".keras", ".pkl", ".joblib", ".tflite", ".mlmodel", ".pb")
-
-
-class _Misfit(ValueError):
-    """A header and tensors that are what was saved, but don't go together."""
-
-
-@torch.no_grad()
-def _restore_head(header: ModelHeader, tensors: dict[str, Tensor]) -> nn.Sequential:
-    """The head of these tensors, which answers in numbers; raises `_Misfit`."""
-    outputs = len(header.labels)
-    try:
-        recipe = parse_recipe(header.recipe)
-    except RecipeError as error:
-        raise _Misfit(f"its recipe is wrong: {error}") from error
-    if recipe.head is None:
-        raise _Misfit("its recipe has no head")
-    try:
-        head = build_head(recipe.head, header.embedding_width, outputs, None)
-        head.load_state_dict(tensors, assign=True)
-        head.eval().requires_grad_(False)
-        # Expanded, it takes no memory, whatever width a header claims.
-        answer = head(torch.zeros(1, 1).expand(1, header.embedding_width))
-    except (IndexError, RuntimeError) as error:  # what torch raises for wrong shapes, types and places
-        raise _Misfit("its head does not fit its header") from error
-    if answer.shape != (1, outputs) or not answer.isfinite().all():
-        raise _Misfit("its head does not answer with a number for each label")
-    return head
-
-
-def _restore_backbone(
-    header: ModelHeader, tensors: dict[str, Tensor], progress: Progress, trust: bool
-) -> Backbone:
-    source = header.backbone
-    if not source.inside:
-        found = backbones.load(source.name, source.weights, progress, trust)
-        if found.weights_digest != source.weights_digest:
-            raise ModelFileError(
-                f"the weights {source.weights} of {source.name} are not those that this model was trained "
-                "with; bring these back, or use a copy of the model that has its backbone"
-            )
-        return found
-    facts = convert(source.facts, BackboneFacts) if source.facts else backbones.facts(source.name)
-    published = {weights.name: weights for weights in facts.weights}
-    # The file's own preprocessing: what is published about the weights may change, a saved model must not.
-    weights = replace(
-        published.get(source.weights, facts.default_weights),
-        name=source.weights,
-        preprocessing=convert(header.preprocessing, Preprocessing) if header.preprocessing else None,
-    )
-    return backbones.restore(facts, tensors, weights, source.weights_digest, trust)
-
-
-def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name[len(prefix) :]: tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
 def _name(one: str, number: int, of: int) -> str:

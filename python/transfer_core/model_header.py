@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
+from msgspec import Meta
 
+from transfer_core import strict_json
 from transfer_core.errors import ModelFileError
+from transfer_core.recipe import LONGEST_NAME, MOST_NAMES, Name, Probability
+from transfer_core.recipe_wording import shown
 
 FORMAT_VERSION = 1
 LONGEST_ENTRY = 50_000_000
+
+
+# Targets are 32-bit numbers (`data/task.py`), and so are outputs: no value comes near these limits.
+Amount: TypeAlias = Annotated[int, Meta(ge=0, le=2**53)]
+Value: TypeAlias = Annotated[float, Meta(ge=-1e100, le=1e100)]
+Size: TypeAlias = Annotated[float, Meta(ge=0, le=1e100)]
+Short: TypeAlias = Annotated[str, Meta(max_length=1000)]
+Label: TypeAlias = Annotated[str, Meta(min_length=1, max_length=LONGEST_NAME)]
+Column: TypeAlias = Annotated[str, Meta(max_length=LONGEST_NAME)]
 
 
 class BackboneSource(msgspec.Struct, frozen=True, kw_only=True):
@@ -21,9 +36,9 @@ class BackboneSource(msgspec.Struct, frozen=True, kw_only=True):
     `facts` are those of a backbone that is in no catalogue of ours.
     """
 
-    name: str
-    weights: str
-    weights_digest: str
+    name: Name
+    weights: Name
+    weights_digest: Short
     fine_tuned: bool = False
     inside: bool = True
     facts: dict[str, Any] | None = None
@@ -32,8 +47,8 @@ class BackboneSource(msgspec.Struct, frozen=True, kw_only=True):
 class TargetScaling(msgspec.Struct, frozen=True):
     """A regression head answers z; the value is `mean + scale * z`, per output."""
 
-    mean: tuple[float, ...]
-    scale: tuple[float, ...]
+    mean: tuple[Value, ...]
+    scale: tuple[Size, ...]
 
 
 class ModelHeader(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,36 +64,54 @@ class ModelHeader(msgspec.Struct, frozen=True, kw_only=True):
 
     format_version: int = FORMAT_VERSION
     task: Literal["classification", "multi_label", "regression"]
-    labels: tuple[str, ...]
-    label_counts: tuple[int, ...] = ()
+    labels: Annotated[tuple[Label, ...], Meta(min_length=1, max_length=1_000_000)]
+    label_counts: tuple[Amount, ...] = ()
     recipe: dict[str, Any]
     backbone: BackboneSource
-    embedding_width: int
+    embedding_width: Annotated[int, Meta(ge=1, le=10_000_000)]
     modality: Literal["image", "text", "table"] = "image"
-    columns: tuple[str, ...] = ()
+    columns: Annotated[tuple[Column, ...], Meta(max_length=MOST_NAMES)] = ()
     preprocessing: dict[str, Any]
-    temperature: Annotated[float, msgspec.Meta(gt=0)] = 1.0
-    thresholds: tuple[float, ...] = ()
-    distances: tuple[tuple[float, ...], ...] = ()
+    temperature: Annotated[float, Meta(ge=1e-3, le=1e3)] = 1.0
+    thresholds: tuple[Probability, ...] = ()
+    distances: tuple[tuple[Size, ...], ...] = ()
     target_scaling: TargetScaling | None = None
     metrics: dict[str, Any]
     history: tuple[dict[str, Any], ...] = ()
-    sizes: dict[str, int] = {}
+    sizes: dict[str, Amount] = {}
     warnings: tuple[str, ...] = ()
     versions: dict[str, str] = {}
-    data_fingerprint: str = ""
-    created_at: str
+    data_fingerprint: Short = ""
+    created_at: Short
 
     def __post_init__(self) -> None:
-        scaling = self.target_scaling or TargetScaling((), ())
-        if self.task == "regression" and not len(scaling.mean) == len(scaling.scale) == len(self.labels):
-            raise ValueError("a regression has a mean and a scale for each of its labels")
+        for problem in _contradictions(self):
+            raise ValueError(problem)
+
+
+def _contradictions(header: ModelHeader) -> Iterator[str]:
+    """The rules between fields that do not hold."""
+    labels = len(header.labels)
+    if len(set(header.labels)) < labels:
+        twice = next(name for name, count in Counter(header.labels).items() if count > 1)
+        yield f"labels: {shown(twice)} is there twice"
+    for name, values in (("label_counts", header.label_counts), ("thresholds", header.thresholds)):
+        if len(values) not in (0, labels):
+            yield f"{name}: expected {labels} values, one for each label, or none (got {len(values)})"
+    scaling = header.target_scaling or TargetScaling((), ())
+    if header.task == "regression" and not len(scaling.mean) == len(scaling.scale) == labels:
+        yield "target_scaling: a regression has a mean and a scale for each of its labels"
+    lists = {"classification": 1, "regression": labels}.get(header.task, 0)
+    if len(header.distances) not in (0, lists):
+        yield f"distances: expected {lists} lists, or none (got {len(header.distances)})"
+    if any(list(distances) != sorted(distances) for distances in header.distances):
+        yield "distances: expected sorted numbers"
 
 
 class _Version(msgspec.Struct):
     """The fields that are read before the others."""
 
-    format_version: int
+    format_version: Annotated[int, Meta(ge=1)]
     tensors_sha256: str = ""
 
 
@@ -91,8 +124,8 @@ def encode_entry(header: ModelHeader, tensors_sha256: str) -> str:
     """The header as JSON, with the checksum of the tensors, then the checksum of all characters before it."""
     try:
         fields = msgspec.json.encode(header)
-        msgspec.json.decode(fields, type=ModelHeader)
-    except (TypeError, ValueError, RecursionError, msgspec.MsgspecError) as error:
+        strict_json.decode(fields, ModelHeader)
+    except (TypeError, ValueError, RecursionError) as error:
         raise ModelFileError(f"this header can't be saved: {error}") from error
     checked = fields[:-1] + f',"tensors_sha256":"{tensors_sha256}"'.encode()
     entry = checked + f',"sha256":"{sha256(checked).hexdigest()}"}}'.encode()
@@ -107,15 +140,21 @@ def encode_entry(header: ModelHeader, tensors_sha256: str) -> str:
 def decode_entry(entry: str, path: str | Path) -> tuple[ModelHeader, str]:
     """The header and the checksum of the tensors; raises `ModelFileError` if one character changed."""
     checked, _, end = entry.rpartition(',"sha256":"')
+    text = entry.encode()
     try:
-        version = msgspec.json.decode(entry, type=_Version)
-        if version.format_version > FORMAT_VERSION:
-            raise ModelFileError(
-                f"{path} was saved by a newer version (format {version.format_version}); "
-                f"this version reads up to {FORMAT_VERSION}: upgrade transfer-rb"
-            )
-        if end != sha256(checked.encode()).hexdigest() + '"}':
-            raise ModelFileError(f"{path} is damaged: its header is not the one that was saved")
-        return msgspec.json.decode(entry, type=ModelHeader), version.tensors_sha256
-    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        if len(text) > LONGEST_ENTRY:
+            raise ValueError(f"its header has {len(text):,} bytes, expected at most {LONGEST_ENTRY:,}")
+        version = strict_json.decode(text, _Version)
+    except ValueError as error:
         raise ModelFileError(f"{path} is damaged: {error}") from error
+    if version.format_version > FORMAT_VERSION:
+        raise ModelFileError(
+            f"{path} was saved by a newer version (format {version.format_version}); "
+            f"this version reads up to {FORMAT_VERSION}: upgrade transfer-rb"
+        )
+    if end != sha256(checked.encode()).hexdigest() + '"}':
+        raise ModelFileError(f"{path} is damaged: its header is not the one that was saved")
+    try:
+        return strict_json.typed(text, ModelHeader), version.tensors_sha256
+    except ValueError as error:
+        raise ModelFileError(f"{path} can't be used: {error}") from error

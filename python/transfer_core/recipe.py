@@ -11,9 +11,18 @@ from typing import Annotated, Any, Literal, TypeAlias
 import msgspec
 from msgspec import Meta
 
-Count: TypeAlias = Annotated[int, Meta(ge=1)]
-Positive: TypeAlias = Annotated[float, Meta(gt=0)]
-NotNegative: TypeAlias = Annotated[float, Meta(ge=0)]
+# A recipe also comes from saved models of others: nothing in it may take time or memory without bounds.
+LONGEST_NAME, MOST_NAMES = 4096, 100_000
+
+Name: TypeAlias = Annotated[str, Meta(max_length=LONGEST_NAME, pattern=r"^[^\0]*$")]
+# Without the pattern: msgspec 0.22 crashes on a union of a string with a pattern and a list.
+Column: TypeAlias = Annotated[str, Meta(max_length=LONGEST_NAME)]
+Target: TypeAlias = Annotated[str, Meta(min_length=1, max_length=LONGEST_NAME)]
+Count: TypeAlias = Annotated[int, Meta(ge=1, le=1_000_000)]
+Some: TypeAlias = Annotated[int, Meta(ge=1, le=100_000)]
+Width: TypeAlias = Annotated[int, Meta(ge=1, le=65_536)]
+Positive: TypeAlias = Annotated[float, Meta(gt=0, le=1e6)]
+NotNegative: TypeAlias = Annotated[float, Meta(ge=0, le=1e6)]
 Probability: TypeAlias = Annotated[float, Meta(ge=0, le=1)]
 Fraction: TypeAlias = Annotated[float, Meta(ge=0, lt=1)]
 
@@ -28,13 +37,13 @@ class Base(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class PathSource(Base, frozen=True, tag="path"):
     """A class folder, or a manifest (.csv, .jsonl, .parquet)."""
 
-    path: str
+    path: Name
 
 
 class StreamSource(Base, frozen=True, tag="stream"):
     """Rows `{input, label}` that the caller hands over one batch at a time."""
 
-    stream: str
+    stream: Name
 
 
 class Splits(Base, frozen=True, tag="splits"):
@@ -56,9 +65,9 @@ class Columns(Base, frozen=True):
     column that is neither target nor split.
     """
 
-    input: str | tuple[str, ...] | None = None
-    target: str | tuple[str, ...] = "label"
-    split: str = "split"
+    input: Column | Annotated[tuple[Column, ...], Meta(max_length=MOST_NAMES)] | None = None
+    target: Target | Annotated[tuple[Target, ...], Meta(min_length=1, max_length=MOST_NAMES)] = "label"
+    split: Name = "split"
 
 
 class SplitSizes(Base, frozen=True):
@@ -118,34 +127,34 @@ class LinearHead(Base, frozen=True, tag="linear"):
 class MlpHead(Base, frozen=True, tag="mlp"):
     """Dense layers with ReLU between them; `hidden` are their widths."""
 
-    hidden: tuple[Count, ...] = (256,)
+    hidden: Annotated[tuple[Width, ...], Meta(max_length=32)] = (256,)
     dropout: Fraction = 0.1
 
 
 class LogisticHead(Base, frozen=True, tag="logistic"):
     """scikit-learn's LogisticRegression; `c` is the inverse of the strength of its L2 penalty."""
 
-    c: Positive = 1.0
+    c: Annotated[float, Meta(gt=0, le=1e12)] = 1.0
 
 
 class SvmHead(Base, frozen=True, tag="svm"):
     """A support vector machine, scikit-learn's SVC or SVR."""
 
-    c: Positive = 1.0
+    c: Annotated[float, Meta(gt=0, le=1e12)] = 1.0
     kernel: Literal["rbf", "linear"] = "rbf"
 
 
 class RandomForestHead(Base, frozen=True, tag="random_forest"):
     """scikit-learn's random forest of so many `trees`."""
 
-    trees: Count = 300
-    max_depth: Count | None = None
+    trees: Some = 300
+    max_depth: Some | None = None
 
 
 class GradientBoostingHead(Base, frozen=True, tag="gradient_boosting"):
     """scikit-learn's histogram gradient boosting with at most so many `trees` per output."""
 
-    trees: Count = 200
+    trees: Some = 200
     learning_rate: Positive = 0.1
 
 
@@ -167,15 +176,15 @@ Head: TypeAlias = LinearHead | MlpHead | ClassicHead
 class Freeze(Base, frozen=True, tag="freeze"):
     """Stop training the whole backbone, its `first` blocks, or the named `blocks`."""
 
-    first: Count | None = None
-    blocks: tuple[str, ...] | None = None
+    first: Some | None = None
+    blocks: Annotated[tuple[Name, ...], Meta(max_length=MOST_NAMES)] | None = None
 
 
 class Unfreeze(Base, frozen=True, tag="unfreeze"):
     """Let the `last` blocks, the named `blocks`, or `all` of the backbone train again."""
 
-    last: Count | None = None
-    blocks: tuple[str, ...] | None = None
+    last: Some | None = None
+    blocks: Annotated[tuple[Name, ...], Meta(max_length=MOST_NAMES)] | None = None
     all: bool | None = None
 
 
@@ -183,7 +192,7 @@ class Lora(Base, frozen=True, tag="lora"):
     """Let small adapters of this `rank` train beside the dense layers of the backbone, which stay as they are
     and take the adapters' sum in at the end (Hu et al. 2021, LoRA); `alpha` / `rank` scales them."""
 
-    rank: Count = 8
+    rank: Width = 8
     alpha: Positive = 16.0
     dropout: Fraction = 0.0
 
@@ -202,7 +211,7 @@ class Train(Base, frozen=True, tag="train"):
     backbone learn slower than the one above it, by this factor.
     """
 
-    epochs: Count | None = None
+    epochs: Some | None = None
     optimizer: Optimizer | None = None
     learning_rate: Positive | None = None
     momentum: Fraction | None = None
@@ -211,8 +220,8 @@ class Train(Base, frozen=True, tag="train"):
     loss: Loss | None = None
     schedule: Schedule | None = None
     warmup: Fraction | None = None
-    early_stopping: Annotated[int, Meta(ge=0)] | None = None
-    class_weights: Literal["none", "balanced"] | dict[str, Positive] | None = None
+    early_stopping: Annotated[int, Meta(ge=0, le=100_000)] | None = None
+    class_weights: Literal["none", "balanced"] | dict[Name, Positive] | None = None
     layer_decay: Annotated[float, Meta(gt=0, le=1)] | None = None
 
 
@@ -245,20 +254,20 @@ class Recipe(Base, frozen=True, kw_only=True):
 
     version: Literal[1] = 1
     data: Source
-    backbone: str
-    weights: str = "pretrained"
+    backbone: Name
+    weights: Name = "pretrained"
     trust: bool = False
     task: Task = "auto"
     columns: Columns = Columns()
     text: TextOptions = TextOptions()
     split: SplitSizes = SplitSizes()
     on_bad_input: Literal["raise", "skip"] = "raise"
-    augment: tuple[Augmentation, ...] | None = None
+    augment: Annotated[tuple[Augmentation, ...], Meta(max_length=100)] | None = None
     head: Head | None = None
-    steps: tuple[Step, ...] = ()
+    steps: Annotated[tuple[Step, ...], Meta(max_length=100)] = ()
     train: Train = Train()
     seed: Annotated[int, Meta(ge=0, lt=2**32)] = 0
-    device: Annotated[str, Meta(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")] = "auto"
+    device: Annotated[str, Meta(pattern=r"^(auto|cpu|mps|cuda(:[0-9]{1,3})?)\Z")] = "auto"
     precision: Precision = "auto"
     preset: Preset = "fast"
 

@@ -7,7 +7,7 @@ import numbers
 import os
 import typing
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sized
 from typing import Any, get_args, get_origin
 
 import msgspec
@@ -15,7 +15,17 @@ import msgspec
 from transfer_core.errors import Problem, RecipeError
 from transfer_core.recipe import OF_MINIBATCHES, Columns, Freeze, Recipe, Train, Unfreeze
 from transfer_core.recipe_hints import EXAMPLES
-from transfer_core.recipe_wording import members_of, structs_of, unknown_word, wrong_value
+from transfer_core.recipe_wording import (
+    members_of,
+    most_of,
+    structs_of,
+    unknown_word,
+    without_bounds,
+    wrong_value,
+)
+
+# Words of a part of a recipe: no part takes as many, and for each that is unknown the nearest is looked up.
+_MOST_WORDS = 100
 
 
 def parse_recipe(words: Mapping[str, Any]) -> Recipe:
@@ -56,20 +66,28 @@ def _expand_short_forms(words: Any) -> Any:
 
 
 def _expand_source(source: Any) -> Any:
-    if isinstance(source, str | os.PathLike):
-        return {"type": "path", "path": os.fspath(source)}
+    source = _expand_part(source)
     if not isinstance(source, Mapping) or source.get("type", "splits") != "splits":
         return source
-    if "stream" in source:
-        return {"type": "stream", **source}
-    parts = {k: _expand_source(v) if k in ("train", "valid", "test") else v for k, v in source.items()}
+    parts = {k: _expand_part(v) if k in ("train", "valid", "test") else v for k, v in source.items()}
     return {**parts, "type": "splits"}
+
+
+def _expand_part(source: Any) -> Any:
+    if isinstance(source, str | os.PathLike):
+        return {"type": "path", "path": os.fspath(source)}
+    if isinstance(source, Mapping) and "stream" in source:
+        return {"type": "stream", **source}
+    return source
 
 
 def _parse(value: Any, expected: Any, path: str, problems: list[Problem]) -> Any:
     """`value` as the type `expected`; what does not fit is added to `problems`."""
     if structs_of(expected) and isinstance(value, Mapping):
         return _parse_struct(value, expected, path, problems)
+    if (most := most_of(expected)) is not None and isinstance(value, Sized) and len(value) > most:
+        problems.append(Problem(path, wrong_value(value, expected, path)))
+        return None
     element = _struct_element(expected)
     if element is not None and isinstance(value, list | tuple):
         return tuple(_parse(v, element, f"{path}[{i}]", problems) for i, v in enumerate(value))
@@ -83,6 +101,9 @@ def _parse(value: Any, expected: Any, path: str, problems: list[Problem]) -> Any
 
 
 def _parse_struct(value: Mapping[Any, Any], expected: Any, path: str, problems: list[Problem]) -> Any:
+    if len(value) > _MOST_WORDS:
+        problems.append(Problem(path, f"expected at most {_MOST_WORDS} words (got {len(value)})"))
+        return None
     struct = _chosen_struct(value, structs_of(expected))
     if struct is None:
         name = value.get("type")
@@ -94,7 +115,7 @@ def _parse_struct(value: Mapping[Any, Any], expected: Any, path: str, problems: 
     before = len(problems)
     parsed = {}
     for word, inner in value.items():
-        where = f"{path}.{word}" if path else str(word)
+        where = f"{path}.{str(word)[:60]}" if path else str(word)[:60]
         if word in fields:
             parsed[word] = _parse(inner, fields[word].type, where, problems)
         elif word != "type" or struct.__struct_config__.tag is None:
@@ -119,7 +140,7 @@ def _chosen_struct(
 
 def _struct_element(expected: Any) -> Any:
     """`X` where `expected` is `tuple[X, ...]` and X holds structs, else None."""
-    for member in members_of(expected):
+    for member in map(without_bounds, members_of(expected)):
         if get_origin(member) is tuple and structs_of(get_args(member)[0]):
             return get_args(member)[0]
     return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import types
 import typing
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import msgspec
@@ -25,7 +25,7 @@ EXPECTED = {
     "path": "a path",
     "device": "auto, cpu, mps, cuda, or one GPU as in cuda:1",
     "split": "shares such as { test: 0.2, valid: 0.15 }",
-    "class_weights": "none, balanced, or a number above 0 for each label",
+    "class_weights": "none, balanced, or a number above 0 and at most 1000000 for each label",
 }
 
 
@@ -35,10 +35,15 @@ def wrong_value(value: Any, expected: Any, path: str) -> str:
     `expected` is the field's type, `path` where the value stands.
     """
     word = _last_word(path)
+    if (most := most_of(expected)) is not None and isinstance(value, Sized) and len(value) > most:
+        what = "characters" if isinstance(value, str) else "values"
+        return f"expected at most {most} {what} (got {len(value)})"
+    if isinstance(value, str) and "\0" in value:
+        return f"expected no NUL character (got {shown(value)})"
     choices = names_of(expected)
     if choices and isinstance(value, str):
         kind = {"steps": "step", "augment": "augmentation"}.get(word, word)
-        return f'unknown {kind} "{value}"{did_you_mean(value, choices)} (one of: {", ".join(choices)})'
+        return f"unknown {kind} {shown(value)}{did_you_mean(value, choices)} (one of: {', '.join(choices)})"
     what = EXPECTED.get(path) or EXPECTED.get(word) or described(expected)
     return f"expected {what} (got {shown(value)}){_as_a_share(value, path)}"
 
@@ -59,7 +64,7 @@ def unknown_word(word: object, struct: type[msgspec.Struct], known: Sequence[str
     if SYNONYMS.get(str(word)) in known:
         return f'unknown word "{word}"{where}, did you mean "{SYNONYMS[str(word)]}"?'
     choices = f" (one of: {', '.join(known)})" if known else " (it takes no options)"
-    return f'unknown word "{word}"{where}{did_you_mean(word, known)}{choices}'
+    return f"unknown word {shown(str(word))}{where}{did_you_mean(word, known)}{choices}"
 
 
 def described(expected: Any) -> str:
@@ -88,7 +93,7 @@ def _described_one(expected: Any) -> str:
 
 
 def _plural(expected: Any) -> str:
-    if expected is str:
+    if without_bounds(expected) is str:
         return "names"
     names = names_of(expected)
     if names:
@@ -123,6 +128,17 @@ def shown(value: Any) -> str:
 def members_of(expected: Any) -> tuple[Any, ...]:
     """The alternatives of a union, or the type itself."""
     return get_args(expected) if get_origin(expected) in (Union, types.UnionType) else (expected,)
+
+
+def without_bounds(expected: Any) -> Any:
+    """`tuple[X, ...]` of `Annotated[tuple[X, ...], Meta(…)]`."""
+    return get_args(expected)[0] if get_origin(expected) is Annotated else expected
+
+
+def most_of(expected: Any) -> int | None:
+    """How many characters or values the type takes at most, over its alternatives; None: any number."""
+    metas = (meta for member in members_of(expected) for meta in getattr(member, "__metadata__", ()))
+    return max((meta.max_length for meta in metas if meta.max_length is not None), default=None)
 
 
 def structs_of(expected: Any) -> list[type[msgspec.Struct]]:

@@ -17,7 +17,7 @@ RSpec.shared_examples "errors" do
     expect(error.message.lines(chomp: true)).to eq(
       [
         "#{here}:#{__LINE__ - 7}: unknown optimizer \"adm\", did you mean \"adam\"? (one of: lbfgs, adam, adamw, sgd)",
-        "#{here}:#{__LINE__ - 7}: last: expected a whole number of at least 1 (got -1)"
+        "#{here}:#{__LINE__ - 7}: last: expected a whole number of at least 1 and at most 100000 (got -1)"
       ]
     )
     expect(error.backtrace.first).to start_with("#{__FILE__}:#{__LINE__ - 11}:in")

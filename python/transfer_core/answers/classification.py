@@ -33,8 +33,9 @@ def prediction(answer: list[float], header: ModelHeader, level: float | None) ->
 
 def metrics(answers: Tensor, targets: npt.NDArray[Any], header: ModelHeader) -> dict[str, Any]:
     """See `classification_metrics`; and what sets at a level of 0.9 hold, if enough was held out for it."""
-    trained = np.repeat(np.arange(len(header.labels)), header.label_counts)
-    probabilities, seed = answers.numpy(), int(header.recipe["seed"])
+    # All that the baseline needs of the training targets is the commonest.
+    trained = [int(np.argmax(header.label_counts or (0,)))]
+    probabilities, seed = answers.numpy(), int(header.recipe.get("seed", 0))
     found = classification_metrics(probabilities, targets, header.labels, trained, seed)
     sets = set_metrics(probabilities, targets, header.distances, seed)
     return {**found, "conformal": sets} if sets else found

@@ -31,8 +31,9 @@ def prediction(answer: list[float], header: ModelHeader, level: float | None) ->
 
 def metrics(answers: Tensor, targets: npt.NDArray[Any], header: ModelHeader) -> dict[str, Any]:
     """See `multi_label_metrics`."""
-    shares = np.array(header.label_counts) / header.sizes["train"]
-    seed = int(header.recipe["seed"])
+    counts = np.array(header.label_counts or (0,) * len(header.labels))
+    shares = counts / max(1, header.sizes.get("train", 0), *counts)
+    seed = int(header.recipe.get("seed", 0))
     return multi_label_metrics(answers.numpy(), targets, header.labels, _thresholds(header), shares, seed)
 
 

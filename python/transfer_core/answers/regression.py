@@ -38,7 +38,7 @@ def prediction(answer: list[float], header: ModelHeader, level: float | None) ->
 def metrics(answers: Tensor, targets: npt.NDArray[Any], header: ModelHeader) -> dict[str, Any]:
     """See `regression_metrics`; and what intervals at a level of 0.9 hold, if enough was held out for it."""
     assert header.target_scaling is not None
-    values, seed = answers.numpy(), int(header.recipe["seed"])
+    values, seed = answers.numpy(), int(header.recipe.get("seed", 0))
     # All that the baseline needs of the training targets is their mean.
     found = regression_metrics(values, targets, header.labels, np.array([header.target_scaling.mean]), seed)
     intervals = interval_metrics(values, targets, header.labels, header.distances, seed)

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal, TypeAlias
 
 import msgspec
+from msgspec import Meta
 
 from transfer_core.errors import Problem, RecipeError, did_you_mean
+from transfer_core.recipe import Name, Some
 
 Interpolation = Literal["bilinear", "bicubic"]
 SourceName = Literal[
     "torchvision", "timm", "huggingface", "torch_hub", "keras", "tensorflow", "onnx", "scikit_learn"
 ]
+
+
+# Facts also come from saved models of others: no number in them may take time or memory without bounds.
+# The largest published images have sides of 1024 pixels; a network of one with 2048 takes gigabytes already.
+Pixels: TypeAlias = Annotated[int, Meta(ge=1, le=2048)]
+Resized: TypeAlias = Annotated[int, Meta(ge=1, le=4096)]
+Mean: TypeAlias = Annotated[float, Meta(ge=-1e6, le=1e6)]
+Deviation: TypeAlias = Annotated[float, Meta(ge=1e-6, le=1e6)]
+Amount: TypeAlias = Annotated[int, Meta(ge=0, le=2**53)]
+MOST_WIDTH = 10_000_000
 
 
 class Preprocessing(msgspec.Struct, frozen=True):
@@ -22,11 +34,11 @@ class Preprocessing(msgspec.Struct, frozen=True):
     With `squash` both sides become `resize_size`, whatever they were.
     """
 
-    crop_size: int
-    resize_size: int
+    crop_size: Pixels
+    resize_size: Resized
     interpolation: Interpolation
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    mean: tuple[Mean, Mean, Mean]
+    std: tuple[Deviation, Deviation, Deviation]
     squash: bool = False
 
 
@@ -52,11 +64,11 @@ class WeightsFacts(msgspec.Struct, frozen=True):
         weights is for the user to check.
     """
 
-    name: str
+    name: Name
     file: str = ""
     url: str = ""
     sha256: str = ""
-    bytes: int = 0
+    bytes: Amount = 0
     top1: float | None = None
     top5: float | None = None
     preprocessing: Preprocessing | None = None
@@ -98,24 +110,24 @@ class BackboneFacts(msgspec.Struct, frozen=True):
         How many tokens of a text its publisher reads, and how many can be read at most; None for no texts.
     """
 
-    name: str
+    name: Name
     source: SourceName
     family: str
     paper: str
     arxiv: str
     code_license: str
     code_url: str
-    embedding_width: int
-    parameters: int
-    backbone_parameters: int
+    embedding_width: Annotated[int, Meta(ge=0, le=MOST_WIDTH)]
+    parameters: Amount
+    backbone_parameters: Amount
     default: str
-    blocks: tuple[str, ...]
-    weights: tuple[WeightsFacts, ...]
+    blocks: Annotated[tuple[Name, ...], Meta(min_length=1, max_length=100_000)]
+    weights: Annotated[tuple[WeightsFacts, ...], Meta(min_length=1, max_length=10_000)]
     modality: Literal["image", "text", "table"] = "image"
     trainable: bool = True
     plain: bool = True
-    max_length: int | None = None
-    positions: int | None = None
+    max_length: Some | None = None
+    positions: Some | None = None
 
     @property
     def default_weights(self) -> WeightsFacts:

@@ -14,7 +14,9 @@ from transfer_core.backbones.backbone import Backbone
 from transfer_core.backbones.facts import (
     BackboneFacts,
     Interpolation,
+    Pixels,
     Preprocessing,
+    Resized,
     SourceName,
     WeightsFacts,
 )
@@ -24,7 +26,6 @@ from transfer_core.errors import ModelFileError, Problem, RecipeError
 Files: TypeAlias = Mapping[str, bytes]
 Color: TypeAlias = tuple[float, float, float]
 Positive: TypeAlias = Annotated[float, Meta(gt=0)]
-Pixels: TypeAlias = Annotated[int, Meta(ge=1, le=LARGEST_SIZE)]
 Width: TypeAlias = Annotated[int, Meta(ge=1, le=LARGEST_WIDTH)]
 
 # What is called its weights: there are no others.
@@ -68,7 +69,7 @@ class Said(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     size: Pixels | None = None
-    resize: Pixels | None = None
+    resize: Resized | None = None
     mean: Color | None = None
     std: tuple[Positive, Positive, Positive] | None = None
     interpolation: Interpolation | None = None

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from transfer_core.backbones.facts import BackboneFacts, WeightsFacts
 from transfer_core.backbones.source import source_called, source_name
 from transfer_core.backbones.torchvision.published import published_facts
+from transfer_core.errors import Problem, RecipeError
 from transfer_core.progress import Progress
 
 if TYPE_CHECKING:
@@ -31,7 +34,12 @@ def facts(name: str, trust: bool = False) -> BackboneFacts:
     source = source_name(name)
     if source == "torchvision":
         return published_facts(name)
-    return source_called(source).facts(name, trust)
+    found = source_called(source).facts(name, trust)
+    try:
+        # A saved model must be able to hold them.
+        return msgspec.convert(msgspec.to_builtins(found), BackboneFacts)
+    except msgspec.ValidationError as error:
+        raise RecipeError([Problem("backbone", f"{name} can't be used: {error}")]) from None
 
 
 def load(

@@ -22,6 +22,30 @@ class FittedLayer(nn.Module):
         for name, tensor in zip(self.numbers, tensors or [torch.empty(0)] * len(self.numbers), strict=True):
             self.register_buffer(name, tensor)
 
+    def check(self, width: int, outputs: int) -> None:
+        """Check the numbers of a file for features of `width`, so that no feature makes an index go astray.
+
+        Raises
+        ------
+        ValueError
+            A tensor has another shape, or a number that is out of its range.
+        """
+
+    def _check_shape(self, name: str, *shape: int) -> None:
+        found = tuple(getattr(self, name).shape)
+        if found != shape:
+            raise ValueError(f"its head: {name} is of the shape {list(found)}, expected {list(shape)}")
+
+    def _check_range(self, name: str, least: int, most: int) -> None:
+        """Whole numbers from `least` to `most`."""
+        tensor: Tensor = getattr(self, name)
+        if tensor.is_floating_point() or tensor.dtype == torch.bool:
+            raise ValueError(f"its head: {name} is of {tensor.dtype}, expected whole numbers")
+        numbers = tensor.long()
+        wrong = numbers[(numbers < least) | (numbers > most)]
+        if wrong.numel():
+            raise ValueError(f"its head: {name} has numbers from {least} to {most} (got {int(wrong[0])})")
+
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
         for name in self.numbers:
             if (found := state_dict.get(prefix + name)) is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from transfer_core.heads.fitted_layer import FittedLayer, outputs_of_votes
+from transfer_core.heads.fitted_layer import LABELS, VALUES, FittedLayer, outputs_of_votes
 
 _ROWS_AT_ONCE = 512
 
@@ -25,6 +25,18 @@ class Neighbors(FittedLayer):
     votes: Tensor
     count: Tensor
     kind: Tensor
+
+    def check(self, width: int, outputs: int) -> None:
+        """See `FittedLayer`."""
+        rows = len(self.votes) if self.votes.dim() else 0
+        self._check_shape("mean", width)
+        self._check_shape("scale", width)
+        self._check_shape("examples", rows, width)
+        self._check_shape("votes", rows, outputs)
+        self._check_shape("count")
+        self._check_shape("kind")
+        self._check_range("count", 1, rows)
+        self._check_range("kind", VALUES, LABELS)
 
     def forward(self, features: Tensor) -> Tensor:
         """(N, D) -> (N, K)."""

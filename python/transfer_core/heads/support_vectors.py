@@ -29,6 +29,20 @@ class SupportVectors(FittedLayer):
     intercept: Tensor
     counts: Tensor
 
+    def check(self, width: int, outputs: int) -> None:
+        """See `FittedLayer`."""
+        rows, pairs = len(self.support) if self.support.dim() else 0, outputs * (outputs - 1) // 2
+        is_of_pairs = self.counts.numel() > 0
+        self._check_shape("mean", width)
+        self._check_shape("scale", width)
+        self._check_shape("support", rows, width)
+        self._check_shape("gamma")
+        self._check_shape("counts", outputs if is_of_pairs else 0)
+        self._check_shape("dual", rows, outputs - 1 if is_of_pairs else outputs)
+        self._check_shape("intercept", pairs if is_of_pairs else outputs)
+        if is_of_pairs:
+            self._check_range("counts", 0, rows)
+
     def forward(self, features: Tensor) -> Tensor:
         """(N, D) -> (N, K)."""
         outputs = self._wins if len(self.counts) else self._margins

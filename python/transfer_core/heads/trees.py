@@ -8,7 +8,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import embedding_bag
 
-from transfer_core.heads.fitted_layer import FittedLayer, outputs_of_votes
+from transfer_core.heads.fitted_layer import LABELS, VALUES, FittedLayer, outputs_of_votes
+
+# Steps that the longest way takes: as many are taken for every example.
+_DEEPEST = 100_000
 
 # Places in trees that are looked at together.
 _PLACES_AT_ONCE = 1 << 20
@@ -31,6 +34,20 @@ class Trees(FittedLayer):
     leaf: Tensor
     roots: Tensor
     depth: Tensor
+    values: Tensor
+
+    def check(self, width: int, outputs: int) -> None:
+        """See `FittedLayer`."""
+        nodes = len(self.threshold)
+        for name in ("feature", "threshold", "left", "right", "leaf"):
+            self._check_shape(name, nodes)
+        self._check_shape("roots", *self.roots.shape[:1])
+        self._check_shape("depth")
+        self._check_range("feature", 0, width - 1)
+        for name in ("left", "right", "roots"):
+            self._check_range(name, 0, nodes - 1)
+        self._check_range("leaf", 0, max(0, len(self.values) - 1))
+        self._check_range("depth", 0, _DEEPEST)
 
     def leaves(self, features: Tensor) -> Tensor:
         """(N, D) -> (N, T) int64."""
@@ -59,8 +76,14 @@ class Forest(Trees):
 
     numbers = (*Trees.numbers, "values", "kind")
 
-    values: Tensor
     kind: Tensor
+
+    def check(self, width: int, outputs: int) -> None:
+        """See `FittedLayer`."""
+        self._check_shape("values", *self.values.shape[:1], outputs)
+        self._check_shape("kind")
+        self._check_range("kind", VALUES, LABELS)
+        super().check(width, outputs)
 
     def outputs(self, leaves: Tensor) -> Tensor:
         """See `Trees`."""
@@ -73,9 +96,16 @@ class Boosted(Trees):
 
     numbers = (*Trees.numbers, "values", "column", "baseline")
 
-    values: Tensor
     column: Tensor
     baseline: Tensor
+
+    def check(self, width: int, outputs: int) -> None:
+        """See `FittedLayer`."""
+        self._check_shape("values", *self.values.shape[:1])
+        self._check_shape("baseline", outputs)
+        self._check_shape("column", *self.roots.shape[:1])
+        self._check_range("column", 0, outputs - 1)
+        super().check(width, outputs)
 
     def outputs(self, leaves: Tensor) -> Tensor:
         """See `Trees`."""

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import re
-import sys
 import traceback
-from errno import ENOMEM
 from pathlib import Path
 from typing import Any
 
 from transfer_core import errors
 from transfer_core.errors import DependencyError, TransferError, shortened
+from transfer_core.memory_errors import is_out_of_memory, lack_of_memory, text_of
 
 MOST_FRAMES = 50
 
@@ -27,7 +25,7 @@ SHARED = {
 def describe_failure(error: BaseException) -> dict[str, Any]:
     """The map `{type, message, details, python_class, …}` of `docs/protocol.md`."""
     if not isinstance(error, TransferError) or isinstance(error, DependencyError):
-        error = _lack_of_memory(error) or error
+        error = lack_of_memory(error) or error
     name = _shared_name(error)
     described: dict[str, Any] = {
         "type": name,
@@ -41,56 +39,18 @@ def describe_failure(error: BaseException) -> dict[str, Any]:
 
 
 def _shared_name(error: BaseException) -> str:
-    if _is_out_of_memory(error):
+    if is_out_of_memory(error):
         return "OutOfMemory"
     return next((kind.__name__ for kind in type(error).__mro__ if kind in SHARED.values()), "RemoteError")
 
 
-def _lack_of_memory(error: BaseException) -> BaseException | None:
-    """What says that memory ran out: the error, or one that it came of. A library that can't be imported for
-    it is not missing."""
-    seen: set[int] = set()
-    came_of: BaseException | None = error
-    while came_of is not None and id(came_of) not in seen:
-        if _is_out_of_memory(came_of):
-            return came_of
-        seen.add(id(came_of))
-        came_of = came_of.__cause__ or came_of.__context__
-    return None
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == ENOMEM):
-        return True
-    # Of a library that is not loaded, of a CPU's memory and of MPS there is no class to tell it by.
-    if not isinstance(error, (ImportError, OSError, RuntimeError)):
-        return False
-    # Only a torch that is imported can have run out of memory.
-    cuda = getattr(sys.modules.get("torch"), "cuda", None)
-    return isinstance(error, getattr(cuda, "OutOfMemoryError", ())) or bool(_NO_MEMORY.search(_text(error)))
-
-
-# As glibc's loader, the system, torch, MPS, C++ and Python's threads say it.
-_NO_MEMORY = re.compile(
-    "failed to map segment from shared object|[Cc]annot allocate memory|can't allocate memory"
-    "|MPS backend out of memory|std::bad_alloc|can't start new thread"
-)
-
-
 def _message(error: BaseException, name: str) -> str:
-    said = _text(error)
+    said = text_of(error)
     if name == "OutOfMemory" and not isinstance(error, TransferError):
         first_line = said.partition("\n")[0]
         because = f" ({first_line})" if first_line else ""
         return f"out of memory{because}: use a smaller batch_size, or close other programs"
     return said or type(error).__name__
-
-
-def _text(error: BaseException) -> str:
-    try:
-        return str(error)
-    except Exception:  # a foreign class whose __str__ is broken must not hide that it was raised
-        return ""
 
 
 def _shorten(value: Any) -> Any:

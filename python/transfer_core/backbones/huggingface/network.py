@@ -12,6 +12,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from transfer_core.errors import Problem, RecipeError
+from transfer_core.recipe_wording import shown
 
 # Each `model_type`, and the module of this package that builds it.
 _MODULES = {
@@ -28,6 +29,10 @@ _RENAMED = (
     (re.compile(r"LayerNorm\.gamma$"), "LayerNorm.weight"),
     (re.compile(r"LayerNorm\.beta$"), "LayerNorm.bias"),
 )
+
+
+# Ten times as many as the largest published encoders have.
+MOST_LAYERS = 1000
 
 
 class NotKnown(Exception):
@@ -71,10 +76,21 @@ def build_network(name: str, config: Mapping[str, Any]) -> Network:
         known = ", ".join(_MODULES)
         message = f"{name} is of the architecture {kind or 'unknown'}, which can't be used (one of: {known})"
         raise RecipeError([Problem("backbone", message)])
+    _check_layers(name, config)
     module = import_module(f"transfer_core.backbones.huggingface.{_MODULES[kind]}")
     with only_what_is_known(name):
         built: Network = module.network(config)
     return built
+
+
+def _check_layers(name: str, config: Mapping[str, Any]) -> None:
+    """A network is built layer by layer, before its tensors are looked at."""
+    for word in ("num_hidden_layers", "n_layers", "depths"):
+        said = config.get(word, 0)
+        numbers = said if isinstance(said, list) else [said]
+        if not all(type(number) is int and number >= 0 for number in numbers) or sum(numbers) > MOST_LAYERS:
+            message = f"{name} can't be used: {word} is {shown(said)}, expected at most {MOST_LAYERS} layers"
+            raise RecipeError([Problem("backbone", message)])
 
 
 @contextmanager

@@ -14,6 +14,10 @@ Config = dict[str, Any]
 DROPOUTS = ("Dropout", "SpatialDropout2D", "GaussianDropout", "AlphaDropout", "GaussianNoise")
 
 
+# Five times as many as Keras' largest model has; a model in a model may be called any number of times.
+MOST_CALLS = 5000
+
+
 class Slot(NamedTuple):
     """Where a call takes its input of this number."""
 
@@ -108,7 +112,7 @@ class _Reader:
     def __init__(self, title: str) -> None:
         self._title = title
         self._names: set[str] = set()
-        self._images: list[Sequence[int | None]] = []
+        self._calls = 0
 
     def read(self, model: Config) -> Graph:
         source = self._unused("image")
@@ -164,6 +168,9 @@ class _Reader:
         self, entry: Config, inputs: list[str], args: tuple[Any, ...], kwargs: Config, path: tuple[str, ...]
     ) -> tuple[list[Node], str]:
         """A call of a layer, or of all layers of a model as if it was not there."""
+        self._calls += 1
+        if self._calls > MOST_CALLS:
+            raise self._refusal(f"has more than {MOST_CALLS:,} calls of layers")
         layer = (*path, entry.get("name") or entry["config"]["name"])
         if _is_of_keras(entry) and "layers" in (entry.get("config") or {}):
             return self._inline(entry, inputs, layer)

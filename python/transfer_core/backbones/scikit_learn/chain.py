@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -20,6 +21,8 @@ from transfer_core.errors import DataError, did_you_mean
 MOST_TERMS = 4096
 # From so many texts on, a term of only one of them is left out.
 MANY_TEXTS = 1000
+# Numbers of an embedding times inputs at a time: 1 GiB.
+_MOST_NUMBERS = 2**28
 # Categories of a column that are told apart at most, the rare ones taken together being one.
 MOST_CATEGORIES = 256
 # Rows that a category needs to be told apart.
@@ -104,6 +107,9 @@ class Chain(nn.Module):
             if hasattr(values, "tocsr"):
                 # A file may say anything, and scipy's C++ would believe it.
                 values.check_format(full_check=True)
+        numbers = math.prod(values.shape)
+        if numbers > _MOST_NUMBERS:
+            raise refusal(f"{self._names()} gives {numbers:,} numbers, expected at most {_MOST_NUMBERS:,}")
         dense = values.toarray() if hasattr(values, "tocsr") else np.asarray(values)
         dense = dense.astype(np.float32).reshape(count, -1)  # SparsePCA gives one row without its axis
         if not np.isfinite(dense).all():

@@ -30,6 +30,8 @@ _PARTS = {"KernelCenterer": "preprocessing", "OneHotEncoder": "preprocessing", "
 _STATE = "state"
 # Attributes that are places in this process's memory.
 _ADDRESSES = {"_stop_words_id"}
+# Bytes of a text in an array of texts, all of which take as many as the longest.
+_LONGEST_TEXT = 1 << 16
 _PLAIN = (bool, int, float, str)
 
 
@@ -139,6 +141,8 @@ def _decode(state: Any, arrays: Arrays) -> Any:
         return dict(map(tuple, decoded))
     if kind == "objects":
         values, shape, dtype = decoded
+        if np.dtype(dtype).kind not in "OU" or np.dtype(dtype).itemsize > _LONGEST_TEXT:
+            raise _Unknown(f"texts of the type {dtype}")
         return _object_array(values).astype(dtype).reshape(shape)
     if kind == "sparse":
         return _sparse(*decoded)
