@@ -303,7 +303,7 @@ def limit_memory():
 
 
 def run(cases, seed, first, folder):
-    """How often what happened; the number of a case is on standard error before it runs."""
+    """How often what happened; the number of a case is on standard error before it runs, in one line."""
     import torch
 
     torch.set_num_threads(1)
@@ -316,11 +316,11 @@ def run(cases, seed, first, folder):
         fields, tensors, input = rng.choice(bases)
         data, kind = case(rng, fields, tensors)
         path.write_bytes(data)
-        print(f"case {number} of seed {seed}: {kind}", file=sys.stderr, flush=True)
+        print(f"\rcase {number} of seed {seed}: {kind:9}", end="", file=sys.stderr, flush=True)
         limit_cpu()
         what = outcome(path, input)
         if what not in {"predicts", "ModelFileError", *OTHERS}:
-            print(f"  {what}", file=sys.stderr, flush=True)
+            print(f" {what}", file=sys.stderr, flush=True)
         seen[f"{kind}: {what[:300]}"] += 1
     return seen
 
@@ -330,6 +330,7 @@ def main(cases=5000, seed=0, first=0):
     with tempfile.TemporaryDirectory() as name:
         os.environ |= {"TRANSFER_HOME": f"{name}/home", "TRANSFER_OFFLINE": "1"}
         seen = run(cases, seed, first, Path(name))
+    print(file=sys.stderr)
     print(json.dumps(dict(sorted(seen.items()))))
     wrong = [what for what in seen if what.split(": ", 1)[1] not in {"predicts", "ModelFileError", *OTHERS}]
     return 1 if wrong else 0

@@ -120,7 +120,11 @@ def test_the_signature_is_verified_before_the_file_is_parsed(tmp_path, key):
 
 def test_a_model_that_is_overwritten_after_its_signature_was_verified(signed, key, tmp_path, monkeypatch):
     other = tmp_path / "other.transfer"
-    write_model(other, {"head.weight": np.ones(2)}, msgspec.structs.replace(HEADER, labels=("a", "b")))
+    write_model(
+        other,
+        {"head.weight": np.ones(2)},
+        msgspec.structs.replace(HEADER, labels=("a", "b"), label_counts=()),
+    )
 
     def verified_and_overwritten(*arguments):
         verify_signature(*arguments)
