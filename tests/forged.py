@@ -19,7 +19,7 @@ def fields_of(path):
 
 
 def tensors_of(path):
-    return read_model(path)[1]
+    return read_model(path).arrays
 
 
 def sealed(fields, tensors_sha256):

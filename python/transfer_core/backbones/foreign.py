@@ -20,7 +20,7 @@ from transfer_core.backbones.facts import (
     SourceName,
     WeightsFacts,
 )
-from transfer_core.backbones.image_arrays import LARGEST_SIZE, LARGEST_WIDTH, Run
+from transfer_core.backbones.image_arrays import LARGEST_WIDTH, Run
 from transfer_core.errors import ModelFileError, Problem, RecipeError
 
 Files: TypeAlias = Mapping[str, bytes]

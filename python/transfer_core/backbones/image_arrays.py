@@ -11,8 +11,9 @@ import numpy.typing as npt
 Array: TypeAlias = npt.NDArray[Any]
 Run: TypeAlias = Callable[[Array], Array]
 
-# Bounds for numbers that a file declares: pixels of a side, images at a time, numbers in an embedding.
-LARGEST_SIZE, LARGEST_BATCH, LARGEST_WIDTH = 4096, 1024, 1 << 20
+# Bounds for numbers that a file declares: pixels of a side (see `facts.Pixels`), images at a time, numbers in
+# an embedding.
+LARGEST_SIZE, LARGEST_BATCH, LARGEST_WIDTH = 2048, 1024, 1 << 20
 
 
 def as_levels(images: Array) -> Array:
