@@ -16,7 +16,8 @@ module Transfer
         flag: ["true or false", ->(value) { [true, false].include?(value) }],
         count: ["a whole number from 0 on", ->(value) { value.is_a?(Integer) && !value.negative? }],
         finite: ["a finite number", ->(value) { number[value] && value.finite? }],
-        share: ["a number from 0 to 1", ->(value) { number[value] && value.finite? && value.between?(0, 1) }],
+        share: ["a number from 0 to 1",
+                ->(value) { (value.is_a?(Float) || value.is_a?(Integer)) && value >= 0 && value <= 1 }],
         time: ["a time in ISO 8601", ->(value) { text[value] && Date._iso8601(value).key?(:sec) }],
         status: ["a status", ->(value) { %w[running interrupted finished damaged untrusted].include?(value) }],
         sha512: ["128 hexadecimal digits", ->(value) { text[value] && value.match?(/\A\h{128}\z/) }],
@@ -25,7 +26,8 @@ module Transfer
         embeddings: ["a float32 tensor of two dimensions",
                      ->(value) { value.is_a?(Tensor) && value.dtype == "float32" && value.shape.size == 2 }]
       }.freeze
-      private_constant :KINDS
+      TEXT = text
+      private_constant :KINDS, :TEXT
 
       @required = {}.compare_by_identity
 
@@ -47,13 +49,13 @@ module Transfer
         def wrong(shape, value)
           case shape
           when :plain then wrong_plain(value)
-          when Symbol then wrong_kind(*KINDS.fetch(shape), value)
+          when Symbol then wrong_kind(KINDS.fetch(shape), value)
           when Array then wrong_list(shape.first, value)
           else wrong_map(shape, value)
           end
         end
 
-        def wrong_kind(expected, test, value)
+        def wrong_kind((expected, test), value)
           ["", value, expected] unless test.call(value)
         end
 
@@ -67,18 +69,20 @@ module Transfer
 
         def wrong_list(member, value)
           return ["", value, "a list"] unless value.is_a?(Array)
+          return if KINDS.key?(member) && value.all?(&KINDS[member].last)
 
           value.each_with_index { |inner, i| found = wrong(member, inner) and return within("[#{i}]", found) }
           nil
         end
 
         def wrong_map(shape, value)
-          case shape
-          in { each: member } then wrong_members(value) { |_, inner| wrong(member, inner) }
-          in { maybe: inner } then wrong(inner, value) unless value.nil?
-          in { or_empty: inner } then wrong(inner, value) unless value == {}
-          in { one_of: shapes } then wrong_choice(shapes, value)
-          in { where: [inner, expected, condition] } then wrong(inner, value) || wrong_kind(expected, condition, value)
+          key, inner = shape.first
+          case key
+          when :each then wrong_each(inner, value)
+          when :maybe then wrong(inner, value) unless value.nil?
+          when :or_empty then wrong(inner, value) unless value == {}
+          when :one_of then wrong_choice(inner, value)
+          when :where then wrong(inner.first, value) || wrong_kind(inner.drop(1), value)
           else wrong_record(shape, value)
           end
         end
@@ -101,11 +105,18 @@ module Transfer
           wrong_members(value) { |key, inner| wrong(shape[key] || shape["#{key}?"] || :plain, inner) }
         end
 
+        def wrong_each(member, value)
+          fits = value.is_a?(Hash) && KINDS.key?(member) && value.each_value.all?(&KINDS[member].last)
+          return if fits && value.each_key.all?(&TEXT)
+
+          wrong_members(value) { |_, inner| wrong(member, inner) }
+        end
+
         def wrong_members(value)
           return ["", value, "a map"] unless value.is_a?(Hash)
 
           value.each do |key, inner|
-            return [".#{Plain.brief(key)}", key, "a key that is text"] unless KINDS[:text].last.call(key)
+            return [".#{Plain.brief(key)}", key, "a key that is text"] unless TEXT.call(key)
 
             found = yield(key, inner) and return within(".#{key}", found)
           end
