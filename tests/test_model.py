@@ -22,7 +22,7 @@ from photos import COLORS, class_folder, pixels, png, rows, save
 from transfer_core import devices
 from transfer_core.answers import answers, metrics
 from transfer_core.devices import cores, torch_threads
-from transfer_core.errors import ConfigurationError, DataError, ModelFileError, RecipeError
+from transfer_core.errors import ConfigurationError, DataError, ModelFileError, RecipeError, TransferWarning
 from transfer_core.metrics import fit_temperature
 from transfer_core.model import save_new
 
@@ -437,3 +437,60 @@ def test_a_saved_model_keeps_its_own_preprocessing(model, tmp_path):
     loaded = transfer_core.load(tmp_path / "dark.transfer")
     assert loaded.backbone.preprocessing.mean == (0.9, 0.9, 0.9)
     assert not np.allclose(loaded.embed([sky()]), model.embed([sky()]), atol=0.1)
+
+
+def bad_photos(root):
+    """Two that can be read and three that can't, with the messages of those."""
+    good, other = root / "good.png", root / "other.png"
+    save(good, pixels(COLORS["brick"], seed=1))
+    save(other, pixels(COLORS["sky"], seed=2))
+    (root / "empty.png").touch()
+    (root / "cut.png").write_bytes(good.read_bytes()[:200])
+    bad = [root / "none.png", root / "empty.png", root / "cut.png"]
+    reasons = ["no such file", "the file is empty", "the file is truncated"]
+    inputs = list(map(str, [good, bad[0], bad[1], other, bad[2]]))
+    return inputs, [f"{path}: {reason}" for path, reason in zip(bad, reasons, strict=True)]
+
+
+def test_bad_inputs_are_named_all_at_once(model, tmp_path):
+    inputs, messages = bad_photos(tmp_path)
+    with pytest.raises(DataError) as error:
+        model.predict(inputs)
+    assert str(error.value) == f"3 of 5 inputs can't be used: {'; '.join(messages)}"
+    with pytest.raises(DataError) as error:
+        model.predict([str(tmp_path / f"{i}.png") for i in range(25)])
+    assert str(error.value).count("no such file") == 20
+    assert str(error.value).endswith("; and 5 more")
+
+
+def test_bad_inputs_are_marked_or_skipped(model, tmp_path):
+    inputs, messages = bad_photos(tmp_path)
+    good = model.predict([inputs[0], inputs[3]])
+    marks = [{"error": m, "path": p} for m, p in zip(messages, [*inputs[1:3], inputs[4]], strict=True)]
+    expected = [good[0], *marks[:2], good[1], marks[2]]
+    assert model.predict(inputs, on_bad_input="mark") == expected
+    assert model.predict(inputs[1], on_bad_input="mark") == marks[0]
+    with pytest.warns(TransferWarning, match="left out 3 inputs of 5 that can't be read: .*no such file"):
+        assert model.predict(inputs, on_bad_input="skip") == good
+    with pytest.warns(TransferWarning, match="left out 1 input of 1"):
+        assert model.predict(inputs[1], on_bad_input="skip") is None
+    with pytest.raises(RecipeError, match='unknown word "marc", did you mean "mark"'):
+        model.predict(inputs, on_bad_input="marc")
+
+
+def test_any_iterable_is_predicted_a_batch_at_a_time(model, tmp_path):
+    inputs, messages = bad_photos(tmp_path)
+    taken = []
+
+    def source():
+        for name in inputs * 2:
+            taken.append(name)
+            yield name
+
+    predictions = model.predict_each(source(), on_bad_input="mark", batch_size=4)
+    assert next(predictions)["label"] == "brick"
+    assert len(taken) == 4
+    rest = list(predictions)
+    assert [p.get("error", p.get("label")) for p in rest[:4]] == [*messages[:2], "sky", messages[2]]
+    assert len(rest) == 9
+    assert model.predict(iter(inputs[:1]))[0]["label"] == "brick"

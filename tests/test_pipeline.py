@@ -238,7 +238,7 @@ def test_a_broken_photo_is_left_out(with_a_broken_one):
     assert sum(model.header.sizes.values()) == 17
     assert sum(model.header.label_counts) == model.header.sizes["train"]
     assert model.metrics["accuracy"] == 1.0
-    warning = f"left out 1 image that can't be decoded, for example {broken}: the file is truncated"
+    warning = f"left out 1 image that can't be decoded: {broken}: the file is truncated"
     assert warning in model.header.warnings
 
 

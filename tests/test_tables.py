@@ -185,7 +185,7 @@ def test_text_among_the_numbers_of_held_out_rows(people, tmp_path):
     model = train(path, warned, columns={"target": "price"}, on_bad_input="skip")
     assert model.metrics["examples"] == 19
     assert [
-        message for message in warned if message.startswith("left out 1 row that can't be read, for example")
+        message for message in warned if message.startswith("left out 1 row that can't be read: the row {age")
     ]
 
 

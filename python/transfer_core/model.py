@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from hashlib import sha512
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeAlias, cast
 
@@ -19,9 +20,10 @@ from torch import Tensor, nn
 from transfer_core import cache, model_file, trusted
 from transfer_core.answers import answers, check_level, metrics, prediction
 from transfer_core.backbones import Backbone
+from transfer_core.bad_inputs import OnBadInput, check_on_bad_input, in_order, together
 from transfer_core.caller_data import name_streams
-from transfer_core.data import MODALITIES, Dataset, Input, Modality, Row, read_labelled
-from transfer_core.data.bad_input import by_itself
+from transfer_core.data import MODALITIES, Dataset, Input, Modality, Row, naming_all, read_labelled
+from transfer_core.data.bad_input import by_itself, counted
 from transfer_core.devices import as_many_threads_as_pay, choose_like
 from transfer_core.errors import ConfigurationError, DataError, TransferWarning
 from transfer_core.features import (
@@ -93,29 +95,70 @@ class Model:
         what = ", ".join(self.labels) if values else f"{len(self.labels)} labels"
         return f"<Model {self.path.name}: {self.header.backbone.name}, {self.header.task} of {what}>"
 
-    def predict(self, inputs: Input | Sequence[Input], level: float | None = None) -> Any:
-        """A prediction (dict) for one input, a list of them for many.
+    def predict(
+        self,
+        inputs: Input | Iterable[Input],
+        level: float | None = None,
+        on_bad_input: OnBadInput = "raise",
+    ) -> Any:
+        """Predict a label, labels or numbers for one input (dict), or for many (list of dicts).
 
-        A classification gives `label`, `score` and `scores` (label to probability, highest first); a model of
-        labels `labels`, those whose probability reaches their threshold, and `scores`; a regression `value`,
-        or `values` by name if it has several outputs.
+        A classification gives `label`, `score` and `scores` (label to probability, highest first); a
+        multi-label model `labels`, those whose probability reaches their threshold, and `scores`; a
+        regression `value`, or `values` by name if it has several outputs.
 
-        With a `level`, such as 0.9, there is also what holds the truth with that probability: `set`, a list
-        of classes, or `interval`, `[low, high]`, or `intervals` by name (docs/tasks.md).
+        Parameters
+        ----------
+        level
+            Coverage such as 0.9: adds `set`, a list of classes, or `interval`, `[low, high]`, or
+            `intervals` by name, which contain the truth with that probability (docs/tasks.md).
+        on_bad_input
+            For inputs that can't be read: `raise` one error that names all of them, `skip` them with a
+            warning (one input alone gives None), or `mark`: `{"error": message}`, and `path` where a file is
+            to blame, in place of the prediction.
 
         Raises
         ------
         DataError
-            If an image can't be decoded.
+            If inputs can't be read and `on_bad_input` is `raise`.
         RecipeError
-            If the model can't keep the level.
+            If the model can't keep the level, or `on_bad_input` is none of the three.
         ModelFileError
             If what the model's file holds can't be computed, or gives no finite numbers.
         """
         check_level(level, self.header)
+        check_on_bad_input(on_bad_input)
         if self._is_one(inputs):
-            return self.predict([cast(Input, inputs)], level)[0]
-        return self.tell(self.embed(inputs), level)
+            return next(iter(self.predict([cast(Input, inputs)], level, on_bad_input)), None)
+        embeddings, bad = self._embed_readable(self._loads(cast(Iterable[Input], inputs)))
+        count = len(embeddings) + len(bad)
+        if bad and on_bad_input == "raise":
+            raise together(list(bad.values()), count)
+        if bad and on_bad_input == "skip":
+            many = counted(len(bad), "input", "inputs")
+            message = f"left out {many} of {count} that can't be read: {together(list(bad.values()), count)}"
+            warnings.warn(message, TransferWarning, stacklevel=2)
+        return in_order(self.tell(embeddings, level), bad, keep_marks=on_bad_input == "mark")
+
+    def predict_each(
+        self,
+        inputs: Iterable[Input],
+        level: float | None = None,
+        on_bad_input: OnBadInput = "raise",
+        batch_size: int = 64,
+    ) -> Iterator[dict[str, Any] | None]:
+        """Yield the predictions of `predict` for any iterable, `batch_size` inputs at a time.
+
+        Only one batch is in memory. With `raise` the error names the bad inputs of one batch.
+
+        Raises
+        ------
+        DataError, RecipeError
+            As `predict`.
+        """
+        source = iter(inputs)
+        while batch := list(islice(source, batch_size)):
+            yield from self.predict(batch, level, on_bad_input)
 
     def tell(self, embeddings: Embeddings, level: float | None = None) -> list[dict[str, Any]]:
         """The predictions for embeddings (N, embedding_width); raises as `predict` does."""
@@ -136,8 +179,7 @@ class Model:
         """
         if self._is_one(inputs):
             return cast(Embeddings, self.embed([cast(Input, inputs)])[0])
-        inputs = list(cast(Sequence[Input], inputs))
-        return self.embed_loads([partial(self.load, *one, len(inputs)) for one in enumerate(inputs)])
+        return self.embed_loads(self._loads(cast(Sequence[Input], inputs)))
 
     def load(self, number: int, input: Input, of: int) -> Any:
         """What the network needs of one of the inputs that are asked about; raises `DataError`."""
@@ -149,19 +191,34 @@ class Model:
             raise by_itself(error) from None
 
     def embed_loads(self, loads: Sequence[Load]) -> Embeddings:
-        """The embeddings (N, embedding_width) of what N `loads` give; raises the first error of theirs."""
+        """The embeddings (N, embedding_width) of N `loads`; raises one `DataError` for all that fail."""
+        embeddings, bad = self._embed_readable(loads)
+        if bad:
+            raise together(list(bad.values()), len(loads))
+        return embeddings
+
+    def _loads(self, inputs: Iterable[Input]) -> list[Load]:
+        inputs = list(inputs)
+        return [partial(self.load, *one, len(inputs)) for one in enumerate(inputs)]
+
+    def _embed_readable(self, loads: Sequence[Load]) -> tuple[Embeddings, dict[int, DataError]]:
+        """The embeddings of the inputs that can be read, and the errors of the others by their number."""
+        bad: dict[int, DataError] = {}
         with use_of(self.path):
             rows = torch.empty(len(loads), self._extractor.width)
             for batch in self._extractor.embed_all(loads, few=True):
                 for row, outcome in batch:
                     if isinstance(outcome, DataError):
-                        raise outcome
-                    if outcome.shape != rows.shape[1:]:
+                        bad[row] = outcome
+                    elif outcome.shape != rows.shape[1:]:
                         raise Misfit(f"embedding_width: its network gives {outcome.numel()} numbers")
-                    rows[row] = outcome
+                    else:
+                        rows[row] = outcome
+            if bad:
+                rows = rows[[row for row in range(len(loads)) if row not in bad]]
             if not rows.isfinite().all():
                 raise Misfit("its embeddings are not finite numbers")
-        return rows.numpy()
+        return rows.numpy(), dict(sorted(bad.items()))
 
     def evaluate(
         self,
@@ -198,7 +255,8 @@ class Model:
                 progress,
             )
             progress.stage("evaluate", f"measure on {len(dataset)} {self.modality.many}")
-            measured = self.measure(dataset, progress, asked.on_bad_input)
+            with naming_all([dataset], self.modality, progress):
+                measured = self.measure(dataset, progress, asked.on_bad_input)
         for warning in shortfalls(measured):
             progress.warning(warning)
         return measured

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from transfer_core import backbones, cache, presets
 from transfer_core.answers import calibrated, doubts
 from transfer_core.checkpoints import Checkpoints, changed_by
-from transfer_core.data import MODALITIES, Dataset, Row, left_over, read_splits
+from transfer_core.data import MODALITIES, Dataset, Row, left_over, naming_all, read_splits
 from transfer_core.devices import choose_device, choose_dtype, precision_warning
 from transfer_core.features import FeatureStore, Views, fit_backbone
 from transfer_core.features.check import undecodable
@@ -136,18 +136,21 @@ def freeze(chosen: Chosen, further: list[Phase], progress: Progress) -> Frozen:
     Where the backbone is to change in `further` phases, test images are only decoded: a broken one is told
     before all that work, and not after it.
     """
-    chosen = _fitted(chosen, progress)
     splits, recipe = chosen.splits, chosen.recipe
+    naming = partial(naming_all, (splits.train, splits.valid, splits.test), splits.modality, progress)
+    with naming():
+        chosen = _fitted(chosen, progress)
     changes = any(phase.changes_backbone for phase in further)
     views = Views(recipe.augment or (), recipe.seed).count
     parts = [(splits.train, views), (splits.valid, 1), (splits.test, 0 if changes else 1)]
     inputs = sum(len(part) for part, rows in parts if rows)
     many = MODALITIES[chosen.backbone.facts.modality].many
     progress.stage("freeze", f"freeze it: embed {inputs} {many} once")
-    found = embed(chosen, parts, FeatureStore(), progress)
-    bad = dict(found.bad)
-    if changes:
-        bad |= undecodable(splits.test, chosen.backbone, recipe.on_bad_input, progress)
+    with naming():
+        found = embed(chosen, parts, FeatureStore(), progress)
+        bad = dict(found.bad)
+        if changes:
+            bad |= undecodable(splits.test, chosen.backbone, recipe.on_bad_input, progress)
     objective = chosen.objective
     if bad:
         splits = left_over(splits, bad, recipe, progress)

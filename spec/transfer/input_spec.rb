@@ -8,6 +8,7 @@ RSpec.describe "Transfer::Input" do
   define_method(:image) { |value| input.wire(value, "image") }
   define_method(:text) { |value| input.wire(value, "text") }
   define_method(:row) { |value| input.wire(value, "table") }
+  define_method(:batches) { |values, modality| input::Batches.new(values, modality) }
 
   it "is a path from here, as text" do
     Dir.chdir("/tmp") { expect(image("a.jpg")).to eq("/tmp/a.jpg") }
@@ -80,20 +81,20 @@ RSpec.describe "Transfer::Input" do
   end
 
   it "travels in messages of at most 256 inputs and 16 MiB" do
-    expect(input.each_batch(Array.new(600, "/a"), "image").map(&:size).to_a).to eq([256, 256, 88])
-    expect(input.each_batch(Array.new(5) { "\0".b * 6_000_000 }, "image").map(&:size).to_a).to eq([2, 2, 1])
-    expect(input.each_batch([], "image").to_a).to eq([])
+    expect(batches(Array.new(600, "/a"), "image").map(&:size).to_a).to eq([256, 256, 88])
+    expect(batches(Array.new(5) { "\0".b * 6_000_000 }, "image").map(&:size).to_a).to eq([2, 2, 1])
+    expect(batches([], "image").to_a).to eq([])
   end
 
   it "is read when its turn comes" do
     read = []
     ios = Array.new(300) { |i| Object.new.tap { |io| io.define_singleton_method(:read) { read << i; "\0" } } } # rubocop:disable Style/Semicolon
-    input.each_batch(ios, "image").first
-    expect(read.size).to eq(257)
+    batches(ios, "image").first
+    expect(read.size).to eq(256)
   end
 
   it "is named if it is one of several that is wrong" do
-    wrong = ->(values, modality) { input.each_batch(values, modality).to_a }
+    wrong = ->(values, modality) { raise batches(values, modality).to_a.flatten.filter_map(&:error).first }
     [[["a", "caf\xE9"], "text", Transfer::DataError, 'text 2 of 2: "caf\xE9" is not valid UTF-8'],
      [["caf\xE9"], "text", Transfer::DataError, '"caf\xE9" is not valid UTF-8'],
      [["/a", "/b", ""], "image", Transfer::DataError, "image 3 of 3: an empty path, expected a file or a folder"],
@@ -103,9 +104,13 @@ RSpec.describe "Transfer::Input" do
 
   it "is counted among all, whichever message it was in" do
     { "text 44 of 44: the text is empty" => "text 300 of 301: the text is empty",
-      "the row: age is missing" => "row 257 of 301: age is missing",
-      "/image 1 of 2: x.png: no such file" => "/image 1 of 2: x.png: no such file" }
-      .each { |said, meant| expect(input.recount(said, 256, 301)).to eq(meant) }
+      "the row: age is missing" => "text 257 of 301: age is missing",
+      "/image 1 of 2: x.png: no such file" => "/image 1 of 2: x.png: no such file" }.each do |said, meant|
+        all = batches(["a"] * 301, "text")
+        expect(all.recount(said, all.to_a.last)).to eq(meant)
+      end
+    all = batches(["a"].each, "text")
+    expect(all.recount("the text: it is empty", all.first)).to eq("text 1: it is empty")
   end
 
   context "when the backbone takes texts" do
@@ -154,8 +159,8 @@ RSpec.describe "Transfer::Input" do
     end
 
     it "travels in messages of at most 16 MiB, as texts do" do
-      expect(input.each_batch(Array.new(5) { { a: "x" * 6_000_000 } }, "table").map(&:size).to_a).to eq([2, 2, 1])
-      expect(input.each_batch(Array.new(5) { ["x" * 3_000_000] * 2 }, "text").map(&:size).to_a).to eq([2, 2, 1])
+      expect(batches(Array.new(5) { { a: "x" * 6_000_000 } }, "table").map(&:size).to_a).to eq([2, 2, 1])
+      expect(batches(Array.new(5) { ["x" * 3_000_000] * 2 }, "text").map(&:size).to_a).to eq([2, 2, 1])
     end
   end
 end

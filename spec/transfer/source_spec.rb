@@ -162,13 +162,13 @@ RSpec.describe "Transfer::Source" do
     end
   end
 
-  it "names the row whose input can't be sent" do
+  it "sends the problem in place of an input that can't be sent" do
     [["", "an empty path, expected a file or a folder"],
      ["\xFF.png", '"\xFF.png" can\'t be used as a path: "\xFF.png" is not valid UTF-8'],
      ["\0".b * ((60 * 1024 * 1024) + 1),
       "an image of 62914561 bytes, at most 62914560 can be sent: give its path"]].each do |input, message|
-      expect { pull([*rows(1), { input:, label: "a" }]) }
-        .to raise_error(Transfer::DataError, "row 2: #{message}")
+      expect(pull([*rows(1), { input:, label: "a", split: :test }])["rows"].last)
+        .to eq({ "problem" => message, "name" => "row 2", "label" => "a", "split" => "test" })
     end
   end
 

@@ -161,7 +161,7 @@ def test_streams_that_are_no_source(read):
     )
 
 
-def test_bad_files_raise_and_name_the_first(read, class_folder):
+def test_bad_files_raise_and_are_named(read, class_folder):
     class_folder("photos", cat=5, dog=5)
     Path("photos/cat/7.jpg").write_text("not an image")
     assert failure(read, "photos") == (
@@ -169,7 +169,7 @@ def test_bad_files_raise_and_name_the_first(read, class_folder):
         "(fix or remove it, or use on_bad_input: :skip)"
     )
     Path("photos/dog/8.jpg").touch()
-    assert "TIFF); 1 more can't be used either (fix" in failure(read, "photos")
+    assert "2 images can't be used: photos/cat/7.jpg: it is not an image" in failure(read, "photos")
 
 
 def test_what_is_left_without_undecodable_files_is_audited_again(read, class_folder, warned, progress):
@@ -208,9 +208,7 @@ def test_bad_files_are_skipped_on_request(read, class_folder, warned):
     splits = read("photos", on_bad_input="skip")
     assert sum(parts(splits)) == 10
     assert splits.skipped == ("photos/cat/a\\n.jpg: the file is empty",)
-    assert warned[0] == (
-        "left out 1 image that can't be used, for example photos/cat/a\\n.jpg: the file is empty"
-    )
+    assert warned[0] == ("left out 1 image that can't be used: photos/cat/a\\n.jpg: the file is empty")
 
 
 def test_names_that_are_not_utf8(read, class_folder):
@@ -251,8 +249,10 @@ def test_one_image_with_two_labels(read, class_folder, photo):
     class_folder("photos", cat=5, dog=5)
     photo("photos/cat/9.png", like="photos/dog/3.png")
     assert failure(read, "photos") == (
-        'photos/cat/9.png: it is the same image as photos/dog/3.png, which has the label "dog" '
-        "(fix or remove it, or use on_bad_input: :skip)"
+        "2 images can't be used: "
+        'photos/cat/9.png: it is the same image as photos/dog/3.png, which has the label "dog"; '
+        'photos/dog/3.png: it is the same image as photos/cat/9.png, which has the label "cat" '
+        "(fix or remove them, or use on_bad_input: :skip)"
     )
     splits = read("photos", on_bad_input="skip")
     assert splits.skipped == (

@@ -16,6 +16,8 @@ module Transfer
     FAULT = 1
     # The command line is wrong.
     USAGE = 2
+    # Some inputs can't be read; the others were predicted.
+    SOME_FAILED = 3
     # Ctrl-C.
     INTERRUPTED = 130
 
@@ -158,6 +160,7 @@ end
 require_relative "cli/train"
 require_relative "cli/resume"
 require_relative "cli/runs"
+require_relative "cli/predict"
 require_relative "cli/use"
 require_relative "cli/look"
 require_relative "cli/signing"

@@ -3,6 +3,7 @@
 require_relative "input/image"
 require_relative "input/text"
 require_relative "input/row"
+require_relative "input/attached"
 
 module Transfer
   # Inputs as the wire carries them: the path of an image (text) or its bytes (binary), a text or two, a table's row.
@@ -15,10 +16,10 @@ module Transfer
     BATCH_SIZE = 256
 
     KINDS = { "image" => Image, "text" => Text, "table" => Row }.freeze
-    # How the worker begins what it says of an input that is no file.
-    PLACE = /\A(?:the )?(?<one>image|text|row)(?: (?<number>\d+) of \d+)?: /
+    # The beginning of the worker's messages about an input that is no file.
+    PLACE = /\A(?:the )?(?:image|text|row)(?: (?<number>\d+) of \d+)?: /
     ENCODED = "Fix: give the path of a file, or its bytes (of Base64: `text.unpack1(\"m\")`)"
-    private_constant :KINDS, :PLACE, :ENCODED
+    private_constant :KINDS, :ENCODED
 
     class << self
       # @param modality [String] what the backbone takes: image, text or table
@@ -27,34 +28,14 @@ module Transfer
       # @raise [DataError] if it can't be sent
       def wire(value, modality) = KINDS.fetch(modality).wire(value)
 
-      # Inputs in lists small enough for one message each; an IO is read when its turn comes.
-      # @param at_most [Integer] in a list
-      # @yieldparam batch [Array]
-      # @return [Enumerator] without a block
-      # @raise (see wire); the message says which of several inputs it is
-      def each_batch(values, modality, at_most: BATCH_SIZE)
-        return to_enum(:each_batch, values, modality, at_most:) unless block_given?
+      # @return [Boolean] whether a caller gave several inputs; a text, a row, a file or a record is one
+      def several?(value)
+        return true if value.is_a?(Array)
 
-        batch = []
-        size = 0
-        values.each.with_index(1) do |value, number|
-          input = counted(number, values.size, modality) { wire(value, modality) }
-          unless batch.empty? || (batch.size < at_most && size + weight(input) <= BATCH_BYTES)
-            yield batch
-            batch = []
-            size = 0
-          end
-          batch << input
-          size += weight(input)
-        end
-        yield batch if batch.any?
-      end
-
-      # @param message [String] from the worker, which counts within a message
-      # @return [String] the same, counted among all
-      def recount(message, before, of)
-        place = PLACE.match(message) or return message
-        "#{place[:one]} #{before + (place[:number] || 1).to_i} of #{of}: #{place.post_match}"
+        value.respond_to?(:each) && !%i[to_str to_hash read download attributes].any? do |name|
+          value.respond_to?(name)
+        end &&
+          !value.is_a?(Struct)
       end
 
       # @return [Integer] about the bytes of an input on the wire
@@ -96,14 +77,14 @@ module Transfer
 
       # @param source [#read, #download] an IO, an upload, an attachment; one of too many bytes is not read to its end
       # @return [Object] its content
-      # @raise [DataError] if it has too many bytes to be sent
+      # @raise [DataError] if it has too many bytes to be sent, or is an attachment whose file is missing
       def read(source, kind)
         size = %i[byte_size size].find { |name| source.respond_to?(name) }
         return first_bytes(source) if source.is_a?(IO) && !size
 
         size = source.public_send(size) if size
         check_size(size, kind) if size.is_a?(Integer)
-        source.respond_to?(:read) ? source.read : source.download
+        source.respond_to?(:read) ? source.read : Attached.found(source) { source.download }
       end
 
       private
@@ -121,15 +102,9 @@ module Transfer
 
       # `PATH_MAX` of Linux; text that is longer, or begins so, holds an encoded file.
       def long?(text) = text.bytesize > 4096 || text.b.start_with?("data:")
-
-      def counted(number, of, modality)
-        yield
-      rescue ArgumentError, DataError => error
-        raise if of == 1
-
-        raise error, "#{modality == 'table' ? 'row' : modality} #{number} of #{of}: #{error.message}", cause: nil
-      end
     end
   end
   private_constant :Input
 end
+
+require_relative "input/batches"

@@ -4,6 +4,10 @@ module Transfer
   # A trained model. It lives in a file; the worker is told which with every call, so that a model stays usable
   # when the worker is replaced, after a fork, and in another process that has the file.
   class Model
+    # Inputs of a batch whose predictions are handed out as they come.
+    STREAMED = 64
+    private_constant :STREAMED
+
     class << self
       # @param path [String, Pathname] a `.transfer` file
       # @param trust [Boolean] true lets the code run that the file names, from now on (see {Transfer.load})
@@ -55,19 +59,38 @@ module Transfer
         @summary.values_at(:metrics, :history, :labels, :recipe, :backbone, :warnings)
     end
 
-    # @param input [String, Pathname, IO, Hash, Array] what the backbone takes, or an Array of it. An image is a path,
-    #   bytes, or something to read them from; a text a String, a pair of texts an Array of two (in an Array); a row of
-    #   a table a Hash of columns, or a record.
-    # @param level [Float, nil] such as 0.9: also say the set or the interval that holds the truth so often
-    # @return [Prediction, Array<Prediction>] one for one, many for many
-    # @raise [DataError] if an input can't be read; the message names it
+    # Predicts the label, labels or number of one input, or of many a batch at a time.
+    #
+    # @param input [String, Pathname, IO, Hash, #each] an input of the backbone's kind, or many of them: an Array, a
+    #   relation, any Enumerable. An image is a path, bytes, an IO, an attachment, or a record with one attachment; a
+    #   text a String, a pair of texts an Array of two (in an Array); a row of a table a Hash of columns, or a record.
+    # @param level [Float, nil] coverage such as 0.9: adds the set or the interval that contains the truth so often
+    # @param on_bad_input [Symbol] for inputs that can't be read: :raise one error that names all of them (of a batch),
+    #   :skip them with a warning (one input alone gives nil), or :mark: a {BadInput} in place of the prediction
+    # @yieldparam prediction [Prediction, BadInput] in the order of the inputs, as soon as a batch of them is predicted
+    # @return [Prediction, BadInput, nil] of one input
+    # @return [Array<Prediction, BadInput>] of many
+    # @return [Enumerator::Lazy] of a lazy enumerator; nothing is read before it is asked for
+    # @return [self] with a block
+    # @raise [DataError] if inputs can't be read
+    # @raise [ArgumentError] for an input of another kind
     # @raise [RecipeError] if the model can't keep the level
-    def predict(input, level: nil)
-      params = level ? { "level" => Float(level) } : {}
-      predictions = ask("predict", input, params, at_most: most_predictions) do |answer|
-        answer.map { |plain| Prediction.new(plain) }
+    # @example
+    #   model.predict(Photo.find_each.lazy, on_bad_input: :mark) { |prediction| puts prediction }
+    def predict(input, level: nil, on_bad_input: :raise, &)
+      on_bad_input = one_of(%i[raise skip mark], on_bad_input)
+      params = { "level" => level && Float(level), "on_bad_input" => "mark" }.compact
+      many = Input.several?(input)
+      streamed = block_given? || input.is_a?(Enumerator::Lazy)
+      size = [most_predictions, (STREAMED if streamed)].compact.min
+      batches = Input::Batches.new(many ? input : [input], modality.to_s, size:)
+      predictions = Predictions.new(batches, on_bad_input) do |inputs|
+        call("predict", { "inputs" => inputs, **params })
       end
-      input.is_a?(Array) ? predictions : predictions.first
+      return tap { predictions.each(&) } if block_given?
+      return predictions.first unless many
+
+      streamed ? predictions.lazy : predictions.to_a
     end
 
     # @param input (see #predict)
@@ -78,12 +101,12 @@ module Transfer
     def embed(input, as: :array)
       raise ArgumentError, "as is :array or :tensor, got #{as.inspect}" unless %i[array tensor].include?(as)
 
-      parts = ask("embed", input) { |rows| [rows] }
+      parts = embed_batches(input)
       check_widths(parts)
       return joined(parts) if as == :tensor
 
       embeddings = parts.flat_map { |rows| rows.to_a.tap { rows.release } }
-      input.is_a?(Array) ? embeddings : embeddings.first
+      Input.several?(input) ? embeddings : embeddings.first
     end
 
     # @param data a source with labels, as in a recipe: a path, or rows `{input:, label:}`
@@ -92,9 +115,7 @@ module Transfer
     # @return [Hash{Symbol => Object}] metrics
     # @raise [DataError]
     def evaluate(data, columns: nil, on_bad_input: :raise)
-      unless %w[raise skip].include?(on_bad_input.to_s)
-        raise ArgumentError, "on_bad_input is :raise or :skip, got #{on_bad_input.inspect}"
-      end
+      on_bad_input = one_of(%i[raise skip], on_bad_input)
       unless columns.nil? || columns.is_a?(Hash)
         raise ArgumentError, "columns is a Hash such as { target: \"species\" }, got #{columns.inspect}"
       end
@@ -158,17 +179,22 @@ module Transfer
       end
     end
 
-    def ask(name, input, params = {}, at_most: Input::BATCH_SIZE)
-      inputs = input.is_a?(Array) ? input : [input]
-      before = 0
-      Input.each_batch(inputs, modality.to_s, at_most:).flat_map do |batch|
-        answer = call(name, { "inputs" => batch, **params })
-        before += batch.size
-        yield answer
-      rescue DataError => error
-        raise if batch.size == inputs.size
+    def one_of(words, given)
+      words.find { |word| word.to_s == given.to_s } or raise ArgumentError,
+                                                             "on_bad_input is #{[words[..-2].map(&:inspect).join(', '),
+                                                                                 words.last.inspect].join(' or ')}, got #{given.inspect}"
+    end
 
-        raise error, Input.recount(error.message, before, inputs.size), cause: nil
+    # @return [Array<Tensor>] one of each batch
+    def embed_batches(input)
+      batches = Input::Batches.new(Input.several?(input) ? input : [input], modality.to_s)
+      batches.map do |batch|
+        unreadable = batch.find(&:error)
+        raise unreadable.error if unreadable
+
+        call("embed", { "inputs" => batch.map(&:wire) })
+      rescue DataError => error
+        raise error, batches.recount(error.message, batch), cause: nil
       end
     end
 

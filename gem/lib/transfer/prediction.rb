@@ -42,6 +42,15 @@ module Transfer
       freeze
     end
 
+    # @return [Boolean] true; false of a {BadInput}
+    def ok? = true
+
+    # @return [Boolean] false; true of a {BadInput}
+    def failed? = false
+
+    # @return [nil] the error of a {BadInput}
+    def error = nil
+
     # @return [Hash{String => Float}] the `count` most probable labels
     def top(count) = (scores || {}).first(count).to_h
 

@@ -7,6 +7,7 @@ from transfer_core.data.decode import decode_image
 from transfer_core.data.modality import MODALITIES, Modality
 from transfer_core.data.read import left_over, read_labelled, read_splits
 from transfer_core.data.stream import Row
+from transfer_core.data.usable import naming_all
 
 # The path of an image file, or the bytes of an encoded image; a text or a pair of texts; a row of a table.
 Input: TypeAlias = str | bytes | tuple[Any, ...]
@@ -22,6 +23,7 @@ __all__ = [
     "Task",
     "decode_image",
     "left_over",
+    "naming_all",
     "read_labelled",
     "read_splits",
 ]

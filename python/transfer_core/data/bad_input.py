@@ -7,6 +7,7 @@ import stat
 from collections.abc import Mapping, Sequence
 from typing import Any, BinaryIO
 
+from transfer_core.bad_inputs import listed_in_full
 from transfer_core.data.formats import has_image_extension
 from transfer_core.errors import DataError, shortened
 
@@ -16,14 +17,30 @@ LONGEST_VALUE = 400
 _WAY_OUT = "(fix or remove it, or use on_bad_input: :skip)"
 
 
+_WAY_OUT_OF_MANY = "(fix or remove them, or use on_bad_input: :skip)"
+
+
+class BadInput(DataError):
+    """One input that can't be used; there may be more."""
+
+
 class Unreadable(Exception):
     """Why one input can't be used; the caller, who knows its name, makes a `DataError` of it."""
 
 
-def bad_input(name: str, reason: str, path: str | None = None, others: int = 0) -> DataError:
-    """The error for the input that messages call `name`; `others` inputs are bad as well."""
-    more = f"; {others} more can't be used either" if others else ""
-    return DataError(f"{printable(name)}: {reason}{more} {_WAY_OUT}", escaped(path) if path else None)
+def bad_input(name: str, reason: str, path: str | None = None) -> BadInput:
+    """The error for the input that messages call `name`."""
+    return BadInput(f"{printable(name)}: {reason} {_WAY_OUT}", escaped(path) if path else None)
+
+
+def bad_inputs(reasons: Mapping[str, str], many: str, paths: Sequence[str] = ()) -> BadInput:
+    """One error for all inputs that can't be used, from name to reason; `paths` are those of image files."""
+    if len(reasons) == 1:
+        ((name, reason),) = reasons.items()
+        return bad_input(name, reason, *paths)
+    found = listed_in_full([f"{printable(name)}: {reason}" for name, reason in reasons.items()])
+    message = f"{len(reasons)} {many} can't be used: {found} {_WAY_OUT_OF_MANY}"
+    return BadInput(message, escaped(paths[0]) if paths else None)
 
 
 def reason_in(message: str, path: str) -> str:
@@ -77,10 +94,10 @@ def told(input: Any, message: str) -> str:
 
 def left_out(bad: Mapping[Any, str]) -> str:
     """The warning about inputs that were skipped: `bad` has the message of each."""
-    example = told(*next(iter(bad.items())))
+    found = listed_in_full([told(input, message) for input, message in bad.items()])
     if any(isinstance(input, str) for input in bad):
-        return f"left out {counted(len(bad))} that can't be decoded, for example {example}"
-    return f"left out {counted(len(bad), 'row', 'rows')} that can't be read, for example {example}"
+        return f"left out {counted(len(bad))} that can't be decoded: {found}"
+    return f"left out {counted(len(bad), 'row', 'rows')} that can't be read: {found}"
 
 
 def open_input(path: str) -> BinaryIO:

@@ -32,7 +32,8 @@ class Example:
 
     `input` is the path of an image, a text or two, or a tuple of cells, whose names are `columns`. `label` is
     as the source has it: text, a number, a list or tuple of numbers. `split` is None where the source names
-    none. `name` is what messages call it: `photos/cat/1.jpg`, `labels.csv line 12`.
+    none. `name` is what messages call it: `photos/cat/1.jpg`, `labels.csv line 12`. With a `problem` the
+    caller could not read the input, which is None.
     """
 
     input: Any
@@ -40,6 +41,7 @@ class Example:
     split: Part | None
     name: str
     columns: tuple[str, ...] = ()
+    problem: str | None = None
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import Any
 from transfer_core.data.fingerprint import Fingerprint, fingerprints
 from transfer_core.data.located import Located
 from transfer_core.data.spooled import spool_bytes
+from transfer_core.data.undecodable import undecodable
 from transfer_core.errors import DataError
 from transfer_core.progress import Progress
 
@@ -55,6 +56,10 @@ class ImageModality:
     def fingerprints(self, inputs: Sequence[Any], progress: Progress) -> list[Fingerprint]:
         """The sha256 of the files' bytes."""
         return fingerprints(inputs, progress)
+
+    def undecodable(self, inputs: Sequence[Any], progress: Progress) -> dict[int, str]:
+        """Damaged and truncated files; each is decoded."""
+        return undecodable(inputs, progress)
 
     def is_one(self, value: Any) -> bool:
         """A path or bytes."""

@@ -54,6 +54,9 @@ class Modality(Protocol):
     def fingerprints(self, inputs: Sequence[Any], progress: Progress) -> list[Fingerprint]:
         """A digest of each input, or why it can't be used."""
 
+    def undecodable(self, inputs: Sequence[Any], progress: Progress) -> dict[int, str]:
+        """The numbers of the inputs with a digest that still can't be decoded, each with the reason."""
+
     def is_one(self, value: Any) -> bool:
         """Whether a caller handed over one input, and not several."""
 

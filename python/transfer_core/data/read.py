@@ -155,8 +155,9 @@ def _measured(examples: Sequence[Example]) -> list[Example]:
 
 def _same_columns(examples: Sequence[Example]) -> tuple[str, ...]:
     """The names of the inputs' columns, which all examples share."""
-    first = examples[0]
-    for example in examples:
+    readable = [example for example in examples if example.problem is None]
+    first = readable[0] if readable else examples[0]
+    for example in readable:
         if example.columns != first.columns:
             raise DataError(
                 f"{printable(example.name)} has the columns {listed(example.columns)}, but "

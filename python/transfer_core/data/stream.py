@@ -14,10 +14,13 @@ from transfer_core.errors import DataError, did_you_mean
 Row: TypeAlias = Mapping[str, Any]
 
 _WORDS = ("input", "label", "split")
+# In place of `input`, where the caller could not read it.
+_PROBLEM = ("problem", "name")
 
 
 def read_stream(rows: Iterable[Row], modality: Modality, spool: Path) -> Iterator[Example]:
-    """Read rows `{input:, label:, split:}`; `split` may be missing.
+    """Read rows `{input:, label:, split:}`; `split` may be missing. `{problem:, name:}` stand for an input
+    that the caller could not read.
 
     An image's bytes are written to `spool` as they come, under the name of their sha256: only one image is in
     memory at a time, and the same image is kept once.
@@ -30,8 +33,13 @@ def read_stream(rows: Iterable[Row], modality: Modality, spool: Path) -> Iterato
     for number, row in enumerate(rows, start=1):
         where = f"row {number}"
         _check_words(row, where)
+        split = part_named(row.get("split"), where)
+        if "problem" in row:
+            name, problem = str(row.get("name", where)), str(row["problem"])
+            yield Example(None, row["label"], split, name, problem=problem)
+            continue
         input, name, columns = modality.from_row(row["input"], where, spool)
-        yield Example(input, row["label"], part_named(row.get("split"), where), name, columns)
+        yield Example(input, row["label"], split, name, columns)
 
 
 def part_named(value: Any, where: str) -> Part | None:
@@ -49,11 +57,11 @@ def _check_words(row: Any, where: str) -> None:
     if not isinstance(row, Mapping):
         raise DataError(f"{where}: expected {{input:, label:}}, got {type(row).__name__}")
     for word in row:
-        if word not in _WORDS:
+        if word not in (*_WORDS, *_PROBLEM):
             nearest = did_you_mean(word, _WORDS)
             raise DataError(
                 f'{where}: unknown word "{printable(str(word))}"{nearest} (one of: {", ".join(_WORDS)})'
             )
-    for word in ("input", "label"):
+    for word in ("problem" if "problem" in row else "input", "label"):
         if row.get(word) is None:
             raise DataError(f"{where}: {word} is missing (a row is {{input:, label:}})")

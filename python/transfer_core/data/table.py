@@ -78,6 +78,10 @@ class TableModality:
             seen[cells] += 1
         return prints
 
+    def undecodable(self, inputs: Sequence[Any], progress: Progress) -> dict[int, str]:
+        """None: they are read already."""
+        return {}
+
     def is_one(self, value: Any) -> bool:
         """A mapping."""
         return isinstance(value, Mapping)

@@ -50,6 +50,10 @@ class TextModality:
         """The sha256 of the UTF-8 bytes."""
         return [_fingerprint(text) for text in progress.track(inputs, "choose", len(inputs), "texts")]
 
+    def undecodable(self, inputs: Sequence[Any], progress: Progress) -> dict[int, str]:
+        """None: they are read already."""
+        return {}
+
     def is_one(self, value: Any) -> bool:
         """A `str`, or a tuple of two."""
         return isinstance(value, str | bytes | tuple)

@@ -1,16 +1,19 @@
-"""Leave out the images that can't be used, or raise on the first of them."""
+"""Leave out the inputs that can't be used, or raise one error that names all of them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from transfer_core.data.bad_input import bad_input, counted, listed, printable
+from transfer_core.bad_inputs import listed_in_full
+from transfer_core.data.bad_input import BadInput, bad_inputs, counted, listed, printable
 from transfer_core.data.dataset import Dataset, Targets, Task
 from transfer_core.data.example import Example
+from transfer_core.data.fingerprint import Fingerprint
 from transfer_core.data.modality import Modality
 from transfer_core.errors import DataError
 from transfer_core.progress import Progress
@@ -43,36 +46,55 @@ def keep_usable(
     DataError
         Some can't be used and `on_bad_input` is `raise`, or none can.
     """
-    prints = modality.fingerprints([example.input for example in examples], progress)
+    prints = _fingerprints(examples, modality, progress)
     digests = [found.digest for found in prints]
     bad = {row: found.problem for row, found in enumerate(prints) if found.problem}
-    if bad and on_bad_input == "raise":
-        raise _bad_input(bad, examples, modality, others=len(bad) - 1)
+    good = [row for row in range(len(examples)) if row not in bad]
     if task != "regression" and modality.has_one_label:
-        good = [row for row in range(len(examples)) if row not in bad]
-        twice = _with_two_labels(good, examples, labels, targets, digests)
-        if twice and on_bad_input == "raise":
-            raise _bad_input(twice, examples, modality, others=len(twice) - 2)
-        bad |= twice
+        bad |= _with_two_labels(good, examples, labels, targets, digests)
+    if bad and on_bad_input == "raise":
+        undecodable = modality.undecodable([examples[row].input for row in good], progress)
+        raise _all_bad({**{good[i]: reason for i, reason in undecodable.items()}, **bad}, examples, modality)
     skipped = tuple(f"{printable(examples[row].name)}: {reason}" for row, reason in sorted(bad.items()))
     kept = [row for row in range(len(examples)) if row not in bad]
     if not kept:
         raise DataError(f"none of the {len(examples)} {modality.many} can be used: {skipped[0]}")
     if skipped:
         many = counted(len(skipped), modality.one, modality.many)
-        progress.warning(f"left out {many} that can't be used, for example {skipped[0]}")
+        progress.warning(f"left out {many} that can't be used: {listed_in_full(skipped)}")
     inputs = tuple(example.input for example in examples)
     stamps = {input: found.stamp for input, found in zip(inputs, prints, strict=True) if found.stamp}
     everything = Dataset(inputs, tuple(digests), targets, stamps)
     return Usable([examples[row] for row in kept], everything.take(kept), skipped)
 
 
-def _bad_input(
-    bad: Mapping[int, str], examples: Sequence[Example], modality: Modality, others: int
-) -> DataError:
-    row = min(bad)
-    path = examples[row].input if modality.name == "image" else None
-    return bad_input(examples[row].name, bad[row], path, others)
+@contextmanager
+def naming_all(parts: Sequence[Dataset], modality: Modality, progress: Progress) -> Iterator[None]:
+    """When one input of `parts` turns out bad within the block, decode all, and name all bad ones."""
+    try:
+        yield
+    except BadInput:
+        inputs = list(dict.fromkeys(input for part in parts for input in part.inputs))
+        reasons = {inputs[row]: why for row, why in modality.undecodable(inputs, progress).items()}
+        if not reasons:
+            raise
+        raise bad_inputs(reasons, modality.many, list(reasons)[:1]) from None
+
+
+def _fingerprints(
+    examples: Sequence[Example], modality: Modality, progress: Progress
+) -> Sequence[Fingerprint]:
+    """A digest of each input, or the reason why it can't be used, which the caller may have found."""
+    readable = [example.input for example in examples if example.problem is None]
+    found = iter(modality.fingerprints(readable, progress))
+    return [Fingerprint("", example.problem) if example.problem else next(found) for example in examples]
+
+
+def _all_bad(bad: Mapping[int, str], examples: Sequence[Example], modality: Modality) -> DataError:
+    rows = sorted(bad)
+    files = [examples[row].input for row in rows] if modality.name == "image" else []
+    paths = [file for file in files if file is not None]
+    return bad_inputs({examples[row].name: bad[row] for row in rows}, modality.many, paths[:1])
 
 
 def _with_two_labels(

@@ -26,6 +26,8 @@ Plain = dict[str, Any]
 Inputs = list[Any]  # what a modality says: a union that msgspec does not check
 # Public keys of which one must have signed the model; None: it need not be signed.
 Keys = list[bytes] | None
+# `mark` puts `{error:}` in place of the prediction of an input that can't be read.
+OnBadInput = Literal["raise", "mark"]
 
 
 def import_engines() -> None:
@@ -106,11 +108,17 @@ def reload(call: Call, model: str, signed_by: Keys = None) -> Plain:
 
 
 def predict(
-    call: Call, model: str, inputs: Inputs, level: float | None = None, signed_by: Keys = None
+    call: Call,
+    model: str,
+    inputs: Inputs,
+    level: float | None = None,
+    on_bad_input: OnBadInput = "raise",
+    signed_by: Keys = None,
 ) -> Future[list[Plain]]:
     """One prediction per input, in order, together with those that others ask for."""
     tell = _predictions if level is None else partial(_predictions, level=level)
-    return serving().ask(call, _ref(model, signed_by), inputs, tell, _listed)
+    marks = on_bad_input == "mark"
+    return serving().ask(call, _ref(model, signed_by), inputs, tell, _listed, marks)
 
 
 def embed(call: Call, model: str, inputs: Inputs, signed_by: Keys = None) -> Future[Any]:
@@ -119,10 +127,15 @@ def embed(call: Call, model: str, inputs: Inputs, signed_by: Keys = None) -> Fut
 
 
 def predict_alone(
-    call: Call, model: str, inputs: Inputs, level: float | None = None, signed_by: Keys = None
+    call: Call,
+    model: str,
+    inputs: Inputs,
+    level: float | None = None,
+    on_bad_input: OnBadInput = "raise",
+    signed_by: Keys = None,
 ) -> list[Plain]:
     """One prediction per input, in order."""
-    return cast(list[Plain], _open(call, model, signed_by).predict(inputs, level))
+    return cast(list[Plain], _open(call, model, signed_by).predict(inputs, level, on_bad_input))
 
 
 def embed_alone(call: Call, model: str, inputs: Inputs, signed_by: Keys = None) -> Any:

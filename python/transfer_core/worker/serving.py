@@ -56,16 +56,25 @@ class Serving:
             raise
 
     def ask(
-        self, call: Call, ref: ModelRef, inputs: Sequence[Any], tell: Tell, finish: Finish
+        self,
+        call: Call,
+        ref: ModelRef,
+        inputs: Sequence[Any],
+        tell: Tell,
+        finish: Finish,
+        marks: bool = False,
     ) -> Future[Any]:
-        """The promise of `finish(model, what was told of each input)`.
+        """The promise of `finish(model, results)`, with a result of `tell` for each input.
+
+        With `marks`, the result of an input that can't be read is its mark (`bad_inputs`); else it fails the
+        request.
 
         Raises
         ------
         Overloaded
             If too many requests are open.
         """
-        asked = Asked(ref, inputs, tell, finish, call.progress.cancelled, call.progress.warning)
+        asked = Asked(ref, inputs, tell, finish, call.progress.cancelled, call.progress.warning, marks)
         with self._changed:
             if self._open >= self._gathering.queue_limit:
                 self._stats.note_refusal()
@@ -193,7 +202,7 @@ class Serving:
             error = raised
         with self._changed:
             asked.note_loaded(number, error)
-            if asked.is_wanted():
+            if not error and asked.is_wanted():
                 self._lines[asked.model].loaded.append(Loaded(asked, number, content, monotonic()))
         self._settle([asked])
 

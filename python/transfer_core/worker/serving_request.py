@@ -9,7 +9,8 @@ from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from transfer_core.errors import Cancelled
+from transfer_core.bad_inputs import mark
+from transfer_core.errors import Cancelled, DataError
 
 if TYPE_CHECKING:
     from transfer_core.model import Model
@@ -31,6 +32,7 @@ class Asked:
         finish: Finish,
         cancelled: Callable[[], bool],
         warn: Callable[[str], None],
+        marks: bool = False,
     ) -> None:
         self.ref = ref
         self.tell = tell
@@ -42,6 +44,7 @@ class Asked:
         self.untaken = deque(enumerate(inputs))
         self._finish = finish
         self._cancelled = cancelled
+        self._marks = marks
         self._begun: bool | None = None
         self._settled = False
         self._loading = 0
@@ -66,9 +69,11 @@ class Asked:
         return self.untaken.popleft()
 
     def note_loaded(self, number: int, error: BaseException | None) -> None:
-        """An input that was taken can be computed with, or can't."""
+        """An input that was taken is ready for the network, or can't be read."""
         self._loading -= 1
-        if error:
+        if self._marks and isinstance(error, DataError):
+            self.note_told(number, mark(error))
+        elif error:
             self.fail(error, number)
 
     def fail(self, error: BaseException, number: int = -1) -> None:

@@ -162,16 +162,17 @@ def describe(server, id, params):
 
 def predict(server, id, params):
     inputs = params["inputs"]
-    if b"" in inputs:
-        name = "the image" if len(inputs) == 1 else f"image {inputs.index(b'') + 1} of {len(inputs)}"
-        return refuse(id, "DataError", f"{name}: the file is empty", details={"path": "x"})
 
     def say(item):
         label = os.path.basename(item) if isinstance(item, str) else f"{len(item)} bytes"
         said = {"label": label, "score": 0.75, "scores": {label: 0.75, params["model"]: 0.25}}
         return {**said, "set": [label, str(params["level"])]} if "level" in params else said
 
-    answer(id, [say(item) for item in inputs])
+    def mark(number):
+        name = "the image" if len(inputs) == 1 else f"image {number} of {len(inputs)}"
+        return {"error": f"{name}: the file is empty", "path": "x"}
+
+    answer(id, [say(item) if item else mark(number) for number, item in enumerate(inputs, start=1)])
 
 
 def embed(server, id, params):

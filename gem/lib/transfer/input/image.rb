@@ -11,7 +11,7 @@ module Transfer
 
       class << self
         # @param value [String, Pathname, #read, #download] a path, the bytes of an image, or something to get them
-        #   from: an IO, an attachment of Active Storage
+        #   from: an IO, an attachment of Active Storage, a record with one
         # @return [String] an absolute path, or binary
         # @raise [ArgumentError] for anything else
         # @raise [DataError] if the path can't be one, or the bytes are too many to be sent
@@ -20,6 +20,7 @@ module Transfer
           when String then bytes?(value) ? sendable(value.b) : Input.path(value)
           when Pathname then Input.path(value.to_s)
           else
+            value = Attached.present(value)
             readable = %i[read download].any? { |name| value.respond_to?(name) }
             raise ArgumentError, "#{INPUTS}, got #{value.class}" unless readable
 
@@ -37,6 +38,8 @@ module Transfer
         def to_be_sent
           yield
         rescue DataError => error
+          raise if error.details.key?("input")
+
           raise error, "#{error.message}: give its path", cause: nil
         end
 

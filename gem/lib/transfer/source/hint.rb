@@ -22,12 +22,6 @@ module Transfer
           "its columns are #{names.join(', ')}. Fix: #{columns(item, names)}"
         end
 
-        # @return [String, nil] the one file that a record of Active Record has attached
-        def attachment(item)
-          attached = attachments(item)
-          attached.first if attached.one?
-        end
-
         private
 
         PAIRS = "give pairs [\"a.jpg\", \"cat\"], rows { input: \"a.jpg\", label: \"cat\" }, or a folder per label"
@@ -35,18 +29,12 @@ module Transfer
 
         def names(item)
           own = item.respond_to?(:attribute_names) ? item.attribute_names : Input.named(item)&.keys
-          (attachments(item) + own.to_a.map(&:to_s)).uniq
-        end
-
-        def attachments(item)
-          return [] unless item.class.respond_to?(:reflect_on_all_attachments)
-
-          item.class.reflect_on_all_attachments.filter_map { |one| one.name.to_s if one.macro == :has_one_attached }
+          (Input::Attached.names_in(item) + own.to_a.map(&:to_s)).uniq
         end
 
         def columns(item, names)
           usable = names - NEITHER
-          input = attachment(item) || (usable & INPUTS).first || (usable - TARGETS).first
+          input = Input::Attached.name_in(item) || (usable & INPUTS).first || (usable - TARGETS).first
           target = ((usable & TARGETS) - [input]).first || (usable - [input]).last
           return PAIRS unless input && target
 

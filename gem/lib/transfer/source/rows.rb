@@ -18,7 +18,8 @@ module Transfer
 
       # @param modality [String] what the backbone takes: image, text or table
       # @yieldparam row [Hash{String => Object}]
-      # @raise [DataError] for a row without an input, or with one of another kind
+      # @raise [DataError] for a row without an input or a label, or with one of another kind; an input that can't be
+      #   read travels as its problem
       def each(modality)
         number = 0
         visit = lambda do |item|
@@ -32,16 +33,26 @@ module Transfer
 
       def wire(item, number, modality)
         item = item.to_hash if defined?(CSV::Row) && item.is_a?(CSV::Row) # its methods are not its columns
-        row = { "input" => input(item, number, modality), "label" => label(item, number) }
+        row = { **input(item, number, modality), "label" => label(item, number) }
         split = field(item, @split)
         split.nil? ? row : row.merge("split" => in_row(number) { Plain.text(split.to_s) })
       end
 
+      # The input, or the problem of one that can't be read: whether that is an error, `on_bad_input` decides.
       def input(item, number, modality)
         value = modality == "table" ? cells(item) : value(item)
         raise DataError, "row #{number} has no #{@input || 'input'}: #{Hint.for(item)}" if value.nil?
 
-        in_row(number) { Input.wire(value, modality) }
+        readable(number) { { "input" => Input.wire(value, modality) } }
+      end
+
+      def readable(number)
+        yield
+      rescue ArgumentError => error
+        raise DataError, "row #{number}: #{error.message}"
+      rescue DataError => error
+        { "problem" => error.details.fetch("reason", error.message).scrub,
+          "name" => error.details.fetch("input", "row #{number}") }
       end
 
       def value(item)
@@ -61,7 +72,7 @@ module Transfer
 
       # The file of a record that has one, where no column was named.
       def attached(item)
-        name = Hint.attachment(item) unless @input
+        name = Input::Attached.name_in(item) unless @input
         field(item, name) if name
       end
 
