@@ -255,7 +255,7 @@ RSpec.describe Transfer::CLI do
       expect(JSON.parse(transfer("predict", model, "--json", "-", input: lines).first)[0]["input"]).to eq(file)
       expect(transfer("predict", model, "-", input: "#{file}\n\ncaf\xE9\n")).to match(
         [/\Ared/, "transfer: line 3 of standard input: \"caf\\xE9\" is not valid UTF-8: " \
-             "convert the text, or rename the file\n", 3]
+                  "convert the text, or rename the file\n", 3]
       )
       expect(transfer("predict", model, "-", input: "#{file}\n".force_encoding("ISO-8859-1")).last).to eq(0)
     end

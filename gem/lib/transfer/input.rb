@@ -19,7 +19,9 @@ module Transfer
     # The beginning of the worker's messages about an input that is no file.
     PLACE = /\A(?:the )?(?:image|text|row)(?: (?<number>\d+) of \d+)?: /
     ENCODED = "Fix: give the path of a file, or its bytes (of Base64: `text.unpack1(\"m\")`)"
-    private_constant :KINDS, :ENCODED
+    # Methods of a value that is one input, though it may have `each`.
+    ONE = %i[to_str to_hash read download attributes].freeze
+    private_constant :KINDS, :ENCODED, :ONE
 
     class << self
       # @param modality [String] what the backbone takes: image, text or table
@@ -32,10 +34,7 @@ module Transfer
       def several?(value)
         return true if value.is_a?(Array)
 
-        value.respond_to?(:each) && !%i[to_str to_hash read download attributes].any? do |name|
-          value.respond_to?(name)
-        end &&
-          !value.is_a?(Struct)
+        value.respond_to?(:each) && !value.is_a?(Struct) && ONE.none? { |name| value.respond_to?(name) }
       end
 
       # @return [Integer] about the bytes of an input on the wire

@@ -180,9 +180,11 @@ module Transfer
     end
 
     def one_of(words, given)
-      words.find { |word| word.to_s == given.to_s } or raise ArgumentError,
-                                                             "on_bad_input is #{[words[..-2].map(&:inspect).join(', '),
-                                                                                 words.last.inspect].join(' or ')}, got #{given.inspect}"
+      found = words.find { |word| word.to_s == given.to_s }
+      return found if found
+
+      *others, last = words.map(&:inspect)
+      raise ArgumentError, "on_bad_input is #{others.join(', ')} or #{last}, got #{given.inspect}"
     end
 
     # @return [Array<Tensor>] one of each batch

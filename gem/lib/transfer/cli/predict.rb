@@ -40,11 +40,13 @@ module Transfer
       check_named(inputs)
       loaded = open_model(model)
       count = Hash.new(0)
-      results = enum_for(:each_result, loaded, inputs).lazy.map do |input, result|
-        count[result.ok?] += 1
-        [input, result]
+      results = Enumerator.new do |out|
+        each_result(loaded, inputs) do |input, result|
+          count[result.ok?] += 1
+          out.yield(input, result)
+        end
       end
-      options[:json] ? show_json(results) : results.each { |input, result| show(input, result) }
+      options[:json] ? show_json(results.lazy) : results.each { |input, result| show(input, result) }
       finish_with(count)
     end
 
