@@ -160,7 +160,7 @@ RSpec.describe "A worker that lies" do
       [classes,
        { **classes, "label" => "green" }] => /\Apredict: the result\[1\] is .*, expected a label with a score\z/,
       [{ 5 => 1 }] => "the result[0] is {5=>1}, expected a map with label, score, scores; or with labels, scores; " \
-                      "or with value; or with values",
+                      "or with value; or with values; or with error",
       [{ **classes, 5 => 1 }] => "the result[0].5 is 5, expected a key that is text",
       [{ **classes, "note" => "\xFF" }] => 'the result[0].note is "\xFF", expected valid UTF-8',
       "all of them" => 'the result is "all of them", expected a list'

@@ -12,11 +12,11 @@ module Transfer
         classes = { "label" => :text, "score" => :share, "scores" => { each: :share }, **around["set", [:text]] }
         labels = { "labels" => [:text], "scores" => { each: :share } }
         [{ one_of: [
-          { "error" => :text, "path?" => :text },
           { where: [classes, "a label with a score", ->(value) { value["scores"].key?(value["label"]) }] },
           { where: [labels, "labels with scores", ->(value) { (value["labels"] - value["scores"].keys).empty? }] },
           { "value" => :finite, **around["interval", range] },
-          { "values" => { each: :finite }, **around["intervals", { each: range }] }
+          { "values" => { each: :finite }, **around["intervals", { each: range }] },
+          { "error" => :text, "path?" => :text }
         ] }]
       end
 

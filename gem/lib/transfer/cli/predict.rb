@@ -43,7 +43,7 @@ module Transfer
       results = Enumerator.new do |out|
         each_result(loaded, inputs) do |input, result|
           count[result.ok?] += 1
-          out.yield(input, result)
+          out << [input, result]
         end
       end
       options[:json] ? show_json(results.lazy) : results.each { |input, result| show(input, result) }
