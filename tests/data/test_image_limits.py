@@ -50,10 +50,26 @@ def png(width, height, bits=8, color=2, before=b"", after=b""):
     return b"\x89PNG\r\n\x1a\n" + header + before + data + after + png_chunk(b"IEND", b"")
 
 
-def jpeg(scans, side=8192, progressive=True):
-    """A grey JPEG with so many more scans without data (ITU-T T.81, B.2.3)."""
-    plain = encoded(Image.new("L", (side, side)), "JPEG", progressive=progressive)
-    return plain[:-2] + b"\xff\xda\x00\x08\x01\x01\x00\x01\x3f\x00" * scans + b"\xff\xd9"
+# A scan of the first component without data (ITU-T T.81, B.2.3): the decoder goes through all its blocks.
+SCAN = b"\xff\xda\x00\x08\x01\x01\x00%b\x3f\x00"
+
+
+def progressive(scans):
+    """A grey JPEG with so many more scans."""
+    plain = encoded(Image.new("L", (8192, 8192)), "JPEG", progressive=True)
+    return plain[:-2] + SCAN % b"\x01" * scans + b"\xff\xd9"
+
+
+def sequential(scans):
+    """A JPEG of three colours whose scans have one component each."""
+    plain = encoded(Image.new("RGB", (8192, 8192)), "JPEG")
+    return plain[: plain.index(b"\xff\xda")] + SCAN % b"\x00" * scans + b"\xff\xd9"
+
+
+def at_once(scans):
+    """A grey JPEG with scans after the one that holds everything."""
+    plain = encoded(Image.new("L", (8192, 8192)), "JPEG")
+    return plain[:-2] + SCAN % b"\x00" * scans + b"\xff\xd9"
 
 
 def riff(kind, body):
@@ -117,11 +133,16 @@ def test_more_pixels_than_allowed_are_refused_before_memory_is_taken(tmp_path, n
     assert f"pixels are more than max_pixels = {8192 * 8192}. {FIX}" in said
 
 
-@pytest.mark.parametrize("progressive", [True, False])
-def test_a_jpeg_of_many_scans_is_refused_before_it_is_decoded(tmp_path, progressive):
-    (tmp_path / "scans.jpg").write_bytes(jpeg(50_000, progressive=progressive))
+@pytest.mark.parametrize("make", [progressive, sequential])
+def test_a_jpeg_of_many_scans_is_refused_before_it_is_decoded(tmp_path, make):
+    (tmp_path / "scans.jpg").write_bytes(make(50_000))
     (said,) = run_bounded(DECODE, tmp_path / "scans.jpg", imports=IMPORTS, cpu_s=5)
     assert "it is a JPEG of more than 100 scans (" in said
+
+
+def test_scans_that_are_not_read_take_little(tmp_path):
+    (tmp_path / "scans.jpg").write_bytes(at_once(50_000))
+    assert len(run_bounded(DECODE, tmp_path / "scans.jpg", imports=IMPORTS, cpu_s=5)) == 1
 
 
 def test_scans_outside_the_image_do_not_count():
@@ -138,7 +159,7 @@ LARGEST = {
     "grey16.png": lambda: png(8192, 8192, bits=16, color=0),
     "rgb_trns.png": lambda: png(8192, 8192, before=png_chunk(b"tRNS", bytes(6))),
     "still.webp": lambda: encoded(Image.new("RGBA", (8192, 8192), (9, 9, 9, 9)), "WEBP", lossless=True),
-    "scans.jpg": lambda: jpeg(90),
+    "scans.jpg": lambda: progressive(90),
 }
 
 

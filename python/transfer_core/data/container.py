@@ -12,9 +12,11 @@ from transfer_core.limits import excess
 # A scan of a JPEG of 10 bytes makes the decoder go through all pixels: encoders write 10 to 20.
 MOST_SCANS = 100
 
-_START_OF_SCAN = b"\xff\xda"
-# In the data of a scan: any marker but a stuffed zero byte and a restart (ITU-T T.81, B.1.1.2).
+# Markers of ITU-T T.81, table B.1; within the data of a scan a stuffed zero byte and a restart are none.
 _MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])")
+_START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
+_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_SEQUENTIAL = frozenset([0xC0, 0xC1, 0xC9])
 _WITHOUT_LENGTH = frozenset([0x01, *range(0xD0, 0xDA)])
 _TILE_SIDES = (322, 323)  # TIFF 6.0, section 15
 
@@ -26,7 +28,7 @@ def problem_before_opening(content: bytes) -> str | None:
     """
     if content[8:12] == b"WEBP":
         return excess_pixels(*_webp_size(content))
-    if content.count(_START_OF_SCAN) > MOST_SCANS and _scans(content) > MOST_SCANS:
+    if content.startswith(b"\xff\xd8") and _has_many_scans(content):
         return f"it is a JPEG of more than {MOST_SCANS} scans"
     return None
 
@@ -66,17 +68,36 @@ def _webp_size(content: bytes) -> tuple[int, int]:
     return sides[0] & 0x3FFF, sides[1] & 0x3FFF
 
 
-def _scans(content: bytes) -> int:
-    """Scans of a JPEG, up to its end: thumbnails and whatever follows the image don't count."""
-    return sum(marker == _START_OF_SCAN[1] for marker in _markers(content))
+def _has_many_scans(content: bytes) -> bool:
+    """Whether a JPEG has too many scans up to its end: those of thumbnails or after the image don't count.
+
+    Of a sequential JPEG whose first scan holds all components the decoder reads no other.
+    """
+    scans = components = 0
+    sequential = False
+    for marker, place in _segments(content):
+        if marker in _FRAMES:
+            sequential, components = marker in _SEQUENTIAL, _byte(content, place + 7)
+        if marker == _START_OF_SCAN:
+            if not scans and sequential and _byte(content, place + 2) == components:
+                return False
+            scans += 1
+            if scans > MOST_SCANS:
+                return True
+    return False
 
 
-def _markers(content: bytes) -> Iterator[int]:
+def _segments(content: bytes) -> Iterator[tuple[int, int]]:
+    """Markers, and the place of the length that follows most of them, up to the end of the image."""
     place = 2
     while found := _MARKER.search(content, place):
         marker, place = found[1][0], found.end()
-        yield marker
-        if marker == 0xD9:
+        yield marker, place
+        if marker == _END_OF_IMAGE:
             return
         if marker not in _WITHOUT_LENGTH:
             place += max(2, int.from_bytes(content[place : place + 2], "big"))
+
+
+def _byte(content: bytes, place: int) -> int:
+    return content[place] if place < len(content) else 0
