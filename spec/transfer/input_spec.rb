@@ -65,6 +65,8 @@ RSpec.describe "Transfer::Input" do
     long = "/#{"\xE9" * 5_000_000}.jpg"
     [-> { image(long) }, -> { image("https://#{'a' * 5_000_000}") }, -> { text(long) }]
       .each { |ask| expect(&ask).to raise_error(Transfer::DataError) { |e| expect(e.message.size).to be < 4000 } }
+    expect { row({ "#{"c" * 5_000_000}": Object.new }) }
+      .to raise_error(ArgumentError) { |e| expect(e.message.size).to be < 600 }
     expect { row({ id: 10**20_000 }) }.to raise_error(ArgumentError) { |e| expect(e.message.size).to be < 200 }
   end
 

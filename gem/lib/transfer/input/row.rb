@@ -25,7 +25,8 @@ module Transfer
           value = value.iso8601 if value.respond_to?(:iso8601)
           Plain.scalar(value)
         rescue ArgumentError => error
-          raise ArgumentError, "#{name}: a cell is text, a number, true, false, a time or nil; #{error.message}"
+          shown = Plain.excerpt(name.to_s)
+          raise ArgumentError, "#{shown}: a cell is text, a number, true, false, a time or nil; #{error.message}"
         end
       end
     end
