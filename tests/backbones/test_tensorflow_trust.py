@@ -18,7 +18,8 @@ import pytest
 
 import transfer_core
 from photos import class_folder
-from transfer_core.backbones.tensorflow import child, process
+from transfer_core.backbones import untrusted
+from transfer_core.backbones.tensorflow import process
 from transfer_core.backbones.tensorflow.process import process_for
 from transfer_core.backbones.tensorflow.saved_model import read_files, write_files
 from transfer_core.errors import ModelFileError, OutOfMemory, RecipeError
@@ -190,8 +191,8 @@ def test_a_graph_that_never_ends(made, monkeypatch):
 
     endless = process_of(made / "bombs" / "endless")
     assert endless.interface().width == 3  # of one image
-    monkeypatch.setattr(child, "BATCH_S", 0.5)
-    monkeypatch.setattr(child, "IMAGE_S", 0.0)
+    monkeypatch.setattr(untrusted, "BATCH_S", 0.5)
+    monkeypatch.setattr(untrusted, "IMAGE_S", 0.0)
     with pytest.raises(ModelFileError, match=r"^endless can't be used: it exceeded the time limit"):
         endless(np.zeros((2, 3, 8, 8), np.float32))
 

@@ -20,7 +20,8 @@ from transfer_core.backbones.facts import (
     SourceName,
     WeightsFacts,
 )
-from transfer_core.backbones.image_arrays import LARGEST_WIDTH, Run
+from transfer_core.backbones.image_arrays import Run
+from transfer_core.backbones.untrusted import LARGEST_WIDTH
 from transfer_core.errors import ModelFileError, Problem, RecipeError
 
 Files: TypeAlias = Mapping[str, bytes]

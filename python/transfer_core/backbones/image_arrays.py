@@ -11,10 +11,6 @@ import numpy.typing as npt
 Array: TypeAlias = npt.NDArray[Any]
 Run: TypeAlias = Callable[[Array], Array]
 
-# Bounds for numbers that a file declares: pixels of a side (see `facts.Pixels`), images at a time, numbers in
-# an embedding.
-LARGEST_SIZE, LARGEST_BATCH, LARGEST_WIDTH = 2048, 1024, 1 << 20
-
 
 def as_levels(images: Array) -> Array:
     """Values 0..1 as the levels 0..255 that they were made from, uint8."""

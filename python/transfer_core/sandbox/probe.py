@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from transfer_core.sandbox import confinement
+from transfer_core.sandbox.environment import confined_environment
 
 _PATIENCE_S = 60
 
@@ -30,7 +30,7 @@ def gaps() -> list[str]:
         inside.write_text("content")
         ran = subprocess.run(
             [sys.executable, "-m", __name__, str(inside)],
-            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+            env=confined_environment(),
             cwd="/",
             capture_output=True,
             timeout=_PATIENCE_S,

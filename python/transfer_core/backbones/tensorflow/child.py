@@ -10,7 +10,6 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -18,20 +17,15 @@ import msgspec
 from transfer_core.backbones.foreign import Interface
 from transfer_core.backbones.image_arrays import Array
 from transfer_core.backbones.tensorflow.wire import read_array, read_words, send_array
+from transfer_core.backbones.untrusted import LOAD_S, time_limit
 from transfer_core.devices import cores
+from transfer_core.sandbox.environment import confined_environment, own_package
 
 _SERVER = "transfer_core.backbones.tensorflow.server"
 _LAST_LINES, _LAST_BYTES = 5, 16_384
 # Lines that TensorFlow prints in any case.
 _CHATTER = (b"I0000", b"W0000", b"WARNING: All log messages")
 _PATIENCE_S = 5.0
-
-# Time for the start, for a batch, and for each image of it, without trust.
-START_S, BATCH_S, IMAGE_S = 300.0, 60.0, 30.0
-
-# Variables that an untrusted graph's process inherits; the others may be secrets.
-_NAMES = ("HOME", "LANG", "PATH", "TMPDIR", "TZ", "VIRTUAL_ENV")
-_PREFIXES = ("DNNL_", "KMP_", "LC_", "LD_", "MALLOC_", "OMP_", "PYTHON", "TF_")
 
 
 class Failed(Exception):
@@ -62,7 +56,7 @@ class Child:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
-            env={**_inherited(self._trust), **_environment()},
+            env=_environment(self._trust),
             cwd="/",  # which Python imports from
             start_new_session=True,  # so that Ctrl-C does not reach it
         )
@@ -73,7 +67,7 @@ class Child:
 
     def greet(self) -> None:
         """Wait for the description, then `interface` has it; raises `Failed`."""
-        with self._deadline(START_S):
+        with self._deadline(LOAD_S):
             answer = self._answer()
         try:
             self.interface = msgspec.convert(answer, Interface)
@@ -82,7 +76,7 @@ class Child:
 
     def ask(self, images: Array) -> Array:
         """(N, H, W, 3) float32 -> (N, D) float32; raises `Failed`."""
-        with self._deadline(BATCH_S + IMAGE_S * len(images)):
+        with self._deadline(time_limit(len(images))):
             with suppress(OSError):  # it has ended; perhaps with a message
                 send_array(self._to, images)
             shape = self._answer().get("shape")
@@ -146,22 +140,11 @@ class Child:
         self._process.kill()
 
 
-def _inherited(trust: bool) -> dict[str, str]:
+def _environment(trust: bool) -> dict[str, str]:
+    inherited = {**os.environ, **own_package()} if trust else confined_environment()
     return {
-        name: value
-        for name, value in os.environ.items()
-        if trust or name in _NAMES or name.startswith(_PREFIXES)
-    }
-
-
-def _environment() -> dict[str, str]:
-    """Variables by which it finds this package wherever it is started, and leaves a GPU to torch."""
-    ours = str(Path(__file__).parents[3])
-    inherited = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-    return {
-        "PYTHONPATH": os.pathsep.join(os.path.abspath(folder) for folder in (ours, *inherited) if folder),
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "CUDA_VISIBLE_DEVICES": "-1",
+        **inherited,
+        "CUDA_VISIBLE_DEVICES": "-1",  # a GPU is left to torch
         "TF_CPP_MIN_LOG_LEVEL": "3",
         "TF_NUM_INTRAOP_THREADS": str(cores()),
     }

@@ -15,16 +15,10 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
-from transfer_core.backbones.image_arrays import (
-    LARGEST_BATCH,
-    LARGEST_SIZE,
-    Array,
-    as_levels,
-    pooled,
-    run_by,
-)
+from transfer_core.backbones.image_arrays import Array, as_levels, pooled, run_by
 from transfer_core.backbones.tensorflow.cleaning import Untrusted, clean
 from transfer_core.backbones.tensorflow.saved_model import GRAPH
+from transfer_core.backbones.untrusted import LARGEST_BATCH, LARGEST_SIZE
 
 # TF Hub's names first: features are better than the scores that `default` may give.
 _PREFERRED = ("image_feature_vector", "serving_default", "default")

@@ -13,6 +13,7 @@ from transfer_core.backbones.foreign import Files, Interface
 from transfer_core.backbones.image_arrays import Array
 from transfer_core.backbones.tensorflow.child import Child, Failed
 from transfer_core.backbones.tensorflow.saved_model import write_files
+from transfer_core.backbones.untrusted import MEMORY_SHARE
 from transfer_core.errors import (
     ConfigurationError,
     ModelFileError,
@@ -26,8 +27,6 @@ from transfer_core.spool import spool_folder
 
 T = TypeVar("T")
 
-# An untrusted graph may take this share of the memory that is free when its process starts.
-_MEMORY_SHARE = 0.75
 _MEMORY_ERRORS = ("ResourceExhaustedError", "MemoryError")
 
 
@@ -90,7 +89,7 @@ class TensorFlowProcess:
             with spool_folder() as folder:
                 model = folder / "model"
                 write_files(self._files(), model)
-                memory = int(machine_memory()[1] * _MEMORY_SHARE)
+                memory = int(machine_memory()[1] * MEMORY_SHARE)
                 settings = {"folder": str(model), "size": self._size, "trust": self._trust, "memory": memory}
                 self._child = Child(settings)
                 self._end = finalize(self, self._child.end)

@@ -1,0 +1,17 @@
+"""Bounds for networks from files that nobody vouches for; no torch here."""
+
+from __future__ import annotations
+
+# Numbers that a file declares: pixels of a side (see `facts.Pixels`), images at a time, numbers in an embedding.
+LARGEST_SIZE, LARGEST_BATCH, LARGEST_WIDTH = 2048, 1024, 1 << 20
+
+# Seconds to load a network and run one image; for a batch, and for each image in it.
+LOAD_S, BATCH_S, IMAGE_S = 300.0, 60.0, 30.0
+
+# The share of the memory that is free at the start which a network may take.
+MEMORY_SHARE = 0.75
+
+
+def time_limit(images: int) -> float:
+    """Seconds in which so many images must have been run."""
+    return BATCH_S + IMAGE_S * images
