@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-# Numbers that a file declares: pixels of a side (see `facts.Pixels`), images at a time, numbers in an embedding.
+# Declared by a file: pixels of a side (see `facts.Pixels`), images at a time, numbers in an embedding.
 LARGEST_SIZE, LARGEST_BATCH, LARGEST_WIDTH = 2048, 1024, 1 << 20
 
 # Seconds to load a network and run one image; for a batch, and for each image in it.
