@@ -3,7 +3,7 @@
 require_relative "configuration/kinds"
 
 module Transfer
-  # The settings of the gem. Each but the logger starts from the environment variable of its name
+  # The settings of the gem. Each but the logger and the executor starts from the environment variable of its name
   # (`TRANSFER_IDLE_STOP`). What it can't be is refused with a {ConfigurationError}, here and there alike.
   #
   # @example
@@ -134,6 +134,14 @@ module Transfer
       set(:logger, :logger, logger)
     end
 
+    # @return [#wrap, nil] runs the application's code in threads of the gem: rows of a source, and blocks of events.
+    #   Without a setting that of Rails, where it is loaded; false: none (docs/operations.md)
+    def executor = @executor.nil? ? rails_executor : @executor || nil
+
+    def executor=(executor)
+      set(:executor, :executor, executor)
+    end
+
     # @api private
     # @return [Hash{String => String, nil}] environment variables for the worker
     def for_worker
@@ -143,6 +151,8 @@ module Transfer
     end
 
     private
+
+    def rails_executor = defined?(::Rails.application.executor) ? ::Rails.application.executor : nil
 
     # @param place [Symbol, String] where it was said
     def set(name, kind, value, place = name)

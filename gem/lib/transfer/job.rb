@@ -119,7 +119,7 @@ module Transfer
     def wait(timeout = nil)
       raise Error, "a block can't wait for its own job: wait where the job was started" if @thread == Thread.current
 
-      self if @thread.join(timeout)
+      self if Executor.permit_reload { @thread.join(timeout) }
     end
 
     # Waits for the end.
@@ -173,7 +173,7 @@ module Transfer
       note(event)
       @display.show(event, progress)
       Transfer.config.logger&.warn(event.message) if name == :warning
-      @callbacks.each { |wanted, block| block.call(event) if wanted == name }
+      @callbacks.each { |wanted, block| Executor.wrap { block.call(event) } if wanted == name }
     end
 
     def note(event)

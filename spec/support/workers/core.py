@@ -184,6 +184,8 @@ def embed(server, id, params):
 
 
 def evaluate(server, id, params):
+    if isinstance(params.get("data"), dict) and "stream" in params["data"]:
+        read_rows(server, id, params["data"]["stream"])
     answer(id, {**METRICS, **params})
 
 

@@ -26,17 +26,7 @@ module Transfer
 
       # @return [Boolean] true if the call has ended, false after `timeout` seconds
       def wait(timeout = nil)
-        limit = timeout && (now + timeout)
-        @read&.call(limit) unless @outcome
-        @mutex.synchronize do
-          until @outcome
-            rest = limit && (limit - now)
-            return false if rest&.negative?
-
-            @settled.wait(@mutex, rest)
-          end
-        end
-        true
+        streams.empty? ? ended?(timeout) : Executor.permit_reload { ended?(timeout) }
       end
 
       # @param timeout [Numeric, nil] seconds; after that the call is cancelled and a late answer is ignored
@@ -100,6 +90,20 @@ module Transfer
       def fail(error) = settle([nil, error])
 
       private
+
+      def ended?(timeout)
+        limit = timeout && (now + timeout)
+        @read&.call(limit) unless @outcome
+        @mutex.synchronize do
+          until @outcome
+            rest = limit && (limit - now)
+            return false if rest&.negative?
+
+            @settled.wait(@mutex, rest)
+          end
+        end
+        true
+      end
 
       def settle(outcome)
         @mutex.synchronize do

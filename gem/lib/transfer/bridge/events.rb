@@ -34,7 +34,7 @@ module Transfer
 
       # Yields all events, those still to come as well, until it is closed.
       def each
-        while (event = take)
+        while (event = Executor.permit_reload { take })
           yield event
         end
       end

@@ -65,6 +65,10 @@ module Transfer
           value.nil? || tells ? value : refuse("a Logger, or nil")
         end
 
+        def executor(value)
+          value.nil? || value == false || value.respond_to?(:wrap) ? value : refuse("an object with `wrap`, nil, false")
+        end
+
         private
 
         def refuse(takes) = raise(Refused, takes)

@@ -41,7 +41,7 @@ module Transfer
       def interruptible(&) = Thread.handle_interrupt(Object => :immediate, &)
 
       def run
-        hand_out
+        Executor.wrap { hand_out } if next_request
       rescue Exception => error # rubocop:disable Lint/RescueException -- it is the caller's: they get it back
         answer([], true, error)
       ensure
@@ -50,9 +50,8 @@ module Transfer
       end
 
       def hand_out
-        return unless next_request
-
         @rows.each(@modality) do |row|
+          Executor.permit_reload { nil } # between two rows of a slow source
           @batch << row
           @bytes += Input.weight(row["input"])
           next unless full?
@@ -67,7 +66,7 @@ module Transfer
       def next_request(wait: true)
         @batch = []
         @bytes = 0
-        @max, @answer = @requests.pop(timeout: wait ? nil : 0)
+        @max, @answer = Executor.permit_reload { @requests.pop(timeout: wait ? nil : 0) }
       end
 
       def full? = @batch.size >= @max || @bytes >= Input::BATCH_BYTES
