@@ -138,6 +138,8 @@ module Transfer
     #   Without a setting that of Rails, where it is loaded; false: none (docs/operations.md)
     def executor = @executor.nil? ? rails_executor : @executor || nil
 
+    # @param executor [#wrap, nil, false] see {#executor}
+    # @raise [ConfigurationError] for an object without `wrap`
     def executor=(executor)
       set(:executor, :executor, executor)
     end
