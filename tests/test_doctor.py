@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -57,7 +59,8 @@ def test_an_old_python(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_missing_package() -> None:
     check = doctor.check_package("transfer-no-such-package", "nothing")
-    assert check == Check("transfer-no-such-package", False, "not installed", "transfer setup")
+    fix = f"{sys.executable} -m pip install --force-reinstall transfer-no-such-package"
+    assert check == Check("transfer-no-such-package", False, "not installed", fix)
 
 
 def test_a_package_that_can_not_be_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,8 +70,50 @@ def test_a_package_that_can_not_be_imported(tmp_path: Path, monkeypatch: pytest.
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: broken-by-upgrade\nVersion: 1.2\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     detail = "1.2, but it can't be imported: libcudart.so.12: no such file"
-    expected = Check("broken-by-upgrade", False, detail, "transfer setup")
+    fix = f"{sys.executable} -m pip install --force-reinstall broken-by-upgrade"
+    expected = Check("broken-by-upgrade", False, detail, fix)
     assert doctor.check_package("broken-by-upgrade", "broken_by_upgrade") == expected
+
+
+def test_each_extra_of_the_project_can_be_checked() -> None:
+    project = (Path(__file__).parent.parent / "pyproject.toml").read_text()
+    table = project.partition("[project.optional-dependencies]\n")[2].partition("\n[")[0]
+    names = re.findall(r"^(\w+) = ", table, re.MULTILINE)
+    assert [*doctor.EXTRAS, "dev"] == names
+    for extra, packages in doctor.EXTRAS.items():
+        own = table.partition(f"\n{extra} = [")[2].partition("]")[0] or table.partition("]")[0]
+        assert all(f'"{package}' in own for package in packages)
+
+
+@pytest.mark.parametrize(
+    ("extras", "command"),
+    [
+        (None, f"{sys.executable} -m pip install 'transfer-core[timm]'"),
+        (["parquet"], "transfer setup --extras timm"),
+        (["timm"], "transfer setup --force --extras timm"),
+    ],
+)
+def test_an_extra_that_is_missing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, extras: list[str] | None, command: str
+) -> None:
+    monkeypatch.setitem(sys.modules, "timm", None)
+    if extras:
+        monkeypatch.setattr(sys, "prefix", str(tmp_path))
+        (tmp_path / "transfer-setup.json").write_text(json.dumps({"extras": extras}))
+    checks = {check.name: check for check in doctor.examine(["timm", "signing"])}
+    assert checks["extra timm"] == Check("extra timm", False, "the package timm is not installed", command)
+    assert checks["extra signing"] == Check("extra signing", True, "cryptography")
+
+
+def test_the_build_of_torch() -> None:
+    here = torch.version.cuda or "cpu"
+    found = "CPU" if here == "cpu" else f"CUDA {here}"
+    for wanted, other in ((here, None), ("1.2", "--cuda 1.2")):
+        check = {check.name: check for check in doctor.examine(torch=wanted)}["torch build"]
+        detail = f"{found}, asked for was CUDA 1.2" if other else found
+        assert check == Check(
+            "torch build", other is None, detail, other and f"transfer setup --force {other}"
+        )
 
 
 def test_the_device_is_the_one_that_torch_has() -> None:
@@ -106,6 +151,9 @@ def test_the_home_and_what_is_kept_there(own_home: Path) -> None:
     (own_home / "runs" / "a").mkdir(parents=True)
     (own_home / "runs" / "a" / "model").write_bytes(bytes(2_000_000))
     assert doctor.check_home().detail == f"{own_home} (runs 2.0 MB, cache 0 B)"
+    (own_home / "env").mkdir()
+    (own_home / "env" / "package").write_bytes(bytes(3_000_000))
+    assert doctor.check_home().detail == f"{own_home} (env 3.0 MB, runs 2.0 MB, cache 0 B)"
 
 
 def test_runs_by_status(own_home: Path) -> None:

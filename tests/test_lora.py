@@ -250,7 +250,8 @@ def test_without_peft(folder, monkeypatch, tmp_path):
     monkeypatch.setitem(__import__("sys").modules, "peft", None)
     rows = [{"input": text, "label": "ab"[i % 2]} for i, text in enumerate(TEXTS * 3)]
     with pytest.raises(
-        DependencyError, match=r"^LoRA needs the package peft: pip install 'transfer-core\[peft\]'$"
+        DependencyError,
+        match=r"^LoRA needs the package peft\. Fix: .* install 'transfer-core\[peft\]'$",
     ):
         transfer_core.train(
             backbone=tiny_encoder(folder), data=rows, steps=[{"type": "lora"}, {"type": "train"}]

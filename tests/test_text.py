@@ -3,6 +3,7 @@
 import builtins
 import copy
 import csv
+import sys
 
 import numpy as np
 import pytest
@@ -125,7 +126,8 @@ def test_without_scikit_learn_the_baseline_is_missed(tiny, monkeypatch):
     assert "tfidf_accuracy" not in train(tiny, events=events).metrics
     assert warnings(events)[-1] == (
         "it is not known whether words alone would do as well: TF-IDF with logistic regression, the "
-        "baseline, needs the package scikit-learn: pip install 'transfer-core[sklearn]'"
+        "baseline, needs the package scikit-learn. "
+        f"Fix: {sys.executable} -m pip install 'transfer-core[sklearn]'"
     )
 
 
@@ -348,10 +350,8 @@ def test_images_for_texts_and_texts_for_images(tiny, tmp_path):
 
 
 def test_tokenizers_are_asked_for_where_they_are_missing(tiny, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "tokenizers", None)
+    monkeypatch.setitem(sys.modules, "tokenizers", None)
     with pytest.raises(DependencyError) as raised:
         train(tiny)
-    assert (
-        str(raised.value)
-        == "reading texts needs the package tokenizers: pip install 'transfer-core[huggingface]'"
-    )
+    fix = f"{sys.executable} -m pip install 'transfer-core[huggingface]'"
+    assert str(raised.value) == f"reading texts needs the package tokenizers. Fix: {fix}"

@@ -1,4 +1,4 @@
-"""Is everything there that a training needs? Each check says how to mend what it found wrong."""
+"""Checks of the installation, each with the command that fixes its finding."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
@@ -15,6 +15,7 @@ from pathlib import Path
 
 from transfer_core import __version__, paths, trusted
 from transfer_core.errors import TransferError
+from transfer_core.installation import install_command, repair_command
 from transfer_core.machine_memory import machine_memory
 from transfer_core.permissions import exposure
 
@@ -31,6 +32,18 @@ PACKAGES = {
     "msgspec": "msgspec",
     "safetensors": "safetensors",
     "pillow": "PIL",
+}
+# Extra in `pyproject.toml`: package on PyPI: the module it brings.
+EXTRAS = {
+    "parquet": {"pyarrow": "pyarrow"},
+    "sklearn": {"scikit-learn": "sklearn"},
+    "huggingface": {"tokenizers": "tokenizers", "transformers": "transformers"},
+    "peft": {"peft": "peft"},
+    "tensorflow": {"tensorflow": "tensorflow"},
+    "onnx": {"onnxruntime": "onnxruntime", "onnx": "onnx"},
+    "keras": {"keras": "keras"},
+    "timm": {"timm": "timm"},
+    "signing": {"cryptography": "cryptography"},
 }
 LEAST_FREE_DISK = 1_000_000_000
 LEAST_FREE_MEMORY = 1_000_000_000
@@ -54,12 +67,24 @@ class Check:
     remedy: str | None = None
 
 
-def examine() -> Iterator[Check]:
-    """Every check, in the order in which a training would stumble. Importing torch takes seconds."""
+def examine(extras: Sequence[str] = (), torch: str | None = None) -> Iterator[Check]:
+    """All checks, in the order in which a training would fail. Importing torch takes seconds.
+
+    Parameters
+    ----------
+    extras
+        The extras that must be installed.
+    torch
+        The build of torch that must be installed: `cpu` or a CUDA version; None: any.
+    """
     yield check_python()
     yield Check("transfer_core", True, f"{__version__} in {Path(__file__).parent}")
     for package, module in PACKAGES.items():
         yield check_package(package, module)
+    if torch:
+        yield check_build(torch)
+    for extra in extras:
+        yield check_extra(extra)
     for name, check in MACHINE.items():
         try:
             yield check()
@@ -84,12 +109,31 @@ def check_package(package: str, module: str) -> Check:
     try:
         installed = version(package)
     except PackageNotFoundError:
-        return Check(package, False, "not installed", SETUP)
-    try:
-        import_module(module)
-    except Exception as error:
-        return Check(package, False, f"{installed}, but it can't be imported: {_first_line(error)}", SETUP)
+        return Check(package, False, "not installed", repair_command(package))
+    if fault := _import_fault(module):
+        return Check(package, False, f"{installed}, but it {fault}", repair_command(package))
     return Check(package, True, installed)
+
+
+def check_build(wanted: str) -> Check:
+    """torch was built for the CUDA version that was asked for, or for the CPU alone."""
+    from torch import version as built
+
+    found = built.cuda or "cpu"
+    if found == wanted:
+        return Check("torch build", True, _build_name(found))
+    option = "--cpu" if wanted == "cpu" else f"--cuda {wanted}"
+    detail = f"{_build_name(found)}, asked for was {_build_name(wanted)}"
+    return Check("torch build", False, detail, f"{SETUP} --force {option}")
+
+
+def check_extra(extra: str) -> Check:
+    """The modules of an extra can be imported. Importing some takes seconds."""
+    for package, module in EXTRAS.get(extra, {}).items():
+        if fault := _import_fault(module):
+            detail = f"the package {package} {fault}"
+            return Check(f"extra {extra}", False, detail, install_command(package, extra))
+    return Check(f"extra {extra}", True, ", ".join(EXTRAS.get(extra, {})))
 
 
 def check_device() -> Check:
@@ -128,7 +172,9 @@ def check_home() -> Check:
     for kept_at in (home, paths.runs(), paths.cache(), trusted.list_path()):
         if found := exposure(kept_at):
             return Check("home", False, f"{found.path} {found.reason}", found.fix)
-    kept = ", ".join(f"{folder.name} {_size(_bytes_in(folder))}" for folder in (paths.runs(), paths.cache()))
+    environment = [home / "env"] if (home / "env").exists() else []
+    folders = (*environment, paths.runs(), paths.cache())
+    kept = ", ".join(f"{folder.name} {_size(_bytes_in(folder))}" for folder in folders)
     return Check("home", True, f"{home} ({kept})")
 
 
@@ -182,6 +228,21 @@ MACHINE: dict[str, Callable[[], Check]] = {
     "memory": check_memory,
     "sandbox": check_sandbox,
 }
+
+
+def _import_fault(module: str) -> str | None:
+    """The reason why a module can't be imported, as a predicate."""
+    try:
+        import_module(module)
+    except ModuleNotFoundError as error:
+        return "is not installed" if error.name == module else f"can't be imported: {_first_line(error)}"
+    except Exception as error:
+        return f"can't be imported: {_first_line(error)}"
+    return None
+
+
+def _build_name(build: str) -> str:
+    return "CPU" if build == "cpu" else f"CUDA {build}"
 
 
 def _first_line(error: BaseException) -> str:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
+from transfer_core.installation import install_command
+
 # Characters of a message, whatever data it quotes.
 LONGEST_MESSAGE = 8 * 1024
 
@@ -92,12 +94,10 @@ class SignatureError(ModelFileError):
 
 
 class DependencyError(TransferError):
-    """An optional package is missing; the message is the line that installs it: one of our extras, or else
-    the package itself."""
+    """An optional package is missing; the message has the command that installs it."""
 
     def __init__(self, feature: str, package: str, extra: str = "") -> None:
-        wanted = f"'transfer-core[{extra}]'" if extra else package
-        super().__init__(f"{feature} needs the package {package}: pip install {wanted}")
+        super().__init__(f"{feature} needs the package {package}. Fix: {install_command(package, extra)}")
         self.package = package
 
 

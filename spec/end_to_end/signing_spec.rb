@@ -102,8 +102,8 @@ RSpec.describe "Signed models with the real core", :end_to_end do
       ENV["PYTHONPATH"] = folder
       expect { Transfer.load(file, signed_by: key.public) }.to raise_error(
         Transfer::DependencyError,
-        "a signed model needs the package cryptography: transfer setup --extras signing " \
-        "(in an environment of your own: pip install 'transfer-core[signing]')"
+        "a signed model needs the package cryptography. " \
+        "Fix: #{Transfer.config.python} -m pip install 'transfer-core[signing]'"
       )
       expect(Transfer.load(file).labels).to eq(model.labels)
     end

@@ -301,7 +301,8 @@ def test_without_its_library_there_is_the_line_that_installs_it(tmp_path, monkey
     with pytest.raises(DependencyError) as raised:
         backbones.facts(name)
     expected = feature.format(path=path)
-    assert str(raised.value) == f"{expected} needs the package {missing}: pip install 'transfer-core[onnx]'"
+    fix = f"{sys.executable} -m pip install 'transfer-core[onnx]'"
+    assert str(raised.value) == f"{expected} needs the package {missing}. Fix: {fix}"
 
 
 # As a backbone.

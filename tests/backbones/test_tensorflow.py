@@ -254,7 +254,8 @@ def test_without_tensorflow_there_is_the_line_that_installs_it(made, monkeypatch
     with pytest.raises(DependencyError) as raised:
         backbones.facts(f"tensorflow:{made / 'keras'}")
     assert str(raised.value) == (
-        "a SavedModel needs the package tensorflow: pip install 'transfer-core[tensorflow]'"
+        "a SavedModel needs the package tensorflow. "
+        f"Fix: {sys.executable} -m pip install 'transfer-core[tensorflow]'"
     )
 
 

@@ -387,7 +387,7 @@ def test_packages_that_a_repository_needs(tmp_path):
     """They are told before any of its code runs."""
     folder = write_repository(tmp_path / "repository", "import nowhere\ndependencies = ['torch', 'nowhere']")
     said = message_of(DependencyError, facts, folder, "tiny")
-    assert said.endswith("needs the package nowhere: pip install nowhere")
+    assert said.endswith(f"needs the package nowhere. Fix: {sys.executable} -m pip install nowhere")
 
 
 def test_folders_without_a_model(tmp_path):

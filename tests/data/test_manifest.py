@@ -186,8 +186,8 @@ def test_parquet_without_pyarrow():
         timeout=60,
     )
     assert done.stderr.splitlines()[-1] == (
-        "transfer_core.errors.DependencyError: a Parquet manifest needs the package pyarrow: "
-        "pip install 'transfer-core[parquet]'"
+        "transfer_core.errors.DependencyError: a Parquet manifest needs the package pyarrow. "
+        f"Fix: {sys.executable} -m pip install 'transfer-core[parquet]'"
     )
 
 

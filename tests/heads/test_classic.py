@@ -414,7 +414,7 @@ class TestChecks:
     def test_only_neighbours_need_no_scikit_learn(self, monkeypatch):
         monkeypatch.setattr(classic, "find_spec", lambda name: None)
         with pytest.raises(
-            DependencyError, match=r"^the head svm needs the package scikit-learn: pip install"
+            DependencyError, match=r"^the head svm needs the package scikit-learn\. Fix: .* pip install"
         ):
             check_head(self.recipe(head="svm"))
         check_head(self.recipe(head="knn"))

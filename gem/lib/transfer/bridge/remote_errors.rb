@@ -14,9 +14,7 @@ module Transfer
       # begins with the names of method and argument; a method or a name that is not there is the gem's.
       BAD_CALL = "transfer_core.worker.arguments.BadCall"
       WRONG_ARGUMENT = /\A\w+: (\w+: .*)/m
-      # The command that installs an extra, for those who use Python without the gem.
-      EXTRA = /pip install 'transfer-core\[(\w+)\]'/
-      private_constant :CLASSES, :BAD_CALL, :WRONG_ARGUMENT, :EXTRA
+      private_constant :CLASSES, :BAD_CALL, :WRONG_ARGUMENT
 
       # @param method [String] the called one
       # @param error [Hash] `type`, `message`, `details` and perhaps `python_class`, `python_backtrace`
@@ -27,7 +25,6 @@ module Transfer
         details = error["details"] || {}
         return recipe_error(message, details) if error["type"] == "RecipeError"
 
-        message = message.sub(EXTRA, 'transfer setup --extras \1 (in an environment of your own: \0)')
         return CLASSES[error["type"]].new(message, details:) if CLASSES.key?(error["type"])
 
         wrong = message[WRONG_ARGUMENT, 1] if error["python_class"] == BAD_CALL

@@ -6,26 +6,40 @@ require_relative "../setup"
 module Transfer
   # The Python half on this machine.
   class CLI
+    # The names, as many to a line as fit.
+    def self.extras_in_lines
+      Setup.extras.join(", ").gsub(/(.{1,68}(?:,|\z)) ?/, "  \\1\n").chomp
+    end
+    private_class_method :extras_in_lines
+
     desc "setup", "Install the Python half: PyTorch and the training core"
     long_desc <<~TEXT, wrap: false
       Makes an environment of its own, ~/.local/share/transfer/env or the one in
       TRANSFER_HOME, with python3's venv and pip. Run it again after an update of the
       gem; when nothing changed it does nothing.
 
-        transfer setup                    PyTorch as PyPI has it for this machine
-        transfer setup --cpu              a smaller download, without CUDA
+        transfer setup                    PyTorch as PyPI has it: on Linux with CUDA,
+                                          about 3 GB, 6 GB on disk
+        transfer setup --cpu              without CUDA: about 200 MB, 900 MB on disk
         transfer setup --cuda 12.6        PyTorch for this CUDA version
-        transfer setup --extras parquet   optional parts
-        transfer setup --offline          brings pretrained weights along, so that a
-                                          training with mobilenet_v2 never needs the
-                                          network afterwards
+        transfer setup --extras parquet   optional parts, added to those before
+        transfer setup --offline          brings pretrained weights along, and timm,
+                                          so that a training with mobilenet_v2 never
+                                          needs the network afterwards
+
+      An option that is left out stays as it was. Another Python or another build of
+      PyTorch rebuilds the environment; if that fails, the one before is kept. To
+      begin again without any option: transfer uninstall.
+
+      Extras:
+      #{extras_in_lines}
     TEXT
     option :cpu, type: :boolean, desc: "PyTorch without CUDA"
     option :cuda, banner: "VERSION", desc: "PyTorch for this CUDA version, such as 12.6"
-    option :extras, banner: "A,B", desc: "Optional parts, separated by commas"
+    option :extras, banner: "A,B", desc: "Add these extras, separated by commas"
     option :offline, type: :boolean, desc: "Bring pretrained weights along"
     option :python, banner: "PATH", desc: "Build upon this Python (3.10 or newer)"
-    option :force, type: :boolean, desc: "Build anew"
+    option :force, type: :boolean, desc: "Rebuild, with the same options"
     json_option
     # Installs the managed Python environment.
     def setup
