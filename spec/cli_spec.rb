@@ -18,11 +18,11 @@ RSpec.describe Transfer::CLI do
       out, err, status = transfer("help")
       expect([err, status]).to eq(["", 0])
       commands = out.scan(/^transfer (\w+)/).flatten
-      expect(commands).to eq(%w[help train resume runs predict evaluate embed backbones info keygen sign verify cache
-                                worker setup doctor version])
+      expect(commands).to eq(%w[help train check resume runs predict evaluate embed backbones info keygen sign verify
+                                cache worker setup doctor version])
       pages = (commands - ["help"]).map { |command| transfer("help", command).first }
       expect([out, *pages].join.lines(chomp: true).map(&:size).max).to be <= 80
-      expect(pages.first(13)).to all(match(/^  transfer \w+ .*/))
+      expect(pages.first(14)).to all(match(/^  transfer \w+ .*/))
     end
 
     it "explains a command with --help and -h, too" do

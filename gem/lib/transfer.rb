@@ -25,6 +25,7 @@ require_relative "transfer/model"
 require_relative "transfer/backbone"
 require_relative "transfer/run"
 require_relative "transfer/job"
+require_relative "transfer/data_report"
 
 # Transfer learning in five steps: choose a pretrained backbone, freeze it, add a head, train it, fine-tune.
 #
@@ -60,6 +61,19 @@ module Transfer
     # @param (see train)
     # @return [Job]
     def start(quiet: nil, **words, &block) = Job.new(Recipe.build(words, &block), quiet:).start
+
+    # Checks data as {train} does, and decodes every image, without a training.
+    #
+    # @param words (see train); without `backbone:`, that is mobilenet_v2 and inputs are images
+    # @param quiet (see train)
+    # @return [DataReport]
+    # @raise [RecipeError] if a word or value is wrong
+    # @example
+    #   report = Transfer.check(data: "photos/")
+    #   puts report.problems unless report.ok?
+    def check(quiet: nil, **words, &block)
+      DataCheck.new(Recipe.build({ backbone: "mobilenet_v2", **words }, &block), quiet:).perform
+    end
 
     # Resumes a training that was cancelled, timed out or killed, and waits for the model: the same, to the last bit,
     # that it would have given. A finished run gives its model.

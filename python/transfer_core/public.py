@@ -7,6 +7,7 @@ from typing import Any
 
 from transfer_core import pipeline
 from transfer_core.caller_data import name_streams
+from transfer_core.data_check import DataReport, check_data
 from transfer_core.errors import Problem, RecipeError, did_you_mean
 from transfer_core.model import Model
 from transfer_core.progress import Event, Progress
@@ -47,6 +48,37 @@ def train(
     source, streams = name_streams(data)
     recipe = parse_recipe({"backbone": backbone, "data": source, **_sorted_by_place(words)})
     return pipeline.run(recipe, streams, _progress(on_event, cancelled))
+
+
+def check(
+    *,
+    data: Any,
+    backbone: str = "mobilenet_v2",
+    on_event: Callable[[Event], None] | None = None,
+    cancelled: Callable[[], bool] | None = None,
+    **words: Any,
+) -> DataReport:
+    """Check data as `train` does, and decode every image, without a training.
+
+    Parameters
+    ----------
+    data, on_event, cancelled, words
+        As for `train`.
+    backbone
+        The network to be trained, which decides whether inputs are images, texts or rows of a table.
+
+    Returns
+    -------
+    A report: `ok`, `problems` that would stop the training, `warnings`, `labels` with counts, `sizes`.
+
+    Raises
+    ------
+    TransferError
+        If the recipe is wrong, or the check was cancelled.
+    """
+    source, streams = name_streams(data)
+    recipe = parse_recipe({"backbone": backbone, "data": source, **_sorted_by_place(words)})
+    return check_data(recipe, streams, _progress(on_event, cancelled))
 
 
 def resume(

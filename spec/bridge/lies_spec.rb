@@ -101,6 +101,9 @@ RSpec.describe "A worker that lies" do
       [report.metrics(found, "photos"), report.per_class(found, "photos")]
     }],
     "evaluate values" => [of_values, ->(_) { report.metrics(model.evaluate("x"), "photos") }],
+    "check" => [{ "modality" => "image", "task" => nil, "problems" => ["p"], "warnings" => ["w"],
+                  "labels" => { "a" => 1 }, "sizes" => { "train" => 1 } },
+                ->(_) { Transfer.check(data: "x", quiet: true).then { |told| told.inspect + told.to_json } }],
     "save" => [{ "path" => "/x", "bytes" => 10, "sha512" => "0f" * 64 }, ->(_) { model.save("/x").to_s }],
     "runs" => [[run], ->(_) { Transfer.runs.map { |told| [told.inspect, told.recipe.to_a, told.created_at&.year] } }],
     "prune_runs" => [[run], ->(_) { Transfer::Run.prune.map(&:inspect) }],

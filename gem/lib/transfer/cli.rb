@@ -158,6 +158,7 @@ module Transfer
 end
 
 require_relative "cli/train"
+require_relative "cli/check"
 require_relative "cli/resume"
 require_relative "cli/runs"
 require_relative "cli/predict"

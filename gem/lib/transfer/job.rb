@@ -13,7 +13,9 @@ module Transfer
   class Job
     # Seconds that a worker has to answer a cancel before an interrupted caller goes on.
     PATIENCE = 2
-    private_constant :PATIENCE
+    # The method of the protocol for a new recipe.
+    METHOD = "train"
+    private_constant :PATIENCE, :METHOD
 
     # @return [Progress] where the training is
     attr_reader :progress
@@ -55,7 +57,7 @@ module Transfer
     # @param trust [Boolean] see {resume}
     def initialize(recipe, quiet: nil, run: nil, trust: false)
       @recipe = recipe
-      @method = run ? "resume" : "train"
+      @method = run ? "resume" : self.class.const_get(:METHOD)
       @run = run
       @trust = trust
       @history = []
@@ -197,10 +199,12 @@ module Transfer
     end
 
     def result
-      @model ||= Model.new(@call.value)
+      @result ||= made_of(@call.value)
     rescue RecipeError => error
       raise @recipe.explain(error), cause: nil
     end
+
+    def made_of(plain) = Model.new(plain)
 
     def withdraw
       return if @call.nil? || @call.done?

@@ -64,6 +64,16 @@ def resume(call: Call, run: str, data: Any = None, trust: bool = False) -> Plain
         return pipeline.resume(run, data, streams, call.progress, trust).summary()
 
 
+def check(call: Call, recipe: Plain) -> Plain:
+    """Check the data of a recipe without a training."""
+    from transfer_core.data_check import check_data
+    from transfer_core.recipe_parser import parse_recipe
+
+    parsed = parse_recipe(recipe)
+    streams = _streams(call, recipe["data"], partial(_modality, parsed.backbone, parsed.trust))
+    return check_data(parsed, streams, call.progress).to_dict()
+
+
 def runs(call: Call) -> list[Plain]:
     """The runs of this machine."""
     from transfer_core.runs import list_runs
@@ -323,6 +333,7 @@ def _modality_of_run(run: str, trust: bool) -> str:
 METHODS = {
     "train": Method(in_turn(train, TURNS), "compute"),
     "resume": Method(in_turn(resume, TURNS), "compute"),
+    "check": Method(check, "evaluate"),
     "runs": Method(runs, "light"),
     "remove_run": Method(remove_run, "light"),
     "prune_runs": Method(prune_runs, "light"),

@@ -61,9 +61,12 @@ module Transfer
       percentiles = { "p50" => :finite, "p90" => :finite, "p99" => :finite, "max" => :finite }
       freed = { "freed" => :count, "left" => :count }
 
+      report = { "modality" => :modality, "task" => { maybe: :task }, "problems" => [:text], "warnings" => [:text],
+                 "labels" => { each: :count }, "sizes" => { each: :count } }
+
       RESULTS = {
         "hello" => { "protocol" => :count, "core_version?" => :text, "capabilities?" => [:text] },
-        "train" => summary, "resume" => summary, "describe" => summary, "reload" => summary,
+        "check" => report, "train" => summary, "resume" => summary, "describe" => summary, "reload" => summary,
         "runs" => [run], "remove_run" => run, "prune_runs" => [run],
         "predict" => predictions[false], "embed" => :embeddings, "evaluate" => metrics,
         "save" => { "path" => :text, "bytes" => :count, "sha512" => :sha512 },

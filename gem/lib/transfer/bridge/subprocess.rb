@@ -7,7 +7,7 @@ module Transfer
     class Subprocess
       LONG = %w[train resume].freeze
       # What would keep all the others waiting.
-      NOT_SHARED = [*LONG, "evaluate"].freeze
+      NOT_SHARED = [*LONG, "evaluate", "check"].freeze
       private_constant :LONG, :NOT_SHARED
 
       class << self

@@ -27,9 +27,9 @@ module Transfer
       --on-bad-input skip leaves it out with a warning, raise stops with an error.
     TEXT
     option :top, type: :numeric, desc: "How many labels per input, a line each (1)"
-    option :level, type: :numeric, desc: "Coverage, such as 0.9: add the set or interval that has it"
+    option :level, type: :numeric, desc: "Coverage such as 0.9: add the set or interval"
     option :on_bad_input, banner: "WORD", default: "mark", enum: %w[mark skip raise],
-                          desc: "mark, skip or raise: what to do about inputs that can't be read"
+                          desc: "mark, skip or raise unreadable inputs (mark)"
     option :json_lines, type: :boolean, desc: "Print a JSON object per line, as results come"
     trust_option
     signed_by_option
