@@ -550,6 +550,48 @@ def test_code_put_into_a_saved_model_is_refused(file, with_code):
     assert "the saved model brings code" in refusal
 
 
+@pytest.mark.parametrize(
+    ("kind", "module"),
+    [
+        ("TFSMLayer", "keras.layers"),
+        ("TorchModuleWrapper", "keras.layers"),
+        ("StringLookup", "keras.layers"),
+        ("load_model", "keras.models"),
+        ("get_file", "keras.utils"),
+        ("Dense", "os"),
+        ("system", "keras.src.utils.python_utils"),
+    ],
+)
+def test_classes_of_keras_that_do_more_than_compute_need_trust(file, kind, module, tmp_path):
+    """In a file, and in a saved model, whatever the recipe says."""
+    path, _ = file
+    backbone = backbones.load(path)
+    config = json.loads(backbone.assets.files()["keras.json"])
+    layer = config["config"]["layers"][1]
+    layer["class_name"], layer["module"] = kind, module
+    content = json.dumps(config).encode()
+    altered = {
+        **backbone.state_dict(),
+        "assets.keras%2Ejson": torch.frombuffer(bytearray(content), dtype=torch.uint8),
+    }
+    refusal = message_of(
+        RecipeError, backbones.restore, backbone.facts, altered, backbone.weights, "", trust=True
+    )
+    assert f"(the class {layer.get('registered_name') or kind})" in refusal
+    with zipfile.ZipFile(tmp_path / "a.keras", "w") as archive:
+        archive.writestr("config.json", content)
+    assert "brings code" in message_of(RecipeError, backbones.facts, str(tmp_path / "a.keras"))
+
+
+def test_a_saved_model_names_no_file_that_is_opened_without_trust(file):
+    path, _ = file
+    backbone = backbones.load(path)
+    tensors = {n: t for n, t in backbone.state_dict().items() if not n.startswith("assets.")}
+    arguments = (backbones.restore, backbone.facts, tensors, backbone.weights, "")
+    assert message_of(RecipeError, *arguments).startswith("trust: ")
+    assert backbones.restore(*arguments[1:], trust=True).facts == backbone.facts
+
+
 def test_a_class_of_one_s_own_is_code(keras, tmp_path):
     class Twice(keras.layers.Layer):
         def call(self, x):

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from transfer_core.backbones.keras.classes import computes
 from transfer_core.backbones.keras.graph import Config
 from transfer_core.errors import Problem, RecipeError
 
 # A Python function inside the file, as Keras writes it.
 _FUNCTIONS = ("Lambda", "__lambda__")
-_INNOCENT = ("keras", "builtins")
+# Without a module, Keras looks among its own layers.
+_NOT_ALONE = ("TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer", "StringLookup", "IntegerLookup")
 
 
 def own_code(model: Config) -> list[str]:
-    """The layers whose code is not Keras' own, each with what it is."""
+    """The layers that are not on the list of `classes`, each with its kind."""
     return list(dict.fromkeys(_own_code(model, "the model")))
 
 
@@ -28,6 +30,12 @@ def check_trust(model: Config, title: str, trust: bool) -> None:
         raise RecipeError([Problem("trust", message)])
 
 
+def _reaches_out(value: Config, kind: str) -> bool:
+    if "module" not in value:
+        return kind in (*_NOT_ALONE, "TextVectorization", "__typespec__")
+    return not computes(str(value["module"]), kind)
+
+
 def _own_code(value: Any, layer: str) -> Iterator[str]:
     if isinstance(value, list):
         for one in value:
@@ -39,7 +47,7 @@ def _own_code(value: Any, layer: str) -> Iterator[str]:
         layer = f"the layer {value.get('name') or (config or {}).get('name')}"
     if kind in _FUNCTIONS:
         yield f"{layer} (a Python function)"
-    elif kind and "module" in value and str(value["module"]).split(".")[0] not in _INNOCENT:
+    elif kind and _reaches_out(value, str(kind)):
         yield f"{layer} (the class {value.get('registered_name') or kind})"
     for name, inner in value.items():
         if name != "compile_config":

@@ -25,7 +25,7 @@ from transfer_core.backbones.keras.published import published
 from transfer_core.backbones.keras.values import change_first_kernel, draw, fill
 from transfer_core.backbones.source import bare_name
 from transfer_core.backbones.weights import FoundWeights, is_path, sha256
-from transfer_core.errors import WeightsNotFound
+from transfer_core.errors import Problem, RecipeError, WeightsNotFound
 from transfer_core.model_file import tensors_digest
 from transfer_core.progress import Progress
 
@@ -81,6 +81,8 @@ def restore(
         made = architecture.architecture(model, facts.name)
     else:
         path = file_named(facts.name)
+        if not trust:  # the saved model names the file
+            raise RecipeError([Problem("trust", f"{facts.name} brings code of its own: pass `trust: true`")])
         if path is None or not path.is_file():
             raise WeightsNotFound(f"{facts.name} is needed again: the saved model does not have its code")
         made = architecture.of_file(path, trust)
