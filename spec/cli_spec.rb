@@ -19,7 +19,7 @@ RSpec.describe Transfer::CLI do
       expect([err, status]).to eq(["", 0])
       commands = out.scan(/^transfer (\w+)/).flatten
       expect(commands).to eq(%w[help train check resume runs predict evaluate embed backbones info keygen sign verify
-                                cache worker setup doctor version])
+                                cache worker setup doctor version uninstall])
       pages = (commands - ["help"]).map { |command| transfer("help", command).first }
       expect([out, *pages].join.lines(chomp: true).map(&:size).max).to be <= 80
       expect(pages.first(14)).to all(match(/^  transfer \w+ .*/))

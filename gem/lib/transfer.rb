@@ -42,7 +42,8 @@ module Transfer
   autoload :Python, "#{__dir__}/transfer/python"
   autoload :Setup, "#{__dir__}/transfer/setup"
   autoload :Doctor, "#{__dir__}/transfer/doctor"
-  private_constant :Amounts, :Bridge, :Telemetry, :Signature
+  autoload :Uninstall, "#{__dir__}/transfer/uninstall"
+  private_constant :Amounts, :Bridge, :Telemetry, :Signature, :Uninstall
 
   class << self
     # Trains and waits for the model. Ctrl-C cancels the training.
@@ -124,6 +125,27 @@ module Transfer
     # @example
     #   Transfer.load("signs.transfer", signed_by: "release.pub.pem")
     def load(path, trust: false, signed_by: nil) = Model.load(path, trust:, signed_by:)
+
+    # Starts the worker in the background, lets it import PyTorch, and loads a model into it, so that the first request
+    # need not wait. Nothing is started unless this is called: not by `require`, nor when Rails boots.
+    #
+    # Call it in the process that predicts, after a fork. A failure is a warning, on the logger if there is one; the
+    # next call raises it.
+    #
+    # @param model [Model, String, Pathname, nil] a model, or the path of a saved one
+    # @return [Thread] `join` waits until all is loaded
+    # @example In config/puma.rb
+    #   on_worker_boot { Transfer.warm_up("models/signs.transfer") }
+    def warm_up(model = nil)
+      thread = Thread.new do
+        Bridge.call("ping")
+        (model.is_a?(Model) ? model : Model.load(model)).reload if model
+      rescue Error => error
+        Telemetry.event({ "event" => "warning", "message" => "warm-up failed: #{error.message}" })
+      end
+      thread.name = "transfer-warm-up"
+      thread
+    end
 
     # The backbones that there are, the most relevant first: what was trained for a similar task, then how far its
     # published metric is above what is usual for its size.
