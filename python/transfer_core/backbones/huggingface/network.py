@@ -87,7 +87,7 @@ def _check_layers(name: str, config: Mapping[str, Any]) -> None:
     """A network is built layer by layer, before its tensors are looked at."""
     for word in ("num_hidden_layers", "n_layers", "depths"):
         said = config.get(word, 0)
-        numbers = said if isinstance(said, list) else [said]
+        numbers = said if word == "depths" and isinstance(said, list) else [said]
         if not all(type(number) is int and number >= 0 for number in numbers) or sum(numbers) > MOST_LAYERS:
             message = f"{name} can't be used: {word} is {shown(said)}, expected at most {MOST_LAYERS} layers"
             raise RecipeError([Problem("backbone", message)])
