@@ -103,9 +103,9 @@ def fork(call: Call, release: str) -> int:
     return child
 
 
-def warn_forever(call: Call, told: str) -> None:
+def tell_forever(call: Call, told: str) -> None:
     for n in range(10_000):
-        call.progress.warning("x" * 100_000)
+        call.progress.stage("train", "x" * 100_000)  # warnings are shortened
         Path(told).write_text(str(n))
 
 
@@ -183,7 +183,7 @@ FAKES = {
     "tell": Method(tell, "compute"),
     "flood": Method(flood, "compute"),
     "fork": Method(fork, "light"),
-    "warn_forever": Method(warn_forever, "compute"),
+    "tell_forever": Method(tell_forever, "compute"),
     "speak_after_the_answer": Method(speak_after_the_answer, "compute"),
     "read_rows": Method(read_rows, "compute"),
     "read_one_row": Method(read_one_row, "compute"),

@@ -144,7 +144,7 @@ def test_a_reader_that_sleeps_costs_no_memory_and_loses_no_epoch(
 
 def test_events_that_can_not_be_dropped_wait_for_the_reader(worker: Client, tmp_path: Path) -> None:
     told = tmp_path / "told"
-    worker.request("warn_forever", told=str(told))
+    worker.request("tell_forever", told=str(told))
     counts: list[int] = []
 
     def stands_still() -> bool:
@@ -152,10 +152,10 @@ def test_events_that_can_not_be_dropped_wait_for_the_reader(worker: Client, tmp_
         counts.append(int((told.exists() and told.read_text()) or 0))
         return len(counts) > 1 and counts[-1] == counts[-2] > 0
 
-    wait_until(stands_still, "the warnings to stop")
+    wait_until(stands_still, "the events to stop")
     assert 80 <= counts[-1] <= 100  # 8 MiB of 100 kB, and what the socket holds
     first = [worker.read()[2]["event"]["event"] for _ in range(200)]
-    assert first == ["warning"] * 200
+    assert first == ["stage"] * 200
 
 
 def test_rows_are_pulled_one_batch_at_a_time(worker: Client) -> None:
