@@ -90,7 +90,7 @@ def test_a_parent_that_leaves_answers_unread_is_no_error(worker: Client) -> None
 
 def test_a_parent_that_leaves_while_the_worker_is_stuck_writing(worker: Client, tmp_path: Path) -> None:
     told = tmp_path / "told"
-    worker.request("warn_forever", told=str(told))
+    worker.request("tell_forever", told=str(told))
     wait_until(told.exists, "the first warning")
     worker.socket.close()
     assert worker.end() == (0, "")
