@@ -591,6 +591,33 @@ def test_a_saved_model_names_no_file_that_is_opened_without_trust(file):
     assert message_of(RecipeError, *arguments).startswith("trust: ")
 
 
+@pytest.mark.parametrize("kind", ["external", "link", "virtual"])
+@pytest.mark.parametrize("packed", [True, False])
+def test_weights_that_refer_to_other_files_are_refused(file, kind, packed, tmp_path):
+    import h5py
+
+    (tmp_path / "secret").write_bytes(bytes(400))
+    weights = tmp_path / "model.weights.h5"
+    with h5py.File(weights, "w") as written:
+        if kind == "external":
+            written.create_dataset("a/b", (100,), "f4", external=[(str(tmp_path / "secret"), 0, 400)])
+        elif kind == "link":
+            written["a"] = h5py.ExternalLink(str(tmp_path / "secret"), "/")
+        else:
+            layout = h5py.VirtualLayout((100,), "f4")
+            layout[:] = h5py.VirtualSource(str(tmp_path / "secret"), "x", (100,))
+            written.create_virtual_dataset("a", layout)
+    path, _ = file
+    words = {"weights": str(weights)}
+    if packed:
+        with zipfile.ZipFile(path) as known, zipfile.ZipFile(tmp_path / "a.keras", "w") as archive:
+            archive.writestr("config.json", known.read("config.json"))
+            archive.writestr("metadata.json", known.read("metadata.json"))
+            archive.write(weights, "model.weights.h5")
+        path, words = str(tmp_path / "a.keras"), {}
+    assert "it refers to other files" in message_of(ModelFileError, backbones.load, path, **words)
+
+
 def test_a_class_of_one_s_own_is_code(keras, tmp_path):
     class Twice(keras.layers.Layer):
         def call(self, x):

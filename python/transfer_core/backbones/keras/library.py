@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from transfer_core.backbones.keras.graph import Config, Node
+from transfer_core.backbones.keras.hdf5 import check_self_contained
 from transfer_core.backbones.keras.weights import Array
 from transfer_core.errors import ConfigurationError, DependencyError, ModelFileError, Problem, RecipeError
 
@@ -122,6 +123,7 @@ def file_variables(path: Path, weights: Path, trust: bool) -> Variables:
         If Keras can't make the model, or the weights don't fit.
     """
     library = keras()
+    check_self_contained(path)
     with library.device("cpu"), _as_model_file_error(f"Keras can't load {path}"):
         model = library.saving.load_model(path, compile=False, safe_mode=not trust)
     return variables(model) if weights == path else _loaded(model, weights)
@@ -176,6 +178,7 @@ def _in_a_new_session(make: Callable[[], T]) -> T:
 
 
 def _loaded(model: Any, path: Path) -> Variables:
+    check_self_contained(path)
     with keras().device("cpu"), _as_model_file_error(f"{path} does not fit {model.name}"):
         model.load_weights(path)
     return variables(model)
