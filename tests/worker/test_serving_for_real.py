@@ -96,6 +96,25 @@ def test_a_broken_photo_among_others(worker: Client, trained: Path) -> None:
     assert (found[3]["type"], found[3]["message"]) == ("DataError", "/nowhere.png: no such file")
 
 
+def test_a_broken_photo_is_marked_within_its_request(worker: Client, trained: Path) -> None:
+    photo = str(trained / "photos" / "0.png")
+    path = str(trained / "first.transfer")
+    none = "/nowhere.png"
+    inputs: list[Any] = [
+        [photo, none, Path(photo).read_bytes()[:200], photo],
+        [none],
+        [photo] * 3,
+        [none] * 2,
+    ]
+    asked = [worker.request("predict", model=path, inputs=each, on_bad_input="mark") for each in inputs]
+    found = answers(worker, asked)
+    missing = {"error": f"{none}: no such file", "path": none}
+    assert found[0][1:3] == [missing, {"error": "image 3 of 4: the file is truncated"}]
+    assert [found[1], found[3]] == [[missing], [missing] * 2]
+    labels = {each["label"] for each in (found[0][0], found[0][3], *found[2])}
+    assert labels == {transfer_core.load(path).predict(photo)["label"]}
+
+
 def test_too_many_requests(start: Callable[..., Client], trained: Path) -> None:
     client = start(*REAL_WORKER, TRANSFER_HOME=str(trained), TRANSFER_SERVING_QUEUE_LIMIT="3")
     client.hello()
