@@ -270,3 +270,19 @@ def test_the_catalogue_needs_neither_torch_nor_timm():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
+def test_offline_lists_only_backbones_whose_library_is_installed():
+    code = (
+        "import sys; {block}; from transfer_core.backbones.catalogue import catalogue\n"
+        "print(sorted({{entry.source for entry in catalogue(offline=True)}}))"
+    )
+    found = {
+        block: subprocess.run(
+            [sys.executable, "-c", code.format(block=block)], capture_output=True, text=True, check=True
+        ).stdout
+        for block in ("pass", "sys.modules['timm'] = None")
+    }
+    assert "timm" in found["pass"]
+    assert "timm" not in found["sys.modules['timm'] = None"]
+    assert "torchvision" in found["sys.modules['timm'] = None"]
