@@ -314,3 +314,25 @@ def test_numbers_of_a_fitted_head_that_lead_astray(kind, name, fitted, tmp_path)
     path = forge(tmp_path / "odd.transfer", fields_of(fitted[kind]), tensors)
     rows = len(tensors["head.0.support"]) if kind == "svm" else 0
     assert refusal(path).startswith(message.format(rows))
+
+
+def test_the_embeddings_of_other_weights_never_take_the_place_of_published_ones(tmp_path):
+    """A file may claim published weights and bring others: what it computes must not reach other models."""
+    data = class_folder(tmp_path / "photos", per_class=4)
+    words = {"backbone": "mobilenet_v2", "data": data, "precision": "float32"}
+    labels = ("brick", "leaf", "sky")
+    rows = [{"input": png(pixels((20, 200, 90), seed)), "label": label} for seed, label in enumerate(labels)]
+    unseen = rows[0]["input"]
+    genuine = transfer_core.train(**words)
+    expected = genuine.embed(unseen)
+    fields, tensors = fields_of(genuine.path), tensors_of(genuine.path)
+    for name in tensors:
+        if name.startswith("backbone.") and tensors[name].ndim == 4:
+            tensors[name] = tensors[name] * 2
+    forged = transfer_core.load(forge(tmp_path / "forged.transfer", fields, tensors))
+    wrong = forged.evaluate(rows)["log_loss"]
+    loaded = transfer_core.load(genuine.path)
+    assert loaded.backbone.weights_digest == genuine.backbone.weights_digest
+    assert forged.backbone.weights_digest != genuine.backbone.weights_digest
+    assert loaded.evaluate(rows)["log_loss"] == genuine.evaluate(rows)["log_loss"] != wrong
+    assert np.array_equal(loaded.embed(unseen), expected)

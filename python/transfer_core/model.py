@@ -45,6 +45,7 @@ from transfer_core.restoring import HEAD_PREFIX, Misfit, restore_backbone, resto
 from transfer_core.run_usage import mark_saved, mark_used
 from transfer_core.signature import PublicKeys, private_key, required_keys, sign_digest
 from transfer_core.spool import spool_folder
+from transfer_core.weights_identity import note_identity
 
 Embeddings: TypeAlias = npt.NDArray[np.float32]
 
@@ -436,6 +437,7 @@ def open_model_file(
 def save_new(path: Path, header: ModelHeader, backbone: Backbone, head: nn.Sequential) -> Model:
     """Write a model that was just trained, and return it with its header as any reader will see it."""
     saved = _write(path, header, backbone, head, FILE)
+    note_identity(backbone)
     if header.recipe.get("trust"):
         trusted.trust(saved.digest, str(path))
     return Model(path, saved.header, backbone, head.eval().requires_grad_(False), saved.digest)

@@ -28,6 +28,7 @@ from transfer_core.progress import Progress
 from transfer_core.recipe import Head
 from transfer_core.recipe_parser import parse_recipe
 from transfer_core.strict_json import convert
+from transfer_core.weights_identity import check_identity
 
 HEAD_PREFIX = "head."
 
@@ -164,6 +165,7 @@ def _inside(header: ModelHeader, tensors: Mapping[str, Tensor], trust: bool) -> 
             f"(got {weights.preprocessing.resize_size})"
         )
     backbone = backbones.restore(facts, tensors, weights, source.weights_digest, trust)
+    check_identity(backbone)
     if facts.modality == "image" and _may_be_large(facts, backbone.preprocessing):
         try:
             check_work(backbone)
