@@ -1,7 +1,7 @@
 """Identity of a saved model's backbone in the cache of embeddings and measurements.
 
-A published identity is the digest of the publisher's file. A saved model only claims it. The claim counts if a
-training on this machine paired the same tensors with it; any other backbone is identified by its tensors.
+A published identity is the digest of the publisher's file. A saved model only claims it. The claim counts if
+a training on this machine paired the same tensors with it; any other backbone is identified by its tensors.
 """
 
 from __future__ import annotations
