@@ -7,6 +7,7 @@ then evaluate on examples that took no part.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -19,10 +20,21 @@ from torch import Tensor, nn
 from transfer_core import backbones, cache, presets
 from transfer_core.answers import calibrated, doubts
 from transfer_core.checkpoints import Checkpoints, changed_by
-from transfer_core.data import MODALITIES, Dataset, Row, left_over, naming_all, read_splits
+from transfer_core.data import (
+    MODALITIES,
+    Dataset,
+    DataSplits,
+    Row,
+    left_over,
+    naming_all,
+    read_splits,
+    warn_of,
+)
 from transfer_core.devices import choose_device, choose_dtype, precision_warning
 from transfer_core.features import FeatureStore, Views, fit_backbone
 from transfer_core.features.check import undecodable
+from transfer_core.features.fitted import must_be_fitted
+from transfer_core.features.thumbnails import Seen
 from transfer_core.finetune import Images, Machine, check_adapters, fine_tune
 from transfer_core.heads import FittedHead, Rows, build_head, check_head, fit_head, rows_of
 from transfer_core.heads.minibatch import fit_minibatch
@@ -41,6 +53,7 @@ from transfer_core.steps.embedding import embed
 from transfer_core.steps.expected import expected_work
 from transfer_core.steps.header import header_of
 from transfer_core.steps.measured import measure
+from transfer_core.steps.near_duplicates import apart
 from transfer_core.version import library_versions
 
 
@@ -133,27 +146,44 @@ def choose(recipe: Recipe, streams: Mapping[str, Iterable[Row]], spool: Path, pr
 def freeze(chosen: Chosen, further: list[Phase], progress: Progress) -> Frozen:
     """Step 2: with the backbone frozen, each image needs one decode and one forward pass, ever.
 
-    Where the backbone is to change in `further` phases, test images are only decoded: a broken one is told
-    before all that work, and not after it.
+    The pixels show which images are near-duplicates: if some are, the data is divided anew.
+    """
+    with _naming(chosen.splits, progress):
+        chosen, seen = _fitted(chosen, progress)
+    frozen = _embedded(chosen, further, seen, progress)
+    if seen is not None:
+        splits = apart(frozen, seen, progress)
+        if splits.parts == frozen.splits.parts:
+            frozen = replace(frozen, splits=splits)
+        else:
+            recipe, objective = choose_objective(chosen.recipe, splits)
+            chosen = replace(chosen, recipe=recipe, splits=splits, objective=objective)
+            frozen = _embedded(chosen, further, None, progress)
+    warn_of(frozen.splits, frozen.recipe, progress)
+    return frozen
+
+
+def _embedded(chosen: Chosen, further: list[Phase], seen: Seen | None, progress: Progress) -> Frozen:
+    """Embeddings of all examples; images that are decoded are put into `seen`.
+
+    Where the backbone is to change in `further` phases, test images are only decoded: a broken one is
+    reported before all that work, and not after it.
     """
     splits, recipe = chosen.splits, chosen.recipe
-    naming = partial(naming_all, (splits.train, splits.valid, splits.test), splits.modality, progress)
-    with naming():
-        chosen = _fitted(chosen, progress)
     changes = any(phase.changes_backbone for phase in further)
     views = Views(recipe.augment or (), recipe.seed).count
     parts = [(splits.train, views), (splits.valid, 1), (splits.test, 0 if changes else 1)]
     inputs = sum(len(part) for part, rows in parts if rows)
     many = MODALITIES[chosen.backbone.facts.modality].many
     progress.stage("freeze", f"freeze it: embed {inputs} {many} once")
-    with naming():
-        found = embed(chosen, parts, FeatureStore(), progress)
+    with _naming(splits, progress):
+        found = embed(chosen, parts, FeatureStore(), progress, seen)
         bad = dict(found.bad)
         if changes:
-            bad |= undecodable(splits.test, chosen.backbone, recipe.on_bad_input, progress)
+            bad |= undecodable(splits.test, chosen.backbone, recipe.on_bad_input, progress, seen)
     objective = chosen.objective
     if bad:
-        splits = left_over(splits, bad, recipe, progress)
+        splits = left_over(splits, bad)
         recipe, objective = choose_objective(recipe, splits)
     train_rows = len(splits.train) * views
     train, valid, test = torch.tensor_split(found.embeddings, (train_rows, train_rows + len(splits.valid)))
@@ -239,13 +269,28 @@ def evaluate(frozen: Frozen, tuned: Tuned, path: Path, warnings: list[str], prog
     return save_new(path, header, frozen.backbone, tuned.head)
 
 
-def _fitted(chosen: Chosen, progress: Progress) -> Chosen:
-    """The same with a backbone that has learned from the training inputs, if it is of the kind that must."""
+def _naming(splits: DataSplits, progress: Progress) -> AbstractContextManager[None]:
+    """Name all bad inputs of `splits` once one turns out bad."""
+    return naming_all((splits.train, splits.valid, splits.test), splits.modality, progress)
+
+
+def _fitted(chosen: Chosen, progress: Progress) -> tuple[Chosen, Seen | None]:
+    """The same with a backbone that is fitted on the training inputs, if it is of that kind; and a place for
+    thumbnails if images are still to be compared."""
+    seen: Seen | None = None
+    if chosen.backbone.facts.modality == "image" and chosen.recipe.split.near_duplicates:
+        seen = {}
+    if not must_be_fitted(chosen.backbone):
+        return chosen, seen
     splits, recipe = chosen.splits, chosen.recipe
+    if seen is not None:
+        splits, seen = apart(chosen, seen, progress), None
+        recipe, objective = choose_objective(recipe, splits)
+        chosen = replace(chosen, recipe=recipe, splits=splits, objective=objective)
     backbone = fit_backbone(
         chosen.backbone, splits.train, splits.columns, recipe.on_bad_input, recipe.seed, progress
     )
-    return replace(chosen, backbone=backbone)
+    return replace(chosen, backbone=backbone), seen
 
 
 def _head_of_a_later_phase(frozen: Frozen) -> FittedHead:
@@ -309,7 +354,8 @@ def _listening(progress: Progress, overall: Overall) -> tuple[Progress, list[str
 
 
 def _rows(embeddings: Tensor, dataset: Dataset, objective: Objective, phase: Phase, views: int) -> Rows:
-    return rows_of(embeddings, objective.targets(dataset), objective.weights(dataset, phase.train), views)
+    weights = objective.weights(dataset, phase.train)
+    return rows_of(embeddings, objective.targets(dataset), weights, views, dataset.groups)
 
 
 def _images(dataset: Dataset, objective: Objective, phase: Phase) -> Images:

@@ -71,10 +71,15 @@ class Columns(Base, frozen=True):
 
 
 class SplitSizes(Base, frozen=True):
-    """How much is held out where the data brings no split: `test` of all, `valid` of what remains."""
+    """How much is held out where the data brings no split: `test` of all, `valid` of what remains.
+
+    Rows with the same value in the column `group` stay on one side, and so do `near_duplicates`.
+    """
 
     test: Fraction = 0.2
     valid: Fraction = 0.15
+    group: str | None = None
+    near_duplicates: bool = True
 
 
 class TextOptions(Base, frozen=True):

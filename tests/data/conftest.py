@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from transfer_core.data import read_labelled, read_splits
+from transfer_core.data import read_labelled, read_splits, warn_of
 from transfer_core.data.image import IMAGE
 from transfer_core.progress import Progress
 from transfer_core.recipe_parser import parse_recipe
@@ -59,7 +59,9 @@ def read(tmp_path, progress):
 
     def read(data, streams=None, **words):
         recipe = parse_recipe({"data": data, "backbone": "mobilenet_v2", **words})
-        return read_splits(recipe, IMAGE, streams or {}, tmp_path / "spool", progress)
+        splits = read_splits(recipe, IMAGE, streams or {}, tmp_path / "spool", progress)
+        warn_of(splits, recipe, progress)
+        return splits
 
     return read
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from transfer_core.data import Dataset, left_over, read_splits
+from transfer_core.data import Dataset, left_over, read_splits, warn_of
 from transfer_core.data.image import IMAGE
 from transfer_core.errors import Cancelled, DataError
 from transfer_core.progress import Progress
@@ -175,20 +175,19 @@ def test_bad_files_raise_and_are_named(read, class_folder):
 def test_what_is_left_without_undecodable_files_is_audited_again(read, class_folder, warned, progress):
     splits = read(class_folder("photos", cat=30, dog=30))
     assert warned == ["only 12 images are measured, each of them is 8 points of accuracy"]
-    cat = next(path for path in splits.train.inputs if "/cat/" in path)
     recipe = parse_recipe({"data": "photos", "backbone": "mobilenet_v2"})
-    left_over(splits, {cat: "truncated"}, recipe, progress)
-    assert len(warned) == 1  # all that is still so has been told
     dogs = {path: "truncated" for path in splits.test.inputs if "/dog/" in path}
-    left = left_over(splits, dogs, recipe, progress)
+    left = left_over(splits, dogs)
     assert len(left.test) == 6
+    assert len(left.pool.data) == 54
+    warn_of(left, recipe, progress)
     assert warned[1:] == [
         'test has no image of "dog"; the metrics say nothing about it',
         "only 6 images are measured, each of them is 17 points of accuracy",
     ]
 
 
-def test_values_that_are_left_without_undecodable_files_must_vary(read, photo, progress):
+def test_values_that_are_left_without_undecodable_files_must_vary(read, photo):
     rows = [{"input": photo(f"{i}.png"), "label": float(i % 2)} for i in range(40)]
     words = {"data": {"stream": "s"}, "task": "regression"}
     splits = read(streams={"s": rows}, **words)
@@ -197,9 +196,8 @@ def test_values_that_are_left_without_undecodable_files_must_vary(read, photo, p
         for path, target in zip(splits.train.inputs, splits.train.targets, strict=True)
         if target == 1
     }
-    recipe = parse_recipe({"backbone": "mobilenet_v2", **words})
     with pytest.raises(DataError, match=r"^every training target is 0; nothing to learn$"):
-        left_over(splits, ones, recipe, progress)
+        left_over(splits, ones)
 
 
 def test_bad_files_are_skipped_on_request(read, class_folder, warned):

@@ -5,7 +5,7 @@ from typing import Any, TypeAlias
 from transfer_core.data.dataset import Dataset, DataSplits, Targets, Task
 from transfer_core.data.decode import decode_image
 from transfer_core.data.modality import MODALITIES, Modality
-from transfer_core.data.read import left_over, read_labelled, read_splits
+from transfer_core.data.read import left_over, read_labelled, read_splits, regrouped, warn_of
 from transfer_core.data.stream import Row
 from transfer_core.data.usable import naming_all
 
@@ -26,4 +26,6 @@ __all__ = [
     "naming_all",
     "read_labelled",
     "read_splits",
+    "regrouped",
+    "warn_of",
 ]

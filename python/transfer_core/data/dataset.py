@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from transfer_core.data.bad_input import printable, told
+from transfer_core.data.example import Part
 from transfer_core.data.image import IMAGE
 from transfer_core.data.modality import Modality
 from transfer_core.errors import DataError
@@ -24,13 +25,19 @@ class Dataset:
 
     `inputs` are paths of images, texts, or rows of a table (see `Modality`), `digests` the sha256 of their
     bytes in hex, `targets` class indices (int64, (N,)), labels (bool, (N, K)) or values (float64, (N, K)).
-    `stamps` tell a file's state when its digest was taken, by path.
+    `stamps` tell a file's state when its digest was taken, by path. Rows with the same of `groups` stay
+    on one side of a split; by default these are the digests.
     """
 
     inputs: tuple[Any, ...]
     digests: tuple[str, ...]
     targets: Targets
     stamps: Mapping[str, str] = field(default_factory=dict)
+    groups: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.groups:
+            object.__setattr__(self, "groups", self.digests)
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -43,6 +50,7 @@ class Dataset:
             tuple(self.digests[i] for i in rows),
             self.targets[rows],
             self.stamps,
+            tuple(self.groups[i] for i in rows),
         )
 
     def joined(self, *others: Dataset) -> Dataset:
@@ -53,7 +61,24 @@ class Dataset:
             tuple(digest for part in parts for digest in part.digests),
             np.concatenate([part.targets for part in parts]),
             {path: stamp for part in parts for path, stamp in part.stamps.items()},
+            tuple(group for part in parts for group in part.groups),
         )
+
+
+@dataclass(frozen=True, eq=False)
+class Pool:
+    """All usable examples; `given` are the parts that the data names, `named` the groups of the user, both
+    (N,)."""
+
+    data: Dataset
+    given: tuple[Part | None, ...]
+    named: tuple[str | None, ...]
+
+    def without(self, bad: Mapping[Any, str]) -> Pool:
+        """Leave out the inputs that are keys of `bad`."""
+        rows = [row for row, input in enumerate(self.data.inputs) if input not in bad]
+        given, named = tuple(self.given[row] for row in rows), tuple(self.named[row] for row in rows)
+        return Pool(self.data.take(rows), given, named)
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +88,8 @@ class DataSplits:
     `labels` are the names of classes or labels in sorted order, or those of a regression's outputs.
     `test_name` is what the user calls the measured part: `valid` where they gave train and valid and no test.
     `skipped` are the inputs left out with `on_bad_input: :skip`, each as `name: reason`. `columns` name the
-    cells of inputs that are rows of a table. `modality` says what inputs are.
+    cells of inputs that are rows of a table. `modality` says what inputs are. `pool` has the
+    examples before they were divided, `warnings` are about near-duplicates and groups.
     """
 
     task: Task
@@ -75,6 +101,13 @@ class DataSplits:
     skipped: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()
     modality: Modality = IMAGE
+    pool: Pool | None = None
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def parts(self) -> tuple[tuple[Any, ...], ...]:
+        """The inputs of each part."""
+        return self.train.inputs, self.valid.inputs, self.test.inputs
 
     def without(self, bad: Mapping[Any, str]) -> DataSplits:
         """Leave out inputs that turned out to be undecodable.
@@ -95,6 +128,7 @@ class DataSplits:
             valid=_without(self.valid, bad),
             test=_without(self.test, bad),
             skipped=self.skipped + tuple(told(input, reason) for input, reason in bad.items()),
+            pool=self.pool.without(bad) if self.pool else None,
         )
         for name, before, after in (
             ("training", self.train, left.train),

@@ -33,7 +33,7 @@ class Example:
     `input` is the path of an image, a text or two, or a tuple of cells, whose names are `columns`. `label` is
     as the source has it: text, a number, a list or tuple of numbers. `split` is None where the source names
     none. `name` is what messages call it: `photos/cat/1.jpg`, `labels.csv line 12`. With a `problem` the
-    caller could not read the input, which is None.
+    caller could not read the input, which is None. Examples of one `group` stay on one side of a split.
     """
 
     input: Any
@@ -42,6 +42,14 @@ class Example:
     name: str
     columns: tuple[str, ...] = ()
     problem: str | None = None
+    group: str | None = None
+
+
+def group_named(value: Any) -> str | None:
+    """The name of a group as text, `3` and `3.0` alike; None for an empty cell."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return None if value is None or not str(value).strip() else str(value).strip()
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from transfer_core.data.fingerprint import Fingerprint, fingerprints
+from transfer_core.data.groups import Edge
 from transfer_core.data.located import Located
 from transfer_core.data.spooled import spool_bytes
 from transfer_core.data.undecodable import undecodable
@@ -60,6 +61,10 @@ class ImageModality:
     def undecodable(self, inputs: Sequence[Any], progress: Progress) -> dict[int, str]:
         """Damaged and truncated files; each is decoded."""
         return undecodable(inputs, progress)
+
+    def near_duplicates(self, inputs: Sequence[Any], check: Callable[[], None]) -> list[Edge]:
+        """None yet: pixels are decoded once, when they are embedded."""
+        return []
 
     def is_one(self, value: Any) -> bool:
         """A path or bytes."""

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 from transfer_core.data import parquet
 from transfer_core.data.bad_input import listed, printable
-from transfer_core.data.example import Cell, Example
+from transfer_core.data.example import Cell, Example, group_named
 from transfer_core.data.lines import Lines
 from transfer_core.data.modality import Modality
 from transfer_core.data.stream import part_named
@@ -28,8 +28,11 @@ Record: TypeAlias = Mapping[str, Any]
 Row: TypeAlias = tuple[str, Record, tuple[str, ...]]
 
 
-def read_manifest(path: str, columns: Columns, modality: Modality, spool: Path) -> Iterator[Example]:
+def read_manifest(
+    path: str, columns: Columns, modality: Modality, spool: Path, group: str | None = None
+) -> Iterator[Example]:
     """Read the rows of a manifest; paths in it are relative to its own folder, images in it go to `spool`.
+    The column `group`, if it is a name, says which rows belong together.
 
     Raises
     ------
@@ -44,21 +47,22 @@ def read_manifest(path: str, columns: Columns, modality: Modality, spool: Path) 
             f"{printable(path)} is neither a folder nor a manifest (one of: {', '.join(_READERS)})", path
         )
     folder = os.path.dirname(path)
-    for where, record, inputs in read(path, columns, modality):
+    for where, record, inputs in read(path, columns, modality, group):
         cells = [record[name] for name in inputs]
         try:
             input, name, named = modality.from_cells(cells, inputs, where, folder, spool)
         except DataError as error:
             raise DataError(str(error), path) from None
         split = part_named(record.get(columns.split), where)
-        yield Example(input, _label(record, columns.target), split, name, named)
+        kin = group_named(record[group]) if group else None
+        yield Example(input, _label(record, columns.target), split, name, named, group=kin)
 
 
 def _label(record: Record, target: str | tuple[str, ...]) -> Any:
     return record[target] if isinstance(target, str) else tuple(record[name] for name in target)
 
 
-def _read_csv(path: str, columns: Columns, modality: Modality) -> Iterator[Row]:
+def _read_csv(path: str, columns: Columns, modality: Modality, group: str | None) -> Iterator[Row]:
     """Comma, semicolon or tab, whichever the header uses most; blank rows are passed over."""
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
@@ -69,7 +73,7 @@ def _read_csv(path: str, columns: Columns, modality: Modality) -> Iterator[Row]:
             lines = Lines(file, path)
             rows = csv.reader(lines, delimiter=delimiter, strict=True)
             header = [name.strip() for name in next(rows, [])]
-            inputs, _ = _check_columns(path, header, columns, modality)
+            inputs, _ = _check_columns(path, header, columns, modality, group)
             last = rows.line_num
             for cells in rows:
                 lines.length = 0
@@ -85,7 +89,7 @@ def _read_csv(path: str, columns: Columns, modality: Modality) -> Iterator[Row]:
         raise DataError(f"{printable(path)} line {rows.line_num}: not valid CSV, {error}", path) from error
 
 
-def _read_jsonl(path: str, columns: Columns, modality: Modality) -> Iterator[Row]:
+def _read_jsonl(path: str, columns: Columns, modality: Modality, group: str | None) -> Iterator[Row]:
     """One JSON object a line; a key that later rows lack is an empty cell."""
     try:
         with open(path, encoding="utf-8-sig") as file:
@@ -98,7 +102,7 @@ def _read_jsonl(path: str, columns: Columns, modality: Modality) -> Iterator[Row
                 where = f"{printable(path)} line {lines.number}"
                 record = _json_object(line, where, path)
                 if not needed:
-                    inputs, needed = _check_columns(path, list(record), columns, modality)
+                    inputs, needed = _check_columns(path, list(record), columns, modality, group)
                 cells = {name: record.get(name) for name in needed}
                 if _is_deeper(cells, _DEEPEST):
                     raise DataError(f"{where}: values are nested more than {_DEEPEST} levels deep", path)
@@ -125,21 +129,21 @@ def _is_deeper(value: Any, levels: int) -> bool:
     return levels < 0 or any(_is_deeper(each, levels - 1) for each in inner)
 
 
-def _read_parquet(path: str, columns: Columns, modality: Modality) -> Iterator[Row]:
+def _read_parquet(path: str, columns: Columns, modality: Modality, group: str | None) -> Iterator[Row]:
     """Batch by batch, and only the columns that are needed."""
     try:
         import pyarrow
     except ImportError:
         raise DependencyError("a Parquet manifest", "pyarrow", "parquet") from None
     try:
-        inputs, needed = _check_columns(path, parquet.column_names(path), columns, modality)
+        inputs, needed = _check_columns(path, parquet.column_names(path), columns, modality, group)
         for number, record in enumerate(parquet.records(path, needed), start=1):
             yield f"{printable(path)} row {number}", record, inputs
     except (pyarrow.ArrowException, UnicodeDecodeError) as error:
         raise DataError(f"{printable(path)} is not a valid Parquet file: {error}", path) from error
 
 
-_READERS: dict[str, Callable[[str, Columns, Modality], Iterator[Row]]] = {
+_READERS: dict[str, Callable[[str, Columns, Modality, str | None], Iterator[Row]]] = {
     ".csv": _read_csv,
     ".tsv": _read_csv,
     ".jsonl": _read_jsonl,
@@ -149,7 +153,7 @@ _READERS: dict[str, Callable[[str, Columns, Modality], Iterator[Row]]] = {
 
 
 def _check_columns(
-    path: str, found: Sequence[str], columns: Columns, modality: Modality
+    path: str, found: Sequence[str], columns: Columns, modality: Modality, group: str | None
 ) -> tuple[tuple[str, ...], list[str]]:
     """The columns of the input, and all columns to read. Only `split` may be missing, and only under its
     default name."""
@@ -157,8 +161,9 @@ def _check_columns(
     split = [columns.split] if columns.split in found or columns.split != Columns().split else []
     if problem := excess("max_columns", len(found), f"its {len(found)} columns"):
         raise DataError(f"{printable(path)}: {problem}", path)
-    inputs = modality.columns(found, columns.input, [*targets, *split])
-    needed = [*inputs, *targets, *split]
+    others = [*targets, *split, *([group] if group else [])]
+    inputs = modality.columns(found, columns.input, others)
+    needed = [*inputs, *others]
     counts = Counter(found)
     for name in needed:
         if not counts[name]:

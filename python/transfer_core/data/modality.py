@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from transfer_core.data.fingerprint import Fingerprint
+from transfer_core.data.groups import Edge
 from transfer_core.data.image import IMAGE
 from transfer_core.data.located import Located
 from transfer_core.data.table import TABLE
@@ -56,6 +57,9 @@ class Modality(Protocol):
 
     def undecodable(self, inputs: Sequence[Any], progress: Progress) -> dict[int, str]:
         """The numbers of the inputs with a digest that still can't be decoded, each with the reason."""
+
+    def near_duplicates(self, inputs: Sequence[Any], check: Callable[[], None]) -> list[Edge]:
+        """Pairs that connect the near-duplicates; those of images are found later, in their pixels."""
 
     def is_one(self, value: Any) -> bool:
         """Whether a caller handed over one input, and not several."""

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from transfer_core.data import audit
 from transfer_core.data.bad_input import counted, listed, printable
-from transfer_core.data.dataset import Dataset, DataSplits, Targets, Task
+from transfer_core.data.dataset import Dataset, DataSplits, Pool, Targets, Task
+from transfer_core.data.divide import Division, divide
 from transfer_core.data.example import Example
+from transfer_core.data.groups import Edge
 from transfer_core.data.label_sets import label_sets
 from transfer_core.data.modality import Modality
 from transfer_core.data.source import Surroundings, read_source
-from transfer_core.data.split import Parts, Strata, split_rows
+from transfer_core.data.split import Parts, Strata
 from transfer_core.data.stream import Row
 from transfer_core.data.task import class_indices, decide_task, values
 from transfer_core.data.usable import OnBadInput, keep_usable
@@ -45,7 +48,8 @@ def read_splits(
     DataError
         The data can't be trained on as it is; docs/data.md lists the rules.
     """
-    found = read_source(recipe.data, Surroundings(modality, recipe.columns, streams, spool, progress))
+    around = Surroundings(modality, recipe.columns, streams, spool, progress, recipe.split.group)
+    found = read_source(recipe.data, around)
     audit.check_split_marks(found.examples)
     task, warning = decide_task(recipe, (example.label for example in found.examples))
     if warning:
@@ -57,29 +61,29 @@ def read_splits(
     kept = keep_usable(found.examples, task, labels, targets, recipe.on_bad_input, modality, progress)
     if task != "regression":
         audit.check_labels_kept(task, labels, targets, kept.data.targets, modality)
-    given = [example.split for example in kept.examples]
+    given = tuple(example.split for example in kept.examples)
     if recipe.split.test > 0 and not {"valid", "test"} & set(given):
         audit.check_divisible(task, labels, kept.data, modality)
-
-    parts = split_rows(given, _strata(task, kept.data), kept.data.digests, recipe.split, recipe.seed)
-    _warn_of_copies(parts, kept.examples, modality, progress)
-    splits = DataSplits(
+    wanted = recipe.split.near_duplicates
+    edges = modality.near_duplicates(kept.data.inputs, progress.check) if wanted else []
+    pool = Pool(kept.data, given, tuple(example.group for example in kept.examples))
+    division = divide(pool, edges, _strata(task, kept.data), recipe, modality)
+    _warn_of_copies(division.parts, kept.examples, modality, progress)
+    facts = DataSplits(
         task,
         labels,
-        train=kept.data.take(parts.train),
-        valid=kept.data.take(parts.valid),
-        test=kept.data.take(parts.test),
-        test_name=parts.test_name,
+        train=kept.data,
+        valid=kept.data,
+        test=kept.data,
         skipped=kept.skipped,
         columns=columns,
         modality=modality,
     )
-    _audit(splits, recipe, progress)
-    return splits
+    return _splits(facts, division)
 
 
-def left_over(splits: DataSplits, bad: Mapping[Any, str], recipe: Recipe, progress: Progress) -> DataSplits:
-    """`splits` without inputs that turned out to be undecodable, each with the reason, audited again.
+def left_over(splits: DataSplits, bad: Mapping[Any, str]) -> DataSplits:
+    """`splits` without inputs that turned out to be undecodable, each with the reason.
 
     Raises
     ------
@@ -87,8 +91,43 @@ def left_over(splits: DataSplits, bad: Mapping[Any, str], recipe: Recipe, progre
         As `DataSplits.without`, or what is left can't be trained on.
     """
     left = splits.without(bad)
-    _audit(left, recipe, progress, told=tuple(_warnings(splits, recipe)))
+    audit.check_trained_labels(left)
     return left
+
+
+def regrouped(splits: DataSplits, edges: Sequence[Edge], recipe: Recipe) -> DataSplits:
+    """`splits` divided anew with the near-duplicates that `edges` connect on one side.
+
+    Parameters
+    ----------
+    edges
+        Between rows of `splits.pool`.
+    """
+    assert splits.pool
+    strata = _strata(splits.task, splits.pool.data)
+    return _splits(splits, divide(splits.pool, edges, strata, recipe, splits.modality))
+
+
+def warn_of(splits: DataSplits, recipe: Recipe, progress: Progress) -> None:
+    """Warn of all in the data, as it is divided in the end, that makes metrics mislead."""
+    for message in (*splits.warnings, *audit.warnings(splits, weighted=_has_class_weights(recipe))):
+        progress.warning(message)
+
+
+def _splits(facts: DataSplits, division: Division) -> DataSplits:
+    """`facts` with these parts."""
+    data, parts = division.pool.data, division.parts
+    splits = replace(
+        facts,
+        train=data.take(parts.train),
+        valid=data.take(parts.valid),
+        test=data.take(parts.test),
+        test_name=parts.test_name,
+        pool=division.pool,
+        warnings=division.warnings,
+    )
+    audit.check_trained_labels(splits)
+    return splits
 
 
 def read_labelled(
@@ -120,17 +159,6 @@ def read_labelled(
     if len(known) != len(labels):
         raise DataError(f"the model has {len(labels)} outputs, but the data has {len(known)}")
     return keep_usable(examples, task, labels, targets, on_bad_input, modality, progress).data
-
-
-def _audit(splits: DataSplits, recipe: Recipe, progress: Progress, told: Sequence[str] = ()) -> None:
-    audit.check_trained_labels(splits)
-    for message in _warnings(splits, recipe):
-        if message not in told:
-            progress.warning(message)
-
-
-def _warnings(splits: DataSplits, recipe: Recipe) -> Iterator[str]:
-    return audit.warnings(splits, weighted=_has_class_weights(recipe))
 
 
 def _encode(

@@ -31,14 +31,15 @@ _ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What reading a source needs beside the source: what inputs are, column names, open streams, and where
-    bytes go."""
+    """What reading a source needs beside the source: what inputs are, column names, open streams, where bytes
+    go, and the column of groups."""
 
     modality: Modality
     columns: Columns
     streams: Mapping[str, Iterable[Row]]
     spool: Path
     progress: Progress
+    group: str | None = None
 
 
 def read_source(source: Source, around: Surroundings) -> Found:
@@ -92,6 +93,12 @@ def _read_one(source: PathSource | StreamSource, around: Surroundings) -> Found:
             )
         if kind := _detection_dataset(path):
             raise DataError(f"{printable(path)} {_of_boxes(kind)}", escaped(path))
+        if around.group:
+            raise DataError(
+                f'{printable(path)} is a folder, which has no column "{printable(around.group)}" for split '
+                "group:. Fix: name a manifest with the columns path, label and that one",
+                escaped(path),
+            )
         found = read_folder(path)
         _check_count(len(found.examples), 0, printable(path))
         return found
@@ -100,7 +107,7 @@ def _read_one(source: PathSource | StreamSource, around: Surroundings) -> Found:
     try:
         _check_size(path)
         examples = _collect(
-            read_manifest(path, around.columns, around.modality, around.spool),
+            read_manifest(path, around.columns, around.modality, around.spool, around.group),
             around.progress,
             printable(path),
         )
@@ -115,7 +122,7 @@ def _read_one(source: PathSource | StreamSource, around: Surroundings) -> Found:
 def _read_rows(source: StreamSource, around: Surroundings) -> Found:
     if source.stream not in around.streams:
         raise DataError(f'no stream is called "{source.stream}"')
-    rows = read_stream(around.streams[source.stream], around.modality, around.spool)
+    rows = read_stream(around.streams[source.stream], around.modality, around.spool, around.group)
     chosen = (with_columns(row, around.columns.input) for row in rows)
     examples = _collect(chosen, around.progress, "the data")
     if not examples:

@@ -35,7 +35,12 @@ class Parts:
 
 
 def split_rows(
-    given: Sequence[Part | None], strata: Strata, digests: Sequence[str], sizes: SplitSizes, seed: int
+    given: Sequence[Part | None],
+    strata: Strata,
+    digests: Sequence[str],
+    sizes: SplitSizes,
+    seed: int,
+    groups: Sequence[str] | None = None,
 ) -> Parts:
     """Complete the split that the data brings, `given`, or make one.
 
@@ -47,17 +52,20 @@ def split_rows(
         The class of each row, each of which is split in the same shares; all zero for regression. Or which
         row has which label, bool (N, K); then each label is, as nearly as can be.
     digests
-        Rows of the same digest go to the same side.
+        Rows of the same digest are copies. Those of held-out rows are left out of what is fitted.
+    groups
+        Rows of the same group go to the same side, unless the data says otherwise; by default copies do.
     """
+    groups = digests if groups is None else groups
     if not isinstance(strata, np.ndarray):
-        strata = _one_of_copies(strata, digests)
+        strata = _one_of_group(strata, groups)
     rows: dict[Part | None, Rows] = {part: [] for part in (None, "train", "valid", "test")}
     for row, part in enumerate(given):
         rows[part].append(row)
     if not rows["valid"] and not rows["test"]:
         every = range(len(given))
-        test = _hold_out(every, sizes.test, 1, strata, digests, seed)
-        train, valid = _carve(_rest(every, test), strata, digests, sizes, seed)
+        test = _hold_out(every, sizes.test, 1, strata, groups, seed)
+        train, valid = _carve(_rest(every, test), strata, groups, sizes, seed)
         return Parts(train, valid, test)
     measured: Literal["valid", "test"] = "test" if rows["test"] else "valid"
     test = rows[measured]
@@ -66,39 +74,39 @@ def split_rows(
         valid = _not_among(rows["valid"], test, digests)
         train = _not_among(train, valid, digests)
     else:
-        train, valid = _carve(train, strata, digests, sizes, seed)
+        train, valid = _carve(train, strata, groups, sizes, seed)
     copies = sorted(set(range(len(given))) - {*train, *valid, *test})
     return Parts(train, valid, test, measured, tuple(copies))
 
 
-def _one_of_copies(strata: Sequence[int], digests: Sequence[str]) -> list[int]:
-    """The same where copies agree on their class; where they don't, the rarest of their classes for all."""
+def _one_of_group(strata: Sequence[int], groups: Sequence[str]) -> list[int]:
+    """The same where a group agrees on its class; where it doesn't, the rarest of its classes for all."""
     common = Counter(strata)
     shared: dict[str, int] = {}
-    for digest, stratum in zip(digests, strata, strict=True):
-        shared[digest] = min(shared.get(digest, stratum), stratum, key=lambda one: (common[one], one))
-    return [shared[digest] for digest in digests]
+    for group, stratum in zip(groups, strata, strict=True):
+        shared[group] = min(shared.get(group, stratum), stratum, key=lambda one: (common[one], one))
+    return [shared[group] for group in groups]
 
 
 def _carve(
-    rows: Iterable[int], strata: Strata, digests: Sequence[str], sizes: SplitSizes, seed: int
+    rows: Iterable[int], strata: Strata, groups: Sequence[str], sizes: SplitSizes, seed: int
 ) -> tuple[Rows, Rows]:
     """Split what may be trained on into `train` and `valid`."""
     rows = list(rows)
-    valid = _hold_out(rows, sizes.valid, 0, strata, digests, seed)
+    valid = _hold_out(rows, sizes.valid, 0, strata, groups, seed)
     return _rest(rows, valid), valid
 
 
 def _hold_out(
-    rows: Iterable[int], share: float, at_least: int, strata: Strata, digests: Sequence[str], seed: int
+    rows: Iterable[int], share: float, at_least: int, strata: Strata, groups: Sequence[str], seed: int
 ) -> Rows:
-    """About `share` of the rows of each stratum, at least `at_least`, and never its last distinct image."""
+    """About `share` of the rows of each stratum, at least `at_least`, and never its last group."""
     if isinstance(strata, np.ndarray):
-        return hold_out_labels(rows, share, at_least, strata, digests, seed)
-    groups: dict[int, dict[str, Rows]] = {}
+        return hold_out_labels(rows, share, at_least, strata, groups, seed)
+    members: dict[int, dict[str, Rows]] = {}
     for row in rows:
-        groups.setdefault(strata[row], {}).setdefault(digests[row], []).append(row)
-    divisible = {stratum: copies for stratum, copies in sorted(groups.items()) if len(copies) > 1}
+        members.setdefault(strata[row], {}).setdefault(groups[row], []).append(row)
+    divisible = {stratum: copies for stratum, copies in sorted(members.items()) if len(copies) > 1}
     counts = [sum(map(len, copies.values())) for copies in divisible.values()]
     held = []
     for copies, quota in zip(divisible.values(), _quotas(counts, share, at_least), strict=True):

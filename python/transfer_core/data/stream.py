@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from transfer_core.data.bad_input import printable
-from transfer_core.data.example import PART_NAMES, Example, Part
+from transfer_core.data.example import PART_NAMES, Example, Part, group_named
 from transfer_core.data.modality import Modality
 from transfer_core.errors import DataError, did_you_mean
 
@@ -18,9 +18,11 @@ _WORDS = ("input", "label", "split")
 _PROBLEM = ("problem", "name")
 
 
-def read_stream(rows: Iterable[Row], modality: Modality, spool: Path) -> Iterator[Example]:
-    """Read rows `{input:, label:, split:}`; `split` may be missing. `{problem:, name:}` stand for an input
-    that the caller could not read.
+def read_stream(
+    rows: Iterable[Row], modality: Modality, spool: Path, group: str | None = None
+) -> Iterator[Example]:
+    """Read rows `{input:, label:, split:}`; `split` may be missing, and there is `group` if it is a name.
+    `{problem:, name:}` stand for an input that the caller could not read.
 
     An image's bytes are written to `spool` as they come, under the name of their sha256: only one image is in
     memory at a time, and the same image is kept once.
@@ -28,18 +30,18 @@ def read_stream(rows: Iterable[Row], modality: Modality, spool: Path) -> Iterato
     Raises
     ------
     DataError
-        A row without `input` or `label`, or with a word that is none of the three.
+        A row without `input`, `label` or `group`, or with another word.
     """
     for number, row in enumerate(rows, start=1):
         where = f"row {number}"
-        _check_words(row, where)
-        split = part_named(row.get("split"), where)
+        _check_words(row, where, group)
+        split, kin = part_named(row.get("split"), where), group_named(row[group]) if group else None
         if "problem" in row:
             name, problem = str(row.get("name", where)), str(row["problem"])
-            yield Example(None, row["label"], split, name, problem=problem)
+            yield Example(None, row["label"], split, name, problem=problem, group=kin)
             continue
         input, name, columns = modality.from_row(row["input"], where, spool)
-        yield Example(input, row["label"], split, name, columns)
+        yield Example(input, row["label"], split, name, columns, group=kin)
 
 
 def part_named(value: Any, where: str) -> Part | None:
@@ -53,11 +55,13 @@ def part_named(value: Any, where: str) -> Part | None:
     raise DataError(f'{where}: unknown split "{printable(str(value))}"{nearest} (one of: train, valid, test)')
 
 
-def _check_words(row: Any, where: str) -> None:
+def _check_words(row: Any, where: str, group: str | None) -> None:
     if not isinstance(row, Mapping):
         raise DataError(f"{where}: expected {{input:, label:}}, got {type(row).__name__}")
+    if group and group not in row:
+        raise DataError(f'{where}: has no "{printable(group)}", by which split group: keeps rows together')
     for word in row:
-        if word not in (*_WORDS, *_PROBLEM):
+        if word not in (*_WORDS, *_PROBLEM) and word != group:
             nearest = did_you_mean(word, _WORDS)
             raise DataError(
                 f'{where}: unknown word "{printable(str(word))}"{nearest} (one of: {", ".join(_WORDS)})'

@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, time
 from decimal import Decimal
@@ -18,7 +18,9 @@ import numpy as np
 from transfer_core.data.bad_input import listed, printable
 from transfer_core.data.example import Example
 from transfer_core.data.fingerprint import Fingerprint
+from transfer_core.data.groups import Edge
 from transfer_core.data.located import Located
+from transfer_core.data.near_rows import near_rows
 from transfer_core.errors import DataError
 from transfer_core.limits import excess
 from transfer_core.progress import Progress
@@ -81,6 +83,10 @@ class TableModality:
     def undecodable(self, inputs: Sequence[Any], progress: Progress) -> dict[int, str]:
         """None: they are read already."""
         return {}
+
+    def near_duplicates(self, inputs: Sequence[Any], check: Callable[[], None]) -> list[Edge]:
+        """Rows that are the same, and not by chance."""
+        return near_rows(inputs, check)
 
     def is_one(self, value: Any) -> bool:
         """A mapping."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from transfer_core.data.fingerprint import Fingerprint
+from transfer_core.data.groups import Edge
 from transfer_core.data.located import Located
+from transfer_core.data.near_texts import near_texts
 from transfer_core.errors import DataError
 from transfer_core.limits import excess
 from transfer_core.progress import Progress
@@ -53,6 +55,10 @@ class TextModality:
     def undecodable(self, inputs: Sequence[Any], progress: Progress) -> dict[int, str]:
         """None: they are read already."""
         return {}
+
+    def near_duplicates(self, inputs: Sequence[Any], check: Callable[[], None]) -> list[Edge]:
+        """Texts that differ in case, punctuation, links, mentions or a few words."""
+        return near_texts(inputs, check)
 
     def is_one(self, value: Any) -> bool:
         """A `str`, or a tuple of two."""

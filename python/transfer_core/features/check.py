@@ -8,18 +8,21 @@ from itertools import chain
 from transfer_core.backbones import Backbone
 from transfer_core.data import Dataset
 from transfer_core.data.bad_input import left_out
+from transfer_core.data.near_images import thumbnail
 from transfer_core.errors import DataError
 from transfer_core.features.loading import load_batches
 from transfer_core.features.pixels import load_pixels
+from transfer_core.features.thumbnails import Seen
 from transfer_core.progress import Progress
 
 _AT_ONCE = 8
 
 
 def undecodable(
-    dataset: Dataset, backbone: Backbone, on_bad_input: str, progress: Progress
+    dataset: Dataset, backbone: Backbone, on_bad_input: str, progress: Progress, seen: Seen | None
 ) -> dict[str, str]:
-    """The paths of the images for `backbone` that can't be decoded, each with the reason.
+    """The paths of the images for `backbone` that can't be decoded, each with the reason; thumbnails of the
+    others are put into `seen`.
 
     Raises
     ------
@@ -33,11 +36,13 @@ def undecodable(
         chain.from_iterable(load_batches(loads, _AT_ONCE)), "freeze", len(loads), "images"
     )
     bad: dict[str, str] = {}
-    for path, outcome in zip(dataset.inputs, outcomes, strict=True):
+    for path, digest, outcome in zip(dataset.inputs, dataset.digests, outcomes, strict=True):
         if isinstance(outcome, DataError):
             if on_bad_input != "skip":
                 raise outcome
             bad[path] = str(outcome)
+        elif seen is not None:
+            seen[digest] = thumbnail(outcome)
     if bad:
         progress.warning(left_out(bad))
     return bad

@@ -17,10 +17,12 @@ from torch import Tensor
 from transfer_core.data import Dataset
 from transfer_core.data.bad_input import bad_input, left_out
 from transfer_core.data.fingerprint import check_unchanged
+from transfer_core.data.near_images import thumbnail
 from transfer_core.errors import DataError
 from transfer_core.features.extractor import Extractor
 from transfer_core.features.loading import Load
 from transfer_core.features.store import FeatureStore
+from transfer_core.features.thumbnails import Seen
 from transfer_core.progress import Progress, Step
 from transfer_core.recipe import Augmentation
 
@@ -75,8 +77,10 @@ def embed_dataset(
     step: Step = "freeze",
     on_bad_input: str = "raise",
     noun: str = "images",
+    seen: Seen | None = None,
 ) -> Features:
-    """The first `views_of[i]` views of each input i, from the store or computed now.
+    """The first `views_of[i]` views of each input i, from the store or computed now; thumbnails of images
+    that are decoded for it are put into `seen`.
 
     What is computed is stored as it comes: a run that is stopped half-way has done half the work.
 
@@ -100,7 +104,7 @@ def embed_dataset(
     for place in np.flatnonzero(~known).tolist():
         places.setdefault(keys[place], []).append(place)
     missing = [wanted[first] for first, *_ in places.values()]
-    loads = [partial(_load, dataset, row, views, view, extractor) for row, view, _ in missing]
+    loads = [partial(_load, dataset, row, views, view, extractor, seen) for row, view, _ in missing]
     inputs = [dataset.inputs[row] for row, _, _ in missing]
     reasons: dict[str, str] = {}
     with closing(_computed(list(places), inputs, loads, extractor, store, progress, step, noun)) as computed:
@@ -118,12 +122,16 @@ def embed_dataset(
     return Features(embeddings[[dataset.inputs[row] not in bad for row, _, _ in wanted]], bad)
 
 
-def _load(dataset: Dataset, row: int, views: Views, view: int, extractor: Extractor) -> Any:
+def _load(
+    dataset: Dataset, row: int, views: Views, view: int, extractor: Extractor, seen: Seen | None
+) -> Any:
     """What the backbone needs of a view of a file that still has the digest."""
     input, digest = dataset.inputs[row], dataset.digests[row]
     loaded = views.load(input, digest, view, extractor)
     if stamp := dataset.stamps.get(input):
         check_unchanged(input, stamp, digest)
+    if seen is not None and view == 0:
+        seen[digest] = thumbnail(loaded)
     return loaded
 
 

@@ -21,18 +21,18 @@ def fold_of(rows: Rows, folds: int, seed: int) -> Tensor:
     groups than folds there is one group per fold.
     """
     generator = np.random.default_rng(seed)
-    groups, first = np.unique(rows.groups.numpy(), return_index=True)
+    groups, first = np.unique(rows.folded_by.numpy(), return_index=True)
     strata = _strata(rows.targets[torch.from_numpy(first)])
     order = generator.permutation(len(groups))
     order = order[np.argsort(strata[order], kind="stable")]
     fold = np.empty(len(groups), np.int64)
     fold[order] = np.arange(len(groups)) % folds
-    return torch.from_numpy(fold[np.searchsorted(groups, rows.groups.numpy())])
+    return torch.from_numpy(fold[np.searchsorted(groups, rows.folded_by.numpy())])
 
 
 def a_part_of(rows: Rows, examples: int, seed: int) -> Rows:
     """All rows if they show at most so many examples, or else those of a part of them, about as many."""
-    parts = math.ceil(len(torch.unique(rows.groups)) / examples)
+    parts = math.ceil(len(torch.unique(rows.folded_by)) / examples)
     if parts == 1:
         return rows
     return rows.take((fold_of(rows, parts, seed) == 0).nonzero().flatten())
@@ -40,7 +40,7 @@ def a_part_of(rows: Rows, examples: int, seed: int) -> Rows:
 
 def left_out_rows(rows: Rows, folds: int, seed: int) -> list[Tensor]:
     """The rows that each fold leaves out, for as many folds as it takes to leave out enough."""
-    examples = len(torch.unique(rows.groups))
+    examples = len(torch.unique(rows.folded_by))
     folds = min(folds, examples)
     fold = fold_of(rows, folds, seed)
     fitted = min(folds, math.ceil(ENOUGH_HELD_OUT / (examples / folds)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,12 +14,19 @@ from torch import Tensor
 class Rows:
     """`features` (N, D) float32; `targets` (N,) int64 classes, (N, K) bool labels, or (N, K) float32 scaled
     values; `weights` (N,) float32, for labels (N, K) where each has its own; `groups` (N,) int64, equal for
-    rows that show the same example."""
+    rows that show the same example; `fold_groups` (N,) int64, equal for rows that share a fold, by default
+    these groups."""
 
     features: Tensor
     targets: Tensor
     weights: Tensor
     groups: Tensor
+    fold_groups: Tensor | None = None
+
+    @property
+    def folded_by(self) -> Tensor:
+        """Equal for rows that share a fold, (N,)."""
+        return self.groups if self.fold_groups is None else self.fold_groups
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -31,17 +39,23 @@ class Rows:
     def take(self, indices: Tensor) -> Rows:
         """The rows at `indices`."""
         return Rows(
-            self.features[indices], self.targets[indices], self.weights[indices], self.groups[indices]
+            self.features[indices],
+            self.targets[indices],
+            self.weights[indices],
+            self.groups[indices],
+            self.folded_by[indices],
         )
 
     def joined(self, other: Rows) -> Rows:
         """These rows and `other`, whose examples are different ones."""
         first_free = int(self.groups.max()) + 1 if len(self) else 0
+        first_fold = int(self.folded_by.max()) + 1 if len(self) else 0
         return Rows(
             _stacked(self.features, other.features),
             torch.cat([self.targets, other.targets]),
             torch.cat([self.weights, other.weights]),
             torch.cat([self.groups, other.groups + first_free]),
+            torch.cat([self.folded_by, other.folded_by + first_fold]),
         )
 
 
@@ -57,10 +71,19 @@ def _end(tensor: Tensor) -> int:
     return tensor.data_ptr() + tensor.numel() * tensor.element_size()
 
 
-def rows_of(features: Tensor, targets: np.ndarray, weights: Tensor, views: int = 1) -> Rows:
+def rows_of(
+    features: Tensor,
+    targets: np.ndarray,
+    weights: Tensor,
+    views: int = 1,
+    groups: Sequence[str] = (),
+) -> Rows:
     """Rows for `features` (N * views, D), where the views of an example stand next to each other.
 
-    `targets` and `weights` are per example.
+    `targets` and `weights` are per example, as are `groups`, whose examples share a fold.
     """
     examples = torch.arange(len(targets)).repeat_interleave(views)
-    return Rows(features, torch.from_numpy(targets)[examples], weights[examples], examples)
+    numbers: dict[str, int] = {}
+    shared = torch.tensor([numbers.setdefault(group, len(numbers)) for group in groups], dtype=torch.int64)
+    folds = shared[examples] if groups else None
+    return Rows(features, torch.from_numpy(targets)[examples], weights[examples], examples, folds)

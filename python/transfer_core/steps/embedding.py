@@ -5,14 +5,20 @@ from __future__ import annotations
 from transfer_core.allocator import giving_memory_back
 from transfer_core.data import MODALITIES, Dataset
 from transfer_core.features import Features, FeatureStore, Views, build_extractor, embed_dataset
+from transfer_core.features.thumbnails import Seen
 from transfer_core.progress import Progress, Step
 from transfer_core.steps.between import Chosen
 
 
 def embed(
-    chosen: Chosen, parts: list[tuple[Dataset, int]], store: FeatureStore | None, progress: Progress
+    chosen: Chosen,
+    parts: list[tuple[Dataset, int]],
+    store: FeatureStore | None,
+    progress: Progress,
+    seen: Seen | None = None,
 ) -> Features:
-    """Embeddings of each dataset with so many views per image."""
+    """Embeddings of each dataset with so many views per image; thumbnails of decoded images are put into
+    `seen`."""
     recipe, machine = chosen.recipe, chosen.machine
     extractor = build_extractor(chosen.backbone, machine.device, machine.precision, recipe.text)
     views_of = [views for part, views in parts for _ in range(len(part))]
@@ -22,5 +28,14 @@ def embed(
     many = MODALITIES[chosen.backbone.facts.modality].many
     with giving_memory_back():
         return embed_dataset(
-            first.joined(*rest), views_of, views, extractor, store, progress, step, recipe.on_bad_input, many
+            first.joined(*rest),
+            views_of,
+            views,
+            extractor,
+            store,
+            progress,
+            step,
+            recipe.on_bad_input,
+            many,
+            seen,
         )

@@ -1,0 +1,48 @@
+"""Near-duplicate rows of a table: the same to 6 digits, case and spaces, and not by chance."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from transfer_core.data.example import Cell
+from transfer_core.data.groups import Edge
+
+# So many other rows may be expected to be the same by chance.
+_BY_CHANCE = 0.05
+
+
+def near_rows(rows: Sequence[tuple[Any, ...]], check: Callable[[], None]) -> list[Edge]:
+    """Pairs that connect all near-duplicates of N rows; `check` is called now and then.
+
+    Where a table has few categories, rows are equal by chance. Equal rows count as duplicates if hardly one
+    would be expected were the columns independent: N times the product of the shares of their cells.
+    """
+    plain = [tuple(map(_plain, row)) for row in rows]
+    check()
+    counts = [Counter(column) for column in zip(*plain, strict=True)]
+    first: dict[tuple[Any, ...], int] = {}
+    edges = []
+    for row, cells in enumerate(plain):
+        earlier = first.setdefault(cells, row)
+        if earlier != row and _expected(cells, counts, len(plain)) <= _BY_CHANCE:
+            edges.append(Edge(earlier, row, 0.0))
+    return edges
+
+
+def _expected(cells: tuple[Any, ...], counts: Sequence[Counter[Any]], rows: int) -> float:
+    expected = float(rows)
+    for cell, found in zip(cells, counts, strict=True):
+        expected *= found[cell] / rows
+    return expected
+
+
+def _plain(cell: Any) -> Any:
+    """Numbers to 6 digits, also those in a file without types; text in lower case, with single spaces."""
+    if isinstance(cell, str) and not isinstance(cell, Cell):
+        return " ".join(cell.casefold().split())
+    try:
+        return None if cell is None else f"{float(cell):.6g}"
+    except ValueError:
+        return " ".join(cell.casefold().split())
