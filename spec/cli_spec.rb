@@ -220,7 +220,7 @@ RSpec.describe Transfer::CLI do
         Accuracy on 6 photos it never saw: 100.0 % (95 % interval 100.0 % to 100.0 %)
         Balanced accuracy: 100.0 %, macro-F1: 1.000
         Always answering "green" would give: 33.3 %
-        Photos: train 20, valid 4, test 6; took 1.0 s
+        Photos: train 20 + valid 4 + test 6 = 30; 24 fitted, 24 calibrated on (cross-validation), 6 measured; took 1.0 s
         Warning: only 6 images are measured, each of them is 17 points of accuracy
         Saved #{model} (#{(File.size(model) / 1e6).round(1)} MB)
         Next: transfer predict #{model} INPUT

@@ -39,7 +39,7 @@ RSpec.describe Transfer::CLI do
         \AMean average precision on 8 photos it never saw: NUMBER % \(95 % interval NUMBER % to NUMBER %\)
         Giving all the same labels would reach: NUMBER %
         Micro-F1 NUMBER %, macro-F1 NUMBER %, all labels right NUMBER %
-        Photos: train 27, valid 5, test 8; took
+        Photos: train 27 \+ valid 5 \+ test 8 = 40; 32 fitted, 32 calibrated on \(cross-validation\), 8 measured; took
       TEXT
       expect(transfer("info", model).first).to match(/^task +multi_label$.*^labels +blue, green, red$.*^Mean average/m)
     end

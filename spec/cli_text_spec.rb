@@ -24,7 +24,7 @@ RSpec.describe Transfer::CLI do
       Always answering "\w+" would give: PERCENT
       TF-IDF and logistic regression give: PERCENT, macro-F1: SHARE
     TEXT
-    expect(out).to match(/^Texts: train 51, valid 9, test 15; took/)
+    expect(out).to match(/^Texts: train 51 \+ valid 9 \+ test 15 = 75; 60 fitted, .*; took/)
   end
 
   it "answers for texts" do

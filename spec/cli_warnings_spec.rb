@@ -45,6 +45,53 @@ RSpec.describe Transfer::CLI do
     end
   end
 
+  # Rows that give the patient away, whose label is random.
+  describe "groups" do
+    before(:context) do
+      random = Random.new(3)
+      people = Array.new(30) { |i| [i, %w[x y].sample(random:), random.rand, random.rand] }
+      @patients = people.flat_map do |i, label, a, b|
+        Array.new(4) { { input: { a: a + random.rand(0.001), b: b + random.rand(0.001) }, label:, patient: i } }
+      end
+      @rows = @patients.map { |row| row.except(:patient) }
+      @words = { backbone: "sklearn:StandardScaler", head: :random_forest, quiet: true }
+    end
+
+    def sizes(model) = model.summary[:sizes].values.map { |size| size % 4 }.uniq
+
+    it "stay on one side by a name, a block or a callable" do
+      by_name = Transfer.train(data: @patients, split: { group: "patient" }, **@words)
+      by_block = Transfer.train(data: @patients.lazy, **@words) do
+        split(test: 0.2) { |row| row[:patient] }
+      end
+      by_callable = Transfer.train(data: @patients, split: { group: ->(row) { row[:patient] } }, **@words)
+      expect([by_name, by_block, by_callable].map { |model| sizes(model) }).to eq([[0]] * 3)
+      expect(by_block.metrics).to eq(by_name.metrics).and eq(by_callable.metrics)
+      expect(by_name.recipe[:split]).to include(group: "patient", test: 0.2)
+      expect(by_block.recipe[:split]).to include(group: "group")
+      expect(by_name.metrics[:accuracy]).to be < Transfer.train(data: @rows, **@words).metrics[:accuracy]
+    end
+
+    it "are a column on the command line" do
+      rows = @patients.map { |row| [*row[:input].values, row[:label], row[:patient]] }
+      file = table("patients", %w[a b label patient], rows)
+      out = transfer("train", file, "--backbone", "sklearn:StandardScaler", "--group-column", "patient", "--json").first
+      expect(JSON.parse(out)["sizes"].values.map { |size| size % 4 }.uniq).to eq([0])
+    end
+
+    it "are reported where the block has no rows, or rows no group" do
+      line = __LINE__ + 1
+      expect { Transfer.train(data: "p.csv", **@words) { split { |row| row[:patient] } } }.to raise_error(
+        Transfer::RecipeError,
+        /cli_warnings_spec.rb:#{line}: a block groups rows, but data is a path: name a column, split group: "…"\z/
+      )
+      expect { Transfer.train(data: @rows, split: { group: :patient }, **@words) }
+        .to raise_error(Transfer::DataError, 'no row has a value of "patient", as split group: needs')
+      expect { Transfer.train(data: @rows, split: { group: ->(_) { Object.new } }, **@words) }
+        .to raise_error(Transfer::DataError, /\Arow 1: a group is text, a number or nil; /)
+    end
+  end
+
   it "asks about whole numbers, until the task is said" do
     file = table("ages", %w[a age], Array.new(200) { |i| [i, 20 + (i % 20)] })
     common = ["train", file, "--backbone", "sklearn:StandardScaler", "--target-column", "age"]

@@ -62,8 +62,9 @@ RSpec.describe "docs/recipe.md" do
     core, = parse({ "data" => "p", "backbone" => "vgg11", "head" => "mlp", "augment" => %w[crop rotate color flip] })
     expect(core).to include(
       "weights" => "pretrained", "task" => "auto", "on_bad_input" => "raise", "preset" => "fast", "seed" => 0,
-      "device" => "auto", "precision" => "auto", "split" => { "test" => 0.2, "valid" => 0.15 },
-      "columns" => { "input" => nil, "target" => "label", "split" => "split" }, "trust" => false,
+      "device" => "auto", "precision" => "auto", "trust" => false,
+      "split" => { "test" => 0.2, "valid" => 0.15, "group" => nil, "near_duplicates" => true },
+      "columns" => { "input" => nil, "target" => "label", "split" => "split" },
       "text" => { "max_length" => nil, "long" => "truncate" },
       "head" => { "type" => "mlp", "hidden" => [256], "dropout" => 0.1 },
       "augment" => [{ "type" => "crop", "min_scale" => 0.5 }, { "type" => "rotate", "degrees" => 15.0 },

@@ -8,6 +8,7 @@ import sklearn.linear_model  # noqa: F401  sets variables of the environment whe
 
 import transfer_core
 from photos import COLORS, pixels, png
+from transfer_core.metrics.shift import chance_of_coverage
 from transfer_core.progress import Progress
 
 NUMBERS = "sklearn:StandardScaler"
@@ -191,3 +192,102 @@ def test_fine_tuning_that_gains_nothing_is_in_the_result():
     model = transfer_core.train(backbone="mobilenet_v2", data=colored, steps=steps, split={"valid": 0})
     assert model.header.backbone.fine_tuned
     assert not about(model, sentence)
+
+
+def shifted(count, seed, shift=0.0, labels=("low", "high")):
+    """Rows of two classes that overlap; with a `shift` the second lies elsewhere."""
+    rng = np.random.default_rng(seed)
+    for i in range(count):
+        which = i % len(labels)
+        a = rng.normal(which * (1.5 - shift), 1.0)
+        yield {"input": {"a": a, "b": rng.normal()}, "label": labels[which]}
+
+
+class TestPartsThatAddUp:
+    def test_train_and_valid(self):
+        rows = list(shifted(200, 0))
+        model = train({"train": rows, "valid": list(shifted(60, 1))}, split={"near_duplicates": False})
+        data = model.summary()["data"]
+        assert [(part["name"], part["examples"]) for part in data["parts"]] == [
+            ("train", 170),
+            ("held out of train", 30),
+            ("valid", 60),
+        ]
+        assert sum(part["examples"] for part in data["parts"]) == data["examples"] == 260
+        assert (data["fitted"], data["calibrated"], data["calibrated_by"], data["measured"]) == (
+            200,
+            200,
+            "cross-validation",
+            60,
+        )
+        assert data["calibrated"] == model.metrics["conformal"]["calibrated_on"]
+        assert data["measured"] == model.metrics["examples"]
+        assert {part["use"] for part in data["parts"][:2]} == {"fitted, and in turn held out to calibrate"}
+
+    def test_what_is_left_out_and_an_optimizer_that_needs_valid(self, tmp_path):
+        for i in range(40):
+            label = ("brick", "sky")[i % 2]
+            folder = tmp_path / ("test" if i < 8 else "train") / label
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / f"{i}.png").write_bytes(png(pixels(COLORS[label], i)))
+        (tmp_path / "train" / "brick" / "copy.png").write_bytes((tmp_path / "test/brick/0.png").read_bytes())
+        (tmp_path / "train" / "brick" / "broken.png").write_bytes(b"\x89PNG")
+        source = {"train": str(tmp_path / "train"), "test": str(tmp_path / "test")}
+        words = {"optimizer": "adam", "epochs": 2, "on_bad_input": "skip"}
+        model = transfer_core.train(backbone="mobilenet_v2", data=source, **words)
+        data = model.summary()["data"]
+        assert {part["name"]: part["examples"] for part in data["parts"]} == {
+            "train": 27,
+            "valid": 5,
+            "test": 8,
+            "copies": 1,
+            "unusable": 1,
+        }
+        assert (data["examples"], data["fitted"], data["calibrated"], data["calibrated_by"]) == (
+            42,
+            27,
+            5,
+            "valid",
+        )
+
+
+class TestCalibrationAndTestData:
+    def test_measured_examples_unlike_the_calibration_examples(self):
+        rows = list(shifted(300, 0))
+        alike = train({"train": rows, "test": list(shifted(100, 1))})
+        assert not about(alike, "sets at a level") + about(alike, "classes are not as common")
+        model = train({"train": rows, "test": list(shifted(100, 1, shift=2.5))})
+        (message,) = about(model, "sets at a level of 0.9 hold the truth in ")
+        assert f"{model.metrics['conformal']['coverage']:.1%} of the measured examples (p = " in message
+
+    def test_classes_in_other_shares(self):
+        rows = list(shifted(300, 0))
+        test = [row for i, row in enumerate(shifted(160, 1)) if row["label"] == "low" or i % 16 == 1]
+        (message,) = about(
+            train({"train": rows, "test": test}), "classes are not as common among the measured"
+        )
+        assert '("high" 11% and 50%)' in message
+
+    def test_intervals(self):
+        def rows(count, seed, noise):
+            rng = np.random.default_rng(seed)
+            for a in rng.uniform(0, 10, count).tolist():
+                yield {"input": {"a": a}, "label": a + noise * rng.normal()}
+
+        source = {"train": list(rows(300, 0, 0.5)), "test": list(rows(100, 1, 2.0))}
+        model = train(source, head="linear")
+        assert about(model, 'intervals of "label" at a level of 0.9 hold the truth in ')
+
+    def test_the_chance_of_a_coverage_is_that_of_simulated_examples(self):
+        rng = np.random.default_rng(0)
+        distances = rng.random((20_000, 49 + 30))
+        radius = np.sort(distances[:, :49], axis=1)[:, 44]  # the 45th of 49: a level of 0.9
+        covered = (distances[:, 49:] <= radius[:, None]).sum(axis=1)
+        for hits in (20, 23, 25, 27):
+            expected = (covered <= hits).mean()
+            assert chance_of_coverage(hits / 30, 30, 49, 0.9) == pytest.approx(expected, abs=0.01)
+
+    def test_the_split_that_is_made_is_not_questioned(self):
+        for seed in range(4):
+            model = train(list(shifted(200, seed)), seed=seed)
+            assert not about(model, "sets at a level") + about(model, "classes are not as common")

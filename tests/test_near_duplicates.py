@@ -82,7 +82,7 @@ class TestImages:
         )
         assert about(model, "no better than always answering")
         flattered = train(list(copied(RANDOM)), split={"near_duplicates": False})
-        assert flattered.metrics["accuracy"] > 0.9
+        assert flattered.metrics["accuracy"] > 0.85
         assert about(flattered) == []
 
     def test_the_folds_of_the_head_keep_them_together_as_well(self):
@@ -219,7 +219,7 @@ class TestTexts:
         assert " texts are near-duplicates of one another, in 60 groups, for example word" in message
         assert model.metrics["accuracy"] < 0.75
         flattered = train(list(retweets(tweets(60))), split={"near_duplicates": False}, **VECTORS)
-        assert flattered.metrics["accuracy"] > 0.9
+        assert flattered.metrics["accuracy"] > 0.85
 
     def test_given_parts(self):
         rows = [{"input": text, "label": label} for text, label in tweets(60)]
@@ -348,6 +348,8 @@ class TestGroups:
             DataError, match=r'^row 1: has no "person", by which split group: keeps rows together$'
         ):
             train(list(patients()), split={"group": "person"}, **TABLE)
+        with pytest.raises(DataError, match=r'^no row has a value of "patient", as split group: needs$'):
+            train([{**row, "patient": None} for row in patients()], split={"group": "patient"}, **TABLE)
         (tmp_path / "photos" / "a").mkdir(parents=True)
         with pytest.raises(
             DataError, match=r'is a folder, which has no column "place" for split group:\. Fix: name '

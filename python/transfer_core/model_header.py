@@ -51,14 +51,35 @@ class TargetScaling(msgspec.Struct, frozen=True):
     scale: tuple[Size, ...]
 
 
+class DataPart(msgspec.Struct, frozen=True):
+    """So many examples, and the use of them."""
+
+    name: Short
+    examples: Amount
+    use: Short
+
+
+class DataSummary(msgspec.Struct, frozen=True):
+    """All `examples` that were found, in `parts` that add up to them; how many were `fitted`, `calibrated` on, and
+    `measured`. `calibrated_by` is `cross-validation` or the name of a part."""
+
+    examples: Amount
+    parts: Annotated[tuple[DataPart, ...], Meta(max_length=10)]
+    fitted: Amount
+    calibrated: Amount
+    calibrated_by: Short
+    measured: Amount
+    near_duplicates: Amount = 0
+
+
 class ModelHeader(msgspec.Struct, frozen=True, kw_only=True):
     """All of a model but its tensors.
 
     `labels` are names of classes or labels, or of a regression's outputs; `label_counts` says how many
     examples of each `train` has (empty for a regression); a label is said from its probability in
     `thresholds` on; `distances` are sorted, of held-out examples: one minus the probability of the true
-    class, or how far each output was from the truth; `columns` name the cells of a table's rows; `created_at`
-    is ISO 8601 in UTC.
+    class, or how far each output was from the truth; `columns` name the cells of a table's rows; `data` says
+    for what each part of the examples was used; `created_at` is ISO 8601 in UTC.
     Dicts hold plain data; NaN and infinity in them are saved as null, JSON knows neither.
     """
 
@@ -79,6 +100,7 @@ class ModelHeader(msgspec.Struct, frozen=True, kw_only=True):
     metrics: dict[str, Any]
     history: tuple[dict[str, Any], ...] = ()
     sizes: dict[str, Amount] = {}
+    data: DataSummary | None = None
     warnings: tuple[str, ...] = ()
     versions: dict[str, str] = {}
     data_fingerprint: Short = ""

@@ -52,7 +52,7 @@ from transfer_core.steps.between import Chosen, Frozen, Tuned
 from transfer_core.steps.embedding import embed
 from transfer_core.steps.expected import expected_work
 from transfer_core.steps.header import header_of
-from transfer_core.steps.measured import measure
+from transfer_core.steps.measured import measure, shifted
 from transfer_core.steps.near_duplicates import apart
 from transfer_core.version import library_versions
 
@@ -265,6 +265,8 @@ def evaluate(frozen: Frozen, tuned: Tuned, path: Path, warnings: list[str], prog
         progress.warning("fine-tuning gained nothing; the frozen head was kept")
     draft = Model(Path(), header, frozen.backbone, tuned.head)
     metrics = measure(draft, frozen, progress)
+    for warning in shifted(frozen, tuned, metrics):
+        progress.warning(warning)
     header = msgspec.structs.replace(draft.header, metrics=metrics, warnings=tuple(warnings))
     return save_new(path, header, frozen.backbone, tuned.head)
 

@@ -154,6 +154,17 @@ RSpec.describe Transfer::Recipe do
       .to eq({ "train" => "a", "valid" => "b", "test" => { "stream" => "rows" } })
   end
 
+  it "keeps the block that gives the group of a row, and calls its values group" do
+    rows = [{ input: "a", label: "b" }]
+    built = build(data: rows) { split(test: 0.1) { |row| row[:input] } }
+    expect(built.to_h["split"]).to eq({ "test" => 0.1, "group" => "group" })
+    expect(built.group.call(rows.first)).to eq("a")
+    expect(build(data: rows, split: { group: :place }).group).to be_nil
+    expect(build(data: rows, split: { "group" => ->(_) { 5 } }).group.call(nil)).to eq(5)
+    parent = Class.new(described_class) { split { |row| row[:label] } }
+    expect(Class.new(parent).build({ data: rows }).group.call(rows.first)).to eq("b")
+  end
+
   it "leaves wrong values to the core" do
     expect(build(data: 5, seed: "x", split: 0.2).to_h).to eq({ "data" => 5, "seed" => "x", "split" => 0.2 })
     lists = { seed: [], backbone: %w[a b], columns: %w[x y], text: [1, 2], split: [0.1, 0.2] }

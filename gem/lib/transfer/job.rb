@@ -31,7 +31,7 @@ module Transfer
     attr_reader :warnings
 
     # What a block may say of a training that has its recipe.
-    OF_RESUMED = %w[data columns].freeze
+    OF_RESUMED = %w[data columns split].freeze
     private_constant :OF_RESUMED
 
     # @api private
@@ -152,13 +152,19 @@ module Transfer
     private
 
     def send_request
-      source = Source.new(@recipe.data, columns: @recipe.to_h["columns"])
+      source = Source.new(@recipe.data, columns: @recipe.to_h["columns"], group: grouping)
       data = { "data" => source.wire }.compact
       params = run ? { "run" => run, "trust" => @trust, **data } : { "recipe" => { **@recipe.wire, **data } }
       starting = Event::Stage.new(:start, "start Python")
       @progress = progress.after(starting)
       @display.show(starting, progress)
       @call = Bridge.start(@method, params, streams: source.streams)
+    end
+
+    # The name of the rows' groups, and the block that gives them or nil.
+    def grouping
+      split = @recipe.to_h["split"]
+      [split["group"], @recipe.group] if split.is_a?(Hash) && split["group"]
     end
 
     def deliver

@@ -58,6 +58,7 @@ module Transfer
         draft.locations[""] = Backtrace.user_location
         read_keywords(draft, words)
         read_block(draft, block) if block
+        draft.check_group
         new(draft)
       end
 
@@ -132,6 +133,9 @@ module Transfer
 
     # @return [Object] the source of the examples as the user gave it
     attr_reader :data
+    # @return [Proc, nil] what says the group of a row
+    # @api private
+    attr_reader :group
     # @return [Array<Array(Symbol, Proc)>] event and block
     attr_reader :callbacks
     # @return [Hash{String => Object}] the wire form, frozen; rows of an Enumerable stand as `{"stream" => "rows"}`
@@ -140,6 +144,7 @@ module Transfer
     def initialize(draft)
       @data = draft.data
       @callbacks = draft.callbacks.dup.freeze
+      @group = draft.group
       @locations = draft.locations.dup.freeze
       source = @data.nil? ? {} : { "data" => Source.outline(@data) }
       @to_h = deep_freeze({ **source, **draft.words })

@@ -19,6 +19,13 @@ module Transfer
       # @return what stands in a recipe
       def outline(data) = describe(data, ->(_) { "rows" }, ->(text) { text })
 
+      # @return [Boolean] whether some of the data is rows of the caller
+      def rows?(data)
+        found = false
+        describe(data, ->(_) { found = true }, ->(text) { text })
+        found
+      end
+
       # Stream ids are unique in this process: several calls share one worker.
       def next_id = @mutex.synchronize { "s#{@last_id += 1}" }
 
@@ -49,10 +56,12 @@ module Transfer
     attr_reader :streams
 
     # @param columns [Hash, nil] names of a row's fields where they are not input, label and split
-    def initialize(data, columns: nil)
+    # @param group [Array(String, Proc), Array(String, nil), nil] what a row's group is called, and what gives it if it
+    #   is no field
+    def initialize(data, columns: nil, group: nil)
       @streams = {}
       open = lambda do |rows|
-        self.class.next_id.tap { |id| @streams[id] = Pump.new(Rows.new(rows, columns)) }
+        self.class.next_id.tap { |id| @streams[id] = Pump.new(Rows.new(rows, columns, group)) }
       end
       @wire = self.class.describe(data, open, Input.method(:path))
     end

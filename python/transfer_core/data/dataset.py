@@ -89,7 +89,8 @@ class DataSplits:
     `test_name` is what the user calls the measured part: `valid` where they gave train and valid and no test.
     `skipped` are the inputs left out with `on_bad_input: :skip`, each as `name: reason`. `columns` name the
     cells of inputs that are rows of a table. `modality` says what inputs are. `pool` has the
-    examples before they were divided, `warnings` are about near-duplicates and groups.
+    examples before they were divided, `warnings` are about near-duplicates, of which there
+    are so many, and groups.
     """
 
     task: Task
@@ -103,6 +104,7 @@ class DataSplits:
     modality: Modality = IMAGE
     pool: Pool | None = None
     warnings: tuple[str, ...] = ()
+    near_duplicates: int = 0
 
     @property
     def parts(self) -> tuple[tuple[Any, ...], ...]:

@@ -61,6 +61,8 @@ def read_splits(
     kept = keep_usable(found.examples, task, labels, targets, recipe.on_bad_input, modality, progress)
     if task != "regression":
         audit.check_labels_kept(task, labels, targets, kept.data.targets, modality)
+    if recipe.split.group and not any(example.group for example in kept.examples):
+        raise DataError(f'no row has a value of "{printable(recipe.split.group)}", as split group: needs')
     given = tuple(example.split for example in kept.examples)
     if recipe.split.test > 0 and not {"valid", "test"} & set(given):
         audit.check_divisible(task, labels, kept.data, modality)
@@ -125,6 +127,7 @@ def _splits(facts: DataSplits, division: Division) -> DataSplits:
         test_name=parts.test_name,
         pool=division.pool,
         warnings=division.warnings,
+        near_duplicates=division.similar,
     )
     audit.check_trained_labels(splits)
     return splits

@@ -9,6 +9,7 @@ from transfer_core.recipe import to_plain
 from transfer_core.runs import model_date
 from transfer_core.same_run import data_fingerprint
 from transfer_core.steps.between import Frozen, Tuned
+from transfer_core.steps.data_summary import data_summary
 from transfer_core.version import library_versions
 
 
@@ -36,6 +37,7 @@ def header_of(frozen: Frozen, tuned: Tuned) -> ModelHeader:
         target_scaling=frozen.objective.scaling,
         metrics={},
         history=tuple(tuned.history),
+        data=data_summary(frozen, tuned),
         sizes={"train": len(splits.train), "valid": len(splits.valid), "test": len(splits.test)},
         versions=library_versions(),
         data_fingerprint=data_fingerprint(splits),

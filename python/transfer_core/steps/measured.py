@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from transfer_core.errors import DependencyError
+from transfer_core.metrics.shift import balance_warnings, coverage_warnings
 from transfer_core.metrics.shortfalls import shortfalls
 from transfer_core.metrics.tfidf import tfidf_metrics
 from transfer_core.model import Model
 from transfer_core.progress import Progress
-from transfer_core.steps.between import Frozen
+from transfer_core.steps.between import Frozen, Tuned
 
 
 def measure(draft: Model, frozen: Frozen, progress: Progress) -> dict[str, Any]:
@@ -24,6 +25,15 @@ def measure(draft: Model, frozen: Frozen, progress: Progress) -> dict[str, Any]:
     for warning in shortfalls(metrics):
         progress.warning(warning)
     return metrics | _of_words_alone(frozen, metrics, progress)
+
+
+def shifted(frozen: Frozen, tuned: Tuned, metrics: Mapping[str, Any]) -> Iterator[str]:
+    """Warnings if calibration and test examples are not alike."""
+    splits = frozen.splits
+    yield from coverage_warnings(metrics)
+    if metrics and splits.task == "classification" and len(tuned.held_out):
+        calibration = tuned.held_out_targets.numpy()
+        yield from balance_warnings(calibration, splits.test.targets, splits.labels, frozen.recipe.seed)
 
 
 def _of_words_alone(frozen: Frozen, metrics: Mapping[str, Any], progress: Progress) -> dict[str, Any]:

@@ -14,9 +14,20 @@ module Transfer
         # @param seconds [Float] what the training took
         # @return [Array<String>]
         def training(summary, seconds)
-          sizes = summary[:sizes]
-          [*held_out(summary), "#{nouns(summary).capitalize}: #{words(sizes)}; took #{format('%.1f', seconds)} s",
+          [*held_out(summary), "#{nouns(summary).capitalize}: #{parts(summary)}; took #{format('%.1f', seconds)} s",
            *warnings(summary)]
+        end
+
+        # @param summary [Hash{Symbol => Object}] a model summary
+        # @return [String] how many examples there were, in which parts: `30, train 20, valid 4, test 6`
+        def parts(summary)
+          data = summary.fetch(:data, {})
+          return words(summary[:sizes]) if data.empty?
+
+          parts = data[:parts].map { |part| "#{part[:name]} #{part[:examples]}" }
+          fitted = "#{data[:fitted]} fitted"
+          fitted += ", #{data[:calibrated]} calibrated on (#{data[:calibrated_by]})" if data[:calibrated].positive?
+          "#{parts.join(' + ')} = #{data[:examples]}; #{fitted}, #{data[:measured]} measured"
         end
 
         # @param summary [Hash{Symbol => Object}] a model summary
@@ -56,10 +67,10 @@ module Transfer
 
         # @return [Array<Array(String, String)>] what a model file says about itself
         def facts(file, summary)
-          labels, sizes, versions = summary.values_at(:labels, :sizes, :versions)
+          labels, versions = summary.values_at(:labels, :versions)
           [["file", "#{file} (#{Amounts.size(summary[:bytes])})"], ["task", summary[:task]],
            ["labels", labels.join(", ")], ["backbone", summary[:backbone]], ["made", summary[:created_at]],
-           [nouns(summary), words(sizes)], ["versions", words(versions)]]
+           [nouns(summary), parts(summary)], ["versions", words(versions)]]
         end
 
         # @param photos [String] what inputs are called

@@ -84,7 +84,12 @@ module Transfer
     # The keywords of `Transfer.train`.
     def recipe(data)
       { backbone: options[:backbone], data: source(data), columns: columns(data), text:, head:, augment: list(:augment),
-        split: some(test: value(:test_size), valid: value(:valid_size)), **words(WORDS), **training }.compact
+        split:, **words(WORDS), **training }.compact
+    end
+
+    def split
+      some(test: value(:test_size), valid: value(:valid_size), group: options[:group_column],
+           near_duplicates: (false if options[:split_near_duplicates]))
     end
 
     def source(train)

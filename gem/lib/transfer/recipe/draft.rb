@@ -5,7 +5,10 @@ module Transfer
     # A recipe while it is being written: the wire form so far, what to call on events, and for each path of the
     # wire form (`steps[1]`) the line of the user's code that said it.
     class Draft
-      attr_reader :words, :callbacks, :locations
+      # What a block's values are called in a row.
+      GROUP = "group"
+
+      attr_reader :words, :callbacks, :locations, :group
       attr_accessor :data
 
       def initialize(parent = nil)
@@ -13,6 +16,7 @@ module Transfer
         @locations = parent ? parent.locations.dup : {}
         @callbacks = parent ? parent.callbacks.dup : []
         @data = parent&.data
+        @group = parent&.group
         @own_lists = []
       end
 
@@ -43,6 +47,22 @@ module Transfer
         @data = value
       rescue ArgumentError => error
         reject("data", error.message)
+      end
+
+      # A group that is not the name of a column but a block stays here; each row then has its value as `group`.
+      def split(value, block)
+        named = value.is_a?(Hash) ? value.transform_keys(&:to_s) : {}
+        given = block || named["group"]
+        @group = given if given.respond_to?(:call)
+        set("split", @group ? { **named, "group" => GROUP } : value)
+      end
+
+      # @raise [RecipeError] if a block shall give the groups of a file's rows
+      def check_group
+        return if group.nil? || data.nil? || Source.rows?(data)
+
+        message = "a block groups rows, but data is a path: name a column, split group: \"…\""
+        raise RecipeError, [RecipeError::Problem.new("split", message, locations["split"])]
       end
 
       def listen(event, block)

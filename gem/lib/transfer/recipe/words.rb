@@ -39,8 +39,10 @@ module Transfer
       # How long texts are read: `text max_length: 128, long: :window`.
       def text(value = nil, **options) = draft.set("text", value.nil? ? options : value)
 
-      # How much is held out: `split test: 0.2, valid: 0.15`.
-      def split(value = nil, **shares) = draft.set("split", value.nil? ? shares : value)
+      # How much is held out, and what stays on one side: `split test: 0.2, valid: 0.15, group: "patient"`.
+      # @yieldparam row [Object] a row of the data, if it is an Enumerable: `split { |row| row.patient_id }`
+      # @yieldreturn [String, Symbol, Numeric, nil] its group, which stays on one side; nil: the row is in none
+      def split(value = nil, **options, &group) = draft.split(value.nil? ? options : value, group)
 
       # `augment :flip, :crop, rotate: { degrees: 10 }`.
       def augment(*names, **with_options)

@@ -8,12 +8,14 @@ module Transfer
     # `columns` renames them; a record with one attached file needs no name for it.
     class Rows
       # @param columns [Hash{String => Object}, nil] `{"input" => "photo", "target" => "species"}`
-      def initialize(items, columns = nil)
+      # @param group [Array(String, Proc), Array(String, nil), nil] name of the group, and what gives it if not a field
+      def initialize(items, columns = nil, group = nil)
         @items = items
         columns = {} unless columns.is_a?(Hash) # which the core refuses
         @input = columns["input"]
         @target = columns.fetch("target", "label")
         @split = columns.fetch("split", "split")
+        @group, @grouping = group
       end
 
       # @param modality [String] what the backbone takes: image, text or table
@@ -35,7 +37,14 @@ module Transfer
         item = item.to_hash if defined?(CSV::Row) && item.is_a?(CSV::Row) # its methods are not its columns
         row = { **input(item, number, modality), "label" => label(item, number) }
         split = field(item, @split)
-        split.nil? ? row : row.merge("split" => in_row(number) { Plain.text(split.to_s) })
+        row["split"] = in_row(number) { Plain.text(split.to_s) } unless split.nil?
+        row[@group] = group(item, number) if @group
+        row
+      end
+
+      def group(item, number)
+        value = @grouping ? @grouping.call(item) : field(item, @group)
+        in_row(number, "a group is text, a number or nil; ") { Plain.scalar(value) }
       end
 
       # The input, or the problem of one that can't be read: whether that is an error, `on_bad_input` decides.
@@ -67,7 +76,7 @@ module Transfer
       def cells(item)
         return Array(@input).to_h { |name| [name, field(item, name)] } if @input
 
-        field(item, "input") || Input.named(item)&.transform_keys(&:to_s)&.except(*Array(@target), @split)
+        field(item, "input") || Input.named(item)&.transform_keys(&:to_s)&.except(*Array(@target), @split, @group)
       end
 
       # The file of a record that has one, where no column was named.
