@@ -89,7 +89,7 @@ module Transfer
 
     def split
       some(test: value(:test_size), valid: value(:valid_size), group: options[:group_column],
-           near_duplicates: (false if options[:split_near_duplicates]))
+           near_duplicates: (false if options[:ignore_duplicates]))
     end
 
     def source(train)

@@ -19,7 +19,7 @@ module Transfer
         [:target_column, "A,B", "A manifest's column of labels or numbers (label)"],
         [:split_column, "NAME", "A manifest's column of train, valid, test (split)"],
         [:group_column, "NAME", "A manifest's column of groups that stay on one side"],
-        [:split_near_duplicates, nil, "Let near-duplicates be on both sides of the split"],
+        [:ignore_duplicates, nil, "Near-duplicates may be on both sides of the split"],
         [:on_bad_input, "WORD", "raise or skip: what to do about inputs that can't be read"],
         [:augment, "A,B", "Vary the photos while training: flip, crop, rotate, color"]
       ],
