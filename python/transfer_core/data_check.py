@@ -11,7 +11,7 @@ from msgspec import structs
 
 from transfer_core import backbones, presets
 from transfer_core.bad_inputs import listed_in_full
-from transfer_core.data import MODALITIES, DataSplits, Row, left_over, read_splits
+from transfer_core.data import MODALITIES, DataSplits, Row, left_over, read_splits, warn_of
 from transfer_core.data.bad_input import left_out
 from transfer_core.data.dataset import label_counts
 from transfer_core.errors import DataError
@@ -83,10 +83,11 @@ def _read(
         parts = (splits.train, splits.valid, splits.test)
         inputs = [input for part in parts for input in part.inputs]
         bad = {inputs[row]: why for row, why in splits.modality.undecodable(inputs, progress).items()}
-        if not bad:
-            return splits
-        progress.warning(left_out(bad))
-        return left_over(splits, bad, recipe, progress)
+        if bad:
+            progress.warning(left_out(bad))
+            splits = left_over(splits, bad)
+        warn_of(splits, recipe, progress)
+        return splits
 
 
 def _problems(splits: DataSplits) -> tuple[str, ...]:

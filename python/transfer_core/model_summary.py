@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from transfer_core.errors import ModelFileError
 from transfer_core.model_header import ModelHeader
 
