@@ -28,7 +28,7 @@ from transfer_core.model import save_new
 
 SUMMARY = {
     *("path", "task", "labels", "backbone", "embedding_width", "metrics", "history", "recipe", "sizes"),
-    *("warnings", "created_at", "versions", "bytes", "modality", "columns"),
+    *("warnings", "created_at", "versions", "bytes", "modality", "columns", "data"),
 }
 
 

@@ -23,7 +23,7 @@ from transfer_core.permissions import exposure, require_private
 # What lies in the cache folder under this name, or this name and an ending.
 PARTS = {
     "features": "embeddings of images",
-    "thumbnails": "thumbnails of images",
+    "near_duplicates": "thumbnails of images",
     "digests": "digests of image files",
     "measurements": "what was measured on this machine",
 }
