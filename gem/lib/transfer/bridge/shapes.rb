@@ -40,11 +40,14 @@ module Transfer
 
       # Of a training's epochs: a loss may be infinite.
       history = [{ each: :plain }]
+      data = { "examples" => :count, "parts" => [{ "name" => :text, "examples" => :count, "use" => :text }],
+               "fitted" => :count, "calibrated" => :count, "calibrated_by" => :text, "measured" => :count,
+               "near_duplicates" => :count }
       summary = {
         "path" => :text, "task" => :task, "labels" => [:text], "backbone" => :text, "embedding_width" => :count,
         "modality" => :modality, "columns" => [:text], "metrics" => { or_empty: metrics }, "history" => history,
-        "recipe" => { each: :plain }, "sizes" => { each: :count }, "warnings" => [:text], "created_at" => :text,
-        "versions" => { each: :text }, "bytes" => :count
+        "recipe" => { each: :plain }, "sizes" => { each: :count }, "data?" => { or_empty: data },
+        "warnings" => [:text], "created_at" => :text, "versions" => { each: :text }, "bytes" => :count
       }
       run = { "id" => :text, "path" => :text, "status" => :status, "saved" => :flag, "bytes" => :count,
               "used_at" => :finite, "created_at" => { maybe: :time }, "recipe" => { maybe: { each: :plain } },
