@@ -60,8 +60,8 @@ class DataPart(msgspec.Struct, frozen=True):
 
 
 class DataSummary(msgspec.Struct, frozen=True):
-    """All `examples` that were found, in `parts` that add up to them; how many were `fitted`, `calibrated` on,
-    and `measured`. `calibrated_by` is `cross-validation` or the name of a part."""
+    """All `examples` that were found, in `parts` that add up to them; how many were `fitted`, `calibrated`
+    on, and `measured`. `calibrated_by` is `cross-validation` or the name of a part."""
 
     examples: Amount
     parts: Annotated[tuple[DataPart, ...], Meta(max_length=10)]
