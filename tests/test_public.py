@@ -134,6 +134,6 @@ def test_the_home_of_nobody(monkeypatch, variable):
 
 
 def test_the_package_gives_a_few_names():
-    assert transfer_core.__all__ == ["Model", "__version__", "load", "resumable", "resume", "train"]
+    assert transfer_core.__all__ == ["Model", "__version__", "check", "load", "resumable", "resume", "train"]
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = transfer_core.nothing

@@ -25,7 +25,7 @@ def summarize(path: Path, header: ModelHeader) -> dict[str, Any]:
         "history": list(header.history),
         "recipe": header.recipe,
         "sizes": header.sizes,
-        "data": msgspec.to_builtins(header.data) if header.data else {},
+        "data": msgspec.json.decode(msgspec.json.encode(header.data)) if header.data else {},
         "warnings": list(header.warnings),
         "created_at": header.created_at,
         "versions": header.versions,

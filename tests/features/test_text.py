@@ -218,5 +218,5 @@ from transfer_core.recipe import TextOptions
 import tokenizers, torch
 torch.zeros(1).sum()
 """
-    said = run_bounded(code, tiny_encoder(folder / "long"), imports=imports, memory=500 * 10**6, cpu_s=30)
+    said = run_bounded(code, tiny_encoder(folder / "long"), imports=imports, memory=750 * 10**6, cpu_s=30)
     assert said == [f"({POSITIONS},)"]

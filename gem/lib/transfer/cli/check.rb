@@ -16,7 +16,9 @@ module Transfer
     TEXT
     option :backbone, default: "mobilenet_v2", banner: "NAME", desc: "The network to train: decides what inputs are"
     option :task, banner: "NAME", desc: "classification, multi_label or regression, if in doubt"
-    TRAIN_OPTIONS.fetch("Data").each { |name, banner, desc| option(name, desc:, banner:) unless name == :augment }
+    TRAIN_OPTIONS.fetch("Data").each do |name, banner, desc|
+      option(name, desc:, banner:, type: banner ? :string : :boolean) unless name == :augment
+    end
     option :seed, banner: "N", desc: "Everything random starts from it (0)"
     option :quiet, type: :boolean, desc: "Show no progress"
     option :trust, type: :boolean, desc: "Allow code to run that comes with the backbone"
