@@ -130,7 +130,7 @@ module Transfer
     # this waits until the worker has read it, and tells if something is wrong with it.
     # @return [Model] a new one of the same file, which knows what the file says by now
     # @raise [ModelFileError] if there is no model in it; the one that was read before goes on
-    # @raise [SignatureError] if it lacks the signature that {Transfer.load} demanded; the one before goes on
+    # @raise [SignatureError] if the file lacks the required signature; the previous model keeps serving
     def reload = Model.new(call("reload", {}), @demand)
 
     # Writes the model into one file. A new file gets the permissions that the umask of this process leaves; one of the

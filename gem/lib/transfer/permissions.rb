@@ -11,8 +11,8 @@ module Transfer
 
     class << self
       # @param paths [Array<String>] from the outermost directory inwards
-      # @return [String, nil] the first of them that another user owns or can write, with the command that fixes it; nil
-      #   if there is none, or nothing is there
+      # @return [String, nil] the first path that another user owns or can write, with the command that fixes it; nil if
+      #   all paths are private or absent
       def exposure(*paths)
         paths.each do |path|
           found = link_of_another_user(path) || problem(File.realpath(path))

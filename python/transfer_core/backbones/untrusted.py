@@ -1,6 +1,10 @@
-"""Bounds for networks from files that nobody vouches for; no torch here."""
+"""Bounds for networks from untrusted files; no torch here."""
 
 from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 # Declared by a file: pixels of a side (see `facts.Pixels`), images at a time, numbers in an embedding.
 LARGEST_SIZE, LARGEST_BATCH, LARGEST_WIDTH = 2048, 1024, 1 << 20
@@ -13,5 +17,21 @@ MEMORY_SHARE = 0.75
 
 
 def time_limit(images: int) -> float:
-    """Seconds in which so many images must have been run."""
+    """Seconds that a batch of so many images may take."""
     return BATCH_S + IMAGE_S * images
+
+
+@contextmanager
+def deadline(seconds: float | None, expire: Callable[[], object]) -> Iterator[None]:
+    """Call `expire` from another thread if the block takes longer than `seconds`; None: no limit."""
+    if seconds is None:
+        yield
+        return
+    timer = threading.Timer(seconds, expire)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()

@@ -97,8 +97,8 @@ module Transfer
       POOL = FACTORY.pool(4)
       private_constant :TENSOR_BYTES, :FACTORY, :POOL
 
-      # The content of a frame on its way to a value. What takes long is decoded in pieces: between them the reader can
-      # be interrupted, or run out of time, and the next reader goes on.
+      # Incremental decoder of a frame's content. Long content is decoded in pieces: between two pieces the reader can
+      # be interrupted or reach its deadline, and the next reader continues.
       class Decoder
         PIECE_BYTES = 64 * 1024
         # Bytes of memory that are decoded at once.

@@ -102,7 +102,7 @@ module Transfer
         "details?" => { maybe: { "problems?" => [{ "path" => :text, "message" => :text }], "path?" => { maybe: :text },
                                  "run?" => { maybe: :text }, "limit?" => :count } }
       }.freeze
-      # What a result repeats of the params: how it says so, what it says, what it should say.
+      # A param that the result repeats: its name, the repeated value, the expected value.
       one_each = ->(params) { params.fetch("inputs").size }
       REPEATED = {
         "predict" => ["'s size", :size.to_proc, one_each],

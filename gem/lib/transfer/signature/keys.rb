@@ -18,7 +18,7 @@ module Transfer
         # @param given [String, Pathname, OpenSSL::PKey::PKey, Array] public keys: paths (in a String also several, with
         #   `File::PATH_SEPARATOR` between them), text in PEM or OpenSSH format, or objects
         # @return [Array<PublicKey>] at least one
-        # @raise [SignatureError] if one is unusable, or there is none
+        # @raise [SignatureError] if a key is unusable or the list is empty
         def public(given)
           keys = several(given).map { |each| one_public(each) }.uniq
           keys.empty? ? raise(SignatureError, "no key was given, expected at least one public key") : keys

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import re
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from transfer_core.backbones.image_arrays import Array
 from transfer_core.backbones.onnx.tensor_files import tensor_files
-from transfer_core.backbones.untrusted import MEMORY_SHARE, time_limit
+from transfer_core.backbones.untrusted import MEMORY_SHARE, deadline, time_limit
 from transfer_core.errors import DependencyError, ModelFileError, OutOfMemory
 from transfer_core.machine_memory import machine_memory
 
@@ -65,25 +64,12 @@ class Session:
         """One output; raises `ModelFileError` or, where memory is the reason, `OutOfMemory`."""
         options = self._runtime.RunOptions()
         options.log_severity_level = _NO_LOG
-        with self._as_ours("can't be run"), self._deadline(options, time_limit(images)):
+        limit = None if self._trust else time_limit(images)
+        stop = partial(setattr, options, "terminate", True)  # before the next operation
+        with self._as_ours("can't be run"), deadline(limit, stop):
             (found,) = self._session.run([output], inputs, options)
         result: Array = found
         return result
-
-    @contextmanager
-    def _deadline(self, options: Any, seconds: float) -> Iterator[None]:
-        """End a run that takes longer, before its next operation."""
-        if self._trust:
-            yield
-            return
-        timer = threading.Timer(seconds, setattr, (options, "terminate", True))
-        timer.daemon = True
-        timer.start()
-        try:
-            yield
-        finally:
-            timer.cancel()
-            timer.join()
 
     @contextmanager
     def _as_ours(self, complaint: str) -> Iterator[None]:

@@ -7,9 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -17,7 +15,7 @@ import msgspec
 from transfer_core.backbones.foreign import Interface
 from transfer_core.backbones.image_arrays import Array
 from transfer_core.backbones.tensorflow.wire import read_array, read_words, send_array
-from transfer_core.backbones.untrusted import LOAD_S, time_limit
+from transfer_core.backbones.untrusted import LOAD_S, deadline, time_limit
 from transfer_core.devices import cores
 from transfer_core.sandbox.environment import confined_environment, own_package
 
@@ -67,7 +65,7 @@ class Child:
 
     def greet(self) -> None:
         """Wait for the description, then `interface` has it; raises `Failed`."""
-        with self._deadline(LOAD_S):
+        with deadline(None if self._trust else LOAD_S, self._kill_late):
             answer = self._answer()
         try:
             self.interface = msgspec.convert(answer, Interface)
@@ -76,7 +74,7 @@ class Child:
 
     def ask(self, images: Array) -> Array:
         """(N, H, W, 3) float32 -> (N, D) float32; raises `Failed`."""
-        with self._deadline(time_limit(len(images))):
+        with deadline(None if self._trust else time_limit(len(images)), self._kill_late):
             with suppress(OSError):  # it has ended; perhaps with a message
                 send_array(self._to, images)
             shape = self._answer().get("shape")
@@ -119,21 +117,6 @@ class Child:
         if "error" in words:
             raise Failed(str(words["error"]), str(words.get("message")))
         return words
-
-    @contextmanager
-    def _deadline(self, seconds: float) -> Iterator[None]:
-        """Kill the process of an untrusted graph if the block takes longer."""
-        if self._trust:
-            yield
-            return
-        timer = threading.Timer(seconds, self._kill_late)
-        timer.daemon = True
-        timer.start()
-        try:
-            yield
-        finally:
-            timer.cancel()
-            timer.join()
 
     def _kill_late(self) -> None:
         self.late = True
