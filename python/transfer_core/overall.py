@@ -43,6 +43,8 @@ class Overall:
         elif kind == "epoch":
             self._epoch, self._epochs = float(event["number"]), event["of"]
         within = event["done"] / event["total"] if kind == "progress" and event["total"] else 0.0
+        if self._epoch == 0.0 and event.get("unit") == "batches":
+            within = 0.0  # of one epoch among a number that its end tells
         if kind not in ("stage", "epoch", "progress") or self._current < 0:
             return None
         self._share = max(self._share, self._done(within))

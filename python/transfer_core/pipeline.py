@@ -116,7 +116,7 @@ def _five_steps(
         chosen = choose(recipe, streams, spool, progress)
         agree(folder, chosen.recipe, chosen.splits, progress)
         first, *further = presets.phases(chosen.recipe, chosen.backbone.facts.blocks)
-        overall.expect(expected_work(chosen, further))
+        overall.expect(expected_work(chosen, first, further))
         frozen = freeze(chosen, further, progress)
         head = add_head_and_train(frozen, first, bool(further), kept, progress)
         tuned = fine_tune_backbone(frozen, head, further, kept, progress)

@@ -9,11 +9,13 @@ from transfer_core.presets import Phase
 from transfer_core.progress import Step
 from transfer_core.steps.between import Chosen
 
-# In forward passes of one input: reading and loading; fitting a head, and per input; a training step.
-_CHOOSE, _HEAD, _HEAD_PER_INPUT, _BACKWARD, _EVALUATE = 100.0, 50.0, 0.15, 3.0, 20.0
+# In forward passes of one input: reading and loading; fitting a head, and per input; an input of a head's
+# epoch; a training step.
+_CHOOSE, _HEAD, _HEAD_PER_INPUT, _HEAD_EPOCH = 100.0, 50.0, 0.15, 0.01
+_BACKWARD, _EVALUATE = 3.0, 20.0
 
 
-def expected_work(chosen: Chosen, further: Sequence[Phase]) -> list[tuple[Step, float]]:
+def expected_work(chosen: Chosen, first: Phase, further: Sequence[Phase]) -> list[tuple[Step, float]]:
     """Each phase in order with its work, in forward passes of one input through the backbone."""
     splits, recipe = chosen.splits, chosen.recipe
     views = Views(recipe.augment or (), recipe.seed).count
@@ -23,13 +25,13 @@ def expected_work(chosen: Chosen, further: Sequence[Phase]) -> list[tuple[Step, 
         ("choose", _CHOOSE),
         ("freeze", float(train * views + valid + (0 if changes else test))),
         ("head", 0.0),
-        ("train", _HEAD + _HEAD_PER_INPUT * train * views),
+        ("train", _HEAD + train * views * max(_HEAD_PER_INPUT, _HEAD_EPOCH * (first.train.epochs or 0))),
     ]
     for phase in further:
         epochs = phase.train.epochs or 1
         if phase.changes_backbone:
             phases.append(("fine_tune", epochs * (_BACKWARD * train + valid)))
         else:
-            phases.append(("train", _HEAD + epochs * _HEAD_PER_INPUT * train))
+            phases.append(("train", _HEAD + epochs * _HEAD_EPOCH * train))
     phases.append(("evaluate", _EVALUATE + (test if changes else 0)))
     return phases
