@@ -18,7 +18,7 @@ Gem::Specification.new do |spec|
   spec.metadata["rubygems_mfa_required"] = "true"
 
   spec.files = Dir.chdir(__dir__) do
-    Dir["gem/**/*", "ext/**/*.{c,h,rb}", "python/**/*.{py,typed,txt,json,toml}", "docs/**/*",
+    Dir["gem/**/*", "sig/**/*", "ext/**/*.{c,h,rb}", "python/**/*.{py,typed,txt,json,toml}", "docs/**/*",
         "pyproject.toml", "README.md", "LICENSE", "SECURITY.md", "CHANGELOG.md"]
       .select { |path| File.file?(path) && !path.match?(/transfer_native\.(so|bundle)\z/) }
   end

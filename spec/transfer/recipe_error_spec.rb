@@ -85,7 +85,7 @@ RSpec.describe Transfer::RecipeError do
       expect(error.message.lines.map { |line| line[/rb:(\d+)/, 1].to_i }).to eq([__LINE__ - 3, __LINE__ - 1])
     end
 
-    it "points at the line where a helper method says the word" do
+    it "points at the line in a helper method that the block calls", signatures: false do
       error = error_of { Transfer.train(backbone: "b", data: "p") { |recipe| fast_steps(recipe) } }
       expect(error.problems.first.location.label).to include("fast_steps")
     end

@@ -173,7 +173,7 @@ RSpec.describe Transfer::Recipe do
       .to eq({ "head" => { "5" => 6 }, "split" => { "1" => 2 }, "augment" => [5] })
   end
 
-  it "hides the words of the block from nobody" do
+  it "keeps the local variables of a block, and its `self` if it has an argument", signatures: false do
     helper = ->(n) { n * 2 }
     expect(build { seed helper.call(4) }.to_h).to eq({ "seed" => 8 })
     expect(build { |r| r.seed double(4) }.to_h).to eq({ "seed" => 8 })

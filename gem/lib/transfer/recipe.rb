@@ -72,7 +72,7 @@ module Transfer
 
       def read_block(draft, block)
         reader = Block.new(draft)
-        block.arity.zero? ? reader.instance_exec(&block) : block.call(reader)
+        block.arity.positive? ? block.call(reader) : reader.instance_exec(reader, &block)
       end
 
       def read_keywords(draft, words)
