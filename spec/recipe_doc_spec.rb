@@ -12,10 +12,10 @@ RSpec.describe "docs/recipe.md" do
     code = <<~PYTHON
       import json, sys
       from transfer_core.backbones import facts
-      from transfer_core.errors import RecipeError
-      from transfer_core.presets import complete
-      from transfer_core.recipe import to_plain
-      from transfer_core.recipe_parser import parse_recipe
+      from transfer_core.runtime.errors import RecipeError
+      from transfer_core.plan.presets import complete
+      from transfer_core.recipe.schema import to_plain
+      from transfer_core.recipe.parser import parse_recipe
       def judge(recipe):
           try:
               parsed = parse_recipe(recipe)

@@ -8,7 +8,7 @@ RSpec.describe "The reference in docs/" do
   end
 
   def errors_of_core
-    code = "import inspect, transfer_core.errors as e\n" \
+    code = "import inspect, transfer_core.runtime.errors as e\n" \
            "print(*[n for n, c in vars(e).items() if inspect.isclass(c) and issubclass(c, e.TransferError)])"
     core = File.expand_path("../python", __dir__)
     IO.popen({ "PYTHONPATH" => core }, [Workers::PYTHON, "-c", code], &:read).split - ["TransferError"]

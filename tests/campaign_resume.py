@@ -18,8 +18,9 @@ import numpy as np
 
 from photos import class_folder
 from test_resume import STEPS, Process
-from transfer_core import paths, runs
-from transfer_core.model_file import read_model
+from transfer_core import runs
+from transfer_core.model_file.format import read_model
+from transfer_core.runtime import paths
 
 
 def words_for(folder):

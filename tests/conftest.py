@@ -77,7 +77,7 @@ def no_bfloat16_operators(monkeypatch):
     """A CPU whose oneDNN operators raise in bfloat16, as on a processor with AVX2 alone."""
     import torch
 
-    from transfer_core import onednn
+    from transfer_core.runtime import onednn
 
     def without_bfloat16(operator):
         def run(weight, *arguments):

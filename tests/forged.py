@@ -5,8 +5,8 @@ import json
 import struct
 
 from saved_model import entry_of
-from transfer_core.model_file import read_model, tensors_digest
-from transfer_core.tensor_file import NUMPY_DTYPES
+from transfer_core.model_file.format import read_model, tensors_digest
+from transfer_core.model_file.safetensors_reader import NUMPY_DTYPES
 
 NAMES = {dtype: name for name, dtype in NUMPY_DTYPES.items()}
 

@@ -27,7 +27,7 @@ import numpy as np
 from forged import container, fields_of, places_of, sealed, tensors_of
 from photos import class_folder, pixels, png
 from tiny_encoder import tiny_encoder
-from transfer_core.model_file import tensors_digest
+from transfer_core.model_file.format import tensors_digest
 
 CPU_S, MEMORY = 30, 2 << 30
 
@@ -227,7 +227,7 @@ def case(rng, fields, tensors):
 def outcome(path, input):
     """`predicts`, or the name of the error."""
     import transfer_core
-    from transfer_core.errors import RecipeError, TransferError
+    from transfer_core.runtime.errors import RecipeError, TransferError
 
     try:
         model = transfer_core.load(path)

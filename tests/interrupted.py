@@ -12,7 +12,7 @@ import sys
 import time
 from contextlib import suppress
 
-MODULES = ("torch", "transfer_core.pipeline", "transfer_core.public")
+MODULES = ("torch", "transfer_core.pipeline.five_steps", "transfer_core.public")
 
 
 def die():
@@ -61,7 +61,7 @@ def die_at(module, name, at, counts=lambda *_: True):
 
 def die_half_way(at):
     """Die while the `at`-th checkpoint is written, as in a power failure."""
-    from transfer_core import checkpoint
+    from transfer_core.runs import checkpoint
 
     usual, calls = checkpoint.serialized, []
 
@@ -83,7 +83,8 @@ def is_in_a_run(temporary, *_):
 def run(job):
     os.environ.update(TRANSFER_HOME=job["home"], TRANSFER_OFFLINE="1")
     import transfer_core
-    from transfer_core import backbones, checkpoints
+    from transfer_core import backbones
+    from transfer_core.runs import checkpoints
 
     if job.get("tiny"):
         from tiny_backbone import tiny_backbone
@@ -100,7 +101,7 @@ def run(job):
         case "half-written checkpoint":
             die_half_way(death["at"])
         case "checkpoint not yet renamed":
-            die_at("transfer_core.atomic", "_finish", death["at"], counts=is_in_a_run)
+            die_at("transfer_core.runtime.atomic", "_finish", death["at"], counts=is_in_a_run)
         case "model written":
             die_at("transfer_core.runs.folder", "suppress", 1)
     if "run" in job:

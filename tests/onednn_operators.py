@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from transfer_core.onednn import has_convolution, has_linear
+from transfer_core.runtime.onednn import has_convolution, has_linear
 
 needs_bfloat16_operators = pytest.mark.skipif(
     not (has_convolution(torch.bfloat16) and has_linear(torch.bfloat16)),

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from safetensors import safe_open
 
-from transfer_core.model_file import BackboneSource, ModelHeader
+from transfer_core.model_file.format import BackboneSource, ModelHeader
 
 HEADER = ModelHeader(
     task="classification",

@@ -6,7 +6,7 @@ import pytest
 
 import transfer_core
 from photos import class_folder
-from transfer_core.errors import DataError, RecipeError
+from transfer_core.runtime.errors import DataError, RecipeError
 
 
 @pytest.fixture

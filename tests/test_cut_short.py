@@ -15,9 +15,9 @@ from safetensors.numpy import save_file
 
 from saved_model import HEADER
 from transfer_core.cache import RowStore
-from transfer_core.checkpoint import Position, write_checkpoint
-from transfer_core.model_file import write_model
-from transfer_core.snapshot import Snapshot
+from transfer_core.model_file.format import write_model
+from transfer_core.runs.checkpoint import Position, write_checkpoint
+from transfer_core.runtime.snapshot import Snapshot
 
 TENSORS = {f"head.{number}": np.full(200_000, number, np.float32) for number in range(4)}
 
@@ -39,19 +39,19 @@ print(json.dumps(seen))
 
 WEIGHTS = {
     "imports": "import torch\nfrom transfer_core.backbones.checkpoint import read_tensors\n"
-    "from transfer_core.errors import ModelFileError",
+    "from transfer_core.runtime.errors import ModelFileError",
     "read": "sum(map(torch.sum, read_tensors(path).values()))",
     "error": "ModelFileError",
 }
 READERS = {
     "model": {
-        "imports": "from transfer_core.model_file import read_model\n"
-        "from transfer_core.errors import ModelFileError",
+        "imports": "from transfer_core.model_file.format import read_model\n"
+        "from transfer_core.runtime.errors import ModelFileError",
         "read": "len(read_model(path)[1]) == 4",
         "error": "ModelFileError",
     },
     "checkpoint": {
-        "imports": "from transfer_core.checkpoint import read_checkpoint, Damaged",
+        "imports": "from transfer_core.runs.checkpoint import read_checkpoint, Damaged",
         "read": "len(read_checkpoint(path)[1].tensors) == 4",
         "error": "Damaged",
     },

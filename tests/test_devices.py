@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from onednn_operators import needs_bfloat16_operators
-from transfer_core.devices import (
+from transfer_core.runtime.devices import (
     available_devices,
     choose_device,
     choose_dtype,
@@ -12,7 +12,7 @@ from transfer_core.devices import (
     fast_dtype,
     precision_warning,
 )
-from transfer_core.errors import ConfigurationError
+from transfer_core.runtime.errors import ConfigurationError
 
 CPU = torch.device("cpu")
 

@@ -241,7 +241,7 @@ def test_a_setting_that_can_not_be_used_is_a_finding(monkeypatch: pytest.MonkeyP
 
 
 def test_a_check_that_breaks_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "transfer_core.devices", None)
+    monkeypatch.setitem(sys.modules, "transfer_core.runtime.devices", None)
     check = {check.name: check for check in doctor.examine()}["device"]
     assert (check.ok, check.remedy) == (False, "transfer setup")
     assert check.detail.startswith("ModuleNotFoundError: ")

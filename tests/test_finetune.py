@@ -12,16 +12,16 @@ from torch import nn
 
 from photos import save
 from tiny_backbone import WIDTH, tiny_backbone
-from transfer_core import optimizers
 from transfer_core.data import Dataset
-from transfer_core.errors import Cancelled, DataError, RecipeError
 from transfer_core.features import load_augmented_pixels, load_pixels, normalize, to_batch
 from transfer_core.finetune import Images, Machine, fine_tune
 from transfer_core.finetune.network import Tail
 from transfer_core.finetune.pieces import Pieces
-from transfer_core.presets import Phase
-from transfer_core.progress import Progress
-from transfer_core.recipe import Crop, Flip, Train
+from transfer_core.plan.presets import Phase
+from transfer_core.recipe.schema import Crop, Flip, Train
+from transfer_core.runtime.errors import Cancelled, DataError, RecipeError
+from transfer_core.runtime.progress import Progress
+from transfer_core.training import optimizers
 
 CPU = torch.device("cpu")
 MACHINE = Machine(CPU, "float32")
@@ -113,7 +113,7 @@ def test_statistics_of_all_norms_stand_still_and_their_weights_train_with_the_bl
 
 
 def test_frozen_blocks_have_neither_gradients_nor_a_place_in_the_optimizer(images, monkeypatch):
-    import transfer_core.training as training
+    import transfer_core.training.loop as training
 
     built = []
     build = training.build_optimizer

@@ -9,7 +9,7 @@ import sklearn.linear_model  # noqa: F401  sets variables of the environment whe
 import transfer_core
 from photos import COLORS, pixels, png
 from transfer_core.metrics.shift import chance_of_coverage
-from transfer_core.progress import Progress
+from transfer_core.runtime.progress import Progress
 
 NUMBERS = "sklearn:StandardScaler"
 

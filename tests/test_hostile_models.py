@@ -7,7 +7,7 @@ import pytest
 import transfer_core
 from forged import fields_of, forge, tensors_of
 from photos import class_folder, pixels, png
-from transfer_core.errors import ModelFileError, WeightsNotFound
+from transfer_core.runtime.errors import ModelFileError, WeightsNotFound
 
 PHOTO = png(pixels((60, 120, 200), seed=1))
 

@@ -39,7 +39,7 @@ def test_the_handshake_of_the_worker_waits_for_no_library():
 
 
 def test_the_package_and_its_plain_rooms_need_no_torch():
-    plain = "transfer_core, transfer_core.recipe_parser, transfer_core.model_file, transfer_core.data"
+    plain = "transfer_core, transfer_core.recipe.parser, transfer_core.model_file.format, transfer_core.data"
     assert "torch" not in imported_by(f"import {plain}; from transfer_core.backbones import facts")
 
 
@@ -57,14 +57,15 @@ def test_a_training_imports_nothing_slow(words, tmp_path):
 
 def test_the_stand_in_for_torch_s_compiler_gives_way_to_the_real_one():
     modules = imported_by(
-        "import transfer_core.pipeline, torch._dynamo.utils, torch; torch.compile(lambda x: x)"
+        "import transfer_core.pipeline.five_steps, torch._dynamo.utils, torch; torch.compile(lambda x: x)"
     )
     assert "torch._dynamo.eval_frame" in modules
 
 
 def test_a_saved_model_is_described_without_torch():
     modules = imported_by(
-        "import transfer_core.worker.methods, transfer_core.model_file, transfer_core.model_summary"
+        "import transfer_core.worker.methods, transfer_core.model_file.format; "
+        "import transfer_core.model_file.summary"
     )
     assert "torch" not in modules
 

@@ -4,8 +4,8 @@ import pytest
 import sklearn.linear_model  # noqa: F401, its threads leave variables behind when they are first imported
 
 import transfer_core
-from transfer_core.errors import ConfigurationError, DataError, TransferError, shortened
-from transfer_core.limits import DEFAULTS, limit
+from transfer_core.runtime.errors import ConfigurationError, DataError, TransferError, shortened
+from transfer_core.runtime.limits import DEFAULTS, limit
 
 
 def test_each_has_a_default_and_a_variable(monkeypatch):

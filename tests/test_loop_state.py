@@ -4,13 +4,13 @@ import pytest
 import torch
 from torch import nn
 
-from transfer_core.errors import ConfigurationError
-from transfer_core.loop_state import LoopState
-from transfer_core.optimizers import Group, build_optimizer
-from transfer_core.progress import Progress
-from transfer_core.recipe import Train
-from transfer_core.snapshot import Snapshot
-from transfer_core.training import Source, train_epochs
+from transfer_core.recipe.schema import Train
+from transfer_core.runtime.errors import ConfigurationError
+from transfer_core.runtime.progress import Progress
+from transfer_core.runtime.snapshot import Snapshot
+from transfer_core.training.loop import Source, train_epochs
+from transfer_core.training.optimizers import Group, build_optimizer
+from transfer_core.training.state import LoopState
 
 EPOCHS = 5
 

@@ -13,15 +13,15 @@ from photos import class_folder
 from tiny_encoder import WIDTH, tiny_encoder
 from transfer_core.backbones import build, facts, load
 from transfer_core.data import Dataset
-from transfer_core.errors import Cancelled, DependencyError, RecipeError
 from transfer_core.features.tokens import Reader
 from transfer_core.finetune import Images, Machine, fine_tune
 from transfer_core.finetune.lora import adapted, dense_layers, only_adapters, without_adapters
-from transfer_core.model_file import read_model
-from transfer_core.presets import Phase, complete, phases
-from transfer_core.progress import Progress
-from transfer_core.recipe import Lora, TextOptions, Train
-from transfer_core.recipe_parser import parse_recipe
+from transfer_core.model_file.format import read_model
+from transfer_core.plan.presets import Phase, complete, phases
+from transfer_core.recipe.parser import parse_recipe
+from transfer_core.recipe.schema import Lora, TextOptions, Train
+from transfer_core.runtime.errors import Cancelled, DependencyError, RecipeError
+from transfer_core.runtime.progress import Progress
 
 MACHINE = Machine(torch.device("cpu"), "float32")
 RANK, ALPHA = 2, 6.0

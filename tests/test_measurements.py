@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from transfer_core import measurements, paths
-from transfer_core.measurements import remembered
+from transfer_core.runtime import measurements, paths
+from transfer_core.runtime.measurements import remembered
 
 
 @pytest.fixture(autouse=True)
@@ -26,7 +26,10 @@ def never() -> None:
 def test_a_value_is_measured_once_and_by_one_process() -> None:
     assert remembered("speed", lambda: {"batch": 8}) == {"batch": 8}
     assert remembered("speed", never) == {"batch": 8}
-    code = "from transfer_core.measurements import remembered; print(remembered('speed', lambda: 'measured'))"
+    code = (
+        "from transfer_core.runtime.measurements import remembered; "
+        "print(remembered('speed', lambda: 'measured'))"
+    )
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert told == "{'batch': 8}\n"
 
@@ -43,7 +46,7 @@ def test_who_measures_at_the_same_time_and_later_takes_what_was_written_first() 
 # Several of these measure at the same time: what takes until the next 10 ms ends in all of them at once.
 COMPETITOR = """
 import json, os, time
-from transfer_core.measurements import remembered
+from transfer_core.runtime.measurements import remembered
 
 def measure():
     time.sleep(0.01 - time.time() % 0.01)

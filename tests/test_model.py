@@ -19,12 +19,18 @@ from torch import nn
 
 import transfer_core
 from photos import COLORS, class_folder, pixels, png, rows, save
-from transfer_core import devices
-from transfer_core.answers import answers, metrics
-from transfer_core.devices import cores, torch_threads
-from transfer_core.errors import ConfigurationError, DataError, ModelFileError, RecipeError, TransferWarning
 from transfer_core.metrics import fit_temperature
-from transfer_core.model import save_new
+from transfer_core.model.model import save_new
+from transfer_core.runtime import devices
+from transfer_core.runtime.devices import cores, torch_threads
+from transfer_core.runtime.errors import (
+    ConfigurationError,
+    DataError,
+    ModelFileError,
+    RecipeError,
+    TransferWarning,
+)
+from transfer_core.tasks import answers, metrics
 
 SUMMARY = {
     *("path", "task", "labels", "backbone", "embedding_width", "metrics", "history", "recipe", "sizes"),
@@ -283,7 +289,7 @@ def test_evaluate_with_wrong_words(model, words):
 
 def test_events_of_an_evaluation(model, mixed):
     told = []
-    model.evaluate(mixed, progress=transfer_core.progress.Progress(told.append))
+    model.evaluate(mixed, progress=transfer_core.runtime.progress.Progress(told.append))
     assert [event["title"] for event in told if event["event"] == "stage"] == ["measure on 18 images"]
 
 

@@ -11,7 +11,7 @@ from sklearn.datasets import load_digits
 import transfer_core
 from photos import png
 from transfer_core.data import near_images
-from transfer_core.errors import Cancelled, DataError, RecipeError
+from transfer_core.runtime.errors import Cancelled, DataError, RecipeError
 
 MENTIONED = "near-duplicates"
 

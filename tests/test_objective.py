@@ -7,9 +7,9 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.class_weight import compute_sample_weight
 
 from transfer_core.data import Dataset, DataSplits
-from transfer_core.errors import RecipeError
-from transfer_core.objective import choose_objective
-from transfer_core.recipe import Freeze, PathSource, Recipe, Train
+from transfer_core.recipe.schema import Freeze, PathSource, Recipe, Train
+from transfer_core.runtime.errors import RecipeError
+from transfer_core.tasks.objective import choose_objective
 
 LABELS = ("bird", "cat", "dog")
 

@@ -8,8 +8,8 @@ from msgspec.structs import replace
 from torch import nn
 from torch.optim import lr_scheduler
 
-from transfer_core.optimizers import Group, build_optimizer, set_learning_rate
-from transfer_core.recipe import Train
+from transfer_core.recipe.schema import Train
+from transfer_core.training.optimizers import Group, build_optimizer, set_learning_rate
 
 
 def layers():

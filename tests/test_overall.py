@@ -4,7 +4,7 @@ import pytest
 
 import transfer_core
 from photos import class_folder
-from transfer_core.overall import Overall
+from transfer_core.runtime.overall_progress import Overall
 
 PHASES = [
     ("choose", 10.0),

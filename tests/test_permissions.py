@@ -12,15 +12,16 @@ import pytest
 import transfer_core
 from photos import class_folder
 from tiny_backbone import tiny_backbone, tiny_facts
-from transfer_core import backbones, cache, measurements
+from transfer_core import backbones, cache
 from transfer_core.backbones import facts as find_facts
 from transfer_core.backbones.download import download
 from transfer_core.backbones.places import places
 from transfer_core.cache.digests import Seen, known_digests, remember, stamp_of
-from transfer_core.errors import ConfigurationError, TransferWarning
 from transfer_core.features.store import FeatureStore
-from transfer_core.permissions import exposure
-from transfer_core.progress import Progress
+from transfer_core.runtime import measurements
+from transfer_core.runtime.errors import ConfigurationError, TransferWarning
+from transfer_core.runtime.permissions import exposure
+from transfer_core.runtime.progress import Progress
 
 NOT_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
 EXPOSED = ["writable", pytest.param("foreign", marks=NOT_ROOT)]
@@ -82,7 +83,7 @@ def test_nothing_that_is_kept_can_be_read_by_others(tmp_path, home, umask):
     umask(0)
     model = train(photos)
     measurements.remembered("speed", lambda: 1)
-    transfer_core.trusted.trust(model.digest, "a model")
+    transfer_core.model_file.trust.trust(model.digest, "a model")
     kept = [home, *home.rglob("*")]
     names = {path.name for path in kept}
     assert {"model.transfer", "features", "index.sqlite", "measurements.json", "trusted"} <= names
@@ -155,17 +156,17 @@ def test_no_part_of_such_a_cache_is_believed(tmp_path, home, how):
 
 @pytest.mark.parametrize("how", EXPOSED)
 def test_a_list_of_trust_that_others_could_write_is_ignored(tmp_path, home, how):
-    transfer_core.trusted.trust("digest", "a model")
+    transfer_core.model_file.trust.trust("digest", "a model")
     for place in (home / "trusted", home):
         expose(place, how)
         with warnings.catch_warnings(record=True) as told:
             warnings.simplefilter("always")
-            assert not transfer_core.trusted.is_trusted("digest")
+            assert not transfer_core.model_file.trust.is_trusted("digest")
         assert str(told[0].message).startswith(f"the list of trusted models is ignored: {place} ")
         with pytest.raises(ConfigurationError, match=r"Fix: ch(mod|own) -R "):
-            transfer_core.trusted.trust("digest", "a model")
+            transfer_core.model_file.trust.trust("digest", "a model")
         mend(place)
-    assert transfer_core.trusted.is_trusted("digest")
+    assert transfer_core.model_file.trust.is_trusted("digest")
 
 
 @pytest.mark.parametrize("how", EXPOSED)

@@ -12,11 +12,11 @@ import torch
 
 import transfer_core
 from photos import COLORS, class_folder, pixels, png, rows, save
-from transfer_core import pipeline
-from transfer_core.errors import Cancelled, ConfigurationError, DataError
-from transfer_core.model_file import read_model
-from transfer_core.progress import Progress
-from transfer_core.recipe_parser import parse_recipe
+from transfer_core.model_file.format import read_model
+from transfer_core.pipeline import five_steps
+from transfer_core.recipe.parser import parse_recipe
+from transfer_core.runtime.errors import Cancelled, ConfigurationError, DataError
+from transfer_core.runtime.progress import Progress
 
 TUNE = [
     {"type": "freeze"},
@@ -331,7 +331,7 @@ def test_the_same_seed_gives_the_same_bytes(few, tmp_path, monkeypatch):
 @pytest.mark.parametrize("words", [{}, EVERYTHING], ids=["fast", "everything"])
 def test_the_recipe_in_a_model_gives_the_model(few, words):
     first = train(few, seed=3, **words)
-    again = pipeline.run(parse_recipe(first.header.recipe))
+    again = five_steps.run(parse_recipe(first.header.recipe))
     assert again.header.recipe == first.header.recipe
     assert again.recipe == first.recipe
     assert differing(first, again) == []
@@ -377,5 +377,5 @@ def test_no_temporary_folder_outlives_a_stream(home):
 
 def test_progress_alone_will_do(few):
     told = []
-    pipeline.run(parse_recipe({"data": few, "backbone": "mobilenet_v2"}), progress=Progress(told.append))
+    five_steps.run(parse_recipe({"data": few, "backbone": "mobilenet_v2"}), progress=Progress(told.append))
     assert {event["event"] for event in told} >= {"stage", "progress"}

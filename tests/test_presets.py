@@ -6,9 +6,9 @@ import pytest
 from msgspec.structs import asdict, replace
 
 from transfer_core import backbones
-from transfer_core.errors import RecipeError
-from transfer_core.presets import complete, phases
-from transfer_core.recipe import (
+from transfer_core.plan.presets import complete, phases
+from transfer_core.recipe.parser import parse_recipe
+from transfer_core.recipe.schema import (
     Color,
     Crop,
     Flip,
@@ -21,7 +21,7 @@ from transfer_core.recipe import (
     Unfreeze,
     to_plain,
 )
-from transfer_core.recipe_parser import parse_recipe
+from transfer_core.runtime.errors import RecipeError
 
 BLOCKS = tuple(f"block{i}" for i in range(8))
 

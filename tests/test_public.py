@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 
 import transfer_core
-from transfer_core import pipeline
-from transfer_core.caller_data import name_streams
-from transfer_core.errors import ConfigurationError, RecipeError
-from transfer_core.paths import home
-from transfer_core.progress import Progress
+from transfer_core.data.row_streams import name_streams
+from transfer_core.pipeline import five_steps
+from transfer_core.runtime.errors import ConfigurationError, RecipeError
+from transfer_core.runtime.paths import home
+from transfer_core.runtime.progress import Progress
 
 ROWS = [{"input": "a.jpg", "label": "cat"}]
 
@@ -46,7 +46,7 @@ def test_a_generator_is_handed_on_untouched():
 def recipe_of(monkeypatch):
     """The recipe that `train` would run; nothing is trained."""
     ran = []
-    monkeypatch.setattr(pipeline, "run", lambda *given: ran.append(given))
+    monkeypatch.setattr(five_steps, "run", lambda *given: ran.append(given))
 
     def recipe_of(**words):
         transfer_core.train(**{"backbone": "mobilenet_v2", "data": "photos", **words})

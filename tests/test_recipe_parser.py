@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from transfer_core.errors import RecipeError
-from transfer_core.recipe import (
+from transfer_core.recipe.parser import parse_recipe
+from transfer_core.recipe.schema import (
     Columns,
     Crop,
     Flip,
@@ -28,7 +28,7 @@ from transfer_core.recipe import (
     Unfreeze,
     to_plain,
 )
-from transfer_core.recipe_parser import parse_recipe
+from transfer_core.runtime.errors import RecipeError
 
 LEAST = {"data": "photos", "backbone": "mobilenet_v2"}
 TRAIN_WORDS = (
@@ -337,7 +337,7 @@ def test_whatever_comes_is_a_recipe_or_a_recipe_error():
 
 
 def test_reading_a_recipe_needs_no_torch():
-    code = "import sys, transfer_core.recipe_parser; print('torch' in sys.modules or 'numpy' in sys.modules)"
+    code = "import sys, transfer_core.recipe.parser; print('torch' in sys.modules or 'numpy' in sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=20, check=True
     )

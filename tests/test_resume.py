@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from photos import class_folder
-from transfer_core.model_file import read_model
+from transfer_core.model_file.format import read_model
 
 # All that can be in a phase: dropout, random views, warm-up, a head trained again on other embeddings.
 STEPS = [

@@ -12,7 +12,7 @@ import transfer_core
 from photos import class_folder
 from tiny_backbone import tiny_backbone, tiny_facts
 from transfer_core import backbones, runs
-from transfer_core.errors import Cancelled, ConfigurationError
+from transfer_core.runtime.errors import Cancelled, ConfigurationError
 from transfer_core.worker.model_cache import ModelCache, ModelRef
 
 DAY = 86_400

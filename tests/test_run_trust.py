@@ -9,7 +9,7 @@ import pytest
 import transfer_core
 from photos import class_folder
 from transfer_core import runs
-from transfer_core.errors import Cancelled, ConfigurationError, RecipeError
+from transfer_core.runtime.errors import Cancelled, ConfigurationError, RecipeError
 
 HUBCONF = """
 from pathlib import Path

@@ -16,12 +16,13 @@ import pytest
 import transfer_core
 from photos import class_folder, rows
 from tiny_backbone import tiny_backbone, tiny_facts
-from transfer_core import backbones, checkpoints, runs
-from transfer_core.checkpoint import Damaged, Position, read_checkpoint, read_position, write_checkpoint
-from transfer_core.errors import Cancelled, ConfigurationError, DataError
-from transfer_core.model_file import read_model
-from transfer_core.progress import Progress
-from transfer_core.snapshot import Snapshot
+from transfer_core import backbones, runs
+from transfer_core.model_file.format import read_model
+from transfer_core.runs import checkpoints
+from transfer_core.runs.checkpoint import Damaged, Position, read_checkpoint, read_position, write_checkpoint
+from transfer_core.runtime.errors import Cancelled, ConfigurationError, DataError
+from transfer_core.runtime.progress import Progress
+from transfer_core.runtime.snapshot import Snapshot
 
 TUNE = {
     "steps": [
@@ -323,7 +324,7 @@ def test_a_failure_after_the_model_is_written_leaves_it(photos, home, monkeypatc
         raise ConfigurationError("can't read it")
 
     with monkeypatch.context() as patch:
-        patch.setattr("transfer_core.model.note_identity", fail)
+        patch.setattr("transfer_core.model.model.note_identity", fail)
         with pytest.raises(ConfigurationError, match="can't read it"):
             train(photos, head="linear")
     [run] = (home / "runs").iterdir()

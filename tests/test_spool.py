@@ -7,11 +7,11 @@ import sys
 
 import pytest
 
-from transfer_core.spool import spool_folder
+from transfer_core.runtime.temp_dir import spool_folder
 
 HOLDING = """
 import sys
-from transfer_core.spool import spool_folder
+from transfer_core.runtime.temp_dir import spool_folder
 with spool_folder() as folder:
     (folder / "ab").mkdir()
     (folder / "ab" / "image").write_bytes(b"x")

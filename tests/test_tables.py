@@ -16,9 +16,9 @@ from sklearn.svm import SVC
 
 import transfer_core
 from transfer_core.data import MODALITIES, read_splits
-from transfer_core.errors import ConfigurationError, DataError, RecipeError
-from transfer_core.progress import Progress
-from transfer_core.recipe_parser import parse_recipe
+from transfer_core.recipe.parser import parse_recipe
+from transfer_core.runtime.errors import ConfigurationError, DataError, RecipeError
+from transfer_core.runtime.progress import Progress
 
 TABLE = "sklearn:ColumnTransformer"
 

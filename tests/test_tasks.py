@@ -16,11 +16,12 @@ from sklearn.metrics import average_precision_score, f1_score, label_ranking_ave
 import transfer_core
 from photos import COLORS, pixels, png
 from tiny_backbone import tiny_backbone
-from transfer_core import backbones, checkpoints
-from transfer_core.answers import calibrated
-from transfer_core.errors import Cancelled, RecipeError
+from transfer_core import backbones
 from transfer_core.metrics.thresholds import best_thresholds
-from transfer_core.model_file import read_model
+from transfer_core.model_file.format import read_model
+from transfer_core.runs import checkpoints
+from transfer_core.runtime.errors import Cancelled, RecipeError
+from transfer_core.tasks import calibrated
 
 NAMES = sorted(COLORS)
 

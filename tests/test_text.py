@@ -17,13 +17,13 @@ import transfer_core
 from tiny_encoder import WIDTH, tiny_encoder
 from transfer_core.backbones import load
 from transfer_core.data import Dataset
-from transfer_core.errors import Cancelled, DataError, DependencyError, RecipeError
 from transfer_core.features.tokens import Reader
 from transfer_core.finetune import Images, Machine, fine_tune
-from transfer_core.model_file import read_model
-from transfer_core.presets import Phase
-from transfer_core.progress import Progress
-from transfer_core.recipe import TextOptions, Train
+from transfer_core.model_file.format import read_model
+from transfer_core.plan.presets import Phase
+from transfer_core.recipe.schema import TextOptions, Train
+from transfer_core.runtime.errors import Cancelled, DataError, DependencyError, RecipeError
+from transfer_core.runtime.progress import Progress
 
 LABELS = {"pleased": ["good", "fine"], "angry": ["bad", "awful"]}
 TUNE = [
@@ -203,7 +203,7 @@ def test_the_preset_for_texts_fine_tunes_without_varying_them(tiny):
 
 @pytest.mark.parametrize("more", [[], [{"type": "freeze"}, {"type": "lora", "rank": 2}]])
 def test_a_training_goes_on_to_the_same_bits(tiny, monkeypatch, more):
-    from transfer_core import checkpoints
+    from transfer_core.runs import checkpoints
 
     monkeypatch.setattr(checkpoints, "SHORTEST_PAUSE_S", 0)
     monkeypatch.setattr(checkpoints, "PAUSE_PER_COST", 0)

@@ -9,7 +9,9 @@ import torch
 
 import transfer_core
 from photos import class_folder
-from transfer_core.devices import (
+from transfer_core.features.parallel import map_on_cores, one_thread_inside
+from transfer_core.features.sharing import Sharing
+from transfer_core.runtime.devices import (
     WORTH_SHARING,
     as_many_threads_as_pay,
     at_most_cores,
@@ -17,9 +19,7 @@ from transfer_core.devices import (
     machine_cores,
     torch_threads,
 )
-from transfer_core.errors import ConfigurationError
-from transfer_core.features.parallel import map_on_cores, one_thread_inside
-from transfer_core.features.sharing import Sharing
+from transfer_core.runtime.errors import ConfigurationError
 from transfer_core.worker.methods import _training_threads
 
 

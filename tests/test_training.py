@@ -10,10 +10,10 @@ from sklearn.metrics import f1_score
 from torch import nn
 from torch.optim import lr_scheduler
 
-from transfer_core.errors import Cancelled, RecipeError
-from transfer_core.progress import Progress
-from transfer_core.recipe import Train
-from transfer_core.training import (
+from transfer_core.recipe.schema import Train
+from transfer_core.runtime.errors import Cancelled, RecipeError
+from transfer_core.runtime.progress import Progress
+from transfer_core.training.loop import (
     Source,
     summed_loss,
     train_epochs,

@@ -7,7 +7,7 @@ import pytest
 
 import transfer_core
 from photos import class_folder
-from transfer_core.errors import ModelFileError, RecipeError
+from transfer_core.runtime.errors import ModelFileError, RecipeError
 
 HUBCONF = """
 import torch

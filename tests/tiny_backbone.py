@@ -6,7 +6,7 @@ from torch import nn
 
 from transfer_core import backbones
 from transfer_core.backbones import Backbone
-from transfer_core.model_file import tensors_digest
+from transfer_core.model_file.format import tensors_digest
 
 WIDTH = 6
 CROP, RESIZE = 16, 20

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 import transfer_core
-from transfer_core import checkpoints
-from transfer_core.model_file import read_model
+from transfer_core.model_file.format import read_model
+from transfer_core.runs import checkpoints
 
 HEAD = [{"type": "freeze"}, {"type": "train"}]
 

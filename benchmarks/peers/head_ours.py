@@ -11,8 +11,8 @@ import torch
 from clusters import CLASSES, clusters
 
 from transfer_core.heads import fit_head, rows_of
-from transfer_core.progress import Progress
-from transfer_core.recipe import LinearHead, Train
+from transfer_core.recipe.schema import LinearHead, Train
+from transfer_core.runtime.progress import Progress
 
 features, targets, unseen, truth = clusters(int(sys.argv[1]))
 rows = rows_of(torch.from_numpy(features), targets, torch.ones(len(targets)))

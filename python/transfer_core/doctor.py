@@ -13,11 +13,13 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from transfer_core import __version__, paths, trusted
-from transfer_core.errors import TransferError
-from transfer_core.installation import install_command, repair_command
-from transfer_core.machine_memory import machine_memory
-from transfer_core.permissions import exposure
+from transfer_core import __version__
+from transfer_core.model_file import trust as trusted
+from transfer_core.runtime import paths
+from transfer_core.runtime.errors import TransferError
+from transfer_core.runtime.installation import install_command, repair_command
+from transfer_core.runtime.machine_memory import machine_memory
+from transfer_core.runtime.permissions import exposure
 
 OLDEST_PYTHON = (3, 10)
 SETUP = "transfer setup"
@@ -140,7 +142,7 @@ def check_device() -> Check:
     """The device that `device: auto` takes."""
     import torch
 
-    from transfer_core.devices import available_devices
+    from transfer_core.runtime.devices import available_devices
 
     first, *others = available_devices()
     also = f", also there: {', '.join(others)}" if others else ""

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from transfer_core import pipeline
-from transfer_core.caller_data import name_streams
-from transfer_core.data_check import DataReport, check_data
-from transfer_core.errors import Problem, RecipeError, did_you_mean
-from transfer_core.model import Model
-from transfer_core.progress import Event, Progress
-from transfer_core.recipe import Recipe, Train
-from transfer_core.recipe_parser import parse_recipe
-from transfer_core.recipe_wording import shown
+from transfer_core.data.row_streams import name_streams
+from transfer_core.model.model import Model
+from transfer_core.pipeline import five_steps
+from transfer_core.pipeline.data_check import DataReport, check_data
+from transfer_core.recipe.messages import shown
+from transfer_core.recipe.parser import parse_recipe
+from transfer_core.recipe.schema import Recipe, Train
+from transfer_core.runtime.errors import Problem, RecipeError, did_you_mean
+from transfer_core.runtime.progress import Event, Progress
 
 
 def train(
@@ -47,7 +47,7 @@ def train(
     """
     source, streams = name_streams(data)
     recipe = parse_recipe({"backbone": backbone, "data": source, **_sorted_by_place(words)})
-    return pipeline.run(recipe, streams, _progress(on_event, cancelled))
+    return five_steps.run(recipe, streams, _progress(on_event, cancelled))
 
 
 def check(
@@ -115,7 +115,7 @@ def resume(
     if not isinstance(trust, bool):
         raise RecipeError([Problem("trust", f"expected True or False (got {shown(trust)})")])
     source, streams = (None, {}) if data is None else name_streams(data)
-    return pipeline.resume(run, source, streams, _progress(on_event, cancelled), trust)
+    return five_steps.resume(run, source, streams, _progress(on_event, cancelled), trust)
 
 
 def _progress(on_event: Callable[[Event], None] | None, cancelled: Callable[[], bool] | None) -> Progress:

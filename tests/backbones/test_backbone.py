@@ -9,9 +9,9 @@ from torch import nn
 from transfer_core.backbones import Backbone, build, facts, load, restore
 from transfer_core.backbones import loading as room
 from transfer_core.backbones.weights import sha256
-from transfer_core.errors import ModelFileError, RecipeError, WeightsNotFound
-from transfer_core.model_file import tensors_digest
-from transfer_core.progress import Progress
+from transfer_core.model_file.format import tensors_digest
+from transfer_core.runtime.errors import ModelFileError, RecipeError, WeightsNotFound
+from transfer_core.runtime.progress import Progress
 
 IMAGES = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
 

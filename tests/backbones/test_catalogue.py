@@ -15,10 +15,11 @@ import torchvision
 from torch import nn
 from transformers import AutoConfig, AutoModel
 
-from transfer_core import backbones, paths
+from transfer_core import backbones
 from transfer_core.backbones.catalogue import TASKS, catalogue
 from transfer_core.backbones.timm.listed import all_listed, timm_list
-from transfer_core.errors import RecipeError
+from transfer_core.runtime import paths
+from transfer_core.runtime.errors import RecipeError
 
 # Small models of different kinds; `scripts/build_timm_facts.py --check` builds all.
 BUILT = timm.list_models(

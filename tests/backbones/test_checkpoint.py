@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from transfer_core.backbones.checkpoint import fit, read_tensors
-from transfer_core.errors import ModelFileError
+from transfer_core.runtime.errors import ModelFileError
 
 
 class Malicious:

@@ -10,8 +10,8 @@ import pytest
 from transfer_core.backbones import facts
 from transfer_core.backbones.download import DownloadFailed, download
 from transfer_core.backbones.weights import find_weights
-from transfer_core.errors import Cancelled, ConfigurationError, WeightsNotFound
-from transfer_core.progress import Progress
+from transfer_core.runtime.errors import Cancelled, ConfigurationError, WeightsNotFound
+from transfer_core.runtime.progress import Progress
 
 CONTENT = bytes(range(256)) * 12_000  # 3 MB: three chunks
 

@@ -10,7 +10,7 @@ import pytest
 import torchvision
 
 from transfer_core.backbones import all_facts, backbone_names, facts
-from transfer_core.errors import RecipeError
+from transfer_core.runtime.errors import RecipeError
 
 SCRIPT = Path(__file__).parents[2] / "scripts/build_backbone_facts.py"
 

@@ -13,7 +13,7 @@ from torch.nn.functional import normalize
 from tiny_encoder import BERT, LAYERS, WIDTH, tiny_encoder, tokenizer_json
 from transfer_core.backbones import facts, load, restore
 from transfer_core.backbones.huggingface.pooling import WAYS, Pool, Pooling
-from transfer_core.errors import ModelFileError, RecipeError, WeightsNotFound
+from transfer_core.runtime.errors import ModelFileError, RecipeError, WeightsNotFound
 
 MINILM = "hf/sentence-transformers/all-MiniLM-L6-v2"
 SMALL = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48}
@@ -601,7 +601,7 @@ BY_CODE = """
 import sys
 import torch
 from transfer_core import backbones
-from transfer_core.errors import TransferError
+from transfer_core.runtime.errors import TransferError
 
 folder = sys.argv[1]
 backbone = backbones.load(f"hf/{folder}", trust=True)

@@ -10,8 +10,8 @@ import pytest
 from tiny_encoder import tiny_encoder
 from transfer_core.backbones import facts, load
 from transfer_core.backbones.huggingface.card import Card, read_card
-from transfer_core.errors import RecipeError, WeightsNotFound
-from transfer_core.progress import Progress
+from transfer_core.runtime.errors import RecipeError, WeightsNotFound
+from transfer_core.runtime.progress import Progress
 
 COMMIT = "c0ffee" + "0" * 34
 

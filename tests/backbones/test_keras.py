@@ -19,15 +19,15 @@ from transfer_core.backbones.keras.blocks import arrange, block_names
 from transfer_core.backbones.keras.network import build
 from transfer_core.backbones.keras.published import published
 from transfer_core.backbones.keras.values import change_first_kernel, fill
-from transfer_core.errors import (
+from transfer_core.features import normalize, to_batch
+from transfer_core.runtime.errors import (
     ConfigurationError,
     DependencyError,
     ModelFileError,
     RecipeError,
     WeightsNotFound,
 )
-from transfer_core.features import normalize, to_batch
-from transfer_core.progress import Progress
+from transfer_core.runtime.progress import Progress
 from whole_job import check_frozen_and_kept, check_resumed, check_tuned
 
 pytestmark = pytest.mark.filterwarnings(

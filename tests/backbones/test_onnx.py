@@ -16,8 +16,8 @@ import transfer_core
 from photos import class_folder
 from transfer_core import backbones
 from transfer_core.backbones.onnx.tensor_files import read_whole
-from transfer_core.errors import DependencyError, ModelFileError, RecipeError, WeightsNotFound
-from transfer_core.model import load_model
+from transfer_core.model.model import load_model
+from transfer_core.runtime.errors import DependencyError, ModelFileError, RecipeError, WeightsNotFound
 
 SIZE = 8
 

@@ -17,7 +17,7 @@ from transfer_core import backbones
 from transfer_core.backbones import untrusted
 from transfer_core.backbones.onnx import description
 from transfer_core.backbones.onnx.tensor_files import read_whole, tensor_files
-from transfer_core.errors import ModelFileError, OutOfMemory
+from transfer_core.runtime.errors import ModelFileError, OutOfMemory
 from transfer_core.sandbox import landlock
 
 confines = pytest.mark.skipif(not landlock.version(), reason="this kernel has no Landlock")

@@ -25,14 +25,14 @@ from transfer_core.backbones.scikit_learn.columns import columns_of, complaints
 from transfer_core.backbones.scikit_learn.names import REFUSED, TRANSFORMERS, Step, modality_of, parse
 from transfer_core.backbones.scikit_learn.state import from_bytes, to_bytes
 from transfer_core.data.example import Cell
-from transfer_core.errors import (
+from transfer_core.features import build_extractor
+from transfer_core.runtime.errors import (
     ConfigurationError,
     DataError,
     DependencyError,
     ModelFileError,
     RecipeError,
 )
-from transfer_core.features import build_extractor
 
 TEXTS = ["the cat sat", "the dog sat down", "a cat and a dog", "dogs bark", "cats sit and sit", "the end"]
 NUMBERS = np.abs(np.random.default_rng(0).normal(size=(60, 8)))

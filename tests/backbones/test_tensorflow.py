@@ -23,7 +23,7 @@ from transfer_core.backbones.tensorflow.child import Child
 from transfer_core.backbones.tensorflow.process import process_for
 from transfer_core.backbones.tensorflow.saved_model import PREPARATION, read_files, write_files
 from transfer_core.backbones.tensorflow.tfhub import cache_name
-from transfer_core.errors import DependencyError, ModelFileError, OutOfMemory, RecipeError
+from transfer_core.runtime.errors import DependencyError, ModelFileError, OutOfMemory, RecipeError
 
 HANDLE = "google/imagenet/tiny/classification/4"
 MAKER = Path(__file__).with_name("make_saved_models.py")

@@ -22,7 +22,7 @@ from transfer_core.backbones import untrusted
 from transfer_core.backbones.tensorflow import process
 from transfer_core.backbones.tensorflow.process import process_for
 from transfer_core.backbones.tensorflow.saved_model import read_files, write_files
-from transfer_core.errors import ModelFileError, OutOfMemory, RecipeError
+from transfer_core.runtime.errors import ModelFileError, OutOfMemory, RecipeError
 from transfer_core.sandbox import landlock
 from transfer_core.sandbox.syscalls import architecture
 

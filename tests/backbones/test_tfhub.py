@@ -11,7 +11,7 @@ from transfer_core.backbones.source import source_name
 from transfer_core.backbones.tensorflow import tfhub
 from transfer_core.backbones.tensorflow.saved_model import folder_digest, read_files, write_files
 from transfer_core.backbones.tensorflow.tfhub import cache_name, find_saved_model, handle_of, unpack
-from transfer_core.errors import ConfigurationError, ModelFileError, WeightsNotFound
+from transfer_core.runtime.errors import ConfigurationError, ModelFileError, WeightsNotFound
 
 PATH = "google/imagenet/mobilenet_v2_100_224/feature_vector/4"
 NAME, HANDLE = f"tfhub:{PATH}", f"https://tfhub.dev/{PATH}"

@@ -15,7 +15,7 @@ from torch import nn
 from transfer_core import backbones
 from transfer_core.backbones.timm.facts import weights_of
 from transfer_core.backbones.timm.layers import SamePadding, with_plain_layers
-from transfer_core.errors import ModelFileError, RecipeError, WeightsNotFound
+from transfer_core.runtime.errors import ModelFileError, RecipeError, WeightsNotFound
 
 # A small member of each kind, how many blocks it gives, and one of them.
 MEMBERS = {

@@ -12,8 +12,8 @@ import torch
 from safetensors.torch import save
 
 from transfer_core import backbones
-from transfer_core.errors import WeightsNotFound
-from transfer_core.progress import Progress
+from transfer_core.runtime.errors import WeightsNotFound
+from transfer_core.runtime.progress import Progress
 
 NAME = "timm/test_resnet.r160_in1k"
 COMMIT = "c0ffee" + "0" * 34

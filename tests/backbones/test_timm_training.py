@@ -7,9 +7,9 @@ import torch
 import transfer_core
 from photos import COLORS, class_folder, pixels, png
 from transfer_core import backbones
-from transfer_core.errors import Cancelled
 from transfer_core.features import inference
-from transfer_core.model_file import read_model
+from transfer_core.model_file.format import read_model
+from transfer_core.runtime.errors import Cancelled
 
 LITE0 = "timm/tf_efficientnet_lite0"
 TUNE = [

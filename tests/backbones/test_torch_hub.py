@@ -14,7 +14,7 @@ from torch import nn
 import transfer_core
 from photos import class_folder
 from transfer_core import backbones
-from transfer_core.errors import (
+from transfer_core.runtime.errors import (
     DependencyError,
     ModelFileError,
     RecipeError,

@@ -6,8 +6,8 @@ import pytest
 
 from transfer_core.backbones import facts, places
 from transfer_core.backbones.weights import find_weights, local_copy, sha256
-from transfer_core.errors import ConfigurationError, ModelFileError, RecipeError, WeightsNotFound
-from transfer_core.progress import Progress
+from transfer_core.runtime.errors import ConfigurationError, ModelFileError, RecipeError, WeightsNotFound
+from transfer_core.runtime.progress import Progress
 
 FIRST, SECOND = b"the first published file", b"the second, preferred one"
 SWAG = b"better, but not free"

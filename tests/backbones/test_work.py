@@ -11,7 +11,7 @@ from transfer_core.backbones import Backbone
 from transfer_core.backbones.huggingface.network import build_network
 from transfer_core.backbones.keras.graph import read_graph
 from transfer_core.backbones.work import TooMuch, check_work
-from transfer_core.errors import RecipeError
+from transfer_core.runtime.errors import RecipeError
 
 
 def backbone_of(*layers, size):

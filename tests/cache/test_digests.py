@@ -9,9 +9,9 @@ import time
 
 import pytest
 
-from transfer_core import paths
 from transfer_core.cache import digests
 from transfer_core.cache.digests import Seen, known_digests, remember, stamp_of
+from transfer_core.runtime import paths
 
 
 @pytest.fixture

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from cache.store_writer import OWNER, WIDTH, add, key, rows_of
-from transfer_core import cache, paths
+from transfer_core import cache
 from transfer_core.cache import RowStore
 from transfer_core.cache.digests import Seen, remember
 from transfer_core.cache.layout import Layout
+from transfer_core.runtime import paths
 
 STRIDE = 32 + 4 * WIDTH + 4
 

@@ -3,7 +3,7 @@ import sys
 import pytest
 
 from transfer_core.cache import cache_limit
-from transfer_core.errors import ConfigurationError
+from transfer_core.runtime.errors import ConfigurationError
 
 
 @pytest.mark.parametrize(

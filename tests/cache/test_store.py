@@ -17,7 +17,7 @@ import pytest
 from cache.store_writer import OWNER, WIDTH, add, key, rows_of
 from transfer_core.cache import RowStore
 from transfer_core.cache.layout import Layout
-from transfer_core.errors import ConfigurationError
+from transfer_core.runtime.errors import ConfigurationError
 
 HEADER, STRIDE = 64, 32 + 4 * WIDTH + 4
 

@@ -7,8 +7,8 @@ from PIL import Image
 
 from transfer_core.data import read_labelled, read_splits, warn_of
 from transfer_core.data.image import IMAGE
-from transfer_core.progress import Progress
-from transfer_core.recipe_parser import parse_recipe
+from transfer_core.recipe.parser import parse_recipe
+from transfer_core.runtime.progress import Progress
 
 
 @pytest.fixture

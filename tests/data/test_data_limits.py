@@ -6,9 +6,9 @@ import pytest
 
 from bounded import run_bounded
 from transfer_core.data import MODALITIES, read_splits
-from transfer_core.errors import DataError
-from transfer_core.limits import DEFAULTS
-from transfer_core.recipe_parser import parse_recipe
+from transfer_core.recipe.parser import parse_recipe
+from transfer_core.runtime.errors import DataError
+from transfer_core.runtime.limits import DEFAULTS
 
 BACKBONES = {
     "image": "mobilenet_v2",
@@ -18,9 +18,9 @@ BACKBONES = {
 READ = """
 from pathlib import Path
 from transfer_core.data import MODALITIES, read_splits
-from transfer_core.errors import DataError
-from transfer_core.progress import Progress
-from transfer_core.recipe_parser import parse_recipe
+from transfer_core.runtime.errors import DataError
+from transfer_core.runtime.progress import Progress
+from transfer_core.recipe.parser import parse_recipe
 recipe = parse_recipe({"data": sys.argv[1], "backbone": sys.argv[2]})
 try:
     read_splits(recipe, MODALITIES[sys.argv[3]], {}, Path("spool"), Progress())
@@ -59,7 +59,7 @@ def refusal(read, *arguments, **words):
 
 def refused_in_bounds(path, modality, memory=400 * 10**6, cpu_s=10):
     """The error of reading `path` with the default limits."""
-    imports = "import numpy, transfer_core.data.read, transfer_core.recipe_parser"
+    imports = "import numpy, transfer_core.data.read, transfer_core.recipe.parser"
     return run_bounded(READ, path, BACKBONES[modality], modality, imports=imports, memory=memory, cpu_s=cpu_s)
 
 

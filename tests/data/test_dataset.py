@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from transfer_core.data import Dataset, DataSplits, decode_image
-from transfer_core.errors import DataError
+from transfer_core.runtime.errors import DataError
 
 
 def dataset(*rows):

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image, ImageFile, ImageOps
 
 from transfer_core.data import decode_image
-from transfer_core.errors import DataError
+from transfer_core.runtime.errors import DataError
 
 
 def noise(*shape, seed=0, dtype=np.uint8):

@@ -9,9 +9,9 @@ from transfer_core.cache import digests as cache_of_digests
 from transfer_core.data import fingerprint
 from transfer_core.data.fingerprint import fingerprints
 from transfer_core.data.formats import complaint
-from transfer_core.errors import Cancelled
-from transfer_core.progress import Progress
-from transfer_core.spool import spool_folder
+from transfer_core.runtime.errors import Cancelled
+from transfer_core.runtime.progress import Progress
+from transfer_core.runtime.temp_dir import spool_folder
 
 
 def test_digests_are_sha256_in_the_order_of_the_paths(photo):

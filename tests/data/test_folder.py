@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from transfer_core.data.folder import read_folder
-from transfer_core.errors import DataError
+from transfer_core.runtime.errors import DataError
 
 
 def listing(root):

@@ -10,8 +10,8 @@ from PIL import Image
 
 from bounded import run_bounded
 from transfer_core.data import decode_image
-from transfer_core.errors import DataError
-from transfer_core.limits import DEFAULTS
+from transfer_core.runtime.errors import DataError
+from transfer_core.runtime.limits import DEFAULTS
 
 DECODE = """
 for path in sys.argv[1:]:
@@ -23,7 +23,7 @@ for path in sys.argv[1:]:
 IMPORTS = """
 import PIL.Image
 from transfer_core.data import decode_image
-from transfer_core.errors import DataError
+from transfer_core.runtime.errors import DataError
 PIL.Image.init()
 """
 FIX = "Fix: raise Transfer.config.max_pixels (TRANSFER_MAX_PIXELS), or use a smaller input ("

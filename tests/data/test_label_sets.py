@@ -8,8 +8,8 @@ import pytest
 
 from transfer_core.data.example import Cell, Example
 from transfer_core.data.label_sets import label_sets
-from transfer_core.errors import DataError
-from transfer_core.recipe import Columns
+from transfer_core.recipe.schema import Columns
+from transfer_core.runtime.errors import DataError
 
 
 def examples(*labels):

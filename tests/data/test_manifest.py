@@ -9,8 +9,8 @@ import pytest
 
 from transfer_core.data.image import IMAGE
 from transfer_core.data.manifest import read_manifest
-from transfer_core.errors import DataError
-from transfer_core.recipe import Columns
+from transfer_core.recipe.schema import Columns
+from transfer_core.runtime.errors import DataError
 
 
 @pytest.fixture(autouse=True)
@@ -174,7 +174,7 @@ def test_parquet_without_pyarrow():
         sys.modules["pyarrow"] = None
         from transfer_core.data.image import IMAGE
         from transfer_core.data.manifest import read_manifest
-        from transfer_core.recipe import Columns
+        from transfer_core.recipe.schema import Columns
         list(read_manifest("x.parquet", Columns(), IMAGE, Path("spool")))
     """
     python = Path(__file__).parents[2] / "python"
@@ -186,7 +186,7 @@ def test_parquet_without_pyarrow():
         timeout=60,
     )
     assert done.stderr.splitlines()[-1] == (
-        "transfer_core.errors.DependencyError: a Parquet manifest needs the package pyarrow. "
+        "transfer_core.runtime.errors.DependencyError: a Parquet manifest needs the package pyarrow. "
         f"Fix: {sys.executable} -m pip install 'transfer-core[parquet]'"
     )
 

@@ -11,12 +11,12 @@ from bounded import run_bounded
 from transfer_core.data import parquet
 from transfer_core.data.manifest import read_manifest
 from transfer_core.data.text import TEXT
-from transfer_core.errors import DataError
-from transfer_core.recipe import Columns
+from transfer_core.recipe.schema import Columns
+from transfer_core.runtime.errors import DataError
 
 IMPORTS = """
 from transfer_core.data import parquet
-from transfer_core.errors import DataError
+from transfer_core.runtime.errors import DataError
 import pyarrow, pyarrow.compute, pyarrow.parquet
 """
 READ = """

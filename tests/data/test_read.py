@@ -8,10 +8,10 @@ import pytest
 
 from transfer_core.data import Dataset, left_over, read_splits, warn_of
 from transfer_core.data.image import IMAGE
-from transfer_core.errors import Cancelled, DataError
-from transfer_core.progress import Progress
-from transfer_core.recipe_parser import parse_recipe
-from transfer_core.spool import spool_folder
+from transfer_core.recipe.parser import parse_recipe
+from transfer_core.runtime.errors import Cancelled, DataError
+from transfer_core.runtime.progress import Progress
+from transfer_core.runtime.temp_dir import spool_folder
 from work import python_calls
 
 

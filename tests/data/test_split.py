@@ -6,7 +6,7 @@ import pytest
 from sklearn.model_selection import train_test_split
 
 from transfer_core.data.split import split_rows
-from transfer_core.recipe import SplitSizes
+from transfer_core.recipe.schema import SplitSizes
 
 SIZES = SplitSizes()
 

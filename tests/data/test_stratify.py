@@ -8,7 +8,7 @@ import pytest
 
 from transfer_core.data.split import split_rows
 from transfer_core.data.stratify import hold_out_labels
-from transfer_core.recipe import SplitSizes
+from transfer_core.recipe.schema import SplitSizes
 
 
 def digests(count):

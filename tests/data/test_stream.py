@@ -8,7 +8,7 @@ import pytest
 from transfer_core.data.image import IMAGE
 from transfer_core.data.spooled import spool_bytes
 from transfer_core.data.stream import read_stream
-from transfer_core.errors import ConfigurationError, DataError
+from transfer_core.runtime.errors import ConfigurationError, DataError
 
 
 def test_rows_of_paths_and_bytes(tmp_path):

@@ -12,8 +12,8 @@ import pytest
 from transfer_core.data import read_labelled, read_splits
 from transfer_core.data.example import Cell
 from transfer_core.data.table import TABLE
-from transfer_core.errors import DataError
-from transfer_core.recipe_parser import parse_recipe
+from transfer_core.recipe.parser import parse_recipe
+from transfer_core.runtime.errors import DataError
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ import pytest
 
 from transfer_core.data.example import Cell, Example
 from transfer_core.data.task import class_indices, decide_task, values
-from transfer_core.errors import DataError
-from transfer_core.recipe import Columns
-from transfer_core.recipe_parser import parse_recipe
+from transfer_core.recipe.parser import parse_recipe
+from transfer_core.recipe.schema import Columns
+from transfer_core.runtime.errors import DataError
 
 
 def recipe(**words):

@@ -15,7 +15,6 @@ from photos import pixels, save
 from tiny_backbone import WIDTH, tiny_backbone
 from transfer_core.cache.digests import stamp_of
 from transfer_core.data import Dataset
-from transfer_core.errors import Cancelled, DataError
 from transfer_core.features import (
     FeatureStore,
     Views,
@@ -26,8 +25,9 @@ from transfer_core.features import (
     to_batch,
 )
 from transfer_core.features.inference import Plan
-from transfer_core.progress import Progress
-from transfer_core.recipe import Crop, Flip
+from transfer_core.recipe.schema import Crop, Flip
+from transfer_core.runtime.errors import Cancelled, DataError
+from transfer_core.runtime.progress import Progress
 
 CPU = torch.device("cpu")
 

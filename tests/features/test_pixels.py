@@ -12,10 +12,10 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms._presets import ImageClassification
 
 from transfer_core import backbones
-from transfer_core.errors import DataError
 from transfer_core.features import load_augmented_pixels, load_pixels, normalize, to_batch
 from transfer_core.features.augment import random_crop
-from transfer_core.recipe import Color, Crop, Flip, Rotate
+from transfer_core.recipe.schema import Color, Crop, Flip, Rotate
+from transfer_core.runtime.errors import DataError
 
 PREPROCESSING = backbones.facts("mobilenet_v2").default_weights.preprocessing
 

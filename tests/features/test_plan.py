@@ -12,11 +12,12 @@ from torch import nn
 from torch.nn.functional import cosine_similarity
 
 from tiny_backbone import tiny_backbone
-from transfer_core import backbones, measurements, paths
+from transfer_core import backbones
 from transfer_core.features import build_extractor, normalize, plan, to_batch
 from transfer_core.features.inference import Plan, Variants
 from transfer_core.features.plan import BATCHES, agreeing_plan, measured_plan, plan_for
 from transfer_core.features.probe import probe_photos
+from transfer_core.runtime import measurements, paths
 
 CPU = torch.device("cpu")
 

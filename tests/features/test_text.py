@@ -9,13 +9,13 @@ from bounded import run_bounded
 from tiny_encoder import POSITIONS, WIDTH, WORDS, tiny_encoder
 from transfer_core.backbones import load
 from transfer_core.data import Dataset
-from transfer_core.errors import DataError, ModelFileError, RecipeError
 from transfer_core.features import FeatureStore, Views, build_extractor, embed_dataset
 from transfer_core.features.packed import PackedLinear, pack
 from transfer_core.features.text import TextVariants, padded_length
 from transfer_core.features.tokens import Reader, padded
-from transfer_core.progress import Progress
-from transfer_core.recipe import TextOptions
+from transfer_core.recipe.schema import TextOptions
+from transfer_core.runtime.errors import DataError, ModelFileError, RecipeError
+from transfer_core.runtime.progress import Progress
 
 CPU = torch.device("cpu")
 
@@ -214,7 +214,7 @@ print(*{tuple(len(window) for window in windows) for windows in reader.windows([
     imports = """
 from transfer_core.backbones import load
 from transfer_core.features.tokens import Reader
-from transfer_core.recipe import TextOptions
+from transfer_core.recipe.schema import TextOptions
 import tokenizers, torch
 torch.zeros(1).sum()
 """

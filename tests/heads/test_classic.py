@@ -15,13 +15,12 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, SVR
 from torch import nn
 
-from transfer_core.errors import Cancelled, DependencyError, RecipeError
 from transfer_core.heads import Rows, build_head, check_head, classic, fit_head
 from transfer_core.heads.classic_trees import _grown
 from transfer_core.heads.folds import fold_of
 from transfer_core.heads.scaling import standardization
-from transfer_core.progress import Progress
-from transfer_core.recipe import (
+from transfer_core.recipe.parser import parse_recipe
+from transfer_core.recipe.schema import (
     GradientBoostingHead,
     KnnHead,
     LogisticHead,
@@ -29,7 +28,8 @@ from transfer_core.recipe import (
     SvmHead,
     Train,
 )
-from transfer_core.recipe_parser import parse_recipe
+from transfer_core.runtime.errors import Cancelled, DependencyError, RecipeError
+from transfer_core.runtime.progress import Progress
 
 WIDTH = 6
 LOGISTIC, SVM, LINEAR_SVM = LogisticHead(c=0.5), SvmHead(), SvmHead(c=0.5, kernel="linear")

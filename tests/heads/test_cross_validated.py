@@ -11,7 +11,6 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import log_loss, mean_squared_error
 
-from transfer_core.errors import Cancelled
 from transfer_core.heads import cross_validated, folds, linear_problem
 from transfer_core.heads.coordinates import coordinates_of
 from transfer_core.heads.cross_validated import STRENGTHS, fit_linear
@@ -19,7 +18,8 @@ from transfer_core.heads.folds import fold_of
 from transfer_core.heads.linear_problem import linear_problems
 from transfer_core.heads.rows import Rows
 from transfer_core.heads.scaling import Scaling, scalings, standardization
-from transfer_core.progress import Progress
+from transfer_core.runtime.errors import Cancelled
+from transfer_core.runtime.progress import Progress
 
 
 def standardized(features):
@@ -417,7 +417,7 @@ PEAK = """
 import sys, torch
 from transfer_core.heads.cross_validated import fit_linear
 from transfer_core.heads.rows import Rows
-from transfer_core.progress import Progress
+from transfer_core.runtime.progress import Progress
 
 def kilobytes(name):
     return int(next(line for line in open("/proc/self/status") if line.startswith(name)).split()[1])

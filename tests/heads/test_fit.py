@@ -8,12 +8,12 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 from torch import nn
 
-from transfer_core.errors import DataError, RecipeError
 from transfer_core.heads import Rows, build_head, fit_head
 from transfer_core.heads.cross_validated import fit_linear
 from transfer_core.heads.scaling import standardization
-from transfer_core.progress import Progress
-from transfer_core.recipe import LinearHead, MlpHead, Train
+from transfer_core.recipe.schema import LinearHead, MlpHead, Train
+from transfer_core.runtime.errors import DataError, RecipeError
+from transfer_core.runtime.progress import Progress
 
 LBFGS = Train(optimizer="lbfgs")
 ADAM = Train(

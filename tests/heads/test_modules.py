@@ -6,7 +6,7 @@ from torch import nn
 
 from transfer_core.heads.modules import build_head, first_dense, fold_standardization, last_dense
 from transfer_core.heads.scaling import standardization
-from transfer_core.recipe import LinearHead, MlpHead
+from transfer_core.recipe.schema import LinearHead, MlpHead
 
 
 def generator(seed=0):

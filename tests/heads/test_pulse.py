@@ -2,10 +2,10 @@
 
 import pytest
 
-from transfer_core.errors import Cancelled
 from transfer_core.heads import pulse
 from transfer_core.heads.pulse import Pulse
-from transfer_core.progress import Progress
+from transfer_core.runtime.errors import Cancelled
+from transfer_core.runtime.progress import Progress
 
 
 def test_parts_are_counted_and_long_ones_told_once_a_second(monkeypatch):

@@ -1,7 +1,7 @@
 import pytest
 
 from saved_model import HEADER, tensors
-from transfer_core.model_file import write_model
+from transfer_core.model_file.format import write_model
 
 
 @pytest.fixture

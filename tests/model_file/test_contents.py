@@ -15,8 +15,7 @@ import torch
 from safetensors.numpy import load_file, save_file
 
 from saved_model import HEADER, entry_of, message_of, only_file_in, same, tensors, with_checksum
-from transfer_core.errors import ConfigurationError, ModelFileError
-from transfer_core.model_file import (
+from transfer_core.model_file.format import (
     BackboneSource,
     TargetScaling,
     read_header,
@@ -24,6 +23,7 @@ from transfer_core.model_file import (
     without_backbone,
     write_model,
 )
+from transfer_core.runtime.errors import ConfigurationError, ModelFileError
 
 # What goes in comes out.
 
@@ -107,7 +107,7 @@ def test_the_format_is_readable_from_its_description_alone(saved):
 
 def test_reading_a_header_takes_no_torch_and_no_tensor(saved):
     program = (
-        "import sys; from transfer_core.model_file import read_header; "
+        "import sys; from transfer_core.model_file.format import read_header; "
         "print(read_header(sys.argv[1]).embedding_width, 'torch' in sys.modules)"
     )
     done = subprocess.run(

@@ -13,9 +13,9 @@ import torch
 from safetensors.numpy import save_file
 
 from saved_model import HEADER, entry_of, message_of, same, tensors, with_checksum
-from transfer_core import model_file
-from transfer_core.errors import ModelFileError
-from transfer_core.model_file import read_header, read_model, write_model
+from transfer_core.model_file import format as model_file
+from transfer_core.model_file.format import read_header, read_model, write_model
+from transfer_core.runtime.errors import ModelFileError
 
 # What is not a model.
 

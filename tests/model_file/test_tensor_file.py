@@ -11,8 +11,8 @@ from safetensors.torch import save_file
 
 from saved_model import entry_of, message_of
 from transfer_core.backbones.checkpoint import read_tensors
-from transfer_core.errors import ModelFileError
-from transfer_core.model_file import read_header, read_model
+from transfer_core.model_file.format import read_header, read_model
+from transfer_core.runtime.errors import ModelFileError
 
 
 def container(header: str, tensors: bytes) -> bytes:

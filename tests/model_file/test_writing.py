@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from saved_model import HEADER, message_of, only_file_in, same, tensors
-from transfer_core import model_file
-from transfer_core.atomic import UNFINISHED
-from transfer_core.errors import ConfigurationError
-from transfer_core.model_file import read_header, read_model, write_model
-from transfer_core.safetensors_writer import serialized
+from transfer_core.model_file import format as model_file
+from transfer_core.model_file.format import read_header, read_model, write_model
+from transfer_core.model_file.safetensors_writer import serialized
+from transfer_core.runtime.atomic import UNFINISHED
+from transfer_core.runtime.errors import ConfigurationError
 
 
 def test_a_missing_folder_is_named(tmp_path):
@@ -52,8 +52,8 @@ IN_A_CHILD = """
 import os, resource, sys
 import numpy as np
 from tests_header import HEADER
-from transfer_core.errors import TransferError
-from transfer_core.model_file import write_model
+from transfer_core.runtime.errors import TransferError
+from transfer_core.model_file.format import write_model
 {limit}
 try:
     write_model(sys.argv[1], {{"head.weight": np.zeros(1_000_000, np.float32)}}, HEADER)
@@ -65,7 +65,7 @@ except TransferError as error:
 def write_in_a_child(path, limit, scratch):
     """Save 4 MB from a process that is held back by `limit`; its one line of output."""
     (scratch / "tests_header.py").write_text(
-        "import msgspec\nfrom transfer_core.model_file import ModelHeader\n"
+        "import msgspec\nfrom transfer_core.model_file.format import ModelHeader\n"
         f"HEADER = msgspec.json.decode({msgspec.json.encode(HEADER)!r}, type=ModelHeader)\n"
     )
     done = subprocess.run(

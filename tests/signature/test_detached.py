@@ -12,11 +12,11 @@ import pytest
 
 from saved_model import HEADER, message_of, same, tensors
 from signing_keys import is_signed, sign
-from transfer_core import model_file
-from transfer_core.errors import ConfigurationError, ModelFileError, SignatureError
-from transfer_core.model_file import read_model, write_model
-from transfer_core.signature import private_key, sign_digest, verify_signature
-from transfer_core.signature.detached import LONGEST, parse
+from transfer_core.model_file import format as model_file
+from transfer_core.model_file.format import read_model, write_model
+from transfer_core.model_file.signature import private_key, sign_digest, verify_signature
+from transfer_core.model_file.signature.detached import LONGEST, parse
+from transfer_core.runtime.errors import ConfigurationError, ModelFileError, SignatureError
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ from cryptography.hazmat.primitives.serialization import load_ssh_private_key
 
 from saved_model import message_of
 from signing_keys import openssl_key, run, ssh_public_key
-from transfer_core.errors import ConfigurationError, SignatureError
-from transfer_core.signature import private_key, required_keys
-from transfer_core.signature.keys import fingerprint, public_key
+from transfer_core.model_file.signature import private_key, required_keys
+from transfer_core.model_file.signature.keys import fingerprint, public_key
+from transfer_core.runtime.errors import ConfigurationError, SignatureError
 
 
 def raw(private):
@@ -135,8 +135,8 @@ def test_no_keys_do_not_mean_no_signature(monkeypatch):
 WITHOUT_THE_LIBRARY = """
 import sys
 sys.modules["cryptography"] = None
-from transfer_core.errors import DependencyError
-from transfer_core.signature import required_keys
+from transfer_core.runtime.errors import DependencyError
+from transfer_core.model_file.signature import required_keys
 print(required_keys())
 try:
     required_keys(sys.argv[1])

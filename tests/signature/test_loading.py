@@ -10,7 +10,7 @@ import transfer_core
 from photos import COLORS, class_folder, pixels, png
 from saved_model import message_of
 from signing_keys import is_signed, sign
-from transfer_core.errors import ConfigurationError, SignatureError
+from transfer_core.runtime.errors import ConfigurationError, SignatureError
 from worker.client import REAL_WORKER, Client
 
 

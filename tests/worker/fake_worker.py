@@ -12,7 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from transfer_core.errors import DataError, DependencyError, Problem, RecipeError
+from transfer_core.runtime.errors import DataError, DependencyError, Problem, RecipeError
 from transfer_core.worker.__main__ import main
 from transfer_core.worker.calls import Call
 from transfer_core.worker.methods import METHODS

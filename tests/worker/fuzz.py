@@ -12,7 +12,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from transfer_core.errors import ProtocolError
+from transfer_core.runtime.errors import ProtocolError
 from transfer_core.worker import protocol
 
 FILE = Path(__file__).parents[2] / "docs" / "protocol_vectors.json"

@@ -14,7 +14,7 @@ CANCELLED = {
     "type": "Cancelled",
     "message": "cancelled",
     "details": {},
-    "python_class": "transfer_core.errors.Cancelled",
+    "python_class": "transfer_core.runtime.errors.Cancelled",
 }
 
 
@@ -183,7 +183,7 @@ def test_an_enumerable_that_raises_in_ruby_is_a_data_error(worker: Client) -> No
         "type": "DataError",
         "message": 'the rows of stream "s1" can\'t be read: RuntimeError: disk on fire',
         "details": {},
-        "python_class": "transfer_core.errors.DataError",
+        "python_class": "transfer_core.runtime.errors.DataError",
     }
 
 

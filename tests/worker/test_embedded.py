@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from transfer_core.errors import Cancelled
-from transfer_core.progress import Progress
+from transfer_core.runtime.errors import Cancelled
+from transfer_core.runtime.progress import Progress
 from transfer_core.worker import embedded
 from transfer_core.worker.methods import METHODS, UNGATHERED
 from transfer_core.worker.server import Method

@@ -28,7 +28,7 @@ def test_a_recipe_error_carries_its_problems(worker: Client) -> None:
                 {"path": "", "message": "no data"},
             ]
         },
-        "python_class": "transfer_core.errors.RecipeError",
+        "python_class": "transfer_core.runtime.errors.RecipeError",
     }
 
 
@@ -37,7 +37,7 @@ def test_a_data_error_names_the_file(worker: Client) -> None:
         "type": "DataError",
         "message": "photos/a.jpg is empty",
         "details": {"path": "photos/a.jpg"},
-        "python_class": "transfer_core.errors.DataError",
+        "python_class": "transfer_core.runtime.errors.DataError",
     }
 
 
@@ -69,7 +69,7 @@ def test_memory_that_ran_out_in_torch(worker: Client) -> None:
 
 NARROW = """
 import json, resource, threading
-from transfer_core.errors import DataError, DependencyError
+from transfer_core.runtime.errors import DataError, DependencyError
 from transfer_core.worker.failures import describe_failure
 
 def needs_a_library():

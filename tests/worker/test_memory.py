@@ -8,7 +8,7 @@ import pytest
 
 SCRIPT = """
 import resource, sys
-from transfer_core.allocator import keep_freed_memory
+from transfer_core.runtime.allocator import keep_freed_memory
 if sys.argv[1] == "keep":
     keep_freed_memory()
 def faults_of_a_batch():
@@ -33,7 +33,7 @@ def test_a_second_batch_of_the_same_size_costs_no_page_faults():
 
 KEPT = """
 from concurrent.futures import ThreadPoolExecutor
-from transfer_core.allocator import giving_memory_back, keep_freed_memory
+from transfer_core.runtime.allocator import giving_memory_back, keep_freed_memory
 keep_freed_memory()
 def resident():  # exactly: statm is some hundred pages for each core behind
     with open("/proc/self/smaps_rollup") as file:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from transfer_core.errors import ModelFileError, TransferWarning
+from transfer_core.runtime.errors import ModelFileError, TransferWarning
 from transfer_core.worker.model_cache import ModelCache, ModelRef
 from transfer_core.worker.warned import warnings_to
 from worker.client import PATIENCE_S, wait_until

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from transfer_core.errors import DataError, Problem, RecipeError
+from transfer_core.runtime.errors import DataError, Problem, RecipeError
 from transfer_core.worker.outbox import LARGEST_BACKLOG
 from transfer_core.worker.protocol import LARGEST_FRAME
 from transfer_core.worker.server import Method, Server

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from transfer_core.errors import ProtocolError
+from transfer_core.runtime.errors import ProtocolError
 from transfer_core.worker import protocol
 from transfer_core.worker.protocol import Message, Notification, Request, Response
 from transfer_core.worker.tensors import Tensor, TensorBlock

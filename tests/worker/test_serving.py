@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from transfer_core.errors import Cancelled, ConfigurationError, DataError, Overloaded
+from transfer_core.runtime.errors import Cancelled, ConfigurationError, DataError, Overloaded
 from transfer_core.worker import methods
 from transfer_core.worker.model_cache import ModelCache, ModelRef
 from transfer_core.worker.serving import Serving
@@ -329,7 +329,7 @@ def test_a_gpu_makes_one_pass_at_a_time_and_little_is_loaded_ahead(desk: Callabl
 
 
 def test_cores_that_nobody_else_needs_are_lent(desk: Callable[..., Desk], monkeypatch: Any) -> None:
-    from transfer_core.devices import cores
+    from transfer_core.runtime.devices import cores
 
     monkeypatch.setenv("TRANSFER_THREADS", "8")
     lent = []

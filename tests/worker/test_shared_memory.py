@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from transfer_core.errors import ProtocolError
+from transfer_core.runtime.errors import ProtocolError
 from transfer_core.worker.shared_memory import LARGEST_INLINE, Arena, SharedMemory, take_shared_memory
 from transfer_core.worker.tensors import Tensor, TensorBlock
 from worker.client import FAKE_WORKER, Client, environment

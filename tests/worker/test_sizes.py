@@ -13,7 +13,7 @@ from typing import Any
 import msgpack
 import pytest
 
-from transfer_core.errors import ProtocolError
+from transfer_core.runtime.errors import ProtocolError
 from transfer_core.worker import protocol, sizes
 from worker.client import Client
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from transfer_core.errors import DataError
-from transfer_core.progress import Progress
+from transfer_core.runtime.errors import DataError
+from transfer_core.runtime.progress import Progress
 
 PATIENCE_S = 10.0
 

@@ -4,7 +4,7 @@ require "shellwords"
 
 module Transfer
   # Ownership and permissions of kept files. As in sshd, only files that no other user could write are believed;
-  # `python/transfer_core/permissions.py` is the same for the training core.
+  # `python/transfer_core/runtime/permissions.py` is the same for the training core.
   module Permissions
     # Write permission of group and others.
     OTHERS = 0o022

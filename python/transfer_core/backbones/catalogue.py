@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from transfer_core.backbones.catalogue_entry import Entry
 from transfer_core.backbones.catalogue_here import is_here, measured_speed
 from transfer_core.backbones.catalogue_sources import SOURCES
-from transfer_core.errors import Problem, RecipeError, did_you_mean
+from transfer_core.runtime.errors import Problem, RecipeError, did_you_mean
 
 # What each task is best served by; whatever else takes its inputs comes after that.
 TASKS = {

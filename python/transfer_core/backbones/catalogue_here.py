@@ -10,12 +10,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
-from transfer_core import measurements
 from transfer_core.backbones.catalogue_entry import Entry
 from transfer_core.backbones.huggingface.repository import local_repository
 from transfer_core.backbones.places import chosen_folder, downloads, places
 from transfer_core.backbones.timm.listed import CONVERTED, CONVERTED_FILES, listed
 from transfer_core.backbones.torchvision.published import published_facts
+from transfer_core.runtime import measurements
 
 
 class _Copied(NamedTuple):

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from transfer_core.errors import ModelFileError
-from transfer_core.tensor_file import Array, Malformed, Place, opened, read_raw, read_table
+from transfer_core.model_file.safetensors_reader import Array, Malformed, Place, opened, read_raw, read_table
+from transfer_core.runtime.errors import ModelFileError
 
 # How published files spell names that torchvision has renamed since.
 _RENAMED = (

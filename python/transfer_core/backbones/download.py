@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import IO, Protocol
 from urllib.request import Request, urlopen
 
-from transfer_core.errors import ConfigurationError
-from transfer_core.permissions import make_directory, require_private
-from transfer_core.progress import Progress
+from transfer_core.runtime.errors import ConfigurationError
+from transfer_core.runtime.permissions import make_directory, require_private
+from transfer_core.runtime.progress import Progress
 
 _CHUNK_BYTES = 1 << 20
 _TIMEOUT_S = 30.0

@@ -7,8 +7,8 @@ from typing import Annotated, Literal, TypeAlias
 import msgspec
 from msgspec import Meta
 
-from transfer_core.errors import Problem, RecipeError, did_you_mean
-from transfer_core.recipe import Name, Some
+from transfer_core.recipe.schema import Name, Some
+from transfer_core.runtime.errors import Problem, RecipeError, did_you_mean
 
 Interpolation = Literal["bilinear", "bicubic"]
 SourceName = Literal[

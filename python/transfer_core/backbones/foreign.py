@@ -22,7 +22,7 @@ from transfer_core.backbones.facts import (
 )
 from transfer_core.backbones.image_arrays import Run
 from transfer_core.backbones.untrusted import LARGEST_WIDTH
-from transfer_core.errors import ModelFileError, Problem, RecipeError
+from transfer_core.runtime.errors import ModelFileError, Problem, RecipeError
 
 Files: TypeAlias = Mapping[str, bytes]
 Color: TypeAlias = tuple[float, float, float]

@@ -10,8 +10,8 @@ import msgspec
 from transfer_core.backbones.facts import BackboneFacts, WeightsFacts
 from transfer_core.backbones.source import source_called, source_name
 from transfer_core.backbones.torchvision.published import published_facts
-from transfer_core.errors import Problem, RecipeError
-from transfer_core.progress import Progress
+from transfer_core.runtime.errors import Problem, RecipeError
+from transfer_core.runtime.progress import Progress
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Protocol
 
 from transfer_core.backbones.facts import WeightsFacts
-from transfer_core.errors import ConfigurationError
-from transfer_core.paths import home
-from transfer_core.permissions import exposure
+from transfer_core.runtime.errors import ConfigurationError
+from transfer_core.runtime.paths import home
+from transfer_core.runtime.permissions import exposure
 
 # Packages on PyPI that carry a published file, and the folder of the package it lies in.
 PACKAGES = {

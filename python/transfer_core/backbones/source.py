@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Protocol, cast
 
 from transfer_core.backbones.facts import BackboneFacts, SourceName, WeightsFacts
-from transfer_core.progress import Progress
+from transfer_core.runtime.progress import Progress
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -11,9 +11,9 @@ from pathlib import Path
 from transfer_core.backbones.download import DownloadFailed, download
 from transfer_core.backbones.facts import BackboneFacts, WeightsFacts
 from transfer_core.backbones.places import HUB_FILE, Place, downloads, places, published_digest
-from transfer_core.errors import ModelFileError, WeightsNotFound
-from transfer_core.paths import offline
-from transfer_core.progress import Progress
+from transfer_core.runtime.errors import ModelFileError, WeightsNotFound
+from transfer_core.runtime.paths import offline
+from transfer_core.runtime.progress import Progress
 
 OWN_TERMS = "the file is yours: its terms are too"
 _SUFFIXES = (".pth", ".pt", ".bin", ".safetensors", ".h5", ".hdf5", ".keras")

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
-from transfer_core.permissions import FILE, exposure, make_directory
+from transfer_core.runtime.permissions import FILE, exposure, make_directory
 
 # A process that was stopped in the middle of a write must not stop the others for long. Of 16 that write all
 # the time, on two cores, the unluckiest waits 0.7 s.

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import NamedTuple
 from zlib import crc32
 
-from transfer_core import paths
 from transfer_core.cache.database import AT_ONCE, Unusable, database
+from transfer_core.runtime import paths
 
 # As git does: a file that was changed just before it was read could change again within one tick of the file
 # system's clock (2 s on FAT) and look the same.

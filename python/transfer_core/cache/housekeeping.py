@@ -13,12 +13,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from transfer_core import paths
 from transfer_core.cache.database import discard, is_whole
 from transfer_core.cache.layout import SUFFIX, layout_of
 from transfer_core.cache.limit import cache_limit
 from transfer_core.cache.rows import salvage
-from transfer_core.permissions import exposure, require_private
+from transfer_core.runtime import paths
+from transfer_core.runtime.permissions import exposure, require_private
 
 # What lies in the cache folder under this name, or this name and an ending.
 PARTS = {

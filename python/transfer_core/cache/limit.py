@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from transfer_core import amounts
-from transfer_core.limits import size
+from transfer_core.runtime import amounts
+from transfer_core.runtime.limits import size
 
 DEFAULT_BYTES = 10 * 10**9
 VARIABLE = "TRANSFER_CACHE_LIMIT"

@@ -26,7 +26,7 @@ from transfer_core.cache.layout import (
     Values,
     check_of,
 )
-from transfer_core.permissions import FILE
+from transfer_core.runtime.permissions import FILE
 
 # Bytes of a file that are in memory at a time.
 _WINDOW_BYTES = 1 << 20

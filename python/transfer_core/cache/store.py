@@ -23,7 +23,7 @@ from transfer_core.cache.housekeeping import make_room
 from transfer_core.cache.layout import Layout, Values
 from transfer_core.cache.limit import cache_limit
 from transfer_core.cache.rows import append, opened_to_append, whole_rows
-from transfer_core.permissions import exposure, make_directory
+from transfer_core.runtime.permissions import exposure, make_directory
 
 # The unit of eviction: small beside the limit, large enough for a dataset to be in few files.
 _FULL_BYTES = 16 << 20

@@ -12,8 +12,8 @@ from transfer_core.data.bad_input import listed, printable
 from transfer_core.data.dataset import Dataset, DataSplits, Targets, Task, label_counts
 from transfer_core.data.example import Example, Found, Part
 from transfer_core.data.modality import Modality
-from transfer_core.errors import DataError
-from transfer_core.spool import is_spooled
+from transfer_core.runtime.errors import DataError
+from transfer_core.runtime.temp_dir import is_spooled
 
 _IMBALANCE = 10
 _FEW_MEASURED = 20

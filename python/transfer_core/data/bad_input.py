@@ -7,9 +7,9 @@ import stat
 from collections.abc import Mapping, Sequence
 from typing import Any, BinaryIO
 
-from transfer_core.bad_inputs import listed_in_full
 from transfer_core.data.formats import has_image_extension
-from transfer_core.errors import DataError, shortened
+from transfer_core.runtime.bad_input_report import listed_in_full
+from transfer_core.runtime.errors import DataError, shortened
 
 # Characters of one value, name or path that a message quotes.
 LONGEST_VALUE = 400

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from PIL import Image
 
-from transfer_core.limits import excess
+from transfer_core.runtime.limits import excess
 
 # A scan of a JPEG of 10 bytes makes the decoder go through all pixels: encoders write 10 to 20.
 MOST_SCANS = 100

@@ -13,7 +13,7 @@ from transfer_core.data.bad_input import printable, told
 from transfer_core.data.example import Part
 from transfer_core.data.image import IMAGE
 from transfer_core.data.modality import Modality
-from transfer_core.errors import DataError
+from transfer_core.runtime.errors import DataError
 
 Task: TypeAlias = Literal["classification", "multi_label", "regression"]
 Targets: TypeAlias = npt.NDArray[Any]

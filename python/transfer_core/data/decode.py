@@ -12,7 +12,7 @@ from PIL import Image, UnidentifiedImageError
 from transfer_core.data.bad_input import Unreadable, bad_input, explain, open_input, printable
 from transfer_core.data.container import excess_bytes, problem_before_opening, problem_of_opened
 from transfer_core.data.formats import HEADER_BYTES, READABLE, complaint
-from transfer_core.limits import excess, limit
+from transfer_core.runtime.limits import excess, limit
 
 # Pixels of 16-bit grey that are converted at a time.
 _CONVERTED_AT_ONCE = 1 << 20

@@ -13,9 +13,9 @@ from transfer_core.data.dataset import Pool
 from transfer_core.data.groups import Edge, Groups, group_rows
 from transfer_core.data.modality import Modality
 from transfer_core.data.split import Parts, Strata, split_rows
-from transfer_core.errors import DataError
-from transfer_core.recipe import Recipe
-from transfer_core.spool import is_spooled
+from transfer_core.recipe.schema import Recipe
+from transfer_core.runtime.errors import DataError
+from transfer_core.runtime.temp_dir import is_spooled
 
 _SHOWN = 60
 

@@ -13,9 +13,9 @@ from transfer_core.cache.digests import Seen, is_settled, known_digests, remembe
 from transfer_core.data.bad_input import Unreadable, bad_input, by_itself, explain, open_input
 from transfer_core.data.container import excess_bytes
 from transfer_core.data.formats import HEADER_BYTES, complaint
-from transfer_core.devices import cores
-from transfer_core.progress import Progress
-from transfer_core.spool import is_spooled
+from transfer_core.runtime.devices import cores
+from transfer_core.runtime.progress import Progress
+from transfer_core.runtime.temp_dir import is_spooled
 
 _CHUNK_BYTES = 1 << 20
 _REMEMBER_EVERY = 1000

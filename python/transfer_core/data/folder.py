@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from transfer_core.data.bad_input import counted, escaped, explain, printable
 from transfer_core.data.example import PART_NAMES, Example, Found, Part
 from transfer_core.data.formats import has_image_extension
-from transfer_core.errors import DataError
+from transfer_core.runtime.errors import DataError
 
 # Copies of the folder tree, without images, that archives from macOS and Synology drives leave behind.
 _NOT_CLASSES = ("__MACOSX", "@eaDir")

@@ -12,8 +12,8 @@ from transfer_core.data.groups import Edge
 from transfer_core.data.located import Located
 from transfer_core.data.spooled import spool_bytes
 from transfer_core.data.undecodable import undecodable
-from transfer_core.errors import DataError
-from transfer_core.progress import Progress
+from transfer_core.runtime.errors import DataError
+from transfer_core.runtime.progress import Progress
 
 
 class ImageModality:

@@ -12,8 +12,8 @@ from transfer_core.data.bad_input import listed, printable
 from transfer_core.data.dataset import Targets
 from transfer_core.data.example import Cell, Example
 from transfer_core.data.task import check_label_count, clean_name, plain
-from transfer_core.errors import DataError
-from transfer_core.recipe import Columns
+from transfer_core.recipe.schema import Columns
+from transfer_core.runtime.errors import DataError
 
 _BETWEEN = re.compile(r"[|;]")
 _SAYS = {"1": True, "true": True, "0": False, "false": False}

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import TextIO
 
 from transfer_core.data.bad_input import printable
-from transfer_core.errors import DataError
-from transfer_core.limits import excess, limit
+from transfer_core.runtime.errors import DataError
+from transfer_core.runtime.limits import excess, limit
 
 
 class Lines(Iterator[str]):

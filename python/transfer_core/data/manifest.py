@@ -16,9 +16,9 @@ from transfer_core.data.example import Cell, Example, group_named
 from transfer_core.data.lines import Lines
 from transfer_core.data.modality import Modality
 from transfer_core.data.stream import part_named
-from transfer_core.errors import DataError, DependencyError, did_you_mean
-from transfer_core.limits import excess, limit
-from transfer_core.recipe import Columns
+from transfer_core.recipe.schema import Columns
+from transfer_core.runtime.errors import DataError, DependencyError, did_you_mean
+from transfer_core.runtime.limits import excess, limit
 
 # Levels of lists and objects inside a cell of a JSONL file.
 _DEEPEST = 20

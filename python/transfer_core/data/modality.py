@@ -12,7 +12,7 @@ from transfer_core.data.image import IMAGE
 from transfer_core.data.located import Located
 from transfer_core.data.table import TABLE
 from transfer_core.data.text import TEXT
-from transfer_core.progress import Progress
+from transfer_core.runtime.progress import Progress
 
 
 class Modality(Protocol):

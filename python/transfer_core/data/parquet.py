@@ -9,8 +9,8 @@ from typing import Any
 
 from transfer_core.data.bad_input import printable
 from transfer_core.data.parquet_pages import Damaged, Page, pages
-from transfer_core.errors import DataError
-from transfer_core.limits import excess
+from transfer_core.runtime.errors import DataError
+from transfer_core.runtime.limits import excess
 
 _MOST_ROWS = 256
 # Bytes that a batch of rows takes at most, unless one row takes more.

@@ -20,9 +20,9 @@ from transfer_core.data.split import Parts, Strata
 from transfer_core.data.stream import Row
 from transfer_core.data.task import class_indices, decide_task, values
 from transfer_core.data.usable import OnBadInput, keep_usable
-from transfer_core.errors import DataError
-from transfer_core.progress import Progress
-from transfer_core.recipe import Columns, PathSource, Recipe, Source, Train
+from transfer_core.recipe.schema import Columns, PathSource, Recipe, Source, Train
+from transfer_core.runtime.errors import DataError
+from transfer_core.runtime.progress import Progress
 
 
 def read_splits(

@@ -16,10 +16,10 @@ from transfer_core.data.manifest import read_manifest
 from transfer_core.data.modality import Modality
 from transfer_core.data.stream import Row, read_stream
 from transfer_core.data.table import with_columns
-from transfer_core.errors import DataError, did_you_mean
-from transfer_core.limits import excess
-from transfer_core.progress import Progress
-from transfer_core.recipe import Columns, PathSource, Source, Splits, StreamSource
+from transfer_core.recipe.schema import Columns, PathSource, Source, Splits, StreamSource
+from transfer_core.runtime.errors import DataError, did_you_mean
+from transfer_core.runtime.limits import excess
+from transfer_core.runtime.progress import Progress
 
 # Rows after which their number is compared with the limit.
 _COUNTED_EVERY = 100

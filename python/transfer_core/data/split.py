@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from transfer_core.data.example import Part
 from transfer_core.data.stratify import hold_out_labels, in_hash_order
-from transfer_core.recipe import SplitSizes
+from transfer_core.recipe.schema import SplitSizes
 
 Rows: TypeAlias = list[int]
 Strata: TypeAlias = Sequence[int] | npt.NDArray[np.bool_]

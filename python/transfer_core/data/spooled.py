@@ -7,7 +7,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from transfer_core.errors import ConfigurationError
+from transfer_core.runtime.errors import ConfigurationError
 
 
 def spool_bytes(image: bytes, spool: Path) -> str:

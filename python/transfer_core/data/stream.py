@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 from transfer_core.data.bad_input import printable
 from transfer_core.data.example import PART_NAMES, Example, Part, group_named
 from transfer_core.data.modality import Modality
-from transfer_core.errors import DataError, did_you_mean
+from transfer_core.runtime.errors import DataError, did_you_mean
 
 Row: TypeAlias = Mapping[str, Any]
 

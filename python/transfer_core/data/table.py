@@ -21,9 +21,9 @@ from transfer_core.data.fingerprint import Fingerprint
 from transfer_core.data.groups import Edge
 from transfer_core.data.located import Located
 from transfer_core.data.near_rows import near_rows
-from transfer_core.errors import DataError
-from transfer_core.limits import excess
-from transfer_core.progress import Progress
+from transfer_core.runtime.errors import DataError
+from transfer_core.runtime.limits import excess
+from transfer_core.runtime.progress import Progress
 
 Cell: TypeAlias = str | float | int | bool | None
 

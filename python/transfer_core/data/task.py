@@ -15,9 +15,9 @@ from transfer_core.data.bad_input import listed, printable
 from transfer_core.data.dataset import Targets, Task
 from transfer_core.data.example import Cell, Example
 from transfer_core.data.number_labels import amounts_warning, whole_number_task
-from transfer_core.errors import DataError
-from transfer_core.limits import excess
-from transfer_core.recipe import Columns, Loss, Recipe, Train
+from transfer_core.recipe.schema import Columns, Loss, Recipe, Train
+from transfer_core.runtime.errors import DataError
+from transfer_core.runtime.limits import excess
 
 # Characters of the name of a class or label.
 LONGEST_NAME = 1000

@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 from transfer_core.data.bad_input import reason_in
 from transfer_core.data.decode import decode_image
-from transfer_core.devices import cores
-from transfer_core.errors import DataError
-from transfer_core.progress import Progress
+from transfer_core.runtime.devices import cores
+from transfer_core.runtime.errors import DataError
+from transfer_core.runtime.progress import Progress
 
 
 def undecodable(paths: Sequence[str], progress: Progress) -> dict[int, str]:

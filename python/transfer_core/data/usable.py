@@ -9,14 +9,14 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from transfer_core.bad_inputs import listed_in_full
 from transfer_core.data.bad_input import BadInput, bad_inputs, counted, listed, printable
 from transfer_core.data.dataset import Dataset, Targets, Task
 from transfer_core.data.example import Example
 from transfer_core.data.fingerprint import Fingerprint
 from transfer_core.data.modality import Modality
-from transfer_core.errors import DataError
-from transfer_core.progress import Progress
+from transfer_core.runtime.bad_input_report import listed_in_full
+from transfer_core.runtime.errors import DataError
+from transfer_core.runtime.progress import Progress
 
 OnBadInput: TypeAlias = Literal["raise", "skip"]
 

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from transfer_core.backbones import Backbone
-from transfer_core.paths import cache
-from transfer_core.permissions import make_directory
+from transfer_core.runtime.paths import cache
+from transfer_core.runtime.permissions import make_directory
 
 # The share of the free disk that may be taken.
 DISK_SHARE = 0.5

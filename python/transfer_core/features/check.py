@@ -9,11 +9,11 @@ from transfer_core.backbones import Backbone
 from transfer_core.data import Dataset
 from transfer_core.data.bad_input import left_out
 from transfer_core.data.near_images import thumbnail
-from transfer_core.errors import DataError
 from transfer_core.features.loading import load_batches
 from transfer_core.features.pixels import load_pixels
 from transfer_core.features.thumbnails import Seen
-from transfer_core.progress import Progress
+from transfer_core.runtime.errors import DataError
+from transfer_core.runtime.progress import Progress
 
 _AT_ONCE = 8
 

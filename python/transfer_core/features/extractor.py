@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from transfer_core.backbones import Backbone, Preprocessing
-from transfer_core.errors import DataError
 from transfer_core.features.fitted import fitted_extractor, must_be_fitted
 from transfer_core.features.inference import INFERENCE_VERSION, Variants
 from transfer_core.features.loading import Load, Loaded, load_batches, load_one
@@ -29,7 +28,8 @@ from transfer_core.features.pixels import (
 )
 from transfer_core.features.plan import plan_for
 from transfer_core.features.text import text_extractor
-from transfer_core.recipe import Augmentation, TextOptions
+from transfer_core.recipe.schema import Augmentation, TextOptions
+from transfer_core.runtime.errors import DataError
 
 
 class Extractor(Protocol):

@@ -18,13 +18,13 @@ from transfer_core.data import Dataset
 from transfer_core.data.bad_input import bad_input, left_out
 from transfer_core.data.fingerprint import check_unchanged
 from transfer_core.data.near_images import thumbnail
-from transfer_core.errors import DataError
 from transfer_core.features.extractor import Extractor
 from transfer_core.features.loading import Load
 from transfer_core.features.store import FeatureStore
 from transfer_core.features.thumbnails import Seen
-from transfer_core.progress import Progress, Step
-from transfer_core.recipe import Augmentation
+from transfer_core.recipe.schema import Augmentation
+from transfer_core.runtime.errors import DataError
+from transfer_core.runtime.progress import Progress, Step
 
 # How many random views stand beside the untouched one when the backbone is frozen.
 RANDOM_VIEWS = 3

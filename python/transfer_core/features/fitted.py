@@ -13,11 +13,11 @@ from torch import Tensor
 
 from transfer_core.backbones import Backbone
 from transfer_core.data import Dataset
-from transfer_core.errors import DataError
 from transfer_core.features.loading import Load, load_batches, load_one
 from transfer_core.features.pixels import load_augmented_pixels, load_pixels
-from transfer_core.progress import Progress
-from transfer_core.recipe import Augmentation
+from transfer_core.recipe.schema import Augmentation
+from transfer_core.runtime.errors import DataError
+from transfer_core.runtime.progress import Progress
 
 if TYPE_CHECKING:
     from transfer_core.backbones.scikit_learn.chain import Chain

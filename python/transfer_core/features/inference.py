@@ -15,7 +15,7 @@ from transfer_core.features.fuse import fuse
 from transfer_core.features.one_pass import in_one_pass
 from transfer_core.features.pixels import normalize, to_batch
 from transfer_core.features.probe import even_photos
-from transfer_core.onednn import has_convolution
+from transfer_core.runtime.onednn import has_convolution
 
 
 @dataclass(frozen=True)

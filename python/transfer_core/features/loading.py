@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeAlias
 
-from transfer_core.errors import DataError
 from transfer_core.features.parallel import map_on_cores
 from transfer_core.features.pixels import Pixels
+from transfer_core.runtime.errors import DataError
 
 Load: TypeAlias = Callable[[], Pixels]
 Loaded: TypeAlias = Pixels | DataError

@@ -17,7 +17,7 @@ from torch import Tensor, fx, nn
 from torch.nn import functional
 
 from transfer_core.features.fuse import traced_block
-from transfer_core.onednn import has_convolution
+from transfer_core.runtime.onednn import has_convolution
 
 # In torch.fx's own words: a node of a graph calls one of these. The second may change what it adds to.
 _SUMS, _SUMS_IN_PLACE = ("add",), ("iadd", "add_")

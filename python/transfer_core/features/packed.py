@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from transfer_core.onednn import has_linear
+from transfer_core.runtime.onednn import has_linear
 
 # Rows that the layout of weights is chosen for; any number can be computed.
 _ROWS = 512

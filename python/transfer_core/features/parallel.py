@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import torch
 
-from transfer_core.devices import cores
+from transfer_core.runtime.devices import cores
 
 A = TypeVar("A")
 B = TypeVar("B")

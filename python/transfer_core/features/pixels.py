@@ -15,7 +15,7 @@ from transfer_core.backbones import Preprocessing
 from transfer_core.data import decode_image
 from transfer_core.features.augment import Box, augment, random_angle, random_crop
 from transfer_core.features.rotate import rotated
-from transfer_core.recipe import Augmentation
+from transfer_core.recipe.schema import Augmentation
 
 # Changes whenever the same file would give other pixels: stored features of older versions are then missed.
 PIXELS_VERSION = 3

@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
-from transfer_core.devices import fast_dtype
 from transfer_core.features.inference import INFERENCE_VERSION, Inference, Plan, Variants
 from transfer_core.features.pixels import normalize, to_batch
 from transfer_core.features.probe import probe_photos
-from transfer_core.measurements import remembered
+from transfer_core.runtime.devices import fast_dtype
+from transfer_core.runtime.measurements import remembered
 
 # The cosine between an embedding and the one of the published network in float32. Of a thousand pictures some
 # are rounded worse than the worst of a few: on the probe half of the error may be made that 0.999 allows.

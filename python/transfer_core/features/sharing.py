@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from time import perf_counter
 
-from transfer_core.devices import cores, torch_threads
+from transfer_core.runtime.devices import cores, torch_threads
 
 # How often each way is timed at least: at first a network also prepares itself for inputs of a new shape.
 FEW = 3

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from transfer_core import paths
 from transfer_core.cache import RowStore
+from transfer_core.runtime import paths
 
 
 class FeatureStore(RowStore):

@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 from transfer_core.backbones import Backbone
 from transfer_core.data.text import Text
-from transfer_core.errors import DataError
 from transfer_core.features.inference import Plan, Variants
 from transfer_core.features.loading import Load, load_one
 from transfer_core.features.network import NetworkExtractor
@@ -25,7 +24,8 @@ from transfer_core.features.parallel import map_on_cores, on_one_core
 from transfer_core.features.plan import agreeing_plan, remembered_plan
 from transfer_core.features.probe import PROBE_TEXTS
 from transfer_core.features.tokens import Reader, padded
-from transfer_core.recipe import Augmentation, TextOptions
+from transfer_core.recipe.schema import Augmentation, TextOptions
+from transfer_core.runtime.errors import DataError
 
 # Changes when embeddings of the same tokens do.
 TEXT_VERSION = 1

@@ -10,15 +10,15 @@ from typing import TypeAlias
 import numpy as np
 import PIL
 
-from transfer_core import paths
 from transfer_core.backbones import Preprocessing
 from transfer_core.cache import RowStore
 from transfer_core.data import Dataset
 from transfer_core.data.near_images import THUMBNAIL_VERSION, WIDTH, Thumbnails, thumbnail
-from transfer_core.errors import DataError
 from transfer_core.features.loading import load_batches
 from transfer_core.features.pixels import PIXELS_VERSION, load_pixels
-from transfer_core.progress import Progress
+from transfer_core.runtime import paths
+from transfer_core.runtime.errors import DataError
+from transfer_core.runtime.progress import Progress
 
 # Thumbnails of images that were decoded in this training, by the digest of the image.
 Seen: TypeAlias = dict[str, Thumbnails]

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from transfer_core.backbones import Backbone
 from transfer_core.data.text import Text
-from transfer_core.errors import DataError, DependencyError, ModelFileError, Problem, RecipeError
-from transfer_core.recipe import TextOptions
+from transfer_core.recipe.schema import TextOptions
+from transfer_core.runtime.errors import DataError, DependencyError, ModelFileError, Problem, RecipeError
 
 TOKENIZER = "tokenizer.json"
 

@@ -20,7 +20,6 @@ from torch import Tensor
 from transfer_core.backbones import Preprocessing
 from transfer_core.data import Dataset
 from transfer_core.data.bad_input import by_itself
-from transfer_core.errors import DataError
 from transfer_core.features import (
     ImageExtractor,
     Load,
@@ -32,8 +31,9 @@ from transfer_core.features import (
 )
 from transfer_core.features.boundary import halved, keep_on_disk, stacked
 from transfer_core.features.parallel import map_on_cores
-from transfer_core.progress import Progress
-from transfer_core.recipe import Augmentation
+from transfer_core.recipe.schema import Augmentation
+from transfer_core.runtime.errors import DataError
+from transfer_core.runtime.progress import Progress
 
 # Inputs (N, …) of the images with these numbers in the epoch of this number, in batches: the numbers of those
 # in a batch, and the batch.

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from transfer_core.backbones import Backbone
-from transfer_core.errors import DependencyError, Problem, RecipeError
-from transfer_core.presets import Phase
-from transfer_core.recipe import Lora, Recipe
+from transfer_core.plan.presets import Phase
+from transfer_core.recipe.schema import Lora, Recipe
+from transfer_core.runtime.errors import DependencyError, Problem, RecipeError
 
 # How peft calls what it puts beside a layer, and the layer itself.
 _ADAPTER, _BASE = "lora_", ".base_layer."

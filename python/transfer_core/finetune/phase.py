@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 from transfer_core.backbones import Backbone
 from transfer_core.data import Dataset
-from transfer_core.devices import choose_dtype, fast_dtype
 from transfer_core.features import image_extractor
 from transfer_core.features.boundary import first_blocks
 from transfer_core.finetune.inputs import Inputs, Trunk, random_views, untouched
@@ -24,11 +23,12 @@ from transfer_core.finetune.lora import adapted, only_adapters
 from transfer_core.finetune.network import Tail, frozen_in_front
 from transfer_core.finetune.pieces import Pieces, cores_for
 from transfer_core.finetune.texts import TextTrunk, text_trunk, texts
-from transfer_core.optimizers import Group
-from transfer_core.presets import Phase
-from transfer_core.progress import Progress
-from transfer_core.recipe import Augmentation, TextOptions
-from transfer_core.training import Batch, Metrics, Source, train_epochs, validation_metrics
+from transfer_core.plan.presets import Phase
+from transfer_core.recipe.schema import Augmentation, TextOptions
+from transfer_core.runtime.devices import choose_dtype, fast_dtype
+from transfer_core.runtime.progress import Progress
+from transfer_core.training.loop import Batch, Metrics, Source, train_epochs, validation_metrics
+from transfer_core.training.optimizers import Group
 
 
 @dataclass(frozen=True)

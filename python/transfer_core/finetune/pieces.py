@@ -16,12 +16,12 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from transfer_core.devices import cores, machine_cores
 from transfer_core.features.parallel import one_thread_inside
 from transfer_core.finetune.network import Tail
 from transfer_core.finetune.randomness import DrawFrom
-from transfer_core.progress import Progress
-from transfer_core.training import Batch, summed_loss
+from transfer_core.runtime.devices import cores, machine_cores
+from transfer_core.runtime.progress import Progress
+from transfer_core.training.loop import Batch, summed_loss
 
 # The activations of so many images stay near a core, and each below the size from which the memory allocator
 # asks the system for new pages every time.

@@ -20,10 +20,10 @@ from transfer_core.features.boundary import DISK_SHARE, first_blocks, halved
 from transfer_core.features.text import TextExtractor, text_extractor
 from transfer_core.features.tokens import Reader, padded
 from transfer_core.finetune.inputs import Inputs
-from transfer_core.paths import cache
-from transfer_core.permissions import make_directory
-from transfer_core.progress import Progress
-from transfer_core.recipe import TextOptions
+from transfer_core.recipe.schema import TextOptions
+from transfer_core.runtime.paths import cache
+from transfer_core.runtime.permissions import make_directory
+from transfer_core.runtime.progress import Progress
 
 
 @dataclass(frozen=True)

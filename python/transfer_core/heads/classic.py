@@ -13,15 +13,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from transfer_core.errors import DependencyError, Problem, RecipeError
 from transfer_core.heads.classic_problems import Fit, kind_of
 from transfer_core.heads.classic_trees import gradient_boosting, random_forest
 from transfer_core.heads.classic_vectors import logistic, nearest_neighbors, support_vector_machine
 from transfer_core.heads.fitted_layer import CLASSES
 from transfer_core.heads.folds import first_views, left_out_rows
 from transfer_core.heads.rows import Rows
-from transfer_core.progress import Progress
-from transfer_core.recipe import (
+from transfer_core.recipe.schema import (
     ClassicHead,
     GradientBoostingHead,
     KnnHead,
@@ -31,7 +29,9 @@ from transfer_core.recipe import (
     SvmHead,
     Train,
 )
-from transfer_core.training import Metrics, validation_metrics
+from transfer_core.runtime.errors import DependencyError, Problem, RecipeError
+from transfer_core.runtime.progress import Progress
+from transfer_core.training.loop import Metrics, validation_metrics
 
 _FITS: dict[type, Fit] = {
     LogisticHead: logistic,

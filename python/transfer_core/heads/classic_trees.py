@@ -22,7 +22,7 @@ from transfer_core.heads.classic_problems import (
 from transfer_core.heads.fitted_layer import CLASSES, LABELS, VALUES
 from transfer_core.heads.rows import Rows
 from transfer_core.heads.trees import Boosted, Forest
-from transfer_core.recipe import GradientBoostingHead, RandomForestHead
+from transfer_core.recipe.schema import GradientBoostingHead, RandomForestHead
 
 # With fewer numbers times trees than that, threads are not worth starting.
 _WORTH_SHARING = 1 << 24

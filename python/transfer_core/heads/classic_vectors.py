@@ -23,7 +23,7 @@ from transfer_core.heads.neighbors import Neighbors
 from transfer_core.heads.rows import Rows
 from transfer_core.heads.scaling import are_counts, standardization
 from transfer_core.heads.support_vectors import SupportVectors
-from transfer_core.recipe import KnnHead, LogisticHead, SvmHead
+from transfer_core.recipe.schema import KnnHead, LogisticHead, SvmHead
 
 _MOST_STEPS = 1000
 

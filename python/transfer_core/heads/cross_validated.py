@@ -28,8 +28,8 @@ from transfer_core.heads.linear_problem import LinearProblems, linear_problems
 from transfer_core.heads.pulse import Pulse
 from transfer_core.heads.rows import Rows
 from transfer_core.heads.scaling import Scaling, scalings
-from transfer_core.progress import Progress
-from transfer_core.training import weighted_loss
+from transfer_core.runtime.progress import Progress
+from transfer_core.training.loop import weighted_loss
 
 STRENGTHS = tuple(10.0**e for e in (1, 0.5, 0, -0.5, -1, -1.5, -2, -2.5, -3, -3.5, -4))
 

@@ -7,17 +7,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from transfer_core.devices import as_many_threads_as_pay
-from transfer_core.errors import DataError
 from transfer_core.heads.classic import fit_classic
 from transfer_core.heads.cross_validated import fit_linear
 from transfer_core.heads.minibatch import fit_minibatch
 from transfer_core.heads.modules import build_head, fold_standardization, last_dense
 from transfer_core.heads.rows import Rows
 from transfer_core.heads.scaling import standardization
-from transfer_core.progress import Progress
-from transfer_core.recipe import ClassicHead, Head, Train
-from transfer_core.training import Metrics
+from transfer_core.recipe.schema import ClassicHead, Head, Train
+from transfer_core.runtime.devices import as_many_threads_as_pay
+from transfer_core.runtime.errors import DataError
+from transfer_core.runtime.progress import Progress
+from transfer_core.training.loop import Metrics
 
 FOLDS = 5
 

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from transfer_core.heads.rows import Rows
 from transfer_core.heads.scaling import ROWS_AT_ONCE
-from transfer_core.progress import Progress
-from transfer_core.recipe import Train
-from transfer_core.training import Batch, Metrics, Source, train_epochs, validation_metrics
+from transfer_core.recipe.schema import Train
+from transfer_core.runtime.progress import Progress
+from transfer_core.training.loop import Batch, Metrics, Source, train_epochs, validation_metrics
 
 
 def as_they_are(features: Tensor) -> Tensor:

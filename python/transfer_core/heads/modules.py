@@ -12,7 +12,7 @@ from transfer_core.heads.fitted_layer import FittedLayer
 from transfer_core.heads.neighbors import Neighbors
 from transfer_core.heads.support_vectors import SupportVectors
 from transfer_core.heads.trees import Boosted, Forest
-from transfer_core.recipe import (
+from transfer_core.recipe.schema import (
     GradientBoostingHead,
     Head,
     KnnHead,

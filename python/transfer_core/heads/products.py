@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from transfer_core.onednn import has_linear
+from transfer_core.runtime.onednn import has_linear
 
 
 def product(left: Tensor, right: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from time import monotonic
 
-from transfer_core.progress import Progress, Step
+from transfer_core.runtime.progress import Progress, Step
 
 
 class Pulse:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from transfer_core.errors import DependencyError
+from transfer_core.runtime.errors import DependencyError
 
 Texts = Sequence[str | tuple[str, str]]
 # Terms times classes: 400 MB, several times while it is fitted.

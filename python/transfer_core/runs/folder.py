@@ -21,11 +21,11 @@ from typing import Any
 
 import msgspec
 
-from transfer_core import trusted
-from transfer_core.atomic import UNFINISHED, replacing
-from transfer_core.errors import ConfigurationError
-from transfer_core.permissions import FILE, Exposure, exposure, exposure_of_entry
-from transfer_core.run_usage import SAVED
+from transfer_core.model_file import trust as trusted
+from transfer_core.model_file.usage import SAVED
+from transfer_core.runtime.atomic import UNFINISHED, replacing
+from transfer_core.runtime.errors import ConfigurationError
+from transfer_core.runtime.permissions import FILE, Exposure, exposure, exposure_of_entry
 
 FACTS, LOCK, CHECKPOINT, MODEL = "run.json", "lock", "checkpoint.safetensors", "model.transfer"
 # All other names may be taken by files of the user.

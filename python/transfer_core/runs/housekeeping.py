@@ -10,13 +10,13 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
-from transfer_core import amounts, paths
-from transfer_core.errors import ConfigurationError
-from transfer_core.limits import size
-from transfer_core.permissions import require_private
-from transfer_core.progress import Progress
 from transfer_core.runs.folder import OWN_FILES, RunFolder
 from transfer_core.runs.listing import RunState, describe, find_state, states
+from transfer_core.runtime import amounts, paths
+from transfer_core.runtime.errors import ConfigurationError
+from transfer_core.runtime.limits import size
+from transfer_core.runtime.permissions import require_private
+from transfer_core.runtime.progress import Progress
 
 DAY_S = 86_400.0
 DEFAULT_BYTES, DEFAULT_KEEP_S = 5 * 10**9, 30 * DAY_S

@@ -9,12 +9,12 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from transfer_core import paths
-from transfer_core.checkpoint import Damaged, read_position
-from transfer_core.errors import ConfigurationError, ModelFileError, did_you_mean
-from transfer_core.model_file import read_header
-from transfer_core.run_usage import SAVED
+from transfer_core.model_file.format import read_header
+from transfer_core.model_file.usage import SAVED
+from transfer_core.runs.checkpoint import Damaged, read_position
 from transfer_core.runs.folder import FACTS, ID, MODEL, RunFolder
+from transfer_core.runtime import paths
+from transfer_core.runtime.errors import ConfigurationError, ModelFileError, did_you_mean
 
 STATUSES = ("running", "finished", "interrupted", "damaged", "untrusted")
 _GENERATED_ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{6}")

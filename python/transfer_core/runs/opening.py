@@ -11,11 +11,12 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from transfer_core import paths, trusted
-from transfer_core.errors import Cancelled, ConfigurationError, RecipeError, did_you_mean
-from transfer_core.permissions import DIRECTORY, make_directory, require_private
+from transfer_core.model_file import trust as trusted
 from transfer_core.runs.folder import FACTS, ID, LOCK, RunFacts, RunFolder
 from transfer_core.runs.listing import resumable
+from transfer_core.runtime import paths
+from transfer_core.runtime.errors import Cancelled, ConfigurationError, RecipeError, did_you_mean
+from transfer_core.runtime.permissions import DIRECTORY, make_directory, require_private
 
 
 @contextmanager

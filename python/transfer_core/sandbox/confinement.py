@@ -9,7 +9,7 @@ from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
-from transfer_core.sandbox import landlock, limits, seccomp
+from transfer_core.sandbox import landlock, resource_limits, seccomp
 
 # Shared libraries, random numbers, and the descriptions of the processor that libraries choose their code by.
 _SYSTEM = (
@@ -42,7 +42,7 @@ def confine(packages: Iterable[str], reads: Iterable[Path], writes: Iterable[Pat
     threads = Path("/proc/self/task")
     if threads.is_dir() and len(list(threads.iterdir())) > 1:
         raise RuntimeError("a process confines itself before it starts threads")
-    limits.end_first()
+    resource_limits.end_first()
     with suppress(OSError):
         landlock.restrict({*reads, *_library_files(packages)}, writes)
     with suppress(OSError):
@@ -55,7 +55,7 @@ def freeze(memory: int) -> None:
     A mechanism that the kernel lacks is skipped.
     """
     with suppress(ImportError, OSError, ValueError):  # no `resource` on Windows
-        limits.limit(memory)
+        resource_limits.limit(memory)
     with suppress(OSError):
         seccomp.forbid_writing()
 

@@ -11,8 +11,8 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import NoReturn
 
-from transfer_core.allocator import keep_freed_memory
-from transfer_core.errors import ProtocolError
+from transfer_core.runtime.allocator import keep_freed_memory
+from transfer_core.runtime.errors import ProtocolError
 from transfer_core.worker.methods import METHODS, import_engines
 from transfer_core.worker.process import (
     die_with_parent,

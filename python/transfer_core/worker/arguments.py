@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any, get_type_hints
 
-from transfer_core.errors import did_you_mean
+from transfer_core.runtime.errors import did_you_mean
 
 
 class BadCall(Exception):

@@ -9,8 +9,8 @@ from itertools import count
 from queue import SimpleQueue
 from typing import Any, Literal
 
-from transfer_core.errors import Cancelled, DataError, ProtocolError
-from transfer_core.progress import Event, Progress
+from transfer_core.runtime.errors import Cancelled, DataError, ProtocolError
+from transfer_core.runtime.progress import Event, Progress
 from transfer_core.worker.outbox import Outbox
 from transfer_core.worker.protocol import LARGEST_ID, Response, render_notification, render_request
 

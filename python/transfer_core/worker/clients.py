@@ -15,7 +15,7 @@ from dataclasses import replace
 from functools import wraps
 from typing import Any, Literal, TypeVar
 
-from transfer_core.errors import ProtocolError
+from transfer_core.runtime.errors import ProtocolError
 from transfer_core.worker.server import Method, Server
 from transfer_core.worker.shared_memory import SharedMemory
 

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 
-from transfer_core.errors import ProtocolError
+from transfer_core.runtime.errors import ProtocolError
 from transfer_core.worker.methods import METHODS, UNGATHERED, import_engines
 from transfer_core.worker.process import wait_without_spinning
 from transfer_core.worker.server import Method, Server

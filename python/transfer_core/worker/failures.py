@@ -6,9 +6,9 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from transfer_core import errors
-from transfer_core.errors import DependencyError, TransferError, shortened
-from transfer_core.memory_errors import is_out_of_memory, lack_of_memory, text_of
+from transfer_core.runtime import errors
+from transfer_core.runtime.errors import DependencyError, TransferError, shortened
+from transfer_core.runtime.memory_errors import is_out_of_memory, lack_of_memory, text_of
 
 MOST_FRAMES = 50
 

@@ -12,7 +12,7 @@ from functools import partial
 from hashlib import sha512
 from typing import Any, Literal, cast
 
-from transfer_core.allocator import giving_memory_back
+from transfer_core.runtime.allocator import giving_memory_back
 from transfer_core.worker.calls import Call
 from transfer_core.worker.model_cache import ModelRef, models, open_model
 from transfer_core.worker.server import Method
@@ -33,7 +33,7 @@ OnBadInput = Literal["raise", "mark"]
 def import_engines() -> None:
     """Import what every training needs while Ruby still prepares its first call."""
     # A package that is missing or broken is reported by the call that needs it.
-    for name in ("torch", "transfer_core.pipeline"):
+    for name in ("torch", "transfer_core.pipeline.five_steps"):
         with suppress(Exception):
             importlib.import_module(name)
 
@@ -45,29 +45,29 @@ def ping(call: Call) -> str:
 
 def train(call: Call, recipe: Plain) -> Plain:
     """Run a recipe; the model is on disk when this returns."""
-    from transfer_core.recipe_parser import parse_recipe
+    from transfer_core.recipe.parser import parse_recipe
 
     parsed = parse_recipe(recipe)  # before torch is imported: what is wrong is told at once
-    from transfer_core import pipeline
+    from transfer_core.pipeline import five_steps
 
     streams = _streams(call, recipe["data"], partial(_modality, parsed.backbone, parsed.trust))
     with _training_threads(), giving_memory_back():
-        return pipeline.run(parsed, streams, call.progress).summary()
+        return five_steps.run(parsed, streams, call.progress).summary()
 
 
 def resume(call: Call, run: str, data: Any = None, trust: bool = False) -> Plain:
     """Resume an interrupted run; the model is on disk when this returns."""
-    from transfer_core import pipeline
+    from transfer_core.pipeline import five_steps
 
     streams = _streams(call, data, partial(_modality_of_run, run, trust))
     with _training_threads(), giving_memory_back(), warnings_to(call.progress.warning):
-        return pipeline.resume(run, data, streams, call.progress, trust).summary()
+        return five_steps.resume(run, data, streams, call.progress, trust).summary()
 
 
 def check(call: Call, recipe: Plain) -> Plain:
     """Check the data of a recipe without a training."""
-    from transfer_core.data_check import check_data
-    from transfer_core.recipe_parser import parse_recipe
+    from transfer_core.pipeline.data_check import check_data
+    from transfer_core.recipe.parser import parse_recipe
 
     parsed = parse_recipe(recipe)
     streams = _streams(call, recipe["data"], partial(_modality, parsed.backbone, parsed.trust))
@@ -101,9 +101,9 @@ def describe(call: Call, model: str, trust: bool = False, signed_by: Keys = None
     """What a saved model is, once its file is known to be whole; `trust` lets the code run that it names."""
     from pathlib import Path
 
-    from transfer_core import trusted
-    from transfer_core.model_file import read_model
-    from transfer_core.model_summary import summarize
+    from transfer_core.model_file import trust as trusted
+    from transfer_core.model_file.format import read_model
+    from transfer_core.model_file.summary import summarize
 
     content = read_model(model, _ref(model, signed_by).keys)
     if trust:
@@ -260,7 +260,7 @@ def _training_threads() -> Iterator[None]:
     """No more cores than a training may have."""
     import torch
 
-    from transfer_core.devices import at_most_cores, core_setting, cores, torch_threads
+    from transfer_core.runtime.devices import at_most_cores, core_setting, cores, torch_threads
 
     budget = core_setting("TRANSFER_TRAINING_THREADS")
     with at_most_cores(budget), torch_threads(min(torch.get_num_threads(), budget or cores())):
@@ -323,7 +323,7 @@ def _modality(backbone: str, trust: bool) -> str:
 
 
 def _modality_of_run(run: str, trust: bool) -> str:
-    from transfer_core.recipe_parser import parse_recipe
+    from transfer_core.recipe.parser import parse_recipe
     from transfer_core.runs import find_run
 
     recipe = parse_recipe(find_run(run, trust).recipe)

@@ -18,14 +18,14 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-from transfer_core.run_usage import mark_used
+from transfer_core.model_file.usage import mark_used
 from transfer_core.worker.settings import model_memory
 from transfer_core.worker.turns import TURNS
 from transfer_core.worker.warned import Warn, warnings_to
 
 if TYPE_CHECKING:
-    from transfer_core.model import Model
-    from transfer_core.signature import PublicKeys
+    from transfer_core.model.model import Model
+    from transfer_core.model_file.signature import PublicKeys
 
 # Tells one version of a file from another: device, inode, time of the last change, size. If a signature is
 # demanded also those of its file, and the keys: a model is not answered for keys that did not verify it.
@@ -51,7 +51,7 @@ class Place:
 
 def read_and_prepare(ref: ModelRef) -> Model:
     """A model that is ready for its first input."""
-    from transfer_core.model import open_model_file
+    from transfer_core.model.model import open_model_file
 
     _leave_imports_alone()
     model = open_model_file(Path(ref.path), keys=ref.keys)
@@ -246,7 +246,9 @@ def _version(ref: ModelRef) -> Version | None:
     model = _file_version(ref.path)
     if model is None or ref.keys is None:
         return model
-    from transfer_core.signature import SUFFIX  # takes numpy along, which the handshake must not wait for
+    from transfer_core.model_file.signature import (
+        SUFFIX,  # takes numpy along, which the handshake must not wait for
+    )
 
     return *model, _file_version(ref.path + SUFFIX), ref.keys
 

@@ -14,7 +14,7 @@ from socket import socket
 from typing import Any, Literal, TypeAlias
 
 import transfer_core
-from transfer_core.errors import Cancelled, ProtocolError, did_you_mean
+from transfer_core.runtime.errors import Cancelled, ProtocolError, did_you_mean
 from transfer_core.worker.arguments import BadCall, bind
 from transfer_core.worker.calls import Call, Questions
 from transfer_core.worker.failures import describe_failure

@@ -17,8 +17,8 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeAlias
 from weakref import WeakKeyDictionary
 
-from transfer_core.devices import at_most_cores, cores
-from transfer_core.errors import Overloaded
+from transfer_core.runtime.devices import at_most_cores, cores
+from transfer_core.runtime.errors import Overloaded
 from transfer_core.worker.calls import Call
 from transfer_core.worker.model_cache import ModelCache, ModelRef, models
 from transfer_core.worker.serving_line import Failed, Line, Loaded, tell_all
@@ -28,7 +28,7 @@ from transfer_core.worker.settings import Gathering, gathering
 from transfer_core.worker.standby import Standby
 
 if TYPE_CHECKING:
-    from transfer_core.model import Model
+    from transfer_core.model.model import Model
 
 Job: TypeAlias = Callable[[], None]
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from transfer_core.worker.serving_request import Asked
 
 if TYPE_CHECKING:
-    from transfer_core.model import Model
+    from transfer_core.model.model import Model
 
 
 class Loaded(NamedTuple):

@@ -9,11 +9,11 @@ from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from transfer_core.bad_inputs import mark
-from transfer_core.errors import Cancelled, DataError
+from transfer_core.runtime.bad_input_report import mark
+from transfer_core.runtime.errors import Cancelled, DataError
 
 if TYPE_CHECKING:
-    from transfer_core.model import Model
+    from transfer_core.model.model import Model
     from transfer_core.worker.model_cache import ModelRef
 
 # From embeddings (N, W) to what is told of each; from what is told of its inputs to the answer of a request.

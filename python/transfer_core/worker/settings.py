@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from transfer_core.errors import ConfigurationError
+from transfer_core.runtime.errors import ConfigurationError
 
 LARGEST_MODEL_MEMORY = 2 * 10**9
 

@@ -12,7 +12,7 @@ import os
 import threading
 from typing import Any
 
-from transfer_core.errors import ProtocolError
+from transfer_core.runtime.errors import ProtocolError
 from transfer_core.worker.process import LOWEST_DESCRIPTOR
 from transfer_core.worker.tensors import ITEM_BYTES, Tensor, TensorBlock, byte_count, to_wire_order
 

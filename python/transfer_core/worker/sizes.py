@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from transfer_core.errors import ProtocolError
+from transfer_core.runtime.errors import ProtocolError
 
 # Bytes of memory that a frame may take once it is decoded, besides the content of text and binary.
 LARGEST_DECODED = 256 * 1024 * 1024

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, TypeAlias
 
-from transfer_core.errors import TransferWarning
+from transfer_core.runtime.errors import TransferWarning
 
 Warn: TypeAlias = Callable[[str], None]
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from transfer_core.backbones.huggingface.encoder import PADDING
 from transfer_core.backbones.huggingface.network import Network
 from transfer_core.backbones.huggingface.repository import Repository
-from transfer_core.errors import DependencyError, ModelFileError, Problem, RecipeError
+from transfer_core.runtime.errors import DependencyError, ModelFileError, Problem, RecipeError
 
 # Where a config.json says nothing of how long texts may be.
 _USUAL_LENGTH = 512

@@ -12,7 +12,7 @@ from urllib.parse import quote
 from urllib.request import Request, urlopen
 
 from transfer_core.backbones.download import DownloadFailed, download, reason
-from transfer_core.progress import Progress
+from transfer_core.runtime.progress import Progress
 
 _TIMEOUT_S = 30.0
 

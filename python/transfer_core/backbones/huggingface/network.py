@@ -11,8 +11,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from transfer_core.errors import Problem, RecipeError
-from transfer_core.recipe_wording import shown
+from transfer_core.recipe.messages import shown
+from transfer_core.runtime.errors import Problem, RecipeError
 
 # Each `model_type`, and the module of this package that builds it.
 _MODULES = {

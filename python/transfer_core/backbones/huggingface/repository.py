@@ -10,21 +10,21 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from transfer_core.atomic import replacing
 from transfer_core.backbones.download import DownloadFailed
 from transfer_core.backbones.huggingface.hub import fetch, listed
 from transfer_core.backbones.places import chosen_folder, downloads, hub_cache
 from transfer_core.backbones.source import bare_name
-from transfer_core.errors import (
+from transfer_core.runtime.atomic import replacing
+from transfer_core.runtime.errors import (
     ModelFileError,
     Problem,
     RecipeError,
     WeightsNotFound,
     did_you_mean,
 )
-from transfer_core.paths import offline
-from transfer_core.permissions import exposure, make_directory
-from transfer_core.progress import Progress
+from transfer_core.runtime.paths import offline
+from transfer_core.runtime.permissions import exposure, make_directory
+from transfer_core.runtime.progress import Progress
 
 CONFIG = "config.json"
 

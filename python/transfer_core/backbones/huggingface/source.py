@@ -39,9 +39,9 @@ from transfer_core.backbones.huggingface.repository import (
 from transfer_core.backbones.huggingface.tokenizer import TOKENIZER, read_tokenizer, usual_length
 from transfer_core.backbones.huggingface.weights import SAFETENSORS, FoundTensors, find_tensors
 from transfer_core.backbones.weights import is_path, own_file
-from transfer_core.errors import ModelFileError
-from transfer_core.model_file import tensors_digest
-from transfer_core.progress import Progress
+from transfer_core.model_file.format import tensors_digest
+from transfer_core.runtime.errors import ModelFileError
+from transfer_core.runtime.progress import Progress
 
 
 def facts(name: str, trust: bool) -> BackboneFacts:

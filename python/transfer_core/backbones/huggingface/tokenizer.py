@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from transfer_core.backbones.huggingface.repository import Repository
-from transfer_core.errors import DependencyError, ModelFileError
-from transfer_core.progress import Progress
+from transfer_core.runtime.errors import DependencyError, ModelFileError
+from transfer_core.runtime.progress import Progress
 
 TOKENIZER = "tokenizer.json"
 

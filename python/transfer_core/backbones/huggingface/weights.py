@@ -12,8 +12,8 @@ from torch import Tensor
 from transfer_core.backbones.checkpoint import read_tensors
 from transfer_core.backbones.huggingface.repository import Repository
 from transfer_core.backbones.weights import sha256
-from transfer_core.errors import ModelFileError, WeightsNotFound
-from transfer_core.progress import Progress
+from transfer_core.runtime.errors import ModelFileError, WeightsNotFound
+from transfer_core.runtime.progress import Progress
 
 SAFETENSORS = "model.safetensors"
 # What a pickle holds beside tensors is refused, never run.

@@ -11,7 +11,7 @@ from transfer_core.backbones.keras.code import check_trust
 from transfer_core.backbones.keras.graph import Config, Graph, read_graph, without_classifier
 from transfer_core.backbones.keras.published import published
 from transfer_core.backbones.source import bare_name
-from transfer_core.errors import WeightsNotFound
+from transfer_core.runtime.errors import WeightsNotFound
 
 # Where a model leaves the size of images open.
 USUAL_SIZE = 224

@@ -7,7 +7,7 @@ from typing import Any
 
 from transfer_core.backbones.keras.classes import computes
 from transfer_core.backbones.keras.graph import Config
-from transfer_core.errors import Problem, RecipeError
+from transfer_core.runtime.errors import Problem, RecipeError
 
 # A Python function inside the file, as Keras writes it.
 _FUNCTIONS = ("Lambda", "__lambda__")

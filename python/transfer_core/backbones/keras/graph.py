@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from transfer_core.errors import Problem, RecipeError
+from transfer_core.runtime.errors import Problem, RecipeError
 
 Config = dict[str, Any]
 

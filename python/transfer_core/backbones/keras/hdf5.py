@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from transfer_core.errors import ModelFileError
+from transfer_core.runtime.errors import ModelFileError
 
 
 def check_self_contained(path: Path) -> None:

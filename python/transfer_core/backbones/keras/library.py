@@ -19,7 +19,13 @@ import torch
 from transfer_core.backbones.keras.graph import Config, Node
 from transfer_core.backbones.keras.hdf5 import check_self_contained
 from transfer_core.backbones.keras.weights import Array
-from transfer_core.errors import ConfigurationError, DependencyError, ModelFileError, Problem, RecipeError
+from transfer_core.runtime.errors import (
+    ConfigurationError,
+    DependencyError,
+    ModelFileError,
+    Problem,
+    RecipeError,
+)
 
 # Names and numbers of each layer's variables, by the layer's name after those of the models that it is in.
 Variables: TypeAlias = dict[tuple[str, ...], list[tuple[str, Array]]]

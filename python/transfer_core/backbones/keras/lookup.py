@@ -12,9 +12,9 @@ from transfer_core.backbones.facts import BackboneFacts, WeightsFacts
 from transfer_core.backbones.keras.published import Published
 from transfer_core.backbones.places import Place, downloads, in_order
 from transfer_core.backbones.weights import FoundWeights, own_file, sha256
-from transfer_core.errors import ModelFileError, WeightsNotFound
-from transfer_core.paths import offline
-from transfer_core.progress import Progress
+from transfer_core.runtime.errors import ModelFileError, WeightsNotFound
+from transfer_core.runtime.paths import offline
+from transfer_core.runtime.progress import Progress
 
 _SUFFIXES = (".h5", ".hdf5", ".keras")
 

@@ -13,7 +13,7 @@ from transfer_core.backbones.keras.foreign import Foreign
 from transfer_core.backbones.keras.graph import Graph, Node
 from transfer_core.backbones.keras.layers import Steps, counterpart
 from transfer_core.backbones.keras.modules import Luminance
-from transfer_core.errors import Problem, RecipeError
+from transfer_core.runtime.errors import Problem, RecipeError
 
 
 @dataclass(frozen=True)

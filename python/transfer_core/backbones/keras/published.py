@@ -8,7 +8,7 @@ from importlib.resources import files
 import msgspec
 
 from transfer_core.backbones.facts import Preprocessing, WeightsFacts
-from transfer_core.errors import Problem, RecipeError, did_you_mean
+from transfer_core.runtime.errors import Problem, RecipeError, did_you_mean
 
 CODE = "https://github.com/keras-team/keras/blob/master"
 TERMS = "ImageNet is offered for non-commercial research: whether its terms bind your use is yours to check"

@@ -25,9 +25,9 @@ from transfer_core.backbones.keras.published import published
 from transfer_core.backbones.keras.values import change_first_kernel, draw, fill
 from transfer_core.backbones.source import bare_name
 from transfer_core.backbones.weights import FoundWeights, is_path, sha256
-from transfer_core.errors import Problem, RecipeError, WeightsNotFound
-from transfer_core.model_file import tensors_digest
-from transfer_core.progress import Progress
+from transfer_core.model_file.format import tensors_digest
+from transfer_core.runtime.errors import Problem, RecipeError, WeightsNotFound
+from transfer_core.runtime.progress import Progress
 
 # The model's configuration among the files of a backbone.
 CONFIG = "keras.json"

@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import Any
 
 from transfer_core.backbones.untrusted import LARGEST_SIZE
-from transfer_core.errors import TransferError
+from transfer_core.runtime.errors import TransferError
 from transfer_core.sandbox.confinement import confine, freeze
 
 _PACKAGES = ("onnxruntime", "numpy")

@@ -17,9 +17,9 @@ import msgspec
 
 from transfer_core.backbones.foreign import Interface
 from transfer_core.backbones.untrusted import LOAD_S, MEMORY_SHARE
-from transfer_core.errors import DependencyError, ModelFileError, OutOfMemory
-from transfer_core.machine_memory import machine_memory
-from transfer_core.measurements import remembered
+from transfer_core.runtime.errors import DependencyError, ModelFileError, OutOfMemory
+from transfer_core.runtime.machine_memory import machine_memory
+from transfer_core.runtime.measurements import remembered
 from transfer_core.sandbox.environment import confined_environment
 
 _PROCESS = "transfer_core.backbones.onnx.describing"

@@ -12,7 +12,7 @@ import numpy as np
 from transfer_core.backbones.image_arrays import Array, Run, as_levels, pooled, run_by
 from transfer_core.backbones.onnx.session import Session
 from transfer_core.backbones.untrusted import LARGEST_BATCH, LARGEST_SIZE
-from transfer_core.errors import ModelFileError
+from transfer_core.runtime.errors import ModelFileError
 
 _TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(uint8)": np.uint8}
 

@@ -9,7 +9,7 @@ from transfer_core.backbones.foreign import Files
 from transfer_core.backbones.image_arrays import Array, Run
 from transfer_core.backbones.onnx.description import describe
 from transfer_core.backbones.onnx.graph import open_graph
-from transfer_core.errors import ModelFileError
+from transfer_core.runtime.errors import ModelFileError
 
 FILE = "model.onnx"
 

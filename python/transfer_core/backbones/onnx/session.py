@@ -11,8 +11,8 @@ from typing import Any
 from transfer_core.backbones.image_arrays import Array
 from transfer_core.backbones.onnx.tensor_files import tensor_files
 from transfer_core.backbones.untrusted import MEMORY_SHARE, deadline, time_limit
-from transfer_core.errors import DependencyError, ModelFileError, OutOfMemory
-from transfer_core.machine_memory import machine_memory
+from transfer_core.runtime.errors import DependencyError, ModelFileError, OutOfMemory
+from transfer_core.runtime.machine_memory import machine_memory
 
 _NO_LOG = 4
 # Phrases of ONNX Runtime's allocator.

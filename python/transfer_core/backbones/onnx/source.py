@@ -22,8 +22,8 @@ from transfer_core.backbones.foreign import (
 from transfer_core.backbones.onnx.description import describe
 from transfer_core.backbones.onnx.network import FILE, OnnxNetwork
 from transfer_core.backbones.onnx.tensor_files import read_whole
-from transfer_core.errors import ModelFileError, WeightsNotFound
-from transfer_core.progress import Progress
+from transfer_core.runtime.errors import ModelFileError, WeightsNotFound
+from transfer_core.runtime.progress import Progress
 
 # Of ImageNet's photos: what nearly every exported network was trained with.
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

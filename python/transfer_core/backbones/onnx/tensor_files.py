@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from transfer_core.errors import DependencyError, ModelFileError
+from transfer_core.runtime.errors import DependencyError, ModelFileError
 
 # By message of onnx.proto: the fields that lead to tensors, and the messages in them.
 _LEADING = {

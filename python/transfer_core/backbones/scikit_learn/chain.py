@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from transfer_core.backbones.scikit_learn.columns import Columns
 from transfer_core.backbones.scikit_learn.names import COLUMNS, PIXELS, TRANSFORMERS, Step, refusal
 from transfer_core.data.bad_input import listed
-from transfer_core.errors import DataError, did_you_mean
+from transfer_core.runtime.errors import DataError, did_you_mean
 
 # Terms that an embedding of a text has at most: rows are dense, and a linear head works on the square of it.
 MOST_TERMS = 4096

@@ -16,8 +16,8 @@ import numpy.typing as npt
 from transfer_core.data.bad_input import counted, printable
 from transfer_core.data.example import Cell
 from transfer_core.data.number_labels import DATE, is_amount
-from transfer_core.errors import DataError
-from transfer_core.limits import excess
+from transfer_core.runtime.errors import DataError
+from transfer_core.runtime.limits import excess
 
 Row = tuple[float | str, ...]
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from transfer_core.errors import Problem, RecipeError, did_you_mean
+from transfer_core.runtime.errors import Problem, RecipeError, did_you_mean
 
 Modality = Literal["image", "text", "table"]
 

@@ -28,8 +28,14 @@ from transfer_core.backbones.scikit_learn.columns import Columns, check_width, c
 from transfer_core.backbones.scikit_learn.names import COLUMNS, PIXELS, Step, modality_of, parse, refusal
 from transfer_core.backbones.scikit_learn.state import from_bytes, to_bytes
 from transfer_core.backbones.source import bare_name
-from transfer_core.errors import DependencyError, ModelFileError, Problem, RecipeError, TransferWarning
-from transfer_core.progress import Progress
+from transfer_core.runtime.errors import (
+    DependencyError,
+    ModelFileError,
+    Problem,
+    RecipeError,
+    TransferWarning,
+)
+from transfer_core.runtime.progress import Progress
 
 FITTED = "fitted"
 _ASSET = "scikit_learn.safetensors"

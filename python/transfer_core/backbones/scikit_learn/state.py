@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from transfer_core.backbones.scikit_learn.names import TRANSFORMERS
-from transfer_core.errors import ConfigurationError, ModelFileError
+from transfer_core.runtime.errors import ConfigurationError, ModelFileError
 
 Array = npt.NDArray[Any]
 Arrays = dict[str, Array]

@@ -16,7 +16,7 @@ from transfer_core.backbones.foreign import Interface
 from transfer_core.backbones.image_arrays import Array
 from transfer_core.backbones.tensorflow.wire import read_array, read_words, send_array
 from transfer_core.backbones.untrusted import LOAD_S, deadline, time_limit
-from transfer_core.devices import cores
+from transfer_core.runtime.devices import cores
 from transfer_core.sandbox.environment import confined_environment, own_package
 
 _SERVER = "transfer_core.backbones.tensorflow.server"

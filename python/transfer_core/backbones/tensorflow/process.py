@@ -14,7 +14,7 @@ from transfer_core.backbones.image_arrays import Array
 from transfer_core.backbones.tensorflow.child import Child, Failed
 from transfer_core.backbones.tensorflow.saved_model import write_files
 from transfer_core.backbones.untrusted import MEMORY_SHARE
-from transfer_core.errors import (
+from transfer_core.runtime.errors import (
     ConfigurationError,
     ModelFileError,
     OutOfMemory,
@@ -22,8 +22,8 @@ from transfer_core.errors import (
     RecipeError,
     TransferError,
 )
-from transfer_core.machine_memory import machine_memory
-from transfer_core.spool import spool_folder
+from transfer_core.runtime.machine_memory import machine_memory
+from transfer_core.runtime.temp_dir import spool_folder
 
 T = TypeVar("T")
 

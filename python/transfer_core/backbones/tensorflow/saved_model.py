@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from transfer_core.backbones.weights import sha256
-from transfer_core.errors import ModelFileError
+from transfer_core.runtime.errors import ModelFileError
 
 GRAPH = "saved_model.pb"
 # In the folder that the format leaves to users: how images are prepared, in the words of `foreign.Said`.

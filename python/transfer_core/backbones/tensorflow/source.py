@@ -34,9 +34,9 @@ from transfer_core.backbones.tensorflow.saved_model import (
     read_files,
 )
 from transfer_core.backbones.tensorflow.tfhub import find_saved_model, handle_of
-from transfer_core.errors import DependencyError, ModelFileError
-from transfer_core.measurements import remembered
-from transfer_core.progress import Progress
+from transfer_core.runtime.errors import DependencyError, ModelFileError
+from transfer_core.runtime.measurements import remembered
+from transfer_core.runtime.progress import Progress
 
 # TF Hub's convention for images: values from 0 to 1.
 _MEAN, _STD = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)

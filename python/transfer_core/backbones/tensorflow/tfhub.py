@@ -16,10 +16,10 @@ from transfer_core.backbones.facts import WeightsFacts
 from transfer_core.backbones.places import Place, downloads, in_order
 from transfer_core.backbones.source import bare_name
 from transfer_core.backbones.tensorflow.saved_model import inside, is_saved_model
-from transfer_core.errors import ConfigurationError, ModelFileError, WeightsNotFound
-from transfer_core.paths import offline
-from transfer_core.permissions import make_directory
-from transfer_core.progress import Progress
+from transfer_core.runtime.errors import ConfigurationError, ModelFileError, WeightsNotFound
+from transfer_core.runtime.paths import offline
+from transfer_core.runtime.permissions import make_directory
+from transfer_core.runtime.progress import Progress
 
 SITE = "https://tfhub.dev/"
 _COMPRESSED = "tf-hub-format=compressed"

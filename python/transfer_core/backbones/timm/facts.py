@@ -11,7 +11,7 @@ import msgspec
 from transfer_core.backbones.facts import Preprocessing, WeightsFacts, forbids_commerce
 from transfer_core.backbones.timm.library import timm
 from transfer_core.backbones.timm.listed import CONVERTED, CONVERTED_FILES, Listed, listed
-from transfer_core.errors import Problem, RecipeError
+from transfer_core.runtime.errors import Problem, RecipeError
 
 CODE = "https://github.com/huggingface/pytorch-image-models/blob/main/timm/models"
 TERMS = "ImageNet is offered for non-commercial research: whether its terms bind your use is yours to check"

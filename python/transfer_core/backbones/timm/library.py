@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from transfer_core.backbones.quick_import import without_compiler
-from transfer_core.errors import DependencyError
+from transfer_core.runtime.errors import DependencyError
 
 try:
     with without_compiler():

@@ -19,10 +19,16 @@ from transfer_core.backbones.timm.layers import with_plain_layers
 from transfer_core.backbones.timm.library import timm
 from transfer_core.backbones.timm.listed import CONVERTED, listed, paper_title
 from transfer_core.backbones.weights import FoundWeights, find_weights
-from transfer_core.devices import torch_threads
-from transfer_core.errors import ConfigurationError, ModelFileError, Problem, RecipeError, did_you_mean
-from transfer_core.model_file import tensors_digest
-from transfer_core.progress import Progress
+from transfer_core.model_file.format import tensors_digest
+from transfer_core.runtime.devices import torch_threads
+from transfer_core.runtime.errors import (
+    ConfigurationError,
+    ModelFileError,
+    Problem,
+    RecipeError,
+    did_you_mean,
+)
+from transfer_core.runtime.progress import Progress
 
 _SAID = 300  # characters of what torch says about a file that does not fit
 

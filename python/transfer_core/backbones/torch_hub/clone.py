@@ -11,8 +11,8 @@ from urllib.error import URLError
 import torch
 
 from transfer_core.backbones.source import bare_name
-from transfer_core.errors import Problem, RecipeError, WeightsNotFound
-from transfer_core.paths import offline
+from transfer_core.runtime.errors import Problem, RecipeError, WeightsNotFound
+from transfer_core.runtime.paths import offline
 
 _REPOSITORY = re.compile(r"(?P<owner>[\w.-]+)/(?P<repo>[\w.-]+):(?P<ref>.+)/(?P<model>\w+)")
 _FOLDER = re.compile(r"(?P<folder>[/.~].*):(?P<model>\w+)")

@@ -19,8 +19,8 @@ from torch import nn
 
 from transfer_core.backbones.torch_hub.clone import Clone
 from transfer_core.backbones.torch_hub.pixels import published_weights
-from transfer_core.errors import DependencyError, Problem, RecipeError, WeightsNotFound, did_you_mean
-from transfer_core.paths import offline
+from transfer_core.runtime.errors import DependencyError, Problem, RecipeError, WeightsNotFound, did_you_mean
+from transfer_core.runtime.paths import offline
 
 # The names of the modules that a repository has imported from its folder.
 _imported_before: set[str] = set()

@@ -17,9 +17,9 @@ from transfer_core.backbones.torch_hub.clone import Clone, check_trust, clone_na
 from transfer_core.backbones.torch_hub.entry import entry_point, made
 from transfer_core.backbones.torch_hub.pixels import preprocessing
 from transfer_core.backbones.weights import is_path, own_file
-from transfer_core.errors import Problem, RecipeError, WeightsNotFound
-from transfer_core.model_file import tensors_digest
-from transfer_core.progress import Progress
+from transfer_core.model_file.format import tensors_digest
+from transfer_core.runtime.errors import Problem, RecipeError, WeightsNotFound
+from transfer_core.runtime.progress import Progress
 
 
 def facts(name: str, trust: bool) -> BackboneFacts:

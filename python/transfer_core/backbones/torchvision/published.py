@@ -8,7 +8,7 @@ from importlib.resources import files
 import msgspec
 
 from transfer_core.backbones.facts import BackboneFacts
-from transfer_core.errors import Problem, RecipeError, did_you_mean
+from transfer_core.runtime.errors import Problem, RecipeError, did_you_mean
 
 
 def published_facts(name: str) -> BackboneFacts:

@@ -13,8 +13,8 @@ from transfer_core.backbones.facts import BackboneFacts, WeightsFacts
 from transfer_core.backbones.torchvision.blocks import arrange, create
 from transfer_core.backbones.torchvision.published import published_facts
 from transfer_core.backbones.weights import find_weights
-from transfer_core.model_file import tensors_digest
-from transfer_core.progress import Progress
+from transfer_core.model_file.format import tensors_digest
+from transfer_core.runtime.progress import Progress
 
 
 def facts(name: str, trust: bool) -> BackboneFacts:

@@ -1,0 +1,1 @@
+"""A trained model: prediction, evaluation, saving and loading."""

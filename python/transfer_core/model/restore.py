@@ -1,0 +1,256 @@
+"""From the header and the tensors of a saved model to its backbone and head, or a `ModelFileError`.
+
+The file may be anybody's: nothing in it is believed before it was checked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from msgspec.structs import replace
+from torch import Tensor, nn
+
+from transfer_core import backbones
+from transfer_core.backbones import Backbone, BackboneFacts, Preprocessing
+from transfer_core.backbones.source import source_name
+from transfer_core.backbones.weights import is_path, sha256
+from transfer_core.backbones.work import TooMuch, check_work
+from transfer_core.heads import build_head
+from transfer_core.heads.fitted_layer import FittedLayer
+from transfer_core.model.weights_identity import check_identity
+from transfer_core.model_file.format import BACKBONE_PREFIX, ModelHeader
+from transfer_core.model_file.strict_json import convert
+from transfer_core.recipe.parser import parse_recipe
+from transfer_core.recipe.schema import Head
+from transfer_core.runtime.errors import ModelFileError, RecipeError, TransferError
+from transfer_core.runtime.memory_errors import lack_of_memory
+from transfer_core.runtime.progress import Progress
+
+HEAD_PREFIX = "head."
+
+# Products of weights with embeddings stay within 32-bit numbers.
+_LARGEST = 1e30
+
+# The side of the largest images that torchvision's networks were published for, and a little more.
+_USUAL_CROP = 640
+
+# What becomes a problem of the caller, not of the file, though the file names it.
+_OF_THE_CALLER = {"trust"}
+
+T = TypeVar("T")
+
+
+class Misfit(ValueError):
+    """Something in a saved model can't be used; the message names the field and the value."""
+
+
+@contextmanager
+def use_of(path: Path) -> Iterator[None]:
+    """Turn whatever the content of the saved model at `path` makes fail into a `ModelFileError`.
+
+    Weights that are not found, missing packages, code that may not run and lack of memory stay as they are.
+    """
+    try:
+        yield
+    except Misfit as error:
+        raise ModelFileError(f"{path} can't be used: {error}") from error
+    except RecipeError as error:
+        if {problem.path for problem in error.problems} <= _OF_THE_CALLER:
+            raise
+        raise ModelFileError(f"{path} can't be used: {error}") from error
+    except TransferError:
+        raise
+    # Libraries that are given numbers of others raise nearly anything.
+    except Exception as error:
+        if lack_of_memory(error):
+            raise
+        lines = str(error).splitlines() or [""]
+        raise ModelFileError(f"{path} can't be used: {type(error).__name__}: {lines[0]}") from error
+
+
+def restore_head(header: ModelHeader, tensors: Mapping[str, Tensor]) -> nn.Sequential:
+    """The head of a saved model, in eval mode.
+
+    Raises
+    ------
+    Misfit
+        It does not fit the header, or gives no finite numbers.
+    """
+    outputs = len(header.labels)
+    try:
+        head = build_head(_head_in(header), header.embedding_width, outputs, None)
+        head.load_state_dict(_under(HEAD_PREFIX, tensors), assign=True)
+    except (IndexError, RuntimeError) as error:  # what torch raises for wrong shapes, types and places
+        raise Misfit("its head does not fit its header") from error
+    _check_numbers(head, HEAD_PREFIX)
+    for layer in head:
+        if isinstance(layer, FittedLayer):
+            _check_fitted(layer, header.embedding_width, outputs)
+        elif parameter := _too_large(layer):
+            raise Misfit(f"its head has the weight {parameter:g}, expected at most {_LARGEST:g}")
+    head.eval().requires_grad_(False)
+    try:
+        # Expanded, it takes no memory, whatever width a header claims.
+        with torch.no_grad():
+            found = head(torch.zeros(1, 1).expand(1, header.embedding_width))
+    except (IndexError, RuntimeError) as error:
+        raise Misfit("its head does not fit its header") from error
+    if found.shape != (1, outputs) or not found.isfinite().all():
+        raise Misfit("its head does not give a finite number for each label")
+    return head
+
+
+def restore_backbone(
+    header: ModelHeader, tensors: Mapping[str, Tensor], progress: Progress, trust: bool
+) -> Backbone:
+    """The backbone of a saved model, in eval mode.
+
+    Raises
+    ------
+    Misfit
+        It does not fit the header, or has numbers that are not finite.
+    ModelFileError
+        Its tensors are not those of the network, or the weights that it names are others now.
+    WeightsNotFound, RecipeError, DependencyError
+        See `backbones.load`.
+    """
+    if header.backbone.inside:
+        backbone = _inside(header, _under(BACKBONE_PREFIX, tensors), trust)
+    else:
+        backbone = _found_again(header, progress, trust)
+    facts = backbone.facts
+    _check_equal("modality", header.modality, facts.modality)
+    _check_equal("embedding_width", header.embedding_width, facts.embedding_width)
+    _check_numbers(backbone, BACKBONE_PREFIX)
+    return backbone
+
+
+def _check_fitted(layer: FittedLayer, width: int, outputs: int) -> None:
+    try:
+        layer.check(width, outputs)
+    except ValueError as error:
+        raise Misfit(str(error)) from None
+
+
+def _head_in(header: ModelHeader) -> Head:
+    try:
+        recipe = parse_recipe(header.recipe)
+    except RecipeError as error:
+        raise Misfit(f"its recipe is wrong: {error}") from error
+    if recipe.head is None:
+        raise Misfit("its recipe has no head")
+    return recipe.head
+
+
+def _inside(header: ModelHeader, tensors: Mapping[str, Tensor], trust: bool) -> Backbone:
+    source = header.backbone
+    facts = _facts(header)
+    published = {weights.name: weights for weights in facts.weights}
+    said = header.preprocessing
+    # The file's own preprocessing: what is published about the weights may change, a saved model must not.
+    weights = replace(
+        published.get(source.weights, facts.default_weights),
+        name=source.weights,
+        preprocessing=_converted(said, Preprocessing, "preprocessing") if said else None,
+    )
+    if facts.modality == "image" and not weights.preprocessing:
+        raise Misfit("preprocessing: is missing, as a backbone for images needs it")
+    if weights.preprocessing and weights.preprocessing.resize_size < weights.preprocessing.crop_size:
+        raise Misfit(
+            f"preprocessing.resize_size: expected at least the crop_size, {weights.preprocessing.crop_size} "
+            f"(got {weights.preprocessing.resize_size})"
+        )
+    backbone = backbones.restore(facts, tensors, weights, source.weights_digest, trust)
+    check_identity(backbone)
+    if facts.modality == "image" and _may_be_large(facts, backbone.preprocessing):
+        try:
+            check_work(backbone)
+        except TooMuch as error:
+            size = backbone.preprocessing.crop_size
+            raise Misfit(f"preprocessing.crop_size: for images of {size} pixels {error}") from None
+    return backbone
+
+
+def _may_be_large(facts: BackboneFacts, preprocessing: Preprocessing) -> bool:
+    """Whether a network could take much for an image: its layers are in the file, or it is a known one for
+    larger images than it was published for."""
+    if facts.source in ("torchvision", "timm"):
+        return preprocessing.crop_size > _USUAL_CROP
+    return facts.source in ("huggingface", "keras")
+
+
+def _facts(header: ModelHeader) -> BackboneFacts:
+    source = header.backbone
+    if source.facts is None:
+        # Of a name alone, without looking into files and folders that it may name.
+        if source_name(source.name) != "torchvision":
+            raise Misfit(f"backbone.facts: is missing, as {source.name} needs it")
+        return backbones.facts(source.name)
+    facts = _converted(source.facts, BackboneFacts, "backbone.facts")
+    _check_equal("backbone.name", source.name, facts.name)
+    _check_equal("backbone.facts.source", facts.source, source_name(facts.name))
+    return facts
+
+
+def _found_again(header: ModelHeader, progress: Progress, trust: bool) -> Backbone:
+    source = header.backbone
+    # The digest first: a file that the header names is not parsed unless it is the one of the training.
+    is_other = is_path(source.weights) and _is_other(Path(source.weights), source.weights_digest)
+    if not is_other:
+        found = backbones.load(source.name, source.weights, progress, trust)
+        is_other = found.weights_digest != source.weights_digest
+    if is_other:
+        raise ModelFileError(
+            f"the weights {source.weights} of {source.name} are not those that this model was trained "
+            "with; bring these back, or use a copy of the model that has its backbone"
+        )
+    return found
+
+
+def _is_other(path: Path, digest: str) -> bool:
+    """Whether there is a file, and with another digest."""
+    path = path.expanduser()
+    return path.is_file() and sha256(path) != digest
+
+
+def _check_equal(field: str, found: object, expected: object) -> None:
+    if found != expected:
+        raise Misfit(f"{field}: expected {expected} (got {found})")
+
+
+def _check_numbers(module: nn.Module, prefix: str) -> None:
+    """No NaN anywhere; no infinity but in constants that a network computes with (masks, limits)."""
+    parameters = {name for name, _ in module.named_parameters()}
+    for name, tensor in module.state_dict().items():
+        if not tensor.is_floating_point() or _is_finite(tensor):
+            continue
+        is_constant = name not in parameters and not name.rpartition(".")[2].startswith("running_")
+        if tensor.isnan().any() or not (is_constant and prefix == BACKBONE_PREFIX):
+            number = "NaN" if tensor.isnan().any() else "infinity"
+            raise Misfit(f"{prefix}{name}: expected finite numbers (got {number})")
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    # A sum is fast and keeps NaN and infinity; it may also overflow.
+    return bool(tensor.sum().isfinite()) or bool(tensor.isfinite().all())
+
+
+def _too_large(layer: nn.Module) -> float:
+    """The largest parameter of a layer, if it is too large."""
+    largest = max((float(p.detach().abs().max()) for p in layer.parameters() if p.numel()), default=0.0)
+    return largest if largest > _LARGEST else 0.0
+
+
+def _converted(value: object, expected: type[T], field: str) -> T:
+    try:
+        return convert(value, expected, field)
+    except ValueError as error:
+        raise Misfit(str(error)) from None
+
+
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name[len(prefix) :]: tensor for name, tensor in tensors.items() if name.startswith(prefix)}

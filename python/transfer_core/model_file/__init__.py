@@ -1,0 +1,1 @@
+"""The file of a saved model: format, header, trust and signature."""

@@ -1,0 +1,1 @@
+"""The five steps of transfer learning, in order; read `five_steps` first."""

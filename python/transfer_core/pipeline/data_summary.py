@@ -1,0 +1,35 @@
+"""The examples of a training by part, and the use of each part."""
+
+from __future__ import annotations
+
+from transfer_core.model_file.header import DataPart, DataSummary
+from transfer_core.pipeline.artifacts import Frozen, Tuned
+from transfer_core.plan import presets
+
+
+def data_summary(frozen: Frozen, tuned: Tuned) -> DataSummary:
+    """The summary of the model file; parts of no example are left out."""
+    splits = frozen.splits
+    measured = splits.test_name
+    carved = "valid" if measured == "test" else "held out of train"
+    alone, *further = presets.phases(frozen.recipe, frozen.backbone.facts.blocks)
+    in_turn = alone.train.optimizer in ("lbfgs", None) and not further
+    how = "cross-validation" if in_turn else carved
+    chooses = "fitted, and in turn held out to calibrate" if in_turn else "chooses the best epoch, calibrates"
+    copies = len(splits.pool.data) - sum(map(len, splits.parts)) if splits.pool else 0
+    parts = [
+        ("train", len(splits.train), "fitted, and in turn held out to calibrate" if in_turn else "fitted"),
+        (carved, len(splits.valid), chooses),
+        (measured, len(splits.test), "measured"),
+        ("copies", copies, "left out: exact copies of held-out examples"),
+        ("unusable", len(splits.skipped), "left out: can't be read or used"),
+    ]
+    return DataSummary(
+        examples=sum(count for _, count, _ in parts),
+        parts=tuple(DataPart(name, count, use) for name, count, use in parts if count),
+        fitted=len(splits.train) + (len(splits.valid) if in_turn else 0),
+        calibrated=len(tuned.held_out),
+        calibrated_by=how if len(tuned.held_out) else "",
+        measured=len(splits.test),
+        near_duplicates=splits.near_duplicates,
+    )

@@ -1,0 +1,41 @@
+"""Datasets through the backbone, as the recipe says."""
+
+from __future__ import annotations
+
+from transfer_core.data import MODALITIES, Dataset
+from transfer_core.features import Features, FeatureStore, Views, build_extractor, embed_dataset
+from transfer_core.features.thumbnails import Seen
+from transfer_core.pipeline.artifacts import Chosen
+from transfer_core.runtime.allocator import giving_memory_back
+from transfer_core.runtime.progress import Progress, Step
+
+
+def embed(
+    chosen: Chosen,
+    parts: list[tuple[Dataset, int]],
+    store: FeatureStore | None,
+    progress: Progress,
+    seen: Seen | None = None,
+) -> Features:
+    """Embeddings of each dataset with so many views per image; thumbnails of decoded images are put into
+    `seen`."""
+    recipe, machine = chosen.recipe, chosen.machine
+    extractor = build_extractor(chosen.backbone, machine.device, machine.precision, recipe.text)
+    views_of = [views for part, views in parts for _ in range(len(part))]
+    views = Views(recipe.augment or (), recipe.seed)
+    step: Step = "freeze" if store else "fine_tune"
+    first, *rest = (part for part, _ in parts)
+    many = MODALITIES[chosen.backbone.facts.modality].many
+    with giving_memory_back():
+        return embed_dataset(
+            first.joined(*rest),
+            views_of,
+            views,
+            extractor,
+            store,
+            progress,
+            step,
+            recipe.on_bad_input,
+            many,
+            seen,
+        )

@@ -1,0 +1,45 @@
+"""What the file of a model says of its training."""
+
+from __future__ import annotations
+
+import msgspec
+
+from transfer_core.model_file.format import BackboneSource, ModelHeader
+from transfer_core.pipeline.artifacts import Frozen, Tuned
+from transfer_core.pipeline.data_summary import data_summary
+from transfer_core.recipe.schema import to_plain
+from transfer_core.runs import model_date
+from transfer_core.runs.resume_check import data_fingerprint
+from transfer_core.runtime.version import library_versions
+
+
+def header_of(frozen: Frozen, tuned: Tuned) -> ModelHeader:
+    """All but what held-out examples add: calibration, metrics and warnings."""
+    splits, backbone = frozen.splits, frozen.backbone
+    is_image = backbone.facts.modality == "image"
+    source = BackboneSource(
+        name=backbone.facts.name,
+        weights=backbone.weights.name if backbone.weights else "random",
+        weights_digest=backbone.weights_digest,
+        fine_tuned=tuned.backbone_changed,
+        facts=None if backbone.facts.source == "torchvision" else msgspec.to_builtins(backbone.facts),
+    )
+    return ModelHeader(
+        task=splits.task,
+        labels=splits.labels,
+        label_counts=frozen.objective.train_counts,
+        recipe=to_plain(frozen.recipe),
+        backbone=source,
+        embedding_width=backbone.facts.embedding_width,
+        modality=backbone.facts.modality,
+        columns=splits.columns,
+        preprocessing=msgspec.to_builtins(backbone.preprocessing) if is_image else {},
+        target_scaling=frozen.objective.scaling,
+        metrics={},
+        history=tuple(tuned.history),
+        data=data_summary(frozen, tuned),
+        sizes={"train": len(splits.train), "valid": len(splits.valid), "test": len(splits.test)},
+        versions=library_versions(),
+        data_fingerprint=data_fingerprint(splits),
+        created_at=model_date().isoformat(timespec="seconds"),
+    )

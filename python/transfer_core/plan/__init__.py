@@ -1,0 +1,1 @@
+"""Complete a recipe and divide it into training phases."""

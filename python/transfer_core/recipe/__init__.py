@@ -1,0 +1,1 @@
+"""The recipe: its schema, its parser and the messages of its errors."""

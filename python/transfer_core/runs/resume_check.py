@@ -1,0 +1,144 @@
+"""Whether a run that goes on is the one that began: its recipe, its versions, its examples."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Iterator
+from itertools import compress
+from typing import Any
+
+import msgspec
+
+from transfer_core.data import DataSplits
+from transfer_core.data.bad_input import printable
+from transfer_core.recipe.parser import parse_recipe
+from transfer_core.recipe.schema import PathSource, Recipe, Source, Splits, StreamSource, to_plain
+from transfer_core.runs import RunFacts, RunFolder
+from transfer_core.runtime.errors import DataError
+from transfer_core.runtime.progress import Progress
+from transfer_core.runtime.version import library_versions
+
+_BYTES = 8
+_NAMED = 3
+
+
+def stored(recipe: Recipe) -> dict[str, Any]:
+    """The recipe as plain data that means the same in another folder."""
+    weights = os.path.expanduser(recipe.weights)
+    if os.path.isfile(weights) and not weights.isidentifier():  # else it is a published name
+        recipe = msgspec.structs.replace(recipe, weights=os.path.abspath(weights))
+    return to_plain(msgspec.structs.replace(recipe, data=_absolute(recipe.data)))
+
+
+def stored_recipe(folder: RunFolder, data: Any) -> Recipe:
+    """The recipe of an old run, with its own data or with `data`, plain, in its place.
+
+    Raises
+    ------
+    DataError
+        It learned from rows, which are in no file.
+    """
+    kept = folder.recipe
+    recipe = parse_recipe(kept if data is None else {**kept, "data": data})
+    if data is None and _has_rows(recipe.data):
+        raise DataError(
+            f"the run {folder.id} learns from rows, which are in no file: hand them over again "
+            f'(Transfer.resume("{folder.id}", data: rows))'
+        )
+    return recipe
+
+
+def agree(folder: RunFolder, recipe: Recipe, splits: DataSplits, progress: Progress) -> None:
+    """See that a run goes on as it began, or note how it begins.
+
+    Raises
+    ------
+    DataError
+        If its examples are others by now.
+    """
+    facts, versions = folder.facts, library_versions()
+    if facts.examples is not None:
+        refuse_other_examples(facts.examples, splits, folder.id)
+    if changed := [name for name in versions if facts.versions.get(name) != versions[name]]:
+        then, now = (
+            ", ".join(f"{name} {these.get(name, 'unknown')}" for name in changed)
+            for these in (facts.versions, versions)
+        )
+        progress.warning(
+            f"this run began with {then} and goes on with {now}: the result may differ in its last digits"
+        )
+    folder.write(
+        RunFacts(
+            recipe=stored(recipe),
+            versions=facts.versions,
+            created_at=facts.created_at,
+            examples=examples_of(splits),
+        )
+    )
+
+
+def data_fingerprint(splits: DataSplits) -> str:
+    """Sha256 over the images' digests and their targets, by part."""
+    digest = hashlib.sha256()
+    for part in (splits.train, splits.valid, splits.test):
+        for image, target in zip(part.digests, part.targets.tolist(), strict=True):
+            digest.update(f"{image} {target}\n".encode())
+        digest.update(b"\n")
+    return digest.hexdigest()
+
+
+def examples_of(splits: DataSplits) -> str:
+    """16 hex digits per example, in order, from the bytes of its image, its target and its part."""
+    return "".join(token for token, _ in _tokens(splits))
+
+
+def refuse_other_examples(before: str, splits: DataSplits, run: str) -> None:
+    """Raise `DataError` unless `splits` are the examples that `before` (from `examples_of`) stands for."""
+    now = list(_tokens(splits))
+    if before == "".join(token for token, _ in now):
+        return
+    width = 2 * _BYTES
+    missing = Counter(before[start : start + width] for start in range(0, len(before), width))
+    missing.subtract(token for token, _ in now)
+    unknown = [printable(path) for token, path in now if missing[token] < 0]
+    gone = sum(count for count in missing.values() if count > 0)
+    names = ", ".join(unknown[:_NAMED]) + (", …" if len(unknown) > _NAMED else "")
+    if unknown:
+        what = f"{len(unknown)} of the examples are not as they were ({names})"
+        what += f", and {gone} of those it began with are not found" if gone else ""
+    else:
+        what = f"{gone} of the examples it began with are not found" if gone else "they come in another order"
+    raise DataError(
+        f"the data has changed since the run {run} began: {what}; bring it back as it was, or train anew"
+    )
+
+
+def _absolute(source: Source) -> Source:
+    if isinstance(source, PathSource):
+        return PathSource(os.path.abspath(os.path.expanduser(source.path)))
+    if isinstance(source, StreamSource):
+        return source
+    parts = {name: _absolute(part) for name, part in msgspec.structs.asdict(source).items() if part}
+    return Splits(**parts)  # type: ignore[arg-type]
+
+
+def _has_rows(source: Source) -> bool:
+    if isinstance(source, Splits):
+        return any(isinstance(part, StreamSource) for part in (source.train, source.valid, source.test))
+    return isinstance(source, StreamSource)
+
+
+def _named(target: Any, splits: DataSplits) -> Any:
+    if splits.task == "classification":
+        return splits.labels[target]
+    return list(compress(splits.labels, target)) if splits.task == "multi_label" else target
+
+
+def _tokens(splits: DataSplits) -> Iterator[tuple[str, str]]:
+    for name, part in (("train", splits.train), ("valid", splits.valid), ("test", splits.test)):
+        for path, image, target in zip(part.inputs, part.digests, part.targets.tolist(), strict=True):
+            label = _named(target, splits)
+            token = hashlib.sha256(f"{name} {image} {label}".encode()).digest()[:_BYTES]
+            yield token.hex(), path

@@ -1,0 +1,1 @@
+"""Errors, paths, devices, progress and settings that every other room uses."""

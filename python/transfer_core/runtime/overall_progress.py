@@ -1,0 +1,73 @@
+"""Share of a training that is done, and the time that is left."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from time import monotonic
+
+from transfer_core.runtime.progress import Event, Step
+
+# Seconds and share before which a time left would be a guess.
+_FIRST_S, _FIRST_SHARE = 1.0, 0.03
+# Seconds between two events.
+_EVERY_S = 0.1
+
+
+class Overall:
+    """Follow the events of a training; derive an `overall` event per stage, else at most ten a second.
+
+    The share never falls. The time left assumes that the rest takes as long per unit of expected work as the
+    part that is done; it is None while little is done.
+    """
+
+    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
+        self._clock = clock
+        self._began = clock()
+        self._last = self._began - _EVERY_S
+        self._phases: list[tuple[Step, float]] = []
+        self._current = -1
+        self._epoch = 0.0
+        self._epochs = 1
+        self._share = 0.0
+
+    def expect(self, phases: Sequence[tuple[Step, float]]) -> None:
+        """Set the phases to come, in order, each with its expected work in any unit; the first has begun."""
+        self._phases = list(phases)
+        self._current = 0
+
+    def after(self, event: Event) -> Event | None:
+        """The `overall` event after `event`; None if the last one is too recent or no phase is known."""
+        kind = event["event"]
+        if kind == "stage":
+            self._enter(event["step"])
+        elif kind == "epoch":
+            self._epoch, self._epochs = float(event["number"]), event["of"]
+        within = event["done"] / event["total"] if kind == "progress" and event["total"] else 0.0
+        if self._epoch == 0.0 and event.get("unit") == "batches":
+            within = 0.0  # of one epoch among a number that its end tells
+        if kind not in ("stage", "epoch", "progress") or self._current < 0:
+            return None
+        self._share = max(self._share, self._done(within))
+        now = self._clock()
+        if kind != "stage" and now - self._last < _EVERY_S:
+            return None
+        self._last = now
+        return {"event": "overall", "share": self._share, "seconds_left": self._seconds_left(now)}
+
+    def _enter(self, step: Step) -> None:
+        """The next phase of this step begins; a step that was not expected changes nothing."""
+        later = range(self._current + 1, len(self._phases))
+        self._current = next((i for i in later if self._phases[i][0] == step), self._current)
+        self._epoch, self._epochs = 0.0, 1
+
+    def _done(self, within: float) -> float:
+        total = sum(work for _, work in self._phases)
+        before = sum(work for _, work in self._phases[: self._current])
+        part = min(1.0, (self._epoch + within) / self._epochs)
+        return min(0.99, (before + self._phases[self._current][1] * part) / total) if total else 0.0
+
+    def _seconds_left(self, now: float) -> float | None:
+        elapsed = now - self._began
+        if elapsed < _FIRST_S or self._share < _FIRST_SHARE:
+            return None
+        return round(elapsed * (1 - self._share) / self._share, 1)

@@ -1,1 +1,0 @@
-"""What the steps of a training are made of, beside their order."""

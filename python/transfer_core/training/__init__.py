@@ -1,0 +1,1 @@
+"""The training loop that heads and fine-tuning share."""
