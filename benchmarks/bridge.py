@@ -149,7 +149,7 @@ def _start_worker(home: Path, model: str) -> tuple[float, float]:
 
 
 def _request(connection: socket.socket, number: int, method: str, params: dict[str, Any]) -> None:
-    """Ask and wait for the answer; docs/protocol.md, Frames and Messages."""
+    """Ask and wait for the answer; docs/reference/protocol.md, Frames and Messages."""
     import msgpack
 
     body = msgpack.packb([0, number, method, params])

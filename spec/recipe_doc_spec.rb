@@ -2,8 +2,8 @@
 
 require "json"
 
-# docs/recipe.md is read by people and checked by the core's own parser.
-RSpec.describe "docs/recipe.md" do
+# docs/reference/recipe.md is read by people and checked by the core's own parser.
+RSpec.describe "docs/reference/recipe.md" do
   page = File.read(File.expand_path("../docs/recipe.md", __dir__))
   examples = page.scan(/^```ruby\n(.*?)^```/m).flatten
 

@@ -3,7 +3,7 @@
 # The tables of the reference are complete and true.
 RSpec.describe "The reference in docs/" do
   def cells(page)
-    text = File.read(File.expand_path("../docs/#{page}.md", __dir__))
+    text = File.read(File.expand_path("../docs/reference/#{page}.md", __dir__))
     text.scan(/^\| `.*\|$/).map { |line| line.split("|").map { |cell| cell.strip.delete("`") }.drop(1) }
   end
 
@@ -14,7 +14,7 @@ RSpec.describe "The reference in docs/" do
     IO.popen({ "PYTHONPATH" => core }, [Workers::PYTHON, "-c", code], &:read).split - ["TransferError"]
   end
 
-  it "lists every error of both sides in docs/errors.md" do
+  it "lists every error of both sides in docs/reference/errors.md" do
     rows = cells("errors")
     classes = Transfer.constants.map { |name| Transfer.const_get(name) }
     errors = classes.grep(Class).select { |one| one < Transfer::Error }.map { |one| one.name.split("::").last }
@@ -22,7 +22,7 @@ RSpec.describe "The reference in docs/" do
     expect(rows.select { |row| row[1] == "yes" }.map(&:first)).to match_array(errors_of_core)
   end
 
-  it "lists every setting with its variable and default in docs/settings.md" do
+  it "lists every setting with its variable and default in docs/reference/settings.md" do
     config = Transfer::Configuration.new({})
     settings = (Transfer::Configuration.public_instance_methods(false).grep(/=\z/) - %i[logger= executor=])
                .map { |name| name.to_s.delete_suffix("=") }
@@ -34,7 +34,7 @@ RSpec.describe "The reference in docs/" do
     end)
   end
 
-  it "names methods that exist in docs/model.md, docs/job.md and docs/prediction.md" do
+  it "names methods that exist in the pages of models, jobs and predictions" do
     { "model" => [Transfer::Model], "prediction" => [Transfer::Prediction],
       "job" => [Transfer::Job, Transfer::Run, Transfer::Progress] }.each do |page, owners|
       rows = cells(page).select { |row| row.first.match?(/\A[a-z_?]+(\(|,|\z)/) }

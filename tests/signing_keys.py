@@ -40,7 +40,7 @@ def ssh_public_key(folder):
 
 
 def message(content, version=1):
-    """The signed message as docs/signing.md describes it."""
+    """The signed message as docs/guides/signing.md describes it."""
     return f"transfer-rb model signature {version}\n{hashlib.sha512(content).hexdigest()}\n".encode()
 
 

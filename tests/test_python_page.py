@@ -1,4 +1,4 @@
-"""The example of docs/python.md runs as it stands."""
+"""The example of docs/reference/python.md runs as it stands."""
 
 import os
 import re
@@ -19,7 +19,8 @@ def test_the_example_runs(tmp_path):
             part = tuple(value + shade * 5 for value in color)
             Image.new("RGB", (32, 32), part).save(tmp_path / "photos" / name / f"{shade}.png")
     shutil.copy(tmp_path / "photos" / "red" / "0.png", tmp_path / "new.png")
-    (example,) = re.findall(r"^```python\n(.*?)^```", (ROOT / "docs/python.md").read_text(), re.M | re.S)
+    page = (ROOT / "docs/reference/python.md").read_text()
+    (example,) = re.findall(r"^```python\n(.*?)^```", page, re.M | re.S)
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "python"), "TRANSFER_HOME": str(tmp_path / "home")}
     command = [sys.executable, "-c", example]
     ran = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=240)

@@ -1,6 +1,6 @@
 /* Memory that is shared with the worker: a file without a name that can't shrink, and one of its blocks mapped.
  * The first eight bytes of a block say how many bytes of it are in use. Whoever received it writes 0 when done; the
- * sender then uses the block again (docs/protocol.md, "Shared memory"). */
+ * sender then uses the block again (docs/reference/protocol.md, "Shared memory"). */
 #include "transfer_native.h"
 #include <fcntl.h>
 #include <pthread.h>

@@ -34,11 +34,12 @@ def train(
         A class folder, a manifest, `{"train": …, "valid": …, "test": …}` of these, or an iterable of rows
         `{"input": path or bytes, "label": …}`.
     on_event
-        Called with each event (`docs/protocol.md`).
+        Called with each event (`docs/reference/protocol.md`).
     cancelled
         Asked often; training ends with `Cancelled` once it says True.
     words
-        Any other word of a recipe (`docs/recipe.md`). Words of a `train` step (`epochs=5`) may stand alone.
+        Any other word of a recipe (`docs/reference/recipe.md`). Words of a `train` step (`epochs=5`) may
+        stand alone.
 
     Raises
     ------

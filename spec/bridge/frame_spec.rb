@@ -7,7 +7,7 @@ RSpec.describe "Transfer::Bridge frames and messages" do
   frame = Transfer.const_get(:Bridge)::Frame
   message = Transfer.const_get(:Bridge)::Message
 
-  # The notation of docs/protocol.md for what JSON can't say.
+  # The notation of docs/reference/protocol.md for what JSON can't say.
   def self.meant(value)
     case value
     when Hash

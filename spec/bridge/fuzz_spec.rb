@@ -83,7 +83,7 @@ RSpec.describe "Hostile bytes" do
     end
   end
 
-  # Bytes of memory, as docs/protocol.md counts them.
+  # Bytes of memory, as docs/reference/protocol.md counts them.
   def memory(value)
     case value
     when Array then 72 + value.sum { |inner| memory(inner) }

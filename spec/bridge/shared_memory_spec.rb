@@ -1,6 +1,6 @@
 # frozen_string_literal: true
 
-# Ruby's half against a worker that was written from docs/protocol.md, and against the real server.
+# Ruby's half against a worker that was written from docs/reference/protocol.md, and against the real server.
 RSpec.describe "Transfer::Bridge::SharedMemory" do
   big = 300_000
 

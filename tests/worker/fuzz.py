@@ -15,7 +15,7 @@ from pathlib import Path
 from transfer_core.runtime.errors import ProtocolError
 from transfer_core.worker import protocol
 
-FILE = Path(__file__).parents[2] / "docs" / "protocol_vectors.json"
+FILE = Path(__file__).parents[2] / "docs" / "reference" / "protocol_vectors.json"
 VECTORS = [bytes.fromhex(vector["hex"]) for vector in json.loads(FILE.read_text("utf-8"))]
 SMALL = [data for data in VECTORS if len(data) < 10_000]
 NASTY = [

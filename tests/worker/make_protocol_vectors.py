@@ -1,4 +1,4 @@
-"""Writes docs/protocol_vectors.json: `python tests/worker/make_protocol_vectors.py`.
+"""Writes docs/reference/protocol_vectors.json: `python tests/worker/make_protocol_vectors.py`.
 
 Frames are put together from MessagePack and `struct` alone, without the code under test.
 """
@@ -13,7 +13,7 @@ from typing import Any
 
 import msgpack
 
-FILE = Path(__file__).parents[2] / "docs" / "protocol_vectors.json"
+FILE = Path(__file__).parents[2] / "docs" / "reference" / "protocol_vectors.json"
 
 
 def frame(content: bytes) -> bytes:
@@ -21,7 +21,7 @@ def frame(content: bytes) -> bytes:
 
 
 def to_wire(value: Any) -> Any:
-    """The JSON notation of docs/protocol.md as values that MessagePack packs."""
+    """The JSON notation of docs/reference/protocol.md as values that MessagePack packs."""
     match value:
         case {"$bin": str(digits)}:
             return bytes.fromhex(digits)

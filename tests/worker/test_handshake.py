@@ -20,7 +20,8 @@ USAGE = (
     "usage: python -m transfer_core.worker --fd N [--memory A,B] "
     "(Transfer starts it and passes a socket and two files)"
 )
-VECTORS = {v["name"]: v for v in json.loads((ROOT / "docs" / "protocol_vectors.json").read_text("utf-8"))}
+FILE = ROOT / "docs" / "reference" / "protocol_vectors.json"
+VECTORS = {v["name"]: v for v in json.loads(FILE.read_text("utf-8"))}
 MALFORMED = [
     "empty_frame",
     "frame_too_long",

@@ -1,4 +1,4 @@
-"""Every vector of docs/protocol_vectors.json, read and written."""
+"""Every vector of docs/reference/protocol_vectors.json, read and written."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from transfer_core.worker import protocol
 from transfer_core.worker.protocol import Message, Notification, Request, Response
 from transfer_core.worker.tensors import Tensor, TensorBlock
 
-VECTORS = json.loads((Path(__file__).parents[2] / "docs" / "protocol_vectors.json").read_text("utf-8"))
+FILE = Path(__file__).parents[2] / "docs" / "reference" / "protocol_vectors.json"
+VECTORS = json.loads(FILE.read_text("utf-8"))
 GOOD = [vector for vector in VECTORS if "value" in vector]
 MALFORMED = [vector for vector in VECTORS if "error" in vector]
 

@@ -104,7 +104,7 @@ def any_value(rng: random.Random, depth: int = 0) -> Any:
 
 
 def memory(value: Any) -> int:
-    """Bytes of memory, as docs/protocol.md counts them."""
+    """Bytes of memory, as docs/reference/protocol.md counts them."""
     match value:
         case None | bool():
             return 8

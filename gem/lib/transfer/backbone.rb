@@ -8,7 +8,7 @@ module Transfer
     OF_ONE = %i[blocks default backbone_parameters code_license trainable plain max_length positions].freeze
     private_constant :OF_ONE
 
-    # @return [Hash{Symbol => Object}] the facts that are known by now; "What is known" in docs/backbones.md
+    # @return [Hash{Symbol => Object}] the facts that are known by now; "What is known" in docs/reference/backbones.md
     attr_reader :to_h
 
     # @param facts [Hash{String => Object}] as the worker sends them

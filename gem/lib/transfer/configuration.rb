@@ -44,10 +44,10 @@ module Transfer
     setting :python, :path
     # @return [Boolean] true: no progress on the terminal. Blocks get their events in any case
     setting :quiet, :switch
-    # @return [Symbol] how Python is reached; `:subprocess`, or `:pycall`: within this process (docs/pycall.md)
+    # @return [Symbol] how Python is reached; `:subprocess`, or `:pycall`: within this process (docs/guides/pycall.md)
     setting :bridge, :bridge, :subprocess
     # @return [Boolean, String] true: the processes of this user on this machine share one worker for everything but
-    #   training and evaluation; a folder: those that name it do (docs/operations.md)
+    #   training and evaluation; a folder: those that name it do (docs/guides/operate.md)
     setting :shared_worker, :sharing
     # @return [Numeric, nil] seconds that a call other than a training or an evaluation may take; nil: no limit
     setting :timeout, :seconds, 600
@@ -79,7 +79,7 @@ module Transfer
     # @return [Integer, nil] cores that a training uses; nil: as many as the worker
     setting :training_threads, :count
     # @return [Integer, nil] bytes of an encoded image at most, or text as for {#max_memory}; nil: 128 MB. This and the
-    #   next eight are limits on inputs (docs/operations.md)
+    #   next eight are limits on inputs (docs/guides/operate.md)
     setting :max_image_bytes, :bytes
     # @return [Integer, nil] pixels of an image at most; nil: 67,108,864 (8192 x 8192)
     setting :max_pixels, :count
@@ -99,21 +99,21 @@ module Transfer
     #   nil: 2 GB
     setting :max_data_bytes, :bytes
     # @return [Integer, nil] bytes of all runs, or text as for {#max_memory}; beyond it, a new training removes finished
-    #   runs that were not used for a week (docs/resume.md); nil: no limit
+    #   runs that were not used for a week (docs/guides/resume.md); nil: no limit
     setting :runs_limit, :size, 5_000_000_000
     # @return [Numeric, nil] seconds without use after which a new training removes a finished run whose model was saved
     #   elsewhere, other runs after three times as long; or text such as `"30d"`; nil: never
     setting :runs_keep, :age, 2_592_000
     # @return [Array<String>] names of environment variables that the worker inherits besides those it needs, such as
-    #   `HF_TOKEN` for private models, or `HTTPS_PROXY` for a proxy with a password (docs/operations.md)
+    #   `HF_TOKEN` for private models, or `HTTPS_PROXY` for a proxy with a password (docs/guides/operate.md)
     setting :environment, :names
     # @return [String, nil] the folder of runs, cache and environment; nil: the core's default
     setting :home, :path
     # @return [Boolean] true: the core downloads nothing
     setting :offline, :switch
     # @return [Array<#fingerprint>, nil] Ed25519 public keys: {Transfer.load} takes no model that none of them signed
-    #   (docs/signing.md). Takes a path, text in PEM or OpenSSH format, an OpenSSL::PKey, or an Array of these; keys are
-    #   read when they are set. nil: no signature is demanded
+    #   (docs/guides/signing.md). Takes a path, text in PEM or OpenSSH format, an OpenSSL::PKey, or an Array of these;
+    #   keys are read when they are set. nil: no signature is demanded
     setting :require_signature, :public_keys
     # @return [Boolean] true: every message to and from the worker is one line, on the logger or standard error
     setting :debug, :switch
@@ -135,7 +135,7 @@ module Transfer
     end
 
     # @return [#wrap, nil] runs the application's code in threads of the gem: rows of a source, and blocks of events.
-    #   Without a setting that of Rails, where it is loaded; false: none (docs/operations.md)
+    #   Without a setting that of Rails, where it is loaded; false: none (docs/guides/operate.md)
     def executor = @executor.nil? ? rails_executor : @executor || nil
 
     # @param executor [#wrap, nil, false] see {#executor}

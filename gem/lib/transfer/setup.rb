@@ -15,7 +15,7 @@ module Transfer
     autoload :BasePython, "#{__dir__}/setup/base_python"
     autoload :Shell, "#{__dir__}/setup/shell"
     autoload :Torch, "#{__dir__}/setup/torch"
-    # Of a CPU build and of PyPI's build with CUDA for Linux on x86-64, as measured (docs/operations.md).
+    # Of a CPU build and of PyPI's build with CUDA for Linux on x86-64, as measured (docs/guides/operate.md).
     SIZES = { "cpu" => "about 200 MB, 900 MB on disk", "cuda" => "about 3 GB, 6 GB on disk" }.freeze
     private_constant :SIZES, :BasePython, :Shell, :Torch
 

@@ -7,8 +7,8 @@ require_relative "signature/keys"
 require_relative "signature/text"
 
 module Transfer
-  # Detached Ed25519 signatures of model files (docs/signing.md), made and verified by Ruby's OpenSSL. The core verifies
-  # the bytes that it loads by itself; private keys stay in this process.
+  # Detached Ed25519 signatures of model files (docs/guides/signing.md), made and verified by Ruby's OpenSSL. The core
+  # verifies the bytes that it loads by itself; private keys stay in this process.
   module Signature
     class << self
       # Signs the bytes that the file has now.

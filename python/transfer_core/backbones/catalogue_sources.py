@@ -193,5 +193,5 @@ SOURCES: dict[str, Callable[[], Iterator[Entry]]] = {
 
 @cache
 def _curated() -> Any:
-    """`curated.json`: what is cited there is said in docs/backbones.md."""
+    """`curated.json`: what is cited there is said in docs/reference/backbones.md."""
     return json.loads(files("transfer_core.backbones").joinpath("curated.json").read_bytes())

@@ -26,7 +26,7 @@ SIDE = 32
 WIDTH = SIDE * SIDE + 2  # brightness of each pixel, mean blue and mean red difference
 THUMBNAIL_VERSION = 1  # changes whenever the same pixels would give another thumbnail
 
-# Chosen on the 338 pictures of the quickstart and on 1,797 handwritten digits (docs/data.md).
+# Chosen on the 338 pictures of the quickstart and on 1,797 handwritten digits (docs/guides/your_data.md).
 _DIFFERENT_BITS = 16
 _UNEXPLAINED = 0.0045
 _MOST_CANDIDATES = 64

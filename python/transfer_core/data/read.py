@@ -46,7 +46,7 @@ def read_splits(
     Raises
     ------
     DataError
-        The data can't be trained on as it is; docs/data.md lists the rules.
+        The data can't be trained on as it is; docs/guides/your_data.md lists the rules.
     """
     around = Surroundings(modality, recipe.columns, streams, spool, progress, recipe.split.group)
     found = read_source(recipe.data, around)

@@ -1,4 +1,4 @@
-"""How good a model is, measured on examples it never saw; numpy only. `docs/metrics.md` has the formulas."""
+"""Metrics on held-out examples, in numpy alone. Formulas: `docs/reference/metrics.md`."""
 
 from transfer_core.metrics.calibration import (
     expected_calibration_error,

@@ -120,7 +120,7 @@ class Model:
         ----------
         level
             Coverage such as 0.9: adds `set`, a list of classes, or `interval`, `[low, high]`, or
-            `intervals` by name, which contain the truth with that probability (docs/tasks.md).
+            `intervals` by name, which contain the truth with that probability (docs/reference/tasks.md).
         on_bad_input
             For inputs that can't be read: `raise` one error that names all of them, `skip` them with a
             warning (one input alone gives None), or `mark`: `{"error": message}`, and `path` where a file is

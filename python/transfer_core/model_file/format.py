@@ -1,4 +1,4 @@
-"""A saved model: one safetensors file with one JSON entry. `docs/model_file.md` is the format.
+"""A saved model: one safetensors file with one JSON entry. `docs/reference/model_file.md` is the format.
 
 No pickle, and no torch: a header is read in a millisecond, tensors are numpy arrays.
 """

@@ -12,7 +12,7 @@ from transfer_core.runtime.errors import ModelFileError
 
 
 def summarize(path: Path, header: ModelHeader) -> dict[str, Any]:
-    """The model summary of `docs/protocol.md`; raises `ModelFileError` if the file is gone."""
+    """The model summary of `docs/reference/protocol.md`; raises `ModelFileError` if the file is gone."""
     return {
         "path": str(path),
         "task": header.task,

@@ -7,7 +7,7 @@ import re
 
 from transfer_core.runtime.errors import ConfigurationError
 
-# docs/operations.md, "Limits on inputs", gives the reason for each.
+# docs/guides/operate.md, "Limits on inputs", gives the reason for each.
 DEFAULTS = {
     "max_image_bytes": 128 * 10**6,
     "max_pixels": 8192 * 8192,

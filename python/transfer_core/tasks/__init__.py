@@ -43,8 +43,10 @@ def answers(outputs: Tensor, header: ModelHeader) -> Tensor:
 
 
 def prediction(answer: list[float], header: ModelHeader, level: float | None = None) -> dict[str, Any]:
-    """One row of `answers` in the words of docs/protocol.md; with a `level`, that `check_level` let pass, the
-    set or the interval that holds the truth so often."""
+    """One row of `answers` as a prediction of docs/reference/protocol.md.
+
+    With a `level`, which `check_level` accepted, also the set or interval with that coverage.
+    """
     return _TASKS[header.task].prediction(answer, header, level)
 
 

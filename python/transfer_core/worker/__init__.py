@@ -1,1 +1,1 @@
-"""The worker: a process that serves the public API to Ruby over a socket (`docs/protocol.md`)."""
+"""The worker: a process that serves the public API to Ruby over a socket (`docs/reference/protocol.md`)."""

@@ -1,7 +1,7 @@
 """The worker as threads of a Python that somebody else's process has loaded (PyCall).
 
-It is reached as the worker's own process is (`docs/protocol.md`), by the other end of a socket pair. So no
-thread holds Python's lock while it waits for the host's, and none of the host's threads waits for Python.
+It serves the other end of a socket pair, like a worker process (`docs/reference/protocol.md`). So no thread
+holds Python's lock while it waits for the host's, and none of the host's threads waits for Python.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ SHARED = {
 
 
 def describe_failure(error: BaseException) -> dict[str, Any]:
-    """The map `{type, message, details, python_class, …}` of `docs/protocol.md`."""
+    """The map `{type, message, details, python_class, …}` of `docs/reference/protocol.md`."""
     if not isinstance(error, TransferError) or isinstance(error, DependencyError):
         error = lack_of_memory(error) or error
     name = _shared_name(error)

@@ -1,6 +1,6 @@
 """`--listen PLACE --lock N`: one worker for all processes of a user on this machine.
 
-`docs/protocol.md`, "A shared worker", says how they find it and what passes between them.
+`docs/reference/protocol.md`, "A shared worker", says how they find it and what passes between them.
 """
 
 from __future__ import annotations

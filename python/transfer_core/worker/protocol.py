@@ -1,4 +1,4 @@
-"""Frames and messages: bytes to checked values and back. `docs/protocol.md` is the specification."""
+"""Frames and messages: bytes to checked values and back. Specification: `docs/reference/protocol.md`."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Response:
-    """`error` is None if the request succeeded, else the map that `docs/protocol.md` describes."""
+    """`error` is None if the request succeeded, else the map that `docs/reference/protocol.md` describes."""
 
     id: int
     error: dict[str, Any] | None

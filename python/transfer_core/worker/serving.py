@@ -86,7 +86,7 @@ class Serving:
         return asked.promise
 
     def stats(self) -> dict[str, Any]:
-        """As `docs/protocol.md` says under `serving`."""
+        """As `docs/reference/protocol.md` says under `serving`."""
         with self._changed:
             return {"open": self._open, **self._stats.plain(), "models": self._models.stats()}
 

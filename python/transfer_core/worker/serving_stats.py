@@ -35,7 +35,7 @@ class ServingStats:
         self._overloaded += 1
 
     def plain(self) -> dict[str, Any]:
-        """As `docs/protocol.md` says under `serving`."""
+        """As `docs/reference/protocol.md` says under `serving`."""
         count = self._batches.total()
         inputs = sum(size * times for size, times in self._batches.items())
         return {

@@ -1,6 +1,6 @@
 """Memory shared with Ruby: two files without a name, one per direction, for what is too big for the socket.
 
-`docs/protocol.md`, "Shared memory", says how a block looks and who may write when. What is written goes
+`docs/reference/protocol.md`, "Shared memory", specifies blocks and write access. What is written goes
 through write(2), what is read through read(2): there is no mapping that a full disk, or a file that became
 shorter, could turn into SIGBUS.
 """

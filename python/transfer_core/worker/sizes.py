@@ -11,7 +11,7 @@ LARGEST_DECODED = 256 * 1024 * 1024
 # Bytes of memory that CPython needs at most per byte of a frame: empty maps and lists take 73.
 MOST_PER_BYTE = 80
 
-# Bytes of memory per value: docs/protocol.md, "Frames".
+# Bytes of memory per value: docs/reference/protocol.md, "Frames".
 _SMALL, _NUMBER, _TEXT_OR_LIST, _MAP, _EXTENSION = 8, 40, 72, 200, 1024
 # By the first byte of a value: its bytes without members (0: they include a length), and bytes of memory.
 _STEPS = [1] * 256

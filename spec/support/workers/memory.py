@@ -1,4 +1,4 @@
-"""Shared memory, written from docs/protocol.md and not from the real worker."""
+"""Shared memory, written from docs/reference/protocol.md and not from the real worker."""
 
 import os
 import struct

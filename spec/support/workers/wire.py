@@ -1,4 +1,4 @@
-"""The protocol in a few lines, written from docs/protocol.md and not from the real worker."""
+"""The protocol in a few lines, written from docs/reference/protocol.md and not from the real worker."""
 
 import os
 import queue

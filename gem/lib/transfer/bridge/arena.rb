@@ -5,7 +5,7 @@ require "tmpdir"
 
 module Transfer
   module Bridge
-    # Blocks of a file that the other side reads and then frees: docs/protocol.md, "Shared memory".
+    # Blocks of a file that the other side reads and then frees: docs/reference/protocol.md, "Shared memory".
     #
     # What is written goes through write(2): a full disk is an exception and not a signal.
     class Arena

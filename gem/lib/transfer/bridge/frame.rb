@@ -4,7 +4,7 @@ require "msgpack"
 
 module Transfer
   module Bridge
-    # Values as bytes: a length of four bytes, big-endian, and one MessagePack value. See docs/protocol.md.
+    # Values as bytes: a length of four bytes, big-endian, and one MessagePack value. See docs/reference/protocol.md.
     module Frame
       MAX_BYTES = 64 * 1024 * 1024
       HEADER_BYTES = 4

@@ -3,7 +3,7 @@
 module Transfer
   module Bridge
     # Shapes ({Shape}) of the values that a worker sends: results by method, events by name, errors. Their meaning is in
-    # docs/protocol.md.
+    # docs/reference/protocol.md.
     module Shapes
       range = { where: [[:finite], "two numbers", ->(value) { value.size == 2 }] }
       # @param level [Boolean] true: with what holds the truth so often

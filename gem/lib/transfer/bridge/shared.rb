@@ -5,7 +5,7 @@ require_relative "shared/client"
 module Transfer
   module Bridge
     # A worker that belongs to all processes of this user: whoever comes first starts it, and it outlives us.
-    # docs/protocol.md, "A shared worker".
+    # docs/reference/protocol.md, "A shared worker".
     module Shared
       # Seconds that it has to go when it is told to, then when it is killed.
       PATIENCE = { "TERM" => 5, "KILL" => 2 }.freeze

@@ -7,7 +7,7 @@ module Transfer
     module Sizes
       # Bytes of memory that a frame may take once it is decoded, besides the content of text and binary.
       MAX_BYTES = 256 * 1024 * 1024
-      # Bytes of memory per value: docs/protocol.md, "Frames".
+      # Bytes of memory per value: docs/reference/protocol.md, "Frames".
       SMALL = 8
       NUMBER = 40
       TEXT_OR_LIST = 72

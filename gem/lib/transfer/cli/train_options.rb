@@ -28,7 +28,7 @@ module Transfer
         [:trust, nil, "Allow code to run that comes with the backbone"],
         [:max_length, "N", "Read so many tokens of a text"],
         [:long_texts, "WORD", "truncate or window: what to do about longer ones"],
-        [:head, "TYPE", "linear, mlp, svm, random_forest and others: docs/recipe.md"],
+        [:head, "TYPE", "linear, mlp, svm, random_forest and others: docs/reference/recipe.md"],
         [:hidden, "256,128", "Widths of the hidden layers of an mlp head"],
         [:dropout, "SHARE", "Dropout in the head"]
       ],

@@ -1,4 +1,4 @@
-"""Detached Ed25519 signatures of saved models. `docs/signing.md` is the format."""
+"""Detached Ed25519 signatures of saved models. `docs/guides/signing.md` is the format."""
 
 from transfer_core.model_file.signature.detached import (
     SUFFIX,
