@@ -4,7 +4,7 @@ require "json"
 
 # docs/reference/recipe.md is read by people and checked by the core's own parser.
 RSpec.describe "docs/reference/recipe.md" do
-  page = File.read(File.expand_path("../docs/recipe.md", __dir__))
+  page = File.read(File.expand_path("../docs/reference/recipe.md", __dir__))
   examples = page.scan(/^```ruby\n(.*?)^```/m).flatten
 
   # What the core says about each recipe, its blocks among it: the problems, or the recipe with all defaults.

@@ -3,7 +3,7 @@
 require "json"
 
 RSpec.describe "Transfer::Bridge frames and messages" do
-  vectors = JSON.parse(File.read(File.expand_path("../../docs/protocol_vectors.json", __dir__)))
+  vectors = JSON.parse(File.read(File.expand_path("../../docs/reference/protocol_vectors.json", __dir__)))
   frame = Transfer.const_get(:Bridge)::Frame
   message = Transfer.const_get(:Bridge)::Message
 

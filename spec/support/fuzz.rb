@@ -4,7 +4,7 @@ require "json"
 
 # Frames that are nearly right: the test vectors of the protocol, cut, bent and mixed.
 class Fuzz
-  VECTORS = JSON.parse(File.read(File.expand_path("../../docs/protocol_vectors.json", __dir__)))
+  VECTORS = JSON.parse(File.read(File.expand_path("../../docs/reference/protocol_vectors.json", __dir__)))
                 .map { |vector| [vector["hex"]].pack("H*") }.reject { |bytes| bytes.bytesize > 10_000 }.freeze
   NASTY = ["\xdd\xff\xff\xff\xff", "\xdf\xff\xff\xff\xff", "\xdf\x0f\xff\xff\xff", "\xc6\xff\xff\xff\xff",
            "\xc9\xff\xff\xff\xff\x02", "\xc7\xff\x01\xdd\xff\xff\xff\xff", "\xc7\x03\x01\x93\xc0\xc0",
