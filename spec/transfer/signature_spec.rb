@@ -36,7 +36,8 @@ RSpec.describe "Signatures" do
   # Python, on its own.
   def python(code, *arguments)
     core = "import sys; from hashlib import sha512; from pathlib import Path\n" \
-           "from transfer_core.model_file.signature import private_key, required_keys, sign_digest, verify_signature\n" \
+           "from transfer_core.model_file.signature import private_key, required_keys, sign_digest\n" \
+           "from transfer_core.model_file.signature import verify_signature\n" \
            "from transfer_core.model_file.signature.detached import parse\n" \
            "from transfer_core.runtime.errors import SignatureError\n"
     command({ "PYTHONPATH" => "python" }, ENV.fetch("TRANSFER_PYTHON"), "-c", core + code, *arguments)

@@ -10,7 +10,8 @@ module Transfer
     autoload :BridgeTest, "#{__dir__}/doctor/bridge_test"
     autoload :Serving, "#{__dir__}/doctor/serving"
     # Imports no PyTorch, which takes seconds.
-    VERSIONS = "import json; from transfer_core.runtime.version import library_versions; print(json.dumps(library_versions()))"
+    VERSIONS = "import json; from transfer_core.runtime.version import library_versions as versions; " \
+               "print(json.dumps(versions()))"
     # Seconds for that.
     PATIENCE_S = 10
     private_constant :BridgeTest, :Serving, :VERSIONS, :PATIENCE_S
