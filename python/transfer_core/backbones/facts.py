@@ -7,6 +7,7 @@ from typing import Annotated, Literal, TypeAlias
 import msgspec
 from msgspec import Meta
 
+from transfer_core.backbones.representations import FeatureMap, Representation
 from transfer_core.recipe.schema import Name, Some
 from transfer_core.runtime.errors import Problem, RecipeError, did_you_mean
 
@@ -107,7 +108,12 @@ class BackboneFacts(msgspec.Struct, frozen=True):
     plain
         Whether it is made of torch's own layers, which may be joined and rounded for speed.
     max_length, positions
-        How many tokens of a text its publisher reads, and how many can be read at most; None for no texts.
+        The publisher's limit of tokens per text, and the largest possible one; None unless inputs are texts.
+    feature_maps
+        The maps that `Backbone.feature_maps` returns, from the smallest stride to the largest; empty if it
+        has none.
+    token_width
+        Numbers per token that `Backbone.token_states` returns; None if it has no tokens.
     """
 
     name: Name
@@ -128,6 +134,17 @@ class BackboneFacts(msgspec.Struct, frozen=True):
     plain: bool = True
     max_length: Some | None = None
     positions: Some | None = None
+    feature_maps: Annotated[tuple[FeatureMap, ...], Meta(max_length=64)] = ()
+    token_width: Annotated[int, Meta(ge=1, le=MOST_WIDTH)] | None = None
+
+    @property
+    def gives(self) -> frozenset[Representation]:
+        """The representations that the backbone provides: what a task's `needs` is matched with."""
+        optional: dict[Representation, bool] = {
+            "feature_maps": bool(self.feature_maps),
+            "tokens": self.token_width is not None,
+        }
+        return frozenset({"pooled", *(name for name, provided in optional.items() if provided)})
 
     @property
     def default_weights(self) -> WeightsFacts:

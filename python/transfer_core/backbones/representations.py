@@ -1,0 +1,34 @@
+"""Representations of an input that a backbone provides and a task needs; no torch here."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, TypeAlias
+
+import msgspec
+from msgspec import Meta
+
+from transfer_core.recipe.schema import Name
+
+# `pooled`: one vector per input, (N, W), from `Backbone.forward`.
+# `feature_maps`: convolutional maps, (N, C, H / stride, W / stride) each, from `Backbone.feature_maps`.
+# `tokens`: one vector per token and a mask, (N, T, W) and (N, T), from `Backbone.token_states`.
+# `encoder_decoder`: states of an encoder that a decoder attends to; no backbone provides them yet.
+Representation: TypeAlias = Literal["pooled", "feature_maps", "tokens", "encoder_decoder"]
+
+
+class FeatureMap(msgspec.Struct, frozen=True):
+    """The output of a block as a map of features.
+
+    Parameters
+    ----------
+    block
+        The block whose output it is: one of `BackboneFacts.blocks`.
+    stride
+        Pixels of the image per place of the map, in both directions.
+    channels
+        Numbers per place.
+    """
+
+    block: Name
+    stride: Annotated[int, Meta(ge=1, le=2048)]
+    channels: Annotated[int, Meta(ge=1, le=1_000_000)]
