@@ -41,7 +41,7 @@ RSpec.describe "docs/reference/recipe.md" do
       # A page shows alternatives one below the other; each line alone must be right, too.
       recipes = example.lines.map do |line|
         recipe = Transfer::Recipe.build({ data: "photos/", backbone: "mobilenet_v2" }) { instance_eval(line) }.to_h
-        recipe["steps"] ? recipe.merge("steps" => recipe["steps"] + [{ "type" => "train" }]) : recipe
+        recipe[:steps] ? recipe.merge(steps: recipe[:steps] + [{ type: "train" }]) : recipe
       end
       expect(parse(*recipes)).to all(be_a(Hash))
     end

@@ -2,8 +2,8 @@
 
 RSpec.describe Transfer::RecipeError do
   here = "spec/transfer/recipe_error_spec.rb"
-  words = "data, backbone, weights, trust, task, columns, text, split, on_bad_input, augment, head, freeze, train, " \
-          "unfreeze, finetune, seed, device, precision, preset, on"
+  words = "data, backbone, weights, trust, task, columns, text, split, on_bad_input, augment, head, steps, freeze, " \
+          "train, unfreeze, finetune, seed, device, precision, preset, on"
 
   describe "a wrong word" do
     it "points at its line and suggests the nearest" do
@@ -21,14 +21,28 @@ RSpec.describe Transfer::RecipeError do
       expect(Leaks.children).to eq([])
     end
 
-    it "is found in a class body, too" do
-      error = error_of { Class.new(Transfer::Recipe) { bakbone "b" } }
-      expect(error.message)
-        .to eq("#{here}:#{__LINE__ - 2}: unknown word \"bakbone\", did you mean \"backbone\"? (one of: #{words})")
+    it "is found in the steps of a class" do
+      error = error_of { Class.new(Transfer::Recipe) { steps { unfreze last: 1 } } }
+      expect(error.message).to start_with(
+        "#{here}:#{__LINE__ - 2}: unknown word \"unfreze\", did you mean \"unfreeze\"? (one of: freeze, unfreeze, "
+      )
     end
 
-    it "is nothing that a recipe class answers to later" do
-      expect { Transfer::Recipe.bakbone }.to raise_error(NoMethodError)
+    it "is an unknown method of a class" do
+      expect { Class.new(Transfer::Recipe) { bakbone "b" } }.to raise_error(NoMethodError, /bakbone/)
+    end
+
+    it "is left alone where another object lacks the method", signatures: false do
+      expect { Transfer.train { seed Object.new.number } }.to raise_error(NoMethodError, /number/)
+      expect { Transfer.train { raise NameError, "mine" } }.to raise_error(NameError, "mine")
+    end
+
+    { freeze: [:backbone], unfreeze: [:all], finetune: [:lora] }.each do |step, arguments|
+      it "may be #{step} outside of the steps of a class" do
+        error = error_of { Class.new(Transfer::Recipe) { __send__(step, *arguments) } }
+        expect(error.message)
+          .to eq("#{here}:#{__LINE__ - 2}: #{step} is a step. Fix: write it in a block, `steps do … end`")
+      end
     end
 
     it "may be an event" do
@@ -79,7 +93,7 @@ RSpec.describe Transfer::RecipeError do
 
     it "points at the line of a class body, and what is missing at the call" do
       child = Class.new(Transfer::Recipe) do
-        train optimizer: :adm
+        steps { train optimizer: :adm }
       end
       error = error_of { child.train(data: "p") }
       expect(error.message.lines.map { |line| line[/rb:(\d+)/, 1].to_i }).to eq([__LINE__ - 3, __LINE__ - 1])
@@ -91,7 +105,7 @@ RSpec.describe Transfer::RecipeError do
     end
 
     it "is raised by the value of a job" do
-      job = Transfer.start(data: "p")
+      job = Transfer.train_async(data: "p")
       error = error_of { job.value }
       expect(error.message).to eq("#{here}:#{__LINE__ - 2}: backbone is missing")
       expect(job.status).to eq(:failed)

@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
 module Transfer
-  # What a user wants to see of a stack: their own lines.
+  # The user's own lines of a stack.
   module Backtrace
     ROOM = "#{__dir__}/".freeze
     DOOR = "#{__dir__}.rb".freeze
@@ -18,6 +18,12 @@ module Transfer
           return location unless inside?(file)
         end
         nil
+      end
+
+      # @param error [Exception]
+      # @return [Thread::Backtrace::Location, nil] the user's innermost line that raised it
+      def location_of(error)
+        error.backtrace_locations&.find { |frame| !inside?(frame.absolute_path || frame.path) }
       end
 
       # @return [Array<String>] the frames of this thread that lie outside the gem

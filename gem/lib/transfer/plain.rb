@@ -11,7 +11,9 @@ module Transfer
     ESCAPES = %r{\e\[[0-?]*[ -/]*[@-~]|\e\][^\a\e\n]*(?:\a|\e\\)|\e[ -/]*[0-~]?|[\u0000-\b\v-\u001f\u007f-\u009f]}
     # Members of a list or map, and levels of both, that messages quote.
     MOST_MEMBERS = 8
-    private_constant :INTEGERS, :QUOTED, :ESCAPES, :MOST_MEMBERS
+    # Maps whose keys are labels of users.
+    BY_LABEL = %w[class_weights].freeze
+    private_constant :INTEGERS, :QUOTED, :ESCAPES, :MOST_MEMBERS, :BY_LABEL
 
     # @param value [String, Symbol, Pathname, Numeric, Boolean, nil]
     # @return [String, Integer, Float, Boolean, nil] the same as the wire carries it
@@ -79,12 +81,24 @@ module Transfer
     end
     private_class_method :shortened, :shortened_members
 
-    # @return the same with symbol keys, frozen through and through
+    # @return a deep frozen copy
+    def self.frozen_copy(value)
+      case value
+      when Hash then value.transform_values { |inner| frozen_copy(inner) }.freeze
+      when Array then value.map { |inner| frozen_copy(inner) }.freeze
+      else value.frozen? ? value : value.dup.freeze
+      end
+    end
+
+    # @return a deep frozen copy with symbols as keys. Labels of users stay text
     def self.symbolize(value)
       case value
-      when Hash then value.to_h { |key, inner| [key.to_s.to_sym, symbolize(inner)] }.freeze
+      when Hash
+        value.to_h do |key, inner|
+          [key.to_s.to_sym, BY_LABEL.include?(key.to_s) ? frozen_copy(inner) : symbolize(inner)]
+        end.freeze
       when Array then value.map { |inner| symbolize(inner) }.freeze
-      else value.frozen? ? value : value.dup.freeze
+      else frozen_copy(value)
       end
     end
   end

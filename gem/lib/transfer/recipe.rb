@@ -3,143 +3,94 @@
 require "pathname"
 require_relative "recipe/draft"
 require_relative "recipe/words"
+require_relative "recipe/step_words"
 require_relative "recipe/block"
+require_relative "recipe/keywords"
 require_relative "recipe/files"
 
 module Transfer
-  # Everything that decides a training, as frozen plain data. It is written as keywords, as a block or as a
-  # class body, and the three give the same hash. It knows the words, not what they mean: the training core
-  # judges the values, and {#explain} finds the line of the user's code behind each complaint.
+  # The whole contract of a training as frozen plain data. It is written as keywords, as a block or as a class body;
+  # the three give the same data. Values are validated by the training core; {#explain} maps each of its problems to the
+  # line of the user's code.
   #
   # @example A recipe with a name, for Rails
   #   class SignModel < Transfer::Recipe
   #     backbone "mobilenet_v2"
-  #     head :linear
   #     data "photos/"
+  #     head :linear
+  #     steps do
+  #       freeze :backbone
+  #       train epochs: 5
+  #     end
   #   end
   #   model = SignModel.train
   class Recipe
-    # The recipe's words. Any other keyword is a training word (`epochs:`), which the core judges.
+    # The recipe's words. Any other keyword is an option of `train` (`epochs:`), which the core validates.
     WORDS = %w[
-      data backbone weights trust task columns text split on_bad_input augment head freeze train unfreeze finetune
+      data backbone weights trust task columns text split on_bad_input augment head steps freeze train unfreeze finetune
       seed device precision preset on
     ].freeze
-
-    # Keys that may be given as keywords, for instance from a saved recipe, but are no words of a block.
-    PLAIN_KEYS = %w[version steps].freeze
-    # Words that are followed by several values; of a keyword they are a list.
-    LISTS = %w[augment head freeze unfreeze finetune].freeze
-    # Those of them that take one name.
-    NAMED = %w[head finetune].freeze
-    private_constant :PLAIN_KEYS, :LISTS, :NAMED
 
     extend Words
 
     class << self
-      # @return [Model] trained by the recipe of this class; keywords and block say what differs
-      # @overload train(**words, &block)
-      # Inside the class body it is the step `train epochs: 5`.
-      def train(quiet: nil, **words, &block)
-        return super(**words) if body_open?
+      # Trains by the recipe of this class and waits for the model.
+      # @param words (see Transfer.train) keywords that differ from the class
+      # @param quiet (see Transfer.train)
+      # @return [Model]
+      # @raise (see Transfer.train)
+      def train(quiet: nil, **words, &) = Job.new(build(words, &), quiet:).perform
 
-        Job.new(build(words, &block), quiet:).perform
-      end
+      # Trains by the recipe of this class in the background.
+      # @param (see train)
+      # @return [Job]
+      def train_async(quiet: nil, **words, &) = Job.new(build(words, &), quiet:).start
 
-      # @return [Job] the same, running in the background
-      def start(quiet: nil, **words, &block) = Job.new(build(words, &block), quiet:).start
-
-      # @return [Hash] the wire form
+      # @return [Hash{Symbol => Object}] the words of this class
       def to_h = build.to_h
 
       # @param words [Hash] keywords of `Transfer.train`
       # @return [Recipe]
+      # @raise [RecipeError] for an unknown word, or a value that is no plain data
       def build(words = {}, &block)
         draft = Draft.new(self.draft)
         draft.locations[""] = Backtrace.user_location
-        read_keywords(draft, words)
-        read_block(draft, block) if block
+        Keywords.read(draft, words)
+        Block.new(draft, WORDS).read(block) if block
         draft.check_group
         new(draft)
       end
+
+      # Freezes the class itself, as `Module#freeze` does. The step of that name belongs into {steps}.
+      # @raise [RecipeError] with arguments
+      def freeze(*blocks, **options) = blocks.empty? && options.empty? ? super() : misplaced(:freeze)
 
       private :new
 
       private
 
+      %i[unfreeze finetune].each { |step| define_method(step) { |*, **| misplaced(step) } }
+
       def draft
         @draft ||= Draft.new(superclass.respond_to?(:build) ? superclass.send(:draft) : nil)
       end
 
-      def read_block(draft, block)
-        reader = Block.new(draft)
-        block.arity.positive? ? block.call(reader) : reader.instance_exec(reader, &block)
-      end
-
-      def read_keywords(draft, words)
-        reader = Block.new(draft)
-        training = words.reject { |word, _| WORDS.include?(word.to_s) || PLAIN_KEYS.include?(word.to_s) }
-        words.except(*training.keys).each { |word, value| read_keyword(draft, reader, word.to_s, value) }
-        draft.merge("train", training) unless training.empty?
-      end
-
-      def read_keyword(draft, reader, word, value)
-        case word
-        when "on" then listen(draft, value)
-        when "train" then draft.merge("train", options(draft, value))
-        when *PLAIN_KEYS then draft.set(word, value)
-        when *LISTS then say(draft, reader, word, value.is_a?(Array) ? value : [value])
-        else reader.public_send(word, value)
-        end
-      end
-
-      def listen(draft, blocks)
-        unless blocks.is_a?(Hash) && blocks.each_value.all? { |block| block.respond_to?(:to_proc) }
-          draft.reject("on", "takes a block for each event: { epoch: ->(epoch) { … } }, got #{blocks.inspect}")
-        end
-        blocks.each { |event, block| draft.listen(event, block.to_proc) }
-      end
-
-      def options(draft, value)
-        value.is_a?(Hash) ? value : draft.reject("train", "takes options such as { epochs: 5 }, got #{value.inspect}")
-      end
-
-      # A keyword's value is what the word would be followed by in a block, a Hash at the end its options.
-      def say(draft, reader, word, values)
-        *names, options = values.last.is_a?(Hash) ? values : [*values, {}]
-        surplus = NAMED.include?(word) && names.size > 1
-        draft.reject(word, "takes a name and options, got #{values.inspect}") if surplus
-        reader.public_send(word, *names, **options)
-      end
-
-      def method_missing(name, ...)
-        body_open? ? draft.reject("", Suggestion.unknown("word", name, WORDS)) : super
-      end
-
-      def respond_to_missing?(*) = false
-
-      # Where `Class.new` stands, which makes a class before it runs the body.
-      def inherited(child)
-        super
-        child.instance_variable_set(:@maker, caller_locations.find { |frame| frame.base_label == "initialize" }.to_s)
-      end
-
-      # `train` names a step and the verb. The body of a class is running as long as it is on the stack: under
-      # its own name, or as the block of `Class.new`, while the class has none.
-      def body_open?
-        label = "<class:#{name.split('::').last}>" if name
-        caller_locations.any? { |frame| name ? frame.label.include?(label) : frame.to_s == @maker }
+      def misplaced(step)
+        draft.reject("", "#{step} is a step. Fix: write it in a block, `steps do … end`")
       end
     end
 
     # @return [Object] the source of the examples as the user gave it
     attr_reader :data
-    # @return [Proc, nil] what says the group of a row
+    # @return [Proc, nil] returns the group of a row
     # @api private
     attr_reader :group
     # @return [Array<Array(Symbol, Proc)>] event and block
     attr_reader :callbacks
-    # @return [Hash{String => Object}] the wire form, frozen; rows of an Enumerable stand as `{"stream" => "rows"}`
-    attr_reader :to_h
+    # @return [Hash{String => Object}] the words with text as keys, frozen; rows of an Enumerable stand as
+    #   `{"stream" => "rows"}`
+    # @api private
+    attr_reader :words
 
     def initialize(draft)
       @data = draft.data
@@ -147,12 +98,16 @@ module Transfer
       @group = draft.group
       @locations = draft.locations.dup.freeze
       source = @data.nil? ? {} : { "data" => Source.outline(@data) }
-      @to_h = deep_freeze({ **source, **draft.words })
+      @words = Plain.frozen_copy({ **source, **draft.words })
     end
 
-    # @return [Hash{String => Object}] the same for a worker, which may stand in another folder
+    # @return [Hash{Symbol => Object}] the words, which `Transfer.train` takes as keywords. Labels, as in
+    #   `class_weights`, stay text; rows of an Enumerable stand as `{stream: "rows"}`
+    def to_h = Plain.symbolize(words)
+
+    # @return [Hash{String => Object}] the words with absolute paths, for a worker that runs in another folder
     # @api private
-    def wire = { **to_h, **Files.absolute(to_h) }
+    def wire = { **words, **Files.absolute(words) }
 
     # @param error [RecipeError] from the training core
     # @return [RecipeError] the same, pointing at the user's lines
@@ -162,9 +117,15 @@ module Transfer
       end)
     end
 
-    def ==(other) = other.is_a?(Recipe) && to_h == other.to_h
+    def ==(other) = other.is_a?(Recipe) && words == other.words
     alias eql? ==
-    def hash = to_h.hash
+    def hash = words.hash
+
+    def inspect
+      shown = words.slice("backbone", "data", "task", "preset").map { |word, value| "#{word}: #{Plain.brief(value)}" }
+      shown << "steps: #{words['steps'].map { |step| step['type'] }.join(', ')}" if words["steps"].is_a?(Array)
+      "#<#{[self.class, shown.join(', ')].reject { |part| part.to_s.empty? }.join(' ')}>"
+    end
 
     private
 
@@ -178,21 +139,13 @@ module Transfer
       @locations[""]
     end
 
-    # A keyword that is no word of the recipe was taken for a training word. If the core does not know it
-    # either, it may be a misspelt word of the recipe (`bakbone:`).
+    # An unknown keyword was sent as an option of `train`. If the core rejects it, it may be a misspelt word of the
+    # recipe (`bakbone:`).
     def correct(path, message)
       word = path[/\Atrain\.(\w+)\z/, 1]
       return message unless word && message.start_with?("unknown word") && Suggestion.nearest(word, WORDS)
 
       Suggestion.unknown("word", word, WORDS)
-    end
-
-    def deep_freeze(value)
-      case value
-      when Hash then value.transform_values { |inner| deep_freeze(inner) }.freeze
-      when Array then value.map { |inner| deep_freeze(inner) }.freeze
-      else value.dup.freeze
-      end
     end
   end
 end

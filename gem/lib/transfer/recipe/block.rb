@@ -1,13 +1,30 @@
 # frozen_string_literal: true
 
 module Transfer
-  class Recipe
-    # What `self` is inside the block of `Transfer.train`, and what the block is given if it takes an argument.
-    class Block
-      include Words
+  class Recipe # :nodoc:
+    # `self` within `steps do … end`; also passed to the block if it takes an argument.
+    class StepBlock
+      include StepWords
 
-      def initialize(draft)
+      # @param draft [Draft]
+      # @param known [Array<String>] the words that an error lists
+      def initialize(draft, known)
         @draft = draft
+        @known = known
+      end
+
+      # Calls a user's block.
+      # @param block [Proc]
+      # @raise [RecipeError] for an unknown word, at its line
+      def read(block)
+        own = block.arity.positive?
+        own ? block.call(self) : instance_exec(self, &block)
+      rescue NameError => error
+        raise unless receiver(error).equal?(self)
+
+        # A bare name may be a method of the object around the block, which `instance_exec` hides.
+        message = Suggestion.unknown("word", error.name, @known) + (own ? "" : HINT)
+        draft.reject("", message, Backtrace.location_of(error))
       end
 
       def inspect = "#<the recipe block>"
@@ -16,17 +33,20 @@ module Transfer
 
       attr_reader :draft
 
-      # A word that is not in the vocabulary. A bare name, too: it may be a method of the object around the
-      # block, which `instance_exec` hides.
-      def method_missing(name, *)
-        draft.reject("", Suggestion.unknown("word", name, WORDS) + HINT)
+      def receiver(error)
+        error.receiver
+      rescue ArgumentError # raised by code, without a receiver
+        nil
       end
-
-      def respond_to_missing?(*) = false
 
       HINT = "; to call your own methods, give the block an argument: { |recipe| … }"
       private_constant :HINT
     end
-    private_constant :Block
+
+    # `self` within the block of `Transfer.train`.
+    class Block < StepBlock
+      include Words
+    end
+    private_constant :StepBlock, :Block
   end
 end

@@ -2,10 +2,10 @@
 
 module Transfer
   class Recipe
-    # A recipe while it is being written: the wire form so far, what to call on events, and for each path of the
-    # wire form (`steps[1]`) the line of the user's code that said it.
+    # A recipe that is being written: its words as plain data, the callbacks, and for each path (`steps[1]`) the line of
+    # the user's code.
     class Draft
-      # What a block's values are called in a row.
+      # The key of a block's value in a row.
       GROUP = "group"
 
       attr_reader :words, :callbacks, :locations, :group
@@ -49,7 +49,7 @@ module Transfer
         reject("data", error.message)
       end
 
-      # A group that is not the name of a column but a block stays here; each row then has its value as `group`.
+      # A block that groups rows stays in this process; each row then has its value as `group`.
       def split(value, block)
         named = value.is_a?(Hash) ? value.transform_keys(&:to_s) : {}
         given = block || named["group"]
@@ -57,7 +57,7 @@ module Transfer
         set("split", @group ? { **named, "group" => GROUP } : value)
       end
 
-      # @raise [RecipeError] if a block shall give the groups of a file's rows
+      # @raise [RecipeError] if a block groups the rows of a file
       def check_group
         return if group.nil? || data.nil? || Source.rows?(data)
 
@@ -70,9 +70,10 @@ module Transfer
         @callbacks += [[event.to_sym, block]]
       end
 
-      # @raise [RecipeError] at the line of the user's code that is being run
-      def reject(path, message)
-        raise RecipeError, [RecipeError::Problem.new(path, message, Backtrace.user_location)]
+      # @param location [Thread::Backtrace::Location, nil] of the word; by default the user's line that is being run
+      # @raise [RecipeError]
+      def reject(path, message, location = Backtrace.user_location)
+        raise RecipeError, [RecipeError::Problem.new(path, message, location)], cause: nil
       end
 
       private

@@ -2,7 +2,7 @@
 
 module Transfer
   class Recipe
-    # The words of a recipe that may name files: a relative path is meant from here, while the worker stands elsewhere.
+    # The words of a recipe that may name files. Relative paths start at this process's folder, not at the worker's.
     module Files
       SOURCE = %r{\A(?:hf|keras|tensorflow|onnx|torchhub)[:/]}
       # What follows the folder of a clone.

@@ -2,8 +2,8 @@
 
 module Transfer
   class Recipe
-    # The vocabulary. The same methods serve a block, a class body and keywords; each writes its word into the
-    # draft. Values are passed on as they are: the training core judges them.
+    # The vocabulary of a block, a class body and keywords, without the steps. Each method writes its word into the
+    # draft. Values are passed on unchanged: the training core validates them.
     module Words
       # @!method backbone(name)
       #   The pretrained network: `backbone "mobilenet_v2"`.
@@ -20,7 +20,7 @@ module Transfer
       # @!method precision(name)
       #   `:auto` (default), `:float32`, `:bfloat16` or `:float16`.
       # @!method preset(name)
-      #   `:fast` (default), `:balanced` or `:best`: fills what was not said.
+      #   `:fast` (default), `:balanced` or `:best`: fills in what was left out.
       # @!method on_bad_input(name)
       #   `:raise` (default) or `:skip`.
       %w[backbone weights trust task seed device precision preset on_bad_input].each do |word|
@@ -31,7 +31,7 @@ module Transfer
       #   `{input:, label:}`, or a relation
       def data(source) = draft.source(source)
 
-      # The next three also take one value, as a keyword has it, whatever it is: the core judges it.
+      # The next three also take one value, as a keyword has it, whatever it is.
 
       # The names of a manifest's columns: `columns input: "file", target: "species"`.
       def columns(value = nil, **names) = draft.set("columns", value.nil? ? names : value)
@@ -54,27 +54,14 @@ module Transfer
         draft.set("head", type ? { type:, **options } : options)
       end
 
-      # A step: `freeze :backbone`, `freeze first: 10`, or the names of blocks.
-      def freeze(*blocks, **options)
-        step("freeze", blocks == [:backbone] ? [] : blocks, options)
+      # The steps of a class, in their order: `steps do freeze :backbone; train epochs: 5 end`. The first steps of a
+      # subclass replace those it inherits.
+      # @yield the words `freeze`, `unfreeze`, `finetune` and `train`; with an argument the block keeps its own `self`
+      def steps(&block)
+        raise ArgumentError, "steps takes a block: steps do freeze :backbone; train epochs: 5 end" unless block
+
+        StepBlock.new(draft, StepWords::NAMES).read(block)
       end
-
-      # A step: `unfreeze last: 3`, `unfreeze :all`, or the names of blocks.
-      def unfreeze(*blocks, **options)
-        return step("unfreeze", [], { all: true, **options }) if [[:all], [:backbone]].include?(blocks)
-
-        step("unfreeze", blocks, options)
-      end
-
-      # A step: `finetune :lora, rank: 8` lets small adapters train beside the backbone's dense layers.
-      def finetune(method = nil, **options)
-        return step("lora", [], options) if method.to_s == "lora"
-
-        draft.reject("steps", "finetune takes :lora, got #{method.inspect} (unfreeze says which blocks train)")
-      end
-
-      # A step: `train epochs: 5, optimizer: :adam, learning_rate: 1e-3`.
-      def train(**options) = step("train", [], options)
 
       # Calls the block with each event of that name: `:run`, `:stage`, `:progress`, `:epoch` or `:warning`.
       def on(event, &block)
@@ -84,10 +71,6 @@ module Transfer
       end
 
       private
-
-      def step(type, blocks, options)
-        draft.append("steps", [{ type:, **(blocks.empty? ? {} : { blocks: }), **options }])
-      end
 
       # A name, names with their options, or the wire form.
       def augmentations(what)
