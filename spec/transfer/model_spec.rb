@@ -49,6 +49,47 @@ RSpec.describe Transfer::Model do
     expect(model.predict(names).map(&:label)).to eq(names)
   end
 
+  describe "a stream" do
+    # Paths, and how many were read so far.
+    def counted(count)
+      read = 0
+      [Enumerator.new { |y| count.times { |i| y << "#{read = i + 1}.jpg" } }.lazy, -> { read }]
+    end
+
+    it "is read a batch ahead" do
+      names, read = counted(1000)
+      predictions = model.predict(names)
+      expect([predictions, read.call]).to match([Enumerator::Lazy, 0])
+      expect([predictions.first(3).map(&:label), read.call]).to eq([%w[1.jpg 2.jpg 3.jpg], 8 + 16])
+      ahead = model.predict(names).map { |prediction| read.call - prediction.label.to_i }.to_a
+      expect([ahead.size, ahead.max]).to eq([1000, 127])
+    end
+
+    it "is computed a batch ahead" do
+      log = StringIO.new
+      Transfer.shutdown
+      backend("core", trace: bridge::Trace.new(Logger.new(log)))
+      asked = -> { log.string.scan(/-> #\d+ predict/).size }
+      most = 0
+      model.predict(counted(100).first) do |prediction|
+        most = eventually { asked.call if asked.call == 2 } if prediction.label == "1.jpg"
+      end
+      expect([most, asked.call]).to eq([2, 4])
+    end
+
+    it "ends with the block, the error of an input or of the worker, without a thread" do
+      names, = counted(100)
+      expect(model.predict(names) { |prediction| break prediction.label }).to eq("1.jpg")
+      broken = names.map { |name| name == "30.jpg" ? Object.new : name }
+      expect { model.predict(broken).to_a }.to raise_error(ArgumentError, /\Aimage 30: .*got Object/)
+      Transfer.shutdown
+      backend("no_start")
+      expect { model.predict(names).to_a }.to raise_error(Transfer::WorkerCrashed) { |error|
+        expect(error.backtrace).to include(start_with("#{__FILE__}:#{__LINE__ - 1}:in"))
+      }
+    end
+  end
+
   it "predicts fewer at once where each has scores of many labels" do
     labels = Array.new(30_000) { |i| "label #{i}" }
     many = described_class.new({ **model.summary.transform_keys(&:to_s), "labels" => labels })

@@ -2,47 +2,64 @@
 
 RSpec.describe "Transfer's values" do
   describe Transfer::Prediction do
-    let(:cat) { described_class.new({ "label" => "cat", "score" => 0.9, "scores" => { "cat" => 0.9, "dog" => 0.1 } }) }
+    def parse(**plain) = described_class.parse(plain.transform_keys(&:to_s))
 
-    it "is a label with scores" do
-      expect([cat.label, cat.score, cat.top(1), cat.value]).to eq(["cat", 0.9, { "cat" => 0.9 }, nil])
-      expect([cat.to_s, cat.inspect]).to eq(["cat", "#<Transfer::Prediction cat 0.900>"])
-      expect(cat.to_h).to eq({ label: "cat", score: 0.9, scores: { "cat" => 0.9, "dog" => 0.1 } })
-      expect([cat.frozen?, cat.scores.frozen?]).to eq([true, true])
-    end
+    let(:scores) { { "cat" => 0.9, "dog" => 0.6, "owl" => 0.3 } }
+    let(:cat) { parse(label: "cat", score: 0.9, scores:) }
 
-    it "is a number, or several with names" do
-      one = described_class.new({ "value" => 2.5 })
-      expect([one.value, one.to_s, one.inspect, one.top(2)]).to eq([2.5, "2.5", "#<Transfer::Prediction 2.5>", {}])
-      many = described_class.new({ "values" => { "x" => 1.0 } })
-      expect([many.values, many.to_h]).to eq([{ "x" => 1.0 }, { values: { "x" => 1.0 } }])
+    it "is a class with scores" do
+      expect([cat.label, cat.score, cat.top(1)]).to eq(["cat", 0.9, { "cat" => 0.9 }])
+      expect([cat.to_s, cat.inspect, cat.set]).to eq(["cat", "#<Transfer::Prediction cat 0.900>", nil])
+      expect(cat.to_h).to eq({ label: "cat", score: 0.9, scores: })
+      expect(parse(label: "cat", score: 0.9, scores:, set: %w[cat]).to_h[:set]).to eq(%w[cat])
     end
 
     it "is any number of labels" do
-      scores = { "cat" => 0.9, "dog" => 0.6, "owl" => 0.3 }
-      two = described_class.new({ "labels" => %w[cat owl], "scores" => scores })
-      expect([two.labels, two.label, two.score, two.top(2)]).to eq([%w[cat owl], "cat", 0.9, scores.first(2).to_h])
+      two = parse(labels: %w[cat owl], scores:)
+      expect([two.labels, two.top(2)]).to eq([%w[cat owl], { "cat" => 0.9, "dog" => 0.6 }])
       expect([two.to_s, two.inspect]).to eq(["cat, owl", "#<Transfer::Prediction cat 0.900, owl 0.300>"])
-      expect([two.to_h, two.labels.frozen?]).to eq([{ labels: %w[cat owl], scores: }, true])
-      expect(two).to eq(described_class.new(two.to_h.transform_keys(&:to_s)))
-
-      none = described_class.new({ "labels" => [], "scores" => scores })
-      expect([none.labels, none.label, none.score, none.to_s]).to eq([[], nil, nil, ""])
-      expect([none.inspect, none.to_h]).to eq(["#<Transfer::Prediction no label>", { labels: [], scores: }])
+      expect(two.to_h).to eq({ labels: %w[cat owl], scores: })
+      none = parse(labels: [], scores:)
+      expect([none.to_s, none.inspect]).to eq(["", "#<Transfer::Prediction no label>"])
     end
 
-    it "has a set or an interval where a level was asked for" do
-      sure = described_class.new({ **cat.to_h.transform_keys(&:to_s), "set" => %w[cat] })
-      expect([sure.set, sure.to_h[:set], cat.set]).to eq([%w[cat], %w[cat], nil])
-      expect(sure).not_to eq(cat)
-      one = described_class.new({ "value" => 2.5, "interval" => [2.0, 3.0] })
-      expect([one.interval, one.intervals, one.to_s]).to eq([[2.0, 3.0], nil, "2.5"])
-      many = described_class.new({ "values" => { "x" => 1.0 }, "intervals" => { "x" => [0.5, 1.5] } })
-      expect(many.to_h).to eq({ values: { "x" => 1.0 }, intervals: { "x" => [0.5, 1.5] } })
+    it "is a number, or several by name" do
+      one = parse(value: 2.5, interval: [2.0, 3.0])
+      expect([one.value, one.to_s, one.inspect]).to eq([2.5, "2.5", "#<Transfer::Prediction 2.5>"])
+      expect(one.to_h).to eq({ value: 2.5, interval: [2.0, 3.0] })
+      many = parse(values: { "x" => 1.0 }, intervals: { "x" => [0.5, 1.5] })
+      expect([many.value, many.to_h]).to eq([nil, { values: { "x" => 1.0 }, intervals: { "x" => [0.5, 1.5] } }])
     end
 
-    it "is compared by value" do
-      expect(cat).to eq(described_class.new(cat.to_h.transform_keys(&:to_s)))
+    it "has the readers of its task alone" do
+      readers = [cat, parse(labels: [], scores:), parse(value: 1.0)].map do |prediction|
+        %i[label labels scores top value values set interval].select { |name| prediction.respond_to?(name) }
+      end
+      expect(readers).to eq([%i[label scores top set], %i[labels scores top], %i[value values interval]])
+    end
+
+    it "is matched by its fields" do
+      matched = case cat
+                in { set: } then set
+                in { label:, score: 0.5.. } then label
+                end
+      expect(matched).to eq("cat")
+    end
+
+    it "is frozen through and through, and compared by value" do
+      expect(Ractor.shareable?(cat)).to be(true)
+      expect(cat).to eq(described_class::Classification.new(label: "cat", score: 0.9, scores:))
+      expect(cat).not_to eq(cat.with(set: %w[cat]))
+      expect(cat).not_to eq(parse(labels: %w[cat], scores:))
+    end
+
+    it "is the same JSON in plain Ruby and in Rails" do
+      expect(cat.to_json).to eq('{"label":"cat","score":0.9,"scores":{"cat":0.9,"dog":0.6,"owl":0.3}}')
+      expect(cat.as_json(only: [])).to eq({ "label" => "cat", "score" => 0.9, "scores" => scores })
+    end
+
+    it "ignores fields of a newer core" do
+      expect(parse(value: 1.0, unit: "m").to_h).to eq({ value: 1.0 })
     end
   end
 
@@ -79,6 +96,15 @@ RSpec.describe "Transfer's values" do
         python: nil, quiet: false, bridge: :subprocess, timeout: 600, startup_timeout: 60, idle_stop: 600, home: nil,
         offline: false, logger: nil
       )
+    end
+
+    it "is inspected by the settings that differ, and is a Hash" do
+      config = described_class.new({})
+      expect(config.inspect).to eq("#<Transfer::Configuration>")
+      config.idle_stop = 60
+      config.quiet = true
+      expect(config.inspect).to eq("#<Transfer::Configuration quiet=true idle_stop=60>")
+      expect(config.to_h).to include(quiet: true, idle_stop: 60, bridge: :subprocess, logger: nil)
     end
 
     it "starts from the environment" do

@@ -1,8 +1,12 @@
 # frozen_string_literal: true
 
+require_relative "value_object"
+
 module Transfer
   # An input that can't be read: the result of {Model#predict} in place of its {Prediction} with `on_bad_input: :mark`.
   class BadInput
+    include ValueObject
+
     # @return [Object] the input as it was given
     attr_reader :input
     # @return [DataError, ArgumentError] the reason, with the name of the input
@@ -19,7 +23,7 @@ module Transfer
     # @return [String] the message of the error
     def message = error.message
 
-    # @return [String, nil] the file to blame
+    # @return [String, nil] the file that can't be read
     def path = (error.path if error.is_a?(DataError))
 
     # @return [Boolean] false; true of a {Prediction}
@@ -31,16 +35,7 @@ module Transfer
     # @return [Hash{Symbol => String}]
     def to_h = { error: message, path: }.compact
 
-    # @return [Hash{String => String}] {#to_h} with text as keys, as Rails wants it
-    def as_json(*) = to_h.transform_keys(&:to_s)
-
-    # @return [String]
-    def to_json(*)
-      require "json"
-      as_json.to_json(*)
-    end
-
     def to_s = message
-    def inspect = "#<Transfer::BadInput #{message}>"
+    def inspect = "#<#{self.class} #{message}>"
   end
 end

@@ -1,8 +1,12 @@
 # frozen_string_literal: true
 
+require_relative "value_object"
+
 module Transfer
   # The result of {Transfer.check}.
   class DataReport
+    include ValueObject
+
     # @return [Symbol] :image, :text or :table
     attr_reader :modality
     # @return [Symbol, nil] :classification, :multi_label or :regression; nil where the data can't be read
@@ -31,25 +35,17 @@ module Transfer
     # @return [Hash{Symbol => Object}]
     def to_h = { ok: ok?, modality:, task:, problems:, warnings:, labels:, sizes: }
 
-    # @return [Hash{String => Object}] {#to_h} with text as keys, as Rails wants it
-    def as_json(*) = to_h.transform_keys(&:to_s)
-
-    # @return [String]
-    def to_json(*)
-      require "json"
-      as_json.to_json(*)
-    end
-
     def inspect
       found = ok? ? "ok" : "#{problems.size} problems"
-      "#<Transfer::DataReport #{[found, *("#{warnings.size} warnings" if warnings.any?)].join(', ')}>"
+      "#<#{self.class} #{[found, *("#{warnings.size} warnings" if warnings.any?)].join(', ')}>"
     end
   end
 
   # A running check of data.
   class DataCheck < Job
-    METHOD = "check"
-    private_constant :METHOD
+    # @param recipe [Recipe]
+    # @param quiet [Boolean, nil] nil: as configured
+    def initialize(recipe, quiet: nil) = super(recipe, Request.new("check", recipe), quiet:)
 
     private
 

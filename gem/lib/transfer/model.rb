@@ -1,12 +1,13 @@
 # frozen_string_literal: true
 
 module Transfer
-  # A trained model. It lives in a file; the worker is told which with every call, so that a model stays usable
-  # when the worker is replaced, after a fork, and in another process that has the file.
+  # A trained model. It refers to a file, whose path is sent to the worker with every call, so that the model stays
+  # usable when the worker is replaced, after a fork, and in another process that has the file.
   class Model
-    # Inputs of a batch whose predictions are handed out as they come.
+    # Inputs of a batch of a stream, and of its first batch, so that the first predictions come soon.
     STREAMED = 64
-    private_constant :STREAMED
+    FIRST = 8
+    private_constant :STREAMED, :FIRST
 
     class << self
       # @param path [String, Pathname] a `.transfer` file
@@ -44,8 +45,9 @@ module Transfer
     attr_reader :modality
     # @return [String] the name of the backbone
     attr_reader :backbone
-    # @return [Hash{Symbol => Object}] everything the file says about itself
+    # @return [Hash{Symbol => Object}] all metadata of the file
     attr_reader :summary
+    alias to_h summary
 
     # @param summary [Hash{String => Object}] a model summary of the protocol
     # @param demand [Demand, nil] which signature the file must have; nil: none, as of a model that was trained here
@@ -67,11 +69,12 @@ module Transfer
     # @param level [Float, nil] coverage such as 0.9: adds the set or the interval that contains the truth so often
     # @param on_bad_input [Symbol] for inputs that can't be read: :raise one error that names all of them (of a batch),
     #   :skip them with a warning (one input alone gives nil), or :mark: a {BadInput} in place of the prediction
-    # @yieldparam prediction [Prediction, BadInput] in the order of the inputs, as soon as a batch of them is predicted
+    # @yieldparam prediction [Prediction, BadInput] in the order of the inputs; the next batch is predicted meanwhile
     # @return [Prediction, BadInput, nil] of one input
     # @return [Array<Prediction, BadInput>] of many
-    # @return [Enumerator::Lazy] of a lazy enumerator; nothing is read before it is asked for
-    # @return [self] with a block
+    # @return [Enumerator::Lazy] of a lazy enumerator; nothing is read before the first prediction is taken, then at
+    #   most 128 inputs ahead of the predictions taken so far
+    # @return [self] with a block, which gets each prediction as soon as its batch is done
     # @raise [DataError] if inputs can't be read
     # @raise [ArgumentError] for an input of another kind
     # @raise [RecipeError] if the model can't keep the level
@@ -82,9 +85,7 @@ module Transfer
       params = { "level" => level && Float(level), "on_bad_input" => "mark" }.compact
       many = Input.several?(input)
       streamed = block_given? || input.is_a?(Enumerator::Lazy)
-      size = [most_predictions, (STREAMED if streamed)].compact.min
-      batches = Input::Batches.new(many ? input : [input], modality.to_s, size:)
-      predictions = Predictions.new(batches, on_bad_input) do |inputs|
+      predictions = Predictions.new(batches(many ? input : [input], streamed), on_bad_input, streamed:) do |inputs|
         call("predict", { "inputs" => inputs, **params })
       end
       return tap { predictions.each(&) } if block_given?
@@ -101,12 +102,12 @@ module Transfer
     def embed(input, as: :array)
       raise ArgumentError, "as is :array or :tensor, got #{as.inspect}" unless %i[array tensor].include?(as)
 
-      parts = embed_batches(input)
-      check_widths(parts)
-      return joined(parts) if as == :tensor
+      many = Input.several?(input)
+      batches = Input::Batches.new(many ? input : [input], modality.to_s)
+      embeddings = Embeddings.new(batches, summary[:embedding_width]) { |inputs| call("embed", { "inputs" => inputs }) }
+      return embeddings.to_tensor if as == :tensor
 
-      embeddings = parts.flat_map { |rows| rows.to_a.tap { rows.release } }
-      Input.several?(input) ? embeddings : embeddings.first
+      many ? embeddings.to_a : embeddings.to_a.first
     end
 
     # @param data a source with labels, as in a recipe: a path, or rows `{input:, label:}`
@@ -158,7 +159,7 @@ module Transfer
       what = task == :regression ? labels.join(", ") : "#{labels.size} labels"
       shown = metrics.select { |_, value| value.is_a?(Numeric) }.first(metrics.key?(:balanced_accuracy) ? 2 : 1)
       measures = shown.map { |name, value| "#{name} #{value.round(3)}" }
-      "#<Transfer::Model #{path.basename}: #{[backbone, "#{task} of #{what}", *measures].join(', ')}>"
+      "#<#{self.class} #{path.basename}: #{[backbone, "#{task} of #{what}", *measures].join(', ')}>"
     end
     alias to_s inspect
 
@@ -169,6 +170,11 @@ module Transfer
       File.read("/proc/self/status")[/^Umask:\s*(\d+)/, 1]&.oct || File.umask
     rescue SystemCallError
       File.umask
+    end
+
+    def batches(inputs, streamed)
+      size = streamed ? [most_predictions, STREAMED].min : most_predictions
+      Input::Batches.new(inputs, modality.to_s, size:, first: streamed ? [size, FIRST].min : size)
     end
 
     # Predictions that fit into one message: each has a score for every label.
@@ -185,33 +191,6 @@ module Transfer
 
       *others, last = words.map(&:inspect)
       raise ArgumentError, "on_bad_input is #{others.join(', ')} or #{last}, got #{given.inspect}"
-    end
-
-    # @return [Array<Tensor>] one of each batch
-    def embed_batches(input)
-      batches = Input::Batches.new(Input.several?(input) ? input : [input], modality.to_s)
-      batches.map do |batch|
-        unreadable = batch.find(&:error)
-        raise unreadable.error if unreadable
-
-        call("embed", { "inputs" => batch.map(&:wire) })
-      rescue DataError => error
-        raise error, batches.recount(error.message, batch), cause: nil
-      end
-    end
-
-    def check_widths(parts)
-      widths = parts.map { |rows| rows.shape.last }.uniq
-      return if widths.size < 2
-
-      raise ProtocolError, "embed: embeddings of #{widths.join(' and ')} numbers in one call, expected one width. " \
-                           "Try again: the model's file may have changed meanwhile"
-    end
-
-    def joined(parts)
-      return Tensor.new(dtype: "float32", shape: [0, summary.fetch(:embedding_width)], bytes: "") if parts.empty?
-
-      Tensor.concat(parts).tap { |whole| parts.each { |part| part.release unless part.equal?(whole) } }
     end
 
     def call(name, params, **) = Bridge.call(name, { "model" => path.to_s, **@demand.to_h, **params }, **)

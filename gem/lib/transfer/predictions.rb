@@ -1,5 +1,7 @@
 # frozen_string_literal: true
 
+require_relative "read_ahead"
+
 module Transfer
   # The predictions of many inputs, made a batch at a time.
   class Predictions
@@ -11,12 +13,14 @@ module Transfer
 
     # @param batches [Input::Batches]
     # @param on_bad_input [Symbol] :raise, :skip or :mark
+    # @param streamed [Boolean] true: a batch is predicted while the results of the one before are used
     # @yieldparam inputs [Array] the readable inputs of a batch, as the wire carries them
     # @yieldreturn [Array<Hash>] a plain prediction or `{"error" => message}` for each
-    def initialize(batches, on_bad_input, &ask)
+    def initialize(batches, on_bad_input, streamed:, &ask)
       @batches = batches
       @on_bad_input = on_bad_input
       @ask = ask
+      @results = streamed ? ReadAhead.new(batches, &method(:predict)) : batches.lazy.map(&method(:predict))
     end
 
     # @yieldparam prediction [Prediction, BadInput]
@@ -25,8 +29,7 @@ module Transfer
     def each(&)
       skipped = 0
       first = nil
-      @batches.each do |batch|
-        results = predict(batch)
+      @results.each do |results|
         bad = results.select(&:failed?)
         refuse(bad.map(&:error)) if @on_bad_input == :raise && bad.any?
         if @on_bad_input == :skip
@@ -42,16 +45,18 @@ module Transfer
 
     private
 
+    # With :raise, nothing is predicted in a batch with an input of another kind.
     def predict(batch)
-      wrong = batch.find { |entry| entry.error.is_a?(ArgumentError) }
-      refuse([wrong.error]) if @on_bad_input == :raise && wrong
+      wrong = batch.select { |entry| entry.error.is_a?(ArgumentError) }
+      return wrong.map { |entry| BadInput.new(entry.value, entry.error) } if @on_bad_input == :raise && wrong.any?
+
       sent = batch.reject(&:error)
       answers = sent.empty? ? [].each : @ask.call(sent.map(&:wire)).each
       batch.map { |entry| entry.error ? BadInput.new(entry.value, entry.error) : result(entry, answers.next, sent) }
     end
 
     def result(entry, plain, sent)
-      return Prediction.new(plain) unless plain.key?("error")
+      return Prediction.parse(plain) unless plain.key?("error")
 
       message = @batches.recount(plain["error"], sent)
       BadInput.new(entry.value, DataError.new(message, details: plain.slice("path")))
@@ -59,7 +64,7 @@ module Transfer
 
     # With the caller's lines as backtrace.
     def refuse(errors)
-      error = errors.one? ? errors.first : together(errors)
+      error = errors.grep(ArgumentError).first || (errors.one? ? errors.first : together(errors))
       raise error, error.message, Backtrace.outside_gem, cause: nil
     end
 

@@ -116,20 +116,24 @@ module Transfer
     def skipping? = options[:on_bad_input] == "skip"
 
     def answers(prediction)
-      return [[prediction.labels.join("|")]] if prediction.labels && !options[:top]
-
-      around = around(prediction)
-      numbers = prediction.values&.map { |pair| pair.join("=") } || [prediction.value]
-      return [[*numbers, *around]] unless prediction.scores
-
-      prediction.top(options[:top] || 1).map { |label, score| [label, format("%.4f", score), *around] }
+      case prediction
+      in { labels: } unless options[:top] then [[labels.join("|")]]
+      in { scores: _ } then prediction.top(options[:top] || 1).map do |label, score|
+                              [label, format("%.4f", score), *around(prediction)]
+                            end
+      in { values: } then [[*values.map { |pair| pair.join("=") }, *around(prediction)]]
+      in { value: } then [[value, *around(prediction)]]
+      end
     end
 
     # The set or the intervals, if a level was asked for.
     def around(prediction)
-      return [prediction.set.join("|")] if prediction.set
-
-      (prediction.intervals&.values || [prediction.interval].compact).map { |low, high| "#{low}..#{high}" }
+      case prediction
+      in { set: } then [set.join("|")]
+      in { intervals: } then intervals.values.map { |low, high| "#{low}..#{high}" }
+      in { interval: [low, high] } then ["#{low}..#{high}"]
+      else []
+      end
     end
   end
 end

@@ -5,7 +5,7 @@ module Transfer
     # One of several inputs: the value as it was given, and its form on the wire, or the error of an unreadable one.
     Entry = ::Data.define(:value, :number, :wire, :error)
 
-    # Inputs in lists small enough for one message each. Only one list is in memory; an IO is read when its turn comes.
+    # Inputs in batches small enough for one message each. A batch is read when it is needed, an IO with it.
     class Batches
       include Enumerable
 
@@ -15,10 +15,12 @@ module Transfer
       # @param values [#each]
       # @param modality [String] of the backbone: image, text or table
       # @param size [Integer] most inputs of a batch
-      def initialize(values, modality, size: BATCH_SIZE)
+      # @param first [Integer] most inputs of the first batch; each batch after it may have twice as many
+      def initialize(values, modality, size: BATCH_SIZE, first: size)
         @values = values
         @modality = modality
         @size = size
+        @first = first
         @count = values.size if values.is_a?(Array)
       end
 
@@ -26,17 +28,19 @@ module Transfer
       def each
         batch = []
         bytes = 0
+        most = @first
         hand_over = lambda do
           yield batch if batch.any?
           batch = []
           bytes = 0
+          most = [2 * most, @size].min
         end
         each_entry do |entry|
           weight = Input.weight(entry.wire)
           hand_over.call if bytes + weight > BATCH_BYTES
           batch << entry
           bytes += weight
-          hand_over.call if batch.size == @size
+          hand_over.call if batch.size >= most
         end
         hand_over.call
       end
