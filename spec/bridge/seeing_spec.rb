@@ -91,7 +91,7 @@ RSpec.describe "Seeing inside the bridge" do
     output, status = ruby(<<~RUBY)
       require "active_support"
       require "active_support/notifications"
-      ActiveSupport::Notifications.subscribe(/(start|stop|warning).transfer/) { |event| raise event.name }
+      ActiveSupport::Notifications.subscribe(/(worker_start|worker_stop|warning).transfer/) { |event| raise event.name }
       launch.("echo")
       puts bridge.call("echo", { "text" => "answered" })
       Transfer.const_get(:Telemetry).event("event" => "warning", "message" => "few photos")
@@ -103,7 +103,7 @@ RSpec.describe "Seeing inside the bridge" do
     expect(lines.grep(/\Atransfer: warning: a logger or a subscriber raised .*transfer/).size).to eq(3)
   end
 
-  it "tells ActiveSupport::Notifications where that is loaded", script: true do
+  it "instruments operations and workers where ActiveSupport::Notifications is loaded", script: true do
     output, status = ruby(<<~RUBY)
       require "active_support"
       require "active_support/notifications"
@@ -111,14 +111,37 @@ RSpec.describe "Seeing inside the bridge" do
         puts [event.name, event.payload.except(:pid, :exception_object).inspect, event.duration > 0].join(" ")
       end
       launch.("echo")
-      bridge.call("echo", { "inputs" => [1, 2] })
+      bridge.call("echo", { "inputs" => [1, 2], "model" => "/m" })
       bridge.call("fail", { "type" => "DataError", "message" => "no" }) rescue nil
+      bridge.call("leave", { "status" => 3 }) rescue nil
+      bridge.call("pid")
       Transfer.shutdown
     RUBY
     expect(status).to be_success, output
-    seen = ["start.transfer {} true", 'call.transfer {:method=>"echo", :inputs=>2} true',
-            'call.transfer {:method=>"fail", :exception=>["Transfer::DataError", "no"]} true',
-            'stop.transfer {:reason=>"the worker was shut down"} true']
-    expect(output.lines(chomp: true).grep(/transfer /)).to eq(seen)
+    lines = output.lines(chomp: true).grep(/transfer /)
+    crash = lines.find { |line| line.start_with?("worker_crash") }
+    expect(crash).to include(':error=>"Transfer::WorkerCrashed"', ":exit_status=>3", "exited with status 3")
+    expect(lines.grep_v(/leave|worker_crash/)).to eq(
+      ["worker_start.transfer {} true", 'echo.transfer {:inputs=>2, :model=>"/m"} true',
+       'fail.transfer {:exception=>["Transfer::DataError", "no"]} true', "worker_start.transfer {} true",
+       "pid.transfer {} true", 'worker_stop.transfer {:reason=>"the worker was shut down"} true']
+    )
+  end
+
+  it "instruments a training with its run, its model and its epochs", script: true do
+    output, status = ruby(<<~RUBY)
+      require "active_support"
+      require "active_support/notifications"
+      ActiveSupport::Notifications.subscribe(/(train|epoch).transfer$/) { |event| puts [event.name, event.payload].join(" ") }
+      launch.("core")
+      Transfer.train(backbone: "b", data: "p")
+      Transfer.train_async(backbone: "c", data: "p").value
+    RUBY
+    expect(status).to be_success, output
+    epochs = [1, 2].map do |number|
+      include("epoch.transfer", ':run_id=>"r1"', ":step=>:train", ":number=>#{number}", ":metrics=>{:")
+    end
+    trained = ->(backbone) { include("train.transfer", ":backbone=>\"#{backbone}\"", ':run_id=>"r1"', ":model=>\"/") }
+    expect(output.lines.grep(/transfer /)).to match([*epochs, trained["b"], *epochs, trained["c"]])
   end
 end

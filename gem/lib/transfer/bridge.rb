@@ -55,7 +55,7 @@ module Transfer
 
       # @return the result of a call. A caller that is interrupted cancels it.
       def call(name, params = {}, streams: {}, timeout: Transfer.config.timeout)
-        Telemetry.call(name, params["inputs"]&.size) do
+        Telemetry.call(name, inputs: params["inputs"]&.size, model: params["model"]) do
           call = backend.call(name, params, streams:, awaited: true)
           call.value(timeout)
         ensure

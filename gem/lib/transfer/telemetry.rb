@@ -1,41 +1,56 @@
 # frozen_string_literal: true
 
+require_relative "telemetry/calls"
+
 module Transfer
-  # What can be seen of calls and workers from outside: durations for `Transfer.stats`, ActiveSupport's notifications
-  # where that is loaded, lines on the logger.
+  # Durations of calls for `Transfer.stats`, notifications of ActiveSupport where that is loaded, lines on the logger.
   #
-  # `call.transfer` is sent for each call, with `method`, `inputs` (how many, where it has some) and, as everywhere,
-  # `exception`; `start.transfer` and `stop.transfer` for each worker, with `pid` and, at the end, `reason`;
-  # `warning.transfer` with the `message` of what a prediction or an evaluation warns of.
+  # A notification is sent for each operation under its name: `train.transfer`, `predict.transfer`, `embed.transfer`,
+  # `evaluate.transfer`, `load.transfer` …; besides `epoch.transfer`, `worker_start.transfer`, `worker_stop.transfer`,
+  # `worker_crash.transfer` and `warning.transfer`. docs/guides/operate.md lists their payloads.
   module Telemetry
+    # Operations whose name differs from the worker's method.
+    OPERATIONS = { "resume" => "train", "describe" => "load" }.freeze
+    private_constant :OPERATIONS
+
     @calls = {}
     @mutex = Mutex.new
 
     class << self
-      # Yields, and notes how long that took and how it ended.
-      # @param method [String] the worker's
-      # @param inputs [Integer, nil] how many
+      # Yields, and records duration and outcome.
+      # @param method [String] of the worker
+      # @param payload [Hash{Symbol => Object}] of the notification; `inputs` is also recorded
+      # @yieldparam payload [Hash{Symbol => Object}] to be completed by the block
       # @return what the block returns
-      def call(method, inputs = nil, &)
+      def call(method, **payload)
         started = now
-        result = notify("call", inputs ? { method:, inputs: } : { method: }, &)
-        note(method, now - started, inputs)
+        payload = payload.compact
+        result = notify(OPERATIONS.fetch(method, method), payload) { yield payload }
+        note(method, now - started, payload[:inputs])
         result
-      rescue Exception => error # rubocop:disable Lint/RescueException -- noted, and raised again
-        note(method, now - started, inputs, error)
+      rescue Exception => error # rubocop:disable Lint/RescueException -- recorded, and raised again
+        note(method, now - started, payload[:inputs], error)
         raise
       end
 
+      # An epoch of a training has ended.
+      # @param run_id [String]
+      # @param epoch [Event::Epoch]
+      def epoch(run_id, epoch) = notify("epoch", { run_id:, **epoch.to_h }) { nil }
+
       # A worker has started or ended.
       # @param event [Symbol] :start or :stop
+      # @param reason [Error, nil] of the end: {Cancelled} of an orderly one
       def worker(event, pid:, reason: nil)
         observed do
-          Transfer.config.logger&.info("transfer: worker #{pid} #{event == :start ? 'started' : "ended: #{reason}"}")
-          notify(event, { pid:, reason: }.compact) { nil }
+          Transfer.config.logger&.info(
+            "transfer: worker #{pid} #{event == :start ? 'started' : "ended: #{reason.message}"}"
+          )
+          notify(*ending(event, pid, reason)) { nil }
         end
       end
 
-      # A call that nobody listens to was told something. Without a logger, a warning is one of Ruby's own.
+      # An event of a call without a listener. Without a logger, a warning is one of Ruby's own.
       # @param event [Hash{String => Object}]
       def event(event)
         return unless event["event"] == "warning"
@@ -48,10 +63,10 @@ module Transfer
         end
       end
 
-      # @return [Hash{Symbol => Hash}] what {Calls#to_h} says, by method
+      # @return [Hash{Symbol => Hash}] {Calls#to_h} by method
       def stats = @mutex.synchronize { @calls.to_h { |method, calls| [method.to_sym, calls.to_h] } }
 
-      # In a forked child: what the parent did is not ours.
+      # In a forked child, which starts with empty statistics.
       def forget
         @mutex = Mutex.new
         @calls = {}
@@ -59,14 +74,23 @@ module Transfer
 
       private
 
-      # In a thread that others depend on: who observes must not end it.
+      # @return [Array(String, Hash)] name and payload of a worker's notification
+      def ending(event, pid, reason)
+        return ["worker_start", { pid: }] if event == :start
+        return ["worker_stop", { pid:, reason: reason.message }] if reason.is_a?(Cancelled)
+
+        status = reason.is_a?(WorkerCrashed) ? { exit_status: reason.exit_status, signal: reason.signal } : {}
+        ["worker_crash", { pid:, error: reason.class.name, message: reason.message, **status }.compact]
+      end
+
+      # In a thread that others depend on, which an observer must not end.
       def observed
         yield
       rescue StandardError => error
         warn("a logger or a subscriber raised #{error.class}: #{error.message}")
       end
 
-      # Where warnings are made errors, or standard error is closed, there is nobody left to tell.
+      # Warnings may be errors, and standard error closed.
       def warn(message)
         super("transfer: warning: #{message}")
       rescue StandardError
@@ -89,42 +113,5 @@ module Transfer
 
       def now = Process.clock_gettime(Process::CLOCK_MONOTONIC)
     end
-
-    # The calls of one method.
-    class Calls
-      # How many durations and sizes are kept for the percentiles.
-      KEPT = 1000
-      PERCENTILES = { p50: 0.5, p90: 0.9, p99: 0.99 }.freeze
-
-      def initialize
-        @count = @failed = 0
-        @seconds = []
-        @inputs = []
-      end
-
-      # @param inputs [Integer, nil]
-      def add(seconds, inputs, failed:)
-        @seconds[@count % KEPT] = seconds
-        @inputs[@count % KEPT] = inputs if inputs
-        @count += 1
-        @failed += 1 if failed
-      end
-
-      # @return [Hash{Symbol => Object}] `count` and `failed` of all; of the last thousand the percentiles of
-      #   `seconds`, and of `inputs` where there are some
-      def to_h
-        inputs = @inputs.compact
-        { count: @count, failed: @failed, seconds: percentiles(@seconds),
-          inputs: (percentiles(inputs) unless inputs.empty?) }.compact
-      end
-
-      private
-
-      def percentiles(values)
-        sorted = values.sort
-        { **PERCENTILES.transform_values { |share| sorted[(sorted.size * share).ceil - 1] }, max: sorted.last }
-      end
-    end
-    private_constant :Calls
   end
 end

@@ -108,7 +108,7 @@ module Transfer
         or_give_up { clean_up }
         @memory.close
         @dispatcher.close(@reason)
-        Telemetry.worker(:stop, pid:, reason: @reason.message) if pid
+        Telemetry.worker(:stop, pid:, reason: @reason) if pid
       end
 
       # Whatever goes wrong here, those who wait must hear of it.
