@@ -38,7 +38,7 @@ RSpec.describe Transfer::CLI do
     end
 
     it "is a fact of the model and of the job" do
-      job = Transfer.start(data: @rare, quiet: true, **@words)
+      job = Transfer.train_async(data: @rare, quiet: true, **@words)
       expect(job.value.warnings).to include(/\Ano better than always answering "common"/).and eq(job.warnings)
       expect(job.value.inspect).to match(/accuracy 0\.9\d+, balanced_accuracy 0\.5>\z/)
       expect(Transfer.load(@model).warnings).to eq(job.warnings)

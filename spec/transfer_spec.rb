@@ -2,7 +2,7 @@
 
 RSpec.describe Transfer do
   it "has one door" do
-    verbs = %i[train start load backbones backbone config configure shutdown native?]
+    verbs = %i[train train_async resume resume_async load backbones backbone config configure shutdown native?]
     expect(described_class.singleton_methods(false)).to include(*verbs)
     public_names = described_class.constants.select { |name| described_class.const_get(name).is_a?(Module) }
     expect(public_names)

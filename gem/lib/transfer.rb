@@ -21,6 +21,7 @@ require_relative "transfer/prediction"
 require_relative "transfer/bad_input"
 require_relative "transfer/predictions"
 require_relative "transfer/demand"
+require_relative "transfer/embeddings"
 require_relative "transfer/model"
 require_relative "transfer/backbone"
 require_relative "transfer/run"
@@ -48,7 +49,7 @@ module Transfer
   class << self
     # Trains and waits for the model. Ctrl-C cancels the training.
     #
-    # @param words the recipe's words as keywords; a word that is none of the recipe's is a training word
+    # @param words the recipe's words as keywords; any other keyword is an option of `train`
     # @param quiet [Boolean, nil] true: show no progress; nil: as configured
     # @yield the recipe's words, see {Recipe::Words}; with an argument the block keeps its own `self`
     # @return [Model]
@@ -61,7 +62,8 @@ module Transfer
     # Trains in the background.
     # @param (see train)
     # @return [Job]
-    def start(quiet: nil, **words, &block) = Job.new(Recipe.build(words, &block), quiet:).start
+    # @raise [RecipeError] if a word is wrong; {Job#value} raises every other error
+    def train_async(quiet: nil, **words, &block) = Job.new(Recipe.build(words, &block), quiet:).start
 
     # Checks data as {train} does, and decodes every image, without a training.
     #
@@ -76,20 +78,20 @@ module Transfer
       DataCheck.new(Recipe.build({ backbone: "mobilenet_v2", **words }, &block), quiet:).perform
     end
 
-    # Resumes a training that was cancelled, timed out or killed, and waits for the model: the same, to the last bit,
-    # that it would have given. A finished run gives its model.
+    # Resumes a training that was cancelled, timed out or killed, and waits for the model, which is bit-identical to that
+    # of an uninterrupted training. A finished run returns its model.
     #
     # @param run [String, Pathname, Run, Job] its id, a run or a job; with `trust` also the path of a run's directory
-    # @param trust [Boolean] true: read the run and let the code run that its recipe names, although it did not begin
-    #   here, or another user could have written to it
+    # @param trust [Boolean] true: read the run and let the code run that its recipe names, also if it began elsewhere
+    #   or another user could have written to it
     # @param quiet (see train)
     # @param words `data:`, the same examples where they are by now; must be given, with their `columns:`, if the
     #   training began with rows. `on:`, as for {train}
-    # @yield nothing but `on`, `data` and `columns`: it has its recipe
+    # @yield the words `on`, `data` and `columns` alone: the run has its recipe
     # @return [Model]
     # @raise [ConfigurationError] if there is no such run, it needs `trust`, or another process trains it
     # @raise [RecipeError] at `trust`, if its code may not run
-    # @raise [DataError] if its examples have changed; says which
+    # @raise [DataError] if its examples have changed
     # @example
     #   Transfer.resume("20260314-150926-535897")
     def resume(run, quiet: nil, trust: false, **words, &block)
@@ -99,7 +101,7 @@ module Transfer
     # Resumes a training in the background.
     # @param (see resume)
     # @return [Job]
-    def start_again(run, quiet: nil, trust: false, **words, &block)
+    def resume_async(run, quiet: nil, trust: false, **words, &block)
       Job.resume(run, Recipe.build(words, &block), quiet:, trust:).start
     end
 

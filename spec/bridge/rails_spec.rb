@@ -69,7 +69,7 @@ RSpec.describe "Rails, with code reloading" do
       request { Transfer.train(backbone: "b", data: rows(beside)); puts served(beside), delays_reload }
     RUBY
     "in a request, in the background" => <<~RUBY,
-      request { Transfer.start(backbone: "b", data: rows(beside)).value; puts served(beside), delays_reload }
+      request { Transfer.train_async(backbone: "b", data: rows(beside)).value; puts served(beside), delays_reload }
     RUBY
     "outside of requests" => <<~RUBY,
       Transfer.train(backbone: "b", data: rows(beside))
@@ -88,7 +88,7 @@ RSpec.describe "Rails, with code reloading" do
   it "reloads code while a training without rows is waited for in a request" do
     expect(in_app(<<~RUBY)).to eq(%w[2])
       request do
-        job = Transfer.start(backbone: "endless", data: "photos")
+        job = Transfer.train_async(backbone: "endless", data: "photos")
         watcher = Thread.new { (reader = edit(2)).join(20); beside << reader; job.cancel }
         job.value
       rescue Transfer::Cancelled

@@ -174,12 +174,12 @@ RSpec.describe "Serving", :end_to_end do
     it "predicts during a training and one that is resumed, from a process of its own", :fresh do
       asked = model
       run = nil
-      beside(->(on) { Transfer.start(**endless, on:).tap { |job| run = job } }) do
+      beside(->(on) { Transfer.train_async(**endless, on:).tap { |job| run = job } }) do
         expect(Array.new(20) { asked.predict(red).label }.uniq).to eq(["red"])
         pids = Transfer.stats[:workers].values.flat_map { |role| role[:processes].map { |process| process[:pid] } }
         expect(pids.uniq.size).to eq(2)
       end
-      beside(->(on) { Transfer.start_again(run, quiet: true, on:) }) do
+      beside(->(on) { Transfer.resume_async(run, quiet: true, on:) }) do
         expect(Array.new(20) { asked.predict(red).label }.uniq).to eq(["red"])
       end
     end

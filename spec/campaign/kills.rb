@@ -57,7 +57,7 @@ class Campaign
     end
 
     def training(photos)
-      job = Transfer.start(data: photos, **WORDS)
+      job = Transfer.train_async(data: photos, **WORDS)
       (@runs ||= []) << job
       job.value.labels.size == 3
     end
@@ -83,7 +83,7 @@ class Campaign
 
     # What was killed after it had begun is not lost. Five of them go on.
     def resume_all
-      begun = @runs.filter_map { |job| job.run if error_of { job.value } }
+      begun = @runs.filter_map { |job| job.run_id if error_of { job.value } }
       resumable = Transfer.resumable.map(&:id)
       finished = begun.select { |run| File.exist?(File.join(Transfer.config.home, "runs", run, "model.transfer")) }
       count("trainings to resume", resumable.size)

@@ -100,7 +100,7 @@ RSpec.describe "A program of its own", :end_to_end do
   end
 
   it "ends while a training goes on" do
-    status = ruby_running("#{endless}Transfer.start(**train); sleep 0.01 until $told") do |output, _|
+    status = ruby_running("#{endless}Transfer.train_async(**train); sleep 0.01 until $told") do |output, _|
       expect(output.readlines.grep_v(/warning: /)).to eq(["epoch\n"])
     end
     expect(status).to be_success

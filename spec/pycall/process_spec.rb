@@ -8,8 +8,8 @@ RSpec.describe "The process that Python shares", :end_to_end do
   # @yield while a training goes on
   def while_training
     started = Queue.new
-    job = Transfer.start(backbone: "mobilenet_v2", data: @photos, epochs: 100_000, optimizer: :adam,
-                         early_stopping: 0, on: { epoch: ->(_) { started << true } })
+    job = Transfer.train_async(backbone: "mobilenet_v2", data: @photos, epochs: 100_000, optimizer: :adam,
+                               early_stopping: 0, on: { epoch: ->(_) { started << true } })
     raise "no epoch" unless started.pop(timeout: 60)
 
     yield job

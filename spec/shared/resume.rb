@@ -18,11 +18,11 @@ RSpec.shared_examples "a training that ends too early" do
   # The id of a run that the block ended after so many epochs.
   def ended_after(epoch)
     reached = Queue.new
-    job = Transfer.start(**words(on: { epoch: ->(event) { reached << true if event.number == epoch } }))
+    job = Transfer.train_async(**words(on: { epoch: ->(event) { reached << true if event.number == epoch } }))
     reached.pop(timeout: 120)
     yield job
     expect { job.value }.to raise_error(Transfer::Error)
-    job.run
+    job.run_id
   end
 
   # The bytes after the header, which has the time.

@@ -96,7 +96,7 @@ RSpec.shared_examples "training and what comes of it" do
 
   it "predicts while it trains" do
     gate = Queue.new
-    job = Transfer.start(backbone: "mobilenet_v2", data: Enumerator.new { gate.pop })
+    job = Transfer.train_async(backbone: "mobilenet_v2", data: Enumerator.new { gate.pop })
     expect(model.predict(red).label).to eq("red")
     expect(job.done?).to be(false)
     job.cancel
@@ -106,7 +106,7 @@ RSpec.shared_examples "training and what comes of it" do
 
   it "predicts between two epochs, and is cancelled in the midst of one" do
     started = Queue.new
-    job = Transfer.start(
+    job = Transfer.train_async(
       backbone: "mobilenet_v2", data: photos, epochs: 100_000, optimizer: :adam, early_stopping: 0,
       on: { epoch: ->(_) { started << true } }
     )

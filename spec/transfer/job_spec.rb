@@ -6,7 +6,7 @@ RSpec.describe Transfer::Job do
   before { backend("core") }
 
   def train(backbone = "b", **words, &) = Transfer.train(backbone:, data: "p", **words, &)
-  def start(backbone = "b", **words, &) = Transfer.start(backbone:, data: "p", **words, &)
+  def start(backbone = "b", **words, &) = Transfer.train_async(backbone:, data: "p", **words, &)
 
   it "returns a model" do
     model = train
@@ -72,14 +72,14 @@ RSpec.describe Transfer::Job do
 
       job = start
       expect(job.value).to be_a(Transfer::Model).and equal(job.value)
-      expect([job.status, job.inspect]).to eq([:done, "#<Transfer::Job done>"])
+      expect([job.status, job.inspect]).to eq([:done, "#<Transfer::Job r1, done>"])
     end
 
     it "shows its progress" do
       job = start("endless")
       eventually { job.progress.epoch == 2 }
       expect(job.progress).to have_attributes(step: :train, title: "Training the head", epoch: 2, fraction: 1.0)
-      expect(job.inspect).to eq("#<Transfer::Job running, Training the head>")
+      expect(job.inspect).to eq("#<Transfer::Job r1, running, Training the head>")
       job.cancel.wait
     end
 

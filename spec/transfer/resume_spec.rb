@@ -9,8 +9,8 @@ RSpec.describe "Going on with a training" do
   end
 
   it "takes a run or a job for its id, and the data anew" do
-    job = Transfer.start(backbone: "endless", data: "p")
-    eventually { job.run }
+    job = Transfer.train_async(backbone: "endless", data: "p")
+    eventually { job.run_id }
     job.cancel.wait
     runs = [job, Transfer.resumable.first, "r1", :r1]
     expect(runs.map { |run| Transfer.resume(run).recipe[:run] }).to eq(["r1"] * 4)
@@ -36,7 +36,7 @@ RSpec.describe "Going on with a training" do
 
   it "tells listeners, and goes on with the history" do
     heard = []
-    job = Transfer.start_again("r1") do |recipe|
+    job = Transfer.resume_async("r1") do |recipe|
       recipe.on(:run) { |event| heard << event }
       recipe.on(:epoch) { |event| heard << event.number }
     end
@@ -90,17 +90,17 @@ RSpec.describe "Going on with a training" do
   end
 
   it "is named by the job and by what it raises" do
-    job = Transfer.start(backbone: "endless", data: "p")
+    job = Transfer.train_async(backbone: "endless", data: "p")
     eventually { job.history.size == 2 }
-    expect([job.run, job.metrics]).to eq(["r1", { accuracy: 1.0 }])
+    expect([job.run_id, job.metrics]).to eq(["r1", { accuracy: 1.0 }])
     job.cancel
-    expect { job.value }.to raise_error(Transfer::Cancelled) { |error| expect(error.run).to eq("r1") }
+    expect { job.value }.to raise_error(Transfer::Cancelled) { |error| expect(error.run_id).to eq("r1") }
   end
 
   it "does not delay a prediction" do
     model = Transfer.load("/m.transfer")
     gate = Queue.new
-    job = Transfer.start_again("r1", data: Enumerator.new { gate.pop })
+    job = Transfer.resume_async("r1", data: Enumerator.new { gate.pop })
     expect(model.predict("a.png").label).to eq("a.png")
     expect(job.done?).to be(false)
     gate.close

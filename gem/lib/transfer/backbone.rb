@@ -51,7 +51,7 @@ module Transfer
 
     def inspect
       measured = to_h[:metric_value] && ", #{to_h[:metric]} #{to_h[:metric_value]}"
-      "#<Transfer::Backbone #{name}: #{(parameters / 1e6).round(1)}M parameters#{measured}>"
+      "#<#{self.class} #{name}: #{(parameters / 1e6).round(1)}M parameters#{measured}>"
     end
 
     private

@@ -144,6 +144,18 @@ module Transfer
       set(:executor, :executor, executor)
     end
 
+    # @return [Hash{Symbol => Object}] the settings by name
+    def to_h = { **SETTINGS.keys.to_h { |name| [name, public_send(name)] }, logger:, executor: }
+
+    # @return [String] with the settings that differ from their defaults
+    def inspect
+      changed = SETTINGS.filter_map do |name, (kind, default)|
+        value = public_send(name)
+        "#{name}=#{value.inspect}" unless value == Kinds.public_send(kind, default)
+      end
+      "#<#{[self.class, *changed].join(' ')}>"
+    end
+
     # @api private
     # @return [Hash{String => String, nil}] environment variables for the worker
     def for_worker

@@ -48,7 +48,7 @@ module Transfer
   # The call was stopped by `Job#cancel` or by `Transfer.shutdown`.
   class Cancelled < Error
     # @return [String, nil] the id of the training, for {Transfer.resume}
-    def run = details["run"]
+    def run_id = details["run"]
   end
 
   # A worker has as many requests for predictions in hand as it may (`Transfer.config.serving_queue_limit`). Nothing is

@@ -1,27 +1,27 @@
 # frozen_string_literal: true
 
+require_relative "job/request"
+
 module Transfer
-  # A running training. `Transfer.start` returns one.
+  # A running training. `Transfer.train_async` returns one.
   #
   # @example
-  #   job = Transfer.start(backbone: "mobilenet_v2", data: "photos/")
+  #   job = Transfer.train_async(backbone: "mobilenet_v2", data: "photos/")
   #   job.on(:epoch) { |epoch| puts epoch.metrics[:accuracy] }
   #   job.progress.share         # => 0.4, of the whole training
   #   job.progress.seconds_left  # => 12.5
-  #   job.metrics            # => { loss: 0.41, validation_loss: 0.39, accuracy: 0.91 }, of the last epoch
-  #   job.value              # => the model, as soon as it is there
+  #   job.metrics                # => { loss: 0.41, validation_loss: 0.39, accuracy: 0.91 }, of the last epoch
+  #   job.value                  # => the model, after waiting
   class Job
     # Seconds that a worker has to answer a cancel before an interrupted caller goes on.
     PATIENCE = 2
-    # The method of the protocol for a new recipe.
-    METHOD = "train"
-    private_constant :PATIENCE, :METHOD
+    private_constant :PATIENCE
 
-    # @return [Progress] where the training is
+    # @return [Progress] the state of the training
     attr_reader :progress
 
     # @return [String, nil] the id with which the training can be resumed; nil until it has begun
-    attr_reader :run
+    attr_reader :run_id
 
     # @return [Array<Hash{Symbol => Object}>] the epochs so far, as in `model.history`; those before a
     #   {Transfer.resume}, too
@@ -30,36 +30,20 @@ module Transfer
     # @return [Array<String>] the warnings so far, as in `model.warnings`
     attr_reader :warnings
 
-    # What a block may say of a training that has its recipe.
-    OF_RESUMED = %w[data columns split].freeze
-    private_constant :OF_RESUMED
+    # @api private
+    # @param words (see Request.resume)
+    # @param quiet [Boolean, nil] nil: as configured
+    # @return [Job] not yet running
+    def self.resume(run, recipe, quiet: nil, trust: false) = new(recipe, Request.resume(run, recipe, trust:), quiet:)
 
     # @api private
-    # @param run [String, Pathname, Run, Job]
-    # @param recipe [Recipe] the data, and the listeners
-    # @param trust [Boolean] the caller vouches for the content of the run
-    # @return [Job] not yet running
-    def self.resume(run, recipe, quiet: nil, trust: false)
-      unwanted = recipe.to_h.except(*OF_RESUMED).flat_map { |word, said| word == "train" ? said.keys : word }
-      raise ArgumentError, "a run that is resumed has its recipe: leave out #{unwanted.join(', ')}" if unwanted.any?
-
-      id = run.is_a?(Job) ? run.run : run
-      raise ArgumentError, "this job has no run yet, so there is nothing to resume" if id.nil?
-
-      # The worker runs in another directory, so it gets absolute paths.
-      id = id.to_s.include?("/") ? Input.path(id.to_s) : Plain.text(id.to_s)
-      new(recipe, quiet:, run: id, trust:)
-    end
-
     # @param recipe [Recipe]
+    # @param request [Request]
     # @param quiet [Boolean, nil] nil: as configured
-    # @param run [String, nil] the run to resume; nil: a new training
-    # @param trust [Boolean] see {resume}
-    def initialize(recipe, quiet: nil, run: nil, trust: false)
+    def initialize(recipe, request = Request.new("train", recipe), quiet: nil)
       @recipe = recipe
-      @method = run ? "resume" : self.class.const_get(:METHOD)
-      @run = run
-      @trust = trust
+      @request = request
+      @run_id = request.run_id
       @history = []
       @warnings = []
       @callbacks = recipe.callbacks.dup
@@ -72,7 +56,7 @@ module Transfer
     # @api private
     # @return [Model]
     def perform
-      Telemetry.call(@method) do
+      observed do
         send_request
         deliver
         result
@@ -147,24 +131,28 @@ module Transfer
       :failed
     end
 
-    def inspect = "#<Transfer::Job #{status}#{", #{progress.title}" if progress.title && !done?}>"
+    # @return [Hash{Symbol => Object}]
+    def to_h = { run_id:, status:, progress: progress.to_h, metrics: }.compact
+
+    def inspect = "#<#{self.class} #{[run_id, status, *(progress.title unless done?)].compact.join(', ')}>"
 
     private
 
+    # The job as one operation for {Telemetry}.
+    def observed
+      Telemetry.call(@request.method, backbone: @recipe.words["backbone"]) do |payload|
+        yield
+      ensure
+        payload[:run_id] = run_id if run_id
+        payload[:model] = @result.path.to_s if @result.is_a?(Model)
+      end
+    end
+
     def send_request
-      source = Source.new(@recipe.data, columns: @recipe.to_h["columns"], group: grouping)
-      data = { "data" => source.wire }.compact
-      params = run ? { "run" => run, "trust" => @trust, **data } : { "recipe" => { **@recipe.wire, **data } }
       starting = Event::Stage.new(:start, "start Python")
       @progress = progress.after(starting)
       @display.show(starting, progress)
-      @call = Bridge.start(@method, params, streams: source.streams)
-    end
-
-    # The name of the rows' groups, and the block that gives them or nil.
-    def grouping
-      split = @recipe.to_h["split"]
-      [split["group"], @recipe.group] if split.is_a?(Hash) && split["group"]
+      @call = @request.start
     end
 
     def deliver
@@ -187,19 +175,21 @@ module Transfer
     def note(event)
       case event
       when Event::Run
-        @run = event.id
+        @run_id = event.id
         @history = event.history
       when Event::Warning then @warnings |= [event.message]
-      when Event::Epoch then @history += [{ step: event.step.to_s, epoch: event.number, **event.metrics }]
+      when Event::Epoch
+        @history += [{ step: event.step.to_s, epoch: event.number, **event.metrics }]
+        Telemetry.epoch(run_id, event)
       end
     end
 
     def deliver_in_background
-      Telemetry.call(@method) do
+      observed do
         deliver
-        @call.value
+        result
       end
-    rescue Exception => error # rubocop:disable Lint/RescueException -- handed to whoever asks for the value
+    rescue Exception => error # rubocop:disable Lint/RescueException -- raised by {#value}
       @call.abort(error)
       @call.wait
     end

@@ -28,7 +28,7 @@ module Transfer
 
     def inspect
       counted = epochs ? "epoch #{epoch}/#{epochs}" : ("#{done}/#{total} #{unit}" if total)
-      "#<Transfer::Progress #{[title || step || 'not started', counted].compact.join(', ')}>"
+      "#<#{self.class} #{[title || step || 'not started', counted].compact.join(', ')}>"
     end
     alias_method :to_s, :inspect
   end

@@ -1,6 +1,7 @@
 # frozen_string_literal: true
 
 require "time"
+require_relative "value_object"
 
 module Transfer
   # A training that is kept on this machine. {Transfer.runs} lists them.
@@ -10,6 +11,8 @@ module Transfer
   #   run.epoch   # => 3
   #   run.resume  # => the model
   class Run
+    include ValueObject
+
     class << self
       # Removes runs, those that were not used for the longest time first; never one that a process trains. Without
       # limits, those of automatic upkeep hold ({Configuration#runs_keep}, {Configuration#runs_limit}).
@@ -90,6 +93,10 @@ module Transfer
     # @return [Model]
     def resume(**words, &) = Transfer.resume(self, **words, &)
 
+    # @param words (see Transfer.resume)
+    # @return [Job]
+    def resume_async(**words, &) = Transfer.resume_async(self, **words, &)
+
     # Removes its directory, with the model or the checkpoint.
     # @return [self]
     # @raise [ConfigurationError] if a process trains it
@@ -98,11 +105,17 @@ module Transfer
       self
     end
 
+    # @return [Hash{Symbol => Object}] the attributes that are not nil
+    def to_h
+      { id:, path:, status:, created_at:, used_at:, size:, backbone:, data:, step:, epoch:, epochs:, saved: saved?,
+        recipe: }.compact
+    end
+
     def to_s = id
 
     def inspect
       where = "#{step}, epoch #{epoch}/#{epochs}" if step
-      "#<Transfer::Run #{[id, status, where, Amounts.size(size)].compact.join(', ')}>"
+      "#<#{self.class} #{[id, status, where, Amounts.size(size)].compact.join(', ')}>"
     end
   end
 end

@@ -120,7 +120,7 @@ module Transfer
     alias eql? ==
     def hash = [dtype, shape, bytes].hash
 
-    def inspect = "#<Transfer::Tensor #{dtype} #{shape.join('x')}>"
+    def inspect = "#<#{self.class} #{dtype} #{shape.join('x')}>"
     alias to_s inspect
 
     # For Marshal: shared memory can't be written down, its bytes can.

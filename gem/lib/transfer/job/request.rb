@@ -1,0 +1,66 @@
+# frozen_string_literal: true
+
+module Transfer
+  class Job
+    # The call of the worker for a recipe: `train`, `resume` or `check`.
+    class Request
+      # What a block may set of a run, which has its recipe.
+      OF_RESUMED = %w[data columns split].freeze
+      private_constant :OF_RESUMED
+
+      class << self
+        # @param run [String, Symbol, Pathname, Run, Job]
+        # @param recipe [Recipe] data and callbacks
+        # @param trust [Boolean] the caller vouches for the content of the run
+        # @return [Request]
+        # @raise [ArgumentError] if the recipe has other words, or the job no run yet
+        def resume(run, recipe, trust:)
+          unwanted = recipe.words.except(*OF_RESUMED).flat_map { |word, value| word == "train" ? value.keys : word }
+          raise ArgumentError, "a run that is resumed has its recipe: leave out #{unwanted.join(', ')}" if unwanted.any?
+
+          id = run.is_a?(Job) ? run.run_id : run
+          raise ArgumentError, "this job has no run yet, so there is nothing to resume" if id.nil?
+
+          # The worker runs in another directory, so it gets absolute paths.
+          id = id.to_s.include?("/") ? Input.path(id.to_s) : Plain.text(id.to_s)
+          new("resume", recipe, { "run" => id, "trust" => trust })
+        end
+      end
+
+      # @return [String] of the protocol
+      attr_reader :method
+      # @return [Recipe]
+      attr_reader :recipe
+
+      # @param method [String]
+      # @param recipe [Recipe]
+      # @param run [Hash{String => Object}, nil] the run to resume
+      def initialize(method, recipe, run = nil)
+        @method = method
+        @recipe = recipe
+        @run = run
+      end
+
+      # @return [String, nil] the id or directory of the run to resume
+      def run_id = @run&.fetch("run")
+
+      # Sends it.
+      # @return [Bridge::Call]
+      def start
+        source = Source.new(recipe.data, columns: recipe.words["columns"], group: grouping)
+        data = { "data" => source.wire }.compact
+        params = @run ? { **@run, **data } : { "recipe" => { **recipe.wire, **data } }
+        Bridge.start(@method, params, streams: source.streams)
+      end
+
+      private
+
+      # The name of the rows' groups, and the block that returns them or nil.
+      def grouping
+        split = recipe.words["split"]
+        [split["group"], recipe.group] if split.is_a?(Hash) && split["group"]
+      end
+    end
+    private_constant :Request
+  end
+end
