@@ -78,7 +78,7 @@ module Transfer
       DataCheck.new(Recipe.build({ backbone: "mobilenet_v2", **words }, &block), quiet:).perform
     end
 
-    # Resumes a training that was cancelled, timed out or killed, and waits for the model, which is bit-identical to that
+    # Resumes a training that was cancelled, timed out or killed, and waits for the model: bit-identical to the model
     # of an uninterrupted training. A finished run returns its model.
     #
     # @param run [String, Pathname, Run, Job] its id, a run or a job; with `trust` also the path of a run's directory

@@ -90,7 +90,7 @@ RSpec.describe "Inputs that can't be read", :end_to_end do
         seen << prediction
       end
       expect(returned).to equal(@model)
-      expect(taken_at_first).to eq(64)
+      expect(taken_at_first).to eq(8 + 16)
       expect(seen.map { |one| one.ok? ? one.label : one.message })
         .to eq(Array.new(150) { |i| i == 70 ? messages[0] : %w[red blue][i % 2] })
     end
@@ -100,7 +100,7 @@ RSpec.describe "Inputs that can't be read", :end_to_end do
       predictions = @model.predict(stream.lazy, on_bad_input: :skip)
       expect([predictions, taken.call]).to match([Enumerator::Lazy, 0])
       expect(predictions.first(2).map(&:label)).to eq(%w[red blue])
-      expect(taken.call).to eq(64)
+      expect(taken.call).to eq(8 + 16)
       expect(@model.predict(Set[@red, @blue]).map(&:label)).to eq(%w[red blue])
       expect { @model.predict(stream) { nil } }.to raise_error(Transfer::DataError, messages[0])
     end
