@@ -22,7 +22,7 @@ from torch import nn
 
 from transfer_core.backbones.backbone import OnlyShapes
 from transfer_core.backbones.facts import BackboneFacts, Preprocessing, WeightsFacts
-from transfer_core.backbones.torchvision.blocks import arrange, create
+from transfer_core.backbones.torchvision.torchvision_blocks import arrange, create
 
 OUTPUT = Path(__file__).parents[1] / "python/transfer_core/backbones/torchvision/published.json"
 REPOSITORY = "https://github.com/pytorch/vision/blob/main"

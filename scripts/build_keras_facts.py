@@ -17,8 +17,8 @@ from unittest import mock
 import msgspec
 import numpy as np
 
-from transfer_core.backbones.keras import library
-from transfer_core.backbones.keras.published import Published
+from transfer_core.backbones.keras import keras_library
+from transfer_core.backbones.keras.keras_published import Published
 
 OUTPUT = Path(__file__).parents[1] / "python/transfer_core/backbones/keras/published.json"
 
@@ -62,13 +62,13 @@ def main() -> None:
 
 def names() -> list[str]:
     """All of `keras.applications`, but NASNet, which Keras does not offer on torch."""
-    listed = [name for name in dir(library.keras().applications) if name[0].isupper()]
+    listed = [name for name in dir(keras_library.keras().applications) if name[0].isupper()]
     return sorted(name for name in listed if not name.startswith("NASNet"))
 
 
 def describe(name: str) -> Published:
     """What is published about one model."""
-    function = getattr(library.keras().applications, name)
+    function = getattr(keras_library.keras().applications, name)
     module = sys.modules[function.__module__]
     family = module.__name__.rsplit(".", 1)[1]
     size, parameters = shape_of(function)
@@ -97,7 +97,7 @@ def describe(name: str) -> Published:
 
 def shape_of(function: Any) -> tuple[int, int]:
     """The usual size of an image, and how many parameters there are with the classifier."""
-    with library.keras().device("meta"):
+    with keras_library.keras().device("meta"):
         model = function(weights=None)
     # Keras leaves MobileNetV3's open, and says that its weights are for 224.
     return model.input_shape[1] or 224, model.count_params()
@@ -118,7 +118,7 @@ def asked_for(function: Any, size: int) -> tuple[str, str, str]:
 
     patched = mock.patch("keras.src.utils.file_utils.get_file", get_file)
     try:
-        with library.keras().device("meta"), patched:
+        with keras_library.keras().device("meta"), patched:
             function(include_top=False, input_shape=(size, size, 3))
     except AskedFor as asked:
         name, url, digest = asked.args

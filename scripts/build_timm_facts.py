@@ -26,8 +26,8 @@ import msgspec
 import timm
 import torch
 
-from transfer_core.backbones.timm.facts import UNTAGGED, license_of, place_of, trained_on
-from transfer_core.backbones.timm.listed import Listed, ListedWeights, TimmList
+from transfer_core.backbones.timm.timm_facts import UNTAGGED, license_of, place_of, trained_on
+from transfer_core.backbones.timm.timm_listed import Listed, ListedWeights, TimmList
 
 OUTPUT = Path(__file__).parents[1] / "python/transfer_core/backbones/timm/listed.json"
 

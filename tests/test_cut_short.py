@@ -38,7 +38,7 @@ print(json.dumps(seen))
 """
 
 WEIGHTS = {
-    "imports": "import torch\nfrom transfer_core.backbones.checkpoint import read_tensors\n"
+    "imports": "import torch\nfrom transfer_core.backbones.weights_reader import read_tensors\n"
     "from transfer_core.runtime.errors import ModelFileError",
     "read": "sum(map(torch.sum, read_tensors(path).values()))",
     "error": "ModelFileError",

@@ -53,7 +53,7 @@ def tokenizer_json(special: tuple[str, ...] = tuple(SPECIAL)) -> str:
 
 def published_tensors(config: dict, seed: int = 0) -> dict[str, torch.Tensor]:
     """Random weights under the names that publishers give them."""
-    from transfer_core.backbones.huggingface.network import build_network, tensor_names
+    from transfer_core.backbones.huggingface.huggingface_network import build_network, tensor_names
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

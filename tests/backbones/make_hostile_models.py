@@ -315,8 +315,8 @@ def value_of(tf, folder):
 
 
 def cleaned_value_of(tf, folder):
-    from transfer_core.backbones.tensorflow.cleaning import Untrusted
-    from transfer_core.backbones.tensorflow.endpoint import clean_folder
+    from transfer_core.backbones.tensorflow.graph_cleaning import Untrusted
+    from transfer_core.backbones.tensorflow.graph_endpoint import clean_folder
 
     with tempfile.TemporaryDirectory() as name:
         copy = Path(shutil.copytree(folder, f"{name}/copy"))
@@ -337,7 +337,7 @@ def known_operations():
 
 def make(root, port):
     tf = import_tensorflow()
-    from transfer_core.backbones.tensorflow.operations import ALLOWED
+    from transfer_core.backbones.tensorflow.allowed_operations import ALLOWED
 
     known = {"known": known_operations(), "allowed": sorted(ALLOWED)}
     (root / "operations.json").write_text(json.dumps(known))

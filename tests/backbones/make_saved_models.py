@@ -19,8 +19,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from transfer_core.backbones.tensorflow.cleaning import Untrusted
-from transfer_core.backbones.tensorflow.endpoint import Unusable, clean_folder, open_endpoint
+from transfer_core.backbones.tensorflow.graph_cleaning import Untrusted
+from transfer_core.backbones.tensorflow.graph_endpoint import Unusable, clean_folder, open_endpoint
 
 SIZE = 32
 

@@ -17,7 +17,7 @@ from transformers import AutoConfig, AutoModel
 
 from transfer_core import backbones
 from transfer_core.backbones.catalogue import TASKS, catalogue
-from transfer_core.backbones.timm.listed import all_listed, timm_list
+from transfer_core.backbones.timm.timm_listed import all_listed, timm_list
 from transfer_core.runtime import paths
 from transfer_core.runtime.errors import RecipeError
 

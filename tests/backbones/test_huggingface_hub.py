@@ -9,7 +9,7 @@ import pytest
 
 from tiny_encoder import tiny_encoder
 from transfer_core.backbones import facts, load
-from transfer_core.backbones.huggingface.card import Card, read_card
+from transfer_core.backbones.huggingface.model_card import Card, read_card
 from transfer_core.runtime.errors import RecipeError, WeightsNotFound
 from transfer_core.runtime.progress import Progress
 

@@ -13,12 +13,12 @@ import torch
 import transfer_core
 from photos import class_folder, pixels
 from transfer_core import backbones
-from transfer_core.backbones.keras import library
-from transfer_core.backbones.keras.architecture import architecture
-from transfer_core.backbones.keras.blocks import arrange, block_names
-from transfer_core.backbones.keras.network import build
-from transfer_core.backbones.keras.published import published
-from transfer_core.backbones.keras.values import change_first_kernel, fill
+from transfer_core.backbones.keras import keras_library
+from transfer_core.backbones.keras.keras_architecture import architecture
+from transfer_core.backbones.keras.keras_blocks import arrange, block_names
+from transfer_core.backbones.keras.keras_network import build
+from transfer_core.backbones.keras.keras_published import published
+from transfer_core.backbones.keras.keras_values import change_first_kernel, fill
 from transfer_core.features import normalize, to_batch
 from transfer_core.runtime.errors import (
     ConfigurationError,
@@ -53,7 +53,7 @@ def keras(tmp_path_factory):
         patch.setenv("KERAS_HOME", str(tmp_path_factory.mktemp("keras")))
         patch.delenv("KERAS_BACKEND", raising=False)
         before = dict(os.environ)
-        imported = library.keras()
+        imported = keras_library.keras()
         assert dict(os.environ) == before
     assert imported.config.backend() == "torch"
     return imported
@@ -66,7 +66,7 @@ def keras_home(tmp_path, monkeypatch):
 
 
 def saved(model, path):
-    with library.tensorflow_left_alone():
+    with keras_library.tensorflow_left_alone():
         model.save(path)
     return str(path)
 
@@ -100,10 +100,10 @@ def as_trained(model, seed=0):
 
 def ours(model, trust=False):
     """The same model's network, blocks and pool."""
-    with library.tensorflow_left_alone():
+    with keras_library.tensorflow_left_alone():
         made = architecture(json.loads(model.to_json()), "it")
     network = build(made.graph, made.size, trust)
-    fill(network.pieces, library.variables(model))
+    fill(network.pieces, keras_library.variables(model))
     blocks, pool = arrange(network)
     assert tuple(blocks) == block_names(network)
     return network, blocks, pool
@@ -654,7 +654,7 @@ def test_a_model_that_does_not_scale_pixels_is_told_of(keras, tmp_path):
 def test_keras_is_missing(monkeypatch):
     monkeypatch.delitem(sys.modules, "keras")
     monkeypatch.setattr("importlib.import_module", missing)
-    said = message_of(DependencyError, library.keras)
+    said = message_of(DependencyError, keras_library.keras)
     assert "pip install 'transfer-core[keras]'" in said
 
 
@@ -665,7 +665,7 @@ def missing(name):
 def test_keras_runs_on_another_backend(keras, monkeypatch):
     monkeypatch.setattr(keras.config, "backend", lambda: "jax")
     model, _ = computed_by_keras(keras)
-    with library.tensorflow_left_alone():
+    with keras_library.tensorflow_left_alone():
         made = architecture(json.loads(model.to_json()), "it")
     said = message_of(ConfigurationError, build, made.graph, made.size, False)
     assert "the layer slope" in said

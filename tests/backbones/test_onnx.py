@@ -15,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 import transfer_core
 from photos import class_folder
 from transfer_core import backbones
-from transfer_core.backbones.onnx.tensor_files import read_whole
+from transfer_core.backbones.onnx.onnx_tensor_files import read_whole
 from transfer_core.model.model import load_model
 from transfer_core.runtime.errors import DependencyError, ModelFileError, RecipeError, WeightsNotFound
 
@@ -342,8 +342,8 @@ def test_a_training_its_second_run_and_its_saved_model(tmp_path, monkeypatch):
     def start(*_):
         raise AssertionError("nothing is to be run")
 
-    monkeypatch.setattr("transfer_core.backbones.onnx.network.open_graph", start)
-    monkeypatch.setattr("transfer_core.backbones.onnx.description.subprocess", start)
+    monkeypatch.setattr("transfer_core.backbones.onnx.onnx_network.open_graph", start)
+    monkeypatch.setattr("transfer_core.backbones.onnx.onnx_description.subprocess", start)
     assert transfer_core.train(backbone=name, data=data).metrics["accuracy"] == 1.0
 
 

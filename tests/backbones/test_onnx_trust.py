@@ -15,8 +15,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from transfer_core import backbones
 from transfer_core.backbones import untrusted
-from transfer_core.backbones.onnx import description
-from transfer_core.backbones.onnx.tensor_files import read_whole, tensor_files
+from transfer_core.backbones.onnx import onnx_description
+from transfer_core.backbones.onnx.onnx_tensor_files import read_whole, tensor_files
 from transfer_core.runtime.errors import ModelFileError, OutOfMemory
 from transfer_core.sandbox import landlock
 
@@ -124,18 +124,18 @@ def test_the_process_that_describes_a_graph_is_confined(tmp_path):
     (tmp_path / "secret").write_bytes(np.full(1000, 7, np.float32).tobytes())
     unchecked = """
 import sys
-from transfer_core.backbones.onnx import describing
+from transfer_core.backbones.onnx import onnx_description_process
 {before}
-usual = describing.described
+usual = onnx_description_process.described
 def described(content, name):
-    from transfer_core.backbones.onnx import session
-    session.tensor_files = lambda *_: []
+    from transfer_core.backbones.onnx import onnx_session
+    onnx_session.tensor_files = lambda *_: []
     return usual(content, name)
-describing.described = described
-describing.main({{"name": "a.onnx", "memory": 1 << 30}})
+onnx_description_process.described = described
+onnx_description_process.main({{"name": "a.onnx", "memory": 1 << 30}})
 """
     content = of_an_initializer().SerializeToString()
-    free = "describing.confine = describing.freeze = lambda *_: None"
+    free = "onnx_description_process.confine = onnx_description_process.freeze = lambda *_: None"
     printed = [output_of(unchecked.format(before=before), content, tmp_path) for before in (free, "")]
     assert json.loads(printed[0])["interface"]["width"] == 3  # it has read the file
     assert json.loads(printed[1])["error"] == "ModelFileError"
@@ -255,7 +255,7 @@ def folded(times):
 
 
 def test_a_graph_that_takes_all_memory_when_it_is_described(tmp_path, monkeypatch):
-    monkeypatch.setattr(description, "machine_memory", lambda: (4 << 30, 1 << 28))
+    monkeypatch.setattr(onnx_description, "machine_memory", lambda: (4 << 30, 1 << 28))
     onnx.save(of_a_length(1 << 29), tmp_path / "a.onnx")
     with pytest.raises(OutOfMemory, match=r"a.onnx needs more memory than it may take: "):
         backbones.facts(f"onnx:{tmp_path}/a.onnx")
@@ -266,8 +266,8 @@ def test_a_graph_that_takes_all_memory_later(tmp_path):
     script = f"""
 import torch
 from transfer_core import backbones
-from transfer_core.backbones.onnx import session
-session.machine_memory = lambda: (4 << 30, 1 << 30)
+from transfer_core.backbones.onnx import onnx_session
+onnx_session.machine_memory = lambda: (4 << 30, 1 << 30)
 backbone = backbones.load("onnx:{tmp_path}/a.onnx")
 print(backbone(torch.zeros(1, 3, 8, 8)).tolist())
 try:
@@ -294,7 +294,7 @@ def test_a_graph_that_never_ends(tmp_path, monkeypatch):
 
 def test_a_graph_that_takes_hours_to_load(tmp_path, monkeypatch):
     onnx.save(folded(20_000), tmp_path / "a.onnx")
-    monkeypatch.setattr(description, "LOAD_S", 3)
+    monkeypatch.setattr(onnx_description, "LOAD_S", 3)
     with pytest.raises(ModelFileError, match=r"can't be loaded: it exceeded the limit of 3 s"):
         backbones.facts(f"onnx:{tmp_path}/a.onnx")
 

@@ -20,10 +20,16 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardSc
 from sklearn.utils import all_estimators
 
 from transfer_core import backbones
-from transfer_core.backbones.scikit_learn import source
-from transfer_core.backbones.scikit_learn.columns import columns_of, complaints
-from transfer_core.backbones.scikit_learn.names import REFUSED, TRANSFORMERS, Step, modality_of, parse
-from transfer_core.backbones.scikit_learn.state import from_bytes, to_bytes
+from transfer_core.backbones.scikit_learn import scikit_learn_loading
+from transfer_core.backbones.scikit_learn.table_columns import columns_of, complaints
+from transfer_core.backbones.scikit_learn.transformer_names import (
+    REFUSED,
+    TRANSFORMERS,
+    Step,
+    modality_of,
+    parse,
+)
+from transfer_core.backbones.scikit_learn.transformer_state import from_bytes, to_bytes
 from transfer_core.data.example import Cell
 from transfer_core.features import build_extractor
 from transfer_core.runtime.errors import (
@@ -39,7 +45,7 @@ NUMBERS = np.abs(np.random.default_rng(0).normal(size=(60, 8)))
 
 
 def fitted(name, inputs, columns=(), seed=0, warn=lambda message: None):
-    return source.fit(backbones.load(name), inputs, columns, seed, warn)
+    return scikit_learn_loading.fit(backbones.load(name), inputs, columns, seed, warn)
 
 
 def restored(backbone):
@@ -121,7 +127,7 @@ class TestNames:
             backbones.load("sklearn:PCA", "random")
 
     def test_without_scikit_learn_it_says_how_to_get_it(self, monkeypatch):
-        monkeypatch.setattr(source, "find_spec", lambda name: None)
+        monkeypatch.setattr(scikit_learn_loading, "find_spec", lambda name: None)
         with pytest.raises(DependencyError, match=r"pip install 'transfer-core\[sklearn\]'"):
             backbones.load("sklearn:PCA")
 

@@ -12,7 +12,7 @@ import pytest
 
 import transfer_core.backbones
 from transfer_core.backbones.facts import SourceName
-from transfer_core.backbones.source import Source
+from transfer_core.backbones.registry import Source
 
 ROOM = Path(transfer_core.backbones.__file__).parent
 SOURCES = get_args(SourceName)
@@ -38,7 +38,7 @@ def test_a_package_imports_nothing_by_itself(name):
 def test_a_source_has_the_functions_of_the_interface(name):
     functions = {
         statement.name: [argument.arg for argument in statement.args.args]
-        for statement in parsed(ROOM / name / "source.py").body
+        for statement in parsed(ROOM / name / f"{name}_loading.py").body
         if isinstance(statement, ast.FunctionDef)
     }
     for wanted in ("facts", "load", "restore"):
@@ -49,8 +49,8 @@ def test_a_source_has_the_functions_of_the_interface(name):
 @pytest.mark.skipif(find_spec("tensorflow") is None, reason="needs TensorFlow")
 def test_tensorflow_s_process_imports_no_torch():
     code = (
-        "import sys, transfer_core.backbones.tensorflow.server; sys.modules['keras'] = None;"
-        "import transfer_core.backbones.tensorflow.endpoint;"
+        "import sys, transfer_core.backbones.tensorflow.tensorflow_server; sys.modules['keras'] = None;"
+        "import transfer_core.backbones.tensorflow.graph_endpoint;"
         "print('tensorflow' in sys.modules, 'torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -19,9 +19,9 @@ import pytest
 import transfer_core
 from photos import SIZE, class_folder
 from transfer_core import backbones
-from transfer_core.backbones.tensorflow.child import Child
-from transfer_core.backbones.tensorflow.process import process_for
 from transfer_core.backbones.tensorflow.saved_model import PREPARATION, read_files, write_files
+from transfer_core.backbones.tensorflow.tensorflow_child import Child
+from transfer_core.backbones.tensorflow.tensorflow_process import process_for
 from transfer_core.backbones.tensorflow.tfhub import cache_name
 from transfer_core.runtime.errors import DependencyError, ModelFileError, OutOfMemory, RecipeError
 
@@ -250,7 +250,7 @@ def test_what_its_folder_says_wrongly_of_images(made, tmp_path):
 
 
 def test_without_tensorflow_there_is_the_line_that_installs_it(made, monkeypatch):
-    monkeypatch.setattr("transfer_core.backbones.tensorflow.source.find_spec", lambda name: None)
+    monkeypatch.setattr("transfer_core.backbones.tensorflow.tensorflow_loading.find_spec", lambda name: None)
     with pytest.raises(DependencyError) as raised:
         backbones.facts(f"tensorflow:{made / 'keras'}")
     assert str(raised.value) == (
@@ -292,6 +292,6 @@ def test_a_training_its_second_run_and_its_saved_model(hub, made, tmp_path, monk
 
     shutil.copytree(made / "flexible", hub)
     write_files({PREPARATION: json.dumps({"size": SIZE, "resize": SIZE}).encode()}, hub)
-    monkeypatch.setattr("transfer_core.backbones.tensorflow.process.Child", start)
+    monkeypatch.setattr("transfer_core.backbones.tensorflow.tensorflow_process.Child", start)
     again = transfer_core.train(backbone=f"tfhub:{HANDLE}", data=photos)
     assert again.metrics["accuracy"] == 1.0

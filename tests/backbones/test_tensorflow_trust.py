@@ -19,9 +19,9 @@ import pytest
 import transfer_core
 from photos import class_folder
 from transfer_core.backbones import untrusted
-from transfer_core.backbones.tensorflow import process
-from transfer_core.backbones.tensorflow.process import process_for
+from transfer_core.backbones.tensorflow import tensorflow_process
 from transfer_core.backbones.tensorflow.saved_model import read_files, write_files
+from transfer_core.backbones.tensorflow.tensorflow_process import process_for
 from transfer_core.runtime.errors import ModelFileError, OutOfMemory, RecipeError
 from transfer_core.sandbox import landlock
 from transfer_core.sandbox.syscalls import architecture
@@ -181,7 +181,7 @@ def process_of(folder):
 
 
 def test_a_graph_that_takes_more_memory_than_is_free(made, monkeypatch):
-    monkeypatch.setattr(process, "machine_memory", lambda: (4 << 30, 1 << 28))
+    monkeypatch.setattr(tensorflow_process, "machine_memory", lambda: (4 << 30, 1 << 28))
     with pytest.raises(OutOfMemory, match=r"^fill needs more memory than is free here: "):
         process_of(made / "bombs" / "fill").interface()
 

@@ -7,7 +7,7 @@ from threading import Thread
 
 import pytest
 
-from transfer_core.backbones.source import source_name
+from transfer_core.backbones.registry import source_name
 from transfer_core.backbones.tensorflow import tfhub
 from transfer_core.backbones.tensorflow.saved_model import folder_digest, read_files, write_files
 from transfer_core.backbones.tensorflow.tfhub import cache_name, find_saved_model, handle_of, unpack

@@ -13,8 +13,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 from transfer_core import backbones
-from transfer_core.backbones.timm.facts import weights_of
-from transfer_core.backbones.timm.layers import SamePadding, with_plain_layers
+from transfer_core.backbones.timm.timm_facts import weights_of
+from transfer_core.backbones.timm.timm_layers import SamePadding, with_plain_layers
 from transfer_core.runtime.errors import ModelFileError, RecipeError, WeightsNotFound
 
 # A small member of each kind, how many blocks it gives, and one of them.

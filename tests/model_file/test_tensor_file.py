@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from saved_model import entry_of, message_of
-from transfer_core.backbones.checkpoint import read_tensors
+from transfer_core.backbones.weights_reader import read_tensors
 from transfer_core.model_file.format import read_header, read_model
 from transfer_core.runtime.errors import ModelFileError
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from transfer_core.backbones.backbone_loading import build, facts, load, restore
 from transfer_core.backbones.facts import BackboneFacts, Preprocessing, WeightsFacts
-from transfer_core.backbones.loading import build, facts, load, restore
-from transfer_core.backbones.torchvision.published import all_facts, backbone_names
+from transfer_core.backbones.torchvision.torchvision_published import all_facts, backbone_names
 
 if TYPE_CHECKING:
     from transfer_core.backbones.backbone import Backbone

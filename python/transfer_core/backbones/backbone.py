@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from transfer_core.backbones.assets import Assets
-from transfer_core.backbones.checkpoint import fit
 from transfer_core.backbones.facts import BackboneFacts, Preprocessing, WeightsFacts
 from transfer_core.backbones.library import library_version
+from transfer_core.backbones.weights_reader import fit
 
 
 class Backbone(nn.Module):

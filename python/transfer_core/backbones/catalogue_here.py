@@ -13,8 +13,8 @@ from typing import NamedTuple
 from transfer_core.backbones.catalogue_entry import Entry
 from transfer_core.backbones.huggingface.repository import local_repository
 from transfer_core.backbones.places import chosen_folder, downloads, places
-from transfer_core.backbones.timm.listed import CONVERTED, CONVERTED_FILES, listed
-from transfer_core.backbones.torchvision.published import published_facts
+from transfer_core.backbones.timm.timm_listed import CONVERTED, CONVERTED_FILES, listed
+from transfer_core.backbones.torchvision.torchvision_published import published_facts
 from transfer_core.runtime import measurements
 
 

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from transfer_core.backbones.catalogue_entry import Entry
 from transfer_core.backbones.facts import forbids_commerce
-from transfer_core.backbones.timm.listed import (
+from transfer_core.backbones.timm.timm_listed import (
     CONVERTED,
     CONVERTED_FILES,
     Listed,
@@ -20,7 +20,7 @@ from transfer_core.backbones.timm.listed import (
     all_listed,
     paper_title,
 )
-from transfer_core.backbones.torchvision.published import all_facts
+from transfer_core.backbones.torchvision.torchvision_published import all_facts
 
 TOP1 = "ImageNet-1K top-1"
 _TIMM = "https://github.com/huggingface/pytorch-image-models/blob/main"

@@ -20,7 +20,7 @@ from transfer_core.runtime.errors import DataError
 from transfer_core.runtime.progress import Progress
 
 if TYPE_CHECKING:
-    from transfer_core.backbones.scikit_learn.chain import Chain
+    from transfer_core.backbones.scikit_learn.transformer_chain import Chain
 
 _AT_ONCE = 256
 
@@ -100,7 +100,7 @@ def fit_backbone(
     """
     if not must_be_fitted(backbone):
         return backbone
-    from transfer_core.backbones.scikit_learn.source import fit
+    from transfer_core.backbones.scikit_learn.scikit_learn_loading import fit
 
     inputs = list(train.inputs)
     if backbone.facts.modality == "image":

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 from transfer_core import backbones
 from transfer_core.backbones import Backbone, BackboneFacts, Preprocessing
-from transfer_core.backbones.source import source_name
+from transfer_core.backbones.compute_limits import TooMuch, check_work
+from transfer_core.backbones.registry import source_name
 from transfer_core.backbones.weights import is_path, sha256
-from transfer_core.backbones.work import TooMuch, check_work
 from transfer_core.heads import build_head
 from transfer_core.heads.fitted_layer import FittedLayer
 from transfer_core.model.weights_identity import check_identity

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from transfer_core.backbones.huggingface.encoder import is_padding
-from transfer_core.backbones.huggingface.network import NotKnown
+from transfer_core.backbones.huggingface.encoder_layers import is_padding
+from transfer_core.backbones.huggingface.huggingface_network import NotKnown
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import Any
 from transfer_core.backbones.download import DownloadFailed
 from transfer_core.backbones.huggingface.hub import fetch, listed
 from transfer_core.backbones.places import chosen_folder, downloads, hub_cache
-from transfer_core.backbones.source import bare_name
+from transfer_core.backbones.registry import bare_name
 from transfer_core.runtime.atomic import replacing
 from transfer_core.runtime.errors import (
     ModelFileError,

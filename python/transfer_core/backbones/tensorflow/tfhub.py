@@ -14,7 +14,7 @@ from urllib.parse import urlparse
 from transfer_core.backbones.download import DownloadFailed, download
 from transfer_core.backbones.facts import WeightsFacts
 from transfer_core.backbones.places import Place, downloads, in_order
-from transfer_core.backbones.source import bare_name
+from transfer_core.backbones.registry import bare_name
 from transfer_core.backbones.tensorflow.saved_model import inside, is_saved_model
 from transfer_core.runtime.errors import ConfigurationError, ModelFileError, WeightsNotFound
 from transfer_core.runtime.paths import offline

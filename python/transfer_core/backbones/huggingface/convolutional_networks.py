@@ -1,0 +1,174 @@
+"""Convolutional networks of the hub, ResNet and ConvNeXt, as blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from transfer_core.backbones.huggingface.encoder_layers import ACTIVATIONS
+from transfer_core.backbones.huggingface.huggingface_network import Network, NotKnown
+from transfer_core.backbones.huggingface.vision_transformers import DropPath
+
+
+def network(config: Mapping[str, Any]) -> Network:
+    """The network that a config.json describes, with random weights; `stage1_0` and so on are residual
+    blocks."""
+    usual = {"convnext": "gelu", "resnet": "relu"}[config["model_type"]]
+    if config.get("hidden_act", usual) != usual:
+        raise NotKnown(f"its activation {config['hidden_act']}")
+    return _convnext(config) if config["model_type"] == "convnext" else _resnet(config)
+
+
+def _resnet(config: Mapping[str, Any]) -> Network:
+    """He et al. 2016; with the stride where `downsample_in_bottleneck` says."""
+    widths, depths = config.get("hidden_sizes", [256, 512, 1024, 2048]), config.get("depths", [3, 4, 6, 3])
+    stem = config.get("embedding_size", 64)
+    first_stride = 2 if config.get("downsample_in_first_stage") else 1
+    early = bool(config.get("downsample_in_bottleneck"))
+    block = Bottleneck if config.get("layer_type", "bottleneck") == "bottleneck" else BasicBlock
+    blocks: dict[str, nn.Module] = {
+        "stem": nn.Sequential(
+            ConvNorm(config.get("num_channels", 3), stem, 7, 2), nn.ReLU(inplace=True), nn.MaxPool2d(3, 2, 1)
+        )
+    }
+    published = {"stem.0": "embedder.embedder"}
+    for stage, (before, width, depth) in enumerate(zip([stem, *widths], widths, depths, strict=False)):
+        for i in range(depth):
+            stride = (2 if stage else first_stride) if i == 0 else 1
+            name = f"stage{stage + 1}_{i}"
+            blocks[name] = block(width if i else before, width, stride, early)
+            theirs = f"encoder.stages.{stage}.layers.{i}"
+            published |= {f"{name}.{part}": f"{theirs}.layer.{k}" for k, part in enumerate(block.PARTS)}
+            published[f"{name}.shortcut"] = f"{theirs}.shortcut"
+    published = {
+        f"{ours}.{own}": f"{theirs}.{name}"
+        for ours, theirs in published.items()
+        for own, name in _CONV_NORM.items()
+    }
+    pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    return Network(blocks, published, widths[-1], pool=pool)
+
+
+class ConvNorm(nn.Sequential):
+    """A convolution and its BatchNorm."""
+
+    def __init__(self, before: int, width: int, kernel: int, stride: int = 1) -> None:
+        super().__init__(
+            nn.Conv2d(before, width, kernel, stride, kernel // 2, bias=False), nn.BatchNorm2d(width)
+        )
+
+
+class Bottleneck(nn.Module):
+    """Narrow, look around, widen; added to what came in."""
+
+    PARTS = ("narrow", "middle", "widen")
+
+    def __init__(self, before: int, width: int, stride: int, early: bool) -> None:
+        super().__init__()
+        inner = width // 4
+        self.narrow = ConvNorm(before, inner, 1, stride if early else 1)
+        self.middle = ConvNorm(inner, inner, 3, 1 if early else stride)
+        self.widen = ConvNorm(inner, width, 1)
+        self.shortcut = ConvNorm(before, width, 1, stride) if before != width or stride > 1 else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C', H', W')."""
+        added = self.widen(torch.relu(self.middle(torch.relu(self.narrow(x)))))
+        return torch.relu(added + (x if self.shortcut is None else self.shortcut(x)))
+
+
+class BasicBlock(nn.Module):
+    """Look around twice; added to what came in."""
+
+    PARTS = ("first", "second")
+
+    def __init__(self, before: int, width: int, stride: int, early: bool) -> None:
+        super().__init__()
+        self.first = ConvNorm(before, width, 3, stride)
+        self.second = ConvNorm(width, width, 3)
+        self.shortcut = ConvNorm(before, width, 1, stride) if before != width or stride > 1 else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C', H', W')."""
+        added = self.second(torch.relu(self.first(x)))
+        return torch.relu(added + (x if self.shortcut is None else self.shortcut(x)))
+
+
+def _convnext(config: Mapping[str, Any]) -> Network:
+    """Liu et al. 2022."""
+    widths, depths = config.get("hidden_sizes", [96, 192, 384, 768]), config.get("depths", [3, 3, 9, 3])
+    drops = torch.linspace(0, config.get("drop_path_rate", 0.0), sum(depths)).tolist()
+    patch, first = config.get("patch_size", 4), widths[0]
+    blocks: dict[str, nn.Module] = {
+        "stem": nn.Sequential(
+            nn.Conv2d(config.get("num_channels", 3), first, patch, patch), ChannelNorm(first, 1e-6)
+        )
+    }
+    for stage, (before, width, depth) in enumerate(zip([first, *widths], widths, depths, strict=False)):
+        if stage:
+            blocks[f"down{stage + 1}"] = nn.Sequential(
+                ChannelNorm(before, 1e-6), nn.Conv2d(before, width, 2, 2)
+            )
+        for i in range(depth):
+            scale = config.get("layer_scale_init_value", 1e-6)
+            blocks[f"stage{stage + 1}_{i}"] = ConvNeXtBlock(width, scale, drops[sum(depths[:stage]) + i])
+    norm = nn.LayerNorm(widths[-1], config.get("layer_norm_eps", 1e-12))
+    blocks["norm"] = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), norm)
+    return Network(blocks, dict(_convnext_names(depths)), widths[-1], pool=nn.Identity())
+
+
+class ChannelNorm(nn.LayerNorm):
+    """A LayerNorm over the channels of (N, C, H, W)."""
+
+    def __init__(self, width: int, eps: float) -> None:
+        super().__init__(width, eps)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C, H, W)."""
+        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+class ConvNeXtBlock(nn.Module):
+    """Look around in each channel, then two dense layers over the channels; added to what came in."""
+
+    def __init__(self, width: int, scale: float, drop: float) -> None:
+        super().__init__()
+        self.around = nn.Conv2d(width, width, 7, padding=3, groups=width)
+        self.norm = nn.LayerNorm(width, 1e-6)
+        self.widen = nn.Linear(width, 4 * width)
+        self.narrow = nn.Linear(4 * width, width)
+        self.scale = nn.Parameter(torch.full((width,), scale)) if scale else None
+        self.drop = DropPath(drop) if drop else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C, H, W)."""
+        added = self.norm(self.around(x).permute(0, 2, 3, 1))
+        added = self.narrow(ACTIVATIONS["gelu"](self.widen(added)))
+        added = added if self.scale is None else added * self.scale
+        return x + self.drop(added.permute(0, 3, 1, 2))  # type: ignore[no-any-return]
+
+
+def _convnext_names(depths: list[int]) -> Iterator[tuple[str, str]]:
+    yield "stem.0", "embeddings.patch_embeddings"
+    yield "stem.1", "embeddings.layernorm"
+    yield "norm.2", "layernorm"
+    for stage, depth in enumerate(depths):
+        theirs = f"encoder.stages.{stage}"
+        yield from ((f"down{stage + 1}.{k}", f"{theirs}.downsampling_layer.{k}") for k in (0, 1))
+        for i in range(depth):
+            for ours, name in _CONVNEXT_BLOCK.items():
+                yield f"stage{stage + 1}_{i}.{ours}", f"{theirs}.layers.{i}.{name}"
+
+
+_CONV_NORM = {"0": "convolution", "1": "normalization"}
+
+_CONVNEXT_BLOCK = {
+    "around": "dwconv",
+    "norm": "layernorm",
+    "widen": "pwconv1",
+    "narrow": "pwconv2",
+    "scale": "layer_scale_parameter",
+}

@@ -1,0 +1,112 @@
+"""Text encoders of the hub that are computed by code of their own, which runs only where `trust` allows."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+from transfer_core.backbones.huggingface.encoder_layers import PADDING
+from transfer_core.backbones.huggingface.huggingface_network import Network
+from transfer_core.backbones.huggingface.repository import Repository
+from transfer_core.runtime.errors import DependencyError, ModelFileError, Problem, RecipeError
+
+# Where a config.json says nothing of how long texts may be.
+_USUAL_LENGTH = 512
+
+
+class Whole(nn.Module):
+    """A model of transformers as one block."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+        self._has_types = "token_type_ids" in inspect.signature(model.forward).parameters
+
+    @property
+    def words(self) -> nn.Module:
+        """The table of the tokens' vectors."""
+        return self.model.get_input_embeddings()  # type: ignore[no-any-return]
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """(N, L, 2) int32 -> (N, L, D), padded with zeros."""
+        ids, types = tokens.long().unbind(dim=2)
+        is_token = ids != PADDING
+        more = {"token_type_ids": types.clamp(min=0)} if self._has_types else {}
+        output = self.model(input_ids=ids.clamp(min=0), attention_mask=is_token.long(), **more)
+        return output[0].masked_fill(~is_token[:, :, None], 0.0)  # type: ignore[no-any-return]
+
+
+def code_of(config: Mapping[str, Any]) -> str | None:
+    """The class that a config.json names in files beside it: `modeling_x.XModel`."""
+    named = config.get("auto_map", {}).get("AutoModel")
+    return str(named) if named else None
+
+
+def check_trust(name: str, config: Mapping[str, Any], trust: bool) -> None:
+    """Raise `RecipeError` at `trust` where code would have to run that nobody allowed; at `backbone` where it
+    is not even in the folder."""
+    code = code_of(config)
+    if code and not trust:
+        message = (
+            f"{name} is computed by code of its own ({code}): read it, and say trust: true if it may run"
+        )
+        raise RecipeError([Problem("trust", message)])
+    if code and "--" in code:
+        message = f"{name} can't be used: its code ({code}) lies in another model"
+        raise RecipeError([Problem("backbone", message)])
+
+
+def code_files(repository: Repository, config: Mapping[str, Any]) -> dict[str, bytes]:
+    """The files of code in the folder by name, if it is computed by such."""
+    if not code_of(config):
+        return {}
+    return {path.name: path.read_bytes() for path in sorted(repository.folder.glob("*.py"))}
+
+
+def code_network(repository: Repository, config: Mapping[str, Any], with_weights: bool) -> Network:
+    """The network as its own code makes it: with the weights of the folder, or random ones.
+
+    Raises
+    ------
+    DependencyError
+        If transformers is missing.
+    ModelFileError
+        If the code fails.
+    """
+    try:
+        from transformers import AutoConfig, AutoModel
+    except ImportError:
+        raise DependencyError("a model with code of its own", "transformers", "huggingface") from None
+    maker: Any = AutoModel
+    here = {"local_files_only": True, "trust_remote_code": True}
+    try:
+        if with_weights:
+            model = maker.from_pretrained(repository.folder, **here)
+        else:
+            known = AutoConfig.from_pretrained(repository.folder, **here)
+            model = maker.from_config(known, trust_remote_code=True)
+    except Exception as error:
+        raise ModelFileError(f"the code of {repository.name} failed: {error}") from error
+    positions = config.get("max_position_embeddings") or config.get("n_positions") or _USUAL_LENGTH
+    return Network(
+        {"encoder": Whole(model.float())}, {"encoder": "encoder"}, model.config.hidden_size, positions
+    )
+
+
+def same_code(repository: Repository | None, files: Mapping[str, bytes], name: str) -> Repository:
+    """`repository`, if its code is to the last byte what a saved model was computed by.
+
+    Raises
+    ------
+    ModelFileError
+        If it is not, or not on this machine.
+    """
+    for file, content in files.items():
+        if file.endswith(".py") and (repository is None or repository.read(file) != content):
+            was = f"code that is not on this machine as it was ({file})"
+            raise ModelFileError(f"the model is computed by {was}: bring {name} back")
+    assert repository
+    return repository

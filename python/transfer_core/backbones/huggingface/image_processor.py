@@ -1,0 +1,61 @@
+"""How a model of the hub wants its images, from its preprocessor_config.json."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from transfer_core.backbones.facts import Interpolation, Preprocessing
+from transfer_core.backbones.huggingface.huggingface_network import NotKnown
+
+# Pillow's numbers. What is neither is nearest to the second.
+_BILINEAR = 2
+
+# The share of the shorter side that ConvNeXt's processor cuts out where images are smaller than this.
+_CONVNEXT_SHARE, _CONVNEXT_WHOLE = 224 / 256, 384
+
+
+def read_preprocessing(said: Mapping[str, Any], config: Mapping[str, Any]) -> Preprocessing:
+    """A photo squeezed into a square, or the middle of it, as a preprocessor_config.json says.
+
+    Parameters
+    ----------
+    said
+        preprocessor_config.json; empty: the size of config.json, scaled to -1..1, as transformers does for a
+        ViT.
+
+    Raises
+    ------
+    NotKnown
+        If images are not to be square.
+    """
+    usual = config.get("image_size") or 224
+    size = said.get("size", usual)
+    resize = _side(size) if said.get("do_resize", True) else usual
+    crop = _side(said.get("crop_size", resize)) if said.get("do_center_crop") else resize
+    if config.get("model_type") == "convnext" and crop < _CONVNEXT_WHOLE:
+        resize = int(crop / (said.get("crop_pct") or _CONVNEXT_SHARE))
+    normal = said.get("do_normalize", True)
+    mean, std = (said.get(word, [0.5] * 3) if normal else plain for word, plain in _PLAIN.items())
+    interpolation: Interpolation = "bilinear" if said.get("resample", _BILINEAR) == _BILINEAR else "bicubic"
+    # One number means a square to a ViT's processor, and the shorter side to others.
+    is_square = "height" in size if isinstance(size, Mapping) else config.get("model_type") == "vit"
+    squash = resize == crop and is_square
+    return Preprocessing(crop, max(crop, resize), interpolation, _three(mean), _three(std), squash)
+
+
+_PLAIN = {"image_mean": [0.0] * 3, "image_std": [1.0] * 3}
+
+
+def _side(size: Any) -> int:
+    """`224`, `{"shortest_edge": 224}` or `{"height": 224, "width": 224}`."""
+    if not isinstance(size, Mapping):
+        return int(size)
+    if size.get("height") != size.get("width"):
+        raise NotKnown(f"its images of {size.get('width')} x {size.get('height')} pixels")
+    return int(size.get("shortest_edge") or size["height"])
+
+
+def _three(values: Any) -> tuple[float, float, float]:
+    red, green, blue = map(float, values)
+    return red, green, blue

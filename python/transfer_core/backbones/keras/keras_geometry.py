@@ -1,0 +1,56 @@
+"""Sizes, borders and axes, from Keras' terms into torch's."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Size
+
+from transfer_core.backbones.keras.keras_graph import Config
+
+
+def pooling(config: Config, shape: Size) -> dict[str, Any] | None:
+    """The settings of torch's pooling; None if it can't have such borders."""
+    size, stride = config["pool_size"], config["strides"] or config["pool_size"]
+    before, after = padding(config["padding"], shape, size, stride, [1, 1])
+    # Keras ignores what is beyond the border. So does torch, where a window begins before the border.
+    uneven = [a != b for a, b in zip(before, after, strict=True)]
+    if any(odd and step == 1 for odd, step in zip(uneven, stride, strict=True)):
+        return None
+    return {
+        "kernel_size": tuple(size),
+        "stride": tuple(stride),
+        "padding": tuple(before),
+        "ceil_mode": any(uneven),
+    }
+
+
+def padding(
+    kind: str, shape: Size, kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int]
+) -> tuple[list[int], list[int]]:
+    """How many pixels are put before and after each side; "same" puts the odd one after it."""
+    if kind.lower() != "same":
+        return [0, 0], [0, 0]
+    lacking = [
+        max(0, (math.ceil(size / step) - 1) * step + (width - 1) * apart + 1 - size)
+        for size, width, step, apart in zip(shape[2:], kernel, stride, dilation, strict=True)
+    ]
+    return [total // 2 for total in lacking], [total - total // 2 for total in lacking]
+
+
+def space(shape: Size) -> tuple[int, ...]:
+    """The dimensions that are places, and no examples or channels."""
+    return (2, 3) if len(shape) == 4 else tuple(range(1, len(shape) - 1))
+
+
+def is_last(axis: Any, shape: Size) -> bool:
+    """Whether a setting says Keras' last axis, which has the channels."""
+    return axis in (-1, len(shape) - 1, [-1], [len(shape) - 1])
+
+
+def dimension(axis: int, rank: int) -> int:
+    """Where Keras' axis of a tensor is in ours."""
+    axis = axis % rank
+    return {1: 2, 2: 3, 3: 1}.get(axis, axis) if rank == 4 else axis

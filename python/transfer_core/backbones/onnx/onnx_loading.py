@@ -1,0 +1,80 @@
+"""ONNX files as frozen extractors, run by ONNX Runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from hashlib import sha256
+from pathlib import Path
+
+from torch import Tensor
+
+from transfer_core.backbones.assets import files_in
+from transfer_core.backbones.backbone import Backbone
+from transfer_core.backbones.facts import BackboneFacts, WeightsFacts
+from transfer_core.backbones.foreign_network import (
+    Files,
+    check_weights,
+    foreign_backbone,
+    foreign_facts,
+    preprocessing,
+    said_in,
+)
+from transfer_core.backbones.onnx.onnx_description import describe
+from transfer_core.backbones.onnx.onnx_network import FILE, OnnxNetwork
+from transfer_core.backbones.onnx.onnx_tensor_files import read_whole
+from transfer_core.runtime.errors import ModelFileError, WeightsNotFound
+from transfer_core.runtime.progress import Progress
+
+# Of ImageNet's photos: what nearly every exported network was trained with.
+_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+def facts(name: str, trust: bool) -> BackboneFacts:
+    """See `Source`; what ONNX Runtime says of a file is remembered."""
+    content = _read(_path(name))
+    known = describe(content, name)
+    prepared = preprocessing(said_in(known.said, name), known.interface, _MEAN, _STD, name)
+    return foreign_facts(name, "onnx", "ONNX", "graph", known.interface.width, prepared, bytes=len(content))
+
+
+def load(facts: BackboneFacts, weights: str, trust: bool, progress: Progress) -> Backbone:
+    """See `Source`."""
+    check_weights(facts, weights)
+    content = _read(_path(facts.name))
+    return _backbone(facts, {FILE: content}, facts.default_weights, _digest(content), trust)
+
+
+def restore(
+    facts: BackboneFacts,
+    tensors: Mapping[str, Tensor],
+    weights: WeightsFacts | None,
+    digest: str,
+    trust: bool,
+) -> Backbone:
+    """See `Source`."""
+    files = files_in(tensors)
+    if FILE not in files:
+        raise ModelFileError(f"{facts.name} is not in the saved model: there is no {FILE}")
+    return _backbone(facts, files, weights, digest, trust)
+
+
+def _backbone(
+    facts: BackboneFacts, files: Files, weights: WeightsFacts | None, digest: str, trust: bool
+) -> Backbone:
+    return foreign_backbone(
+        facts, files, weights, digest, lambda files: OnnxNetwork(facts.name, files, trust)
+    )
+
+
+def _read(path: Path) -> bytes:
+    if not path.is_file():
+        raise WeightsNotFound(f"backbone: there is no file {path.absolute()}")
+    return read_whole(path)
+
+
+def _path(name: str) -> Path:
+    return Path(name.removeprefix("onnx:")).expanduser()
+
+
+def _digest(content: bytes) -> str:
+    return sha256(content).hexdigest()
