@@ -42,20 +42,20 @@ end
 def worker
   path = [File.join(ROOT, "python"), File.join(ROOT, "tests")].join(":")
   python = ENV.fetch("TRANSFER_PYTHON", File.join(ROOT, ".venv/bin/python"))
-  launch = BRIDGE::Launch.new(
+  launch = BRIDGE::LaunchOptions.new(
     command: [python, File.join(ROOT, "benchmarks/numbers_worker.py")], env: ENV.to_h.merge("PYTHONPATH" => path)
   )
-  BRIDGE::Worker.new { launch }
+  BRIDGE::Pool::Worker.new { launch }
 end
 
 random = Random.new(1)
 rows = Array.new(1000) { Array.new(1000) { random.rand } }
 packed = rows.flatten.pack("e*").freeze
 target = "\0".b * packed.bytesize
-arena = BRIDGE::Arena.new(BRIDGE::Arena.file)
+arena = BRIDGE::SharedMemory::Arena.new(BRIDGE::SharedMemory::Arena.file)
 lend = ->(tensor) { arena.free(arena.write(tensor.bytes)) }
 lend.call(Transfer::Tensor.from(packed))
-written = BRIDGE::Arena.file.tap { |file| file.pwrite(packed, 0) }
+written = BRIDGE::SharedMemory::Arena.file.tap { |file| file.pwrite(packed, 0) }
 
 show "1M floats, nested Ruby Arrays to packed float32", race(
   in_C: -> { NATIVE.pack(rows, "float32", true) },

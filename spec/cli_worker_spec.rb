@@ -45,10 +45,10 @@ RSpec.describe Transfer::CLI do
       an empty call  \d+\.\d\d ms
       \z
     TEXT
-    before = bridge::Memory.resident(pid)
+    before = bridge::WorkerProcess.resident_memory(pid)
     seen = JSON.parse(worker("--json").first)
     expect(seen.keys).to contain_exactly("pid", "memory", "serving", "seconds")
-    expect(seen["memory"]).to be_between(0.5 * before, 2 * bridge::Memory.resident(pid))
+    expect(seen["memory"]).to be_between(0.5 * before, 2 * bridge::WorkerProcess.resident_memory(pid))
     expect(workers).to eq([pid])
   end
 

@@ -3,7 +3,7 @@
 require_relative "../support/fuzz"
 
 RSpec.describe "Hostile bytes" do
-  frame = Transfer.const_get(:Bridge)::Frame
+  frame = Transfer.const_get(:Bridge)::Framing
 
   it "are messages or a ProtocolError, and cost no more memory than they have bytes" do
     counts = Fuzz.new(seed: 1).run(3000)
@@ -115,7 +115,7 @@ RSpec.describe "Hostile bytes" do
     ["x", "y".b].sample(random:) * [0, 1, 2, 4, 5, 31, 32, 255, 256, 70_000].sample(random:)
   end
 
-  sizes = Transfer.const_get(:Bridge)::Sizes
+  sizes = Transfer.const_get(:Bridge)::Framing::DecodedSize
   ways = { "in Ruby" => sizes.method(:measure), "as configured" => sizes.method(:check) }
   ways.each do |way, check|
     it "take as much memory as the table says, #{way}" do

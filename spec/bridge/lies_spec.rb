@@ -131,7 +131,7 @@ RSpec.describe "A worker that lies" do
   it "has nothing to say that has no shape" do
     protocol = File.read(File.expand_path("../../docs/reference/protocol.md", __dir__))
     methods = protocol[/^## Requests to the worker.*?^Parameters/m].scan(/^\| `(\w+)` \|/).flatten
-    shapes = bridge::Shapes
+    shapes = bridge::MethodSchemas
     expect(shapes.send(:const_get, :RESULTS).keys).to match_array([*methods, "hello"])
     kinds = Transfer::Event.send(:const_get, :KINDS).keys.map(&:to_s)
     expect(shapes.send(:const_get, :EVENTS).keys).to match_array(kinds)

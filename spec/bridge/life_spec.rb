@@ -3,8 +3,6 @@
 RSpec.describe "How long a worker is kept" do
   def ask(worker, name = "pid", params = {}) = worker.call(name, params).value(20)
 
-  def connection(worker) = worker.instance_variable_get(:@connection)
-
   describe "limits" do
     it "replace it after so many calls" do
       worker = worker(limits: { max_requests: 3 })
@@ -69,7 +67,7 @@ RSpec.describe "How long a worker is kept" do
     end
 
     it "does not hold up a shutdown" do
-      stub_const("#{bridge}::CrashLoop::PAUSES_S", [30])
+      stub_const("#{bridge}::Backoff::DELAYS_S", [30])
       worker = worker("no_start")
       3.times { error_of { ask(worker) } }
       waiting = Thread.new { error_of { ask(worker) } }
@@ -79,12 +77,12 @@ RSpec.describe "How long a worker is kept" do
     end
 
     it "counts crashes within a minute of each other, without an answer between them" do
-      crashes = bridge::CrashLoop.new
-      pauses = [0, 59, 118, 177, 300, 301].map { |now| crashes.crashed(now:).pause(now:) }
-      expect(pauses).to eq([0, 0, 0.5, 1, 0, 0])
-      expect { crashes.over }.to change { crashes.crashed(now: 302).pause(now: 302) }.from(0.5).to(0)
-      expect(Array.new(8) { crashes.crashed(now: 303).pause(now: 303) }).to eq([0, 0.5, 1, 2, 4, 8, 16, 30])
-      expect(crashes.pause(now: 364)).to eq(0)
+      backoff = bridge::Backoff.new
+      delays = [0, 59, 118, 177, 300, 301].map { |now| backoff.crashed(now:).delay(now:) }
+      expect(delays).to eq([0, 0, 0.5, 1, 0, 0])
+      expect { backoff.reset }.to change { backoff.crashed(now: 302).delay(now: 302) }.from(0.5).to(0)
+      expect(Array.new(8) { backoff.crashed(now: 303).delay(now: 303) }).to eq([0, 0.5, 1, 2, 4, 8, 16, 30])
+      expect(backoff.delay(now: 364)).to eq(0)
     end
   end
 
@@ -95,7 +93,7 @@ RSpec.describe "How long a worker is kept" do
     end
 
     it "is OutOfMemory if the kernel counted a kill meanwhile" do
-      allow(bridge::Memory).to receive(:kills).and_return(3, 4)
+      allow(bridge::WorkerProcess).to receive(:oom_kills).and_return(3, 4)
       expect { ask(worker, "crash", { "signal" => "SIGKILL" }) }
         .to raise_error(Transfer::OutOfMemory, /was ended by SIGKILL: going down: use a smaller batch_size/)
     end
@@ -103,7 +101,7 @@ RSpec.describe "How long a worker is kept" do
     it "is none where a limit of the address space lets Python say so: the worker goes on" do
       limited = ["/bin/sh", "-c", 'ulimit -v 2000000; exec "$0" "$@"', Workers::PYTHON, Sharing::FAKE]
       place = launch.with(command: limited, env: { "PYTHONPATH" => Sharing::PATH })
-      worker = bridge::Worker.new { place }
+      worker = bridge::Pool::Worker.new { place }
       first = ask(worker)
       expect { ask(worker, "count_up", { "count" => 10**9 }) }
         .to raise_error(Transfer::OutOfMemory, /\Aout of memory \(Unable to allocate 7.45 GiB .*use a smaller/)
@@ -149,8 +147,8 @@ RSpec.describe "How long a worker is kept" do
       before = ENV.to_h
       ENV.update(variables)
       Transfer.config.environment = names
-      launched = launch.with(env: bridge::Subprocess.launch.env)
-      worker = bridge::Worker.new { launched }
+      launched = launch.with(env: bridge::LaunchOptions.configured.env)
+      worker = bridge::Pool::Worker.new { launched }
       ask(worker, "environment").slice(*variables.keys)
     ensure
       worker&.stop
@@ -192,7 +190,7 @@ RSpec.describe "How long a worker is kept" do
       read = core.flat_map { |file| File.read(file).scan(/\bTRANSFER_[A-Z_]+\b/) }.uniq
       # Of the last, Ruby sends the keys with each call.
       settings = Transfer.config.for_worker.keys + %w[TRANSFER_HOME TRANSFER_OFFLINE TRANSFER_REQUIRE_SIGNATURE]
-      expect(read - settings - bridge::Environment::NAMES).to eq([])
+      expect(read - settings - bridge::LaunchOptions::Environment::NAMES).to eq([])
     end
   end
 end

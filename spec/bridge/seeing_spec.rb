@@ -3,7 +3,7 @@
 require "logger"
 
 RSpec.describe "Seeing inside the bridge" do
-  def trace(log) = bridge::Trace.new(Logger.new(log, formatter: ->(*, message) { "#{message}\n" }))
+  def trace(log) = bridge::Connection::Trace.new(Logger.new(log, formatter: ->(*, message) { "#{message}\n" }))
 
   it "is nothing before the first call, and starts nothing", script: true do
     output, = ruby("p Transfer.stats, Thread.list.size")

@@ -75,11 +75,11 @@ RSpec.describe "Transfer::Bridge::SharedMemory" do
 
       it "is passed through by the real worker" do
         path = [File.expand_path("../../python", __dir__), File.expand_path("../../tests", __dir__)].join(":")
-        real = bridge::Launch.new(
+        real = bridge::LaunchOptions.new(
           command: [Workers::PYTHON, File.expand_path("../../tests/worker/fake_worker.py", __dir__)],
           env: ENV.to_h.merge("PYTHONPATH" => path), startup_timeout: 60
         )
-        place = bridge::Worker.new { real }.tap { |worker| (@workers ||= []) << worker }
+        place = bridge::Pool::Worker.new { real }.tap { |worker| (@workers ||= []) << worker }
         numbers = Transfer::Tensor.from(Array.new(200) { |i| [i.fdiv(3)] * 1000 }, dtype: "float64")
         5.times do
           doubled = ask(place, "double", numbers:)
@@ -94,7 +94,7 @@ RSpec.describe "Transfer::Bridge::SharedMemory" do
   end
 
   it "is a file that has no name, which the system won't let shrink", if: Transfer.native? do
-    file = bridge::Arena.file
+    file = bridge::SharedMemory::Arena.file
     file.truncate(65_536)
     expect { file.truncate(0) }.to raise_error(Errno::EPERM)
     expect(file.stat.nlink).to eq(0)
@@ -103,7 +103,7 @@ RSpec.describe "Transfer::Bridge::SharedMemory" do
 
   it "is a file that has no name without the native part, too" do
     allow(Transfer).to receive(:native?).and_return(false)
-    file = bridge::Arena.file
+    file = bridge::SharedMemory::Arena.file
     expect([file.stat.nlink, file.stat.mode & 0o777]).to eq([0, 0o600])
     file.close
   end
@@ -112,7 +112,7 @@ RSpec.describe "Transfer::Bridge::SharedMemory" do
     native = Transfer.const_get(:Native) if Transfer.native?
 
     def block(content)
-      file = Transfer.const_get(:Bridge)::Arena.file
+      file = Transfer.const_get(:Bridge)::SharedMemory::Arena.file
       file.truncate(65_536)
       file.pwrite([content.bytesize].pack("Q<"), 0)
       file.pwrite(content, 64)

@@ -23,12 +23,12 @@ RSpec.describe "A worker that processes share" do
 
     it "is started once when twenty want it at once" do
       starts = File.join(File.dirname(folder), "starts")
-      noting = Class.new(bridge::Launch) do
+      noting = Class.new(bridge::LaunchOptions) do
         define_method(:spawn) do |*arguments, **words|
           super(*arguments, **words).tap { |pid| File.write(starts, "#{pid}\n", mode: "a") }
         end
       end
-      stub_const("#{bridge}::Launch", noting)
+      stub_const("#{bridge}::LaunchOptions", noting)
       clients = Array.new(20) { client }
       pids = clients.each { |each| each.ask("pid") }.map(&:answer)
       expect(pids.uniq.size).to eq(1)
@@ -109,7 +109,7 @@ RSpec.describe "A worker that processes share" do
   end
 
   describe "one that hangs" do
-    before { stub_const("#{bridge}::Doubt::PATIENCE_S", 1) }
+    before { stub_const("#{bridge}::HealthCheck::TIMEOUT_S", 1) }
 
     def late = error_of { bridge.call("pid", {}, timeout: 0.2) }
 
@@ -148,7 +148,7 @@ RSpec.describe "A worker that processes share" do
       Transfer.config.logger = Logger.new(log = StringIO.new)
       late
       expect(pid).not_to eq(frozen)
-      why = "it gave no sign of life for 1 s and was killed"
+      why = "it did not respond for 1 s and was killed"
       expect { open.value(5) }.to raise_error(Transfer::WorkerCrashed, /\(pid #{frozen}\) ended \(#{why}\)\z/)
       expect(log.string).to include("the worker (pid #{frozen}) hangs: #{why}")
     ensure
@@ -217,8 +217,8 @@ RSpec.describe "A worker that processes share" do
 
   describe "what is shown through memory" do
     def written(backend)
-      connection = backend.serve.instance_variable_get(:@connection)
-      connection.instance_variable_get(:@memory).files.last.size
+      channel = backend.serve.instance_variable_get(:@channel)
+      channel.instance_variable_get(:@memory).files.last.size
     end
 
     def count_up(backend, count) = backend.call("count_up", { "count" => count }).value(20).to_a
@@ -288,7 +288,7 @@ RSpec.describe "A worker that processes share" do
     end
 
     it "where a worker is frozen is a timeout, after which another one is started" do
-      stub_const("#{bridge}::Doubt::PATIENCE_S", 0.5)
+      stub_const("#{bridge}::HealthCheck::TIMEOUT_S", 0.5)
       frozen = client.call("pid").tap { |worker| suspend(worker) }
       use(startup_timeout: 0.5)
       expect { pid }.to raise_error(Transfer::TimeoutError)

@@ -2,7 +2,7 @@
 
 require "logger"
 
-RSpec.describe "Transfer::Bridge::Worker" do
+RSpec.describe "Transfer::Bridge::Pool::Worker" do
   def ask(worker, name, params = {}, timeout: 20, **) = worker.call(name, params, **).value(timeout)
 
   it "carries values there and back" do
@@ -45,7 +45,7 @@ RSpec.describe "Transfer::Bridge::Worker" do
     worker = worker()
     ask(worker, "pid")
     answers = [-> { raise Interrupt }]
-    allow(bridge::Frame).to(receive(:decode).and_wrap_original do |decode, frame|
+    allow(bridge::Framing).to(receive(:decode).and_wrap_original do |decode, frame|
       answers.shift&.call || decode.call(frame)
     end)
     call = worker.call("pid", {}, awaited: true)
@@ -56,9 +56,9 @@ RSpec.describe "Transfer::Bridge::Worker" do
   it "cancels a call whose caller is interrupted while it is sent" do
     worker = worker()
     ask(worker, "pid")
-    wire = worker.instance_variable_get(:@connection).instance_variable_get(:@wire)
+    connection = worker.instance_variable_get(:@channel).instance_variable_get(:@connection)
     ends = [-> { raise Interrupt }]
-    allow(wire).to(receive(:write).and_wrap_original { |write, frame| write.call(frame).tap { ends.shift&.call } })
+    allow(connection).to(receive(:write).and_wrap_original { |write, it| write.call(it).tap { ends.shift&.call } })
     expect { worker.call("train", {}) }.to raise_error(Interrupt)
     expect(eventually { worker.stats[:processes].first[:in_flight].zero? }).to be(true)
   end
@@ -116,8 +116,8 @@ RSpec.describe "Transfer::Bridge::Worker" do
     end
 
     it "names a program that is not there" do
-      nowhere = bridge::Launch.new(command: ["/nowhere/python"])
-      expect { bridge::Worker.new { nowhere }.call("pid", {}) }.to raise_error(
+      nowhere = bridge::LaunchOptions.new(command: ["/nowhere/python"])
+      expect { bridge::Pool::Worker.new { nowhere }.call("pid", {}) }.to raise_error(
         Transfer::ConfigurationError, %r{\Acan't start /nowhere/python: No such file or directory}
       )
     end
@@ -126,9 +126,9 @@ RSpec.describe "Transfer::Bridge::Worker" do
       { launch.with(env: { "A" => 5 }) => "TypeError: no implicit conversion of Integer into String",
         launch(limits: { max_lifetime: "1h" }) => "NoMethodError: undefined method `-' for an instance of String" }
         .each do |launched, message|
-        worker = bridge::Worker.new { launched }
+        worker = bridge::Pool::Worker.new { launched }
         expect { Timeout.timeout(5) { worker.call("pid", {}) } }
-          .to raise_error(Transfer::Error, "the worker's keeper failed: #{message}") { |error|
+          .to raise_error(Transfer::Error, "the worker's supervisor failed: #{message}") { |error|
             expect(error.cause.backtrace.first).to include("/transfer/bridge/")
           }
         worker.stop
@@ -168,18 +168,18 @@ RSpec.describe "Transfer::Bridge::Worker" do
     end
 
     it "is one that hangs, too, once a call has waited for it in vain" do
-      stub_const("#{bridge}::Doubt::PATIENCE_S", 0.3)
+      stub_const("#{bridge}::HealthCheck::TIMEOUT_S", 0.3)
       worker = worker()
       open = worker.call("stall", {})
       first = ask(worker, "pid").tap { |pid| suspend(pid) }
       expect { worker.call("pid", {}).value(0.2) }.to raise_error(Transfer::TimeoutError)
       expect(ask(worker, "pid")).not_to eq(first)
-      hung = /SIGKILL \(it gave no sign of life for 0.3 s and was killed\)\z/
+      hung = /SIGKILL \(it did not respond for 0.3 s and was killed\)\z/
       expect { open.value(5) }.to raise_error(Transfer::WorkerCrashed, hung)
     end
 
     it "is one that hangs in its last call, too" do
-      stub_const("#{bridge}::Doubt::PATIENCE_S", 0.3)
+      stub_const("#{bridge}::HealthCheck::TIMEOUT_S", 0.3)
       worker = worker(limits: { max_requests: 2 })
       first = ask(worker, "pid").tap { |pid| suspend(pid) }
       expect { worker.call("pid", {}).value(0.2) }.to raise_error(Transfer::TimeoutError)
@@ -269,7 +269,7 @@ RSpec.describe "Transfer::Bridge::Worker" do
     it "ends a process that goes neither at the end of its socket nor at TERM" do
       worker = worker("stubborn")
       pid = ask(worker, "pid")
-      stub_const("#{bridge}::Child::PATIENCE", { nil => 0.1, "TERM" => 0.1, "KILL" => 2 })
+      stub_const("#{bridge}::WorkerProcess::Local::EXIT_TIMEOUTS_S", { nil => 0.1, "TERM" => 0.1, "KILL" => 2 })
       worker.stop
       expect(gone?(pid)).to be(true)
     end

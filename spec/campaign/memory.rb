@@ -51,7 +51,8 @@ class Campaign
       # Ruby looks through its old objects once in 80,000 calls: what has died of them until then is not grown.
       GC.start
       worker = Transfer.stats.dig(:workers, :serve, :processes, 0, :pid)
-      { "Ruby" => Process.pid, "the worker" => worker }.transform_values { |pid| bridge::Memory.resident(pid) }
+      pids = { "Ruby" => Process.pid, "the worker" => worker }
+      pids.transform_values { |pid| bridge::WorkerProcess.resident_memory(pid) }
     end
 
     def mean(samples) = samples.first.to_h { |name, _| [name, samples.sum { |sizes| sizes[name] } / samples.size.to_f] }

@@ -47,7 +47,7 @@ class Campaign
 
     def strangers
       fuzz = @fuzz ||= Fuzz.new(seed: 3)
-      socket = bridge::Rendezvous.new(@folder, "spec").connect or return
+      socket = bridge::SharedWorker::Endpoint.new(@folder, "spec").connect or return
       count("strangers")
       socket.write(Array.new(5) { fuzz.frame }.join)
     rescue SystemCallError # it was faster

@@ -31,9 +31,9 @@ class Fuzz
   private
 
   def outcome(bytes)
-    inbox = @bridge::Inbox.new << bytes.dup
-    content = inbox.take or return :incomplete
-    @bridge::Message.parse(@bridge::Frame.decode(content))
+    buffer = @bridge::Framing::ReceiveBuffer.new << bytes.dup
+    content = buffer.shift or return :incomplete
+    @bridge::Message.parse(@bridge::Framing.decode(content))
     :message
   rescue Transfer::ProtocolError
     :protocol_error

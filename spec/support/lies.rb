@@ -27,6 +27,6 @@ module Lies
 
   # @return [String] as the wire carries it
   def self.bytes(value)
-    Transfer.const_get(:Bridge)::Frame.encode(value).byteslice(4..)
+    Transfer.const_get(:Bridge)::Framing.encode(value).byteslice(4..)
   end
 end

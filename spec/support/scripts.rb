@@ -12,7 +12,7 @@ module Scripts
     bridge = Transfer.const_get(:Bridge)
     launch = lambda do |worker|
       command = [#{ENV.fetch('TRANSFER_PYTHON').inspect}, "#{__dir__}/workers/\#{worker}.py"]
-      bridge::Subprocess.new { bridge::Launch.new(command:) }.tap { |backend| bridge.replace(backend) }
+      bridge::Pool.new { bridge::LaunchOptions.new(command:) }.tap { |backend| bridge.replace(backend) }
     end
   RUBY
 

@@ -14,13 +14,13 @@ module Sharing
     # Has `Transfer` use a worker in `folder` from now on, in this process and those that fork from it.
     # @param idle_stop [Numeric, nil] of us, and of the worker
     # @param limits [Hash] of the worker
-    # @return [Transfer::Bridge::Subprocess]
+    # @return [Transfer::Bridge::Pool]
     def use(folder, command: [ENV.fetch("TRANSFER_PYTHON"), FAKE], startup_timeout: 20, idle_stop: nil, **limits)
-      own = launch(command, startup_timeout, bridge::Limits.new(idle_stop:, **limits))
-      place = bridge::Rendezvous.new(folder, "spec")
-      shared = own.with(child: ->(_, memory, &given_up) { bridge::Shared::Client.new(own, memory, place, &given_up) },
-                        limits: bridge::Limits.new(idle_stop:))
-      bridge::Subprocess.new(shared: -> { shared }) { own }.tap { |backend| bridge.replace(backend) }
+      own = launch(command, startup_timeout, bridge::LaunchOptions::Limits.new(idle_stop:, **limits))
+      endpoint = bridge::SharedWorker::Endpoint.new(folder, "spec")
+      process = ->(_, memory, &given_up) { bridge::WorkerProcess::Shared.new(own, memory, endpoint, &given_up) }
+      shared = own.with(process:, limits: bridge::LaunchOptions::Limits.new(idle_stop:))
+      bridge::Pool.new(shared: -> { shared }) { own }.tap { |backend| bridge.replace(backend) }
     end
 
     # @return [Array<Integer>] the workers of a folder
@@ -38,7 +38,7 @@ module Sharing
 
     def launch(command, startup_timeout, limits)
       env = { "PATH" => ENV.fetch("PATH"), "PYTHONPATH" => PATH }
-      bridge::Launch.new(command:, env:, startup_timeout:, limits:)
+      bridge::LaunchOptions.new(command:, env:, startup_timeout:, limits:)
     end
   end
 

@@ -6,22 +6,22 @@ module Workers
   PYTHON = ENV.fetch("TRANSFER_PYTHON")
 
   def launch(worker = "echo", *arguments, idle_stop: nil, limits: {}, **settings)
-    bridge::Launch.new(
+    bridge::LaunchOptions.new(
       command: [PYTHON, File.join(FOLDER, "#{worker}.py"), *arguments.map(&:to_s)], startup_timeout: 20,
-      limits: bridge::Limits.new(idle_stop:, **limits), **settings
+      limits: bridge::LaunchOptions::Limits.new(idle_stop:, **limits), **settings
     )
   end
 
   # A place for one worker.
   def worker(...)
     launched = launch(...)
-    bridge::Worker.new { launched }.tap { |worker| (@workers ||= []) << worker }
+    bridge::Pool::Worker.new { launched }.tap { |worker| (@workers ||= []) << worker }
   end
 
   # A backend that `Transfer` uses until the end of the example.
   def backend(...)
     launched = launch(...)
-    bridge::Subprocess.new { launched }.tap { |backend| bridge.replace(backend) }
+    bridge::Pool.new { launched }.tap { |backend| bridge.replace(backend) }
   end
 
   def bridge = Transfer.const_get(:Bridge)

@@ -135,7 +135,7 @@ RSpec.describe "Transfer::Source" do
 
   it "fails the call where the rows raise, and does not cancel it: there is nothing to go on with" do
     source = source(Enumerator.new { raise KeyError, "no such photo" })
-    trace = bridge::Trace.new(Logger.new(log = StringIO.new))
+    trace = bridge::Connection::Trace.new(Logger.new(log = StringIO.new))
     call = worker(trace:).call("rows", { "stream" => source.wire["stream"], "max" => 3 }, streams: source.streams)
     expect { call.value(20) }.to raise_error(KeyError, "no such photo")
     expect(log.string).not_to include("-> cancel")

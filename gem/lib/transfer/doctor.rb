@@ -40,7 +40,7 @@ module Transfer
 
       # @return [Hash{Symbol => String}] of the training core and what it computes with; empty if it can't be used
       def core_versions
-        JSON.parse(last_line(Bridge::Subprocess.launch, VERSIONS), symbolize_names: true)
+        JSON.parse(last_line(Bridge::LaunchOptions.configured, VERSIONS), symbolize_names: true)
       rescue Error, SystemCallError, JSON::ParserError
         {}
       end

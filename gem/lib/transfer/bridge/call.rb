@@ -2,82 +2,85 @@
 
 module Transfer
   module Bridge
-    # One call in flight: whoever reads fills it, the caller's thread waits for it.
+    # One call in flight: the thread that reads settles it, the caller's thread waits for it.
     class Call
       attr_reader :name, :streams
 
       # @param params [Hash] of the request
-      # @param streams [Hash{String => Source::Pump}] rows the worker may ask for
-      # @param awaited [Boolean] true: the caller only waits; nobody but the logger will want its events
-      # @yield tells the worker to stop; called at most once
-      def initialize(name, params = {}, streams: {}, awaited: false, &tell)
+      # @param streams [Hash{String => Source::Pump}] rows that the worker may request
+      # @param awaited [Boolean] true: the caller only waits; its events go to {Telemetry}
+      # @yield cancels the call on the worker; called at most once
+      def initialize(name, params = {}, streams: {}, awaited: false, &send_cancel)
         @name = name
         @params = params
         @streams = streams
         @awaited = awaited
-        @tell = tell
-        @events = Events.new
+        @send_cancel = send_cancel
+        @events = EventQueue.new
         @mutex = Mutex.new
         @settled = ConditionVariable.new
       end
 
-      # Yields what the worker tells about this call, until the call has ended.
+      # Yields the events of this call, until the call has ended.
       def each_event(&) = @events.each(&)
 
+      # @param timeout [Numeric, nil] seconds
       # @return [Boolean] true if the call has ended, false after `timeout` seconds
       def wait(timeout = nil)
-        streams.empty? ? ended?(timeout) : Executor.permit_reload { ended?(timeout) }
+        streams.empty? ? settled?(timeout) : Executor.permit_reload { settled?(timeout) }
       end
 
-      # @param timeout [Numeric, nil] seconds; after that the call is cancelled and a late answer is ignored
-      # @return the result, once it has the shape of its method's
-      # @raise [Error] what the worker or its end reported, [TimeoutError], what was given to {#blame}, [ProtocolError]
-      #   for a result or an event of another shape
+      # @param timeout [Numeric, nil] seconds; after that the call is cancelled and a late response is ignored
+      # @return the result, validated against the schema of its method
+      # @raise [Error] the error of the response or of the worker's exit
+      # @raise [TimeoutError]
+      # @raise [ProtocolError] for a result or an event that does not match its schema
+      # @raise the exception given to {#record_local_error}
       def value(timeout = nil)
         unless wait(timeout)
           cancel
-          @late&.call
+          @on_timeout&.call
           raise TimeoutError, "#{name} took longer than #{timeout} s and was cancelled"
         end
 
         result, error = @outcome
-        raise @blamed if @blamed
-        raise told_by_user_lines(error) if error
+        raise @local_error if @local_error
+        raise with_ruby_backtrace(error) if error
 
-        @checked ||= Shapes.check_result(name, @params, result)
+        @checked ||= MethodSchemas.check_result(name, @params, result)
         result
       end
 
       def done? = !@outcome.nil?
 
-      # Asks the worker to stop; the call then ends with {Cancelled}, unless it was just done.
+      # Asks the worker to stop; the call then ends with {Cancelled}, unless it has just finished.
       def cancel
-        tell = @mutex.synchronize { @tell.tap { @tell = nil } unless @outcome }
-        tell&.call
+        send_cancel = @mutex.synchronize { @send_cancel.tap { @send_cancel = nil } unless @outcome }
+        send_cancel&.call
       end
 
-      # The call fails because of an exception on this side, which {#value} raises.
-      def blame(exception) = @blamed ||= exception
+      # Makes {#value} raise an exception of this process, however the call ends. The first one counts.
+      def record_local_error(exception) = @local_error ||= exception
 
-      # Stops the call because of an exception on this side, which {#value} raises.
+      # Cancels the call because of an exception of this process, which {#value} raises.
       def abort(exception)
-        blame(exception)
+        record_local_error(exception)
         cancel
       end
 
-      # The rest belongs to the connection.
+      # The methods below belong to the channel.
 
-      # Whoever waits reads, until this call has ended or `limit` has come.
-      # @yieldparam limit [Float, nil]
-      def read_by(&read) = @read = read
+      # Has the waiting thread read, until this call has ended or the deadline has passed.
+      # @yieldparam deadline [Float, nil] monotonic time
+      def read_with(&read) = @read = read
 
-      # Called when a caller has waited for as long as it would.
-      def when_late(&late) = @late = late
+      # The block is called after a timeout.
+      def on_timeout(&on_timeout) = @on_timeout = on_timeout
 
-      # An event of another shape than its kind's ends the call.
+      # An event that does not match its schema fails the call.
       # @param event [Hash]
-      def event(event)
-        Shapes.check_event(name, event)
+      def receive_event(event)
+        MethodSchemas.check_event(name, event)
         event = event.transform_values { |value| value.is_a?(String) ? Plain.printable(value) : value }
         @awaited ? Telemetry.event(event) : @events << event
       rescue ProtocolError => error
@@ -91,15 +94,15 @@ module Transfer
 
       private
 
-      def ended?(timeout)
-        limit = timeout && (now + timeout)
-        @read&.call(limit) unless @outcome
+      def settled?(timeout)
+        deadline = timeout && (now + timeout)
+        @read&.call(deadline) unless @outcome
         @mutex.synchronize do
           until @outcome
-            rest = limit && (limit - now)
-            return false if rest&.negative?
+            seconds_left = deadline && (deadline - now)
+            return false if seconds_left&.negative?
 
-            @settled.wait(@mutex, rest)
+            @settled.wait(@mutex, seconds_left)
           end
         end
         true
@@ -116,13 +119,65 @@ module Transfer
         streams.each_value(&:stop)
       end
 
-      def told_by_user_lines(error)
+      def with_ruby_backtrace(error)
         frames = error.is_a?(RemoteError) ? error.python_backtrace : []
         error.set_backtrace(Backtrace.with_python(frames))
         error
       end
 
       def now = Process.clock_gettime(Process::CLOCK_MONOTONIC)
+
+      # Events of a call that were not consumed yet. Consecutive progress events of one step are merged into the latest,
+      # so that the queue stays short.
+      class EventQueue
+        def initialize
+          @mutex = Mutex.new
+          @changed = ConditionVariable.new
+          @events = []
+          @closed = false
+        end
+
+        # @param event [Hash]
+        def <<(event)
+          @mutex.synchronize do
+            return self if @closed
+
+            @events.pop if superseded?(@events.last, event)
+            @events << event
+            @changed.signal
+          end
+          self
+        end
+
+        # No events follow.
+        def close
+          @mutex.synchronize do
+            @closed = true
+            @changed.broadcast
+          end
+        end
+
+        # Yields all events, also future ones, until it is closed.
+        def each
+          while (event = Executor.permit_reload { shift })
+            yield event
+          end
+        end
+
+        private
+
+        def shift
+          @mutex.synchronize do
+            @changed.wait(@mutex) while @events.empty? && !@closed
+            @events.shift
+          end
+        end
+
+        def superseded?(last, event)
+          last && [last, event].all? { |each| each["event"] == "progress" } && last["step"] == event["step"]
+        end
+      end
+      private_constant :EventQueue
     end
   end
 end

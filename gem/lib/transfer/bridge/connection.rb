@@ -1,221 +1,171 @@
 # frozen_string_literal: true
 
+require "io/nonblock"
+require "io/wait"
+require "socket"
+
 module Transfer
   module Bridge
-    # One worker and the socket to it, from its start to its end.
+    # Messages over a socket. Any thread may write; one at a time may read.
     #
-    # Its own thread is the keeper: it starts the worker, reads when no caller does ({Turn}), ends the worker when it
-    # has been kept for long enough ({Limits}), and cleans up.
+    # A thread that is interrupted (`Timeout`, `Thread#raise`, `Thread#kill`) leaves no half frame in either
+    # direction: it is interruptible while it waits, and at no other point.
     class Connection
-      NO_MORE_CALLS = "it takes no more calls"
-      # Seconds that the keeper reads before it looks whether the worker is in doubt.
-      LOOK_UP_S = 1
-      private_constant :NO_MORE_CALLS, :LOOK_UP_S
+      CHUNK_BYTES = 64 * 1024
+      private_constant :CHUNK_BYTES
 
-      # @return [Float] when it was made (monotonic)
-      attr_reader :started
-
-      def initialize(launch, crash_loop = CrashLoop.new)
-        @launch = launch
-        @crash_loop = crash_loop
-        @started = now
-        @memory = SharedMemory.new
-        @child = launch.child.call(launch, @memory.files) { @hung_up }
-        @wire = Wire.new(@child.socket)
-        @messages = Messages.new(@wire, launch.trace) { pid }
-        @dispatcher = Dispatcher.new { |message| post(message) }
-        @turn = Turn.new { @dispatcher.in_flight.positive? }
-        @doubt = Doubt.new(@child) { @dispatcher.open(Doubt::QUESTION, {}).tap { @turn.call_keeper } }
-        @delay = crash_loop.pause
-        @greeting = Greeting.new(@dispatcher)
-        @keeper = Thread.new { live }
+      # @param socket [UNIXSocket] closed by this object from now on
+      # @param trace [Trace, nil]
+      # @yieldreturn [Integer, nil] pid of the process at the other end
+      def initialize(socket, trace: nil, &pid)
+        @socket = socket
+        @socket.nonblock = true
+        @trace = trace
+        @pid = pid
+        @received = Framing::ReceiveBuffer.new
+        @chunk = String.new(capacity: CHUNK_BYTES, encoding: Encoding::BINARY)
+        @write_mutex = Mutex.new
+        @backlog = Queue.new
+        @backlog_size = 0
       end
 
-      # Waits until the worker has answered; all who wait share the same answer. Later it waits only where a call has
-      # waited in vain, until it is known whether the worker still does anything.
-      # @raise [VersionMismatch, TimeoutError, DependencyError, WorkerCrashed, ProtocolError]
-      def ready!
-        return @doubt.settle if @ready
-
-        @greeting.check(@launch.startup_timeout + @delay)
-        @ready = true
-      rescue VersionMismatch, ProtocolError => error
-        stop(error)
-        raise
-      rescue TimeoutError
-        @doubt.condemn(@launch.startup_timeout)
-        stop
-        raise TimeoutError, "the worker did not answer within #{@launch.startup_timeout} s of its start"
+      # Sends a message: immediately while the socket accepts it, otherwise from a thread; never blocks. At the end of
+      # the connection it does nothing: the reader sees the end.
+      # @param message [Message::Request, Message::Response, Message::Notification]
+      # @raise [ProtocolError] if the message is too big or not plain data
+      def write(message)
+        frame = Framing.encode(message.to_wire)
+        @trace&.line(:sent, message, frame.bytesize - Framing::HEADER_BYTES, @pid.call)
+        Thread.handle_interrupt(Object => :never) do
+          @write_mutex.synchronize { write_or_enqueue(frame) }
+        end
       end
 
-      # Sends a request.
-      # @param awaited [Boolean] true: the caller calls {Call#wait} at once, and reads for itself
-      # @return [Call, nil] nil if there are to be no more calls, or if one named `unless_running` is running
-      def open(name, params, awaited: false, **)
-        call = @memory.lend(params) { |lent| @dispatcher.open(name, lent, awaited:, **) } or return
-        @dispatcher.retire if @dispatcher.opened > (@launch.limits.max_requests || Float::INFINITY)
-        awaited ? call.read_by { |limit| read_for(call, limit) } : @turn.call_keeper
-        call.when_late { @doubt.arise }
-        call
+      # To be called with interrupts off. If the deadline passes, or a signal's trap raises, the next call continues
+      # with the partly read message.
+      # @param deadline [Float, nil] monotonic time
+      # @return [Message::Request, Message::Response, Message::Notification, nil] nil if none arrived in time
+      # @raise [EOFError, IOError, SystemCallError] at the end of the stream
+      # @raise [ProtocolError] if it ended inside a frame, or for invalid data
+      def read(deadline = nil)
+        @decoder ||= Framing::Decoder.new(read_frame(deadline) || return)
+        value, = @decoder.value(deadline) || return
+        message = Message.parse(value)
+        size = @decoder.content.bytesize
+        @decoder = nil
+        @trace&.line(:received, message, size, @pid.call)
+        message
       end
 
-      def pid = @child.pid
-
-      def ready? = @ready && !closed?
-
-      # @return [Boolean] true if the worker is there and has a method of that name
-      def can?(name) = ready? && @greeting.offers?(name)
-
-      # @return [Boolean] true if it takes no more calls
-      def closed? = @dispatcher.closed?
-
-      # @return [Boolean] false once the worker is gone and nothing of it is left
-      def alive? = @keeper.alive?
-
-      # @return [Hash{Symbol => Object}]
-      def stats
-        greetings = @greeting.done? ? 0 : 1
-        { pid:, memory: pid && Memory.resident(pid), in_flight: [@dispatcher.in_flight - greetings, 0].max,
-          calls: [@dispatcher.answered - 1, 0].max, age: (now - @started).round(1), idle: idle_s.round(1) }
+      # Received data can still be read; then both sides see the end of the stream.
+      def shutdown
+        @socket.shutdown
+      rescue IOError, SystemCallError # already closed
+        nil
       end
 
-      # Ends the process and waits for its end.
-      # @param reason [Error] what the calls in flight end with
-      def stop(reason = Cancelled.new("the worker was shut down"))
-        @reason ||= reason
-        @dispatcher.close(@reason)
-        hang_up
-        @keeper.join
+      # To be called after the last read.
+      def close
+        @socket.close
+        @backlog.close
+        @writer&.join
       end
 
-      # In a forked child: the connection is the parent's.
+      # In a forked child: closing a copy does not affect the other side.
       def abandon
-        [@wire, @child].each(&:abandon)
-        @memory.close
-        @dispatcher.close(Error.new("this call was made before the process forked; it belongs to the parent"))
+        @socket.close
+        @backlog.close
       end
 
       private
 
-      def live
-        Thread.current.name = "transfer-keeper"
-        or_give_up do
-          start
-          keep until @ended
+      def write_or_enqueue(frame)
+        if @backlog_size.zero?
+          sent = @socket.write_nonblock(frame, exception: false)
+          return if sent == frame.bytesize
+
+          frame = frame.byteslice(sent..) if sent.is_a?(Integer)
         end
-      ensure
-        or_give_up { read_the_rest }
-        or_give_up { clean_up }
-        @memory.close
-        @dispatcher.close(@reason)
-        Telemetry.worker(:stop, pid:, reason: @reason) if pid
+        @backlog_size += 1
+        @backlog << frame
+        @writer ||= Thread.new { write_backlog }.tap { |thread| thread.name = "transfer-writer" }
+      rescue IOError, SystemCallError, ClosedQueueError
+        nil
       end
 
-      # Whatever goes wrong here, those who wait must hear of it.
-      def or_give_up(&) = Fault.of(&)&.then { |error| give_up(error) }
-
-      def give_up(error)
-        @ended = true
-        @reason ||= error
-      end
-
-      def start
-        @turn.nap(@started + @delay - now) while @reason.nil? && now < @started + @delay
-        return @ended = true if @reason
-
-        @launch.attempt { @child.start { |stays| stays ? stop_calls : hang_up } }
-        Thread.current.name = "transfer-keeper-#{pid}"
-        Telemetry.worker(:start, pid:) if pid
-      end
-
-      def keep
-        overdue = @doubt.overdue?
-        read_for_all([@launch.limits.pause(idle_s:, age_s:), @doubt.pause].compact.min)
-        hang_up if overdue && @doubt.judge
-        excess = @launch.limits.reason(idle_s:, age_s:, requests: @dispatcher.opened - 1, pid:)
-        retire(excess || NO_MORE_CALLS) if (excess || closed?) && !@ended
-      end
-
-      # The worker takes no more calls, and goes on with ours.
-      def stop_calls
-        @dispatcher.retire
-        @turn.call_keeper
-      end
-
-      # Calls in flight go on; the next ones go to another worker.
-      def retire(excess)
-        @dispatcher.retire
-        return if @dispatcher.in_flight.positive?
-
-        @reason ||= Cancelled.new("the worker was stopped: #{excess}")
-        @ended = true
-      end
-
-      # In the keeper's thread.
-      def read_for_all(seconds)
-        @turn.wait(seconds)
-        @turn.take { read(now + [seconds, LOOK_UP_S].compact.min) { @dispatcher.in_flight.zero? && !@hung_up } }
-      end
-
-      # In a caller's thread.
-      def read_for(call, limit)
-        @turn.take { read(limit) { call.done? } }
-      ensure
-        close_wire if @ended
-        @turn.call_keeper if @ended || closed?
-      end
-
-      # Until the block says so, the time is up, or the stream ends.
-      def read(limit = nil)
-        until @ended || yield
-          message = @messages.read(limit) or return
-          @dispatcher.receive(@memory.receive(message))
-          @crash_loop.over if @dispatcher.answered > 1
+      def write_backlog
+        while (frame = @backlog.pop)
+          # A thread inherits that interrupts are off; this one must not outlive the program.
+          Thread.handle_interrupt(Object => :immediate) { @socket.write(frame) }
+          @write_mutex.synchronize { @backlog_size -= 1 }
         end
-      rescue Frame::CutShort, IOError, SystemCallError # the worker is gone
-        @ended = true
-      rescue ProtocolError => error
-        give_up(error)
+      rescue IOError, SystemCallError
+        nil
       end
 
-      def post(message)
-        @messages.write(message)
-        # Who cancels goes away; the answer is read by the keeper.
-        @turn.call_keeper if message.is_a?(Message::Notification)
+      # @return [String, nil] the content of the next frame
+      def read_frame(deadline)
+        until (content = @received.shift)
+          return unless readable?(deadline)
+
+          receive
+        end
+        content
       end
 
-      # Then whoever reads is at the end of the stream, and the keeper cleans up.
-      def hang_up
-        @hung_up = true
-        @wire.hang_up
-        @turn.call_keeper
+      def readable?(deadline)
+        seconds = deadline && (deadline - Process.clock_gettime(Process::CLOCK_MONOTONIC))
+        return false if seconds&.negative?
+
+        Thread.handle_interrupt(Object => :immediate) { @socket.wait_readable(seconds) }
       end
 
-      def clean_up
-        close_wire
-        death = @child.bury(greeted: @dispatcher.answered.positive?)
-        retire(NO_MORE_CALLS) if closed?
-        @crash_loop.crashed if @reason.nil? || @reason.is_a?(ProtocolError)
-        @reason ||= death.to_error([@doubt.verdict, @crash_loop.note].compact.join("; "))
+      def receive
+        read = @socket.read_nonblock(CHUNK_BYTES, @chunk, exception: false)
+        return @received << @chunk unless read.nil?
+
+        @received.finish
+        raise EOFError, "end of the stream"
       end
 
-      # Closing it under a thread that waits at it would raise there: if it is another's turn, that thread does it.
-      def close_wire = @turn.take { @wire.close }
+      # Logs each message as one line, for `TRANSFER_DEBUG=1`:
+      #
+      #   transfer 4711 -> #7 predict {"model" => "m.transfer", "inputs" => ["a.jpg"]} (132 bytes)
+      #   transfer 4711 <- #7 [{"label" => "cat", ...}] (88 bytes)
+      class Trace
+        MAX_LENGTH = 160
+        ARROWS = { sent: "->", received: "<-" }.freeze
+        private_constant :MAX_LENGTH, :ARROWS
 
-      # What the worker said before its end. A caller whose turn it is reads it as well.
-      def read_the_rest
-        @wire.hang_up
-        until @ended
-          @turn.take { read { false } }
-          @turn.wait(0.01) unless @ended
+        # @param logger [Logger, nil] nil: standard error
+        def initialize(logger = nil)
+          @logger = logger
+        end
+
+        # @param direction [Symbol] :sent or :received
+        # @param message [Message::Request, Message::Response, Message::Notification]
+        def line(direction, message, bytes, pid)
+          content = Plain.printable(describe(message))
+          text = "transfer #{pid || '(starting)'} #{ARROWS.fetch(direction)} #{content} (#{bytes} bytes)"
+          @logger ? @logger.debug(text) : warn(text)
+        end
+
+        private
+
+        def describe(message)
+          case message
+          when Message::Request then "##{message.id} #{message.name} #{Plain.brief(message.params, MAX_LENGTH)}"
+          when Message::Response then "##{message.id} #{outcome(message)}"
+          when Message::Notification then "#{message.name} #{Plain.brief(message.params, MAX_LENGTH)}"
+          end
+        end
+
+        def outcome(response)
+          return Plain.brief(response.result, MAX_LENGTH) unless response.error
+
+          "#{response.error['type']}: #{Plain.brief(response.error['message'], MAX_LENGTH)}"
         end
       end
-
-      def idle_s = @dispatcher.in_flight.zero? ? now - @dispatcher.used : 0
-
-      def age_s = now - @started
-
-      def now = Process.clock_gettime(Process::CLOCK_MONOTONIC)
     end
   end
 end

@@ -2,19 +2,19 @@
 
 module Transfer
   module Bridge
-    # The three shapes of MessagePack-RPC, with named parameters.
+    # The three kinds of MessagePack-RPC messages, with named parameters.
     module Message
-      # Asks for an answer.
+      # Expects a response.
       Request = ::Data.define(:id, :name, :params) do
         def to_wire = [0, id, name, params]
       end
 
-      # Answers; one of `error` and `result` is nil.
+      # One of `error` and `result` is nil.
       Response = ::Data.define(:id, :error, :result) do
         def to_wire = [1, id, error, result]
       end
 
-      # Tells.
+      # Expects no response.
       Notification = ::Data.define(:name, :params) do
         def to_wire = [2, name, params]
       end
@@ -65,6 +65,54 @@ module Transfer
         def error?(value)
           value.is_a?(Hash) && value.values_at("type", "message").all?(String) &&
             [Hash, NilClass].include?(value["details"].class)
+        end
+      end
+
+      # Converts the error of a response to an exception of this gem.
+      module RemoteErrors
+        CLASSES = {
+          "ConfigurationError" => ConfigurationError, "DataError" => DataError, "WeightsNotFound" => WeightsNotFound,
+          "ModelFileError" => ModelFileError, "SignatureError" => SignatureError, "DependencyError" => DependencyError,
+          "ProtocolError" => ProtocolError, "Cancelled" => Cancelled,
+          "OutOfMemory" => OutOfMemory, "Overloaded" => Overloaded
+        }.freeze
+        # The worker's class for a wrong call. An argument of a wrong type is the caller's error, and the message begins
+        # with the names of method and argument; an unknown method or argument is an error of this gem.
+        BAD_CALL = "transfer_core.worker.arguments.BadCall"
+        WRONG_ARGUMENT = /\A\w+: (\w+: .*)/m
+        private_constant :CLASSES, :BAD_CALL, :WRONG_ARGUMENT
+
+        class << self
+          # @param method [String] the called method
+          # @param error [Hash] `type`, `message`, `details` and optionally `python_class`, `python_backtrace`
+          # @return [Error, ArgumentError] a {ProtocolError} if the error does not match its schema
+          def parse(method, error)
+            MethodSchemas.check_error(method, error)
+            message = Plain.printable(error["message"])
+            details = error["details"] || {}
+            return recipe_error(message, details) if error["type"] == "RecipeError"
+            return CLASSES[error["type"]].new(message, details:) if CLASSES.key?(error["type"])
+
+            wrong = message[WRONG_ARGUMENT, 1] if error["python_class"] == BAD_CALL
+            wrong ? ArgumentError.new(wrong) : remote_error(message, details, error)
+          rescue ProtocolError => error
+            error
+          end
+
+          private
+
+          def remote_error(message, details, error)
+            python_backtrace = (error["python_backtrace"] || []).map { |line| Plain.printable(line) }
+            python_class = error["python_class"]&.then { |name| Plain.printable(name) }
+            RemoteError.new(message, details:, python_class:, python_backtrace:)
+          end
+
+          def recipe_error(message, details)
+            problems = details["problems"] || [{ "path" => "", "message" => message }]
+            RecipeError.new(problems.map do |problem|
+              RecipeError::Problem.new(*problem.values_at("path", "message").map { |text| Plain.printable(text) })
+            end)
+          end
         end
       end
     end

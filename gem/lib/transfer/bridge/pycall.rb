@@ -1,84 +1,94 @@
 # frozen_string_literal: true
 
-require "socket"
-require_relative "pycall/refusal"
-require_relative "pycall/gil"
 require_relative "pycall/interpreter"
+require_relative "worker_process/embedded"
 
 module Transfer
   module Bridge
-    # The backend `:pycall`: the workers are threads of a Python in this very process. They are reached by the same
-    # frames as those in processes of their own, so that the same calls give the same answers.
+    # The backend `:pycall`: the workers are threads of a Python in this process. They use the same protocol as worker
+    # processes, so that the same calls have the same results.
     module PyCall
       class << self
-        # @return [Subprocess] whose workers are none
-        # @raise [ConfigurationError, DependencyError] where Python can't or must not be loaded
+        # @return [Pool] of embedded workers
+        # @raise [ConfigurationError, DependencyError] if Python can't or must not be loaded
         def configured
-          Refusal.check
+          Preconditions.check
           Interpreter.load(Python.command.first)
-          Subprocess.new { launch }
+          Pool.new { launch_options }
         end
 
-        # @return [Launch]
-        def launch(config = Transfer.config)
+        private
+
+        def launch_options(config = Transfer.config)
           python = Interpreter.load(Python.command.first)
           settings = { TRANSFER_HOME: config.home, TRANSFER_OFFLINE: ("1" if config.offline),
                        **config.for_worker.transform_keys(&:to_sym) }
-          Launch.new(
-            command: Python.command, child: ->(_, memory) { Guest.new(python, settings, memory) },
-            startup_timeout: config.startup_timeout, logger: config.logger,
-            trace: (Trace.new(config.logger) if config.debug)
+          LaunchOptions.configured(config).with(
+            limits: LaunchOptions::Limits.new,
+            process: ->(launch, memory) { WorkerProcess::Embedded.new(launch, memory, python, settings) }
           )
         end
       end
 
-      # What {Child} is for a process, for a worker in this one.
-      class Guest
-        # Seconds to stop what it computes, once its socket has ended. Nothing can end it by force.
-        PATIENCE_S = 10
+      # Processes in which Python must not be loaded.
+      module Preconditions
+        ALTERNATIVE = "use Transfer.config.bridge = :subprocess"
 
-        # @return [UNIXSocket] our end
-        attr_reader :socket
+        class << self
+          # @raise [ConfigurationError] with the reason
+          def check
+            reason = forked || under_puma || under_sidekiq || shared
+            raise ConfigurationError, "bridge = :pycall does not work #{reason}: #{ALTERNATIVE}" if reason
+          end
 
-        # @param python [Interpreter]
-        # @param settings [Hash{Symbol => String, nil}] environment variables
-        # @param memory [Array<File>] what it is to share with us
-        def initialize(python, settings, memory)
-          @python = python
-          @settings = settings
-          @memory = memory
-          @socket, @its_socket = UNIXSocket.pair
-          @end, @its_end = IO.pipe
+          # @raise [ConfigurationError] if other code has loaded a Python, and owns its threads and lock
+          def check_other_python
+            other = loaded_by_pycall || library
+            return unless other
+
+            raise ConfigurationError, "bridge = :pycall does not work where another Python is loaded (#{other}), as " \
+                                      "a process holds one: let Transfer load it first, or #{ALTERNATIVE}"
+          end
+
+          private
+
+          def forked
+            return if Process.pid == Configuration::ORIGIN
+
+            "in a forked process, as Python's threads are not copied (the gem was loaded by process " \
+              "#{Configuration::ORIGIN})"
+          end
+
+          # A console loads Puma, too, but does not run it.
+          def under_puma
+            servers = %i[Launcher Server].filter_map { |name| puma(name) }
+            "under Puma, whose workers fork and whose threads would wait for one Python" if
+              servers.any? { |server| ObjectSpace.each_object(server).any? }
+          end
+
+          def puma(name)
+            ::Puma.const_get(name) if defined?(::Puma) && ::Puma.const_defined?(name) && !::Puma.autoload?(name)
+          end
+
+          def under_sidekiq
+            "under Sidekiq, whose threads would wait for one Python" if
+              defined?(::Sidekiq) && ::Sidekiq.respond_to?(:server?) && ::Sidekiq.server?
+          end
+
+          def shared = ("with shared_worker, which is a process of its own" if Transfer.config.shared_worker)
+
+          def loaded_by_pycall
+            "by the pycall gem" if defined?(::PyCall::LibPython) &&
+                                   ::PyCall::LibPython.instance_variable_defined?(:@handle)
+          end
+
+          def library
+            File.read("/proc/self/maps")[%r{/\S*libpython[\d.]+\S*}]
+          rescue SystemCallError # not Linux
+            nil
+          end
         end
-
-        # @return [Integer]
-        def pid = Process.pid
-
-        # @yield never: it ends when we say so
-        def start
-          @python.serve([@its_socket, *@memory, @its_end], @settings)
-          @started = true
-        ensure
-          close_its_ends
-        end
-
-        # Waits until it computes no more.
-        # @return [Death]
-        def bury(greeted:)
-          close_its_ends
-          @end.wait_readable(PATIENCE_S) if @started
-          @end.close
-          Death.new(program: "Python", pid:, status: nil, stderr: "", greeted:, kills: false)
-        end
-
-        # In a forked child: it is the parent's.
-        def abandon = [@its_socket, @end, @its_end].each(&:close)
-
-        private
-
-        def close_its_ends = [@its_socket, @its_end].each(&:close)
       end
-      private_constant :Guest
     end
   end
 end

@@ -31,14 +31,14 @@ module Transfer
     private
 
     def show_worker
-      seen = Bridge::Shared.look
+      seen = Bridge::SharedWorker.snapshot
       answer(seen) { puts seen ? Table.render(worker_rows(seen)) : "No worker is shared." }
     rescue TimeoutError
       raise TimeoutError, "the shared worker does not answer; transfer worker stop ends it"
     end
 
     def stop_worker
-      pid = Bridge::Shared.stop
+      pid = Bridge::SharedWorker.stop
       answer({ pid: }) { puts pid ? "Worker #{pid} has ended." : "No worker is shared." }
     end
 

@@ -10,7 +10,7 @@ module Transfer
 
       # @return [Array<Check>] up to the first step that failed
       def checks
-        @worker = Bridge::Worker.new { Bridge::Subprocess.launch }
+        @worker = Bridge::Pool::Worker.new { Bridge::LaunchOptions.configured }
         steps = %i[start round_trips big_message error crash stop]
         steps.each_with_object([]) do |step, done|
           done << check(step)
@@ -65,7 +65,7 @@ module Transfer
       def stop
         pid = @worker.pid
         seconds = timed { @worker.stop }
-        expect(Bridge::Memory.resident(pid).nil?, "worker #{pid} is still there")
+        expect(Bridge::WorkerProcess.resident_memory(pid).nil?, "worker #{pid} is still there")
         format("worker %d is gone after %.2f s", pid, seconds)
       end
 

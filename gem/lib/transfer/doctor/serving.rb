@@ -10,7 +10,7 @@ module Transfer
       class << self
         # @return [Check]
         def check
-          seen = Bridge::Shared.look
+          seen = Bridge::SharedWorker.snapshot
           Check.new(NAME, true, seen ? describe(seen) : none, nil)
         rescue TimeoutError
           Check.new(NAME, false, "the shared worker does not answer", "transfer worker stop")

@@ -1,20 +1,21 @@
 # frozen_string_literal: true
 
+require "fiddle"
 require "open3"
 
 module Transfer
   module Bridge
     module PyCall
-      # The Python in this process: loaded once, and there until the process ends. One thread owns it, and executes
-      # what Ruby wants of it. That is little: to start threads of Python's own, which compute.
+      # The Python in this process: loaded once, until the process ends. One thread owns it and executes Ruby's
+      # requests, which only start threads of Python; these compute.
       class Interpreter
         class << self
-          # @param python [String] the interpreter whose library and packages are wanted
+          # @param python [String] the interpreter whose library and packages are loaded
           # @return [Interpreter] the one of this process
           # @raise [ConfigurationError, DependencyError]
           def load(python)
             MUTEX.synchronize do
-              Refusal.check_other_python unless @loaded
+              Preconditions.check_other_python unless @loaded
               interpreter = @loaded || new(python)
               @loaded = interpreter if interpreter.started?
               interpreter.check(python)
@@ -33,21 +34,21 @@ module Transfer
           @failure = started.pop
         end
 
-        # @return [Boolean] true if Python was loaded, even if it is of no use: there is no going back
+        # @return [Boolean] true if Python was loaded, even if it can't be used: it can't be unloaded
         def started? = !@gil.nil?
 
         # @return [self]
-        # @raise [ConfigurationError, DependencyError] if it could not be loaded, or if it is not that of `python`
+        # @raise [ConfigurationError, DependencyError] if it could not be loaded, or if another one than `python` is
         def check(python)
           raise @failure if @failure
           return self if python == @python
 
           raise ConfigurationError, "#{@python} is loaded in this process and can't be exchanged for #{python}: " \
-                                    "start another process, or #{Refusal::WAY_OUT}"
+                                    "start another process, or #{Preconditions::ALTERNATIVE}"
         end
 
-        # Serves a socket from threads of Python's, and returns at once.
-        # @param ios [Array<IO>] our end's other end, two files of shared memory, where to write when it has ended
+        # Serves a socket from threads of Python, and returns immediately.
+        # @param ios [Array<IO>] the worker's end of the socket, two files of shared memory, a pipe to close at the end
         # @param settings [Hash{Symbol => String, nil}] environment variables
         # @raise [ConfigurationError]
         def serve(ios, settings) = run { @core.serve(*ios.map(&:fileno), **settings) }
@@ -55,16 +56,16 @@ module Transfer
         private
 
         def run(&job)
-          answer = Queue.new
-          @jobs << [job, answer]
-          error = answer.pop
+          outcome = Queue.new
+          @jobs << [job, outcome]
+          error = outcome.pop
           raise error if error
         end
 
         def own(started)
           started << failure_of { start }
-          while @gil && (job, answer = @jobs.pop)
-            answer << @gil.hold { failure_of(&job) } # what an error says is asked of Python
+          while @gil && (job, outcome = @jobs.pop)
+            outcome << @gil.hold { failure_of(&job) } # the message of an error comes from Python
           end
         end
 
@@ -79,17 +80,19 @@ module Transfer
         end
 
         def unusable(error)
-          ConfigurationError.new("can't use #{@python} in this process (#{error.message}): #{Refusal::WAY_OUT}")
+          ConfigurationError.new(
+            "can't use #{@python} in this process (#{error.message}): #{Preconditions::ALTERNATIVE}"
+          )
         end
 
         def start
           require_pycall
-          find_its_packages { load_library }
+          with_environment_of_python { load_library }
           @gil = Gil.new(::PyCall::LibPython.handle)
           import
           Process.singleton_class.prepend(ForkHook.around(@gil))
         ensure
-          @gil&.give_up
+          @gil&.release
         end
 
         def require_pycall
@@ -98,9 +101,9 @@ module Transfer
           raise DependencyError, "bridge = :pycall needs the gem pycall: gem install pycall"
         end
 
-        # Python finds a virtual environment by the python3 on the PATH, unless PYTHONHOME is set, as PyCall does where
-        # there is none.
-        def find_its_packages
+        # Python finds a virtual environment by the python3 on the PATH, unless PYTHONHOME is set. PyCall sets it where
+        # it is missing.
+        def with_environment_of_python
           before = %w[PATH PYTHONHOME].to_h { |name| [name, ENV.fetch(name, nil)] }
           ENV["PATH"] = [File.dirname(@python), before["PATH"]].compact.join(File::PATH_SEPARATOR)
           ENV["PYTHONHOME"] = ""
@@ -111,10 +114,10 @@ module Transfer
 
         def load_library
           library = ::PyCall::LibPython::Finder.find_libpython(@python)
-          wanted = Open3.capture2(@python, "-c", "import sys; print('%d.%d' % sys.version_info[:2])").first.chomp
-          # What it returns where it found nothing is anything.
+          expected = Open3.capture2(@python, "-c", "import sys; print('%d.%d' % sys.version_info[:2])").first.chomp
+          # PyCall returns different objects if it finds no library.
           found = library.is_a?(Fiddle::Handle) && version(library)
-          raise ConfigurationError, no_library(wanted) unless found == wanted
+          raise ConfigurationError, no_library(expected) unless found == expected
 
           ::PyCall.init(@python)
         end
@@ -125,7 +128,8 @@ module Transfer
 
         def no_library(version)
           "#{@python} has no shared library to load (Debian: apt-get install libpython#{version}; " \
-            "pyenv: PYTHON_CONFIGURE_OPTS=--enable-shared pyenv install #{version}): install it, or #{Refusal::WAY_OUT}"
+            "pyenv: PYTHON_CONFIGURE_OPTS=--enable-shared pyenv install #{version}): install it, or " \
+            "#{Preconditions::ALTERNATIVE}"
         end
 
         def import
@@ -138,17 +142,74 @@ module Transfer
           raise unusable(error)
         end
 
-        # What surrounds every fork of this process from now on.
+        # Wraps every fork of this process from now on.
         module ForkHook
           def self.around(gil)
             Module.new do
               define_method(:_fork) { gil.hold_during_fork { super() } }
-              # Only the child comes back from it.
-              define_method(:daemon) { |*words| gil.hold_during_fork { super(*words) } }
+              # Returns only in the child.
+              define_method(:daemon) { |*arguments| gil.hold_during_fork { super(*arguments) } }
             end
           end
         end
         private_constant :ForkHook
+      end
+
+      # Python's global interpreter lock. It is always acquired while Ruby's lock is held: garbage collection does so to
+      # free objects of PyCall, and acquiring two locks in opposite orders would deadlock.
+      class Gil
+        FUNCTIONS = {
+          "PyEval_SaveThread" => [[], Fiddle::TYPE_VOIDP],
+          "PyGILState_Ensure" => [[], Fiddle::TYPE_INT],
+          "PyGILState_Release" => [[Fiddle::TYPE_INT], Fiddle::TYPE_VOID],
+          "PyOS_BeforeFork" => [[], Fiddle::TYPE_VOID], "PyOS_AfterFork_Parent" => [[], Fiddle::TYPE_VOID],
+          "PyOS_AfterFork_Child" => [[], Fiddle::TYPE_VOID]
+        }.freeze
+        private_constant :FUNCTIONS
+
+        # @param library [Fiddle::Handle] libpython
+        def initialize(library)
+          @functions = FUNCTIONS.to_h do |name, (arguments, result)|
+            [name, Fiddle::Function.new(library[name], arguments, result, need_gvl: true)]
+          end
+        end
+
+        # To be called once, by the thread that initialised Python, and holds the lock since then.
+        def release = call("PyEval_SaveThread")
+
+        # Yields while holding the lock.
+        def hold
+          state = call("PyGILState_Ensure")
+          yield
+        ensure
+          call("PyGILState_Release", state) if state
+        end
+
+        # A child that is forked while a thread computes would inherit a lock that no thread releases, and need it at
+        # its end, when its objects are freed.
+        # @yieldreturn [Integer] 0 in the child
+        def hold_during_fork
+          state = call("PyGILState_Ensure")
+          call("PyOS_BeforeFork")
+          pid = yield
+        ensure
+          pid&.zero? ? continue_in_child : continue_in_parent(state)
+        end
+
+        private
+
+        def continue_in_parent(state)
+          call("PyOS_AfterFork_Parent")
+          call("PyGILState_Release", state)
+        end
+
+        # PyGILState_Release would free the only remaining thread state, and CPython 3.11 can't make another.
+        def continue_in_child
+          call("PyOS_AfterFork_Child")
+          call("PyEval_SaveThread")
+        end
+
+        def call(name, *arguments) = @functions.fetch(name).call(*arguments)
       end
     end
   end

@@ -4,7 +4,7 @@ require "json"
 
 RSpec.describe "Transfer::Bridge frames and messages" do
   vectors = JSON.parse(File.read(File.expand_path("../../docs/reference/protocol_vectors.json", __dir__)))
-  frame = Transfer.const_get(:Bridge)::Frame
+  frame = Transfer.const_get(:Bridge)::Framing
   message = Transfer.const_get(:Bridge)::Message
 
   # The notation of docs/reference/protocol.md for what JSON can't say.
@@ -32,9 +32,9 @@ RSpec.describe "Transfer::Bridge frames and messages" do
   # The value in a list, nil at the end of the stream.
   def read(bytes)
     bridge = Transfer.const_get(:Bridge)
-    inbox = bridge::Inbox.new << bytes.dup
-    content = inbox.take
-    content ? [bridge::Frame.decode(content)] : inbox.close
+    buffer = bridge::Framing::ReceiveBuffer.new << bytes.dup
+    content = buffer.shift
+    content ? [bridge::Framing.decode(content)] : buffer.finish
   end
 
   it "has vectors of every kind" do

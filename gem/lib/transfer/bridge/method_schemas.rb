@@ -2,20 +2,20 @@
 
 module Transfer
   module Bridge
-    # Shapes ({Shape}) of the values that a worker sends: results by method, events by name, errors. Their meaning is in
-    # docs/reference/protocol.md.
-    module Shapes
+    # Schemas ({Schema}) of the values that a worker sends: results by method, events by name, errors. See
+    # docs/reference/protocol.md for their meaning.
+    module MethodSchemas
       range = { where: [[:finite], "two numbers", ->(value) { value.size == 2 }] }
-      # @param level [Boolean] true: with what holds the truth so often
+      # @param level [Boolean] true: with prediction sets or intervals
       predictions = lambda do |level|
-        around = ->(key, shape) { level ? { key => shape } : {} }
-        classes = { "label" => :text, "score" => :share, "scores" => { each: :share }, **around["set", [:text]] }
+        conformal = ->(key, schema) { level ? { key => schema } : {} }
+        classes = { "label" => :text, "score" => :share, "scores" => { each: :share }, **conformal["set", [:text]] }
         labels = { "labels" => [:text], "scores" => { each: :share } }
         [{ one_of: [
           { where: [classes, "a label with a score", ->(value) { value["scores"].key?(value["label"]) }] },
           { where: [labels, "labels with scores", ->(value) { (value["labels"] - value["scores"].keys).empty? }] },
-          { "value" => :finite, **around["interval", range] },
-          { "values" => { each: :finite }, **around["intervals", { each: range }] },
+          { "value" => :finite, **conformal["interval", range] },
+          { "values" => { each: :finite }, **conformal["intervals", { each: range }] },
           { "error" => :text, "path?" => :text }
         ] }]
       end
@@ -38,7 +38,7 @@ module Transfer
         { "mae" => :finite, "baseline" => { "mae" => :finite }, "r2" => :finite, "rmse" => :finite, **measured }
       ] }
 
-      # Of a training's epochs: a loss may be infinite.
+      # One map per epoch: a loss may be infinite.
       history = [{ each: :plain }]
       data = { "examples" => :count, "parts" => [{ "name" => :text, "examples" => :count, "use" => :text }],
                "fitted" => :count, "calibrated" => :count, "calibrated_by" => :text, "measured" => :count,
@@ -102,7 +102,7 @@ module Transfer
         "details?" => { maybe: { "problems?" => [{ "path" => :text, "message" => :text }], "path?" => { maybe: :text },
                                  "run?" => { maybe: :text }, "limit?" => :count } }
       }.freeze
-      # A param that the result repeats: its name, the repeated value, the expected value.
+      # Parameters that the result repeats, by method: path in the result, the repeated value, the expected value.
       one_each = ->(params) { params.fetch("inputs").size }
       REPEATED = {
         "predict" => ["'s size", :size.to_proc, one_each],
@@ -114,13 +114,13 @@ module Transfer
       private_constant :RESULTS, :PREDICTIONS_AT_LEVEL, :EVENTS, :ERROR, :REPEATED
 
       class << self
-        # @param method [String] the called one
-        # @param params [Hash] what it was given
-        # @return what the worker answered
-        # @raise [ProtocolError] if that is not what the method gives
+        # @param method [String] the called method
+        # @param params [Hash] of the request
+        # @return the result
+        # @raise [ProtocolError] if it does not match the schema of that method
         def check_result(method, params, result)
           level = method == "predict" && params["level"]
-          Shape.check(level ? PREDICTIONS_AT_LEVEL : RESULTS.fetch(method, :plain), result, "#{method}: the result")
+          Schema.check(level ? PREDICTIONS_AT_LEVEL : RESULTS.fetch(method, :plain), result, "#{method}: the result")
           check_repeated(method, params, result) if REPEATED.key?(method)
           result
         end
@@ -129,22 +129,22 @@ module Transfer
         # @raise [ProtocolError]
         def check_event(method, event)
           kind = event["event"]
-          Shape.check(EVENTS.fetch(kind, { "event" => :text }), event, "#{method}: the event #{Plain.brief(kind)}")
+          Schema.check(EVENTS.fetch(kind, { "event" => :text }), event, "#{method}: the event #{Plain.brief(kind)}")
         end
 
         # @param error [Hash] of a call of `method`
         # @raise [ProtocolError]
-        def check_error(method, error) = Shape.check(ERROR, error, "#{method}: the error")
+        def check_error(method, error) = Schema.check(ERROR, error, "#{method}: the error")
 
         private
 
         def check_repeated(method, params, result)
-          place, said, asked = REPEATED[method]
-          found = said.call(result)
-          expected = asked.call(params)
+          path, repeated, original = REPEATED[method]
+          found = repeated.call(result)
+          expected = original.call(params)
           return if found == expected
 
-          raise ProtocolError, "#{method}: the result#{place} is #{Plain.brief(found)}, " \
+          raise ProtocolError, "#{method}: the result#{path} is #{Plain.brief(found)}, " \
                                "expected #{Plain.brief(expected)} as in the request"
         end
       end

@@ -2,18 +2,21 @@
 
 module Transfer
   module Bridge
-    # The first call to a worker: what it speaks, and what it can do.
-    class Greeting
+    # The first call to a worker: compares the protocol versions.
+    class Handshake
+      METHOD = "hello"
       PROTOCOL = 1
 
-      # @param dispatcher [Dispatcher] sends it at once
-      def initialize(dispatcher)
-        @call = dispatcher.open("hello", { "protocol" => PROTOCOL, "gem_version" => VERSION })
+      # @yieldparam method [String]
+      # @yieldparam params [Hash]
+      # @yieldreturn [Call] the call, sent
+      def initialize
+        @call = yield METHOD, { "protocol" => PROTOCOL, "gem_version" => VERSION }
       end
 
       def done? = @call.done?
 
-      # Waits for the answer; all who wait share the same.
+      # Waits for the response, which all waiting threads share.
       # @param timeout [Numeric] seconds
       # @raise [VersionMismatch, TimeoutError, DependencyError, WorkerCrashed]
       def check(timeout)
@@ -24,8 +27,8 @@ module Transfer
                                "speaks #{protocol}: run `transfer setup`"
       end
 
-      # @return [Boolean] true if the worker has a method of that name
-      def offers?(name) = @call.value.fetch("capabilities", []).include?(name)
+      # @return [Boolean] whether the worker has that method
+      def supports?(method) = @call.value.fetch("capabilities", []).include?(method)
     end
   end
 end

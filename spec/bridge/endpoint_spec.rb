@@ -5,13 +5,13 @@ require "socket"
 RSpec.describe "Where a worker and those who share it meet" do
   include_context "with a worker that is shared"
 
-  def place = bridge::Rendezvous.new(folder, "spec")
+  def place = bridge::SharedWorker::Endpoint.new(folder, "spec")
 
   # What a client does, as far as it behaves.
   # @return [Array(Socket, UNIXSocket, String)] the line, our end of the connection, what the worker said
   def introduce(line, *files)
     ours, theirs = UNIXSocket.pair
-    files = [theirs, bridge::Arena.unnamed_file, bridge::Arena.unnamed_file] if files.empty?
+    files = [theirs] + Array.new(2) { bridge::SharedMemory::Arena.unnamed_file } if files.empty?
     line.sendmsg("+", 0, nil, Socket::AncillaryData.unix_rights(*files))
     [line, ours, said(line)]
   rescue Errno::EPIPE # refused before we had said a word
@@ -30,7 +30,7 @@ RSpec.describe "Where a worker and those who share it meet" do
 
   describe "its folder" do
     def refused(path = folder)
-      expect(error = error_of { bridge::Rendezvous.new(path) }).to be_a(Transfer::ConfigurationError)
+      expect(error = error_of { bridge::SharedWorker::Endpoint.new(path) }).to be_a(Transfer::ConfigurationError)
       error.message
     end
 
@@ -68,10 +68,10 @@ RSpec.describe "Where a worker and those who share it meet" do
     look = lambda do |**settings|
       before = settings.to_h { |name, _| [name, Transfer.config.public_send(name)] }
       settings.each { |name, value| Transfer.config.public_send("#{name}=", value) }
-      child = bridge::Shared.launch.child.call(nil, []) { true }
-      child.abandon
-      child.socket.close
-      child.instance_variable_get(:@place).path
+      process = bridge::SharedWorker.launch_options.process.call(nil, []) { true }
+      process.abandon
+      process.socket.close
+      process.instance_variable_get(:@endpoint).path
     ensure
       before.each { |name, value| Transfer.config.public_send("#{name}=", value) }
     end
@@ -81,7 +81,7 @@ RSpec.describe "Where a worker and those who share it meet" do
               look.call(max_pixels: 10**6)]
     stub_const("Transfer::VERSION", "9.9.9")
     others << look.call
-    stub_const("#{bridge}::Greeting::PROTOCOL", 2)
+    stub_const("#{bridge}::Handshake::PROTOCOL", 2)
     others << look.call
     expect([usual, *others].uniq.size).to eq(7)
   ensure
@@ -98,7 +98,7 @@ RSpec.describe "Where a worker and those who share it meet" do
       30.times do |i|
         line, ours, answer = introduce(place.connect)
         expect(answer).to eq(["+", 1])
-        ours.write(bridge::Frame.encode([0, 0, "hello", { "protocol" => 1, "gem_version" => "9" }])) if i.odd?
+        ours.write(bridge::Framing.encode([0, 0, "hello", { "protocol" => 1, "gem_version" => "9" }])) if i.odd?
         ours.write(Array.new(5) { fuzz.frame }.join)
         ours.close_write
         expect(ours.wait_readable(5)).to be_truthy
@@ -168,8 +168,8 @@ RSpec.describe "Where a worker and those who share it meet" do
 
   describe "its lock" do
     it "is given to one at a time, and to the next when that has gone" do
-      try = ["-r", "transfer", "-e", "p Transfer.const_get(:Bridge)::Rendezvous.new('#{folder}', 'spec').lock { true }"]
-      another = -> { Open3.capture2(RbConfig.ruby, "-I", Scripts::LIB, *try).first }
+      code = "p Transfer.const_get(:Bridge)::SharedWorker::Endpoint.new('#{folder}', 'spec').lock { true }"
+      another = -> { Open3.capture2(RbConfig.ruby, "-I", Scripts::LIB, "-r", "transfer", "-e", code).first }
       expect(place.lock { another.call }).to eq("nil\n")
       expect(another.call).to eq("true\n")
       expect(place.lock { |lock| File.stat(lock.path).mode & 0o777 }).to eq(0o600)
@@ -196,7 +196,7 @@ RSpec.describe "Where a worker and those who share it meet" do
         launch.("echo")
         bridge.call("pid")
         trap("USR1") { puts Process.wait2(fork { exit!(0) }).last.exitstatus }
-        bridge::Rendezvous.new("#{folder}", "spec").lock { Process.kill(:USR1, Process.pid); sleep 0.1 }
+        bridge::SharedWorker::Endpoint.new("#{folder}", "spec").lock { Process.kill(:USR1, Process.pid); sleep 0.1 }
       RUBY
       expect([output, status.success?]).to eq(["0\n", true])
     end
