@@ -56,11 +56,11 @@ RSpec.describe "Transfer::Bridge::Pool" do
   it "starts the configured Python with this gem's core, home and offline switch" do
     config = Transfer::Configuration.new({ "TRANSFER_HOME" => "/tmp/home", "TRANSFER_OFFLINE" => "1" })
     allow(Transfer).to receive(:config).and_return(config)
-    launch = bridge::Pool.configured.train.instance_variable_get(:@launch).call
+    launch = bridge.configured_pool.train.instance_variable_get(:@launch).call
     expect(launch.command.drop(1)).to eq(["-m", "transfer_core.worker"])
     expect(launch.env).to include("TRANSFER_HOME" => "/tmp/home", "TRANSFER_OFFLINE" => "1")
     config.offline = config.home = nil
-    expect(bridge::Pool.configured.train.instance_variable_get(:@launch).call.env)
+    expect(bridge.configured_pool.train.instance_variable_get(:@launch).call.env)
       .not_to include("TRANSFER_HOME", "TRANSFER_OFFLINE")
     expect(launch.env["PYTHONPATH"].split(":").first).to eq(File.expand_path("../../python", __dir__))
   end

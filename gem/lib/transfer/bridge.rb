@@ -24,10 +24,9 @@ module Transfer
   module Bridge
     autoload :PyCall, "#{__dir__}/bridge/pycall"
 
-    BACKENDS = { subprocess: :Pool, pycall: :PyCall }.freeze
     # Seconds for which a signal's trap waits for a shutdown; the interrupted thread may hold a mutex that it needs.
     TRAP_TIMEOUT_S = 5
-    private_constant :BACKENDS, :TRAP_TIMEOUT_S
+    private_constant :TRAP_TIMEOUT_S
 
     @mutex = Mutex.new
     @owner = Process.pid
@@ -37,7 +36,7 @@ module Transfer
       # @param params [Hash{String => Object}]
       # @param streams [Hash{String => Source::Pump}]
       # @return [Call] in flight
-      def start(name, params, streams: {}) = backend.call(name, params, streams:)
+      def start(name, params, streams: {}) = pool.call(name, params, streams:)
 
       # Cancels the call if the calling thread is interrupted.
       # @param params [Hash{String => Object}]
@@ -46,7 +45,7 @@ module Transfer
       # @raise [Error, ArgumentError] (see Call#value)
       def call(name, params = {}, streams: {}, timeout: Transfer.config.timeout)
         Telemetry.call(name, inputs: params["inputs"]&.size, model: params["model"]) do
-          call = backend.call(name, params, streams:, awaited: true)
+          call = pool.call(name, params, streams:, awaited: true)
           call.value(timeout)
         ensure
           call&.cancel
@@ -63,21 +62,29 @@ module Transfer
       end
 
       # @return [Hash{Symbol => Hash}] see `Transfer.stats`
-      def stats = { workers: @mutex.synchronize { @backend }&.stats || {}, calls: Telemetry.stats }
+      def stats = { workers: @mutex.synchronize { @pool }&.stats || {}, calls: Telemetry.stats }
 
-      # Replaces the configured backend.
-      # @param backend [Pool, nil]
+      # @return [Pool] as configured; each worker is started with the settings at that moment
+      def configured_pool(config = Transfer.config)
+        return PyCall.pool if config.bridge == :pycall
+
+        shared = SharedWorker.method(:launch_options) if config.shared_worker
+        Pool.new(shared:) { LaunchOptions.configured }
+      end
+
+      # Replaces the configured pool.
+      # @param pool [Pool, nil]
       # @return [Pool, nil] the former one
-      def replace(backend)
+      def replace(pool)
         leave_to_parent unless @owner == Process.pid
-        @mutex.synchronize { @backend.tap { @backend = backend } }
+        @mutex.synchronize { @pool.tap { @pool = pool } }
       end
 
       # In a forked child, where no other thread runs: the workers belong to the parent.
       def leave_to_parent
-        inherited = @backend
+        inherited = @pool
         @mutex = Mutex.new
-        @backend = nil
+        @pool = nil
         @owner = Process.pid
         forget(inherited)
       rescue ThreadError # as in shutdown
@@ -91,9 +98,9 @@ module Transfer
         inherited&.abandon
       end
 
-      def backend
+      def pool
         leave_to_parent unless @owner == Process.pid
-        @mutex.synchronize { @backend ||= const_get(BACKENDS.fetch(Transfer.config.bridge)).configured }
+        @mutex.synchronize { @pool ||= configured_pool }
       end
     end
 

@@ -152,7 +152,8 @@ module Transfer
       starting = Event::Stage.new(:start, "start Python")
       @progress = progress.after(starting)
       @display.show(starting, progress)
-      @call = @request.start
+      params, streams = @request.prepare
+      @call = Bridge.start(@request.method, params, streams:)
     end
 
     def deliver

@@ -10,12 +10,6 @@ module Transfer
       NOT_SHARED = [*LONG, "evaluate", "check"].freeze
       private_constant :LONG, :NOT_SHARED
 
-      # @return [Pool] of processes; each is started with the settings of that moment
-      def self.configured
-        local = LaunchOptions.method(:configured)
-        Transfer.config.shared_worker ? new(shared: SharedWorker.method(:launch_options), &local) : new(&local)
-      end
-
       # @param result [Hash] of the method `serving`, whose keys are texts on the wire
       # @return [Hash{Symbol => Object}]
       def self.serving_statistics(result)

@@ -44,13 +44,12 @@ module Transfer
       # @return [String, nil] the id or directory of the run to resume
       def run_id = @run&.fetch("run")
 
-      # Sends it.
-      # @return [Bridge::Call]
-      def start
+      # @return [Array(Hash{String => Object}, Hash{String => Source::Pump})] parameters, and the streams of rows
+      def prepare
         source = Source.new(recipe.data, columns: recipe.words["columns"], group: grouping)
         data = { "data" => source.wire }.compact
         params = @run ? { **@run, **data } : { "recipe" => { **recipe.wire, **data } }
-        Bridge.start(@method, params, streams: source.streams)
+        [params, source.streams]
       end
 
       private
