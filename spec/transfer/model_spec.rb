@@ -68,7 +68,7 @@ RSpec.describe Transfer::Model do
     it "is computed a batch ahead" do
       log = StringIO.new
       Transfer.shutdown
-      backend("core", trace: bridge::Trace.new(Logger.new(log)))
+      backend("core", trace: bridge::Connection::Trace.new(Logger.new(log)))
       asked = -> { log.string.scan(/-> #\d+ predict/).size }
       most = 0
       model.predict(counted(100).first) do |prediction|
