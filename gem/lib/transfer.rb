@@ -1,5 +1,6 @@
 # frozen_string_literal: true
 
+require_relative "transfer/name_check"
 require_relative "transfer/version"
 require_relative "transfer/errors"
 require_relative "transfer/backtrace"
