@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import re
@@ -83,6 +84,16 @@ def test_each_extra_of_the_project_can_be_checked() -> None:
     for extra, packages in doctor.EXTRAS.items():
         own = table.partition(f"\n{extra} = [")[2].partition("]")[0] or table.partition("]")[0]
         assert all(f'"{package}' in own for package in packages)
+
+
+def test_each_missing_package_is_in_the_extra_that_its_error_names() -> None:
+    named = []
+    for file in Path(doctor.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "DependencyError":
+                named += [ast.literal_eval(node.args[-1])] if len(node.args) == 3 else []
+    assert len(named) >= 12
+    assert set(named) <= set(doctor.EXTRAS)
 
 
 @pytest.mark.parametrize(
