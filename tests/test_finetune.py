@@ -21,6 +21,7 @@ from transfer_core.plan.presets import Phase
 from transfer_core.recipe.schema import Crop, Flip, Train
 from transfer_core.runtime.errors import Cancelled, DataError, RecipeError
 from transfer_core.runtime.progress import Progress
+from transfer_core.tasks import losses
 from transfer_core.training import optimizers
 
 CPU = torch.device("cpu")
@@ -73,7 +74,9 @@ def tune(images, valid, trainable=BLOCKS, backbone=None, head=None, seed=0, augm
     """The backbone and the head after fine-tuning, and the history."""
     backbone, head = backbone or tiny_backbone(), head or new_head()
     phase = Phase(step(**words), tuple(trainable))
-    history = fine_tune(backbone, head, phase, images, valid, augmentations, MACHINE, seed, Progress())
+    history = fine_tune(
+        backbone, head, phase, images, valid, augmentations, MACHINE, losses, seed, Progress()
+    )
     return backbone, head, history
 
 
@@ -310,7 +313,7 @@ def test_bfloat16(images):
     backbone, head = tiny_backbone(), new_head()
     machine, phase = Machine(CPU, "bfloat16"), Phase(STEP, BLOCKS)
     valid = images(4, first=50)
-    history = fine_tune(backbone, head, phase, images(8), valid, (), machine, 0, Progress())
+    history = fine_tune(backbone, head, phase, images(8), valid, (), machine, losses, 0, Progress())
     assert all(math.isfinite(entry["loss"]) for entry in history)
     assert {tensor.dtype for tensor in backbone.parameters()} == {torch.float32}
 
@@ -332,7 +335,16 @@ def test_cancelled_in_the_middle(images):
     progress = Progress(told.append, lambda: any(event["event"] == "epoch" for event in told))
     with pytest.raises(Cancelled):
         fine_tune(
-            tiny_backbone(), new_head(), Phase(STEP, BLOCKS), images(8), images(2), (), MACHINE, 0, progress
+            tiny_backbone(),
+            new_head(),
+            Phase(STEP, BLOCKS),
+            images(8),
+            images(2),
+            (),
+            MACHINE,
+            losses,
+            0,
+            progress,
         )
     assert [event["number"] for event in told if event["event"] == "epoch"] == [1]
 
@@ -452,7 +464,7 @@ def test_short_memory_is_got_by_with(images, monkeypatch, two_cores):
     monkeypatch.setattr(Tail, "forward", forward)
     backbone = tiny_backbone()
     phase, progress = Phase(STEP, BLOCKS), Progress(told.append)
-    fine_tune(backbone, new_head(), phase, images(8), images(0), (), MACHINE, 0, progress)
+    fine_tune(backbone, new_head(), phase, images(8), images(0), (), MACHINE, losses, 0, progress)
     assert [event["message"] for event in told if event["event"] == "warning"] == [
         "GPU memory is short: a batch is computed in pieces of 1",
         "GPU memory is short: activations are computed twice instead of kept",
@@ -474,7 +486,7 @@ def test_short_memory_is_got_by_with_before_the_first_epoch(images, monkeypatch,
     expected = tune(some, valid)[2]
     monkeypatch.setattr(Tail, "forward", forward)
     phase, progress = Phase(STEP, BLOCKS), Progress(told.append)
-    history = fine_tune(tiny_backbone(), new_head(), phase, some, valid, (), MACHINE, 0, progress)
+    history = fine_tune(tiny_backbone(), new_head(), phase, some, valid, (), MACHINE, losses, 0, progress)
     assert [event["message"] for event in told if event["event"] == "warning"] == [
         "GPU memory is short: a batch is computed in pieces of 1"
     ]

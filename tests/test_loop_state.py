@@ -8,6 +8,8 @@ from transfer_core.recipe.schema import Train
 from transfer_core.runtime.errors import ConfigurationError
 from transfer_core.runtime.progress import Progress
 from transfer_core.runtime.snapshot import Snapshot
+from transfer_core.tasks.losses import loss
+from transfer_core.training.batch import Batch
 from transfer_core.training.loop import Source, train_epochs
 from transfer_core.training.optimizers import Group, build_optimizer
 from transfer_core.training.state import LoopState
@@ -39,7 +41,7 @@ def source():
     def epoch(number):
         order = torch.randperm(10, generator=torch.Generator().manual_seed(number))
         for some in torch.split(order, 4):
-            yield inputs[some], targets[some], torch.ones(len(some))
+            yield Batch(inputs[some], targets[some], torch.ones(len(some)))
 
     return Source(epoch, steps=3)
 
@@ -69,7 +71,7 @@ def trained(memory, validation=None, **words):
     )
     validate = (lambda: {"validation_loss": next(losses)}) if validation else None
     train = Train(**{"epochs": EPOCHS, "learning_rate": 0.05, "schedule": "cosine", "warmup": 0.2, **words})
-    history = train_epochs(net, source(), validate, train, "train", 7, Progress(keeper=memory))
+    history = train_epochs(net, source(), loss, validate, train, "train", 7, Progress(keeper=memory))
     return net.state_dict(), history
 
 

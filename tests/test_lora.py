@@ -22,6 +22,7 @@ from transfer_core.recipe.parser import parse_recipe
 from transfer_core.recipe.schema import Lora, TextOptions, Train
 from transfer_core.runtime.errors import Cancelled, DependencyError, RecipeError
 from transfer_core.runtime.progress import Progress
+from transfer_core.tasks import losses
 
 MACHINE = Machine(torch.device("cpu"), "float32")
 RANK, ALPHA = 2, 6.0
@@ -98,7 +99,9 @@ def test_one_step_is_that_of_the_closed_form(tiny):
     twin = copy.deepcopy(tiny)
     with adapted(twin, PHASE, seed=5):
         drawn = {n: p.detach().clone() for n, p in twin.blocks.named_parameters() if "lora_A" in n}
-    history = fine_tune(tiny, head, PHASE, images_of(TEXTS), images_of(()), (), MACHINE, 5, Progress())
+    history = fine_tune(
+        tiny, head, PHASE, images_of(TEXTS), images_of(()), (), MACHINE, losses, 5, Progress()
+    )
     assert history[0]["loss"] == pytest.approx(float(loss.detach()), abs=2e-3)
     checked = 0
     for name in dense_layers(tiny):
@@ -153,6 +156,7 @@ def test_a_training_that_ends_badly_leaves_the_network_as_it_was(tiny):
             images_of(()),
             (),
             MACHINE,
+            losses,
             0,
             Progress(heard.append, cancelled),
         )

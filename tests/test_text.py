@@ -24,6 +24,7 @@ from transfer_core.plan.presets import Phase
 from transfer_core.recipe.schema import TextOptions, Train
 from transfer_core.runtime.errors import Cancelled, DataError, DependencyError, RecipeError
 from transfer_core.runtime.progress import Progress
+from transfer_core.tasks import losses
 
 LABELS = {"pleased": ["good", "fine"], "angry": ["bad", "awful"]}
 TUNE = [
@@ -265,6 +266,7 @@ def test_a_bare_loop_over_padded_batches_gives_the_same_weights(tmp_path, traina
         images_of([]),
         (),
         Machine(torch.device("cpu"), "float32"),
+        losses,
         7,
         Progress(),
     )
@@ -274,7 +276,7 @@ def test_a_bare_loop_over_padded_batches_gives_the_same_weights(tmp_path, traina
     trained = [p for p in (*bare.parameters(), *head.parameters()) if p.requires_grad]
     optimizer = torch.optim.SGD(trained, lr=0.1, momentum=0.9)
     tokens = [windows[0] for windows in Reader(bare, TextOptions()).windows(rows.dataset.inputs)]
-    losses = []
+    means = []
     for epoch in (1, 2):
         order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(7 * 100_003 + epoch))
         total = 0.0
@@ -287,9 +289,9 @@ def test_a_bare_loop_over_padded_batches_gives_the_same_weights(tmp_path, traina
             loss.backward()
             optimizer.step()
             total += float(loss.detach()) * len(chunk)
-        losses.append(total / len(rows))
+        means.append(total / len(rows))
     # Activations in front of what trains are kept in half precision.
-    torch.testing.assert_close([entry["loss"] for entry in history], losses, atol=2e-3, rtol=0)
+    torch.testing.assert_close([entry["loss"] for entry in history], means, atol=2e-3, rtol=0)
     for name, tensor in bare.state_dict().items():
         torch.testing.assert_close(ours.state_dict()[name], tensor, atol=5e-3, rtol=0)
     moved = [p for p in (*bare.parameters(), *head.parameters()) if p.requires_grad]

@@ -13,12 +13,11 @@ from torch.optim import lr_scheduler
 from transfer_core.recipe.schema import Train
 from transfer_core.runtime.errors import Cancelled, RecipeError
 from transfer_core.runtime.progress import Progress
+from transfer_core.tasks.losses import loss, validation_metrics
+from transfer_core.training.batch import Batch, mean_loss
 from transfer_core.training.loop import (
     Source,
-    summed_loss,
     train_epochs,
-    validation_metrics,
-    weighted_loss,
 )
 
 TRAIN = Train(
@@ -43,7 +42,7 @@ def source_of(inputs, targets, weights, size=8):
     def epoch(number):
         order = torch.randperm(len(inputs), generator=torch.Generator().manual_seed(number))
         for rows in torch.split(order, size):
-            yield inputs[rows], targets[rows], weights[rows]
+            yield Batch(inputs[rows], targets[rows], weights[rows])
 
     return Source(epoch, math.ceil(len(inputs) / size))
 
@@ -55,7 +54,7 @@ def network(seed=1, dropout=0.0):
 
 
 def run(module, source, train=TRAIN, validate=None, seed=0, progress=None):
-    return train_epochs(module, source, validate, train, "train", seed, progress or Progress())
+    return train_epochs(module, source, loss, validate, train, "train", seed, progress or Progress())
 
 
 def assert_equal_weights(a, b, exactly=True):
@@ -88,13 +87,13 @@ def test_a_bare_loop_gives_the_same_weights(train, theirs):
     optimizer, losses = theirs(groups), []
     for number in range(1, 5):
         total = 0.0
-        for inputs, targets, weights in source_of(*data).epoch(number):
+        for batch in source_of(*data).epoch(number):
             optimizer.zero_grad()
-            each = nn.CrossEntropyLoss(reduction="none")(bare(inputs), targets)
-            loss = (each * weights).sum() / weights.sum()
-            loss.backward()
+            each = nn.CrossEntropyLoss(reduction="none")(bare(batch.inputs), batch.targets)
+            mean = (each * batch.weights).sum() / batch.weights.sum()
+            mean.backward()
             optimizer.step()
-            total += loss.item() * len(targets)
+            total += mean.item() * len(batch)
         losses.append(total / 30)
     assert_equal_weights(ours, bare, exactly=False)
     assert not torch.equal(ours[0].weight, before[0].weight)
@@ -112,9 +111,9 @@ def test_the_loop_follows_the_schedule():
         optimizer, lambda s: (s + 1) / 3 if s < 2 else 0.5 * (1 + math.cos(math.pi * (s - 2) / 14))
     )
     for number in range(1, 5):
-        for inputs, targets, weights in source_of(*data).epoch(number):
+        for batch in source_of(*data).epoch(number):
             optimizer.zero_grad()
-            weighted_loss(bare(inputs), targets, weights).backward()
+            mean_loss(loss, bare(batch.inputs), batch.targets, batch.weights).backward()
             optimizer.step()
             scheduler.step()
     assert_equal_weights(ours, bare, exactly=False)
@@ -243,7 +242,7 @@ def test_class_weights_are_those_of_pytorch():
     inputs, targets, _ = drawn()
     output, by_class = network()(inputs), torch.tensor([0.5, 2.0, 3.0])
     expected = nn.CrossEntropyLoss(weight=by_class)(output, targets)
-    torch.testing.assert_close(weighted_loss(output, targets, by_class[targets]), expected)
+    torch.testing.assert_close(mean_loss(loss, output, targets, by_class[targets]), expected)
 
 
 def test_the_loss_of_values_is_the_mean_squared_error():
@@ -251,10 +250,12 @@ def test_the_loss_of_values_is_the_mean_squared_error():
         network()(drawn()[0]).detach(),
         torch.randn(30, 3, generator=torch.Generator().manual_seed(0)),
     )
-    torch.testing.assert_close(weighted_loss(output, targets, torch.ones(30)), nn.MSELoss()(output, targets))
+    torch.testing.assert_close(
+        mean_loss(loss, output, targets, torch.ones(30)), nn.MSELoss()(output, targets)
+    )
     weights = torch.rand(30, generator=torch.Generator().manual_seed(1))
     expected = np.average(((output - targets) ** 2).mean(1).numpy(), weights=weights.numpy())
-    assert float(weighted_loss(output, targets, weights)) == pytest.approx(expected, rel=1e-6)
+    assert float(mean_loss(loss, output, targets, weights)) == pytest.approx(expected, rel=1e-6)
 
 
 def test_the_loss_of_labels_is_pytorchs():
@@ -262,14 +263,14 @@ def test_the_loss_of_labels_is_pytorchs():
     output, targets = torch.randn(30, 4, generator=generator), torch.rand(30, 4, generator=generator) < 0.3
     truth = targets.float()
     expected = nn.BCEWithLogitsLoss()(output, truth)
-    torch.testing.assert_close(weighted_loss(output, targets, torch.ones(30)), expected)
-    torch.testing.assert_close(weighted_loss(output, targets, torch.ones(30, 4)), expected)
+    torch.testing.assert_close(mean_loss(loss, output, targets, torch.ones(30)), expected)
+    torch.testing.assert_close(mean_loss(loss, output, targets, torch.ones(30, 4)), expected)
     positive = torch.tensor([1.0, 2.0, 5.0, 0.5])
     weights = torch.where(targets, positive, 1.0)
     # PyTorch divides by the number of decisions, we by what they weigh.
     weighted = nn.BCEWithLogitsLoss(pos_weight=positive)(output, truth) * weights.numel() / weights.sum()
-    torch.testing.assert_close(weighted_loss(output, targets, weights), weighted)
-    pieces = [summed_loss(output[rows], targets[rows], weights[rows]) for rows in torch.arange(30).split(8)]
+    torch.testing.assert_close(mean_loss(loss, output, targets, weights), weighted)
+    pieces = [loss(output[rows], targets[rows], weights[rows]) for rows in torch.arange(30).split(8)]
     torch.testing.assert_close(sum(pieces) / weights.sum(), weighted)
 
 

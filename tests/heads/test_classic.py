@@ -30,6 +30,7 @@ from transfer_core.recipe.schema import (
 )
 from transfer_core.runtime.errors import Cancelled, DependencyError, RecipeError
 from transfer_core.runtime.progress import Progress
+from transfer_core.tasks import losses
 
 WIDTH = 6
 LOGISTIC, SVM, LINEAR_SVM = LogisticHead(c=0.5), SvmHead(), SvmHead(c=0.5, kernel="linear")
@@ -61,7 +62,7 @@ def rows(kind, outputs, n=120, seed=0):
 
 def fit(spec, rows, outputs, progress=None):
     nothing = rows.take(torch.arange(0))
-    return fit_head(spec, Train(), rows, nothing, outputs, SEED, progress or Progress())
+    return fit_head(spec, Train(), rows, nothing, outputs, losses, SEED, progress or Progress())
 
 
 def their_features(spec, rows):
@@ -330,7 +331,7 @@ def test_a_forest_is_stopped_between_trees():
 def test_the_seed_decides(spec):
     train = rows("classes", 3)
     heads = [
-        fit_head(spec, Train(), train, train.take(torch.arange(0)), 3, seed, Progress()).module
+        fit_head(spec, Train(), train, train.take(torch.arange(0)), 3, losses, seed, Progress()).module
         for seed in (1, 1, 2)
     ]
     first, again, other = (head(train.features) for head in heads)

@@ -14,6 +14,7 @@ from transfer_core.heads.scaling import standardization
 from transfer_core.recipe.schema import LinearHead, MlpHead, Train
 from transfer_core.runtime.errors import DataError, RecipeError
 from transfer_core.runtime.progress import Progress
+from transfer_core.tasks import losses
 
 LBFGS = Train(optimizer="lbfgs")
 ADAM = Train(
@@ -47,7 +48,7 @@ LINEAR = LinearHead()
 
 
 def fit(train, rows, valid, spec=LINEAR, seed=0, outputs=3):
-    return fit_head(spec, train, rows, valid, outputs, seed, Progress())
+    return fit_head(spec, train, rows, valid, outputs, losses, seed, Progress())
 
 
 def nothing(rows):
@@ -64,7 +65,7 @@ def test_the_default_head_takes_raw_features():
     fitted = fit(LBFGS, data, nothing(data))
     mean, scale = standardization(data.features)
     standard = Rows((data.features - mean) / scale, data.targets, data.weights, data.groups)
-    expected = fit_linear(standard, 3, 5, 0, Progress())
+    expected = fit_linear(standard, 3, 5, losses, 0, Progress())
     torch.testing.assert_close(
         outputs_of(fitted.module, data),
         standard.features @ expected.weight.T + expected.bias,

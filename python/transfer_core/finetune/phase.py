@@ -27,7 +27,8 @@ from transfer_core.plan.presets import Phase
 from transfer_core.recipe.schema import Augmentation, TextOptions
 from transfer_core.runtime.devices import choose_dtype, fast_dtype
 from transfer_core.runtime.progress import Progress
-from transfer_core.training.loop import Batch, Metrics, Source, train_epochs, validation_metrics
+from transfer_core.training.batch import Batch, Criterion, Metrics
+from transfer_core.training.loop import Source, train_epochs
 from transfer_core.training.optimizers import Group
 
 
@@ -59,6 +60,7 @@ def fine_tune(
     valid: Images,
     augmentations: Sequence[Augmentation],
     machine: Machine,
+    criterion: Criterion,
     seed: int,
     progress: Progress,
     text: TextOptions = TextOptions(),
@@ -89,16 +91,25 @@ def fine_tune(
             only_adapters(tail.blocks.get_submodule(name))
         # Some of cuDNN's gradients add up in an order that changes from run to run, unless told not to.
         with torch.backends.cudnn.flags(enabled=True, deterministic=True), cores_for(device) as pool:
-            pieces = Pieces(tail, device, size, pool, progress)
+            pieces = Pieces(tail, device, size, criterion.loss, pool, progress)
             validate = None
             if len(valid):
                 validate = partial(
-                    _validate, pieces, valid, as_they_are(valid.dataset, passes=1 + train.epochs)
+                    _validate, pieces, criterion, valid, as_they_are(valid.dataset, passes=1 + train.epochs)
                 )
             source = _source(images, inputs, size, seed)
             groups = groups_by_depth(backbone, head, train.layer_decay or 1.0)
             history = train_epochs(
-                tail, source, validate, train, "fine_tune", seed, progress, pieces.backward, groups
+                tail,
+                source,
+                criterion.loss,
+                validate,
+                train,
+                "fine_tune",
+                seed,
+                progress,
+                pieces.backward,
+                groups,
             )
         tail.to("cpu").requires_grad_(False)
     return history
@@ -150,14 +161,14 @@ def _source(images: Images, inputs: Inputs, size: int, seed: int) -> Source:
         shuffle = torch.Generator().manual_seed(seed * 100_003 + number)
         order = torch.randperm(len(images), generator=shuffle)
         for chunk, batch in inputs(order, number):
-            yield batch, images.targets[chunk], images.weights[chunk]
+            yield Batch(batch, images.targets[chunk], images.weights[chunk])
 
     return Source(epoch, steps=-(-len(images) // size))
 
 
-def _validate(pieces: Pieces, valid: Images, inputs: Inputs) -> Metrics:
+def _validate(pieces: Pieces, criterion: Criterion, valid: Images, inputs: Inputs) -> Metrics:
     numbers, outputs = zip(
         *((chunk, pieces.outputs(batch)) for chunk, batch in inputs(torch.arange(len(valid)), 0)), strict=True
     )
     order = torch.cat(numbers)
-    return validation_metrics(torch.cat(outputs), valid.targets[order], valid.weights[order])
+    return criterion.validation_metrics(torch.cat(outputs), valid.targets[order], valid.weights[order])

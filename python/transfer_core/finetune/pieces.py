@@ -21,7 +21,7 @@ from transfer_core.finetune.network import Tail
 from transfer_core.finetune.randomness import DrawFrom
 from transfer_core.runtime.devices import cores, machine_cores
 from transfer_core.runtime.progress import Progress
-from transfer_core.training.loop import Batch, summed_loss
+from transfer_core.training.batch import Batch, Loss
 
 # The activations of so many images stay near a core, and each below the size from which the memory allocator
 # asks the system for new pages every time.
@@ -34,8 +34,15 @@ class Pieces:
     """Computes batches of up to `batch_size` images on `device`; the sums don't depend on who came first."""
 
     def __init__(
-        self, tail: Tail, device: torch.device, batch_size: int, pool: ThreadPoolExecutor, progress: Progress
+        self,
+        tail: Tail,
+        device: torch.device,
+        batch_size: int,
+        loss: Loss,
+        pool: ThreadPoolExecutor,
+        progress: Progress,
     ) -> None:
+        self._loss = loss
         self._tail = tail
         self._device = device
         share = min(CPU_PIECE, -(-batch_size // machine_cores()))
@@ -67,10 +74,8 @@ class Pieces:
         Where a layer draws from the generator that all threads share, which its state after the first batch
         gives away, that is computed again and pieces follow one another from then on.
         """
-        inputs, targets, weights = batch
-        pieces = zip(*(torch.split(part, self._size) for part in (inputs, targets, weights)), strict=True)
-        numbered = [(seed + number, piece) for number, piece in enumerate(pieces)]
-        compute = partial(self._backward, total=weights.sum())
+        numbered = [(seed + number, piece) for number, piece in enumerate(batch.split(self._size))]
+        compute = partial(self._backward, total=batch.weights.sum())
         if self._in_turn:
             return _added(self._pool.submit(compute, piece).result() for piece in numbered)
         if self._in_turn is not None:
@@ -89,10 +94,10 @@ class Pieces:
     def _backward(self, numbered: tuple[int, Batch], total: Tensor) -> list[Tensor]:
         """A piece's share of the loss and of the gradients."""
         seed, piece = numbered
-        inputs, targets, weights = (part.to(self._device) for part in piece)
+        piece = piece.to(self._device)
         with self._own_randomness(seed):
-            outputs = self._tail(inputs)
-        loss = summed_loss(outputs, targets, weights) / total.to(self._device)
+            outputs = self._tail(piece.inputs)
+        loss = self._loss(outputs, piece.targets, piece.weights) / total.to(self._device)
         return [loss.detach(), *torch.autograd.grad(loss, self._trained)]
 
     @torch.no_grad()

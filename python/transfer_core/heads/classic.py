@@ -31,7 +31,7 @@ from transfer_core.recipe.schema import (
 )
 from transfer_core.runtime.errors import DependencyError, Problem, RecipeError
 from transfer_core.runtime.progress import Progress
-from transfer_core.training.loop import Metrics, validation_metrics
+from transfer_core.training.batch import Criterion, Metrics
 
 _FITS: dict[type, Fit] = {
     LogisticHead: logistic,
@@ -78,7 +78,13 @@ def check_head(recipe: Recipe) -> None:
 
 @torch.no_grad()
 def fit_classic(
-    spec: ClassicHead, rows: Rows, outputs: int, folds: int, seed: int, progress: Progress
+    spec: ClassicHead,
+    rows: Rows,
+    outputs: int,
+    folds: int,
+    criterion: Criterion,
+    seed: int,
+    progress: Progress,
 ) -> ClassicFit:
     """Fit `rows`, at least two examples; and for the outputs that are held out, folds of them.
 
@@ -98,7 +104,7 @@ def fit_classic(
     asked = torch.cat([*held_out, torch.zeros(0, dtype=torch.int64)])
     outputs_said = torch.cat([*said, torch.zeros(0, outputs)])
     targets = rows.targets[asked]
-    history = [validation_metrics(outputs_said, targets, rows.weights[asked])] if said else []
+    history = [criterion.validation_metrics(outputs_said, targets, rows.weights[asked])] if said else []
     return ClassicFit(layer, outputs_said, targets, history)
 
 

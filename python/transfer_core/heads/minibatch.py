@@ -11,7 +11,8 @@ from transfer_core.heads.rows import Rows
 from transfer_core.heads.scaling import ROWS_AT_ONCE
 from transfer_core.recipe.schema import Train
 from transfer_core.runtime.progress import Progress
-from transfer_core.training.loop import Batch, Metrics, Source, train_epochs, validation_metrics
+from transfer_core.training.batch import Batch, Criterion, Metrics
+from transfer_core.training.loop import Source, train_epochs
 
 
 def as_they_are(features: Tensor) -> Tensor:
@@ -24,6 +25,7 @@ def fit_minibatch(
     rows: Rows,
     valid: Rows,
     train: Train,
+    criterion: Criterion,
     seed: int,
     progress: Progress,
     prepare: Callable[[Tensor], Tensor] = as_they_are,
@@ -36,10 +38,12 @@ def fit_minibatch(
     @torch.no_grad()
     def validate() -> Metrics:
         outputs = torch.cat([head(prepare(part)) for part in torch.split(valid.features, ROWS_AT_ONCE)])
-        return validation_metrics(outputs, valid.targets, valid.weights)
+        return criterion.validation_metrics(outputs, valid.targets, valid.weights)
 
     batches = _batches(rows, train.batch_size or 32, seed, prepare)
-    return train_epochs(head, batches, validate if len(valid) else None, train, "train", seed, progress)
+    return train_epochs(
+        head, batches, criterion.loss, validate if len(valid) else None, train, "train", seed, progress
+    )
 
 
 def _batches(rows: Rows, size: int, seed: int, prepare: Callable[[Tensor], Tensor]) -> Source:
@@ -50,6 +54,6 @@ def _batches(rows: Rows, size: int, seed: int, prepare: Callable[[Tensor], Tenso
         order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed * 100_003 + number))
         for some in torch.split(order, at_once):
             columns = prepare(rows.features[some]), rows.targets[some], rows.weights[some]
-            yield from zip(*(torch.split(column, size) for column in columns), strict=True)
+            yield from Batch(*columns).split(size)
 
     return Source(epoch, steps=-(-len(rows) // size))

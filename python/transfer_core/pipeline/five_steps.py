@@ -54,7 +54,7 @@ from transfer_core.runtime.overall_progress import Overall
 from transfer_core.runtime.progress import Event, Progress
 from transfer_core.runtime.temp_dir import spool_folder
 from transfer_core.runtime.version import library_versions
-from transfer_core.tasks import calibrated, doubts
+from transfer_core.tasks import calibrated, doubts, losses
 from transfer_core.tasks.objective import Objective, choose_objective
 
 
@@ -213,7 +213,7 @@ def add_head_and_train(
     how = f" with {phase.train.optimizer}" if phase.train.optimizer else ""
     progress.stage("train", f"train the head{how}")
     keeping = kept.during(0, phase, progress, [])
-    return fit_head(recipe.head, phase.train, train, valid, outputs, recipe.seed, keeping)
+    return fit_head(recipe.head, phase.train, train, valid, outputs, losses, recipe.seed, keeping)
 
 
 def fine_tune_backbone(
@@ -316,7 +316,7 @@ def _fine_tune(
     recipe, splits, objective = frozen.recipe, frozen.splits, frozen.objective
     progress.stage("fine_tune", f"fine-tune {phase.title(len(frozen.backbone.blocks))}")
     images, valid = (_images(part, objective, phase) for part in (splits.train, splits.valid))
-    how = (recipe.augment or (), frozen.machine, seed, progress, recipe.text)
+    how = (recipe.augment or (), frozen.machine, losses, seed, progress, recipe.text)
     entries = fine_tune(frozen.backbone, head, phase, images, valid, *how)
     return [{"step": "fine_tune", **entry} for entry in entries]
 
@@ -328,7 +328,7 @@ def _train_further(
     train = _rows(frozen.train, frozen.splits.train, frozen.objective, phase, frozen.views)
     valid = _rows(frozen.valid, frozen.splits.valid, frozen.objective, phase, 1)
     head.requires_grad_(True)
-    entries = fit_minibatch(head, train, valid, phase.train, seed, progress)
+    entries = fit_minibatch(head, train, valid, phase.train, losses, seed, progress)
     return [{"step": "train", **entry} for entry in entries]
 
 

@@ -13,24 +13,18 @@ from functools import partial
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, mse_loss
 
 from transfer_core.recipe.schema import Train
 from transfer_core.runtime.errors import Problem, RecipeError
 from transfer_core.runtime.progress import Progress, Step
+from transfer_core.training.batch import Batch, Loss, Metrics, mean_loss
 from transfer_core.training.optimizers import Group, build_optimizer, set_learning_rate
 from transfer_core.training.state import LoopState
-
-Batch = tuple[Tensor, Tensor, Tensor]
-Metrics = dict[str, float]
 
 
 @dataclass(frozen=True)
 class Source:
-    """Batches of one epoch: inputs (N, …), targets (N,) or (N, K), weights (N,) or, for labels, (N, K).
-
-    `epoch(number)` must give the same batches for the same number; `steps` is their count.
-    """
+    """Batches per epoch: `epoch(number)` yields the same `steps` batches for the same number."""
 
     epoch: Callable[[int], Iterable[Batch]]
     steps: int
@@ -39,6 +33,7 @@ class Source:
 def train_epochs(
     module: nn.Module,
     source: Source,
+    loss: Loss,
     validate: Callable[[], Metrics] | None,
     train: Train,
     step: Step,
@@ -66,7 +61,7 @@ def train_epochs(
     assert train.learning_rate
     parameters = [p for p in module.parameters() if p.requires_grad]
     optimizer = build_optimizer(groups or [Group(parameters)], train)
-    backward = backward or partial(_backward, module)
+    backward = backward or partial(_backward, module, loss)
     total = train.epochs * source.steps
     state = LoopState(module, optimizer)
     module.eval()
@@ -86,7 +81,7 @@ def train_epochs(
                 set_learning_rate(optimizer, train, (number - 1) * source.steps + i, total)
                 losses.append(backward(batch))
                 optimizer.step()
-                rows.append(len(batch[1]))
+                rows.append(len(batch))
             module.eval()
             metrics = {"loss": _row_average(losses, rows), **(validate() if validate else {})}
             _refuse_divergence(metrics["loss"], number)
@@ -114,46 +109,11 @@ def _is_over(state: LoopState, train: Train, validated: bool) -> bool:
     return waited or state.epoch >= train.epochs
 
 
-def weighted_loss(output: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
-    """The mean loss of the rows, which weigh `weights` (N,).
-
-    Cross-entropy for classes (N,) int64, mean squared error for values (N, K) float. For labels (N, K) bool
-    the mean binary cross-entropy, where each label of a row may have a weight of its own: `weights` (N, K).
-    """
-    return summed_loss(output, targets, weights) / weights.sum()
-
-
-def summed_loss(output: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
-    """The same, not yet divided by the sum of the weights: pieces of a batch can be added up."""
-    if targets.dtype == torch.bool:
-        losses = binary_cross_entropy_with_logits(output, targets.to(output.dtype), reduction="none")
-        losses = losses if weights.ndim == 2 else losses.mean(dim=1)
-    elif targets.is_floating_point():
-        losses = mse_loss(output, targets, reduction="none").mean(dim=1)
-    else:
-        losses = cross_entropy(output, targets, reduction="none")
-    return (losses * weights).sum()
-
-
-def validation_metrics(output: Tensor, targets: Tensor, weights: Tensor) -> Metrics:
-    """Loss of `output` (N, K) on rows held out for choosing; for classes the accuracy, and for labels the
-    micro-F1 at a probability of one half."""
-    metrics = {"validation_loss": float(weighted_loss(output, targets, weights))}
-    if targets.dtype == torch.bool:
-        said = output > 0
-        appear = int(said.sum() + targets.sum())
-        metrics["micro_f1"] = 2 * int((said & targets).sum()) / max(1, appear)
-    elif not targets.is_floating_point():
-        metrics["accuracy"] = float((output.argmax(dim=1) == targets).double().mean())
-    return metrics
-
-
-def _backward(module: nn.Module, batch: Batch) -> Tensor:
-    inputs, targets, weights = batch
-    loss = weighted_loss(module(inputs), targets, weights)
+def _backward(module: nn.Module, loss: Loss, batch: Batch) -> Tensor:
+    mean = mean_loss(loss, module(batch.inputs), batch.targets, batch.weights)
     module.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
-    return loss.detach()
+    mean.backward()  # type: ignore[no-untyped-call]
+    return mean.detach()
 
 
 def _refuse_divergence(loss: float, epoch: int) -> None:

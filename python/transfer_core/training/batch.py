@@ -1,0 +1,62 @@
+"""Batches, and the loss and the metrics that a task computes on them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
+
+import torch
+from torch import Tensor
+
+Metrics: TypeAlias = dict[str, float]
+
+# (outputs, targets, weights) -> (), the sum over examples of weight times loss. A sum, not a mean: the losses
+# of micro-batches add up, and the caller divides by the sum of the weights of the whole batch.
+Loss: TypeAlias = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+
+class Criterion(Protocol):
+    """Loss and validation metrics of a task, from outputs, targets and weights of the same N examples."""
+
+    def loss(self, outputs: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+        """Return the sum over examples of weight times loss, a scalar tensor (see `Loss`)."""
+
+    def validation_metrics(self, outputs: Tensor, targets: Tensor, weights: Tensor) -> Metrics:
+        """Return `validation_loss`, the weighted mean loss, and the metrics of the task."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The N examples of one optimizer step.
+
+    Attributes
+    ----------
+    inputs
+        (N, …), what the trained module takes.
+    targets
+        (N,) or (N, K), as the loss of the task expects them.
+    weights
+        (N,), the weight of each example in the loss; or (N, K), one per label.
+    """
+
+    inputs: Tensor
+    targets: Tensor
+    weights: Tensor
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def split(self, size: int) -> Iterator[Batch]:
+        """Yield micro-batches of up to `size` examples, in order."""
+        parts = (torch.split(part, size) for part in (self.inputs, self.targets, self.weights))
+        return (Batch(*part) for part in zip(*parts, strict=True))
+
+    def to(self, device: torch.device) -> Batch:
+        """Return the batch on `device`."""
+        return Batch(self.inputs.to(device), self.targets.to(device), self.weights.to(device))
+
+
+def mean_loss(loss: Loss, outputs: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+    """Return the weighted mean loss, a scalar tensor."""
+    return loss(outputs, targets, weights) / weights.sum()
