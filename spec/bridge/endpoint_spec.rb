@@ -2,19 +2,19 @@
 
 require "socket"
 
-RSpec.describe "Where a worker and those who share it meet" do
-  include_context "with a worker that is shared"
+RSpec.describe "Transfer::Bridge::SharedWorker::Endpoint" do
+  include_context "with a shared worker"
 
   def place = bridge::SharedWorker::Endpoint.new(folder, "spec")
 
-  # What a client does, as far as it behaves.
-  # @return [Array(Socket, UNIXSocket, String)] the line, our end of the connection, what the worker said
+  # Connects as a client does.
+  # @return [Array(Socket, UNIXSocket, Array)] control socket, our end of the connection, the worker's reply
   def introduce(line, *files)
     ours, theirs = UNIXSocket.pair
     files = [theirs] + Array.new(2) { bridge::SharedMemory::Arena.unnamed_file } if files.empty?
     line.sendmsg("+", 0, nil, Socket::AncillaryData.unix_rights(*files))
     [line, ours, said(line)]
-  rescue Errno::EPIPE # refused before we had said a word
+  rescue Errno::EPIPE # refused before anything was sent
     [line, ours, []]
   ensure
     [theirs, *files].each(&:close)
@@ -28,19 +28,19 @@ RSpec.describe "Where a worker and those who share it meet" do
     []
   end
 
-  describe "its folder" do
+  describe "folder" do
     def refused(path = folder)
       expect(error = error_of { bridge::SharedWorker::Endpoint.new(path) }).to be_a(Transfer::ConfigurationError)
       error.message
     end
 
-    it "is made for its user alone" do
+    it "is created with mode 0700" do
       place
       expect(File.stat(folder).mode & 0o777).to eq(0o700)
       expect { place }.not_to raise_error
     end
 
-    it "is refused where others can enter, where it is none, and where it can't be" do
+    it "is refused if others can enter it, if it is not a folder, and if its path is too long" do
       alone = "is not a folder that only user #{Process.euid} can enter: name another, or chmod 700 it"
       Dir.mkdir(folder, 0o700)
       File.symlink(folder, "#{folder}-link")
@@ -56,14 +56,14 @@ RSpec.describe "Where a worker and those who share it meet" do
       )
     end
 
-    it "is refused to another user", if: Process.uid.zero? do
+    it "is refused if it belongs to another user", if: Process.uid.zero? do
       Dir.mkdir(folder, 0o700)
       File.chown(65_534, nil, folder)
       expect(refused).to include("is not a folder that only user 0 can enter")
     end
   end
 
-  it "is another place for another version, Python, home, path, switch or limit on inputs" do
+  it "has a path of its own for each version, Python, home, path, switch and limit on inputs" do
     Transfer.config.shared_worker = folder
     look = lambda do |**settings|
       before = settings.to_h { |name, _| [name, Transfer.config.public_send(name)] }
@@ -88,10 +88,10 @@ RSpec.describe "Where a worker and those who share it meet" do
     Transfer.config.shared_worker = false
   end
 
-  describe "strangers" do
+  describe "other clients" do
     before { use }
 
-    it "who talk nonsense end their own connection and nothing else" do
+    it "that send invalid data lose their own connection only" do
       worker = pid
       fuzz = Fuzz.new(seed: 3)
       talk = Thread.new { Array.new(40) { pid.tap { sleep 0.01 } } }
@@ -110,7 +110,7 @@ RSpec.describe "Where a worker and those who share it meet" do
       expect(Sharing.workers(folder)).to eq([worker])
     end
 
-    it "who don't introduce themselves as they should are not taken" do
+    it "that pass other descriptors are refused" do
       worker = pid
       read, write = IO.pipe
       [[write], [read, write, read], [$stdin] * 3, [read] * 9].each do |files|
@@ -141,7 +141,7 @@ RSpec.describe "Where a worker and those who share it meet" do
       expect(says).to eq([["+", 1], []]).or eq([["+", 1], [""]])
     end
 
-    it "who listen there are not spoken to", if: Process.uid.zero? do
+    it "are refused as a server, too, if they belong to another user", if: Process.uid.zero? do
       listener = Socket.new(:UNIX, :STREAM)
       listener.bind(Addrinfo.unix("#{place.path}.sock"))
       impostor = fork do
@@ -166,8 +166,8 @@ RSpec.describe "Where a worker and those who share it meet" do
     end
   end
 
-  describe "its lock" do
-    it "is given to one at a time, and to the next when that has gone" do
+  describe "lock" do
+    it "is held by one process at a time" do
       code = "p Transfer.const_get(:Bridge)::SharedWorker::Endpoint.new('#{folder}', 'spec').lock { true }"
       another = -> { Open3.capture2(RbConfig.ruby, "-I", Scripts::LIB, "-r", "transfer", "-e", code).first }
       expect(place.lock { another.call }).to eq("nil\n")
@@ -175,7 +175,7 @@ RSpec.describe "Where a worker and those who share it meet" do
       expect(place.lock { |lock| File.stat(lock.path).mode & 0o777 }).to eq(0o600)
     end
 
-    it "is not inherited by a child that forks off meanwhile" do
+    it "is not inherited by a child that is forked meanwhile" do
       held = Queue.new
       release = Queue.new
       holder = Thread.new { place.lock { (held << true) && release.pop } }

@@ -1,17 +1,17 @@
 # frozen_string_literal: true
 
-RSpec.describe "Transfer and processes that come and go" do
+RSpec.describe "Forked and killed processes" do
   def pid = bridge.call("pid")
 
   before { |example| backend unless example.metadata[:script] }
 
-  # The child has no backend of its own making: `Transfer` would start the real one.
+  # The child inherits no backend: `Transfer` would start the real one.
   def pid_in_child
     backend
     pid.tap { Transfer.shutdown }
   end
 
-  it "goes on in the parent" do
+  it "continues in the parent" do
     first = pid
     in_child { nil }
     expect(pid).to eq(first)
@@ -31,7 +31,7 @@ RSpec.describe "Transfer and processes that come and go" do
     expect((children + [first]).uniq.size).to eq(4)
   end
 
-  it "stays without a worker in the child if there was none" do
+  it "starts no worker in the child for a shutdown" do
     expect(in_child { Leaks.children }).to eq([])
     Transfer.shutdown
     expect(in_child { [Transfer.shutdown, Leaks.children] }).to eq([nil, []])
@@ -45,7 +45,7 @@ RSpec.describe "Transfer and processes that come and go" do
     expect(in_child { sockets.call }).to eq(parent - 1)
   end
 
-  it "tells a call that was in flight that it belongs to the parent" do
+  it "fails a call in flight in the child, as it belongs to the parent" do
     call = bridge.start("slow", { "seconds" => 0.3 })
     expect(in_child { error_of { call.value(1) }.message })
       .to eq("this call was made before the process forked; it belongs to the parent")
@@ -76,7 +76,7 @@ RSpec.describe "Transfer and processes that come and go" do
   end
 
   # As Spring does.
-  it "serves the children of a process that is killed", script: true do
+  it "serves the children of a killed process", script: true do
     code = <<~RUBY
       launch.("echo")
       puts [Process.pid, bridge.call("pid")].join(" ")
@@ -101,7 +101,7 @@ RSpec.describe "Transfer and processes that come and go" do
     end
   end
 
-  it "takes the worker along when the parent is killed", script: true do
+  it "ends the worker when the parent is killed", script: true do
     ruby_running('launch.("echo"); puts bridge.call("pid"); sleep') do |output, parent|
       worker = output.gets.to_i
       expect(gone?(worker)).to be(false)
@@ -110,7 +110,7 @@ RSpec.describe "Transfer and processes that come and go" do
     end
   end
 
-  it "takes the worker along when the parent exits, exits at once, or fails", script: true do
+  it "ends the worker when the parent exits, calls exit!, or fails", script: true do
     ["", "exit!(0)", "raise 'over'", "Thread.new { bridge.call('stall') }; sleep 0.2"].each do |ending|
       output, = ruby("launch.('echo'); puts bridge.call('pid'); #{ending}")
       expect(eventually(2) { gone?(output.to_i) }).to be(true), ending

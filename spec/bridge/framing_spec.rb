@@ -2,18 +2,20 @@
 
 require "json"
 
-RSpec.describe "Transfer::Bridge frames and messages" do
+RSpec.describe "Transfer::Bridge::Framing and Message" do
   vectors = JSON.parse(File.read(File.expand_path("../../docs/reference/protocol_vectors.json", __dir__)))
   frame = Transfer.const_get(:Bridge)::Framing
   message = Transfer.const_get(:Bridge)::Message
 
-  # The notation of docs/reference/protocol.md for what JSON can't say.
-  def self.meant(value)
+  # Decodes the notation of docs/reference/protocol.md for values that JSON does not have.
+  def self.decoded(value)
     case value
     when Hash
       notation = value.keys.first if value.size == 1
-      notation&.start_with?("$") ? special(notation, value[notation]) : value.transform_values { |inner| meant(inner) }
-    when Array then value.map { |inner| meant(inner) }
+      return special(notation, value[notation]) if notation&.start_with?("$")
+
+      value.transform_values { |inner| decoded(inner) }
+    when Array then value.map { |inner| decoded(inner) }
     else value
     end
   end
@@ -49,13 +51,13 @@ RSpec.describe "Transfer::Bridge frames and messages" do
       it "reads #{vector['name']}" do
         wire = read(bytes).first
         # NaN is not equal to itself, its notation is.
-        expect(wire.inspect).to eq(self.class.meant(vector["value"]).inspect)
+        expect(wire.inspect).to eq(self.class.decoded(vector["value"]).inspect)
         expect(message.parse(wire).to_wire).to eq(wire) unless wire.inspect.include?("NaN")
       end
 
       if vector["canonical"]
         it "writes #{vector['name']}" do
-          expect(frame.encode(self.class.meant(vector["value"])).unpack1("H*")).to eq(vector["hex"])
+          expect(frame.encode(self.class.decoded(vector["value"])).unpack1("H*")).to eq(vector["hex"])
         end
       end
     elsif vector["receiver"] == "both"
@@ -65,7 +67,7 @@ RSpec.describe "Transfer::Bridge frames and messages" do
     end
   end
 
-  it "says what is wrong with a frame" do
+  it "describes the error of a frame" do
     {
       "\0\0\0\0" => "empty frame",
       "\x04\0\0\1" => "frame of 67108865 bytes, at most 67108864 are allowed",

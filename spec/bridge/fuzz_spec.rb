@@ -2,24 +2,24 @@
 
 require_relative "../support/fuzz"
 
-RSpec.describe "Hostile bytes" do
+RSpec.describe "Invalid bytes" do
   frame = Transfer.const_get(:Bridge)::Framing
 
-  it "are messages or a ProtocolError, and cost no more memory than they have bytes" do
+  it "are messages or a ProtocolError" do
     counts = Fuzz.new(seed: 1).run(3000)
     expect(counts.keys - %i[message protocol_error incomplete]).to eq([])
     expect(counts.values.sum).to eq(3000)
     expect(counts.values.min).to be > 100
   end
 
-  it "that claim more than they are, are refused before room is made for it" do
+  it "that claim more members than they have are refused before memory is allocated" do
     { "\xdd\xff\xff\xff\xff" => "a list or map claims 4294967295 members in 0 bytes",
       "\xdf\x0f\xff\xff\xff\xc0" => "a list or map claims 536870910 members in 1 bytes",
       "\x92\xc4\x02\xdd\xdf\xdf\xff\xff\xff\xff" => "a list or map claims 8589934590 members in 0 bytes" }
       .each { |bytes, words| expect { frame.decode(bytes.b) }.to raise_error(Transfer::ProtocolError, words) }
   end
 
-  # Bytes of a frame of so many members that are all alike, beside what `bytes` says of each.
+  # A response whose result is a list of `count` members, each of which has these bytes.
   def list_of(bytes, count) = "\x94\x01\x01\xc0\xdd".b + [count].pack("N") + (bytes.b * count)
 
   describe "that take much more memory once they are decoded" do
@@ -27,7 +27,7 @@ RSpec.describe "Hostile bytes" do
               "tensors" => "\xc7\x0b\x01\x93\xa5uint8\x91\x00\xc4\x00" }
 
     bombs.each do |name, bytes|
-      it "are refused before: #{name}" do
+      it "are refused before decoding: #{name}" do
         bomb = list_of(bytes, 20_000_000 / bytes.bytesize)
         before = GC.stat(:total_allocated_objects)
         expect { frame.decode(bomb) }.to raise_error(Transfer::ProtocolError, /\Amore than 268435456 bytes of memory/)
@@ -35,13 +35,13 @@ RSpec.describe "Hostile bytes" do
       end
     end
 
-    it "are refused within a tensor, too" do
+    it "are refused inside a tensor, too" do
       bomb = list_of("\x80", 20_000).byteslice(4..)
       expect { frame.decode("#{"\xc9".b}#{[bomb.bytesize].pack('N')}\u0001#{bomb}") }
         .to raise_error(Transfer::ProtocolError, "more than 2000 bytes of memory once it is decoded")
     end
 
-    it "end the call that waits for them, and the next one works" do
+    it "fail the call that waits for them; the next one succeeds" do
       worker = worker()
       bomb = list_of("\x80", 20_000_000)
       babble = { "bytes" => [bomb.bytesize].pack("N") + bomb }
@@ -54,13 +54,13 @@ RSpec.describe "Hostile bytes" do
     let(:value) { Array.new(3) { [Random.new(1).bytes(100_000), *0..100_000, { "a" => Array.new(50_000, "b") }] } }
     let(:decoder) { frame::Decoder.new(frame.encode(value).byteslice(4..)) }
 
-    it "are decoded in pieces, and a reader that has no more time leaves the rest to the next" do
+    it "are decoded in chunks, and the next reader continues after a deadline" do
       pieces = 1
       pieces += 1 until (found = decoder.value(0))
       expect([found, pieces]).to match([[value], be > 10])
     end
 
-    it "can be interrupted between pieces, and are read by the next reader" do
+    it "can be interrupted between chunks, and the next reader continues" do
       reader = Thread.new do
         Thread.handle_interrupt(Object => :never) do
           Thread.current.raise(Interrupt)
@@ -72,7 +72,7 @@ RSpec.describe "Hostile bytes" do
       expect(decoder.value).to eq([value])
     end
 
-    it "are read from the beginning where a piece was interrupted" do
+    it "are decoded from the beginning after an interrupt inside a chunk" do
       decoder.value(0)
       ends = [-> { raise Interrupt }]
       allow(decoder.content).to(receive(:byteslice).and_wrap_original do |slice, *at|
@@ -118,7 +118,7 @@ RSpec.describe "Hostile bytes" do
   sizes = Transfer.const_get(:Bridge)::Framing::DecodedSize
   ways = { "in Ruby" => sizes.method(:measure), "as configured" => sizes.method(:check) }
   ways.each do |way, check|
-    it "take as much memory as the table says, #{way}" do
+    it "take as much memory as the table estimates, #{way}" do
       random = Random.new(1)
       200.times do
         value = any_value(random)
@@ -128,7 +128,7 @@ RSpec.describe "Hostile bytes" do
       end
     end
 
-    it "are one whole value, #{way}" do
+    it "must be exactly one value, #{way}" do
       content = frame.encode({ "a" => [1, 2.5, "b" * 40, "c".b * 300, nil], "d" => { "e" => 1000 } }).byteslice(4..)
       expect(check.call(content, 10_000)).to be_a(Integer)
       (1...content.bytesize).each do |cut|
@@ -138,25 +138,25 @@ RSpec.describe "Hostile bytes" do
     end
   end
 
-  it "are nested 100 deep at least, and not without an end" do
+  it "may be nested 100 levels deep, but not 1000" do
     deep = ->(levels) { ("\x91" * levels).b + "\xc0".b }
     expect(frame.decode(deep.call(100)).flatten).to eq([nil])
     expect { frame.decode(deep.call(1000)) }.to raise_error(Transfer::ProtocolError, /StackError/)
   end
 
-  it "that only look so are read" do
+  it "that resemble these are valid" do
     value = ["\xDD\xDF".b * 10, 1.1, { "a" => -35, "b" => Array.new(70_000, 1) }, (2**64) - 1, -33, "x" * 70_000]
     expect(frame.decode(frame.encode(value).byteslice(4..))).to eq(value)
   end
 
-  # What the worker says, and the error of the call that waits meanwhile.
+  # Messages of the worker, and the error of the call that waits meanwhile.
   {
-    "a response that nobody asked for" => [[1, 77, nil, 1], "a response to request 77, which is not open"],
+    "a response without a request" => [[1, 77, nil, 1], "a response to request 77, which is not open"],
     "an event of no call" => [[2, "event", { "call" => 77, "event" => {} }], "an event of call 77, which is not open"],
-    "an event that is none" => [[2, "event", { "call" => 1, "event" => 5 }],
-                                "the event of a notification is Integer, expected a map"],
+    "an event of the wrong type" => [[2, "event", { "call" => 1, "event" => 5 }],
+                                     "the event of a notification is Integer, expected a map"],
     "an unknown notification" => [[2, "dance", {}], 'unknown notification "dance"'],
-    "no message" => [[7], "not a message: [7]"]
+    "another list" => [[7], "not a message: [7]"]
   }.each do |what, (message, words)|
     it "close the connection: #{what}" do
       worker = worker()

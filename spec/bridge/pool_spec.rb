@@ -3,7 +3,7 @@
 RSpec.describe "Transfer::Bridge::Pool" do
   def pid(backend) = backend.call("pid", {}).value(20)
 
-  it "serves from a process that trains when it has time" do
+  it "serves from the training process while that is idle" do
     backend = backend()
     training = backend.call("train", {})
     training.cancel
@@ -21,7 +21,7 @@ RSpec.describe "Transfer::Bridge::Pool" do
     training.cancel
   end
 
-  it "keeps to the serving process once there is one" do
+  it "serves from the serving process once that runs" do
     backend = backend()
     first = pid(backend)
     training = backend.call("train", {})
@@ -30,7 +30,7 @@ RSpec.describe "Transfer::Bridge::Pool" do
     expect([first, pid(backend)]).to eq([backend.serve.pid] * 2)
   end
 
-  it "lets predictions share the training process while it is idle" do
+  it "serves concurrent calls from the idle training process" do
     backend = backend()
     backend.call("train", {}).tap(&:cancel).wait(5)
     pids = Array.new(50) { Thread.new { pid(backend) } }.map(&:value)
@@ -44,7 +44,7 @@ RSpec.describe "Transfer::Bridge::Pool" do
     expect { call.value(1) }.to raise_error(Transfer::Cancelled, "the worker was shut down")
   end
 
-  it "ends calls whose callers read, and takes no more" do
+  it "ends calls of waiting threads, and accepts no more" do
     backend = backend()
     waiting = Array.new(4) { Thread.new { error_of { backend.call("stall", {}, awaited: true).value(20) } } }
     sleep 0.3

@@ -5,7 +5,7 @@ require "socket"
 
 # A real cluster: the app is loaded, and uses a worker, before Puma forks.
 RSpec.describe "Puma in cluster mode with preload_app!" do
-  # @param use [String] what gives a process its worker
+  # @param use [String] code that configures the worker of a process
   def app(use) = <<~RUBY
     #{Scripts::PRELUDE}
     #{use}
@@ -65,7 +65,7 @@ RSpec.describe "Puma in cluster mode with preload_app!" do
     expect(eventually(2) { processes.all? { |pid| gone?(pid) } }).to be(true)
   end
 
-  it "gives every process a worker of its own, and leaves none behind" do
+  it "has a worker per process, and leaves none behind" do
     workers = nil
     serve('launch.("echo")') do |answers|
       expect(answers.map { |_, process, worker| [process, worker] }.uniq.size).to eq(2)
@@ -76,10 +76,10 @@ RSpec.describe "Puma in cluster mode with preload_app!" do
     expect(eventually(2) { workers.all? { |pid| gone?(pid) } }).to be(true)
   end
 
-  describe "with a worker that is shared" do
-    include_context "with a worker that is shared"
+  describe "with a shared worker" do
+    include_context "with a shared worker"
 
-    it "gives all processes one, which outlives them for a while" do
+    it "has one worker for all processes, which ends after its idle time" do
       worker = nil
       serve(%(require "#{Sharing::FILE}"\nSharing.use("#{folder}", idle_stop: 4))) do |answers|
         expect(answers.flat_map { |before, _, now| [before, now] }.uniq).to eq(Sharing.workers(folder))

@@ -39,7 +39,7 @@ RSpec.describe "Serving", :end_to_end do
     threads.map(&:value)
   end
 
-  it "answers threads together as each alone" do
+  it "has the same results for concurrent threads as for one" do
     alone = photos.map { |photo| model.predict(photo) }
     found = together(48) { |i| model.predict(photos[i % photos.size]) }
     found.each_with_index do |prediction, i|
@@ -58,7 +58,7 @@ RSpec.describe "Serving", :end_to_end do
     expect(served[:seconds].values).to eq(served[:seconds].values.sort)
   end
 
-  it "is looked at without being used" do
+  it "does not count statistics as a use" do
     model.predict(red)
     sleep 0.2
     before, after = Array.new(2) { Transfer.stats.dig(:workers, :serve, :processes, 0).slice(:calls, :idle) }
@@ -66,14 +66,14 @@ RSpec.describe "Serving", :end_to_end do
     expect([before[:idle], after[:idle] - before[:idle]]).to match([be >= 0.2, be >= 0])
   end
 
-  it "fails a broken photo alone" do
+  it "fails an unreadable photo alone" do
     broken = File.binread(red)[0, 100]
     found = together(12) { |i| model.predict(i == 5 ? broken : red) }
     expect(found.delete_at(5)).to be_a(Transfer::DataError).and have_attributes(message: /the image: .*truncated/)
     expect(found.map(&:label)).to eq(["red"] * 11)
   end
 
-  it "never computes what nobody waits for any more", :fresh do
+  it "never computes cancelled requests", :fresh do
     asked = model # the worker is there, its model is not
     found = together(8) { bridge.call("predict", { "model" => @first.to_s, "inputs" => [red] }, timeout: 0.05) }
     expect(found).to all(be_a(Transfer::TimeoutError))
@@ -81,7 +81,7 @@ RSpec.describe "Serving", :end_to_end do
     expect(served[:batches]).to include(count: 1, sizes: { 1 => 1 })
   end
 
-  it "refuses more than may wait, and answers the others", :fresh do
+  it "refuses requests above the limit", :fresh do
     Transfer.config.serving_queue_limit = 3
     asked = model
     found = together(8) { asked.predict(red) }
@@ -93,7 +93,7 @@ RSpec.describe "Serving", :end_to_end do
     expect(served[:refused]).to eq(refused.size)
   end
 
-  it "says which setting is none", :fresh do
+  it "names an invalid setting", :fresh do
     allow(Transfer.config).to receive(:for_worker).and_return({ "TRANSFER_SERVING_BATCH_SIZE" => "0" })
     asked = model
     expect { asked.predict(red) }.to raise_error(
@@ -101,7 +101,7 @@ RSpec.describe "Serving", :end_to_end do
     )
   end
 
-  it "gathers as many as are set, for as long as is set", :fresh do
+  it "batches by size and waiting time of the settings", :fresh do
     Transfer.config.serving_batch_size = 3
     Transfer.config.serving_wait_ms = 100
     asked = model
@@ -124,7 +124,7 @@ RSpec.describe "Serving", :end_to_end do
       File.rename("#{file}.new", file)
     end
 
-    it "is exchanged while threads predict, and none of them fails" do
+    it "is reloaded while threads predict, and none of them fails" do
       asked = model
       ended = false
       threads = Array.new(4) { Thread.new { Enumerator.produce { asked.predict(red).label }.take_while { !ended } } }
@@ -137,7 +137,7 @@ RSpec.describe "Serving", :end_to_end do
       expect(threads.flat_map(&:value).uniq).to contain_exactly("red", "dark")
     end
 
-    it "stays as it was while its file is broken, with one warning" do
+    it "stays in use while its file is invalid, with one warning" do
       Transfer.config.logger = Logger.new(log, level: :warn)
       asked = model
       asked.predict(red)
@@ -155,7 +155,7 @@ RSpec.describe "Serving", :end_to_end do
     end
   end
 
-  describe "beside what takes long" do
+  describe "beside long calls" do
     let(:endless) do
       { backbone: "mobilenet_v2", data: @photos, epochs: 100_000, optimizer: :adam, early_stopping: 0, quiet: true }
     end
@@ -171,7 +171,7 @@ RSpec.describe "Serving", :end_to_end do
       job.cancel.wait(20)
     end
 
-    it "predicts during a training and one that is resumed, from a process of its own", :fresh do
+    it "predicts during a training and a resumed one, from a process of its own", :fresh do
       asked = model
       run = nil
       beside(->(on) { Transfer.train_async(**endless, on:).tap { |job| run = job } }) do

@@ -1,6 +1,6 @@
 # frozen_string_literal: true
 
-# Ruby's half against a worker that was written from docs/reference/protocol.md, and against the real server.
+# Against a worker that was written from docs/reference/protocol.md, and against the real server.
 RSpec.describe "Transfer::Bridge::SharedMemory" do
   big = 300_000
 
@@ -13,14 +13,14 @@ RSpec.describe "Transfer::Bridge::SharedMemory" do
 
       let(:other) { worker("memory") }
 
-      it "shows the worker what is too big for the socket" do
+      it "passes large tensors to the worker" do
         expect(ask(other, "look", tensor: tensor(7)).values_at(0, 1, 2, 4)).to eq([2, "uint8", [big], "\7".b * 8])
         content = Random.new(1).bytes(3_000_000)
         expect(ask(other, "look", tensor: Transfer::Tensor.from(content, dtype: "uint8")).last)
           .to eq(content.sum(0) % 251)
       end
 
-      it "uses a block again when the worker has freed it, and not before" do
+      it "reuses a block after the worker has freed it, and not before" do
         places = Array.new(3) { ask(other, "look", tensor: tensor(1), keep: true)[3] }
         expect(places.uniq.size).to eq(3)
         size = ask(other, "size")
@@ -30,12 +30,12 @@ RSpec.describe "Transfer::Bridge::SharedMemory" do
         expect(ask(other, "size")).to eq(size)
       end
 
-      it "takes a tensor out of the worker's memory" do
+      it "receives a tensor in the worker's memory" do
         taken = ask(other, "show", bytes: "\1\2\3\4".b, shape: [2, 2], offset: 65_536)
         expect([taken.to_a, taken.bytes, taken.to_io_buffer.get_value(:U8, 3)]).to eq([[[1, 2], [3, 4]], "\1\2\3\4", 4])
       end
 
-      it "frees the block of a tensor that nobody has any more" do
+      it "frees the block of a tensor that is garbage" do
         ask(other, "show", bytes: "abcd".b, offset: 0).release
         expect(ask(other, "used", offset: 0)).to eq(0)
         20.times { |i| ask(other, "show", bytes: "abcd".b, offset: i * 65_536) }
@@ -46,14 +46,14 @@ RSpec.describe "Transfer::Bridge::SharedMemory" do
         expect(freed).to be(true)
       end
 
-      it "keeps a tensor whose worker is gone" do
+      it "keeps a tensor after the end of its worker" do
         kept = ask(other, "show", bytes: "abcd".b, offset: 0)
         other.stop
         expect(kept.bytes).to eq("abcd")
         expect(kept.release).to be_nil
       end
 
-      it "refuses a block that is not there" do
+      it "refuses an invalid block" do
         {
           { bytes: "abcd".b, offset: 0, says: 5 } => "the block at 0 holds 5 bytes, expected 4",
           { bytes: "abcd".b, offset: 0, says: 2**63 } => "the block at 0 holds 9223372036854775808 bytes, expected 4",
@@ -73,7 +73,7 @@ RSpec.describe "Transfer::Bridge::SharedMemory" do
         expect(offsets).to eq([0, 0])
       end
 
-      it "is passed through by the real worker" do
+      it "works with the real worker" do
         path = [File.expand_path("../../python", __dir__), File.expand_path("../../tests", __dir__)].join(":")
         real = bridge::LaunchOptions.new(
           command: [Workers::PYTHON, File.expand_path("../../tests/worker/fake_worker.py", __dir__)],
@@ -93,7 +93,7 @@ RSpec.describe "Transfer::Bridge::SharedMemory" do
     end
   end
 
-  it "is a file that has no name, which the system won't let shrink", if: Transfer.native? do
+  it "is a file without a name that can't be truncated", if: Transfer.native? do
     file = bridge::SharedMemory::Arena.file
     file.truncate(65_536)
     expect { file.truncate(0) }.to raise_error(Errno::EPERM)
@@ -101,7 +101,7 @@ RSpec.describe "Transfer::Bridge::SharedMemory" do
     file.close
   end
 
-  it "is a file that has no name without the native part, too" do
+  it "is a file without a name without the native part, too" do
     allow(Transfer).to receive(:native?).and_return(false)
     file = bridge::SharedMemory::Arena.file
     expect([file.stat.nlink, file.stat.mode & 0o777]).to eq([0, 0o600])
@@ -121,7 +121,7 @@ RSpec.describe "Transfer::Bridge::SharedMemory" do
 
     def used(file) = file.pread(8, 0).unpack1("Q<")
 
-    it "is not mapped where it could shrink under our feet" do
+    it "is not mapped if it could be truncated" do
       Tempfile.create do |file|
         file.truncate(65_536)
         expect(native.map(file, 0, 4)).to be_nil
@@ -138,7 +138,7 @@ RSpec.describe "Transfer::Bridge::SharedMemory" do
       expect { native.map(file, 0, 4) }.to raise_error(IOError)
     end
 
-    it "is given back once" do
+    it "is released once" do
       file = block("abcd")
       mapping = native.map(file, 0, 4)
       mapping.release
@@ -151,7 +151,7 @@ RSpec.describe "Transfer::Bridge::SharedMemory" do
       file.close
     end
 
-    it "stays while an IO::Buffer looks at it" do
+    it "stays mapped while an IO::Buffer refers to it" do
       file = block("abcd")
       mapping = native.map(file, 0, 4)
       buffer = mapping.to_io_buffer
@@ -160,7 +160,7 @@ RSpec.describe "Transfer::Bridge::SharedMemory" do
       file.close
     end
 
-    it "can't be made by hand or copied" do
+    it "can't be instantiated or copied" do
       file = block("abcd")
       mapping = native.map(file, 0, 4)
       file.close
@@ -168,7 +168,7 @@ RSpec.describe "Transfer::Bridge::SharedMemory" do
       expect { mapping.dup }.to raise_error(TypeError)
     end
 
-    it "is never used again after a fork: the child sees it as long as it likes" do
+    it "is never freed after a fork, since the child can read it" do
       file = block("abcd")
       mapping = native.map(file, 0, 4)
       child = fork do

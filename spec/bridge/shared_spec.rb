@@ -3,11 +3,11 @@
 require "logger"
 
 # Every client is a process of its own.
-RSpec.describe "A worker that processes share" do
-  include_context "with a worker that is shared"
+RSpec.describe "A shared worker" do
+  include_context "with a shared worker"
 
-  describe "its life" do
-    it "is one, outlives whoever started it, and is found again" do
+  describe "lifetime" do
+    it "is one process that outlives its starter and is found again" do
       first = client
       second = client
       pids = [first, second, first].map { |each| each.call("pid") }
@@ -21,7 +21,7 @@ RSpec.describe "A worker that processes share" do
       expect(File.stat(folder).mode & 0o777).to eq(0o700)
     end
 
-    it "is started once when twenty want it at once" do
+    it "starts once for twenty concurrent clients" do
       starts = File.join(File.dirname(folder), "starts")
       noting = Class.new(bridge::LaunchOptions) do
         define_method(:spawn) do |*arguments, **words|
@@ -35,7 +35,7 @@ RSpec.describe "A worker that processes share" do
       expect(File.readlines(starts).size).to eq(1)
     end
 
-    it "goes on when a client is killed in the midst of a call, and computes no more for it" do
+    it "cancels the calls of a killed client, and continues" do
       killed = client
       other = client
       killed.ask("wait_for_cancel")
@@ -47,7 +47,7 @@ RSpec.describe "A worker that processes share" do
       expect(Transfer.stats.dig(:workers, :serve, :processes).map { |worker| worker[:in_flight] }).to eq([0])
     end
 
-    it "is replaced by one when it is killed, and every open call hears of it" do
+    it "is replaced by one after it was killed, and every open call fails" do
       clients = Array.new(5) { client }
       first = clients.map { |each| each.call("pid") }.uniq
       clients.each { |each| each.ask("wait_for_cancel") }
@@ -62,7 +62,7 @@ RSpec.describe "A worker that processes share" do
       expect(eventually { Sharing.workers(folder) == second }).to be(true)
     end
 
-    it "is missed by those who have no open call as well" do
+    it "is replaced for clients without an open call as well" do
       backend = use
       first = pid
       Process.kill(:KILL, first)
@@ -71,7 +71,7 @@ RSpec.describe "A worker that processes share" do
       expect(backend.serve.stats).to include(restarts: 1, crashes: 1)
     end
 
-    it "ends when nobody has been there for long enough, and leaves nothing" do
+    it "ends after its idle time without clients, and leaves nothing behind" do
       visitor = client(idle_stop: 0.5)
       worker = visitor.call("pid")
       visitor.finish
@@ -82,7 +82,7 @@ RSpec.describe "A worker that processes share" do
       expect(pid).not_to eq(worker)
     end
 
-    it "stays while somebody is there, and who has been idle leaves" do
+    it "stays while a client is connected; an idle client disconnects" do
       backend = use(idle_stop: 0.6)
       worker = pid
       sleep 0.9
@@ -91,7 +91,7 @@ RSpec.describe "A worker that processes share" do
       expect(eventually { gone?(worker) }).to be(true)
     end
 
-    it "is ended by whoever says so; open calls end with Cancelled, and the next starts another" do
+    it "ends at SIGTERM; open calls end with Cancelled, and the next one starts another" do
       other = client
       worker = other.call("pid")
       idle = use.serve
@@ -108,12 +108,12 @@ RSpec.describe "A worker that processes share" do
     end
   end
 
-  describe "one that hangs" do
+  describe "a hanging worker" do
     before { stub_const("#{bridge}::HealthCheck::TIMEOUT_S", 1) }
 
     def late = error_of { bridge.call("pid", {}, timeout: 0.2) }
 
-    it "is replaced once a call has waited for it in vain, by one, and every open call hears of it" do
+    it "is replaced by one after a timeout, and every open call fails" do
       clients = Array.new(4) { client }
       frozen = clients.map { |each| each.call("pid") }.uniq
       use
@@ -129,7 +129,7 @@ RSpec.describe "A worker that processes share" do
       expect(Sharing.workers(folder)).to eq([fresh])
     end
 
-    it "is replaced by one, whoever finds out first" do
+    it "is replaced by one after concurrent timeouts" do
       clients = Array.new(5) { client(timeout: 0.2) }
       frozen = clients.map { |each| each.call("pid") }.uniq
       suspend(frozen.first)
@@ -140,7 +140,7 @@ RSpec.describe "A worker that processes share" do
       expect(Sharing.workers(folder)).to eq(fresh)
     end
 
-    it "is told in the error of an open call, and to the logger" do
+    it "is reported in the error of an open call, and logged" do
       use
       frozen = pid
       open = bridge.start("wait_for_cancel", {})
@@ -155,7 +155,7 @@ RSpec.describe "A worker that processes share" do
       Transfer.config.logger = nil
     end
 
-    it "for less than it may goes on" do
+    it "continues if it hangs for less than the timeout of the health check" do
       use
       frozen = pid
       suspend(frozen)
@@ -166,7 +166,7 @@ RSpec.describe "A worker that processes share" do
       expect(waiting.value).to eq(frozen)
     end
 
-    it "is no one that computes, however long" do
+    it "is not a worker with a long computation" do
       use
       worker = pid
       call = error_of { bridge.call("ignore_cancel", { "release" => File.join(folder, "release") }, timeout: 0.2) }
@@ -177,8 +177,8 @@ RSpec.describe "A worker that processes share" do
     end
   end
 
-  describe "its limits" do
-    it "replace it without any call that fails" do
+  describe "limits" do
+    it "replace it without a failed call" do
       clients = Array.new(3) { client(max_requests: 20) }
       asked = clients.map { |each| Thread.new { Array.new(300) { each.call("pid").tap { sleep 0.005 } } } }
       pids = asked.flat_map(&:value)
@@ -187,7 +187,7 @@ RSpec.describe "A worker that processes share" do
       expect(eventually { Sharing.workers(folder).size <= 1 }).to be(true)
     end
 
-    it "let a call that goes on end" do
+    it "don't affect calls in flight" do
       backend = use(max_lifetime: 0.3)
       first = pid
       long = backend.call("ignore_cancel", { "release" => File.join(folder, "release") })
@@ -199,14 +199,14 @@ RSpec.describe "A worker that processes share" do
       expect(eventually { gone?(first) }).to be(true)
     end
 
-    it "are those of its memory, too" do
+    it "include its memory" do
       use(max_memory: 1_000_000)
       first = pid
       expect(eventually { gone?(first) }).to be(true)
     end
   end
 
-  it "moves when somebody deletes its files" do
+  it "is replaced after its files were deleted" do
     use
     first = pid
     FileUtils.rm_rf(folder)
@@ -215,7 +215,7 @@ RSpec.describe "A worker that processes share" do
     expect(pid).not_to eq(first)
   end
 
-  describe "what is shown through memory" do
+  describe "shared memory" do
     def written(backend)
       channel = backend.serve.instance_variable_get(:@channel)
       channel.instance_variable_get(:@memory).files.last.size
@@ -223,7 +223,7 @@ RSpec.describe "A worker that processes share" do
 
     def count_up(backend, count) = backend.call("count_up", { "count" => count }).value(20).to_a
 
-    it "is shown to each alone" do
+    it "is separate for each client" do
       backends = [use, use]
       asked = backends.each_with_index.map do |backend, i|
         Thread.new { Array.new(5) { |n| count_up(backend, 100_000 + (10 * n) + i).values_at(0, -1) } }
@@ -239,7 +239,7 @@ RSpec.describe "A worker that processes share" do
   describe "a start" do
     def python(code, **) = use(command: [Workers::PYTHON, "-c", code], **)
 
-    it "that fails says why, and the next one tries again" do
+    it "that fails has its reason in the error, and the next call tries again" do
       python("import no_such_module")
       expect { pid }.to raise_error(Transfer::DependencyError, /has no module no_such_module/)
       python("import sys; sys.exit('boom')")
@@ -250,12 +250,12 @@ RSpec.describe "A worker that processes share" do
       expect(pid).to be_a(Integer)
     end
 
-    it "whose daemon dies is no endless loop" do
+    it "whose daemon exits is not an endless loop" do
       python("import os; os.write(2, b'late')")
       expect { pid }.to raise_error(Transfer::WorkerCrashed, /ended: late\z/)
     end
 
-    it "is none of the business of a program that waits for its own children", script: true do
+    it "is independent of a program that waits for its own children", script: true do
       code = <<~RUBY
         require "#{Sharing::FILE}"
         trap("CLD", "IGNORE") # then the kernel waits for them
@@ -275,7 +275,7 @@ RSpec.describe "A worker that processes share" do
         .to eq([[Sharing.workers(folder).first.to_s, "the worker (pid N) ended: boom"], true])
     end
 
-    it "that takes long is waited for as long as wanted, and holds up no shutdown" do
+    it "that takes long ends with the timeout, and does not delay a shutdown" do
       python("import time; time.sleep(2)", startup_timeout: 0.3)
       expect { pid }.to raise_error(Transfer::TimeoutError, "the worker did not answer within 0.3 s of its start")
       slept = File.join(folder, "slept")
@@ -287,7 +287,7 @@ RSpec.describe "A worker that processes share" do
       expect(File.exist?(slept)).to be(false)
     end
 
-    it "where a worker is frozen is a timeout, after which another one is started" do
+    it "with a suspended worker is a timeout, after which another one is started" do
       stub_const("#{bridge}::HealthCheck::TIMEOUT_S", 0.5)
       frozen = client.call("pid").tap { |worker| suspend(worker) }
       use(startup_timeout: 0.5)
@@ -297,7 +297,7 @@ RSpec.describe "A worker that processes share" do
       expect([pid]).to eq(Sharing.workers(folder))
     end
 
-    it "of somebody who has less patience than a worker deserves leaves that alone" do
+    it "with a timeout below that of the health check does not kill the worker" do
       frozen = client.call("pid").tap { |worker| suspend(worker) }
       use(startup_timeout: 0.3)
       expect { pid }.to raise_error(Transfer::TimeoutError)
@@ -307,7 +307,7 @@ RSpec.describe "A worker that processes share" do
     end
   end
 
-  describe "forks" do
+  describe "forked processes" do
     it "have a connection of their own to the same worker" do
       first = use.serve
       worker = pid

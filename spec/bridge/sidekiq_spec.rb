@@ -76,7 +76,7 @@ RSpec.describe "Sidekiq", :end_to_end do
     end
   RUBY
 
-  # While the block looks at it.
+  # Runs Sidekiq during the block.
   def sidekiq
     log = File.join(@folder, "log")
     env = { "TRANSFER_HOME" => Transfer.config.home }
@@ -109,7 +109,7 @@ RSpec.describe "Sidekiq", :end_to_end do
 
   def children(pid) = Dir["/proc/#{pid}/task/*/children"].flat_map { |file| File.read(file).split.map(&:to_i) }
 
-  it "trains and predicts in its threads over one worker, and ends in time, whatever is going on" do
+  it "trains and predicts in its threads with one worker, and ends in time during a training" do
     model = File.join(@folder, "model.transfer")
     sidekiq do |server|
       ask("Train.perform_async('#{model}')")

@@ -5,17 +5,17 @@ require "logger"
 RSpec.describe "Transfer::Bridge::Pool::Worker" do
   def ask(worker, name, params = {}, timeout: 20, **) = worker.call(name, params, **).value(timeout)
 
-  it "carries values there and back" do
+  it "sends and receives values" do
     sent = { "text" => "naïve 🛑", "bytes" => "\xFF\x00".b, "numbers" => [1, 2.5, nil, true], "map" => { "a" => {} } }
     expect(ask(worker, "echo", sent)).to eq(sent)
   end
 
-  it "carries more than a socket buffer at once" do
+  it "sends more than a socket buffer holds" do
     sent = { "bytes" => Random.new(1).bytes(20_000_000) }
     expect(ask(worker, "echo", sent)).to eq(sent)
   end
 
-  it "starts nothing before the first call, and one process for all of them" do
+  it "starts no process before the first call, and one for all of them" do
     worker = worker()
     expect([Leaks.children, worker.pid]).to eq([[], nil])
     pids = Array.new(100) { Thread.new { ask(worker, "pid") } }.map(&:value)
@@ -32,7 +32,7 @@ RSpec.describe "Transfer::Bridge::Pool::Worker" do
     end
   end
 
-  it "answers calls in the order in which they are ready" do
+  it "returns results in the order in which they are ready" do
     worker = worker()
     slow = worker.call("slow", { "seconds" => 0.5 })
     quick = worker.call("pid", {})
@@ -41,7 +41,7 @@ RSpec.describe "Transfer::Bridge::Pool::Worker" do
     expect(slow.value(5)).to be_a(Integer)
   end
 
-  it "gives an answer though a trap raised while it was read" do
+  it "returns a response after a trap has raised while it was read" do
     worker = worker()
     ask(worker, "pid")
     answers = [-> { raise Interrupt }]
@@ -63,7 +63,7 @@ RSpec.describe "Transfer::Bridge::Pool::Worker" do
     expect(eventually { worker.stats[:processes].first[:in_flight].zero? }).to be(true)
   end
 
-  it "counts no call in flight less than none, whoever gave up waiting for its start" do
+  it "counts no negative number of calls in flight after an interrupted start" do
     Dir.mktmpdir do |folder|
       worker = worker("slow_start", 0.3, File.join(folder, "starts"))
       expect { Timeout.timeout(0.1) { ask(worker, "pid") } }.to raise_error(Timeout::Error)
@@ -72,7 +72,7 @@ RSpec.describe "Transfer::Bridge::Pool::Worker" do
     end
   end
 
-  it "delivers all events of a call before its answer" do
+  it "delivers all events of a call before its result" do
     call = worker.call("events", { "count" => 1000 })
     seen = []
     call.each_event { |event| seen << event["number"] }
@@ -83,46 +83,46 @@ RSpec.describe "Transfer::Bridge::Pool::Worker" do
     expect(ask(worker, "print_a_lot", { "lines" => 20_000 })).to eq("printed")
   end
 
-  it "hands what a worker prints to the logger" do
+  it "logs the output of a worker" do
     log = StringIO.new
     expect(ask(worker(logger: Logger.new(log)), "print_a_lot", { "lines" => 1 })).to eq("printed")
     expect(eventually { log.string.include?("line 0 of standard error, naïve") }).to be(true)
   end
 
   describe "a start that fails" do
-    it "refuses another protocol, naming both sides and the way out" do
+    it "refuses another protocol, with both versions and the fix" do
       expect { ask(worker("wrong_version"), "pid") }.to raise_error(
         Transfer::VersionMismatch,
         "transfer-rb #{Transfer::VERSION} speaks protocol 1, transfer-core 9.9.9 speaks 2: run `transfer setup`"
       )
     end
 
-    it "does not wait forever for an answer, and ends what it started" do
+    it "ends with the timeout, and ends the process" do
       expect { ask(worker("silent", startup_timeout: 0.3), "pid") }
         .to raise_error(Transfer::TimeoutError, "the worker did not answer within 0.3 s of its start")
       expect(Leaks.children).to eq([])
     end
 
-    it "says what to do about a missing package" do
+    it "names a missing package and the fix" do
       expect { ask(worker("no_start", "msgpack"), "pid") }
         .to raise_error(Transfer::DependencyError, "#{Workers::PYTHON} has no module msgpack: run `transfer setup`")
     end
 
-    it "reports the last words" do
+    it "reports the last output" do
       expect { ask(worker("no_start"), "pid") }.to raise_error(Transfer::WorkerCrashed) do |error|
         expect(error.message).to eq("the worker (pid #{error.pid}) exited with status 1: boom")
         expect(error.stderr).to eq("Traceback (most recent call last):\nboom\n")
       end
     end
 
-    it "names a program that is not there" do
+    it "names a missing program" do
       nowhere = bridge::LaunchOptions.new(command: ["/nowhere/python"])
       expect { bridge::Pool::Worker.new { nowhere }.call("pid", {}) }.to raise_error(
         Transfer::ConfigurationError, %r{\Acan't start /nowhere/python: No such file or directory}
       )
     end
 
-    it "reports at once what nobody foresaw, with its cause, and can be stopped" do
+    it "reports an unexpected error immediately, with its cause, and can be stopped" do
       { launch.with(env: { "A" => 5 }) => "TypeError: no implicit conversion of Integer into String",
         launch(limits: { max_lifetime: "1h" }) => "NoMethodError: undefined method `-' for an instance of String" }
         .each do |launched, message|
@@ -135,7 +135,7 @@ RSpec.describe "Transfer::Bridge::Pool::Worker" do
       end
     end
 
-    it "fails every caller that waits, and tries again for the next" do
+    it "fails every waiting caller, and tries again for the next" do
       worker = worker("no_start")
       errors = Array.new(5) { Thread.new { error_of { ask(worker, "pid") } } }.map(&:value)
       expect(errors.map(&:class).uniq).to eq([Transfer::WorkerCrashed])
@@ -144,8 +144,8 @@ RSpec.describe "Transfer::Bridge::Pool::Worker" do
     end
   end
 
-  describe "a worker that dies" do
-    it "is an error with its fate, for every waiting call, and is replaced" do
+  describe "a worker that crashes" do
+    it "fails every waiting call with its exit, and is replaced" do
       worker = worker()
       first = ask(worker, "pid")
       waiting = Array.new(3) { worker.call("stall", {}) }
@@ -157,17 +157,17 @@ RSpec.describe "Transfer::Bridge::Pool::Worker" do
       expect(ask(worker, "pid")).not_to eq(first)
     end
 
-    it "tells an exit status" do
+    it "has its exit status in the error" do
       expect { ask(worker, "leave", { "status" => 7 }) }
         .to raise_error(Transfer::WorkerCrashed, /\Athe worker \(pid \d+\) exited with status 7\z/)
     end
 
-    it "is noticed though a grandchild holds its socket and its standard error" do
+    it "is noticed even if a grandchild holds its socket and its standard error" do
       expect { ask(worker("orphaned_socket"), "crash") }
         .to raise_error(Transfer::WorkerCrashed, /was ended by SIGSEGV\z/) # and not a TimeoutError
     end
 
-    it "is one that hangs, too, once a call has waited for it in vain" do
+    it "includes a worker that hangs, after a timeout" do
       stub_const("#{bridge}::HealthCheck::TIMEOUT_S", 0.3)
       worker = worker()
       open = worker.call("stall", {})
@@ -178,7 +178,7 @@ RSpec.describe "Transfer::Bridge::Pool::Worker" do
       expect { open.value(5) }.to raise_error(Transfer::WorkerCrashed, hung)
     end
 
-    it "is one that hangs in its last call, too" do
+    it "includes a worker that hangs in its last call" do
       stub_const("#{bridge}::HealthCheck::TIMEOUT_S", 0.3)
       worker = worker(limits: { max_requests: 2 })
       first = ask(worker, "pid").tap { |pid| suspend(pid) }
@@ -186,11 +186,11 @@ RSpec.describe "Transfer::Bridge::Pool::Worker" do
       expect(eventually { gone?(first) }).to be(true)
     end
 
-    it "is a crash in the middle of a frame, too" do
+    it "may crash in the middle of a frame" do
       expect { ask(worker, "half_a_frame") }.to raise_error(Transfer::WorkerCrashed, /exited with status 0\z/)
     end
 
-    it "is a protocol error after garbage, and the process is ended" do
+    it "has sent invalid bytes: a protocol error, and the process is ended" do
       worker = worker()
       ask(worker, "pid")
       expect { ask(worker, "garbage") }
@@ -214,7 +214,7 @@ RSpec.describe "Transfer::Bridge::Pool::Worker" do
       end
     end
 
-    it "become an ArgumentError where a method was called with what it does not take" do
+    it "become an ArgumentError for an argument of a wrong type" do
       bad_call = { type: "RemoteError", python_class: "transfer_core.worker.arguments.BadCall" }
       expect { failure(**bad_call, message: "save: backbone: Expected `bool`, got `null`") }
         .to raise_error(ArgumentError, "backbone: Expected `bool`, got `null`")
@@ -227,7 +227,7 @@ RSpec.describe "Transfer::Bridge::Pool::Worker" do
         python_backtrace: ["a.py:3:in 'outer'", "b.py:7:in 'inner'"] }
     end
 
-    it "that nobody foresaw keep their class and frames, below the line of Ruby" do
+    it "of other classes keep class and frames, below the line of Ruby" do
       line = __LINE__ + 1
       expect { failure(**unforeseen) }
         .to raise_error(Transfer::RemoteError, "ZeroDivisionError: division by zero") do |error|
@@ -243,7 +243,7 @@ RSpec.describe "Transfer::Bridge::Pool::Worker" do
   end
 
   describe "limits" do
-    it "ends a call that takes too long, tells the worker, and ignores the late answer" do
+    it "cancel a call after its timeout, and ignore the late response" do
       worker = worker()
       call = worker.call("train", {}) # answers when it is cancelled
       expect { call.value(0.2) }
@@ -252,21 +252,21 @@ RSpec.describe "Transfer::Bridge::Pool::Worker" do
       expect(ask(worker, "echo", { "still" => "fine" })).to eq({ "still" => "fine" })
     end
 
-    it "cancels" do
+    it "include cancelling" do
       call = worker.call("train", {})
       call.cancel
       expect { call.value(5) }.to raise_error(Transfer::Cancelled, "cancelled")
       expect { call.cancel }.not_to raise_error
     end
 
-    it "stops a worker that has been idle, and starts another with the next call" do
+    it "stop an idle worker, and start another with the next call" do
       worker = worker(idle_stop: 0.2)
       first = ask(worker, "slow", { "seconds" => 0.5 }) # busy is not idle
       expect(eventually { Leaks.children.empty? }).to be(true)
       expect(ask(worker, "pid")).not_to eq(first)
     end
 
-    it "ends a process that goes neither at the end of its socket nor at TERM" do
+    it "kill a process that exits neither at the end of its socket nor at TERM" do
       worker = worker("stubborn")
       pid = ask(worker, "pid")
       stub_const("#{bridge}::WorkerProcess::Local::EXIT_TIMEOUTS_S", { nil => 0.1, "TERM" => 0.1, "KILL" => 2 })
@@ -275,7 +275,7 @@ RSpec.describe "Transfer::Bridge::Pool::Worker" do
     end
   end
 
-  it "answers what it does not know with an error" do
+  it "refuses unknown requests of the worker" do
     error, = ask(worker, "question", { "method" => "dance", "params" => {} })
     expect(error).to include("type" => "ProtocolError", "message" => 'unknown method "dance"')
     error, = ask(worker, "question", { "method" => "next_rows", "params" => { "stream" => "s99", "max" => 1 } })

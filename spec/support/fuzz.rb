@@ -2,7 +2,7 @@
 
 require "json"
 
-# Frames that are nearly right: the test vectors of the protocol, cut, bent and mixed.
+# Mutated frames: the test vectors of the protocol, truncated, changed and joined.
 class Fuzz
   VECTORS = JSON.parse(File.read(File.expand_path("../../docs/reference/protocol_vectors.json", __dir__)))
                 .map { |vector| [vector["hex"]].pack("H*") }.reject { |bytes| bytes.bytesize > 10_000 }.freeze
@@ -17,8 +17,8 @@ class Fuzz
     @bridge = Transfer.const_get(:Bridge)
   end
 
-  # @return [Hash{Symbol => Integer}] how often each outcome came; another than message, protocol_error and
-  #   incomplete is the class of an exception that must not be
+  # @return [Hash{Symbol => Integer}] number of each outcome: message, protocol_error, incomplete, or the class of an
+  #   unexpected exception
   def run(cases) = Array.new(cases) { outcome(frame) }.tally
 
   # @return [String]

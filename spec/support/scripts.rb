@@ -3,7 +3,7 @@
 require "open3"
 require "rbconfig"
 
-# Ruby programs in processes of their own: to be killed, interrupted, timed.
+# Ruby programs in processes of their own.
 module Scripts
   LIB = File.expand_path("../../gem/lib", __dir__)
   PRELUDE = <<~RUBY.freeze
@@ -16,13 +16,13 @@ module Scripts
     end
   RUBY
 
-  # @return [Array(String, Process::Status)] what it printed on both streams, and how it ended
+  # @return [Array(String, Process::Status)] its output, and its exit
   def ruby(code) = Open3.capture2e(RbConfig.ruby, "-w", "-I", LIB, stdin_data: PRELUDE + code)
 
-  # Runs it while the block looks at it.
+  # Runs it during the block.
   # @yieldparam output [IO]
   # @yieldparam pid [Integer]
-  # @return [Process::Status] how it ended
+  # @return [Process::Status] its exit
   def ruby_running(code)
     Open3.popen2e(RbConfig.ruby, "-w", "-I", LIB, "-e", PRELUDE + code) do |stdin, output, process|
       stdin.close
@@ -31,7 +31,7 @@ module Scripts
     end
   end
 
-  # What the block returns in a forked child.
+  # @return the result of the block in a forked child
   def in_child
     read, write = IO.pipe
     child = fork do

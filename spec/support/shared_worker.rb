@@ -2,7 +2,7 @@
 
 require_relative "sharing"
 
-RSpec.shared_context "with a worker that is shared" do
+RSpec.shared_context "with a shared worker" do
   attr_reader :folder
 
   around do |example|

@@ -3,7 +3,7 @@
 require "json"
 require "socket"
 
-# A worker that several processes share: the real server, around methods that need no torch.
+# A shared worker: the real server, with methods that need no torch.
 module Sharing
   FILE = File.expand_path(__FILE__)
   ROOT = File.expand_path("../..", __dir__)
@@ -11,8 +11,8 @@ module Sharing
   PATH = %w[python tests].map { |folder| File.join(ROOT, folder) }.join(":")
 
   class << self
-    # Has `Transfer` use a worker in `folder` from now on, in this process and those that fork from it.
-    # @param idle_stop [Numeric, nil] of us, and of the worker
+    # Makes `Transfer` use a worker in `folder`, in this process and its forked children.
+    # @param idle_stop [Numeric, nil] of this client, and of the worker
     # @param limits [Hash] of the worker
     # @return [Transfer::Bridge::Pool]
     def use(folder, command: [ENV.fetch("TRANSFER_PYTHON"), FAKE], startup_timeout: 20, idle_stop: nil, **limits)
@@ -42,7 +42,7 @@ module Sharing
     end
   end
 
-  # A forked process that does what it is sent: a method and its parameters, answered by the result or the error.
+  # A forked process that executes the calls it is sent, and sends back their results or errors.
   class Client
     attr_reader :pid
 
@@ -63,7 +63,7 @@ module Sharing
       self
     end
 
-    # @return [Object] what the calls that were asked for came to
+    # @return [Object] the result of the next call
     def answer
       line = @here.wait_readable(20) && @here.gets or raise "no answer of #{pid}"
       JSON.parse(line)
@@ -80,7 +80,7 @@ module Sharing
       @here.close
     end
 
-    # To its regular end.
+    # Ends it regularly.
     def finish
       @here.puts("null")
       Process.wait(pid)

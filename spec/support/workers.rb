@@ -1,6 +1,6 @@
 # frozen_string_literal: true
 
-# Real processes that speak the protocol, or fail to.
+# Processes that implement the protocol, some of them incorrectly.
 module Workers
   FOLDER = File.join(__dir__, "workers")
   PYTHON = ENV.fetch("TRANSFER_PYTHON")
@@ -12,13 +12,13 @@ module Workers
     )
   end
 
-  # A place for one worker.
+  # A worker that is stopped after the example.
   def worker(...)
     launched = launch(...)
     bridge::Pool::Worker.new { launched }.tap { |worker| (@workers ||= []) << worker }
   end
 
-  # A backend that `Transfer` uses until the end of the example.
+  # A pool that `Transfer` uses until the end of the example.
   def backend(...)
     launched = launch(...)
     bridge::Pool.new { launched }.tap { |backend| bridge.replace(backend) }
@@ -33,7 +33,7 @@ module Workers
     true
   end
 
-  # Lets none of its threads run any more, and waits for that.
+  # Suspends all of its threads, and waits for that.
   def suspend(pid)
     Process.kill(:STOP, pid)
     threads = Dir["/proc/#{pid}/task/*/stat"]

@@ -98,7 +98,7 @@ RSpec.describe Transfer::Model do
       said = MessagePack.pack({ "label" => "l", "score" => 0.5, "scores" => { "l" => 0.5 } })
       File.binwrite(File.join(folder, "said"), MessagePack.pack({ "each" => said }))
       log = StringIO.new
-      backend("liar", File.join(folder, "said"), trace: bridge::Connection::Trace.new(Logger.new(log)))
+      backend("scripted", File.join(folder, "said"), trace: bridge::Connection::Trace.new(Logger.new(log)))
       expect(many.predict(["a.jpg"] * 50).map(&:label)).to eq(["l"] * 50)
       expect(log.string.scan(/-> #\d+ predict/).size).to eq(3)
     end

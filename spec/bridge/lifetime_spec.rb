@@ -1,17 +1,17 @@
 # frozen_string_literal: true
 
-RSpec.describe "How long a worker is kept" do
+RSpec.describe "Lifetime of a worker" do
   def ask(worker, name = "pid", params = {}) = worker.call(name, params).value(20)
 
   describe "limits" do
-    it "replace it after so many calls" do
+    it "replace it after a number of calls" do
       worker = worker(limits: { max_requests: 3 })
       pids = Array.new(7) { ask(worker) }
       expect(pids.chunk_while { |a, b| a == b }.map(&:size)).to eq([3, 3, 1])
       expect(eventually { Leaks.children == [pids.last] }).to be(true)
     end
 
-    it "replace it when it has grown old, once its calls have ended" do
+    it "replace it after its maximum lifetime, once its calls have ended" do
       worker = worker(limits: { max_lifetime: 0.5 })
       first = ask(worker)
       long = worker.call("slow", { "seconds" => 1 })
@@ -21,7 +21,7 @@ RSpec.describe "How long a worker is kept" do
       expect(eventually { gone?(first) }).to be(true)
     end
 
-    it "replace it when it has grown big" do
+    it "replace it above a size" do
       worker = worker(limits: { max_memory: 1_000_000 })
       first = ask(worker)
       expect(eventually { gone?(first) }).to be(true)
@@ -29,20 +29,20 @@ RSpec.describe "How long a worker is kept" do
     end
 
     [{ idle_stop: 0 }, { max_requests: 0 }, { max_lifetime: 0 }, { max_memory: 1 }].each do |limits|
-      it "let a new worker take the call that it was started for: #{limits}" do
+      it "don't replace a new worker before its first call: #{limits}" do
         worker = worker(limits:)
         3.times { Timeout.timeout(5) { ask(worker) } }
         expect(worker.stats[:restarts]).to be <= 2
       end
     end
 
-    it "are no crash" do
+    it "don't count as crashes" do
       worker = worker(limits: { max_requests: 1 })
       5.times { ask(worker) }
       expect(worker.stats).to include(restarts: 4, crashes: 0)
     end
 
-    it "end calls that are in flight with nothing but their answers" do
+    it "don't affect calls in flight" do
       worker = worker(limits: { max_requests: 10 })
       pids = Array.new(8) { Thread.new { Array.new(25) { ask(worker) } } }.flat_map(&:value)
       expect(pids.size).to eq(200)
@@ -51,7 +51,7 @@ RSpec.describe "How long a worker is kept" do
   end
 
   describe "a crash loop" do
-    it "is slowed down, says so, and ends with a call that works" do
+    it "delays starts, notes that in the error, and ends with a successful call" do
       Dir.mktmpdir do |folder|
         worker = worker("dies_until", File.join(folder, "works"))
         messages = Array.new(4) { error_of { ask(worker) }.message.sub(/\d+/, "N") }
@@ -66,7 +66,7 @@ RSpec.describe "How long a worker is kept" do
       end
     end
 
-    it "does not hold up a shutdown" do
+    it "does not delay a shutdown" do
       stub_const("#{bridge}::Backoff::DELAYS_S", [30])
       worker = worker("no_start")
       3.times { error_of { ask(worker) } }
@@ -76,7 +76,7 @@ RSpec.describe "How long a worker is kept" do
       expect(waiting.value).to be_a(Transfer::Cancelled)
     end
 
-    it "counts crashes within a minute of each other, without an answer between them" do
+    it "counts crashes within a minute of each other, without a response between them" do
       backoff = bridge::Backoff.new
       delays = [0, 59, 118, 177, 300, 301].map { |now| backoff.crashed(now:).delay(now:) }
       expect(delays).to eq([0, 0, 0.5, 1, 0, 0])
@@ -86,8 +86,8 @@ RSpec.describe "How long a worker is kept" do
     end
   end
 
-  describe "a death for want of memory" do
-    it "is OutOfMemory if C++ said so" do
+  describe "an exit for lack of memory" do
+    it "is OutOfMemory after a message of C++" do
       expect { ask(worker, "die_saying", { "words" => "terminate called\n  what():  std::bad_alloc" }) }
         .to raise_error(Transfer::OutOfMemory, /ended by SIGABRT: what\(\):  std::bad_alloc: use a smaller batch_size/)
     end
@@ -98,7 +98,7 @@ RSpec.describe "How long a worker is kept" do
         .to raise_error(Transfer::OutOfMemory, /was ended by SIGKILL: going down: use a smaller batch_size/)
     end
 
-    it "is none where a limit of the address space lets Python say so: the worker goes on" do
+    it "does not happen if Python can raise the error: the worker continues" do
       limited = ["/bin/sh", "-c", 'ulimit -v 2000000; exec "$0" "$@"', Workers::PYTHON, Sharing::FAKE]
       place = launch.with(command: limited, env: { "PYTHONPATH" => Sharing::PATH })
       worker = bridge::Pool::Worker.new { place }
@@ -127,7 +127,7 @@ RSpec.describe "How long a worker is kept" do
     expect(eventually(2) { gone?(pid.to_i) }).to be(true)
   end
 
-  it "ends in a signal's trap while the main thread waits for an answer", script: true do
+  it "ends in a signal's trap while the main thread waits for a response", script: true do
     output, status = ruby(<<~RUBY)
       launch.("echo")
       trap("TERM") { Transfer.shutdown; puts "trapped"; exit }
@@ -141,8 +141,8 @@ RSpec.describe "How long a worker is kept" do
     expect(eventually(2) { gone?(pid.to_i) }).to be(true)
   end
 
-  describe "its environment" do
-    # What a process gets that is started as the worker is, beside these variables.
+  describe "environment" do
+    # Those of these variables that the worker inherits.
     def inherited(variables, names = [])
       before = ENV.to_h
       ENV.update(variables)
@@ -162,13 +162,13 @@ RSpec.describe "How long a worker is kept" do
       DATABASE_URL AWS_SECRET_ACCESS_KEY PATHOLOGY LD_PRELOAD PYTHONSTARTUP PIP_INDEX_URL
     ].to_h { |name| [name, "secret"] }
 
-    it "has no secrets, not even those of the libraries that it uses" do
+    it "has no secrets, not even those of its libraries" do
       harmless = { "LC_ALL" => "C", "OMP_NUM_THREADS" => "2", "HF_HOME" => "/hf", "TRANSFER_WEIGHTS" => "/w",
                    "PYTHONHASHSEED" => "1", "TZ" => "UTC" }
       expect(inherited({ **secrets, **harmless })).to eq(harmless)
     end
 
-    it "has those that are named, and not what begins alike" do
+    it "has variables named in the settings, and none with the same prefix" do
       expect(inherited(secrets, %w[HF_TOKEN TRANSFER_API_KEY NOT_SET]))
         .to eq({ "HF_TOKEN" => "secret", "TRANSFER_API_KEY" => "secret" })
     end
@@ -185,10 +185,10 @@ RSpec.describe "How long a worker is kept" do
                                                             "ALL_PROXY" => "proxy:3128")
     end
 
-    it "has every variable of ours that the core reads" do
+    it "has every TRANSFER_ variable that the core reads" do
       core = Dir[File.expand_path("../../python/transfer_core/**/*.py", __dir__)]
       read = core.flat_map { |file| File.read(file).scan(/\bTRANSFER_[A-Z_]+\b/) }.uniq
-      # Of the last, Ruby sends the keys with each call.
+      # Ruby sends the keys of the last with each call.
       settings = Transfer.config.for_worker.keys + %w[TRANSFER_HOME TRANSFER_OFFLINE TRANSFER_REQUIRE_SIGNATURE]
       expect(read - settings - bridge::LaunchOptions::Environment::NAMES).to eq([])
     end

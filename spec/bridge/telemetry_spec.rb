@@ -2,15 +2,15 @@
 
 require "logger"
 
-RSpec.describe "Seeing inside the bridge" do
+RSpec.describe "Statistics, notifications and logs" do
   def trace(log) = bridge::Connection::Trace.new(Logger.new(log, formatter: ->(*, message) { "#{message}\n" }))
 
-  it "is nothing before the first call, and starts nothing", script: true do
+  it "are empty before the first call, and start no worker", script: true do
     output, = ruby("p Transfer.stats, Thread.list.size")
     expect(output.lines.last(2)).to eq(["{:workers=>{}, :calls=>{}}\n", "1\n"])
   end
 
-  it "counts workers and calls" do
+  it "count workers and calls" do
     backend
     Transfer.const_get(:Telemetry).forget
     20.times { bridge.call("echo", { "inputs" => %w[a b c] }) }
@@ -33,13 +33,13 @@ RSpec.describe "Seeing inside the bridge" do
     expect(stats[:calls][:pid]).not_to include(:inputs)
   end
 
-  it "knows percentiles" do
+  it "have percentiles" do
     calls = Transfer.const_get(:Telemetry).const_get(:Calls).new
     (1..1500).to_a.shuffle(random: Random.new(1)).sort.each { |n| calls.add(n, nil, failed: n.even?) }
     expect(calls.to_h).to eq({ count: 1500, failed: 750, seconds: { p50: 1000, p90: 1400, p99: 1490, max: 1500 } })
   end
 
-  it "shows every message in one line" do
+  it "trace every message as one line" do
     log = StringIO.new
     worker = worker(trace: trace(log))
     worker.call("echo", { "text" => "a\nb" * 200, "bytes" => "\xFF".b * 9 }).value(20)
@@ -56,7 +56,7 @@ RSpec.describe "Seeing inside the bridge" do
     expect(lines.map(&:size).max).to be < 240
   end
 
-  it "tells the logger of calls, starts and ends" do
+  it "log calls, starts and ends" do
     log = StringIO.new
     Transfer.config.logger = Logger.new(log)
     backend
@@ -69,14 +69,14 @@ RSpec.describe "Seeing inside the bridge" do
     Transfer.config.logger = nil
   end
 
-  it "warns as Ruby does where there is no logger" do
+  it "warn on standard error without a logger" do
     event = { "event" => "warning", "message" => "made by another version" }
     expect { Transfer.const_get(:Telemetry).event(event) }.to output(
       "transfer: warning: made by another version\n"
     ).to_stderr
   end
 
-  it "goes on where a warning raises" do
+  it "continue if a warning raises" do
     allow(Warning).to receive(:warn).and_raise("no warnings, please")
     Transfer.config.logger = Class.new(Logger) { def info(*) = raise("full") }.new(nil)
     expect { Transfer.const_get(:Telemetry).worker(:start, pid: 1) }.not_to raise_error
@@ -87,7 +87,7 @@ RSpec.describe "Seeing inside the bridge" do
     Transfer.config.logger = nil
   end
 
-  it "goes on where a subscriber raises, and warns", script: true do
+  it "continue if a subscriber raises, and warn", script: true do
     output, status = ruby(<<~RUBY)
       require "active_support"
       require "active_support/notifications"
@@ -103,7 +103,7 @@ RSpec.describe "Seeing inside the bridge" do
     expect(lines.grep(/\Atransfer: warning: a logger or a subscriber raised .*transfer/).size).to eq(3)
   end
 
-  it "instruments operations and workers where ActiveSupport::Notifications is loaded", script: true do
+  it "instrument operations and workers where ActiveSupport::Notifications is loaded", script: true do
     output, status = ruby(<<~RUBY)
       require "active_support"
       require "active_support/notifications"
@@ -128,7 +128,7 @@ RSpec.describe "Seeing inside the bridge" do
     )
   end
 
-  it "instruments a training with its run, its model and its epochs", script: true do
+  it "instrument a training with its run, its model and its epochs", script: true do
     output, status = ruby(<<~RUBY)
       require "active_support"
       require "active_support/notifications"

@@ -1,10 +1,10 @@
 # frozen_string_literal: true
 
 require "logger"
-require_relative "../support/lies"
+require_relative "../support/corruption"
 
-# Workers whose frames are right and whose answers are not.
-RSpec.describe "A worker that lies" do
+# Workers with valid frames and invalid results.
+RSpec.describe "An invalid result" do
   around do |example|
     Dir.mktmpdir do |folder|
       @file = File.join(folder, "said")
@@ -15,18 +15,19 @@ RSpec.describe "A worker that lies" do
     end
   end
 
-  # @param said [Hash{Symbol => Object}] see liar.py
-  def say(**said)
-    bytes = said.to_h do |kind, value|
-      [kind.to_s, %i[events results].include?(kind) ? value.map { |each| Lies.bytes(each) } : Lies.bytes(value)]
+  # @param content [Hash{Symbol => Object}] see scripted.py
+  def reply_with(**content)
+    bytes = content.to_h do |kind, value|
+      many = %i[events results].include?(kind)
+      [kind.to_s, many ? value.map { |each| Corruption.bytes(each) } : Corruption.bytes(value)]
     end
     File.binwrite(@file, MessagePack.pack(bytes))
   end
 
-  # What a call of the public API gives or raises.
+  # `accepted`, or the error of a call of the public API.
   def outcome
     yield
-    "believed"
+    "accepted"
   rescue Transfer::ProtocolError => error
     error.message
   end
@@ -75,8 +76,8 @@ RSpec.describe "A worker that lies" do
     end
   end
 
-  # By method: true results, and everything that Ruby does with them.
-  truths = {
+  # By method: a valid result, and code that uses all of it.
+  valid_results = {
     "describe" => [summary, lambda { |_|
       told = Transfer.load("/m.transfer")
       [told.inspect, told.labels.join, report.facts("/m.transfer", told.summary), report.held_out(told.summary)]
@@ -128,32 +129,32 @@ RSpec.describe "A worker that lies" do
     "cache_prune" => [freed, command.call("cache", "prune")], "cache_clear" => [freed, command.call("cache", "clear")]
   }
 
-  it "has nothing to say that has no shape" do
+  it "is detected for every method and event, as all have schemas" do
     protocol = File.read(File.expand_path("../../docs/reference/protocol.md", __dir__))
     methods = protocol[/^## Requests to the worker.*?^Parameters/m].scan(/^\| `(\w+)` \|/).flatten
-    shapes = bridge::MethodSchemas
-    expect(shapes.send(:const_get, :RESULTS).keys).to match_array([*methods, "hello"])
+    schemas = bridge::MethodSchemas
+    expect(schemas.send(:const_get, :RESULTS).keys).to match_array([*methods, "hello"])
     kinds = Transfer::Event.send(:const_get, :KINDS).keys.map(&:to_s)
-    expect(shapes.send(:const_get, :EVENTS).keys).to match_array(kinds)
-    expect(truths.keys.map { |name| name[/\w+/] }.uniq)
-      .to match_array(shapes.send(:const_get, :RESULTS).keys - %w[hello ping serving train resume])
+    expect(schemas.send(:const_get, :EVENTS).keys).to match_array(kinds)
+    expect(valid_results.keys.map { |name| name[/\w+/] }.uniq)
+      .to match_array(schemas.send(:const_get, :RESULTS).keys - %w[hello ping serving train resume])
   end
 
-  truths.each do |what, (truth, use)|
-    it "about #{what} is a ProtocolError, or does no harm" do
-      backend("liar", @file)
-      say(result: truth)
-      expect(outcome { use.call(self) }).to eq("believed")
-      lies = Lies.of(truth)
-      found = lies.map { |lie| say(result: lie) && outcome { use.call(self) } }
-      errors = found - ["believed"]
+  valid_results.each do |what, (valid, use)|
+    it "of #{what} is a ProtocolError, or harmless" do
+      backend("scripted", @file)
+      reply_with(result: valid)
+      expect(outcome { use.call(self) }).to eq("accepted")
+      corruptions = Corruption.of(valid)
+      found = corruptions.map { |corruption| reply_with(result: corruption) && outcome { use.call(self) } }
+      errors = found - ["accepted"]
       expect(errors).to all(match(/\A\w+: the result/))
-      expect(errors.size).to be > lies.size / 3
+      expect(errors.size).to be > corruptions.size / 3
     end
   end
 
-  it "is told what came, where, and what was expected" do
-    backend("liar", @file)
+  it "is reported with its path and the expected value" do
+    backend("scripted", @file)
     {
       [] => "the result's size is 0, expected 2 as in the request",
       [classes] * 5 => "the result's size is 5, expected 2 as in the request",
@@ -167,56 +168,56 @@ RSpec.describe "A worker that lies" do
       [{ **classes, 5 => 1 }] => "the result[0].5 is 5, expected a key that is text",
       [{ **classes, "note" => "\xFF" }] => 'the result[0].note is "\xFF", expected valid UTF-8',
       "all of them" => 'the result is "all of them", expected a list'
-    }.each do |lie, message|
-      say(result: lie)
+    }.each do |corruption, message|
+      reply_with(result: corruption)
       message = "predict: #{message}" if message.is_a?(String)
       expect { model.predict(%w[a b]) }.to raise_error(Transfer::ProtocolError, message)
     end
-    say(result: [{ "value" => 0.5 }])
+    reply_with(result: [{ "value" => 0.5 }])
     expect { model.predict("a", level: 0.9) }
       .to raise_error(Transfer::ProtocolError, /expected a map with label, score, scores, set; or with labels, scores/)
   end
 
-  it "of how many numbers an embedding has is found out" do
-    backend("liar", @file)
+  it "of embed has another number of rows" do
+    backend("scripted", @file)
     { [[1.0]] => "'s number of rows is 1, expected 2 as in the request",
       1.0 => " is #<Transfer::Tensor float32 >, expected a float32" }
       .each do |numbers, words|
-        say(result: Transfer::Tensor.from(numbers))
+        reply_with(result: Transfer::Tensor.from(numbers))
         expect { model.embed(%w[a b], as: :tensor) }.to raise_error(Transfer::ProtocolError, /the result#{words}/)
       end
   end
 
-  it "of embeddings that change their width within a call is found out" do
-    backend("liar", @file)
-    say(results: [[[0.5, 1]] * 256, [[0.5]] * 44].map { |rows| Transfer::Tensor.from(rows) })
+  it "of embed has another width than the batch before" do
+    backend("scripted", @file)
+    reply_with(results: [[[0.5, 1]] * 256, [[0.5]] * 44].map { |rows| Transfer::Tensor.from(rows) })
     expect { model.embed(Array.new(300) { |i| "/#{i}" }) }
       .to raise_error(Transfer::ProtocolError, /\Aembed: embeddings of 2 and 1 numbers in one call/)
   end
 
-  it "does not end the calls of others" do
-    worker = backend("liar", @file).serve
-    say(result: 5)
+  it "does not affect other calls" do
+    worker = backend("scripted", @file).serve
+    reply_with(result: 5)
     first = outcome { model.predict("a") } && worker.pid
     outcome { model.embed("a") }
     expect([worker.pid, worker.stats[:crashes]]).to eq([first, 0])
   end
 
-  it "in its first answer is refused, and the next call starts another" do
-    lies = [nil, [], {}, { "protocol" => "1" }, { "protocol" => 1, "capabilities" => "all" },
-            { "protocol" => 1, "core_version" => "\xFF" }]
-    lies.each do |lie|
-      backend = backend("liar", @file)
-      say(hello: lie, result: "pong")
+  it "of the handshake is refused, and the next call starts another worker" do
+    corruptions = [nil, [], {}, { "protocol" => "1" }, { "protocol" => 1, "capabilities" => "all" },
+                   { "protocol" => 1, "core_version" => "\xFF" }]
+    corruptions.each do |corruption|
+      backend = backend("scripted", @file)
+      reply_with(hello: corruption, result: "pong")
       expect { bridge.call("anything") }.to raise_error(Transfer::ProtocolError, /\Ahello: the result/)
-      say(result: "pong")
+      reply_with(result: "pong")
       expect(bridge.call("anything")).to eq("pong")
       backend.stop
     end
   end
 
   it "in an event ends the training with a ProtocolError" do
-    backend("liar", @file)
+    backend("scripted", @file)
     events = [
       { "event" => "run", "id" => "r1", "path" => "/r1", "history" => [] },
       { "event" => "stage", "step" => "train", "title" => "t" },
@@ -226,24 +227,25 @@ RSpec.describe "A worker that lies" do
       { "event" => "warning", "message" => "w" }
     ]
     train = -> { Transfer.train(backbone: "b", data: "p") { on(:epoch) { |event| event.metrics.to_a } } }
-    say(events:, result: summary)
-    expect(outcome(&train)).to eq("believed")
-    lies = events.flat_map { |event| Lies.of(event).grep(Hash) }
-    found = lies.map { |lie| say(events: [lie], result: summary) && outcome(&train) }
-    errors = found - ["believed"]
+    reply_with(events:, result: summary)
+    expect(outcome(&train)).to eq("accepted")
+    corruptions = events.flat_map { |event| Corruption.of(event).grep(Hash) }
+    found = corruptions.map { |corruption| reply_with(events: [corruption], result: summary) && outcome(&train) }
+    errors = found - ["accepted"]
     expect(errors).to all(start_with("train: the event"))
-    expect(errors.size).to be > lies.size / 3
+    expect(errors.size).to be > corruptions.size / 3
   end
 
   it "in an error is a ProtocolError" do
-    backend("liar", @file)
-    truth = { "type" => "RemoteError", "message" => "m", "python_class" => "ValueError", "python_backtrace" => ["a:1"],
+    backend("scripted", @file)
+    valid = { "type" => "RemoteError", "message" => "m", "python_class" => "ValueError", "python_backtrace" => ["a:1"],
               "details" => { "problems" => [{ "path" => "seed", "message" => "m" }], "path" => "a.jpg", "run" => "r" } }
     errors = %w[RemoteError RecipeError DataError].flat_map do |type|
-      Lies.of({ **truth, "type" => type }).grep(Hash).filter_map do |lie|
-        next unless lie.values_at("type", "message").all?(String) && [Hash, NilClass].include?(lie["details"].class)
+      Corruption.of({ **valid, "type" => type }).grep(Hash).filter_map do |corruption|
+        # Others are refused as messages.
+        next unless corruption.values_at("type", "message", "details") in [String, String, Hash | nil]
 
-        say(error: lie)
+        reply_with(error: corruption)
         error_of { bridge.call("anything") }
       end
     end
@@ -251,18 +253,18 @@ RSpec.describe "A worker that lies" do
     expect(errors.grep(Transfer::ProtocolError).size).to be > errors.size / 3
   end
 
-  it "does nothing to a terminal" do
+  it "has its terminal escapes removed" do
     escapes = "\e]0;title\a\e[31mred\e[0m\r\b\u009b2J\0 end\nnext"
-    backend("liar", @file)
-    say(error: { "type" => "DataError", "message" => escapes })
+    backend("scripted", @file)
+    reply_with(error: { "type" => "DataError", "message" => escapes })
     expect { bridge.call("anything") }.to raise_error(Transfer::DataError, "red2J end\nnext")
-    heard = []
-    say(events: [{ "event" => "warning", "message" => escapes }], result: summary)
-    Transfer.train(backbone: "b", data: "p") { on(:warning) { |event| heard << event.message } }
-    expect(heard).to eq(["red2J end\nnext"])
+    received = []
+    reply_with(events: [{ "event" => "warning", "message" => escapes }], result: summary)
+    Transfer.train(backbone: "b", data: "p") { on(:warning) { |event| received << event.message } }
+    expect(received).to eq(["red2J end\nnext"])
   end
 
-  it "does nothing to a terminal that shows its last words, or its log" do
+  it "has the terminal escapes of its output removed in errors and logs" do
     log = StringIO.new
     worker = worker(logger: Logger.new(log))
     expect { worker.call("die_saying", { "words" => "\e[2J\e]0;title\a\e[31mgoing down\r\e[0m" }).value(20) }
