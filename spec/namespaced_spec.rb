@@ -27,7 +27,7 @@ RSpec.describe "transfer/namespaced" do
       bridge = TransferLearning.const_get(:Bridge)
       command = [#{Workers::PYTHON.inspect}, "#{Workers::FOLDER}/core.py"]
       TransferLearning.config.python = command.first
-      bridge.replace(bridge::Subprocess.new { bridge::Launch.new(command:) })
+      bridge.replace(bridge::Pool.new { bridge::LaunchOptions.new(command:) })
       model = TransferLearning.train(backbone: "b", data: "p", quiet: true) { freeze :backbone; train epochs: 1 }
       prediction = model.predict("a.jpg")
       begin
