@@ -20,12 +20,12 @@ Dir.mktmpdir do |scratch|
   photos = ARGV.fetch(0) { scratch.tap { draw_photos(scratch) } }
 
   model = Transfer.train(backbone: "mobilenet_v2", data: photos)
-  puts "accuracy on photos it never saw: #{model.metrics[:accuracy].round(3)}"
+  puts "accuracy on held-out photos: #{model.metrics[:accuracy].round(3)}"
 
   Dir.mktmpdir do |folder|
     file = model.save("#{folder}/shapes.transfer")
     photo = Dir["#{photos}/*/*"].min
     prediction = Transfer.load(file).predict(photo)
-    puts "#{File.basename(File.dirname(photo))} is seen as #{prediction.label} (#{prediction.score.round(2)})"
+    puts "#{File.basename(File.dirname(photo))} is predicted as #{prediction.label} (#{prediction.score.round(2)})"
   end
 end

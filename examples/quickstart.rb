@@ -1,12 +1,12 @@
 # frozen_string_literal: true
 
-# What `bin/quickstart` runs: trains on FOLDER/photos, then looks at FOLDER/unseen with the model.
+# The program that `bin/quickstart` runs: train on FOLDER/photos, then predict FOLDER/unseen.
 #
 #   ruby -I gem/lib examples/quickstart.rb FOLDER
 
 require "transfer"
 
-# The steps of a training, one line each with its time; on a terminal the current one counts.
+# The steps of a training, a line each with its time; on a terminal the current line shows the progress.
 class Steps
   WIDTH = 78
 
@@ -61,7 +61,7 @@ end
 
 def train(photos)
   steps = Steps.new($stdout)
-  puts bold("MobileNetV2, pretrained on ImageNet, learns them")
+  puts bold("Training MobileNetV2, pretrained on ImageNet")
   model = Transfer.train(backbone: "mobilenet_v2", data: photos, quiet: true) do
     on(:stage) { |stage| steps.begin(stage.title) }
     on(:progress) { |progress| steps.count(progress.done, progress.total, progress.unit) }
@@ -73,15 +73,15 @@ end
 def report(metrics)
   low, high = metrics[:intervals][:accuracy].map { |share| percent(share) }
   baseline = metrics[:baseline]
-  puts "", bold("Accuracy on #{metrics[:examples]} pictures it never saw")
+  puts "", bold("Accuracy on #{metrics[:examples]} held-out pictures")
   row "this model", "#{percent(metrics[:accuracy])}  (95 % interval #{low} to #{high})"
-  row "always saying \"#{baseline[:label]}\"", percent(baseline[:accuracy])
-  puts "", bold("Taken for something else most often")
-  metrics[:most_confused].each { |pair| row "#{pair[:truth]}, for #{pair[:predicted]}", pair[:count] }
+  row "baseline (always \"#{baseline[:label]}\")", percent(baseline[:accuracy])
+  puts "", bold("Most frequent confusions")
+  metrics[:most_confused].each { |pair| row "#{pair[:truth]} taken for #{pair[:predicted]}", pair[:count] }
 end
 
 def predict(model, pictures)
-  puts "", bold("Three more pictures")
+  puts "", bold("Predictions for three new pictures")
   pictures.zip(model.predict(pictures)) do |picture, prediction|
     scores = prediction.top(2).map { |label, score| "#{label} #{format('%.2f', score)}" }
     row File.basename(picture), scores.join(", ")
@@ -103,9 +103,9 @@ predict(Transfer.load(file), Dir["#{folder}/unseen/*"])
 puts "", bold("Time")
 row "training", "#{(trained - started).round(1)} s"
 row "three predictions", "#{(seconds - before).round(1)} s"
-row "all of it", "#{(seconds - started).round(1)} s"
+row "total", "#{(seconds - started).round(1)} s"
 
-puts "", bold("What to type next"), <<~TEXT.gsub(/^/, "  ")
+puts "", bold("Next"), <<~TEXT.gsub(/^/, "  ")
   bin/console
   model = Transfer.train(backbone: "mobilenet_v2", data: "a folder per class/")
   model.predict("new.jpg").label

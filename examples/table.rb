@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
-# Predict from a table: numbers and words in columns, with gaps, and no picture anywhere. Which columns hold numbers
-# and which categories is seen from the rows that are trained on; the model keeps it and takes rows as they come.
+# Predict from a table of numbers and categories with missing cells. Column types are inferred from the training rows
+# and kept in the model, which takes rows as they come.
 #
 #   ruby -I gem/lib examples/table.rb
 
@@ -25,10 +25,10 @@ Dir.mktmpdir do |folder|
 
   model = Transfer.train(backbone: "sklearn:ColumnTransformer", data: "#{folder}/flats.csv",
                          columns: { target: "price" }, head: :gradient_boosting)
-  puts "explains #{(100 * model.metrics[:r2]).round} % of the prices it never saw"
+  puts "explains #{(100 * model.metrics[:r2]).round} % of the variance of the held-out prices"
 
   flat = { area: 80, town: "Bern", balcony: true }
   puts "80 m² in Bern with a balcony: #{model.predict(flat).value.round}"
-  puts "the same in a town it has not seen: #{model.predict({ **flat, town: 'Oslo' }).value.round}"
+  puts "the same in an unknown town: #{model.predict({ **flat, town: 'Oslo' }).value.round}"
   puts "and of unknown size: #{model.predict({ **flat, area: nil }).value.round}"
 end
