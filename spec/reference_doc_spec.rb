@@ -34,6 +34,11 @@ RSpec.describe "The reference in docs/" do
     end)
   end
 
+  it "lists every method of Transfer in docs/reference/ruby.md" do
+    names = cells("ruby").flat_map { |row| row.first.gsub(/\(.*?\)/, "").delete("{…}").split(", ") }
+    expect(names.map { |name| name.strip.to_sym }).to match_array(Transfer.singleton_methods)
+  end
+
   it "names methods that exist in the pages of models, jobs and predictions" do
     predictions = Transfer::Prediction.constants.map { |name| Transfer::Prediction.const_get(name) }
     { "model" => [Transfer::Model], "prediction" => predictions,
