@@ -6,20 +6,26 @@ Gem::Specification.new do |spec|
   spec.name = "transfer-rb"
   spec.version = Transfer::VERSION
   spec.authors = ["The transfer-rb authors"]
-  spec.summary = "Transfer learning in five steps: a pretrained network, your photos, one Ruby call"
+  spec.summary = "Train image, text and tabular models from Ruby with transfer learning"
   spec.description = <<~TEXT
-    Trains an image model on your own photos from a pretrained backbone: choose, freeze, add a head, train,
-    fine-tune, evaluate. The recipe is Ruby; the work is done by PyTorch in a process of its own, which
-    `transfer setup` installs.
+    Trains models on your own images, texts and tables from pretrained backbones: choose, freeze, add a head, train,
+    fine-tune, evaluate. The recipe is Ruby; PyTorch does the work in a process of its own, which `transfer setup`
+    installs.
   TEXT
-  spec.homepage = "https://rubygems.org/gems/transfer-rb"
+  spec.homepage = "https://github.com/transfer-rb/transfer-rb"
   spec.license = "MIT"
   spec.required_ruby_version = ">= 3.2"
-  spec.metadata["rubygems_mfa_required"] = "true"
+  spec.metadata = {
+    "source_code_uri" => "#{spec.homepage}/tree/v#{spec.version}",
+    "changelog_uri" => "#{spec.homepage}/blob/v#{spec.version}/CHANGELOG.md",
+    "documentation_uri" => "#{spec.homepage}/blob/v#{spec.version}/docs/README.md",
+    "bug_tracker_uri" => "#{spec.homepage}/issues",
+    "rubygems_mfa_required" => "true"
+  }
 
   spec.files = Dir.chdir(__dir__) do
     Dir["gem/**/*", "sig/**/*", "ext/**/*.{c,h,rb}", "python/**/*.{py,typed,txt,json,toml}", "docs/**/*",
-        "pyproject.toml", "README.md", "LICENSE", "SECURITY.md", "CHANGELOG.md"]
+        "pyproject.toml", "README.md", "LICENSE", "NOTICE", "SECURITY.md", "CHANGELOG.md"]
       .select { |path| File.file?(path) && !path.match?(/transfer_native\.(so|bundle)\z/) }
   end
   spec.require_paths = ["gem/lib"]
