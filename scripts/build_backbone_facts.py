@@ -13,6 +13,7 @@ and names CC-BY-NC 4.0 for the SWAG weights, whose LICENSE file every one of the
 from __future__ import annotations
 
 import re
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ import torchvision
 from torch import nn
 
 from transfer_core.backbones.backbone import OnlyShapes
+from transfer_core.backbones.block_outputs import describe_outputs
 from transfer_core.backbones.facts import BackboneFacts, Preprocessing, WeightsFacts
 from transfer_core.backbones.torchvision.torchvision_blocks import arrange, create
 
@@ -174,9 +176,13 @@ def describe(name: str) -> BackboneFacts:
     enum = torchvision.models.get_model_weights(name)
     weights = tuple(describe_weights(entry) for entry in enum if (name, entry.name) not in LEFT_OUT)
     default = choose_default(weights, enum.DEFAULT.name)
-    with OnlyShapes():
-        model = create(name, family, default.preprocessing.crop_size)
-    blocks, _ = arrange(model, family)
+    size = default.preprocessing.crop_size
+    # Swin v2 alone computes with a tensor that is neither a parameter nor a buffer.
+    device = "cpu" if family == "swin_v2" else "meta"
+    with OnlyShapes() if device == "meta" else nullcontext():
+        model = create(name, family, size)
+    blocks, _ = arrange(model.eval(), family)
+    maps, tokens = describe_outputs(blocks, size, device)
     return BackboneFacts(
         name=name,
         source="torchvision",
@@ -191,6 +197,8 @@ def describe(name: str) -> BackboneFacts:
         default=default.name,
         blocks=tuple(blocks),
         weights=weights,
+        feature_maps=maps,
+        token_states=tokens,
     )
 
 

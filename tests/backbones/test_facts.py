@@ -10,7 +10,7 @@ import pytest
 import torchvision
 
 from transfer_core.backbones import BackboneFacts, all_facts, backbone_names, facts
-from transfer_core.backbones.representations import FeatureMap
+from transfer_core.backbones.representations import FeatureMap, TokenStates
 from transfer_core.runtime.errors import RecipeError
 
 SCRIPT = Path(__file__).parents[2] / "scripts/build_backbone_facts.py"
@@ -172,6 +172,6 @@ def test_every_backbone_gives_a_pooled_vector_and_declared_maps_and_tokens_besid
     pooled = facts("mobilenet_v2")
     assert pooled.gives >= {"pooled"}
     maps = (FeatureMap("stem", stride=4, channels=64),)
-    both = msgspec.structs.replace(pooled, feature_maps=maps, token_width=768)
+    both = msgspec.structs.replace(pooled, feature_maps=maps, token_states=TokenStates("norm", 768))
     assert both.gives == {"pooled", "feature_maps", "tokens"}
     assert msgspec.convert(msgspec.to_builtins(both), BackboneFacts) == both

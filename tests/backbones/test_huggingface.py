@@ -142,8 +142,9 @@ def test_hidden_states_of_texts_are_transformers_own(published, architecture):
             input_ids=ids.where(mask == 1, padding), attention_mask=mask, **said
         ).last_hidden_state
         tokens = torch.stack([ids, types], dim=2).where(mask[:, :, None] == 1, -1).int()
-        hidden = load(f"hf/{folder}").blocks(tokens)
+        hidden, found_mask = load(f"hf/{folder}").token_states(tokens)
     assert hidden[mask == 0].abs().max() == 0
+    assert torch.equal(found_mask, mask == 1)
     torch.testing.assert_close(hidden[mask == 1], expected[mask == 1], atol=1e-5, rtol=1e-5)
 
 
@@ -161,6 +162,18 @@ def test_embeddings_of_images_are_transformers_own(published, architecture):
     assert backbone.facts.modality == "image"
     assert embeddings.shape[1] == backbone.facts.embedding_width
     torch.testing.assert_close(embeddings, expected, atol=1e-5, rtol=1e-5)
+    assert backbone.gives == {"pooled", "tokens" if has_token else "feature_maps"}
+    with torch.no_grad():
+        if has_token:
+            states, mask = backbone.token_states(images)
+            assert mask.all()
+            torch.testing.assert_close(states, output.last_hidden_state, atol=1e-5, rtol=1e-5)
+            return
+        stages = network(images, output_hidden_states=True).hidden_states[1:]
+        maps = backbone.feature_maps(images)
+    for declared, map_, stage in zip(backbone.facts.feature_maps, maps, stages, strict=True):
+        assert map_.shape[1:] == (declared.channels, side // declared.stride, side // declared.stride)
+        torch.testing.assert_close(map_, stage, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("architecture", ["roberta", "mpnet", "deberta-v3"])

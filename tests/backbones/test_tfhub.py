@@ -7,7 +7,7 @@ from threading import Thread
 
 import pytest
 
-from transfer_core.backbones.registry import source_name
+from transfer_core.backbones.registry import source_of
 from transfer_core.backbones.tensorflow import tfhub
 from transfer_core.backbones.tensorflow.saved_model import folder_digest, read_files, write_files
 from transfer_core.backbones.tensorflow.tfhub import cache_name, find_saved_model, handle_of, unpack
@@ -50,7 +50,7 @@ WHOLE = archive(**MODULE)
 
 @pytest.mark.parametrize(("name", "handle"), [(NAME, HANDLE), (HANDLE, HANDLE), (f"{NAME}/", HANDLE)])
 def test_names_stand_for_handles(name, handle):
-    assert source_name(name) == "tensorflow"
+    assert source_of(name).name == "tensorflow"
     assert handle_of(name) == handle
 
 

@@ -12,8 +12,10 @@ from torch.overrides import TorchFunctionMode
 
 from transfer_core.backbones.assets import Assets
 from transfer_core.backbones.facts import BackboneFacts, Preprocessing, WeightsFacts
-from transfer_core.backbones.library import library_version
+from transfer_core.backbones.registry import library_version
+from transfer_core.backbones.representations import Representation
 from transfer_core.backbones.weights_reader import fit
+from transfer_core.runtime.errors import ModelFileError, Problem, RecipeError
 
 
 class Backbone(nn.Module):
@@ -65,10 +67,97 @@ class Backbone(nn.Module):
         assert preprocessing
         return preprocessing
 
+    @property
+    def gives(self) -> frozenset[Representation]:
+        """The representations that the backbone provides: `pooled` and what its facts declare."""
+        return self.facts.gives
+
     def forward(self, images: Tensor) -> Tensor:
-        """(N, 3, H, W) for images -> (N, embedding_width): what the published classifier's last layer saw."""
+        """Pooled embeddings: the input of the published classifier's last layer.
+
+        Parameters
+        ----------
+        images
+            (N, 3, H, W) float for images, (N, L, 2) int32 for texts.
+
+        Returns
+        -------
+        Tensor
+            (N, embedding_width).
+        """
         embeddings: Tensor = self.pool(self.blocks(images))
         return embeddings
+
+    def feature_maps(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Feature maps of images of any size, one per entry of `facts.feature_maps`.
+
+        Parameters
+        ----------
+        images
+            (N, 3, H, W) float.
+
+        Returns
+        -------
+        tuple of Tensor
+            (N, channels, ⌈H / stride⌉, ⌈W / stride⌉) each, from the smallest stride to the largest; one place
+            less where a network does not pad.
+
+        Raises
+        ------
+        RecipeError
+            At `backbone`, if it has no feature maps.
+        """
+        maps = self.facts.feature_maps
+        if not maps:
+            raise _lacks(self.facts, "feature maps", "mobilenet_v2, resnet50")
+        outputs = self._outputs_of({declared.block for declared in maps}, images)
+        return tuple(
+            outputs[declared.block].permute(0, 3, 1, 2) if declared.channels_last else outputs[declared.block]
+            for declared in maps
+        )
+
+    def token_states(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """One vector per token of a text, or per patch of an image with its class token first.
+
+        Parameters
+        ----------
+        inputs
+            (N, L, 2) int32 for texts, (N, 3, H, W) float for images.
+
+        Returns
+        -------
+        states : Tensor
+            (N, T, `facts.token_states.width`), zeros where the mask is False.
+        mask : Tensor
+            (N, T) bool; False for padding.
+
+        Raises
+        ------
+        RecipeError
+            At `backbone`, if it has no tokens.
+        """
+        declared = self.facts.token_states
+        if declared is None:
+            raise _lacks(self.facts, "token states", "vit_b_16, hf/bert-base-uncased")
+        states = self._outputs_of({declared.block}, inputs)[declared.block]
+        return states, (states != 0).any(dim=2)  # a token's vector is never zero, padding always
+
+    def _outputs_of(self, names: set[str], x: Tensor) -> dict[str, Tensor]:
+        """The outputs of these blocks; what follows the last of them is not run."""
+        found: dict[str, Tensor] = {}
+        for name, block in self.blocks.named_children():
+            x = block(x)
+            if name in names:
+                found[name] = x
+                if len(found) == len(names):
+                    return found
+        missing = ", ".join(sorted(names - found.keys()))
+        raise ModelFileError(f"{self.facts.name} declares outputs of the blocks {missing}, which it lacks")
+
+
+def _lacks(facts: BackboneFacts, representation: str, others: str) -> RecipeError:
+    message = f"{facts.name} has no {representation}. Fix: use a backbone that has them, such as {others}"
+    return RecipeError([Problem("backbone", message)])
 
 
 def filled(backbone: Backbone, published: nn.Module, tensors: Mapping[str, Tensor], origin: str) -> Backbone:

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from transfer_core.backbones.facts import BackboneFacts, WeightsFacts
-from transfer_core.backbones.registry import source_called, source_name
-from transfer_core.backbones.torchvision.torchvision_published import published_facts
+from transfer_core.backbones.registry import source_of, sources
 from transfer_core.runtime.errors import Problem, RecipeError
 from transfer_core.runtime.progress import Progress
 
@@ -31,10 +30,10 @@ def facts(name: str, trust: bool = False) -> BackboneFacts:
     WeightsNotFound
         If it is a file or a folder, or lies on a hub, and is not on this machine.
     """
-    source = source_name(name)
-    if source == "torchvision":
-        return published_facts(name)
-    found = source_called(source).facts(name, trust)
+    source = source_of(name)
+    if source.published:
+        return source.published(name)
+    found = source.module().facts(name, trust)
     try:
         # A saved model must be able to hold them.
         return msgspec.convert(msgspec.to_builtins(found), BackboneFacts)
@@ -68,7 +67,7 @@ def load(
     """
     known = facts(name, trust)
     progress = progress or Progress()
-    backbone = source_called(known.source).load(known, weights, trust, progress)
+    backbone = sources()[known.source].module().load(known, weights, trust, progress)
     if backbone.weights and backbone.weights.noncommercial:
         terms = f"{backbone.weights.license}: no commercial use ({backbone.weights.license_url})"
         progress.warning(f"{name}'s weights {backbone.weights.name} are licensed {terms}")
@@ -91,11 +90,11 @@ def restore(
     RecipeError
         At `trust`, where code would have to run that is not in the file.
     """
-    return source_called(facts.source).restore(facts, tensors, weights, digest, trust)
+    return sources()[facts.source].module().restore(facts, tensors, weights, digest, trust)
 
 
 def build(name: str, seed: int = 0) -> Backbone:
     """torchvision's backbone `name` with random weights, the same for the same seed: for tests."""
     from transfer_core.backbones.torchvision import torchvision_loading
 
-    return torchvision_loading.build(published_facts(name), seed)
+    return torchvision_loading.build(facts(name), seed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from math import log10
@@ -10,8 +11,8 @@ from statistics import linear_regression
 from msgspec.structs import replace
 
 from transfer_core.backbones.catalogue_entry import Entry
-from transfer_core.backbones.catalogue_here import is_here, measured_speed
-from transfer_core.backbones.catalogue_sources import SOURCES
+from transfer_core.backbones.registry import sources
+from transfer_core.runtime import measurements
 from transfer_core.runtime.errors import Problem, RecipeError, did_you_mean
 
 # What each task is best served by; whatever else takes its inputs comes after that.
@@ -47,7 +48,7 @@ def catalogue(
     license
         Of the weights, by its SPDX name where it has one; upper and lower case are the same.
     source
-        One of `SOURCES`.
+        The name of a source with entries.
     offline
         Only those whose weights are on this machine.
 
@@ -61,7 +62,7 @@ def catalogue(
         TASKS[_checked("task", task.replace("-", "_").replace(" ", "_"), TASKS)] if task else ("", "")
     )
     if source:
-        _checked("source", source, SOURCES)
+        _checked("source", source, {entry.source for entry in entries})
     if license:
         license = _checked("license", license, {e.license: e for e in entries}, str.casefold)
     chosen = [
@@ -71,10 +72,10 @@ def catalogue(
         and source in (None, entry.source)
         and license in (None, entry.license)
         and (max_parameters is None or entry.parameters <= max_parameters)
-        and (not offline or is_here(entry))
+        and (not offline or sources()[entry.source].is_local(entry))
     ]
     best = _best_of_each(sorted(chosen, key=lambda entry: _place(entry, kind)))
-    return [replace(entry, images_per_second=measured_speed(entry)) for entry in best]
+    return [replace(entry, images_per_second=_measured_speed(entry)) for entry in best]
 
 
 def _place(entry: Entry, kind: str) -> tuple[bool, bool, bool, float, float, int]:
@@ -101,7 +102,7 @@ def _best_of_each(entries: Iterable[Entry]) -> list[Entry]:
 def _with_relevance() -> list[Entry]:
     """All entries. The metric that is usual for a size is a straight line over the logarithm of parameters,
     by least squares."""
-    entries = [entry for entries in SOURCES.values() for entry in entries()]
+    entries = [entry for source in sources().values() for entry in source.entries()]
     by_metric: dict[str, list[Entry]] = {}
     for entry in entries:
         if entry.metric_value is not None:
@@ -137,3 +138,17 @@ def _checked(
     nearest = did_you_mean(said, list(names.values()))
     message = f'unknown {word} "{said}"{nearest} (one of: {", ".join(sorted(names.values()))})'
     raise RecipeError([Problem(word, message)])
+
+
+def _measured_speed(entry: Entry) -> float | None:
+    """Images per second as they were measured on this machine by a training with this backbone."""
+    name = re.escape(entry.name)
+    whole = [
+        (int(key[2]), 1 / seconds)
+        for text, plan in measurements.known("plan: ").items()
+        if (key := re.match(rf"plan: ({name})(?:@[0-9a-f]+)?\[:(\d+)\]", text))
+        and isinstance(plan, dict)
+        and (seconds := plan.get("seconds"))
+    ]
+    # Of a backbone that was cut for fine-tuning, the longest part is all of it.
+    return round(max(whole)[1], 1) if whole else None

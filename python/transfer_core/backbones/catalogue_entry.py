@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+TOP1 = "ImageNet-1K top-1"  # the metric of most networks of images, in percent
+
 
 class Entry(msgspec.Struct, frozen=True):
     """One backbone with one file of weights; the defaults say that nothing is known.

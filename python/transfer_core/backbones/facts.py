@@ -7,15 +7,11 @@ from typing import Annotated, Literal, TypeAlias
 import msgspec
 from msgspec import Meta
 
-from transfer_core.backbones.representations import FeatureMap, Representation
+from transfer_core.backbones.representations import FeatureMap, Representation, TokenStates
 from transfer_core.recipe.schema import Name, Some
 from transfer_core.runtime.errors import Problem, RecipeError, did_you_mean
 
 Interpolation = Literal["bilinear", "bicubic"]
-SourceName = Literal[
-    "torchvision", "timm", "huggingface", "torch_hub", "keras", "tensorflow", "onnx", "scikit_learn"
-]
-
 
 # Facts also come from saved models of others: no number in them may take time or memory without bounds.
 # The largest published images have sides of 1024 pixels; a network of one with 2048 takes gigabytes already.
@@ -91,6 +87,8 @@ class BackboneFacts(msgspec.Struct, frozen=True):
 
     Parameters
     ----------
+    source
+        The name of its source (`registry.Source`).
     parameters
         Of the published model, with its classifier.
     backbone_parameters
@@ -112,12 +110,12 @@ class BackboneFacts(msgspec.Struct, frozen=True):
     feature_maps
         The maps that `Backbone.feature_maps` returns, from the smallest stride to the largest; empty if it
         has none.
-    token_width
-        Numbers per token that `Backbone.token_states` returns; None if it has no tokens.
+    token_states
+        The tokens that `Backbone.token_states` returns; None if it has none.
     """
 
     name: Name
-    source: SourceName
+    source: Name
     family: str
     paper: str
     arxiv: str
@@ -135,14 +133,14 @@ class BackboneFacts(msgspec.Struct, frozen=True):
     max_length: Some | None = None
     positions: Some | None = None
     feature_maps: Annotated[tuple[FeatureMap, ...], Meta(max_length=64)] = ()
-    token_width: Annotated[int, Meta(ge=1, le=MOST_WIDTH)] | None = None
+    token_states: TokenStates | None = None
 
     @property
     def gives(self) -> frozenset[Representation]:
         """The representations that the backbone provides: what a task's `needs` is matched with."""
         optional: dict[Representation, bool] = {
             "feature_maps": bool(self.feature_maps),
-            "tokens": self.token_width is not None,
+            "tokens": self.token_states is not None,
         }
         return frozenset({"pooled", *(name for name, provided in optional.items() if provided)})
 

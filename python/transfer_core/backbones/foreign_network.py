@@ -17,7 +17,6 @@ from transfer_core.backbones.facts import (
     Pixels,
     Preprocessing,
     Resized,
-    SourceName,
     WeightsFacts,
 )
 from transfer_core.backbones.image_arrays import Run
@@ -99,7 +98,7 @@ def preprocessing(said: Said, interface: Interface, mean: Color, std: Color, ori
 
 def foreign_facts(
     name: str,
-    source: SourceName,
+    source: str,
     family: str,
     block: str,
     width: int,

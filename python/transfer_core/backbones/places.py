@@ -67,6 +67,11 @@ def places(candidates: Iterable[Published]) -> Iterator[Place]:
     yield from in_order(_places_of_others(list(candidates)), downloads())
 
 
+def has_copy(weights: Published) -> bool:
+    """Whether a copy of these weights is on this machine; its digest is not checked."""
+    return any(next(place.copies(weights), None) for place in places([weights]))
+
+
 def in_order(of_others: Iterable[Place], downloads: Path) -> Iterator[Place]:
     """The folder that the user chose, places that others keep, and our own downloads.
 

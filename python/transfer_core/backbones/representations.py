@@ -15,6 +15,8 @@ from transfer_core.recipe.schema import Name
 # `encoder_decoder`: states of an encoder that a decoder attends to; no backbone provides them yet.
 Representation: TypeAlias = Literal["pooled", "feature_maps", "tokens", "encoder_decoder"]
 
+Width: TypeAlias = Annotated[int, Meta(ge=1, le=1_000_000)]
+
 
 class FeatureMap(msgspec.Struct, frozen=True):
     """The output of a block as a map of features.
@@ -27,8 +29,26 @@ class FeatureMap(msgspec.Struct, frozen=True):
         Pixels of the image per place of the map, in both directions.
     channels
         Numbers per place.
+    channels_last
+        Whether the block's output is (N, H, W, C); `Backbone.feature_maps` returns (N, C, H, W) in any case.
     """
 
     block: Name
     stride: Annotated[int, Meta(ge=1, le=2048)]
-    channels: Annotated[int, Meta(ge=1, le=1_000_000)]
+    channels: Width
+    channels_last: bool = False
+
+
+class TokenStates(msgspec.Struct, frozen=True):
+    """The output of a block as one vector per token.
+
+    Parameters
+    ----------
+    block
+        The block whose output it is: one of `BackboneFacts.blocks`.
+    width
+        Numbers per token.
+    """
+
+    block: Name
+    width: Width

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from transfer_core import backbones
 from transfer_core.backbones import Backbone, BackboneFacts, Preprocessing
 from transfer_core.backbones.compute_limits import TooMuch, check_work
-from transfer_core.backbones.registry import source_name
+from transfer_core.backbones.registry import source_of, sources
 from transfer_core.backbones.weights import is_path, sha256
 from transfer_core.heads import build_head
 from transfer_core.heads.fitted_layer import FittedLayer
@@ -176,23 +176,21 @@ def _inside(header: ModelHeader, tensors: Mapping[str, Tensor], trust: bool) -> 
 
 
 def _may_be_large(facts: BackboneFacts, preprocessing: Preprocessing) -> bool:
-    """Whether a network could take much for an image: its layers are in the file, or it is a known one for
-    larger images than it was published for."""
-    if facts.source in ("torchvision", "timm"):
-        return preprocessing.crop_size > _USUAL_CROP
-    return facts.source in ("huggingface", "keras")
+    """Whether one image could take much memory or time: the file describes the layers, or the network is a
+    published one for larger images than usual."""
+    return not sources()[facts.source].fixed_networks or preprocessing.crop_size > _USUAL_CROP
 
 
 def _facts(header: ModelHeader) -> BackboneFacts:
     source = header.backbone
     if source.facts is None:
         # Of a name alone, without looking into files and folders that it may name.
-        if source_name(source.name) != "torchvision":
+        if not source_of(source.name).published:
             raise Misfit(f"backbone.facts: is missing, as {source.name} needs it")
         return backbones.facts(source.name)
     facts = _converted(source.facts, BackboneFacts, "backbone.facts")
     _check_equal("backbone.name", source.name, facts.name)
-    _check_equal("backbone.facts.source", facts.source, source_name(facts.name))
+    _check_equal("backbone.facts.source", facts.source, source_of(facts.name).name)
     return facts
 
 

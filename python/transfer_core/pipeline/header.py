@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from transfer_core.backbones.registry import sources
 from transfer_core.model_file.format import BackboneSource, ModelHeader
 from transfer_core.pipeline.artifacts import Frozen, Tuned
 from transfer_core.pipeline.data_summary import data_summary
@@ -22,7 +23,7 @@ def header_of(frozen: Frozen, tuned: Tuned) -> ModelHeader:
         weights=backbone.weights.name if backbone.weights else "random",
         weights_digest=backbone.weights_digest,
         fine_tuned=tuned.backbone_changed,
-        facts=None if backbone.facts.source == "torchvision" else msgspec.to_builtins(backbone.facts),
+        facts=None if sources()[backbone.facts.source].published else msgspec.to_builtins(backbone.facts),
     )
     return ModelHeader(
         task=splits.task,

@@ -1,1 +1,1 @@
-"""Encoders of texts and of images from the Hugging Face hub; `source` comes first."""
+"""Encoders of texts and of images from the Hugging Face hub; `huggingface_source` comes first."""

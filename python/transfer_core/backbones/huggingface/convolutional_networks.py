@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from transfer_core.backbones.huggingface.encoder_layers import ACTIVATIONS
 from transfer_core.backbones.huggingface.huggingface_network import Network, NotKnown
 from transfer_core.backbones.huggingface.vision_transformers import DropPath
+from transfer_core.backbones.representations import FeatureMap
 
 
 def network(config: Mapping[str, Any]) -> Network:
@@ -43,13 +44,22 @@ def _resnet(config: Mapping[str, Any]) -> Network:
             theirs = f"encoder.stages.{stage}.layers.{i}"
             published |= {f"{name}.{part}": f"{theirs}.layer.{k}" for k, part in enumerate(block.PARTS)}
             published[f"{name}.shortcut"] = f"{theirs}.shortcut"
+    maps = _maps(widths, depths, 4 * first_stride)
     published = {
         f"{ours}.{own}": f"{theirs}.{name}"
         for ours, theirs in published.items()
         for own, name in _CONV_NORM.items()
     }
     pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    return Network(blocks, published, widths[-1], pool=pool)
+    return Network(blocks, published, widths[-1], pool=pool, feature_maps=maps)
+
+
+def _maps(widths: Sequence[int], depths: Sequence[int], stride: int) -> tuple[FeatureMap, ...]:
+    """The outputs of the stages; `stride` is that of the first, each other has twice the one before."""
+    return tuple(
+        FeatureMap(f"stage{stage + 1}_{depth - 1}", stride * 2**stage, width)
+        for stage, (width, depth) in enumerate(zip(widths, depths, strict=False))
+    )
 
 
 class ConvNorm(nn.Sequential):
@@ -117,7 +127,8 @@ def _convnext(config: Mapping[str, Any]) -> Network:
             blocks[f"stage{stage + 1}_{i}"] = ConvNeXtBlock(width, scale, drops[sum(depths[:stage]) + i])
     norm = nn.LayerNorm(widths[-1], config.get("layer_norm_eps", 1e-12))
     blocks["norm"] = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), norm)
-    return Network(blocks, dict(_convnext_names(depths)), widths[-1], pool=nn.Identity())
+    maps = _maps(widths, depths, patch)
+    return Network(blocks, dict(_convnext_names(depths)), widths[-1], pool=nn.Identity(), feature_maps=maps)
 
 
 class ChannelNorm(nn.LayerNorm):

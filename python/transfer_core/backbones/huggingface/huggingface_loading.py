@@ -91,6 +91,8 @@ def facts(name: str, trust: bool) -> BackboneFacts:
         modality="image" if images else "text",
         max_length=None if images else usual_length(repository, network.positions),
         positions=None if images else network.positions,
+        feature_maps=network.feature_maps,
+        token_states=network.token_states,
     )
 
 

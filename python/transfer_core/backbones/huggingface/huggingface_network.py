@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from transfer_core.backbones.representations import FeatureMap, TokenStates
 from transfer_core.recipe.messages import shown
 from transfer_core.runtime.errors import Problem, RecipeError
 
@@ -53,7 +54,9 @@ class Network:
     positions
         The most tokens of a text; 0 for images.
     pool
-        What makes an embedding of the last block's output, where that is always the same.
+        The pooling of the last block's output, for networks whose publishers all pool alike.
+    feature_maps
+        Of a convolutional network.
     """
 
     blocks: dict[str, nn.Module]
@@ -61,6 +64,12 @@ class Network:
     width: int
     positions: int = 0
     pool: nn.Module | None = None
+    feature_maps: tuple[FeatureMap, ...] = ()
+
+    @property
+    def token_states(self) -> TokenStates | None:
+        """The tokens that the last block gives; None for a convolutional network."""
+        return None if self.feature_maps else TokenStates(list(self.blocks)[-1], self.width)
 
 
 def build_network(name: str, config: Mapping[str, Any]) -> Network:

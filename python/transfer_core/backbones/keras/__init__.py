@@ -1,1 +1,1 @@
-"""Keras' models as torch's own layers with the same weights; `source` comes first."""
+"""Keras' models as torch's own layers with the same weights; `keras_source` comes first."""

@@ -1,1 +1,1 @@
-"""ONNX files, run by ONNX Runtime; `source` comes first."""
+"""ONNX files, run by ONNX Runtime; `onnx_source` comes first."""

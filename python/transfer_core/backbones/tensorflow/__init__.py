@@ -1,1 +1,1 @@
-"""SavedModels, run by TensorFlow in a process of its own; `source` comes first."""
+"""SavedModels, run by TensorFlow in a process of its own; `tensorflow_source` comes first."""

@@ -1,1 +1,1 @@
-"""timm's models, with the list of what it publishes; `source` comes first."""
+"""timm's models, with the list of its published weights; `timm_source` comes first."""

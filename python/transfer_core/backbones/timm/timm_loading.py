@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from transfer_core.backbones.backbone import Backbone, OnlyShapes, filled
+from transfer_core.backbones.block_outputs import describe_outputs
 from transfer_core.backbones.facts import BackboneFacts, WeightsFacts
 from transfer_core.backbones.registry import bare_name
 from transfer_core.backbones.timm.timm_blocks import Parts, arrange, as_one_block, embed
@@ -50,6 +51,7 @@ def _facts(name: str) -> BackboneFacts:
     model = _create(_variant(architecture, default))
     parameters, width = _count(model), model.head_hidden_size
     blocks, _ = _parts(model, default)
+    maps, tokens = describe_outputs(blocks, _size(default))
     known = listed(architecture)
     family = type(model).__module__.rpartition(".")[2]
     return BackboneFacts(
@@ -66,6 +68,8 @@ def _facts(name: str) -> BackboneFacts:
         default=default.name,
         blocks=tuple(blocks),
         weights=weights,
+        feature_maps=maps,
+        token_states=tokens,
     )
 
 

@@ -1,1 +1,1 @@
-"""Networks that the code of a repository makes, as PyTorch Hub has it; `source` comes first."""
+"""Networks made by the code of a PyTorch Hub repository; `torch_hub_source` comes first."""

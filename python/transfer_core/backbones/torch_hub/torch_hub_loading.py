@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from torch import Tensor, nn
 
 from transfer_core.backbones.backbone import Backbone, filled
+from transfer_core.backbones.block_outputs import describe_outputs
 from transfer_core.backbones.facts import BackboneFacts, Preprocessing, WeightsFacts
 from transfer_core.backbones.torch_hub.entry_point import entry_point, made
 from transfer_core.backbones.torch_hub.repository_clone import Clone, check_trust, clone_named, fetch
@@ -87,6 +88,7 @@ def _facts(clone: Clone, changed: int) -> BackboneFacts:
         embedding = nn.Sequential(*blocks.values(), pool)(
             torch.zeros(1, 3, pixels.crop_size, pixels.crop_size)
         )
+    maps, tokens = describe_outputs(blocks, pixels.crop_size)
     return BackboneFacts(
         name=clone.name,
         source="torch_hub",
@@ -101,6 +103,8 @@ def _facts(clone: Clone, changed: int) -> BackboneFacts:
         default="pretrained",
         blocks=tuple(blocks),
         weights=(_published(pixels),),
+        feature_maps=maps,
+        token_states=tokens,
     )
 
 

@@ -1,1 +1,1 @@
-"""torchvision's classification models as blocks; `source` comes first."""
+"""torchvision's classification models as blocks; `torchvision_source` comes first."""
