@@ -79,7 +79,7 @@ RSpec.describe Transfer::CLI do
       end
       from_rows = Transfer.train(backbone: "mobilenet_v2", data: rows.lazy, quiet: true)
       expect(from_rows.metrics).to eq(Transfer.load(model).metrics)
-      expect(from_rows.inspect).to match(/multi_label of 3 labels, mean_average_precision [01]\.\d+>$/)
+      expect(from_rows.inspect).to match(/multi_label of blue, green, red, mean_average_precision [01]\.\d+>$/)
     end
 
     it "names a label that is never there" do

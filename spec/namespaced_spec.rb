@@ -43,7 +43,7 @@ RSpec.describe "transfer/namespaced" do
     expect(output).to eq(<<~TEXT)
       -:10: backbone is missing
       #<struct Transfer amount=5>
-      #<TransferLearning::Model m.transfer: b, classification of 2 labels, accuracy 0.975, balanced_accuracy 0.75>
+      #<TransferLearning::Model m.transfer: b, classification of blue, red, accuracy 0.975, balanced_accuracy 0.75>
       #<TransferLearning::Prediction a.jpg 0.750>
       TransferLearning::Prediction::Classification
       true

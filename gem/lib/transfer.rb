@@ -150,8 +150,8 @@ module Transfer
       thread
     end
 
-    # The backbones that there are, the most relevant first: what was trained for a similar task, then how far its
-    # published metric is above what is usual for its size.
+    # Lists pretrained backbones, the most relevant first: those trained for a similar task, then by their published
+    # metric compared with backbones of the same size.
     #
     #   Transfer.backbones(task: :image_classification, max_parameters: 10_000_000, license: "Apache-2.0")
     #

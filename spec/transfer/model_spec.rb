@@ -17,7 +17,7 @@ RSpec.describe Transfer::Model do
     expect(model.summary[:sizes]).to eq({ train: 8, valid: 2, test: 2 })
     expect(model.metrics).to be_frozen
     expect(model.inspect).to eq(
-      "#<Transfer::Model signs.transfer: mobilenet_v2, classification of 2 labels, accuracy 0.975, " \
+      "#<Transfer::Model signs.transfer: mobilenet_v2, classification of blue, red, accuracy 0.975, " \
       "balanced_accuracy 0.75>"
     )
   end

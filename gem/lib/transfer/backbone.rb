@@ -1,14 +1,14 @@
 # frozen_string_literal: true
 
 module Transfer
-  # What is known about a pretrained network before it is loaded. What `Transfer.backbones` lists knows the most
-  # important of it; the rest is asked for when it is first needed.
+  # Facts about a pretrained network, available before it is loaded. `Transfer.backbones` lists the most important ones;
+  # the rest is requested when it is first needed.
   class Backbone
-    # What `Transfer.backbone` knows, and no entry of the list.
+    # Facts of `Transfer.backbone` that the list lacks.
     OF_ONE = %i[blocks default backbone_parameters code_license trainable plain max_length positions].freeze
     private_constant :OF_ONE
 
-    # @return [Hash{Symbol => Object}] the facts that are known by now; "What is known" in docs/reference/backbones.md
+    # @return [Hash{Symbol => Object}] the facts so far; see docs/reference/backbones.md
     attr_reader :to_h
 
     # @param facts [Hash{String => Object}] as the worker sends them
@@ -26,23 +26,24 @@ module Transfer
     # @return [Integer] of the published model
     def parameters = to_h.fetch(:parameters)
 
-    # @return [Integer] how many numbers it sees in an input
+    # @return [Integer] numbers of an embedding
     def embedding_width = to_h[:embedding_width] || details.fetch(:embedding_width)
 
     # @return [Array<Hash{Symbol => Object}>] the published weights: name, licence, source, accuracy …
     def weights = details.fetch(:weights)
 
-    # @return [String] of its weights, of the preferred ones if there are several; "unknown" if nobody says
+    # @return [String] of its weights, of the preferred ones if there are several; or "unknown"
     def license = to_h[:license] || preferred_weights.fetch(:license)
 
-    # @return another fact, such as `backbone[:family]`; nil for what is none
+    # @param fact [Symbol]
+    # @return [Object, nil] another fact, such as `backbone[:family]`; nil for an unknown one
     def [](fact)
       return license if fact == :license
 
       to_h.fetch(fact) { details[fact] if OF_ONE.include?(fact) }
     end
 
-    # By name: how much is known of it by now makes no difference.
+    # Compared by name, however many facts were requested so far.
     def ==(other) = other.is_a?(Backbone) && name == other.name
     alias eql? ==
     def hash = name.hash

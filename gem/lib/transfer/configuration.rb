@@ -4,7 +4,7 @@ require_relative "configuration/kinds"
 
 module Transfer
   # The settings of the gem. Each but the logger and the executor starts from the environment variable of its name
-  # (`TRANSFER_IDLE_STOP`). What it can't be is refused with a {ConfigurationError}, here and there alike.
+  # (`TRANSFER_IDLE_STOP`). An invalid value is a {ConfigurationError}.
   #
   # @example
   #   Transfer.configure do |config|
@@ -51,7 +51,7 @@ module Transfer
     setting :shared_worker, :sharing
     # @return [Numeric, nil] seconds that a call other than a training or an evaluation may take; nil: no limit
     setting :timeout, :seconds, 600
-    # @return [Numeric] seconds that a starting worker has to answer
+    # @return [Numeric] seconds within which a starting worker must reply
     setting :startup_timeout, :patience, 60
     # @return [Numeric, nil] seconds without a call after which a worker is stopped; nil: never
     setting :idle_stop, :seconds, 600
@@ -62,11 +62,11 @@ module Transfer
     # @return [Integer, nil] bytes of memory with which a worker is replaced, between calls; nil: never. Takes text such
     #   as `"2GB"` or `"500 MB"`, too
     setting :max_memory, :bytes
-    # @return [Integer, nil] inputs that go through a network together at most, whoever asked for them; nil: as many as
-    #   were measured to be fastest
+    # @return [Integer, nil] most inputs of all callers that go through a network together; nil: the number that was
+    #   measured to be fastest
     setting :serving_batch_size, :count
-    # @return [Numeric, nil] milliseconds that a decoded input waits for others; nil: none, it is computed with what has
-    #   come while others were computed
+    # @return [Numeric, nil] milliseconds that a decoded input waits for others; nil: none, it is computed with the
+    #   inputs that arrived during the computation before
     setting :serving_wait_ms, :milliseconds
     # @return [Integer, nil] requests for predictions that a worker has in hand at most, the next raises {Overloaded};
     #   nil: 1000
@@ -119,14 +119,14 @@ module Transfer
     setting :debug, :switch
     SETTINGS.freeze
 
-    # @return [Logger, nil] gets calls and what the worker prints (debug), starts and stops (info), its warnings
+    # @return [Logger, nil] gets calls and the worker's output (debug), starts and stops (info), its warnings
     attr_reader :logger
 
     def initialize(env = ENV)
       SETTINGS.each do |name, (kind, default)|
         variable = "TRANSFER_#{name.upcase}"
-        said = env.fetch(variable, "")
-        said.empty? ? set(name, kind, default) : set(name, kind, said, variable)
+        text = env.fetch(variable, "")
+        text.empty? ? set(name, kind, default) : set(name, kind, text, variable)
       end
     end
 
@@ -168,7 +168,7 @@ module Transfer
 
     def rails_executor = defined?(::Rails.application.executor) ? ::Rails.application.executor : nil
 
-    # @param place [Symbol, String] where it was said
+    # @param place [Symbol, String] the setting or its variable, for the message
     def set(name, kind, value, place = name)
       instance_variable_set(:"@#{name}", Kinds.public_send(kind, value))
     rescue Kinds::Refused => error

@@ -12,16 +12,16 @@ module Transfer
     end
   end
 
-  # A setting or this machine can't do what was asked: a device, a folder, a variable.
+  # A setting is wrong, or this machine lacks something: a device, a folder, a variable.
   class ConfigurationError < Error; end
 
-  # The data can't be trained on as it is; the message names the file and the way out.
+  # The data can't be used as it is; the message names the file and the fix.
   class DataError < Error
-    # @return [String, nil] the file to blame
+    # @return [String, nil] the file with the problem
     def path = details["path"]
   end
 
-  # No copy of the pretrained weights was found; the message lists where the search went.
+  # No copy of the pretrained weights was found; the message lists the places that were searched.
   class WeightsNotFound < Error; end
 
   # A saved model is truncated, altered, from a newer version, or not a model at all.
@@ -30,16 +30,16 @@ module Transfer
   # A saved model is not signed by the demanded key, or a key can't be used.
   class SignatureError < ModelFileError; end
 
-  # No Python interpreter with the training core was found; the message lists where the search went.
+  # No Python interpreter with the training core was found; the message lists the places that were searched.
   class PythonNotFound < Error; end
 
   # A Python package is missing; the message is the line that installs it.
   class DependencyError < Error; end
 
-  # The other end of the wire sent something that is not the protocol.
+  # A message of the worker violates the protocol.
   class ProtocolError < Error; end
 
-  # The gem and the worker speak different protocols; the message says how to bring them together.
+  # The gem and the worker speak different protocols; the message has the command that updates them.
   class VersionMismatch < Error; end
 
   # A call took longer than its limit; it was cancelled.
@@ -51,13 +51,13 @@ module Transfer
     def run_id = details["run"]
   end
 
-  # A worker has as many requests for predictions in hand as it may (`Transfer.config.serving_queue_limit`). Nothing is
-  # wrong with the request: asked again a moment later, it can be answered.
+  # A worker has the maximum number of requests for predictions (`Transfer.config.serving_queue_limit`). The request is
+  # valid and can be retried a moment later.
   #
   # @example In a job
   #   retry_on Transfer::Overloaded, wait: :polynomially_longer
   class Overloaded < Error
-    # @return [Integer] how many there may be
+    # @return [Integer] the maximum
     def limit = details["limit"]
   end
 
@@ -75,7 +75,7 @@ module Transfer
     # @return [String] the last 16 KiB that the worker wrote to its standard error, control characters included
     attr_reader :stderr
 
-    # @param note [String] what the message says about the reason and the next start
+    # @param note [String] reason and next start, for the message
     def initialize(pid:, exit_status: nil, signal: nil, stderr: "", note: "")
       @pid = pid
       @exit_status = exit_status
@@ -95,7 +95,7 @@ module Transfer
     end
   end
 
-  # Python raised something that nobody foresaw. Its frames stand below the Ruby ones in the backtrace.
+  # An unexpected exception of Python. Its frames follow the Ruby ones in the backtrace.
   class RemoteError < Error
     # @return [String, nil] the class of the Python exception
     attr_reader :python_class

@@ -1,10 +1,9 @@
 # frozen_string_literal: true
 
 module Transfer
-  # What a running training tells. Blocks get them: `on(:epoch) { |event| event.metrics[:accuracy] }`.
+  # Events of a running training, passed to blocks: `on(:epoch) { |event| event.metrics[:accuracy] }`.
   module Event
-    # The training has its folder, `path`; with `id` it can be resumed. `history` are the epochs that were done
-    # before, if it was.
+    # The training has its folder, `path`; with `id` it can be resumed. `history` has the epochs before a resumption.
     Run = ::Data.define(:id, :path, :history)
     # A step begins; `step` is one of :choose, :freeze, :head, :train, :fine_tune, :evaluate.
     Stage = ::Data.define(:step, :title)
@@ -14,7 +13,7 @@ module Transfer
     Epoch = ::Data.define(:step, :number, :of, :metrics)
     # The whole training: the `share` of it that is done, 0 to 1, which never falls; `seconds_left`, nil while unknown.
     Overall = ::Data.define(:share, :seconds_left)
-    # Something to know that does not stop the work.
+    # A warning, which does not stop the training.
     Warning = ::Data.define(:message)
 
     KINDS = { run: Run, stage: Stage, progress: Progress, epoch: Epoch, overall: Overall,
@@ -23,7 +22,7 @@ module Transfer
 
     class << self
       # @param plain [Hash] as it came over the wire
-      # @return [Array(Symbol, Data), nil] name and event; nil for a kind that a newer core may send
+      # @return [Array(Symbol, Data), nil] name and event; nil for an unknown kind, of a newer core
       def parse(plain)
         name = plain["event"].to_s.to_sym
         kind = KINDS[name] or return
@@ -36,7 +35,7 @@ module Transfer
       # @return [Boolean]
       def known?(name) = KINDS.key?(name.to_s.to_sym)
 
-      # @return [String] what is wrong with a name that is not known
+      # @return [String] the message for an unknown name
       def unknown(name) = Suggestion.unknown("event", name, KINDS.keys)
     end
   end

@@ -8,11 +8,11 @@ require_relative "input/attached"
 module Transfer
   # Inputs as the wire carries them: the path of an image (text) or its bytes (binary), a text or two, a table's row.
   module Input
-    # What one message may weigh, well below the 64 MiB of a frame.
+    # Most bytes of the inputs of one message, well below the 64 MiB of a frame.
     BATCH_BYTES = 16 * 1024 * 1024
-    # What one input may weigh.
+    # Most bytes of one input.
     MAX_BYTES = 60 * 1024 * 1024
-    # How many inputs one message carries at most.
+    # Most inputs of one message.
     BATCH_SIZE = 256
 
     KINDS = { "image" => Image, "text" => Text, "table" => Row }.freeze
@@ -24,20 +24,20 @@ module Transfer
     private_constant :KINDS, :ENCODED, :ONE
 
     class << self
-      # @param modality [String] what the backbone takes: image, text or table
+      # @param modality [String] of the backbone: image, text or table
       # @return [String, Array<String>, Hash{String => Object}]
-      # @raise [ArgumentError] for what is no such input
+      # @raise [ArgumentError] for an input of another kind
       # @raise [DataError] if it can't be sent
       def wire(value, modality) = KINDS.fetch(modality).wire(value)
 
-      # @return [Boolean] whether a caller gave several inputs; a text, a row, a file or a record is one
+      # @return [Boolean] whether the value is several inputs; a text, a row, a file or a record is one
       def several?(value)
         return true if value.is_a?(Array)
 
         value.respond_to?(:each) && !value.is_a?(Struct) && ONE.none? { |name| value.respond_to?(name) }
       end
 
-      # @return [Integer] about the bytes of an input on the wire
+      # @return [Integer] the approximate bytes of an input on the wire
       def weight(wire)
         case wire
         when String then wire.bytesize
@@ -47,7 +47,7 @@ module Transfer
         end
       end
 
-      # The worker keeps the folder it was started in; a relative path is meant from here.
+      # The absolute path: the worker runs in another folder.
       # @raise [DataError] for text that can't be a path
       def path(text)
         raise DataError, "an empty path, expected a file or a folder" if text.empty?
@@ -60,7 +60,7 @@ module Transfer
         raise DataError, "#{Plain.excerpt(text).inspect} can't be used as a path: #{error.message}", cause: nil
       end
 
-      # @return [Hash, nil] what a Hash, a record, a row of a CSV, a Struct or a Data has by name
+      # @return [Hash, nil] the fields of a Hash, a record, a row of a CSV, a Struct or a Data
       def named(value)
         return value.attributes if value.respond_to?(:attributes)
 

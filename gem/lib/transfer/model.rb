@@ -41,7 +41,7 @@ module Transfer
     attr_reader :warnings
     # @return [Symbol] :classification, :multi_label or :regression
     attr_reader :task
-    # @return [Symbol] what goes in: :image, :text or :table
+    # @return [Symbol] of the inputs: :image, :text or :table
     attr_reader :modality
     # @return [String] the name of the backbone
     attr_reader :backbone
@@ -66,7 +66,8 @@ module Transfer
     # @param input [String, Pathname, IO, Hash, #each] an input of the backbone's kind, or many of them: an Array, a
     #   relation, any Enumerable. An image is a path, bytes, an IO, an attachment, or a record with one attachment; a
     #   text a String, a pair of texts an Array of two (in an Array); a row of a table a Hash of columns, or a record.
-    # @param level [Float, nil] coverage such as 0.9: adds the set or the interval that contains the truth so often
+    # @param level [Float, nil] coverage such as 0.9: adds the set or the interval that contains the truth with this
+    #   probability
     # @param on_bad_input [Symbol] for inputs that can't be read: :raise one error that names all of them (of a batch),
     #   :skip them with a warning (one input alone gives nil), or :mark: a {BadInput} in place of the prediction
     # @yieldparam prediction [Prediction, BadInput] in the order of the inputs; the next batch is predicted meanwhile
@@ -77,7 +78,7 @@ module Transfer
     # @return [self] with a block, which gets each prediction as soon as its batch is done
     # @raise [DataError] if inputs can't be read
     # @raise [ArgumentError] for an input of another kind
-    # @raise [RecipeError] if the model can't keep the level
+    # @raise [RecipeError] if the model can't guarantee this coverage
     # @example
     #   model.predict(Photo.find_each.lazy, on_bad_input: :mark) { |prediction| puts prediction }
     def predict(input, level: nil, on_bad_input: :raise, &)
@@ -96,7 +97,7 @@ module Transfer
 
     # @param input (see #predict)
     # @param as [Symbol] :array, or :tensor for many images: a row for each, of 4 bytes per number
-    # @return [Array<Float>, Array<Array<Float>>, Tensor] what the backbone sees in an image, as numbers
+    # @return [Array<Float>, Array<Array<Float>>, Tensor] the output of the backbone for each input
     # @example All embeddings of a folder as a Numo::SFloat
     #   model.embed(Dir["photos/*.jpg"], as: :tensor).to_numo
     def embed(input, as: :array)
@@ -127,10 +128,10 @@ module Transfer
       Plain.symbolize(call("evaluate", params, streams: source.streams, timeout: nil))
     end
 
-    # Predicts from now on with what is in the file now. A prediction finds out by itself that the file has changed;
-    # this waits until the worker has read it, and tells if something is wrong with it.
-    # @return [Model] a new one of the same file, which knows what the file says by now
-    # @raise [ModelFileError] if there is no model in it; the one that was read before goes on
+    # Waits until the worker has read the present content of the file, for instance after a deployment. Without it, the
+    # next predictions detect the changed file and have it read.
+    # @return [Model] a new one of the same file, with its present metadata
+    # @raise [ModelFileError] if it contains no model; the previous model keeps serving
     # @raise [SignatureError] if the file lacks the required signature; the previous model keeps serving
     def reload = Model.new(call("reload", {}), @demand)
 
@@ -156,7 +157,7 @@ module Transfer
     def hash = path.hash
 
     def inspect
-      what = task == :regression ? labels.join(", ") : "#{labels.size} labels"
+      what = labels.size > 3 ? "#{labels.size} labels" : labels.join(", ")
       shown = metrics.select { |_, value| value.is_a?(Numeric) }.first(metrics.key?(:balanced_accuracy) ? 2 : 1)
       measures = shown.map { |name, value| "#{name} #{value.round(3)}" }
       "#<#{self.class} #{path.basename}: #{[backbone, "#{task} of #{what}", *measures].join(', ')}>"

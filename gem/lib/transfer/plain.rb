@@ -1,9 +1,9 @@
 # frozen_string_literal: true
 
 module Transfer
-  # Plain data: as the wire carries it, and as Ruby likes to read it.
+  # Plain data: conversion between Ruby and the wire, and excerpts for messages.
   module Plain
-    # What MessagePack has for integers.
+    # The integers of MessagePack.
     INTEGERS = (-(2**63)...(2**64))
     # Characters of a text that messages quote.
     QUOTED = 400
@@ -34,12 +34,12 @@ module Transfer
       end
     end
 
-    # Where the locale is C, text from outside says that it is ASCII; a path from the file system may be binary.
+    # In the locale C, text from outside is labelled ASCII; a path from the file system may be binary.
     # @return [String] the same text in UTF-8
-    # @raise [ArgumentError] if it is none
+    # @raise [ArgumentError] if it is not valid
     def self.text(value)
-      unsaid = [Encoding::BINARY, Encoding::US_ASCII].include?(value.encoding)
-      text = unsaid ? value.dup.force_encoding(Encoding::UTF_8) : value.encode(Encoding::UTF_8)
+      unlabelled = [Encoding::BINARY, Encoding::US_ASCII].include?(value.encoding)
+      text = unlabelled ? value.dup.force_encoding(Encoding::UTF_8) : value.encode(Encoding::UTF_8)
       raise ArgumentError, "#{excerpt(value).inspect} is not valid UTF-8" unless text.valid_encoding?
 
       text
@@ -56,10 +56,10 @@ module Transfer
     end
 
     # @param text [String] from a worker: its standard error, the message of an error
-    # @return [String] the same as valid UTF-8 that does nothing to a terminal
+    # @return [String] the same as valid UTF-8 without control sequences of terminals
     def self.printable(text) = text.dup.force_encoding(Encoding::UTF_8).scrub.gsub(ESCAPES, "")
 
-    # @return [String] a value as Ruby writes it, shortened for a message; no more of a big one is turned into text
+    # @return [String] a value as Ruby writes it, shortened for a message; the rest of a big value is not converted
     def self.brief(value, longest = 80)
       text = shortened(value).inspect.scrub
       text.size <= longest ? text : "#{text[0, longest - 1]}…"

@@ -5,8 +5,8 @@ require_relative "source/rows"
 require_relative "source/pump"
 
 module Transfer
-  # Where examples come from: paths travel as text, anything that can be iterated travels as the name of a stream,
-  # whose rows the worker asks for when it wants them.
+  # The data of a training. Paths are sent as text; anything that can be iterated is sent as the name of a stream, whose
+  # rows the worker requests.
   class Source
     SPLITS = %w[train valid test].freeze
     SOURCES = "expected a path, rows that can be iterated, or one of them each for train, valid and test"
@@ -16,10 +16,10 @@ module Transfer
     @mutex = Mutex.new
 
     class << self
-      # @return what stands in a recipe
+      # @return [Object] the data as a recipe contains it
       def outline(data) = describe(data, ->(_) { "rows" }, ->(text) { text })
 
-      # @return [Boolean] whether some of the data is rows of the caller
+      # @return [Boolean] whether some of the data is an Enumerable of rows
       def rows?(data)
         found = false
         describe(data, ->(_) { found = true }, ->(text) { text })
@@ -50,14 +50,14 @@ module Transfer
       def stream?(data) = data.respond_to?(:find_each) || data.respond_to?(:each)
     end
 
-    # @return what the worker is told
+    # @return [Object] the data as it is sent to the worker
     attr_reader :wire
-    # @return [Hash{String => Pump}] for each stream the rows that are still to come
+    # @return [Hash{String => Pump}] the remaining rows of each stream
     attr_reader :streams
 
     # @param columns [Hash, nil] names of a row's fields where they are not input, label and split
-    # @param group [Array(String, Proc), Array(String, nil), nil] what a row's group is called, and what gives it if it
-    #   is no field
+    # @param group [Array(String, Proc), Array(String, nil), nil] the name of the rows' groups, and the block that
+    #   returns a row's group if it is no field
     def initialize(data, columns: nil, group: nil)
       @streams = {}
       open = lambda do |rows|

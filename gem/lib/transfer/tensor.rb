@@ -8,7 +8,7 @@ module Transfer
   #   Transfer::Tensor.from(File.binread("x.f32"), shape: [-1, 1280])
   #   model.embed(photos, as: :tensor).to_numo
   class Tensor
-    # The types of numbers there are.
+    # The types of numbers.
     DTYPES = Numbers::DIRECTIVES.keys.freeze
 
     # @return [String] `float32`, `float64`, `int64` or `uint8`
@@ -19,12 +19,13 @@ module Transfer
     class << self
       # @param source [Array, Numeric, String, IO::Buffer, Tensor] numbers, nested as deep as the tensor has
       #   dimensions, all rows of one length; or packed numbers, little-endian and row-major; or a `Numo::NArray`, or
-      #   any other object that shows a MemoryView. What is packed is copied at most once.
+      #   any other object that exports a MemoryView. Packed numbers are copied at most once.
       # @param dtype [String, Symbol, nil] that of the source, or `float32`
       # @param shape [Array<Integer>, nil] for packed numbers; one side may be -1: as many as there are
       # @param allow_nan [Boolean] false: refuse NaN and Infinity
       # @return [Tensor]
-      # @raise [ArgumentError] if rows differ in length or depth, or for what is no number; says where
+      # @raise [ArgumentError] if rows differ in length or depth, or for a value that is no number; the message has its
+      #   place
       def from(source, dtype: nil, shape: nil, allow_nan: true)
         tensor = Packed.read(source, dtype&.to_s, shape) if Packed.handles?(source)
         return nested(source, dtype&.to_s || "float32", shape, allow_nan) unless tensor

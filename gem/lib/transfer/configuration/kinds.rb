@@ -2,12 +2,13 @@
 
 module Transfer
   class Configuration
-    # What settings take, as values in Ruby and as text in the environment. Each raises {Refused} with what it takes.
+    # Conversion of settings from values in Ruby and from text in the environment. Each raises {Refused} with the
+    # expected values.
     module Kinds
-      # A setting can't be what it was set to.
+      # Invalid value of a setting.
       class Refused < StandardError; end
 
-      # What people write for nothing, for no and for yes.
+      # Words for nothing, no and yes.
       NOTHING = ["", "never", "none"].freeze
       OFF = ["", "0", "false", "no", "off"].freeze
       ON = %w[1 true yes on].freeze

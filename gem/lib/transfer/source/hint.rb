@@ -6,7 +6,7 @@ module Transfer
     module Hint
       INPUTS = %w[image photo picture img file path filename text body content message sentence review].freeze
       TARGETS = %w[label target kind class klass category species type tag answer rating y].freeze
-      # Columns that Rails adds and nobody predicts.
+      # Columns that Rails adds, which are neither input nor target.
       NEITHER = %w[id created_at updated_at split].freeze
       private_constant :INPUTS, :TARGETS, :NEITHER
 

@@ -2,22 +2,22 @@
 
 module Transfer
   class Source
-    # The call that asked for rows has ended.
+    # The call that requested rows has ended.
     Left = Class.new(Error)
 
-    # Hands out rows, as many as are asked for and not one more. The iteration runs in a thread of its own, which
-    # sleeps inside `each` between two requests: a slow source holds up nobody, nothing is read ahead, and leaving
-    # `each` early runs the source's own `ensure`.
+    # Yields as many rows as the worker requests. The iteration runs in a thread of its own, which sleeps inside `each`
+    # between two requests: a slow source blocks no other thread, nothing is read ahead, and leaving `each` early runs
+    # the source's own `ensure`.
     class Pump
       def initialize(rows)
         @rows = rows
         @requests = Queue.new
       end
 
-      # Called by one thread only, the connection's reader. Every request gets one answer, sooner or later.
+      # Called by one thread only, the connection's reader. Every request gets exactly one reply.
       # @yieldparam rows [Array<Hash>]
-      # @yieldparam done [Boolean] true if there will be no more
-      # @yieldparam error [Exception, nil] what the source raised, or {Left}
+      # @yieldparam done [Boolean] true after the last row
+      # @yieldparam error [Exception, nil] raised by the source, or {Left}
       # @param modality [String] what the rows' inputs are, the same in every request
       def ask(max, modality = "image", &answer)
         @modality ||= modality
@@ -27,8 +27,8 @@ module Transfer
         answer.call([], true, Left.new)
       end
 
-      # The call is over. A thread that waits for a request leaves by itself; one that is busy in the source is
-      # ended there.
+      # Ends the stream after its call. A thread that waits for a request ends by itself; a thread that runs in the
+      # source is killed.
       def stop
         idle = @requests.num_waiting.positive?
         @requests.close
@@ -37,12 +37,12 @@ module Transfer
 
       private
 
-      # A thread inherits that interrupts are off, as they are for whoever reads the socket.
+      # A thread inherits the disabled interrupts of the thread that reads the socket.
       def interruptible(&) = Thread.handle_interrupt(Object => :immediate, &)
 
       def run
         Executor.wrap { hand_out } if next_request
-      rescue Exception => error # rubocop:disable Lint/RescueException -- it is the caller's: they get it back
+      rescue Exception => error # rubocop:disable Lint/RescueException -- passed to the caller
         answer([], true, error)
       ensure
         answer([], true, Left.new)
@@ -71,7 +71,7 @@ module Transfer
 
       def full? = @batch.size >= @max || @bytes >= Input::BATCH_BYTES
 
-      # Forgets the request before it is answered: a thread that is ended in between answers once at most.
+      # Forgets the request before the reply: a thread that is killed in between replies once at most.
       def answer(rows, done, error = nil)
         answer = @answer
         @answer = nil

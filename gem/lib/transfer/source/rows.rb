@@ -4,24 +4,24 @@ module Transfer
   class Source
     # The rows of an Enumerable or of an Active Record relation, in the wire's form.
     #
-    # A row is a Hash, an object with methods of those names, for instance a record, or a pair of input and label.
-    # `columns` renames them; a record with one attached file needs no name for it.
+    # A row is a Hash, an object with methods of the columns' names such as a record, or a pair of input and label.
+    # `columns` renames them; the file of a record with one attachment needs no name.
     class Rows
       # @param columns [Hash{String => Object}, nil] `{"input" => "photo", "target" => "species"}`
-      # @param group [Array(String, Proc), Array(String, nil), nil] name of the group, and what gives it if not a field
+      # @param group [Array(String, Proc), Array(String, nil), nil] name of the group, and the block that returns it
       def initialize(items, columns = nil, group = nil)
         @items = items
-        columns = {} unless columns.is_a?(Hash) # which the core refuses
+        columns = {} unless columns.is_a?(Hash) # rejected by the core
         @input = columns["input"]
         @target = columns.fetch("target", "label")
         @split = columns.fetch("split", "split")
         @group, @grouping = group
       end
 
-      # @param modality [String] what the backbone takes: image, text or table
+      # @param modality [String] of the backbone: image, text or table
       # @yieldparam row [Hash{String => Object}]
-      # @raise [DataError] for a row without an input or a label, or with one of another kind; an input that can't be
-      #   read travels as its problem
+      # @raise [DataError] for a row without an input or a label, or with one of another kind; an unreadable
+      #   input is sent as its problem
       def each(modality)
         number = 0
         visit = lambda do |item|
@@ -47,7 +47,7 @@ module Transfer
         in_row(number, "a group is text, a number or nil; ") { Plain.scalar(value) }
       end
 
-      # The input, or the problem of one that can't be read: whether that is an error, `on_bad_input` decides.
+      # The input, or the problem of an unreadable one, which the core handles according to `on_bad_input`.
       def input(item, number, modality)
         value = modality == "table" ? cells(item) : value(item)
         raise DataError, "row #{number} has no #{@input || 'input'}: #{Hint.for(item)}" if value.nil?
@@ -72,7 +72,7 @@ module Transfer
         values.one? ? values.first : values
       end
 
-      # Those of the columns that were said, or of `input`, or all that are neither target nor split.
+      # The cells of the columns in `columns`, or else of `input`, or else of all that are neither target nor split.
       def cells(item)
         return Array(@input).to_h { |name| [name, field(item, name)] } if @input
 

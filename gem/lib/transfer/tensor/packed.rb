@@ -2,21 +2,21 @@
 
 module Transfer
   class Tensor # rubocop:disable Style/Documentation
-    # Numbers that lie packed in somebody's memory: Strings, IO::Buffer, Numo::NArray, whatever shows a MemoryView.
+    # Packed numbers in memory: Strings, IO::Buffer, Numo::NArray, objects that export a MemoryView.
     module Packed
       NUMO = { "float32" => :SFloat, "float64" => :DFloat, "int64" => :Int64, "uint8" => :UInt8 }.freeze
-      # How a MemoryView says what it holds, on a little-endian machine.
+      # Formats of a MemoryView on a little-endian machine.
       FORMATS = {
         nil => "uint8", "C" => "uint8", "f" => "float32", "e" => "float32", "d" => "float64", "E" => "float64",
         "q" => "int64", "q<" => "int64", "l!" => "int64", "j" => "int64"
       }.freeze
 
       class << self
-        # rubocop:disable Style/CaseEquality -- a BasicObject answers no is_a?
+        # rubocop:disable Style/CaseEquality -- a BasicObject has no is_a?
         def handles?(source) = !(Array === source || Numeric === source || NilClass === source)
         # rubocop:enable Style/CaseEquality
 
-        # @return [Tensor, nil] nil if there is nothing packed in it
+        # @return [Tensor, nil] nil if it has no packed numbers
         def read(source, dtype, shape)
           case source
           when Tensor then same_kind(source, source.dtype, dtype) { source }
@@ -62,7 +62,7 @@ module Transfer
           own = FORMATS.fetch(format) do
             raise ArgumentError, "a #{source.class} of format #{format.inspect}, expected #{FORMATS.keys.compact}"
           end
-          # What shows nothing but bytes leaves it to the caller what they mean.
+          # Bytes have the type that the caller names.
           return tensor(bytes, dtype, shape || [-1]) if own == "uint8" && dtype
 
           same_kind(source, own, dtype) { tensor(bytes, own, shape || sides) }
@@ -78,7 +78,7 @@ module Transfer
 
     # MemoryView by way of Fiddle.
     module Views
-      # @return [Array(String, Array<Integer>, String), nil] format, shape and bytes, as {Native} tells them
+      # @return [Array(String, Array<Integer>, String), nil] format, shape and bytes, as of {Native}
       def self.view(object)
         require "fiddle"
         view = Fiddle::MemoryView.new(object)
@@ -88,7 +88,7 @@ module Transfer
         ensure
           view.release
         end
-      rescue ArgumentError, LoadError # it shows none; no Fiddle
+      rescue ArgumentError, LoadError # no MemoryView; no Fiddle
         nil
       end
 

@@ -1,0 +1,63 @@
+# frozen_string_literal: true
+
+RSpec.describe Transfer::Prediction do
+  def parse(**plain) = described_class.parse(plain.transform_keys(&:to_s))
+
+  let(:scores) { { "cat" => 0.9, "dog" => 0.6, "owl" => 0.3 } }
+  let(:cat) { parse(label: "cat", score: 0.9, scores:) }
+
+  it "is a class with scores" do
+    expect([cat.label, cat.score, cat.top(1)]).to eq(["cat", 0.9, { "cat" => 0.9 }])
+    expect([cat.to_s, cat.inspect, cat.set]).to eq(["cat", "#<Transfer::Prediction cat 0.900>", nil])
+    expect(cat.to_h).to eq({ label: "cat", score: 0.9, scores: })
+    expect(parse(label: "cat", score: 0.9, scores:, set: %w[cat]).to_h[:set]).to eq(%w[cat])
+  end
+
+  it "is any number of labels" do
+    two = parse(labels: %w[cat owl], scores:)
+    expect([two.labels, two.top(2)]).to eq([%w[cat owl], { "cat" => 0.9, "dog" => 0.6 }])
+    expect([two.to_s, two.inspect]).to eq(["cat, owl", "#<Transfer::Prediction cat 0.900, owl 0.300>"])
+    expect(two.to_h).to eq({ labels: %w[cat owl], scores: })
+    none = parse(labels: [], scores:)
+    expect([none.to_s, none.inspect]).to eq(["", "#<Transfer::Prediction no label>"])
+  end
+
+  it "is a number, or several by name" do
+    one = parse(value: 2.5, interval: [2.0, 3.0])
+    expect([one.value, one.to_s, one.inspect]).to eq([2.5, "2.5", "#<Transfer::Prediction 2.5>"])
+    expect(one.to_h).to eq({ value: 2.5, interval: [2.0, 3.0] })
+    many = parse(values: { "x" => 1.0 }, intervals: { "x" => [0.5, 1.5] })
+    expect([many.value, many.to_h]).to eq([nil, { values: { "x" => 1.0 }, intervals: { "x" => [0.5, 1.5] } }])
+  end
+
+  it "has the readers of its task alone" do
+    readers = [cat, parse(labels: [], scores:), parse(value: 1.0)].map do |prediction|
+      %i[label labels scores top value values set interval].select { |name| prediction.respond_to?(name) }
+    end
+    expect(readers).to eq([%i[label scores top set], %i[labels scores top], %i[value values interval]])
+  end
+
+  it "is matched by its fields" do
+    matched = case cat
+              in { set: } then set
+              in { label:, score: 0.5.. } then label
+              end
+    expect(matched).to eq("cat")
+  end
+
+  it "is frozen through and through, and compared by value" do
+    expect(Ractor.shareable?(cat)).to be(true)
+    expect(cat).to eq(described_class::Classification.new(label: "cat", score: 0.9, scores:))
+    expect(cat).not_to eq(cat.with(set: %w[cat]))
+    expect(cat).not_to eq(parse(labels: %w[cat], scores:))
+  end
+
+  it "is the same JSON in plain Ruby and in Rails" do
+    expect(cat.to_json).to eq('{"label":"cat","score":0.9,"scores":{"cat":0.9,"dog":0.6,"owl":0.3}}')
+    expect(cat.as_json(only: [])).to eq({ "label" => "cat", "score" => 0.9, "scores" => scores })
+  end
+
+  it "ignores fields of a newer core" do
+    expect(parse(value: 1.0, unit: "m").to_h).to eq({ value: 1.0 })
+  end
+end
