@@ -41,7 +41,7 @@ RSpec.describe "Transfer::Bridge::SharedWorker::Endpoint" do
     end
 
     it "is refused if others can enter it, if it is not a folder, and if its path is too long" do
-      alone = "is not a folder that only user #{Process.euid} can enter: name another, or chmod 700 it"
+      alone = "is not a folder that only user #{Process.euid} can enter. Fix: name another, or chmod 700 it"
       Dir.mkdir(folder, 0o700)
       File.symlink(folder, "#{folder}-link")
       expect(refused("#{folder}-link")).to eq("shared_worker: #{folder}-link #{alone}")
@@ -150,7 +150,7 @@ RSpec.describe "Transfer::Bridge::SharedWorker::Endpoint" do
         sleep
       end
       listener.close
-      belongs = /\.sock belongs to user 65534: set Transfer.config.shared_worker to another folder\z/
+      belongs = /\.sock belongs to user 65534. Fix: set Transfer.config.shared_worker to another folder\z/
       expect(eventually { error_of { pid }&.message&.match?(belongs) }).to be(true)
     ensure
       Process.kill(:KILL, impostor)

@@ -89,13 +89,13 @@ RSpec.describe "Lifetime of a worker" do
   describe "an exit for lack of memory" do
     it "is OutOfMemory after a message of C++" do
       expect { ask(worker, "die_saying", { "words" => "terminate called\n  what():  std::bad_alloc" }) }
-        .to raise_error(Transfer::OutOfMemory, /ended by SIGABRT: what\(\):  std::bad_alloc: use a smaller batch_size/)
+        .to raise_error(Transfer::OutOfMemory, /ended by SIGABRT: what\(\):  std::bad_alloc. Fix: use a smaller/)
     end
 
     it "is OutOfMemory if the kernel counted a kill meanwhile" do
       allow(bridge::WorkerProcess).to receive(:oom_kills).and_return(3, 4)
       expect { ask(worker, "crash", { "signal" => "SIGKILL" }) }
-        .to raise_error(Transfer::OutOfMemory, /was ended by SIGKILL: going down: use a smaller batch_size/)
+        .to raise_error(Transfer::OutOfMemory, /was ended by SIGKILL: going down. Fix: use a smaller batch_size/)
     end
 
     it "does not happen if Python can raise the error: the worker continues" do

@@ -120,7 +120,7 @@ RSpec.describe "Sidekiq", :end_to_end do
 
       ask("PyCall.perform_async")
       expect(said("pycall")).to eq(["bridge = :pycall does not work under Sidekiq, whose threads would wait for one " \
-                                    "Python: use Transfer.config.bridge = :subprocess"])
+                                    "Python. Fix: set Transfer.config.bridge = :subprocess"])
 
       ask("TrainForever.perform_async")
       said("epoch")

@@ -93,19 +93,19 @@ RSpec.describe "Transfer::Bridge::Pool::Worker" do
     it "refuses another protocol, with both versions and the fix" do
       expect { ask(worker("wrong_version"), "pid") }.to raise_error(
         Transfer::VersionMismatch,
-        "transfer-rb #{Transfer::VERSION} speaks protocol 1, transfer-core 9.9.9 speaks 2: run `transfer setup`"
+        "transfer-rb #{Transfer::VERSION} uses protocol 1, transfer-core 9.9.9 uses 2. Fix: transfer setup"
       )
     end
 
     it "ends with the timeout, and ends the process" do
       expect { ask(worker("silent", startup_timeout: 0.3), "pid") }
-        .to raise_error(Transfer::TimeoutError, "the worker did not answer within 0.3 s of its start")
+        .to raise_error(Transfer::TimeoutError, /\Athe worker did not respond within 0.3 s/)
       expect(Leaks.children).to eq([])
     end
 
     it "names a missing package and the fix" do
       expect { ask(worker("no_start", "msgpack"), "pid") }
-        .to raise_error(Transfer::DependencyError, "#{Workers::PYTHON} has no module msgpack: run `transfer setup`")
+        .to raise_error(Transfer::DependencyError, "#{Workers::PYTHON} has no module msgpack. Fix: transfer setup")
     end
 
     it "reports the last output" do

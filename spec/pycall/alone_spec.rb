@@ -3,11 +3,11 @@
 require "digest"
 require "pycall/helper"
 
-# Programs that load Python themselves, or are refused it.
-RSpec.describe "A program of its own", :end_to_end do
-  let(:way_out) { "use Transfer.config.bridge = :subprocess" }
+# Programs in processes of their own.
+RSpec.describe "Programs with an embedded Python", :end_to_end do
+  let(:way_out) { "set Transfer.config.bridge = :subprocess" }
 
-  # What the program's first call raises, or `fine`.
+  # The error of the program's first call, or `fine`.
   def first_call(before, env: {})
     code = <<~RUBY
       #{before}
@@ -32,38 +32,38 @@ RSpec.describe "A program of its own", :end_to_end do
               on: { epoch: told } }
   RUBY
 
-  it "is refused under Puma, and not where that is only loaded" do
+  it "are refused under Puma, unless that is only loaded" do
     expect(first_call("require 'puma'; require 'puma/server'").first).to eq("fine\n")
     expect(first_call("require 'puma'; require 'puma/server'; $server = Puma::Server.new(->(_) {})").first).to eq(
       "Transfer::ConfigurationError: bridge = :pycall does not work under Puma, whose workers fork and whose threads " \
-      "would wait for one Python: #{way_out}\n"
+      "would wait for one Python. Fix: #{way_out}\n"
     )
   end
 
-  it "is refused under Sidekiq, and not in its clients" do
+  it "are refused under Sidekiq, but not in its clients" do
     sidekiq = ->(server) { "module Sidekiq; def self.server? = #{server}; end" }
     expect(first_call(sidekiq.call(false)).first).to eq("fine\n")
     expect(first_call(sidekiq.call(true)).first).to eq(
       "Transfer::ConfigurationError: bridge = :pycall does not work under Sidekiq, whose threads would wait for one " \
-      "Python: #{way_out}\n"
+      "Python. Fix: #{way_out}\n"
     )
   end
 
-  it "is refused with a worker that is shared" do
+  it "are refused with a shared worker" do
     expect(first_call("Transfer.config.shared_worker = true").first).to eq(
       "Transfer::ConfigurationError: bridge = :pycall does not work with shared_worker, which is a process of its " \
-      "own: #{way_out}\n"
+      "own. Fix: #{way_out}\n"
     )
   end
 
-  it "is refused where somebody else loaded a Python" do
+  it "are refused if other code has loaded a Python" do
     expect(first_call("require 'pycall'; PyCall.init(ENV['TRANSFER_PYTHON'])").first).to eq(
       "Transfer::ConfigurationError: bridge = :pycall does not work where another Python is loaded (by the pycall " \
-      "gem), as a process holds one: let Transfer load it first, or #{way_out}\n"
+      "gem), as a process holds one. Fix: let Transfer load it first, or #{way_out}\n"
     )
   end
 
-  it "is told to install the gem" do
+  it "need the gem pycall" do
     hidden = <<~RUBY
       module Kernel
         alias found require
@@ -71,10 +71,10 @@ RSpec.describe "A program of its own", :end_to_end do
       end
     RUBY
     expect(first_call(hidden).first)
-      .to eq("Transfer::DependencyError: bridge = :pycall needs the gem pycall: gem install pycall\n")
+      .to eq("Transfer::DependencyError: bridge = :pycall needs the gem pycall. Fix: gem install pycall\n")
   end
 
-  it "is told what a Python without a shared library lacks" do
+  it "need a Python with a shared library" do
     python = File.join(@scratch, "python")
     File.write(python, <<~SH)
       #!/bin/sh
@@ -85,12 +85,12 @@ RSpec.describe "A program of its own", :end_to_end do
     SH
     File.chmod(0o755, python)
     expect(first_call("", env: { "TRANSFER_PYTHON" => python }).first).to eq(
-      "Transfer::ConfigurationError: #{python} has no shared library to load (Debian: apt-get install libpython3.98; " \
-      "pyenv: PYTHON_CONFIGURE_OPTS=--enable-shared pyenv install 3.98): install it, or #{way_out}\n"
+      "Transfer::ConfigurationError: #{python} has no shared library to load. Fix: install it (Debian: apt-get " \
+      "install libpython3.98; pyenv: PYTHON_CONFIGURE_OPTS=--enable-shared pyenv install 3.98), or #{way_out}\n"
     )
   end
 
-  it "is interrupted by Ctrl-C in the midst of an epoch" do
+  it "are interrupted by Ctrl-C during an epoch" do
     status = ruby_running("#{endless}Transfer.train(**train)") do |output, pid|
       output.find { |line| line == "epoch\n" }
       Process.kill(:INT, pid)
@@ -99,14 +99,14 @@ RSpec.describe "A program of its own", :end_to_end do
     expect(status.termsig).to eq(Signal.list["INT"])
   end
 
-  it "ends while a training goes on" do
+  it "can exit during a training" do
     status = ruby_running("#{endless}Transfer.train_async(**train); sleep 0.01 until $told") do |output, _|
       expect(output.readlines.grep_v(/warning: /)).to eq(["epoch\n"])
     end
     expect(status).to be_success
   end
 
-  it "makes the same file over a subprocess, PyCall and in plain Python" do
+  it "write the same file as with a subprocess and as plain Python" do
     env = { "SOURCE_DATE_EPOCH" => "1700000000", "TRANSFER_QUIET" => "1",
             "PYTHONPATH" => File.expand_path("../../python", Scripts::LIB) }
     ruby = [RbConfig.ruby, "-I", Scripts::LIB, "-r", "transfer", "-e",

@@ -13,14 +13,14 @@ RSpec.describe "Errors over PyCall", :end_to_end do
   include_examples "errors"
 end
 
-RSpec.describe "A training that ends too early, over PyCall", :end_to_end do
+RSpec.describe "An interrupted training over PyCall", :end_to_end do
   include_examples "a training that ends too early"
 end
 
 RSpec.describe "Signed models over PyCall", :end_to_end do
   include Keys
 
-  it "are used with their key alone" do
+  it "are loaded with their key only" do
     key, other = %w[key other].map { |name| key_pair(File.join(@scratch, name)) }
     photos = photo_folder(File.join(@scratch, "photos"), count: 5)
     file = File.join(@scratch, "m.transfer")

@@ -1,12 +1,12 @@
 # frozen_string_literal: true
 
-# Python can be loaded into a process once, and never leaves it. So these specs have a process of their own:
+# Python can be loaded into a process once, and can't be unloaded. These specs need a process of their own:
 #   rspec --exclude-pattern none spec/pycall
 Transfer.config.bridge = :pycall
 
 environment = ENV.to_h
 
-# Loaded before anything is looked at for what it leaves behind.
+# Loaded before the first check for leaks.
 reason =
   begin
     Transfer.backbone("mobilenet_v2")
@@ -19,6 +19,6 @@ Transfer.shutdown
 RSpec.configure do |config|
   config.before(:context) { skip(reason) if reason }
 
-  # What Python and torch set is set in this process.
+  # Python and torch set variables of this process.
   config.after(:context) { ENV.replace(environment) }
 end

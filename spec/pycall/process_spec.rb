@@ -2,10 +2,10 @@
 
 require "pycall/helper"
 
-RSpec.describe "The process that Python shares", :end_to_end do
+RSpec.describe "A process with an embedded Python", :end_to_end do
   before(:context) { @photos = photo_folder(File.join(@scratch, "photos"), count: 12) }
 
-  # @yield while a training goes on
+  # @yield during a training
   def while_training
     started = Queue.new
     job = Transfer.train_async(backbone: "mobilenet_v2", data: @photos, epochs: 100_000, optimizer: :adam,
@@ -25,7 +25,7 @@ RSpec.describe "The process that Python shares", :end_to_end do
     expect(processes.map { |worker| worker[:pid] }.uniq).to eq([Process.pid])
   end
 
-  it "goes on with its other threads during a training" do
+  it "runs its other threads during a training" do
     ran = while_training do |job|
       100.times { sleep 0.005 }
       !job.done?
@@ -33,7 +33,7 @@ RSpec.describe "The process that Python shares", :end_to_end do
     expect(ran).to be(true)
   end
 
-  it "executes what Ruby wants of Python on one thread" do
+  it "calls Python from one thread" do
     owners = -> { Thread.list.select { |thread| thread.name == "transfer-python" } }
     before = owners.call
     Array.new(8) { Thread.new { Transfer.backbones } }.each(&:join)
@@ -43,7 +43,7 @@ RSpec.describe "The process that Python shares", :end_to_end do
     expect(before.size).to eq(1)
   end
 
-  it "keeps no thread of Python's after a shutdown" do
+  it "has no thread of Python after a shutdown" do
     Transfer.shutdown
     count = -> { Dir.children("/proc/self/task").size }
     before = count.call
@@ -53,7 +53,7 @@ RSpec.describe "The process that Python shares", :end_to_end do
     expect(eventually { count.call <= before }).to be(true)
   end
 
-  it "refuses in a forked child, which ends orderly, even while Python computes" do
+  it "refuses calls in a forked child, which exits normally, even during a computation" do
     while_training do
       read, write = IO.pipe
       child = fork do
@@ -64,7 +64,7 @@ RSpec.describe "The process that Python shares", :end_to_end do
       write.close
       expect(read.read).to eq(
         "bridge = :pycall does not work in a forked process, as Python's threads are not copied (the gem was loaded " \
-        "by process #{Process.pid}): use Transfer.config.bridge = :subprocess"
+        "by process #{Process.pid}). Fix: set Transfer.config.bridge = :subprocess"
       )
       expect(Process.wait2(child).last.exitstatus).to eq(7)
     ensure
@@ -72,13 +72,13 @@ RSpec.describe "The process that Python shares", :end_to_end do
     end
   end
 
-  it "can't exchange its Python" do
+  it "can't load another Python" do
     Transfer.shutdown
     before = Transfer.config.python
     Transfer.config.python = "/bin/true"
     expect { Transfer.backbones }.to raise_error(
-      Transfer::ConfigurationError, "#{before} is loaded in this process and can't be exchanged for /bin/true: " \
-                                    "start another process, or use Transfer.config.bridge = :subprocess"
+      Transfer::ConfigurationError, "#{before} is loaded in this process and can't be exchanged for /bin/true. " \
+                                    "Fix: start another process, or set Transfer.config.bridge = :subprocess"
     )
   ensure
     Transfer.config.python = before

@@ -205,7 +205,7 @@ RSpec.describe "Transfer::Source" do
     it "leaves a source that #{habit} when the call is cancelled" do
       source = source(make.call)
       call = worker.call("train", {}, streams: source.streams)
-      source.streams.each_value { |pump| pump.ask(3) { nil } }
+      source.streams.each_value { |stream| stream.request(3) { nil } }
       sleep 0.05
       call.cancel
       expect { call.value(5) }.to raise_error(Transfer::Cancelled)

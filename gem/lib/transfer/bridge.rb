@@ -34,7 +34,7 @@ module Transfer
     class << self
       # @param name [String] the method
       # @param params [Hash{String => Object}]
-      # @param streams [Hash{String => Source::Pump}]
+      # @param streams [Hash{String => Source::RowStream}]
       # @return [Call] in flight
       def start(name, params, streams: {}) = pool.call(name, params, streams:)
 

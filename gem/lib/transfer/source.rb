@@ -2,7 +2,7 @@
 
 require_relative "source/hint"
 require_relative "source/rows"
-require_relative "source/pump"
+require_relative "source/row_stream"
 
 module Transfer
   # The data of a training. Paths are sent as text; anything that can be iterated is sent as the name of a stream, whose
@@ -52,7 +52,7 @@ module Transfer
 
     # @return [Object] the data as it is sent to the worker
     attr_reader :wire
-    # @return [Hash{String => Pump}] the remaining rows of each stream
+    # @return [Hash{String => RowStream}] the remaining rows of each stream
     attr_reader :streams
 
     # @param columns [Hash, nil] names of a row's fields where they are not input, label and split
@@ -61,7 +61,7 @@ module Transfer
     def initialize(data, columns: nil, group: nil)
       @streams = {}
       open = lambda do |rows|
-        self.class.next_id.tap { |id| @streams[id] = Pump.new(Rows.new(rows, columns, group)) }
+        self.class.next_id.tap { |id| @streams[id] = RowStream.new(Rows.new(rows, columns, group)) }
       end
       @wire = self.class.describe(data, open, Input.method(:path))
     end

@@ -7,7 +7,7 @@ module Transfer
       attr_reader :name, :streams
 
       # @param params [Hash] of the request
-      # @param streams [Hash{String => Source::Pump}] rows that the worker may request
+      # @param streams [Hash{String => Source::RowStream}] rows that the worker may request
       # @param awaited [Boolean] true: the caller only waits; its events go to {Telemetry}
       # @yield cancels the call on the worker; called at most once
       def initialize(name, params = {}, streams: {}, awaited: false, &send_cancel)

@@ -42,7 +42,8 @@ module Transfer
       rescue TimeoutError
         @health.kill_unstarted(@launch.startup_timeout)
         stop
-        raise TimeoutError, "the worker did not answer within #{@launch.startup_timeout} s of its start"
+        raise TimeoutError, "the worker did not respond within #{@launch.startup_timeout} s of its start. " \
+                            "Try: transfer doctor --bridge, or a longer Transfer.config.startup_timeout"
       end
 
       # Sends a request.

@@ -162,7 +162,7 @@ module Transfer
           problem = validate(request.name, call, stream, max, modality)
           return refuse(request, problem) if problem
 
-          call.streams[stream].ask(max, modality || "image") do |rows, done, error|
+          call.streams[stream].request(max, modality || "image") do |rows, done, error|
             send_rows(request, call, rows, done, error)
           end
         end
@@ -190,7 +190,7 @@ module Transfer
         # Called by the thread that reads the rows.
         def send_rows(request, call, rows, done, error)
           return reply(request, nil, { "rows" => rows, "done" => done }) unless error
-          return refuse(request, "the call has ended", type: "Cancelled") if error.is_a?(Source::Left)
+          return refuse(request, "the call has ended", type: "Cancelled") if error.is_a?(Source::StreamClosed)
 
           call.record_local_error(error)
           message = error.message.dup.force_encoding(Encoding::UTF_8).scrub

@@ -15,12 +15,12 @@ module Transfer
       # @param note [String] added to the message
       # @return [DependencyError, OutOfMemory, WorkerCrashed]
       def to_error(note = "")
-        return DependencyError.new("#{program} has no module #{missing}: run `transfer setup`") if missing
+        return DependencyError.new("#{program} has no module #{missing}. Fix: transfer setup") if missing
 
         crash = WorkerCrashed.new(pid:, exit_status: status&.exitstatus, signal:, stderr: output, note:)
         return crash unless out_of_memory?
 
-        OutOfMemory.new("#{crash.message}: use a smaller batch_size, or close other programs")
+        OutOfMemory.new("#{crash.message}. Fix: use a smaller batch_size, or close other programs")
       end
 
       private

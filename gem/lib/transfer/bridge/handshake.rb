@@ -23,8 +23,8 @@ module Transfer
         protocol, core_version = @call.value(timeout).values_at("protocol", "core_version")
         return if protocol == PROTOCOL
 
-        raise VersionMismatch, "transfer-rb #{VERSION} speaks protocol #{PROTOCOL}, transfer-core #{core_version} " \
-                               "speaks #{protocol}: run `transfer setup`"
+        raise VersionMismatch, "transfer-rb #{VERSION} uses protocol #{PROTOCOL}, transfer-core #{core_version} uses " \
+                               "#{protocol}. Fix: transfer setup"
       end
 
       # @return [Boolean] whether the worker has that method

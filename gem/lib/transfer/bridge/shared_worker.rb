@@ -154,8 +154,8 @@ module Transfer
           return pid if user == Process.euid && pid.positive?
 
           owner = pid.zero? ? "another container" : "user #{user}"
-          raise ConfigurationError, "#{path}.sock belongs to #{owner}: set Transfer.config.shared_worker to another " \
-                                    "folder"
+          raise ConfigurationError, "#{path}.sock belongs to #{owner}. Fix: set Transfer.config.shared_worker to " \
+                                    "another folder"
         end
 
         # @yieldparam lock [File] a process that inherits it holds the lock, too, and longer
@@ -191,7 +191,7 @@ module Transfer
           return if stat.directory? && stat.uid == Process.euid && stat.mode.nobits?(0o077)
 
           raise ConfigurationError, "shared_worker: #{@folder} is not a folder that only user #{Process.euid} can " \
-                                    "enter: name another, or chmod 700 it"
+                                    "enter. Fix: name another, or chmod 700 it"
         rescue SystemCallError => error
           raise ConfigurationError, "shared_worker: can't use #{@folder}: #{error.message}"
         end

@@ -44,7 +44,7 @@ module Transfer
       # @return [String, nil] the id or directory of the run to resume
       def run_id = @run&.fetch("run")
 
-      # @return [Array(Hash{String => Object}, Hash{String => Source::Pump})] parameters, and the streams of rows
+      # @return [Array(Hash{String => Object}, Hash{String => Source::RowStream})] parameters, and the streams of rows
       def prepare
         source = Source.new(recipe.data, columns: recipe.words["columns"], group: grouping)
         data = { "data" => source.wire }.compact

@@ -43,8 +43,8 @@ module Transfer
           raise @failure if @failure
           return self if python == @python
 
-          raise ConfigurationError, "#{@python} is loaded in this process and can't be exchanged for #{python}: " \
-                                    "start another process, or #{Preconditions::ALTERNATIVE}"
+          raise ConfigurationError, "#{@python} is loaded in this process and can't be exchanged for #{python}. " \
+                                    "Fix: start another process, or #{Preconditions::ALTERNATIVE}"
         end
 
         # Serves a socket from threads of Python, and returns immediately.
@@ -81,7 +81,7 @@ module Transfer
 
         def unusable(error)
           ConfigurationError.new(
-            "can't use #{@python} in this process (#{error.message}): #{Preconditions::ALTERNATIVE}"
+            "can't use #{@python} in this process (#{error.message}). Fix: #{Preconditions::ALTERNATIVE}"
           )
         end
 
@@ -98,7 +98,7 @@ module Transfer
         def require_pycall
           require "pycall"
         rescue LoadError
-          raise DependencyError, "bridge = :pycall needs the gem pycall: gem install pycall"
+          raise DependencyError, "bridge = :pycall needs the gem pycall. Fix: gem install pycall"
         end
 
         # Python finds a virtual environment by the python3 on the PATH, unless PYTHONHOME is set. PyCall sets it where
@@ -127,9 +127,8 @@ module Transfer
         end
 
         def no_library(version)
-          "#{@python} has no shared library to load (Debian: apt-get install libpython#{version}; " \
-            "pyenv: PYTHON_CONFIGURE_OPTS=--enable-shared pyenv install #{version}): install it, or " \
-            "#{Preconditions::ALTERNATIVE}"
+          "#{@python} has no shared library to load. Fix: install it (Debian: apt-get install libpython#{version}; " \
+            "pyenv: PYTHON_CONFIGURE_OPTS=--enable-shared pyenv install #{version}), or #{Preconditions::ALTERNATIVE}"
         end
 
         def import
@@ -137,7 +136,7 @@ module Transfer
           @core = ::PyCall.import_module("transfer_core.worker.embedded")
         rescue ::PyCall::PyError => error
           missing = error.message[/No module named '?(\w+)/, 1]
-          raise DependencyError, "#{@python} has no module #{missing}: run `transfer setup`" if missing
+          raise DependencyError, "#{@python} has no module #{missing}. Fix: transfer setup" if missing
 
           raise unusable(error)
         end

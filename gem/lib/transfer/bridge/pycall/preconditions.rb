@@ -5,13 +5,13 @@ module Transfer
     module PyCall
       # Processes in which Python must not be loaded.
       module Preconditions
-        ALTERNATIVE = "use Transfer.config.bridge = :subprocess"
+        ALTERNATIVE = "set Transfer.config.bridge = :subprocess"
 
         class << self
           # @raise [ConfigurationError] with the reason
           def check
             reason = forked || under_puma || under_sidekiq || shared
-            raise ConfigurationError, "bridge = :pycall does not work #{reason}: #{ALTERNATIVE}" if reason
+            raise ConfigurationError, "bridge = :pycall does not work #{reason}. Fix: #{ALTERNATIVE}" if reason
           end
 
           # @raise [ConfigurationError] if other code has loaded a Python, and owns its threads and lock
@@ -20,7 +20,7 @@ module Transfer
             return unless other
 
             raise ConfigurationError, "bridge = :pycall does not work where another Python is loaded (#{other}), as " \
-                                      "a process holds one: let Transfer load it first, or #{ALTERNATIVE}"
+                                      "a process holds one. Fix: let Transfer load it first, or #{ALTERNATIVE}"
           end
 
           private
