@@ -61,9 +61,9 @@ def die_at(module, name, at, counts=lambda *_: True):
 
 def die_half_way(at):
     """Die while the `at`-th checkpoint is written, as in a power failure."""
-    from transfer_core.runs import checkpoint
+    from transfer_core.runs import checkpoint_file
 
-    usual, calls = checkpoint.serialized, []
+    usual, calls = checkpoint_file.serialized, []
 
     def deadly(*arguments):
         calls.append(arguments)
@@ -73,7 +73,7 @@ def die_half_way(at):
             die()
         yield whole[len(whole) // 2 :]
 
-    checkpoint.serialized = deadly
+    checkpoint_file.serialized = deadly
 
 
 def is_in_a_run(temporary, *_):

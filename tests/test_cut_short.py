@@ -16,8 +16,8 @@ from safetensors.numpy import save_file
 from saved_model import HEADER
 from transfer_core.cache import RowStore
 from transfer_core.model_file.format import write_model
-from transfer_core.runs.checkpoint import Position, write_checkpoint
-from transfer_core.runtime.snapshot import Snapshot
+from transfer_core.runs.checkpoint_file import Position, write_checkpoint
+from transfer_core.training.checkpointer import Snapshot
 
 TENSORS = {f"head.{number}": np.full(200_000, number, np.float32) for number in range(4)}
 
@@ -51,7 +51,7 @@ READERS = {
         "error": "ModelFileError",
     },
     "checkpoint": {
-        "imports": "from transfer_core.runs.checkpoint import read_checkpoint, Damaged",
+        "imports": "from transfer_core.runs.checkpoint_file import read_checkpoint, Damaged",
         "read": "len(read_checkpoint(path)[1].tensors) == 4",
         "error": "Damaged",
     },

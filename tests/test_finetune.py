@@ -14,15 +14,16 @@ from photos import save
 from tiny_backbone import WIDTH, tiny_backbone
 from transfer_core.data import Dataset
 from transfer_core.features import load_augmented_pixels, load_pixels, normalize, to_batch
-from transfer_core.finetune import Images, Machine, fine_tune
+from transfer_core.finetune import Examples, Machine, fine_tune
 from transfer_core.finetune.network import Tail
-from transfer_core.finetune.pieces import Pieces
 from transfer_core.plan.presets import Phase
 from transfer_core.recipe.schema import Crop, Flip, Train
 from transfer_core.runtime.errors import Cancelled, DataError, RecipeError
 from transfer_core.runtime.progress import Progress
 from transfer_core.tasks import losses
 from transfer_core.training import optimizers
+from transfer_core.training.cpu_execution import CpuExecution
+from transfer_core.training.single_device_execution import single_device_execution
 
 CPU = torch.device("cpu")
 MACHINE = Machine(CPU, "float32")
@@ -52,8 +53,8 @@ def new_head(outputs=2, seed=3):
 
 @pytest.fixture
 def two_cores(monkeypatch):
-    """A batch of 4 is two pieces, on any machine."""
-    monkeypatch.setattr("transfer_core.finetune.pieces.machine_cores", lambda: 2)
+    """A batch of 4 is two micro-batches, on any machine."""
+    monkeypatch.setattr("transfer_core.training.cpu_execution.machine_cores", lambda: 2)
 
 
 @pytest.fixture
@@ -65,19 +66,27 @@ def images(tmp_path):
         paths = [save(tmp_path / f"{first + i}.png", array.astype(np.uint8)) for i, array in enumerate(noise)]
         digests = tuple(f"{first + i:064x}" for i in range(count))
         targets = torch.arange(count) % 2 if targets is None else targets
-        return Images(Dataset(tuple(paths), digests, targets.numpy()), targets, torch.ones(count))
+        return Examples(Dataset(tuple(paths), digests, targets.numpy()), targets, torch.ones(count))
 
     return make
 
 
-def tune(images, valid, trainable=BLOCKS, backbone=None, head=None, seed=0, augmentations=(), **words):
+def tune(
+    images,
+    valid,
+    trainable=BLOCKS,
+    backbone=None,
+    head=None,
+    seed=0,
+    augmentations=(),
+    progress=Progress(),
+    **words,
+):
     """The backbone and the head after fine-tuning, and the history."""
     backbone, head = backbone or tiny_backbone(), head or new_head()
     phase = Phase(step(**words), tuple(trainable))
-    history = fine_tune(
-        backbone, head, phase, images, valid, augmentations, MACHINE, losses, seed, Progress()
-    )
-    return backbone, head, history
+    given = backbone, head, phase, images, valid, augmentations, MACHINE, losses, seed, progress
+    return backbone, head, fine_tune(*given)
 
 
 def state_of(module):
@@ -133,7 +142,7 @@ def test_frozen_blocks_have_neither_gradients_nor_a_place_in_the_optimizer(image
 
 def test_modes():
     backbone = tiny_backbone()
-    network = Tail(backbone, new_head(), ["stem", "last"], 0, torch.float32)
+    network = Tail(backbone, new_head(), ["stem", "last"], 0)
     network.train()
     convs, norms = ([block[i] for block in backbone.blocks] for i in (0, 1))
     assert [conv.training for conv in convs] == [True, False, True]
@@ -232,7 +241,7 @@ def test_a_state_that_nothing_beats_is_given_back_bit_by_bit(images):
     backbone, head = tiny_backbone(), new_head()
     with torch.no_grad():  # sure of the validation photos' classes, all of them 0
         head[0].bias.copy_(torch.tensor([20.0, -20.0]))
-    valid = Images(valid.dataset, torch.zeros_like(valid.targets), valid.weights)
+    valid = Examples(valid.dataset, torch.zeros_like(valid.targets), valid.weights)
     before, head_before = state_of(backbone), state_of(head)
     _, _, history = tune(images(8), valid, backbone=backbone, head=head, epochs=9, early_stopping=2)
     assert len(history) == 2
@@ -288,7 +297,7 @@ def test_weights_of_examples(images):
     """Photos of weight 0 might as well not be there, but for the order of the others."""
     some = images(8)
     weights = torch.tensor([1.0, 0.0] * 4)
-    _, head, _ = tune(Images(some.dataset, some.targets, weights), images(0), ["last"], epochs=12)
+    _, head, _ = tune(Examples(some.dataset, some.targets, weights), images(0), ["last"], epochs=12)
     assert head[0].bias[0] > new_head()[0].bias[0]  # class 0 alone counts
     assert head[0].bias[1] < new_head()[0].bias[1]
 
@@ -326,7 +335,7 @@ def test_a_photo_that_vanished_is_named(images, tmp_path):
 
 
 def test_a_rate_that_is_too_high_is_named(images):
-    with pytest.raises(RecipeError, match=r"^train: the loss became .*: use a lower learning_rate$"):
+    with pytest.raises(RecipeError, match=r"^train: the loss became .*\. Fix: use a lower learning_rate$"):
         tune(images(8), images(0), learning_rate=1e30, optimizer="sgd", epochs=8)
 
 
@@ -334,18 +343,7 @@ def test_cancelled_in_the_middle(images):
     told = []
     progress = Progress(told.append, lambda: any(event["event"] == "epoch" for event in told))
     with pytest.raises(Cancelled):
-        fine_tune(
-            tiny_backbone(),
-            new_head(),
-            Phase(STEP, BLOCKS),
-            images(8),
-            images(2),
-            (),
-            MACHINE,
-            losses,
-            0,
-            progress,
-        )
+        tune(images(8), images(2), progress=progress)
     assert [event["number"] for event in told if event["event"] == "epoch"] == [1]
 
 
@@ -359,7 +357,7 @@ def test_a_pass_is_cancelled_between_blocks(checks, expected):
         if len(asked) == checks:
             raise Cancelled("cancelled")
 
-    network = Tail(tiny_backbone(), new_head(), BLOCKS, 0, torch.float32, check)
+    network = Tail(tiny_backbone(), new_head(), BLOCKS, 0, check)
 
     def both_ways():
         passed.append("forward")
@@ -439,43 +437,61 @@ def test_only_what_draws_from_the_generator_of_all_threads_is_computed_twice_and
     images, monkeypatch, two_cores, layer, pieces
 ):
     seen = []
-    usual = Pieces._backward
+    usual = CpuExecution._micro_batch
 
-    def backward(self, numbered, total):
+    def micro_batch(self, numbered, **rest):
         seen.append(numbered)
-        return usual(self, numbered, total)
+        return usual(self, numbered, **rest)
 
-    monkeypatch.setattr(Pieces, "_backward", backward)
+    monkeypatch.setattr(CpuExecution, "_micro_batch", micro_batch)
     tune(images(6), images(0), ["last"], head=nn.Sequential(layer, *new_head()), epochs=1)
     assert len(seen) == pieces  # a batch of 4 is two, and one of 2 is one
 
 
-def test_short_memory_is_got_by_with(images, monkeypatch, two_cores):
-    """What a GPU says that is too small: more than one image at once is too many, and one whose activations
-    are kept."""
-    usual, told = Tail.forward, []
+@pytest.fixture
+def single_device(monkeypatch):
+    """The execution of a GPU, on the CPU."""
+    monkeypatch.setattr("transfer_core.finetune.phase.open_execution", single_device_execution)
+
+
+def warnings_of(events):
+    return [event["message"] for event in events if event["event"] == "warning"]
+
+
+def test_a_single_device_gives_the_weights_of_all_cores(images, request):
+    some, valid = images(10), images(4, first=50)
+    expected = tune(some, valid)
+    request.getfixturevalue("single_device")
+    found = tune(some, valid)
+    for ours, theirs in zip(found[:2], expected[:2], strict=True):
+        for name, tensor in theirs.state_dict().items():
+            torch.testing.assert_close(ours.state_dict()[name], tensor, rtol=1e-4, atol=1e-4)
+
+
+def test_out_of_memory_in_training(images, monkeypatch, single_device):
+    """One image fits, with its activations recomputed."""
+    usual, events = Tail.forward, []
 
     def forward(self, inputs):
-        if torch.is_grad_enabled() and (len(inputs) > 1 or not self.recompute):
+        if torch.is_grad_enabled() and (len(inputs) > 1 or not self.activation_checkpointing):
             raise torch.cuda.OutOfMemoryError
         return usual(self, inputs)
 
     expected = tune(images(8), images(0))[0].state_dict()
     monkeypatch.setattr(Tail, "forward", forward)
-    backbone = tiny_backbone()
-    phase, progress = Phase(STEP, BLOCKS), Progress(told.append)
-    fine_tune(backbone, new_head(), phase, images(8), images(0), (), MACHINE, losses, 0, progress)
-    assert [event["message"] for event in told if event["event"] == "warning"] == [
-        "GPU memory is short: a batch is computed in pieces of 1",
-        "GPU memory is short: activations are computed twice instead of kept",
+    backbone, _, _ = tune(images(8), images(0), progress=Progress(events.append))
+    assert warnings_of(events) == [
+        "CUDA out of memory: accumulating gradients over micro-batches of 2",
+        "CUDA out of memory: accumulating gradients over micro-batches of 1",
+        "CUDA out of memory: enabling activation checkpointing",
     ]
     for name, tensor in backbone.state_dict().items():
         torch.testing.assert_close(tensor, expected[name], rtol=1e-4, atol=1e-4)
 
 
-def test_short_memory_is_got_by_with_before_the_first_epoch(images, monkeypatch, two_cores):
+def test_out_of_memory_before_the_first_epoch(images, monkeypatch, single_device):
     """Validation comes first, and its batches are as large as those of training."""
-    usual, told = Tail.forward, []
+    usual, events = Tail.forward, []
 
     def forward(self, inputs):
         if len(inputs) > 1:
@@ -485,14 +501,23 @@ def test_short_memory_is_got_by_with_before_the_first_epoch(images, monkeypatch,
     some, valid = images(8), images(4, first=50)
     expected = tune(some, valid)[2]
     monkeypatch.setattr(Tail, "forward", forward)
-    phase, progress = Phase(STEP, BLOCKS), Progress(told.append)
-    history = fine_tune(tiny_backbone(), new_head(), phase, some, valid, (), MACHINE, losses, 0, progress)
-    assert [event["message"] for event in told if event["event"] == "warning"] == [
-        "GPU memory is short: a batch is computed in pieces of 1"
+    history = tune(some, valid, progress=Progress(events.append))[2]
+    assert warnings_of(events) == [
+        "CUDA out of memory: accumulating gradients over micro-batches of 2",
+        "CUDA out of memory: accumulating gradients over micro-batches of 1",
     ]
     assert [entry.keys() for entry in history] == [entry.keys() for entry in expected]
     for ours, theirs in zip(history, expected, strict=True):
         assert ours == pytest.approx(theirs, rel=1e-3)
+
+
+def test_out_of_memory_with_every_remedy_in_effect_is_an_error(images, monkeypatch, single_device):
+    def forward(self, inputs):
+        raise torch.cuda.OutOfMemoryError
+
+    monkeypatch.setattr(Tail, "forward", forward)
+    with pytest.raises(torch.cuda.OutOfMemoryError):
+        tune(images(4), images(0))
 
 
 def test_blocks_further_from_the_head_learn_slower(images, monkeypatch):

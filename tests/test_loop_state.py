@@ -7,11 +7,12 @@ from torch import nn
 from transfer_core.recipe.schema import Train
 from transfer_core.runtime.errors import ConfigurationError
 from transfer_core.runtime.progress import Progress
-from transfer_core.runtime.snapshot import Snapshot
 from transfer_core.tasks.losses import loss
-from transfer_core.training.batch import Batch
-from transfer_core.training.loop import Source, train_epochs
+from transfer_core.training.batch import Batch, BatchSource
+from transfer_core.training.checkpointer import Snapshot
+from transfer_core.training.loop import train_epochs
 from transfer_core.training.optimizers import Group, build_optimizer
+from transfer_core.training.single_device_execution import SingleDeviceExecution
 from transfer_core.training.state import LoopState
 
 EPOCHS = 5
@@ -43,7 +44,11 @@ def source():
         for some in torch.split(order, 4):
             yield Batch(inputs[some], targets[some], torch.ones(len(some)))
 
-    return Source(epoch, steps=3)
+    return BatchSource(epoch, steps=3)
+
+
+def executed(net):
+    return SingleDeviceExecution(net, torch.device("cpu"), torch.float32, 4, Progress())
 
 
 class Memory:
@@ -52,10 +57,10 @@ class Memory:
     def __init__(self, first=None):
         self.first, self.kept = first, []
 
-    def found(self):
+    def load(self):
         return self.first
 
-    def keep(self, snapshot):
+    def save(self, snapshot):
         now = snapshot()
         arrays = {name: t.detach().numpy().copy(order="C") for name, t in now.tensors.items()}
         facts = {**now.facts, "history": [dict(entry) for entry in now.facts["history"]]}
@@ -71,7 +76,7 @@ def trained(memory, validation=None, **words):
     )
     validate = (lambda: {"validation_loss": next(losses)}) if validation else None
     train = Train(**{"epochs": EPOCHS, "learning_rate": 0.05, "schedule": "cosine", "warmup": 0.2, **words})
-    history = train_epochs(net, source(), loss, validate, train, "train", 7, Progress(keeper=memory))
+    history = train_epochs(executed(net), source(), loss, validate, train, "train", 7, Progress(), memory)
     return net.state_dict(), history
 
 
@@ -128,5 +133,6 @@ def test_another_network_is_refused():
     with pytest.raises(ConfigurationError) as error:
         state.restore(memory.kept[0])
     assert str(error.value) == (
-        "the checkpoint does not fit the network: go on with the version that wrote it, or train anew"
+        "the checkpoint does not fit the network. "
+        "Fix: resume with the version that wrote it, or start a new training"
     )

@@ -14,7 +14,7 @@ from tiny_encoder import WIDTH, tiny_encoder
 from transfer_core.backbones import build, facts, load
 from transfer_core.data import Dataset
 from transfer_core.features.tokens import Reader
-from transfer_core.finetune import Images, Machine, fine_tune
+from transfer_core.finetune import Examples, Machine, fine_tune
 from transfer_core.finetune.lora import adapted, dense_layers, only_adapters, without_adapters
 from transfer_core.model_file.format import read_model
 from transfer_core.plan.presets import Phase, complete, phases
@@ -77,7 +77,7 @@ def head_of(seed=0):
 def images_of(texts):
     targets = torch.arange(len(texts)) % 2
     dataset = Dataset(tuple(texts), tuple(f"{i:064x}" for i in range(len(texts))), targets.numpy())
-    return Images(dataset, targets, torch.ones(len(texts)))
+    return Examples(dataset, targets, torch.ones(len(texts)))
 
 
 def tokens_of(backbone, texts=TEXTS):

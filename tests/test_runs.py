@@ -19,10 +19,16 @@ from tiny_backbone import tiny_backbone, tiny_facts
 from transfer_core import backbones, runs
 from transfer_core.model_file.format import read_model
 from transfer_core.runs import checkpoints
-from transfer_core.runs.checkpoint import Damaged, Position, read_checkpoint, read_position, write_checkpoint
+from transfer_core.runs.checkpoint_file import (
+    Damaged,
+    Position,
+    read_checkpoint,
+    read_position,
+    write_checkpoint,
+)
 from transfer_core.runtime.errors import Cancelled, ConfigurationError, DataError
 from transfer_core.runtime.progress import Progress
-from transfer_core.runtime.snapshot import Snapshot
+from transfer_core.training.checkpointer import Snapshot
 
 TUNE = {
     "steps": [
@@ -250,7 +256,9 @@ def test_a_checkpoint_of_another_shape_is_none(photos, home):
         [(run, None), (other, 2)]
     )
     warning = transfer_core.resume(run).header.warnings[0]
-    assert warning.startswith("the checkpoint is damaged, so this run begins anew: it can't be read (")
+    assert warning.startswith(
+        "the checkpoint is damaged, so this run starts from the beginning: it cannot be read ("
+    )
 
 
 @pytest.mark.parametrize("damage", ["altered", "cut short", "empty", "of another format"])
@@ -268,7 +276,7 @@ def test_a_damaged_checkpoint_costs_time_and_not_the_result(photos, home, damage
     model = transfer_core.resume(run, on_event=told.append)
     assert next(event for event in told if event["event"] == "run")["history"] == []
     warning = model.header.warnings[0]
-    assert warning.startswith("the checkpoint is damaged, so this run begins anew: it")
+    assert warning.startswith("the checkpoint is damaged, so this run starts from the beginning: it")
     assert same_tensors(model, train(photos))
 
 
@@ -302,7 +310,7 @@ def test_a_full_disk_does_not_end_a_training(photos, monkeypatch):
     monkeypatch.setattr(checkpoints, "write_checkpoint", full)
     model = train(photos)
     assert model.header.warnings[-1] == (
-        "no checkpoint could be written, the training goes on: can't save: No space left on device"
+        "no checkpoint could be written, the training continues: can't save: No space left on device"
     )
     assert same_tensors(model, expected)
 
@@ -360,10 +368,10 @@ def test_checkpoints_take_a_small_part_of_the_time(photos, monkeypatch):
     monkeypatch.setattr(checkpoints, "SHORTEST_PAUSE_S", 1.0)
     monkeypatch.setattr(checkpoints, "PAUSE_PER_COST", 20)
     monkeypatch.setattr(checkpoints, "monotonic", lambda: clock)
-    keeper = checkpoints._NowAndThen(None, write, Progress())
+    checkpointer = checkpoints._RateLimited(None, write, Progress())
     for _ in range(100):
         clock += 1.0  # an epoch
-        keeper.keep(Snapshot)
+        checkpointer.save(Snapshot)
     assert [after - before for before, after in pairwise(kept)] == [10.5] * (len(kept) - 1)
     assert len(kept) == 10
 

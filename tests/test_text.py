@@ -18,7 +18,7 @@ from tiny_encoder import WIDTH, tiny_encoder
 from transfer_core.backbones import load
 from transfer_core.data import Dataset
 from transfer_core.features.tokens import Reader
-from transfer_core.finetune import Images, Machine, fine_tune
+from transfer_core.finetune import Examples, Machine, fine_tune
 from transfer_core.model_file.format import read_model
 from transfer_core.plan.presets import Phase
 from transfer_core.recipe.schema import TextOptions, Train
@@ -247,7 +247,7 @@ def images_of(rows):
     texts = tuple(row["input"] for row in rows)
     targets = torch.tensor([row["label"] == "angry" for row in rows]).long()
     dataset = Dataset(texts, tuple(f"{i:064x}" for i in range(len(rows))), targets.numpy())
-    return Images(dataset, targets, torch.ones(len(rows)))
+    return Examples(dataset, targets, torch.ones(len(rows)))
 
 
 @pytest.mark.parametrize(

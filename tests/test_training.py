@@ -14,11 +14,9 @@ from transfer_core.recipe.schema import Train
 from transfer_core.runtime.errors import Cancelled, RecipeError
 from transfer_core.runtime.progress import Progress
 from transfer_core.tasks.losses import loss, validation_metrics
-from transfer_core.training.batch import Batch, mean_loss
-from transfer_core.training.loop import (
-    Source,
-    train_epochs,
-)
+from transfer_core.training.batch import Batch, BatchSource, mean_loss
+from transfer_core.training.loop import train_epochs
+from transfer_core.training.single_device_execution import SingleDeviceExecution
 
 TRAIN = Train(
     optimizer="adam",
@@ -44,7 +42,7 @@ def source_of(inputs, targets, weights, size=8):
         for rows in torch.split(order, size):
             yield Batch(inputs[rows], targets[rows], weights[rows])
 
-    return Source(epoch, math.ceil(len(inputs) / size))
+    return BatchSource(epoch, math.ceil(len(inputs) / size))
 
 
 def network(seed=1, dropout=0.0):
@@ -54,7 +52,8 @@ def network(seed=1, dropout=0.0):
 
 
 def run(module, source, train=TRAIN, validate=None, seed=0, progress=None):
-    return train_epochs(module, source, loss, validate, train, "train", seed, progress or Progress())
+    execution = SingleDeviceExecution(module, torch.device("cpu"), torch.float32, 8, Progress())
+    return train_epochs(execution, source, loss, validate, train, "train", seed, progress or Progress())
 
 
 def assert_equal_weights(a, b, exactly=True):
@@ -217,8 +216,8 @@ def test_a_loss_that_explodes_is_an_error_with_a_way_out():
     with pytest.raises(RecipeError) as caught:
         run(network(), source_of(*data), train)
     assert str(caught.value) in (
-        "train: the loss became nan in epoch 1: use a lower learning_rate",
-        "train: the loss became inf in epoch 1: use a lower learning_rate",
+        "train: the loss became nan in epoch 1. Fix: use a lower learning_rate",
+        "train: the loss became inf in epoch 1. Fix: use a lower learning_rate",
     )
 
 

@@ -64,7 +64,7 @@ class Trunk:
                 yield to_batch([_readable(pixels)])[0]
 
 
-def untouched(dataset: Dataset, trunk: Trunk, size: int, passes: int, progress: Progress) -> Inputs:
+def unaugmented(dataset: Dataset, trunk: Trunk, size: int, passes: int, progress: Progress) -> Inputs:
     """The images as they are, in batches of `size`; kept on disk if they are needed more than once."""
     loads = [partial(load_pixels, path, trunk.preprocessing) for path in dataset.inputs]
 

@@ -1,4 +1,4 @@
-"""The part of a network that trains: all from the first block that is not frozen, with the head."""
+"""The trained part of a network: the blocks from the first trainable one on, and the head."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from transfer_core.finetune.folding import fold_norms
 
 
 def frozen_in_front(backbone: Backbone, trainable: Sequence[str]) -> int:
-    """How many blocks come before the first that trains."""
+    """Return the number of blocks before the first trainable one."""
     frozen = [name not in trainable for name, _ in backbone.blocks.named_children()]
     return [*frozen, False].index(False)
 
 
-def _go_on() -> None:
-    """Nobody wants to stop it."""
+def _never_cancelled() -> None:
+    """Do nothing."""
 
 
 def image_entry(preprocessing: Preprocessing) -> Callable[[Tensor], Tensor]:
-    """From pixels, or what blocks made of them, to what a block takes."""
+    """Return the function that makes inputs of the first trained block from uint8 pixels or hidden states."""
 
     def enter(inputs: Tensor) -> Tensor:
         if inputs.dtype == torch.uint8:
@@ -38,26 +38,30 @@ def image_entry(preprocessing: Preprocessing) -> Callable[[Tensor], Tensor]:
 
 
 def text_entry(inputs: Tensor) -> Tensor:
-    """From tokens (N, L, 2), or hidden states (N, L, D), to what a block takes; without padding that all
-    have."""
+    """Return tokens (N, L, 2), or hidden states (N, L, D) as float32, without padding that all rows share."""
     if not inputs.is_floating_point():
         return inputs[:, : int((inputs[:, :, 0] != PADDING).sum(dim=1).max())]
     return inputs[:, : int((inputs != 0).any(dim=2).sum(dim=1).max())].float()
 
 
 class Tail(nn.Module):
-    """A backbone from block number `begin` on, and its head; of the blocks only the `trainable` ones train.
+    """A backbone from block number `begin` on, and its head.
 
-    The parameters are those of `backbone` and `head`. BatchNorm keeps its statistics, whatever the mode. With
-    `recompute` a block's activations are computed a second time for the gradients, instead of kept.
+    It shares its parameters with `backbone` and `head`. BatchNorm keeps its statistics in training mode, too.
 
     Parameters
     ----------
-    dtype
-        Any precision below float32 means bfloat16 here, whatever its name: float16's range is too small for
-        gradients.
+    trainable
+        Names of the blocks whose parameters are trained; the others stay frozen.
+    begin
+        Number of blocks of the backbone to leave out; `forward` takes their outputs.
     check
-        Called before and after each block, in both directions; what it raises ends the pass.
+        Called before each block, forward and backward; an exception that it raises ends the pass.
+
+    Attributes
+    ----------
+    activation_checkpointing
+        Recompute the activations of each block in the backward pass instead of storing them.
     """
 
     def __init__(
@@ -66,8 +70,7 @@ class Tail(nn.Module):
         head: nn.Sequential,
         trainable: Sequence[str],
         begin: int,
-        dtype: torch.dtype,
-        check: Callable[[], None] = _go_on,
+        check: Callable[[], None] = _never_cancelled,
     ) -> None:
         super().__init__()
         named = list(backbone.blocks.named_children())[begin:]
@@ -75,34 +78,30 @@ class Tail(nn.Module):
         self.pool = backbone.pool
         self.head = head
         self._entry = text_entry if backbone.facts.modality == "text" else image_entry(backbone.preprocessing)
-        self._dtype = dtype
         self._check = check
-        self.recompute = False
+        self.activation_checkpointing = False
         self._frozen = [block for name, block in self.blocks.named_children() if name not in trainable]
         self.requires_grad_(True)
         for block in self._frozen:
             block.requires_grad_(False)
 
     def train(self, mode: bool = True) -> Tail:
-        """Training mode for what trains; frozen blocks and BatchNorm stay in eval mode."""
+        """Set the mode; frozen blocks and BatchNorm stay in eval mode."""
         super().train(mode)
         for module in (*self._frozen, *(m for m in self.modules() if isinstance(m, _BatchNorm))):
             module.eval()
         return self
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """What the frozen blocks gave, or uint8 pixels (N, 3, H, W), or tokens (N, L, 2), to outputs (N, K),
-        float32."""
-        inputs = self._entry(inputs)
-        with torch.autocast(inputs.device.type, torch.bfloat16, enabled=self._dtype != torch.float32):
-            x = inputs
-            for block in self.blocks:
-                self._check()
-                if x.requires_grad:
-                    x.register_hook(self._on_the_way_back)  # type: ignore[no-untyped-call]
-                x = checkpoint(block, x, use_reentrant=False) if self.recompute else block(x)
-            outputs: Tensor = self.head(self.pool(x))
-        return outputs.float()
+        """Return outputs (N, K) for hidden states, uint8 pixels (N, 3, H, W) or tokens (N, L, 2)."""
+        x = self._entry(inputs)
+        for block in self.blocks:
+            self._check()
+            if x.requires_grad:
+                x.register_hook(self._check_backward)  # type: ignore[no-untyped-call]
+            x = checkpoint(block, x, use_reentrant=False) if self.activation_checkpointing else block(x)
+        outputs: Tensor = self.head(self.pool(x))
+        return outputs
 
-    def _on_the_way_back(self, gradient: Tensor) -> None:
+    def _check_backward(self, gradient: Tensor) -> None:
         self._check()

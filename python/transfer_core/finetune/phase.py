@@ -1,8 +1,8 @@
-"""Step 5: training through the backbone, from a head that already fits.
+"""Step 5: train through the backbone, from a head that is already fitted.
 
-Blocks that are not trained stay exactly as they are: no gradient, no optimiser state, eval mode. BatchNorm
-stays in eval mode everywhere, since the statistics of a million photos are worth more than those of a batch
-of thirty; its scale and shift train with their block.
+Blocks that are not trained stay bit-identical: no gradient, no optimizer state, eval mode. BatchNorm stays in
+eval mode everywhere: statistics of a million images are better than those of a small batch. Its scale and
+shift train with their block.
 """
 
 from __future__ import annotations
@@ -18,23 +18,24 @@ from transfer_core.backbones import Backbone
 from transfer_core.data import Dataset
 from transfer_core.features import image_extractor
 from transfer_core.features.boundary import first_blocks
-from transfer_core.finetune.inputs import Inputs, Trunk, random_views, untouched
+from transfer_core.finetune.inputs import Inputs, Trunk, random_views, unaugmented
 from transfer_core.finetune.lora import adapted, only_adapters
 from transfer_core.finetune.network import Tail, frozen_in_front
-from transfer_core.finetune.pieces import Pieces, cores_for
 from transfer_core.finetune.texts import TextTrunk, text_trunk, texts
 from transfer_core.plan.presets import Phase
 from transfer_core.recipe.schema import Augmentation, TextOptions
 from transfer_core.runtime.devices import choose_dtype, fast_dtype
 from transfer_core.runtime.progress import Progress
-from transfer_core.training.batch import Batch, Criterion, Metrics
-from transfer_core.training.loop import Source, train_epochs
+from transfer_core.training.batch import Batch, BatchSource, Criterion, Metrics
+from transfer_core.training.checkpointer import NO_CHECKPOINTS, Checkpointer
+from transfer_core.training.execution import Execution, open_execution
+from transfer_core.training.loop import train_epochs
 from transfer_core.training.optimizers import Group
 
 
 @dataclass(frozen=True)
-class Images:
-    """A dataset with what the loss needs: `targets` (N,) classes or (N, K) scaled, `weights` (N,)."""
+class Examples:
+    """A dataset with `targets` (N,) or (N, K), as the loss expects them, and `weights` (N,) or (N, K)."""
 
     dataset: Dataset
     targets: Tensor
@@ -46,7 +47,7 @@ class Images:
 
 @dataclass(frozen=True)
 class Machine:
-    """Where a network runs, and in which `precision` (a word of the recipe)."""
+    """The `device` that a network runs on, and its `precision` (a word of the recipe)."""
 
     device: torch.device
     precision: str
@@ -56,70 +57,90 @@ def fine_tune(
     backbone: Backbone,
     head: nn.Sequential,
     phase: Phase,
-    images: Images,
-    valid: Images,
+    examples: Examples,
+    valid: Examples,
     augmentations: Sequence[Augmentation],
     machine: Machine,
     criterion: Criterion,
     seed: int,
     progress: Progress,
     text: TextOptions = TextOptions(),
+    checkpointer: Checkpointer = NO_CHECKPOINTS,
 ) -> list[Metrics]:
-    """Train the blocks that `phase` names, adapters beside the others if it has some, and the head, in place;
-    returns the history, one entry per epoch.
+    """Train the blocks of `phase`, or LoRA adapters beside them, and the head, in place.
 
-    The state with the lowest loss on `valid` is kept, the state before the first epoch among them:
-    fine-tuning never gives back less than it was given. Backbone and head come back on the cpu, and adapters
-    merged.
+    The state with the lowest loss on `valid` is restored at the end. The state before the first epoch is
+    among the candidates, so the validation loss never rises. Backbone and head return on the CPU, with
+    adapters merged.
+
+    Parameters
+    ----------
+    phase
+        A `train` step with the blocks and adapters that it trains.
+    valid
+        Examples for early stopping and the choice of the epoch; may be empty.
+    augmentations
+        Random views per epoch; images only.
+    text
+        How texts are tokenized; texts only.
+    checkpointer
+        See `train_epochs`.
+
+    Returns
+    -------
+    list of Metrics
+        One entry per epoch.
+
+    Raises
+    ------
+    DataError
+        If an input cannot be read.
+    RecipeError
+        If the loss is not finite.
     """
     train, device = phase.train, machine.device
     assert train.epochs
     size = train.batch_size or 32
     backbone.requires_grad_(False)
-    with adapted(backbone, phase, seed) as beside:
-        learning = [*phase.trainable, *beside]
-        begin = frozen_in_front(backbone, learning)
+    with adapted(backbone, phase, seed) as adapted_blocks:
+        trainable = [*phase.trainable, *adapted_blocks]
+        begin = frozen_in_front(backbone, trainable)
         trunk = _trunk(backbone, begin, machine, text)
-        as_they_are = partial(_as_they_are, trunk=trunk, size=size, progress=progress)
+        same_every_epoch = partial(_same_every_epoch, trunk=trunk, size=size, progress=progress)
         if augmentations and isinstance(trunk, Trunk):
-            inputs = random_views(images.dataset, trunk, size, augmentations, seed)
+            inputs = random_views(examples.dataset, trunk, size, augmentations, seed)
         else:
-            inputs = as_they_are(images.dataset, passes=train.epochs)
-        dtype = _dtype(backbone, machine)
-        tail = Tail(backbone, head, learning, begin, dtype, progress.check).to(device)
-        for name in beside:
+            inputs = same_every_epoch(examples.dataset, passes=train.epochs)
+        tail = Tail(backbone, head, trainable, begin, progress.check)
+        for name in adapted_blocks:
             only_adapters(tail.blocks.get_submodule(name))
-        # Some of cuDNN's gradients add up in an order that changes from run to run, unless told not to.
-        with torch.backends.cudnn.flags(enabled=True, deterministic=True), cores_for(device) as pool:
-            pieces = Pieces(tail, device, size, criterion.loss, pool, progress)
+        with open_execution(tail, device, _dtype(backbone, machine), size, progress) as execution:
             validate = None
             if len(valid):
-                validate = partial(
-                    _validate, pieces, criterion, valid, as_they_are(valid.dataset, passes=1 + train.epochs)
-                )
-            source = _source(images, inputs, size, seed)
-            groups = groups_by_depth(backbone, head, train.layer_decay or 1.0)
+                valid_inputs = same_every_epoch(valid.dataset, passes=1 + train.epochs)
+                validate = partial(_validate, execution, criterion, valid, valid_inputs)
             history = train_epochs(
-                tail,
-                source,
+                execution,
+                _batch_source(examples, inputs, size, seed),
                 criterion.loss,
                 validate,
                 train,
                 "fine_tune",
                 seed,
                 progress,
-                pieces.backward,
-                groups,
+                checkpointer,
+                groups_by_depth(backbone, head, train.layer_decay or 1.0),
             )
-        tail.to("cpu").requires_grad_(False)
+        tail.requires_grad_(False)
     return history
 
 
 def groups_by_depth(backbone: Backbone, head: nn.Sequential, decay: float) -> list[Group]:
-    """What trains, with the factor of its learning rate: `decay`^d for the d-th block below the head.
+    """Return parameter groups with layer-wise learning rate decay.
 
-    Lower layers know what all photos have in common, and need to change less (Howard and Ruder 2018, ULMFiT,
-    section 3.2; per block as in Bao et al. 2022, BEiT).
+    The rate of the d-th block below the head is multiplied by `decay`^d. Lower layers hold features that all
+    inputs share and need smaller changes (Howard and Ruder 2018, ULMFiT, section 3.2; per block as in Bao et
+    al. 2022, BEiT).
     """
     from_the_head = [head, *reversed(backbone.blocks)]
     groups = [
@@ -130,8 +151,10 @@ def groups_by_depth(backbone: Backbone, head: nn.Sequential, decay: float) -> li
 
 
 def _dtype(backbone: Backbone, machine: Machine) -> torch.dtype:
-    """As `choose_dtype` says; but dense layers, unlike convolutions, train in less than half the time in the
-    bfloat16 of a CPU that has it."""
+    """Return the precision: `choose_dtype`'s, except bfloat16 for texts on a CPU with bfloat16 arithmetic.
+
+    Dense layers, unlike convolutions, train more than twice as fast in it.
+    """
     if machine.precision == "auto" and backbone.facts.modality == "text":
         return torch.bfloat16 if fast_dtype(machine.device) else torch.float32
     return choose_dtype(machine.precision, machine.device)
@@ -145,30 +168,28 @@ def _trunk(backbone: Backbone, blocks: int, machine: Machine, text: TextOptions)
     return Trunk(backbone.preprocessing, extractor)
 
 
-def _as_they_are(
+def _same_every_epoch(
     dataset: Dataset, passes: int, trunk: Trunk | TextTrunk, size: int, progress: Progress
 ) -> Inputs:
-    """What is the same in every epoch."""
     if isinstance(trunk, TextTrunk):
         return texts(dataset, trunk, size, passes, progress)
-    return untouched(dataset, trunk, size, passes, progress)
+    return unaugmented(dataset, trunk, size, passes, progress)
 
 
-def _source(images: Images, inputs: Inputs, size: int, seed: int) -> Source:
-    """Every image once per epoch, in a new order."""
+def _batch_source(examples: Examples, inputs: Inputs, size: int, seed: int) -> BatchSource:
+    """Return batches that hold every example once per epoch, in a new order."""
 
     def epoch(number: int) -> Iterable[Batch]:
         shuffle = torch.Generator().manual_seed(seed * 100_003 + number)
-        order = torch.randperm(len(images), generator=shuffle)
+        order = torch.randperm(len(examples), generator=shuffle)
         for chunk, batch in inputs(order, number):
-            yield Batch(batch, images.targets[chunk], images.weights[chunk])
+            yield Batch(batch, examples.targets[chunk], examples.weights[chunk])
 
-    return Source(epoch, steps=-(-len(images) // size))
+    return BatchSource(epoch, steps=-(-len(examples) // size))
 
 
-def _validate(pieces: Pieces, criterion: Criterion, valid: Images, inputs: Inputs) -> Metrics:
-    numbers, outputs = zip(
-        *((chunk, pieces.outputs(batch)) for chunk, batch in inputs(torch.arange(len(valid)), 0)), strict=True
-    )
+def _validate(execution: Execution, criterion: Criterion, valid: Examples, inputs: Inputs) -> Metrics:
+    batches = inputs(torch.arange(len(valid)), 0)
+    numbers, outputs = zip(*((chunk, execution.outputs(batch)) for chunk, batch in batches), strict=True)
     order = torch.cat(numbers)
     return criterion.validation_metrics(torch.cat(outputs), valid.targets[order], valid.weights[order])

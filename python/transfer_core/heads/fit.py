@@ -18,6 +18,7 @@ from transfer_core.runtime.devices import as_many_threads_as_pay
 from transfer_core.runtime.errors import DataError
 from transfer_core.runtime.progress import Progress
 from transfer_core.training.batch import Criterion, Metrics
+from transfer_core.training.checkpointer import NO_CHECKPOINTS, Checkpointer
 
 FOLDS = 5
 
@@ -45,6 +46,7 @@ def fit_head(
     criterion: Criterion,
     seed: int,
     progress: Progress,
+    checkpointer: Checkpointer = NO_CHECKPOINTS,
 ) -> FittedHead:
     """Fit a new head on `rows`.
 
@@ -68,7 +70,7 @@ def fit_head(
     with as_many_threads_as_pay(at_once * rows.features.shape[1] * outputs):
         if train.optimizer == "lbfgs":
             return _fit_by_cross_validation(head, rows, outputs, criterion, seed, progress)
-        return _fit_in_epochs(head, train, rows, valid, criterion, seed, progress)
+        return _fit_in_epochs(head, train, rows, valid, criterion, seed, progress, checkpointer)
 
 
 def _fit_in_epochs(
@@ -79,9 +81,12 @@ def _fit_in_epochs(
     criterion: Criterion,
     seed: int,
     progress: Progress,
+    checkpointer: Checkpointer,
 ) -> FittedHead:
     mean, scale = standardization(rows.features)
-    history = fit_minibatch(head, rows, valid, train, criterion, seed, progress, lambda x: (x - mean) / scale)
+    history = fit_minibatch(
+        head, rows, valid, train, criterion, seed, progress, lambda x: (x - mean) / scale, checkpointer
+    )
     fold_standardization(head, mean, scale)
     with torch.no_grad():
         return FittedHead(head, history, head(valid.features), valid.targets)

@@ -1,4 +1,4 @@
-"""Fitting a head on features in memory with Adam, AdamW or SGD."""
+"""Fit a head on features in memory with Adam, AdamW or SGD."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from transfer_core.heads.rows import Rows
 from transfer_core.heads.scaling import ROWS_AT_ONCE
 from transfer_core.recipe.schema import Train
 from transfer_core.runtime.progress import Progress
-from transfer_core.training.batch import Batch, Criterion, Metrics
-from transfer_core.training.loop import Source, train_epochs
+from transfer_core.training.batch import Batch, BatchSource, Criterion, Metrics
+from transfer_core.training.checkpointer import NO_CHECKPOINTS, Checkpointer
+from transfer_core.training.loop import train_epochs
+from transfer_core.training.single_device_execution import SingleDeviceExecution
 
 
-def as_they_are(features: Tensor) -> Tensor:
-    """The same features."""
+def unchanged(features: Tensor) -> Tensor:
+    """Return `features`."""
     return features
 
 
@@ -28,26 +30,50 @@ def fit_minibatch(
     criterion: Criterion,
     seed: int,
     progress: Progress,
-    prepare: Callable[[Tensor], Tensor] = as_they_are,
+    prepare: Callable[[Tensor], Tensor] = unchanged,
+    checkpointer: Checkpointer = NO_CHECKPOINTS,
 ) -> list[Metrics]:
-    """Train `head` in place on `rows`, whose features it gets through `prepare`; returns the history.
+    """Train `head` in place on the CPU.
 
-    The epoch with the lowest loss on `valid` is kept; with no validation rows, the last one.
+    Parameters
+    ----------
+    rows
+        Training rows.
+    valid
+        Rows for early stopping: the state with the lowest loss on them is restored at the end. If there are
+        none, the last state remains.
+    prepare
+        Maps features (N, D) to the inputs of the head (N, D).
+
+    Returns
+    -------
+    list of Metrics
+        One entry per epoch.
     """
+    size = train.batch_size or 32
+    execution = SingleDeviceExecution(head, torch.device("cpu"), torch.float32, size, progress)
 
     @torch.no_grad()
     def validate() -> Metrics:
         outputs = torch.cat([head(prepare(part)) for part in torch.split(valid.features, ROWS_AT_ONCE)])
         return criterion.validation_metrics(outputs, valid.targets, valid.weights)
 
-    batches = _batches(rows, train.batch_size or 32, seed, prepare)
+    batches = _batches(rows, size, seed, prepare)
     return train_epochs(
-        head, batches, criterion.loss, validate if len(valid) else None, train, "train", seed, progress
+        execution,
+        batches,
+        criterion.loss,
+        validate if len(valid) else None,
+        train,
+        "train",
+        seed,
+        progress,
+        checkpointer,
     )
 
 
-def _batches(rows: Rows, size: int, seed: int, prepare: Callable[[Tensor], Tensor]) -> Source:
-    """Batches in an order of their own for each epoch, gathered some at a time."""
+def _batches(rows: Rows, size: int, seed: int, prepare: Callable[[Tensor], Tensor]) -> BatchSource:
+    """Return batches in a new order per epoch; several batches of features are gathered at once."""
     at_once = size * max(1, ROWS_AT_ONCE // size)
 
     def epoch(number: int) -> Iterable[Batch]:
@@ -56,4 +82,4 @@ def _batches(rows: Rows, size: int, seed: int, prepare: Callable[[Tensor], Tenso
             columns = prepare(rows.features[some]), rows.targets[some], rows.weights[some]
             yield from Batch(*columns).split(size)
 
-    return Source(epoch, steps=-(-len(rows) // size))
+    return BatchSource(epoch, steps=-(-len(rows) // size))

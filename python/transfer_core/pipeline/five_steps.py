@@ -32,7 +32,7 @@ from transfer_core.features import FeatureStore, Views, fit_backbone
 from transfer_core.features.check import undecodable
 from transfer_core.features.fitted import must_be_fitted
 from transfer_core.features.thumbnails import Seen
-from transfer_core.finetune import Images, Machine, check_adapters, fine_tune
+from transfer_core.finetune import Examples, Machine, check_adapters, fine_tune
 from transfer_core.heads import FittedHead, Rows, build_head, check_head, fit_head, rows_of
 from transfer_core.heads.minibatch import fit_minibatch
 from transfer_core.model.model import Model, open_model_file, save_new
@@ -47,7 +47,7 @@ from transfer_core.plan import presets
 from transfer_core.plan.presets import Phase
 from transfer_core.recipe.schema import Recipe
 from transfer_core.runs import RunFolder, find_run, new_run, old_run, upkeep
-from transfer_core.runs.checkpoints import Checkpoints, changed_by
+from transfer_core.runs.checkpoints import RunCheckpoints, changed_by
 from transfer_core.runs.resume_check import agree, stored, stored_recipe
 from transfer_core.runtime.devices import choose_device, choose_dtype, precision_warning
 from transfer_core.runtime.overall_progress import Overall
@@ -56,6 +56,7 @@ from transfer_core.runtime.temp_dir import spool_folder
 from transfer_core.runtime.version import library_versions
 from transfer_core.tasks import calibrated, doubts, losses
 from transfer_core.tasks.objective import Objective, choose_objective
+from transfer_core.training.checkpointer import Checkpointer
 
 
 def run(
@@ -111,7 +112,7 @@ def _five_steps(
         progress.warning(message)
     overall = Overall()
     progress, warnings = _listening(progress, overall)
-    kept = Checkpoints(folder, warnings, progress)
+    kept = RunCheckpoints(folder, warnings, progress)
     progress.run(folder.id, str(folder.path), kept.epochs)
     with spool_folder() as spool:
         chosen = choose(recipe, streams, spool, progress)
@@ -193,7 +194,7 @@ def _embedded(chosen: Chosen, further: list[Phase], seen: Seen | None, progress:
 
 
 def add_head_and_train(
-    frozen: Frozen, phase: Phase, more_to_come: bool, kept: Checkpoints, progress: Progress
+    frozen: Frozen, phase: Phase, more_to_come: bool, kept: RunCheckpoints, progress: Progress
 ) -> FittedHead:
     """Steps 3 and 4: a new head for these labels, fitted on the embeddings.
 
@@ -212,12 +213,14 @@ def add_head_and_train(
         train, valid = train.joined(valid), valid.take(torch.arange(0))
     how = f" with {phase.train.optimizer}" if phase.train.optimizer else ""
     progress.stage("train", f"train the head{how}")
-    keeping = kept.during(0, phase, progress, [])
-    return fit_head(recipe.head, phase.train, train, valid, outputs, losses, recipe.seed, keeping)
+    checkpointer = kept.for_phase(0, phase, [])
+    return fit_head(
+        recipe.head, phase.train, train, valid, outputs, losses, recipe.seed, progress, checkpointer
+    )
 
 
 def fine_tune_backbone(
-    frozen: Frozen, fitted: FittedHead, further: list[Phase], kept: Checkpoints, progress: Progress
+    frozen: Frozen, fitted: FittedHead, further: list[Phase], kept: RunCheckpoints, progress: Progress
 ) -> Tuned:
     """Step 5: go on through the backbone, as often as the recipe says."""
     head, backbone = fitted.module, frozen.backbone
@@ -226,14 +229,14 @@ def fine_tune_backbone(
         return Tuned(head, False, history, fitted.held_out, fitted.held_out_targets)
     published = embedded = now = tensors_digest(backbone.state_dict())
     if kept.phase > 0:
-        kept.put_back(backbone)
+        kept.restore_backbone(backbone)
         history, now = list(kept.history), tensors_digest(backbone.state_dict())
     for number, phase in list(enumerate(further, start=1))[max(0, kept.phase - 1) :]:
         seed = frozen.recipe.seed + number - 1
         changed = partial(changed_by, further[: number - 1], backbone, phase)
-        keeping = kept.during(number, phase, progress, history, changed)
+        checkpointer = kept.for_phase(number, phase, history, changed)
         if phase.changes_backbone:
-            history += _fine_tune(frozen, head, phase, seed, keeping)
+            history += _fine_tune(frozen, head, phase, seed, progress, checkpointer)
             now = tensors_digest(backbone.state_dict())
             continue
         progress.stage("train", f"train the head further with {phase.train.optimizer}")
@@ -244,7 +247,7 @@ def fine_tune_backbone(
             frozen, embedded = _embedded_anew(frozen, progress), now
             # Phases that change it run as was measured for what they began with, resumed or not.
             backbone.weights_digest = loaded
-        history += _train_further(frozen, head, phase, seed, keeping)
+        history += _train_further(frozen, head, phase, seed, progress, checkpointer)
     if now != published:
         backbone.weights_digest = now
     valid = frozen.splits.valid
@@ -310,25 +313,37 @@ def _gained_nothing(tuned: Tuned) -> bool:
 
 
 def _fine_tune(
-    frozen: Frozen, head: nn.Sequential, phase: Phase, seed: int, progress: Progress
+    frozen: Frozen,
+    head: nn.Sequential,
+    phase: Phase,
+    seed: int,
+    progress: Progress,
+    checkpointer: Checkpointer,
 ) -> list[dict[str, Any]]:
     """Train blocks of the backbone with the head; the epochs of the history."""
     recipe, splits, objective = frozen.recipe, frozen.splits, frozen.objective
     progress.stage("fine_tune", f"fine-tune {phase.title(len(frozen.backbone.blocks))}")
     images, valid = (_images(part, objective, phase) for part in (splits.train, splits.valid))
-    how = (recipe.augment or (), frozen.machine, losses, seed, progress, recipe.text)
+    how = (recipe.augment or (), frozen.machine, losses, seed, progress, recipe.text, checkpointer)
     entries = fine_tune(frozen.backbone, head, phase, images, valid, *how)
     return [{"step": "fine_tune", **entry} for entry in entries]
 
 
 def _train_further(
-    frozen: Frozen, head: nn.Sequential, phase: Phase, seed: int, progress: Progress
+    frozen: Frozen,
+    head: nn.Sequential,
+    phase: Phase,
+    seed: int,
+    progress: Progress,
+    checkpointer: Checkpointer,
 ) -> list[dict[str, Any]]:
     """Train the head alone, from embeddings: the backbone has no part in it."""
     train = _rows(frozen.train, frozen.splits.train, frozen.objective, phase, frozen.views)
     valid = _rows(frozen.valid, frozen.splits.valid, frozen.objective, phase, 1)
     head.requires_grad_(True)
-    entries = fit_minibatch(head, train, valid, phase.train, losses, seed, progress)
+    entries = fit_minibatch(
+        head, train, valid, phase.train, losses, seed, progress, checkpointer=checkpointer
+    )
     return [{"step": "train", **entry} for entry in entries]
 
 
@@ -361,6 +376,6 @@ def _rows(embeddings: Tensor, dataset: Dataset, objective: Objective, phase: Pha
     return rows_of(embeddings, objective.targets(dataset), weights, views, dataset.groups)
 
 
-def _images(dataset: Dataset, objective: Objective, phase: Phase) -> Images:
+def _images(dataset: Dataset, objective: Objective, phase: Phase) -> Examples:
     targets = torch.from_numpy(objective.targets(dataset))
-    return Images(dataset, targets, objective.weights(dataset, phase.train))
+    return Examples(dataset, targets, objective.weights(dataset, phase.train))

@@ -11,7 +11,7 @@ from typing import Any
 
 from transfer_core.model_file.format import read_header
 from transfer_core.model_file.usage import SAVED
-from transfer_core.runs.checkpoint import Damaged, read_position
+from transfer_core.runs.checkpoint_file import Damaged, read_position
 from transfer_core.runs.folder import FACTS, ID, MODEL, RunFolder
 from transfer_core.runtime import paths
 from transfer_core.runtime.errors import ConfigurationError, ModelFileError, did_you_mean

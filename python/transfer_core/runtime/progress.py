@@ -1,4 +1,4 @@
-"""How a long call tells the outside what it is doing, hears that it should stop, and leaves where it is."""
+"""Progress events and cancellation of long calls."""
 
 from __future__ import annotations
 
@@ -8,18 +8,14 @@ from time import monotonic
 from typing import Any, Literal, TypeVar
 
 from transfer_core.runtime.errors import Cancelled, shortened
-from transfer_core.runtime.snapshot import Keeper, KeepNothing
 
 Step = Literal["choose", "freeze", "head", "train", "fine_tune", "evaluate"]
 Event = dict[str, Any]
 T = TypeVar("T")
 
 
-_KEEP_NOTHING = KeepNothing()
-
-
 def _ignore(event: Event) -> None:
-    """Nobody is listening."""
+    """Drop the event."""
 
 
 def _never() -> bool:
@@ -28,16 +24,14 @@ def _never() -> bool:
 
 @dataclass(frozen=True)
 class Progress:
-    """Two callbacks, `emit` takes events, `cancelled` says whether the user wants to stop; and a `keeper` for
-    the state of a loop over epochs.
+    """Two callbacks: `emit` receives events; `cancelled` returns whether the user asked to stop.
 
-    Events are plain dicts with the key `event`, one of `run`, `stage`, `progress`, `epoch`, `warning`
-    and, of a training, `overall`.
+    Events are plain dicts with the key `event`: `run`, `stage`, `progress`, `epoch`, `warning`, or `overall`
+    (trainings only).
     """
 
     emit: Callable[[Event], None] = _ignore
     cancelled: Callable[[], bool] = _never
-    keeper: Keeper = _KEEP_NOTHING
 
     def check(self) -> None:
         """Raise `Cancelled` if the user asked to stop."""
@@ -45,32 +39,32 @@ class Progress:
             raise Cancelled("cancelled")
 
     def run(self, id: str, path: str, history: list[dict[str, Any]]) -> None:
-        """A run has its folder; `history` are the epochs that an earlier process has finished."""
+        """Report the directory of a run, and the `history` of epochs that an earlier process finished."""
         self.emit({"event": "run", "id": id, "path": path, "history": history})
 
     def stage(self, step: Step, title: str) -> None:
-        """One of the steps of transfer learning begins."""
+        """Report the start of one of the steps of transfer learning."""
         self.check()
         self.emit({"event": "stage", "step": step, "title": title})
 
     def warning(self, message: str) -> None:
-        """Something the user should know that does not stop the work."""
+        """Report a problem that does not stop the work."""
         self.emit({"event": "warning", "message": shortened(message)})
 
     def epoch(self, step: Step, number: int, of: int, metrics: dict[str, float]) -> None:
-        """One pass over the training data ended."""
+        """Report the end of an epoch."""
         self.emit({"event": "epoch", "step": step, "number": number, "of": of, "metrics": metrics})
         self.check()
 
     def advance(self, step: Step, done: int, total: int, unit: str) -> None:
-        """`done` of `total` units are finished."""
+        """Report that `done` of `total` units are finished."""
         self.emit({"event": "progress", "step": step, "done": done, "total": total, "unit": unit})
         self.check()
 
     def track(
         self, items: Iterable[T], step: Step, total: int, unit: str, every_s: float = 0.1
     ) -> Iterator[T]:
-        """Yield `items`, telling how many are done at most once per `every_s` seconds and at the end."""
+        """Yield `items`; report the number done at most once per `every_s` seconds, and at the end."""
         last = monotonic()
         for done, item in enumerate(items):
             self.check()

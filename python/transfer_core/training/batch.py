@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
@@ -55,6 +55,14 @@ class Batch:
     def to(self, device: torch.device) -> Batch:
         """Return the batch on `device`."""
         return Batch(self.inputs.to(device), self.targets.to(device), self.weights.to(device))
+
+
+@dataclass(frozen=True)
+class BatchSource:
+    """Batches per epoch: `epoch(number)` yields `steps` batches, the same ones for the same number."""
+
+    epoch: Callable[[int], Iterable[Batch]]
+    steps: int
 
 
 def mean_loss(loss: Loss, outputs: Tensor, targets: Tensor, weights: Tensor) -> Tensor:

@@ -1,15 +1,13 @@
-"""The training loop: epochs over mini-batches with a schedule, early stopping and the best state kept.
+"""Training loop: epochs of mini-batches with a learning rate schedule, early stopping and checkpoints.
 
-The head alone (on features in memory) and the backbone with its head (on images) are trained by this
-one loop; they differ in where batches come from, and in how the gradients of one are computed.
+A head on embeddings and a backbone with its head are trained by this loop. They differ in the source of their
+batches and in the execution that computes the gradients.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -17,56 +15,67 @@ from torch import Tensor, nn
 from transfer_core.recipe.schema import Train
 from transfer_core.runtime.errors import Problem, RecipeError
 from transfer_core.runtime.progress import Progress, Step
-from transfer_core.training.batch import Batch, Loss, Metrics, mean_loss
+from transfer_core.training.batch import BatchSource, Loss, Metrics
+from transfer_core.training.checkpointer import NO_CHECKPOINTS, Checkpointer
+from transfer_core.training.execution import Execution
 from transfer_core.training.optimizers import Group, build_optimizer, set_learning_rate
 from transfer_core.training.state import LoopState
 
 
-@dataclass(frozen=True)
-class Source:
-    """Batches per epoch: `epoch(number)` yields the same `steps` batches for the same number."""
-
-    epoch: Callable[[int], Iterable[Batch]]
-    steps: int
-
-
 def train_epochs(
-    module: nn.Module,
-    source: Source,
+    execution: Execution,
+    source: BatchSource,
     loss: Loss,
     validate: Callable[[], Metrics] | None,
     train: Train,
     step: Step,
     seed: int,
     progress: Progress,
-    backward: Callable[[Batch], Tensor] | None = None,
+    checkpointer: Checkpointer = NO_CHECKPOINTS,
     groups: Sequence[Group] | None = None,
 ) -> list[Metrics]:
-    """Train the parameters of `module` that require gradients; returns the history, one entry per epoch.
+    """Train the parameters of `execution.module` that require gradients, in place.
 
-    `backward` sets their gradients for a batch and gives its loss; without it the batch goes through `module`
-    at once. `groups` are the same parameters where they don't all learn at the same rate.
+    Dropout draws from a generator seeded with `seed` and the number of the epoch; the caller's random state
+    is left unchanged. With a checkpoint to load, the loop resumes after the epoch that it was saved in, and
+    ends with the same weights, bit by bit.
 
-    `validate` gives at least `validation_loss`; the state with the lowest is put back at the end, be it
-    the one before the first epoch. Without it the last state stays. Dropout draws from a generator
-    seeded with `seed` and the number of the epoch; the caller's random state is left as it was. With a
-    `keeper` in `progress` the loop goes on after the last epoch that was kept, to the same end.
+    Parameters
+    ----------
+    validate
+        Returns at least `validation_loss`, for the module in eval mode. The state with the lowest one, which
+        may be the state before the first epoch, is restored at the end. None: the last state remains.
+    train
+        A completed `train` step: epochs, learning rate, optimizer, schedule, early stopping.
+    step
+        The step that progress events name.
+    checkpointer
+        Loads the state at the start; is offered the state after each epoch.
+    groups
+        The same parameters, if their learning rates differ.
+
+    Returns
+    -------
+    list of Metrics
+        One entry per epoch: `epoch`, `loss`, and the metrics of `validate`.
 
     Raises
     ------
     RecipeError
-        If the loss stops being a number.
+        If the loss is not finite.
+    ConfigurationError
+        If the checkpoint does not fit the module.
     """
     assert train.epochs
     assert train.learning_rate
+    module = execution.module
     parameters = [p for p in module.parameters() if p.requires_grad]
     optimizer = build_optimizer(groups or [Group(parameters)], train)
-    backward = backward or partial(_backward, module, loss)
     total = train.epochs * source.steps
     state = LoopState(module, optimizer)
     module.eval()
-    if kept := progress.keeper.found():
-        state.restore(kept)
+    if saved := checkpointer.load():
+        state.restore(saved)
     elif validate:
         state.best.keep_if_better(validate()["validation_loss"], 0)
     with torch.random.fork_rng(devices=_cuda_devices(parameters)):
@@ -75,29 +84,29 @@ def train_epochs(
             torch.manual_seed(epoch_seed(seed, number))
             module.train()
             losses: list[Tensor] = []
-            rows: list[int] = []
+            sizes: list[int] = []
             batches = progress.track(source.epoch(number), step, source.steps, "batches")
             for i, batch in enumerate(batches):
                 set_learning_rate(optimizer, train, (number - 1) * source.steps + i, total)
-                losses.append(backward(batch))
+                losses.append(execution.backward(batch, loss))
                 optimizer.step()
-                rows.append(len(batch))
+                sizes.append(len(batch))
             module.eval()
-            metrics = {"loss": _row_average(losses, rows), **(validate() if validate else {})}
-            _refuse_divergence(metrics["loss"], number)
+            metrics = {"loss": _mean_over_examples(losses, sizes), **(validate() if validate else {})}
+            _check_finite(metrics["loss"], number)
             state.history.append({"epoch": number, **metrics})
             if validate:
                 state.best.keep_if_better(metrics["validation_loss"], number)
-            progress.keeper.keep(state.snapshot)
+            checkpointer.save(state.snapshot)
             progress.epoch(step, number, train.epochs, metrics)
-    state.best.put_back()
+    state.best.restore_module()
     return state.history
 
 
 def epoch_seed(seed: int, number: int) -> int:
-    """What the random numbers of an epoch start from: they are the same whatever was computed before it.
+    """Return the seed of an epoch's random numbers: the same whatever was computed before the epoch.
 
-    Not what the order of its data starts from.
+    It differs from the seed of the order of the examples.
     """
     return seed * 100_003 + 50_000 + number
 
@@ -105,25 +114,18 @@ def epoch_seed(seed: int, number: int) -> int:
 def _is_over(state: LoopState, train: Train, validated: bool) -> bool:
     assert train.epochs
     patience = train.early_stopping if validated else 0
-    waited = bool(patience) and state.epoch - state.best.epoch >= (patience or 0)
-    return waited or state.epoch >= train.epochs
+    stopped = bool(patience) and state.epoch - state.best.epoch >= (patience or 0)
+    return stopped or state.epoch >= train.epochs
 
 
-def _backward(module: nn.Module, loss: Loss, batch: Batch) -> Tensor:
-    mean = mean_loss(loss, module(batch.inputs), batch.targets, batch.weights)
-    module.zero_grad(set_to_none=True)
-    mean.backward()  # type: ignore[no-untyped-call]
-    return mean.detach()
-
-
-def _refuse_divergence(loss: float, epoch: int) -> None:
+def _check_finite(loss: float, epoch: int) -> None:
     if not math.isfinite(loss):
-        message = f"the loss became {loss} in epoch {epoch}: use a lower learning_rate"
+        message = f"the loss became {loss} in epoch {epoch}. Fix: use a lower learning_rate"
         raise RecipeError([Problem("train", message)])
 
 
-def _row_average(losses: list[Tensor], rows: list[int]) -> float:
-    counts = torch.tensor(rows, dtype=torch.float64)
+def _mean_over_examples(losses: list[Tensor], sizes: list[int]) -> float:
+    counts = torch.tensor(sizes, dtype=torch.float64)
     return float((torch.stack(losses).double().cpu() * counts).sum() / counts.sum())
 
 

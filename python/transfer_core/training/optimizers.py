@@ -1,4 +1,4 @@
-"""Stochastic gradient descent, Adam and AdamW for groups of parameters, and their learning rate."""
+"""Optimizers (SGD, Adam, AdamW) with parameter groups, and the learning rate schedule."""
 
 from __future__ import annotations
 
@@ -17,16 +17,17 @@ _Optimizer = TypeVar("_Optimizer", bound=torch.optim.Optimizer)
 
 
 def _without_compiler(optimizer: type[_Optimizer]) -> type[_Optimizer]:
-    """The same class, which does not import torch's compiler.
+    """Return a subclass that does not import torch's compiler.
 
-    That takes a second, for decorators that keep it from compiling an optimiser: nobody does that here.
+    That import takes a second, for decorators that exclude optimizers from compilation, which is not used
+    here.
     """
-    kept = {
+    methods = {
         name: inspect.unwrap(getattr(optimizer, name))
         for name in ("add_param_group", "state_dict", "load_state_dict")
     }
     step = torch.no_grad()(inspect.unwrap(optimizer.step))
-    return cast(type[_Optimizer], type(optimizer.__name__, (optimizer,), {**kept, "step": step}))
+    return cast(type[_Optimizer], type(optimizer.__name__, (optimizer,), {**methods, "step": step}))
 
 
 SGD = _without_compiler(torch.optim.SGD)
@@ -36,19 +37,19 @@ AdamW = _without_compiler(torch.optim.AdamW)
 
 @dataclass(frozen=True)
 class Group:
-    """Parameters whose learning rate is `factor` times that of the recipe."""
+    """Parameters that train at `factor` times the learning rate of the recipe."""
 
     parameters: list[nn.Parameter]
     factor: float = 1.0
 
 
 def build_optimizer(groups: Sequence[Group], train: Train) -> torch.optim.Optimizer:
-    """The optimiser that `train` names, for these parameters only.
+    """Return the optimizer of `train` for the parameters in `groups`.
 
-    Weight decay pulls at weights alone: a bias, or the scale of a norm, is no less simple when it is small.
+    Weight decay applies to parameters of two or more dimensions only, not to biases and norms.
     """
     rate = train.learning_rate or 0.0
-    described = [
+    parameter_groups = [
         {"params": parameters, "factor": group.factor, "weight_decay": decay}
         for group in groups
         for parameters, decay in (
@@ -57,18 +58,18 @@ def build_optimizer(groups: Sequence[Group], train: Train) -> torch.optim.Optimi
         )
         if parameters
     ]
-    # One pass over all parameters instead of several for each of them.
+    # Fused: one pass over all parameters instead of several per parameter.
     fused = all(p.device.type in ("cpu", "cuda") for group in groups for p in group.parameters)
     if train.optimizer == "sgd":
-        return SGD(described, lr=rate, momentum=train.momentum or 0.0, fused=fused)
+        return SGD(parameter_groups, lr=rate, momentum=train.momentum or 0.0, fused=fused)
     if train.optimizer == "adam":
-        return Adam(described, lr=rate, fused=fused)
+        return Adam(parameter_groups, lr=rate, fused=fused)
     assert train.optimizer == "adamw"
-    return AdamW(described, lr=rate, fused=fused)
+    return AdamW(parameter_groups, lr=rate, fused=fused)
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, train: Train, step: int, total: int) -> None:
-    """The learning rate of step `step` of `total`: linear warm-up, then constant or half a cosine to 0.
+    """Set the learning rate of step `step` of `total`: linear warm-up, then constant or cosine decay to 0.
 
     Loshchilov and Hutter, SGDR (2017), equation 5, without restarts.
     """

@@ -1,4 +1,4 @@
-"""Everything that one epoch of a training leaves to the next."""
+"""State of a training loop between two epochs."""
 
 from __future__ import annotations
 
@@ -10,16 +10,19 @@ import torch
 from torch import Tensor, nn
 
 from transfer_core.runtime.errors import ConfigurationError
-from transfer_core.runtime.snapshot import Snapshot
+from transfer_core.training.checkpointer import Snapshot
 
-DOES_NOT_FIT = "the checkpoint does not fit the network: go on with the version that wrote it, or train anew"
+MISMATCH = (
+    "the checkpoint does not fit the network. "
+    "Fix: resume with the version that wrote it, or start a new training"
+)
 
 
 class LoopState:
-    """The weights, the optimiser, the best epoch so far and the history.
+    """Weights, optimizer state, best epoch so far and history.
 
-    The order of the data and the numbers of dropout derive from the seed and the number of the epoch, the
-    learning rate from the number of the step: the number of epochs in the history says all of that.
+    Nothing else is needed to resume: the order of the examples and the random numbers of dropout derive from
+    the seed and the number of the epoch, the learning rate from the number of the step.
     """
 
     def __init__(self, module: nn.Module, optimizer: torch.optim.Optimizer) -> None:
@@ -30,11 +33,11 @@ class LoopState:
 
     @property
     def epoch(self) -> int:
-        """The number of the last epoch that ended."""
+        """Number of the last finished epoch."""
         return len(self.history)
 
     def snapshot(self) -> Snapshot:
-        """The state as it is: tensors are not copied."""
+        """Return the current state; its tensors are not copied."""
         tensors = {f"now.{name}": tensor for name, tensor in self._live.items()}
         tensors |= {f"best.{name}": tensor for name, tensor in self.best.tensors.items()}
         for index, values in self._optimizer.state_dict()["state"].items():
@@ -45,28 +48,34 @@ class LoopState:
         return Snapshot(tensors, {"history": self.history, **best})
 
     def restore(self, snapshot: Snapshot) -> None:
-        """Go on from `snapshot`; raises `ConfigurationError` if it is of another network."""
-        now = _under("now.", snapshot)
+        """Set the state to `snapshot`.
+
+        Raises
+        ------
+        ConfigurationError
+            If it is of a module with other tensors.
+        """
+        now = _with_prefix("now.", snapshot)
         if _shapes(now) != _shapes(self._live):
-            raise ConfigurationError(DOES_NOT_FIT)
+            raise ConfigurationError(MISMATCH)
         self.history[:] = snapshot.facts["history"]
         for name, tensor in now.items():
             self._live[name].copy_(tensor)
         self.best.restore(
-            snapshot.facts["best_loss"], snapshot.facts["best_epoch"], _under("best.", snapshot)
+            snapshot.facts["best_loss"], snapshot.facts["best_epoch"], _with_prefix("best.", snapshot)
         )
         state: dict[int, dict[str, Tensor]] = {}
-        for name, tensor in _under("optimizer.", snapshot).items():
-            index, word = name.split(".")
-            state.setdefault(int(index), {})[word] = tensor
+        for name, tensor in _with_prefix("optimizer.", snapshot).items():
+            index, key = name.split(".")
+            state.setdefault(int(index), {})[key] = tensor
         groups = self._optimizer.state_dict()["param_groups"]
         parameters = [p for group in self._optimizer.param_groups for p in group["params"]]
-        laid_out = {index: _like(parameters[index], values) for index, values in state.items()}
+        laid_out = {index: _in_layout_of(parameters[index], values) for index, values in state.items()}
         self._optimizer.load_state_dict({"state": laid_out, "param_groups": groups})
 
 
 class BestState:
-    """Keeps a copy of a module's trainable parameters, and of its buffers, from its best epoch."""
+    """Copy of a module's trainable parameters and buffers from the epoch with the lowest validation loss."""
 
     def __init__(self, module: nn.Module) -> None:
         self._live = live_tensors(module)
@@ -75,24 +84,24 @@ class BestState:
         self.epoch = 0
 
     def keep_if_better(self, loss: float, epoch: int) -> None:
-        """Copy the state if `loss` is the lowest so far."""
+        """Copy the module's state if `loss` is the lowest so far."""
         if loss < self.loss:
             self.loss, self.epoch = loss, epoch
             self.tensors = {name: tensor.clone() for name, tensor in self._live.items()}
 
-    def put_back(self) -> None:
-        """Restore the best state, if one was kept."""
+    def restore_module(self) -> None:
+        """Set the module to the best state, if there is one."""
         for name, saved in self.tensors.items():
             self._live[name].copy_(saved)
 
     def restore(self, loss: float, epoch: int, tensors: dict[str, Tensor]) -> None:
-        """What `loss`, `epoch` and `tensors` were before."""
+        """Set the best state, from a checkpoint."""
         self.loss, self.epoch = loss, epoch
         self.tensors = {name: torch.empty_like(self._live[name]).copy_(t) for name, t in tensors.items()}
 
 
 def live_tensors(module: nn.Module) -> dict[str, Tensor]:
-    """The trainable parameters and the buffers of `module` themselves, by name."""
+    """Return the trainable parameters and the buffers of `module` by name, not copied."""
     trained = {name: p.data for name, p in module.named_parameters() if p.requires_grad}
     return {**trained, **dict(module.named_buffers())}
 
@@ -101,17 +110,16 @@ def _shapes(tensors: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
     return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
 
 
-def _under(prefix: str, snapshot: Snapshot) -> dict[str, Tensor]:
+def _with_prefix(prefix: str, snapshot: Snapshot) -> dict[str, Tensor]:
     found = snapshot.tensors.items()
     return {name[len(prefix) :]: torch.from_numpy(array) for name, array in found if name.startswith(prefix)}
 
 
-def _like(parameter: Tensor, values: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The same values, lying in memory as `parameter` does: fused optimisers go through both number by
-    number."""
+def _in_layout_of(parameter: Tensor, values: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return `values` in the memory layout of `parameter`, which fused optimizers require."""
     return {
-        word: torch.empty_like(parameter, dtype=value.dtype).copy_(value)
+        key: torch.empty_like(parameter, dtype=value.dtype).copy_(value)
         if value.shape == parameter.shape
         else value
-        for word, value in values.items()
+        for key, value in values.items()
     }

@@ -1,4 +1,4 @@
-"""A training in the middle: one safetensors file with a checksum, whole or absent. No pickle, no torch."""
+"""Checkpoint file: a safetensors file with checksums, replaced atomically. No pickle, no torch."""
 
 from __future__ import annotations
 
@@ -21,19 +21,21 @@ from transfer_core.model_file.safetensors_reader import (
 from transfer_core.model_file.safetensors_writer import serialized
 from transfer_core.runtime.atomic import replacing, unfollowed
 from transfer_core.runtime.permissions import FILE
-from transfer_core.runtime.snapshot import Snapshot
+from transfer_core.training.checkpointer import Snapshot
 
 ENTRY = "transfer_checkpoint"
 FORMAT_VERSION = 1
 
 
 class Damaged(Exception):
-    """A checkpoint that must not be believed; the message says why."""
+    """A checkpoint that cannot be used; the message gives the reason."""
 
 
 class Position(msgspec.Struct, frozen=True, kw_only=True):
-    """How far a run has come: `epoch` epochs of `epochs` of its training phase number `phase`, the first of
-    which, 0, trains the new head. `history` are the epochs of all phases, and `warnings` all warnings."""
+    """Position of a run: `epoch` of `epochs` of its training phase number `phase`; phase 0 fits the new head.
+
+    `history` holds the epochs of earlier phases, `warnings` all warnings so far.
+    """
 
     phase: int
     step: str
@@ -44,7 +46,7 @@ class Position(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Entry(msgspec.Struct, frozen=True):
-    """What the header of the file holds."""
+    """Content of the header of the file."""
 
     tensors_sha256: str
     position: Position
@@ -57,7 +59,7 @@ def write_checkpoint(path: Path, position: Position, snapshot: Snapshot) -> None
     Raises
     ------
     ConfigurationError
-        It can't be written; the one before is still there.
+        If it cannot be written; the previous checkpoint is still there.
     """
     tensors = {name: _as_array(tensor) for name, tensor in snapshot.tensors.items()}
     # Not msgspec's JSON, which has no infinity.
@@ -75,15 +77,15 @@ def write_checkpoint(path: Path, position: Position, snapshot: Snapshot) -> None
 
 
 def read_position(path: Path) -> Position:
-    """Where a run is, without its tensors; raises `Damaged`."""
+    """Return the position of a run without reading its tensors; raises `Damaged`."""
     return _read(path, with_tensors=False)[0].position
 
 
 def read_checkpoint(path: Path) -> tuple[Position, Snapshot]:
-    """Where a run is; raises `Damaged` if the file is not, to the last bit, what was written."""
+    """Return position and state; raises `Damaged` if the content does not match its checksums."""
     entry, tensors = _read(path, with_tensors=True)
     if tensors_digest(tensors) != entry.tensors_sha256:
-        raise Damaged("its tensors are not those that were saved")
+        raise Damaged("its tensors do not match their checksum")
     return entry.position, Snapshot(tensors, entry.facts)
 
 
@@ -94,15 +96,15 @@ def _read(path: Path, with_tensors: bool) -> tuple[_Entry, dict[str, Any]]:
             check_places(table)
             fields = table.metadata.get(ENTRY, "")
             if sha256(fields.encode()).hexdigest() != table.metadata.get("sha256"):
-                raise Damaged("its header is not the one that was saved")
+                raise Damaged("its header does not match its checksum")
             entry = json.loads(fields)
             if entry["format_version"] != FORMAT_VERSION:
-                raise Damaged(f"it was written in format {entry['format_version']}, not {FORMAT_VERSION}")
+                raise Damaged(f"its format version is {entry['format_version']}, expected {FORMAT_VERSION}")
             return msgspec.convert(entry, _Entry), read_arrays(file, table) if with_tensors else {}
     except Malformed as error:
         raise Damaged(f"it {error}") from error
     except (msgspec.ValidationError, OSError, ValueError, KeyError) as error:
-        raise Damaged(f"it can't be read ({error})") from error
+        raise Damaged(f"it cannot be read ({error})") from error
 
 
 def _as_array(tensor: Any) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Random numbers of its own for each piece of a batch, whichever thread computes it and when."""
+"""Random numbers per micro-batch, independent of the thread that computes it and of the order of threads."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 
-class DrawFrom(TorchFunctionMode):
-    """Dropout and stochastic depth within, in this thread, draw from `generator`.
+class UseGenerator(TorchFunctionMode):
+    """Context manager: dropout and stochastic depth in this thread draw from `generator`.
 
-    Torch gives all threads one generator: what each of them draws would depend on who comes first. Whatever
-    else draws still does so from that one.
+    All threads share torch's global generator, so the numbers that each of them draws from it depend on their
+    order. Other random operations still use the global generator.
     """
 
     def __init__(self, generator: torch.Generator) -> None:
@@ -37,7 +37,7 @@ class DrawFrom(TorchFunctionMode):
         return func(*args, **options)
 
     def _dropout(self, x: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
-        """Srivastava et al. 2014, scaled while training: what is kept counts 1 / (1 - p)."""
+        """Apply dropout (Srivastava et al. 2014); in training, kept values are scaled by 1 / (1 - p)."""
         if not training or p == 0:
             return x
         kept = torch.empty_like(x).bernoulli_(1 - p, generator=self._generator)

@@ -1,0 +1,126 @@
+"""Execution on the cores of a CPU: micro-batches in parallel, one per core.
+
+Each core takes micro-batches through forward and backward passes of its own, with one torch thread inside:
+the activations of a few examples stay in the core's cache, and no core waits for the others after every
+layer. Gradients are summed in the order of the micro-batches, so results do not depend on thread scheduling.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from transfer_core.features.parallel import one_thread_inside
+from transfer_core.runtime.devices import cores, machine_cores
+from transfer_core.runtime.progress import Progress
+from transfer_core.training.batch import Batch, Loss
+from transfer_core.training.forward import float32_outputs
+from transfer_core.training.randomness import UseGenerator
+
+# The activations of so many images fit into a core's cache, and each is below the size from which the memory
+# allocator requests new pages from the system every time.
+MICRO_BATCH = 8
+
+
+class CpuExecution:
+    """Compute the micro-batches of a batch on the threads of `pool`."""
+
+    def __init__(
+        self,
+        module: nn.Module,
+        dtype: torch.dtype,
+        batch_size: int,
+        pool: ThreadPoolExecutor,
+        progress: Progress,
+    ) -> None:
+        self.module = module
+        self._dtype = dtype
+        # By the machine's cores, not by those in use: the sums must not depend on TRANSFER_THREADS.
+        self._size = min(MICRO_BATCH, -(-batch_size // machine_cores()))
+        self._pool = pool
+        self._progress = progress
+        self._sequential: bool | None = None  # unknown before the first batch
+        self._trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
+
+    def backward(self, batch: Batch, loss: Loss) -> Tensor:
+        """See `Execution.backward`."""
+        seed = int(torch.randint(2**62, ()))
+        mean, *gradients = self._loss_and_gradients(batch, loss, seed)
+        for parameter, gradient in zip(self._trained, gradients, strict=True):
+            # Fused optimizers need both in the same memory layout.
+            parameter.grad = torch.empty_like(parameter).copy_(gradient)
+        return mean
+
+    @torch.no_grad()
+    def outputs(self, inputs: Tensor) -> Tensor:
+        """See `Execution.outputs`."""
+        return torch.cat(list(self._pool.map(self._outputs, torch.split(inputs, self._size))))
+
+    def _loss_and_gradients(self, batch: Batch, loss: Loss, seed: int) -> list[Tensor]:
+        """Return the mean loss and the gradient of each trained parameter.
+
+        A layer that draws from torch's global generator, in whatever order the threads run, shows by the
+        state of that generator after the first batch. That batch is then computed again, and micro-batches
+        run one after the other from then on.
+        """
+        numbered = [(seed + number, part) for number, part in enumerate(batch.split(self._size))]
+        compute = partial(self._micro_batch, loss=loss, total=batch.weights.sum())
+        if self._sequential:
+            return _summed(self._pool.submit(compute, part).result() for part in numbered)
+        if self._sequential is not None:
+            return _summed(self._pool.map(compute, numbered))
+        state = torch.get_rng_state()
+        sums = _summed(self._pool.map(compute, numbered))
+        self._sequential = not torch.equal(torch.get_rng_state(), state)
+        if not self._sequential:
+            return sums
+        torch.set_rng_state(state)
+        self._progress.warning(
+            "a layer uses the global RNG; training runs on a single core to stay reproducible"
+        )
+        return self._loss_and_gradients(batch, loss, seed)
+
+    def _micro_batch(self, numbered: tuple[int, Batch], loss: Loss, total: Tensor) -> list[Tensor]:
+        """Return a micro-batch's share of the mean loss and of its gradients."""
+        seed, part = numbered
+        with UseGenerator(torch.Generator().manual_seed(seed)):
+            outputs = float32_outputs(self.module, part.inputs, self._dtype)
+        share = loss(outputs, part.targets, part.weights) / total
+        return [share.detach(), *torch.autograd.grad(share, self._trained)]
+
+    @torch.no_grad()
+    def _outputs(self, inputs: Tensor) -> Tensor:
+        return float32_outputs(self.module, inputs, self._dtype)
+
+
+def _summed(terms: Iterable[list[Tensor]]) -> list[Tensor]:
+    sums: list[Tensor] = []
+    for some in terms:
+        if sums:
+            torch._foreach_add_(sums, some)
+        else:
+            sums = some
+    return sums
+
+
+@contextmanager
+def cpu_execution(
+    module: nn.Module, device: torch.device, dtype: torch.dtype, batch_size: int, progress: Progress
+) -> Iterator[CpuExecution]:
+    """See `open_execution`; runs a thread per core, with one torch thread inside each.
+
+    One even if cores are left over: MKL has one thread count for the whole process, and the threads that
+    decode set it too, so the sums would depend on which thread set it last.
+    """
+    usual = torch.get_num_threads()
+    try:
+        with ThreadPoolExecutor(cores(), "transfer-train", one_thread_inside) as pool:
+            yield CpuExecution(module, dtype, batch_size, pool, progress)
+    finally:
+        # New threads start with the count that was set last.
+        torch.set_num_threads(usual)
