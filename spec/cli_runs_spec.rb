@@ -2,22 +2,8 @@
 
 require "fileutils"
 require "json"
-require "tmpdir"
-require "transfer/cli"
 
-RSpec.describe Transfer::CLI do
-  around do |example|
-    Dir.mktmpdir do |home|
-      @home = File.realpath(home)
-      usual = Transfer.config.home
-      Transfer.config.home = @home
-      example.run
-    ensure
-      Transfer.shutdown
-      Transfer.config.home = usual
-    end
-  end
-
+RSpec.describe "transfer runs", :home do
   let(:waiting) { "20260314-150926-535897" }
   let(:done) { "20260315-093238-462643" }
 
@@ -34,31 +20,31 @@ RSpec.describe Transfer::CLI do
     files.each { |name, content| File.write("#{@home}/runs/#{id}/#{name}", content) }
   end
 
-  def let_lie(id, days)
+  def age(id, days)
     used = Time.now - (days * 86_400)
     ["#{@home}/runs/#{id}", *Dir["#{@home}/runs/#{id}/*"]].each { |path| File.utime(used, used, path) }
   end
 
   def left = Dir.children("#{@home}/runs").sort
 
-  it "lists runs, also for programs" do
-    out, err, status = runs
+  it "lists runs in text and JSON" do
+    out, err, status = runs("list")
     expect([err, status]).to eq(["", 0])
     expect(out.lines.map(&:split)).to match(
-      [%w[run began status size backbone data done],
+      [%w[run started status size backbone data done],
        [waiting, /\A2026/, /:/, "interrupted", /\A\d+\z/, "B", "resnet18", "/photos", "no", "epoch", "yet"],
-       [done, /\A2026/, /:/, "finished", "2.0", "MB"]]
+       [done, /\A2026/, /:/, "finished,", "saved", "2.0", "MB"]]
     )
-    expect(runs("list")).to eq([out, err, status])
-    plain = JSON.parse(runs("--json").first)
-    expect(plain.map { |run| run.values_at("id", "status", "resumable", "saved", "bytes", "data") }).to match(
-      [[waiting, "interrupted", true, false, Integer, "/photos"], [done, "finished", false, true, 2_000_000, nil]]
+    expect(runs("list", "--resumable").first.lines.drop(1).map(&:split).map(&:first)).to eq([waiting])
+    plain = JSON.parse(runs("list", "--json").first)
+    expect(plain.map { |run| run.values_at("id", "status", "saved", "size", "data") }).to match(
+      [[waiting, "interrupted", false, Integer, "/photos"], [done, "finished", true, 2_000_000, nil]]
     )
   end
 
-  it "says that there are none" do
+  it "lists no trainings" do
     FileUtils.rm_rf("#{@home}/runs")
-    expect(runs).to eq(["No training is kept\n", "", 0])
+    expect(runs("list")).to eq(["No trainings\n", "", 0])
   end
 
   it "shows one" do
@@ -68,21 +54,21 @@ RSpec.describe Transfer::CLI do
     expect(out).to end_with("Next: transfer resume #{waiting}\n")
     expect(JSON.parse(runs("show", done, "--json").first)).to include("id" => done, "path" => "#{@home}/runs/#{done}")
     expect(runs("show", done[..-2])).to eq(
-      ["", %(transfer: there is no run "#{done[..-2]}", did you mean "#{done}"?\n), 1]
+      ["", %(transfer: there is no run "#{done[..-2]}", did you mean "#{done}"?\n), 4]
     )
   end
 
   it "removes some" do
-    expect(runs("remove", waiting, "x")).to eq(["", %(transfer: there is no run "x"\n), 1])
+    expect(runs("rm", waiting, "x")).to eq(["", %(transfer: there is no run "x"\n), 4])
     expect(left).to eq([waiting, done])
-    out, err, status = runs("remove", waiting, done)
+    out, err, status = runs("rm", waiting, done)
     expect([err, status, left]).to eq(["", 0, []])
     expect(out).to match(/\ARemoved #{waiting}, interrupted, \d+ B\nRemoved #{done}, finished, 2.0 MB\nRemoved 2 /)
   end
 
   it "prunes by age, by size and by the limits of upkeep" do
-    let_lie(waiting, 40)
-    let_lie(done, 31)
+    age(waiting, 40)
+    age(done, 31)
     expect(runs("prune", "--older-than", "35d", "--dry-run").first).to start_with("Would remove #{waiting}")
     expect(runs("prune", "--max-size", "1MB", "--dry-run").first).to start_with("Would remove #{done}, finished")
     expect(left).to eq([waiting, done])
@@ -91,8 +77,8 @@ RSpec.describe Transfer::CLI do
     expect(runs("prune")).to eq(["Removed 0 runs, 0 B\n", "", 0])
   end
 
-  it "keeps to the limits that Ruby was told" do
-    let_lie(done, 8)
+  it "applies the limits of the configuration" do
+    age(done, 8)
     Transfer.config.runs_limit = nil
     expect(runs("prune").first).to eq("Removed 0 runs, 0 B\n")
     Transfer.shutdown
@@ -102,38 +88,40 @@ RSpec.describe Transfer::CLI do
     Transfer.config.runs_limit = 5_000_000_000
   end
 
-  it "explains wrong words" do
+  it "rejects wrong command lines" do
     {
-      ["tidy"] => 'unknown action "tidy" (one of: list, show, remove, prune)',
-      ["show"] => "show takes one run, got 0", ["remove"] => "remove takes one run or more, got 0",
-      %w[prune x] => "prune takes no run, got 1",
-      %w[list --dry-run] => "--max-size, --older-than and --dry-run belong to prune",
-      %w[prune --older-than soon] => "--older-than takes a time such as 30d, got soon"
+      ["tidy"] => 'unknown command "tidy". Try: transfer help runs',
+      ["show"] => 'expected "transfer runs show RUN", got no arguments. Try: transfer help runs show',
+      ["rm"] => 'expected "transfer runs rm RUN...", got no arguments. Try: transfer help runs rm',
+      %w[prune x] => 'expected "transfer runs prune", got 1 argument. Try: transfer help runs prune',
+      %w[list --dry-run] => 'unknown option "--dry-run". Try: transfer help runs list',
+      %w[prune --older-than soon] =>
+        "--older-than takes a time such as 30d, got soon. Try: transfer help runs prune"
     }.each do |argv, message|
-      expect(runs(*argv)).to eq(["", "transfer: #{message}; transfer help runs explains it\n", 2])
+      expect(runs(*argv)).to eq(["", "transfer: #{message}\n", 2])
     end
   end
 
-  it "says which runs another user could have written to, and how to fix that" do
+  it "names runs that other users can write to, and the fix" do
     File.chmod(0o777, "#{@home}/runs/#{waiting}")
-    out, = runs
+    out, = runs("list")
     expect(out).to match(/^#{waiting} .* untrusted /)
-    expect(out).to end_with("Another user could have written to a run; transfer doctor prints the fix\n")
+    expect(out).to end_with("A run is writable by other users. Try: transfer doctor\n")
     err = transfer("resume", waiting)[1]
     expect(err).to start_with("transfer: the run #{waiting} can't be resumed: #{@home}/runs/#{waiting} can be ")
       .and include("Fix: chmod -R go-w #{@home}/runs/#{waiting}; or give --trust, if you trust its content")
     expect(runs("prune", "--max-size", "0").first).to start_with("Removed #{done}")
     expect(left).to eq([waiting])
-    expect(transfer("doctor").first).to include("To mend runs: chmod -R go-w #{@home}/runs/#{waiting}\n")
+    expect(transfer("doctor").first).to include("Fix for runs: chmod -R go-w #{@home}/runs/#{waiting}\n")
   end
 
   it "resumes a path with --trust alone" do
     path = "#{@home}/elsewhere"
     out, err, status = transfer("resume", path)
-    expect([out, status]).to eq(["", 1])
+    expect([out, status]).to eq(["", 4])
     expect(err).to start_with(%(transfer: "#{path}" is not the id of a run)).and include("or --trust, if")
     expect(transfer("resume", path, "--trust")).to eq(
-      ["", %(transfer: there is no run "#{path}" in #{@home}/runs\n), 1]
+      ["", %(transfer: there is no run "#{path}" in #{@home}/runs\n), 4]
     )
   end
 end

@@ -40,14 +40,14 @@ RSpec.describe "Signatures on the command line" do
     expect(command("openssl", "pkey", "-in", "release.pem", "-pubout")).to eq(File.read("release.pub.pem"))
     before = File.read("release.pem")
     expect(transfer("keygen", "release").last(2))
-      .to eq(["transfer: release.pem exists already. Fix: choose another name, or delete it\n", 1])
+      .to eq(["transfer: release.pem exists already. Fix: choose another name, or delete it\n", 4])
     File.delete("release.pem")
     expect(transfer("keygen", "release")[1]).to start_with("transfer: release.pub.pem exists already.")
     expect(File.exist?("release.pem")).to be(false)
     transfer("keygen", "other")
     expect(File.read("other.pem")).not_to eq(before)
     expect(transfer("keygen", "no/where").last(2))
-      .to eq(["transfer: can't write the key no/where.pem: No such file or directory\n", 1])
+      .to eq(["transfer: can't write the key no/where.pem: No such file or directory\n", 4])
   end
 
   it "signs and verifies, without Python" do
@@ -60,20 +60,20 @@ RSpec.describe "Signatures on the command line" do
     expect(json).to match({ "file" => "m.transfer", "key" => fingerprint })
     File.binwrite("m.transfer", "other content")
     out, err, status = transfer("verify", "m.transfer", "--key", "release.pub.pem")
-    expect([out, err, status]).to match(["", /\Atransfer: m\.transfer\.sig does not match m\.transfer: /, 1])
+    expect([out, err, status]).to match(["", /\Atransfer: m\.transfer\.sig does not match m\.transfer: /, 3])
     out, _, status = executable("verify", "#{Dir.pwd}/m.transfer",
                                 TRANSFER_REQUIRE_SIGNATURE: "#{Dir.pwd}/release.pub.pem")
-    expect([out, status]).to eq(["", 1])
+    expect([out, status]).to eq(["", 3])
   end
 
-  it "says what is missing" do
+  it "names a missing key or file" do
     transfer("keygen", "release")
     expect(transfer("verify", "m.transfer")[1..]).to match([/give the public key with --key/, 2])
     expect(transfer("sign", "m.transfer")[1..]).to match([/--key/, 2])
-    expect(transfer("sign", "none", "--key", "release.pem")[1..]).to eq(["transfer: there is no file none\n", 1])
+    expect(transfer("sign", "none", "--key", "release.pem")[1..]).to eq(["transfer: there is no file none\n", 3])
     expect(transfer("train", "photos", "--sign", "release.pem")[1..]).to match([/--sign needs --save FILE/, 2])
     expect(transfer("train", "photos", "--save", "n.transfer", "--sign", "release.pub.pem")[1..])
-      .to match([/is a public key, expected the private one/, 1])
+      .to match([/is a public key, expected the private one/, 3])
     expect(transfer("resume", "20200101-000000-000000", "--sign",
                     "release.pem")[1..]).to match([/--sign needs --save/, 2])
   end
@@ -82,7 +82,7 @@ RSpec.describe "Signatures on the command line" do
     transfer("keygen", "release")
     command("openssl", "pkcs8", "-topk8", "-in", "release.pem", "-out", "encrypted.pem", "-passout", "pass:opensesame")
     expect(transfer("sign", "m.transfer", "--key", "encrypted.pem")[1..])
-      .to match([/encrypted\.pem is encrypted\. Fix: give its passphrase on a terminal/, 1])
+      .to match([/encrypted\.pem is encrypted\. Fix: give its passphrase on a terminal/, 3])
     shown = in_terminal("sign", "m.transfer", "--key", "encrypted.pem", answer: "opensesame")
     expect(shown).to match(/Passphrase of .*encrypted\.pem: .*signature by #{fingerprint}/m)
     expect(shown).not_to include("opensesame")
@@ -100,10 +100,10 @@ RSpec.describe "Signatures on the command line" do
             ["embed", "signs.transfer", "photos/red/0.png", "--json"], ["evaluate", "signs.transfer", photos]]
     uses.each do |use|
       expect(transfer(*use, "--signed-by", "release.pub.pem")[1..]).to eq(["", 0])
-      expect(transfer(*use, "--signed-by", "other.pub.pem")[1..]).to match([/is signed with the key/, 1])
+      expect(transfer(*use, "--signed-by", "other.pub.pem")[1..]).to match([/is signed with the key/, 3])
     end
     Transfer.config.require_signature = "other.pub.pem"
-    uses.each { |use| expect(transfer(*use)[1..]).to match([/is signed with the key/, 1]) }
+    uses.each { |use| expect(transfer(*use)[1..]).to match([/is signed with the key/, 3]) }
   ensure
     Transfer.config.require_signature = nil
   end

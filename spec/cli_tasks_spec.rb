@@ -36,21 +36,21 @@ RSpec.describe Transfer::CLI do
       out, err, status = @trained
       expect([err, status]).to eq(["", 0])
       expect(out).to match(Regexp.new(<<~'TEXT'.gsub("NUMBER", '\d+\.\d').strip))
-        \AMean average precision on 8 photos it never saw: NUMBER % \(95 % interval NUMBER % to NUMBER %\)
-        Giving all the same labels would reach: NUMBER %
-        Micro-F1 NUMBER %, macro-F1 NUMBER %, all labels right NUMBER %
-        Photos: train 27 \+ valid 5 \+ test 8 = 40; 32 fitted, 32 calibrated on \(cross-validation\), 8 measured; took
+        \AMean average precision on 8 held-out images: NUMBER % \(95 % interval NUMBER % to NUMBER %\)
+        Baseline \(the same labels always\): NUMBER %
+        Micro-F1 NUMBER %, macro-F1 NUMBER %, exact match NUMBER %
+        Images: train 27 \+ valid 5 \+ test 8 = 40; 32 fitted, 32 calibrated on \(cross-validation\), 8 measured; took
       TEXT
       expect(transfer("info", model).first).to match(/^task +multi_label$.*^labels +blue, green, red$.*^Mean average/m)
     end
 
     it "is evaluated, with a row for each label" do
       table = transfer("evaluate", model, "#{@folder}/labels.jsonl").first.lines(chomp: true).drop(4)
-      expect(table[0]).to eq("label  average precision  precision  recall     f1  threshold  photos")
+      expect(table[0]).to eq("label  average precision  precision  recall     f1  threshold  images")
       expect(table.drop(1).map { |line| line[/^\w+/] }).to eq(%w[blue green red])
     end
 
-    it "says labels" do
+    it "predicts labels" do
       random = Random.new(9)
       photos = [%w[red blue], [], %w[green]].each_with_index.map { |colors, i| stripes("new#{i}", colors, random) }
       photos.map! { |name| "#{@folder}/#{name}" }
@@ -63,12 +63,12 @@ RSpec.describe Transfer::CLI do
       top = transfer("predict", model, photos[0], "--top", "3").first.lines.map { |line| line.split("\t") }
       expect(top.map(&:first)).to contain_exactly("red", "green", "blue")
       json = JSON.parse(transfer("predict", model, "--json", photos[2]).first)
-      expect(json).to match([{ "input" => photos[2], "labels" => ["green"], "scores" => include("red", "blue") }])
+      expect(json).to match({ "input" => photos[2], "labels" => ["green"], "scores" => include("red", "blue") })
 
       ours = Transfer.load(model).predict(photos)
       expect([ours[0].labels.sort, ours[1].labels]).to eq([%w[blue red], []])
       expect(transfer("predict", model, photos[0], "--level", "0.9")).to eq(
-        ["", "transfer: level: a model of labels says each label at its own threshold, and gives no sets\n", 1]
+        ["", "transfer: level: a model of labels says each label at its own threshold, and gives no sets\n", 2]
       )
     end
 
@@ -108,12 +108,12 @@ RSpec.describe Transfer::CLI do
 
     def model = "#{@folder}/discs.transfer"
 
-    it "are learned, and told with intervals" do
+    it "are predicted with intervals" do
       out, err, status = @trained
       expect([err, status]).to eq(["", 0])
-      expect(out).to start_with("Mean absolute error on 8 photos it never saw: ")
+      expect(out).to start_with("Mean absolute error on 8 held-out images: ")
       expect(transfer("evaluate", model, "#{@folder}/discs.csv").first).to match(
-        /^Intervals at a level of 90\.0 %: the truth is in \d+\.\d % \(95 % interval \d+\.\d % to \d+\.\d %\)$/
+        /^Prediction intervals at level 90\.0 %: coverage \d+\.\d % \(95 % interval \d+\.\d % to \d+\.\d %\)$/
       )
       photo = "#{@folder}/d0.png"
       plain = transfer("predict", model, photo).first

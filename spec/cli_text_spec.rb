@@ -15,19 +15,19 @@ RSpec.describe Transfer::CLI do
   def sentences = File.expand_path("../examples/sentences.csv", __dir__)
   def model = "#{@folder}/sentences.transfer"
 
-  it "is trained and reported beside words alone" do
+  it "is reported with its baselines" do
     out, err, status = @trained
     expect([err, status]).to eq(["", 0])
     expect(out).to match(Regexp.new(<<~'TEXT'.gsub("PERCENT", '\d+\.\d %').gsub("SHARE", '\d\.\d\d\d').strip))
-      \AAccuracy on 15 texts it never saw: PERCENT \(95 % interval PERCENT to PERCENT\)
+      \AAccuracy on 15 held-out texts: PERCENT \(95 % interval PERCENT to PERCENT\)
       Balanced accuracy: PERCENT, macro-F1: SHARE
-      Always answering "\w+" would give: PERCENT
-      TF-IDF and logistic regression give: PERCENT, macro-F1: SHARE
+      Baseline \(always "\w+"\): PERCENT
+      Baseline \(TF-IDF and logistic regression\): PERCENT, macro-F1: SHARE
     TEXT
     expect(out).to match(/^Texts: train 51 \+ valid 9 \+ test 15 = 75; 60 fitted, .*; took/)
   end
 
-  it "answers for texts" do
+  it "predicts texts" do
     out, err, status = transfer("predict", model, "What a lovely day, thank you!", "This is the worst phone ever.")
     expect([err, status]).to eq(["", 0])
     expect(out).to match(/\Apositive.*lovely.*\nnegative.*worst.*\n\z/)

@@ -72,7 +72,7 @@ RSpec.describe "transfer setup" do
 
   it "refuses an extra that there is not" do
     known = "parquet, sklearn, huggingface, peft, tensorflow, onnx, keras, timm, signing"
-    expect(setup("--extras", "parket")).to eq(["", %(transfer: unknown extra "parket" (one of: #{known})\n), 1])
+    expect(setup("--extras", "parket")).to eq(["", %(transfer: unknown extra "parket" (one of: #{known})\n), 4])
   end
 
   it "takes one extra by its name, for programs" do
@@ -130,13 +130,13 @@ RSpec.describe "transfer setup" do
     setup("--python", python_with_pip("python"), "--cpu")
     python_with_pip("python", pip: "echo 'ERROR: no such index'; exit 1")
     out, err, status = setup("--cuda", "12.6")
-    expect([out, status]).to eq(["", 1])
+    expect([out, status]).to eq(["", 4])
     expect(err.lines.last).to eq(
       "transfer: can't install PyTorch for CUDA 12.6 from https://download.pytorch.org/whl/cu126: " \
       "#{environment}/bin/python -m pip install failed: no such index; all it said is in #{@home}/setup.log. " \
       "Fix: allow access to this address, or set PIP_FIND_LINKS to a folder with the wheels of this build\n"
     )
-    expect(setup("--extras", "timm").last).to eq(1)
+    expect(setup("--extras", "timm").last).to eq(4)
     expect(noted).to include(torch: "cpu", extras: [])
     expect(setup).to eq(["Ready: #{environment}/bin/python\n", "", 0])
     expect(Dir.children(@home)).not_to include("env.before")
@@ -155,14 +155,14 @@ RSpec.describe "transfer setup" do
     %w[twelve 12 12.6.1 cu126].each do |version|
       expect(setup("--cuda", version)).to eq(
         ["", "transfer: \"#{version}\" is not a CUDA version, expected MAJOR.MINOR such as 12.6. " \
-             "Fix: transfer setup --cuda 12.6; nvidia-smi prints the version\n", 1]
+             "Fix: transfer setup --cuda 12.6; nvidia-smi prints the version\n", 4]
       )
     end
   end
 
   it "does not take two builds of PyTorch" do
     expect(setup("--cpu", "--cuda", "12.6")).to eq(
-      ["", "transfer: give --cpu or --cuda, not both; transfer help setup explains it
+      ["", "transfer: give --cpu or --cuda, not both. Try: transfer help setup
 ", 2]
     )
   end
@@ -170,23 +170,23 @@ RSpec.describe "transfer setup" do
   it "installs nothing where another user could write" do
     File.chmod(0o775, @home)
     fix = "#{@home} can be written by other users (mode 0775). Fix: chmod -R go-w #{@home}"
-    expect(setup).to eq(["", "transfer: #{fix}\n", 1])
+    expect(setup).to eq(["", "transfer: #{fix}\n", 4])
     expect(Dir.children(@home)).to eq([])
   end
 
   it "makes a home that is its user's alone" do
-    expect(executable("setup", "--python", "/none", TRANSFER_HOME: "#{@home}/new").last).to eq(1)
+    expect(executable("setup", "--python", "/none", TRANSFER_HOME: "#{@home}/new").last).to eq(4)
     expect(File.stat("#{@home}/new").mode & 0o777).to eq(0o700)
   end
 
   it "says how to get a Python, also when an environment is there" do
     none = ["", "transfer: found no Python at #{@home}/none. Fix: sudo apt-get install python3 python3-venv, " \
-                "or transfer setup --python PATH\n", 1]
+                "or transfer setup --python PATH\n", 4]
     expect(setup("--python", "#{@home}/none")).to eq(none)
     finished_environment
     expect(setup("--python", "#{@home}/none")).to eq(none)
     expect(setup("--python", "/bin/true")).to eq(
-      ["", "transfer: /bin/true is not a Python interpreter. Fix: transfer setup --python PATH\n", 1]
+      ["", "transfer: /bin/true is not a Python interpreter. Fix: transfer setup --python PATH\n", 4]
     )
   end
 
@@ -201,14 +201,14 @@ RSpec.describe "transfer setup" do
   it "refuses a Python that is too old" do
     python = python_that(says: "3 9")
     expect(setup("--python", python)).to eq(
-      ["", "transfer: #{python} is Python 3.9, expected 3.10 or newer. Fix: transfer setup --python PATH\n", 1]
+      ["", "transfer: #{python} is Python 3.9, expected 3.10 or newer. Fix: transfer setup --python PATH\n", 4]
     )
   end
 
   it "says which package brings the venv module" do
     python = python_that(says: "3 12", imports: "exit 1")
     expect(setup("--python", python)).to eq(
-      ["", "transfer: #{python} has no venv module. Fix: sudo apt-get install python3.12-venv\n", 1]
+      ["", "transfer: #{python} has no venv module. Fix: sudo apt-get install python3.12-venv\n", 4]
     )
   end
 
@@ -216,7 +216,7 @@ RSpec.describe "transfer setup" do
     no_network = { PIP_CONFIG_FILE: "/dev/null", PIP_INDEX_URL: "http://127.0.0.1:9", PIP_RETRIES: "0",
                    PIP_FIND_LINKS: "", PIP_DISABLE_PIP_VERSION_CHECK: "1" }
     out, err, status = setup(**no_network)
-    expect([out, status]).to eq(["", 1])
+    expect([out, status]).to eq(["", 4])
     # On a busy machine a step also says how long it has been running.
     expect(err.lines.grep_v(/\A  /).join.gsub(/\d+ s/, "1 s").gsub(/ \(about .*?disk\)/, "")).to eq(<<~TEXT)
       Making a Python environment in #{environment} ...

@@ -23,6 +23,18 @@ RSpec.configure do |config|
     Timeout.timeout(300) { example.metadata[:end_to_end] ? example.run : Leaks.none_from(example) }
   end
 
+  # An empty `TRANSFER_HOME` for the example.
+  config.around(:example, :home) do |example|
+    Dir.mktmpdir("transfer-spec") do |folder|
+      before = Transfer.config.home
+      Transfer.config.home = @home = File.realpath(folder)
+      example.run
+    ensure
+      Transfer.shutdown
+      Transfer.config.home = before
+    end
+  end
+
   # Starting the real worker takes seconds: the examples of such a group share it.
   config.before(:context, :end_to_end) do
     @before_all = Leaks.state

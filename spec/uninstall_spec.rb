@@ -32,11 +32,11 @@ RSpec.describe "transfer uninstall" do
 
   it "removes all but the runs, after a list with sizes" do
     out, err, status = uninstall("--yes")
-    expect([out, status]).to eq(["Removed.\n", 0])
+    expect([out, status]).to eq(["Removed\n", 0])
     expect(err.lines.map { |line| line.split(/  +/).map(&:strip) }).to eq(
       [["environment", "3.0 MB", "#{home}/env"], ["cache", "2.0 MB", "#{home}/cache"],
        ["downloaded weights", "1.0 MB", "#{home}/weights"], ["settings", "64 B", "#{home}/trusted"],
-       ["together", "6.0 MB"]]
+       ["total", "6.0 MB"]]
     )
     expect(left).to eq(["runs"])
     expect(uninstall("--yes")).to eq(["Nothing to remove in #{home}\n", "", 0])
@@ -63,8 +63,8 @@ RSpec.describe "transfer uninstall" do
   end
 
   it "asks first" do
-    expect(uninstall).to match(["", /give --yes; transfer help uninstall explains it\n\z/, 2])
-    expect(answered("n")).to eq(1)
+    expect(uninstall).to match(["", /give --yes. Try: transfer help uninstall\n\z/, 2])
+    expect(answered("n")).to eq(130)
     expect(left).to eq(%w[cache env runs trusted weights])
     expect(answered("y")).to eq(0)
     expect(left).to eq(["runs"])

@@ -23,7 +23,7 @@ RSpec.describe "Transfer.check", :end_to_end do
       ok?: true, warnings: include(/left out 1 image that can't be used/, /left out 1 image that can't be decoded/)
     )
     out, err, status = transfer("check", @photos, "--json", "--quiet")
-    expect([JSON.parse(out)["problems"], err, status]).to match([match_array(bad), "", 1])
+    expect([JSON.parse(out)["problems"], err, status]).to match([match_array(bad), "", 3])
     expect(Transfer.check(data: "#{@photos}/red")).to have_attributes(ok?: false, problems: [/outside|class|label/],
                                                                       task: nil)
     expect { Transfer.check(data: @photos, epochz: 1) }.to raise_error(Transfer::RecipeError)

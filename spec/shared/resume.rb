@@ -39,28 +39,18 @@ RSpec.shared_examples "a training that ends too early" do
     expect(Transfer.resumable).to eq([])
   end
 
-  def said_by
-    usual = $stdout
-    $stdout = StringIO.new
-    yield
-    $stdout.string
-  ensure
-    $stdout = usual
-  end
-
   it "goes on to the same model after a cancel" do
     run = ended_after(3) { |job| job.cancel.wait }
     expect_the_same_of(run)
   end
 
-  it "is listed and goes on from the shell" do
+  it "is listed and resumed on the command line" do
     run = ended_after(1, &:cancel)
-    said = said_by { Transfer::CLI.run(%w[resume]) }
-    expect(said).to match(/^run +began +backbone +data +done\n#{run} .* mobilenet_v2 /)
-    expect(said).to end_with("\nNext: transfer resume #{run}\n")
+    expect(transfer("runs", "list", "--resumable")).to match([/\Arun .*\n#{run} .* mobilenet_v2 .*\n\z/, "", 0])
+    expect(transfer("runs", "show", run).first).to end_with("\nNext: transfer resume #{run}\n")
     file = File.join(@scratch, "resumed.transfer")
-    expect(said_by { Transfer::CLI.run(["resume", run, "--save", file, "--quiet"]) }).to include("Saved #{file}")
+    expect(transfer("resume", run, "--save", file, "--quiet").first).to include("Saved #{file}")
     expect(Transfer.load(file).labels).to eq(%w[blue green red])
-    expect(said_by { Transfer::CLI.run(%w[resume]) }).to eq("No training waits to be resumed\n")
+    expect(transfer("runs", "list", "--resumable")).to eq(["No trainings\n", "", 0])
   end
 end

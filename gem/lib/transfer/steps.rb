@@ -3,20 +3,21 @@
 require "io/console"
 
 module Transfer
-  # Shows named pieces of work one after the other: on a terminal one line that moves while the work goes on,
-  # elsewhere a line at the start and one at the end of each.
+  # Shows steps of work one after the other: on a terminal one line that is updated, elsewhere a line at the start and
+  # one at the end of each step. https://no-color.org is respected.
   class Steps
     # @param out [IO]
     def initialize(out)
       @out = out
       @tty = out.tty?
+      @colored = @tty && ENV["NO_COLOR"].to_s.empty?
     end
 
-    # Runs the block and shows how long it took. The block may call what it is given with a note ("12 of 30").
+    # Runs the block and shows its duration.
     #
     # @param title [String]
-    # @yieldparam tell [Proc]
-    # @return what the block returns
+    # @yieldparam note [Proc] shows a note such as "12 of 30" on the line
+    # @return the value of the block
     def run(title, &)
       started = now
       @out.puts "#{title} ..." unless @tty
@@ -30,7 +31,7 @@ module Transfer
 
     private
 
-    # A thread of its own tells how far it is, since the work may be silent for minutes.
+    # Updates the line from a thread: the work may print nothing for minutes.
     def moving(title, started)
       last = ""
       drawing = Thread.new do
@@ -45,9 +46,9 @@ module Transfer
       drawing.kill.join
     end
 
-    def finish(outcome, colour, title, started)
-      outcome = "#{ERASE}\e[#{colour}m#{outcome}\e[0m" if @tty
-      @out.puts "#{outcome} #{title} (#{seconds(started)})"
+    def finish(outcome, color, title, started)
+      outcome = "\e[#{color}m#{outcome}\e[0m" if @colored
+      @out.puts "#{ERASE if @tty}#{outcome} #{title} (#{seconds(started)})"
     end
 
     def now = Process.clock_gettime(Process::CLOCK_MONOTONIC)

@@ -1,12 +1,12 @@
 # frozen_string_literal: true
 
 module Transfer
-  class CLI < Thor
-    # Backbones in words: what is known of them in, lines of text out.
+  module CLI
+    # Backbones as lines of text.
     module Catalogue
-      # Columns of a terminal for the list.
+      # Width of the list in columns of a terminal.
       WIDEST = 100
-      # How many are shown unless all are asked for.
+      # Number of backbones without --all.
       FIRST = 30
       UNKNOWN = "unknown"
       ORDERS = {
@@ -25,11 +25,11 @@ module Transfer
         "arXiv" => ->(backbone) { backbone[:arxiv] }
       }.freeze
       NUMBERS = ["size", "metric", "for size", "images/s"].freeze
-      # These go first where there is no room, the paper before all: `transfer backbones NAME` has it.
+      # Left out in this order where the width does not suffice.
       LESSER = ["arXiv", "for size", "images/s"].freeze
       MEANING = {
-        "for size" => "for size: above what is usual for as many parameters",
-        "images/s" => "images/s: on a core of this machine, as a training has measured it"
+        "for size" => "for size: compared with the usual metric for as many parameters",
+        "images/s" => "images/s: on a core of this machine, measured by a training"
       }.freeze
 
       class << self
@@ -41,7 +41,7 @@ module Transfer
         # @return [String] the beginning of a text
         def shortened(text, most) = text.size > most ? "#{text[0, most - 1]}…" : text
 
-        # @return [Array<String>] a line per backbone, and what its numbers mean
+        # @return [Array<String>] a line per backbone, and the meaning of the columns
         def table(backbones, most)
           shown = backbones.first(most)
           columns = COLUMNS.to_h { |title, fact| [title, column(title, shown.map(&fact))] }.compact
@@ -50,9 +50,9 @@ module Transfer
           [*lines, "", *meaning(shown, columns.keys), *more(backbones.size - shown.size)]
         end
 
-        # @param backbone [Backbone] with all that is known
-        # @param listed [Backbone, nil] what the list says of it
-        # @return [Array<String>] everything about one
+        # @param backbone [Backbone] with weights and blocks
+        # @param listed [Backbone, nil] its entry in the list
+        # @return [Array<String>] all facts about one backbone
         def page(backbone, listed)
           facts = %i[name source family modality].map { |fact| [fact.to_s, backbone[fact]] }
           facts += [["input size", input_size(backbone)], ["embedding width", backbone.embedding_width],
@@ -66,7 +66,7 @@ module Transfer
 
         private
 
-        # The cells of a column, all as wide; nil if none has anything to say.
+        # The cells of a column, all of one width; nil if all are empty.
         def column(title, cells)
           return if cells.none?
 
@@ -79,7 +79,7 @@ module Transfer
 
         def meaning(backbones, titles)
           metrics = backbones.map { |backbone| backbone[:metric] }.uniq - [""]
-          speed = "images/s: unknown until a training on this machine has measured it"
+          speed = "images/s: unknown until a training on this machine measures it"
           [("metric: #{metrics.join('; ')}" if metrics.any?), *MEANING.slice(*titles).values,
            (speed unless titles.include?("images/s"))].compact
         end
@@ -87,7 +87,7 @@ module Transfer
         def more(count)
           return [] unless count.positive?
 
-          ["#{count} more: --all shows them; --task, --max-parameters, --license, --source choose"]
+          ["#{count} more: --all shows them; --task, --max-parameters, --license, --source filter"]
         end
 
         def wrapped(words)
@@ -101,11 +101,11 @@ module Transfer
           default&.dig(:preprocessing, :crop_size)&.then { |side| "#{side} x #{side} pixels" }
         end
 
-        # The numbers of the list, in words.
+        # The numbers of the list, with their meaning.
         def measured(listed)
           metric, relevance, speed = ["metric", "for size", "images/s"].map { |title| COLUMNS[title].call(listed) }
           [["metric", metric && "#{metric} (#{listed[:metric]}), with #{listed[:weights]}"],
-           ["for size", relevance && "#{relevance} beside what is usual for as many parameters"],
+           ["for size", relevance && "#{relevance} compared with the usual metric for as many parameters"],
            ["images/s", speed && "#{speed} on a core of this machine"]]
         end
 

@@ -4,7 +4,7 @@ require "json"
 require_relative "../replacement"
 
 module Transfer
-  class CLI
+  module CLI
     # Files of vectors.
     module Embeddings
       class << self

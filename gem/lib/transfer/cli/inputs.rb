@@ -1,9 +1,7 @@
 # frozen_string_literal: true
 
-require_relative "arguments"
-
 module Transfer
-  class CLI
+  module CLI
     # Inputs of a model from the command line, or from standard input as its lines arrive.
     module Inputs
       # Inputs of a batch: results of a long list appear while others are computed.
@@ -17,27 +15,27 @@ module Transfer
         # @param words [Array<String>] of the command line; `-` alone: standard input
         # @param modality [Symbol] of the model
         # @yieldparam batch [Array<Line>] never waits for more lines while some have arrived
+        # @raise [Thor::Error] for a word that is not an input of the modality
         def each_batch(words, modality)
-          read = Arguments.for(modality)
-          unless words == ["-"]
-            return words.each_slice(BATCH) { |some| yield some.map { |text| Line.new(text, read.call(text), nil) } }
-          end
-
-          number = 0
-          arriving($stdin) do |some|
-            batch = some.filter_map { |text| line(text, number += 1, read) }
-            yield batch if batch.any?
+          if words == ["-"]
+            number = 0
+            arriving($stdin) do |some|
+              batch = some.filter_map { |bytes| line(bytes, number += 1, modality) }
+              yield batch if batch.any?
+            end
+          else
+            words.each_slice(BATCH) { |some| yield some.map { |text| Line.new(text, value(text, modality), nil) } }
           end
         end
 
         private
 
-        # @return [Line, nil] nil of an empty line
-        def line(bytes, number, read)
+        # @return [Line, nil] nil for an empty line
+        def line(bytes, number, modality)
           text = Plain.text(bytes)
-          Line.new(text, read.call(text), nil) unless text.empty?
+          Line.new(text, value(text, modality), nil) unless text.empty?
         rescue ArgumentError => error
-          unusable(bytes, number, "#{error.message}: convert the text, or rename the file")
+          unusable(bytes, number, "#{error.message}. Fix: convert the text, or rename the file")
         rescue Thor::Error => error
           unusable(bytes, number, error.message)
         end
@@ -47,7 +45,30 @@ module Transfer
           Line.new(text, nil, "line #{number} of standard input: #{reason}")
         end
 
-        # Yields lines as bytes in groups, as many as have arrived.
+        def value(text, modality)
+          case modality
+          when :text then pair(text) || text
+          when :table then row(text)
+          else text
+          end
+        end
+
+        # A pair of texts is a JSON list; another text that begins with a bracket is itself.
+        def pair(text)
+          texts = text.start_with?("[") && JSON.parse(text)
+          texts if texts.is_a?(Array) && texts.size == 2 && texts.all?(String)
+        rescue JSON::ParserError
+          nil
+        end
+
+        def row(text)
+          cells = JSON.parse(text)
+          cells.is_a?(Hash) ? cells : raise(JSON::ParserError)
+        rescue JSON::ParserError
+          raise Thor::Error, %(a row is a JSON object, such as {"rooms": 3}, got #{text})
+        end
+
+        # Yields the lines that have arrived, as bytes.
         def arriving(io)
           rest = "".b
           loop do

@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
 module Transfer
-  class CLI < Thor
+  module CLI
     # Rows of cells as aligned columns: numbers to the right, everything else to the left.
     module Table
       # @param rows [Array<Array>]

@@ -1,0 +1,118 @@
+# frozen_string_literal: true
+
+require_relative "../inputs"
+
+module Transfer
+  module CLI
+    class Root
+      desc "predict MODEL INPUT...", "Predict labels or values for images, texts or rows"
+      long_desc <<~TEXT
+        An input is an image file, a text, or in JSON a pair of texts or a row of a
+        table; - reads inputs from standard input, one per line. Prints a line per input
+        as it is computed, with tabs: label, score (0 to 1) and input; for multi-label
+        models the labels, with | between them; for regression the value.
+
+          transfer predict signs.transfer a.jpg b.jpg
+          transfer predict signs.transfer --top 3 a.jpg
+          transfer predict signs.transfer --level 0.9 a.jpg
+          find photos -name '*.jpg' | transfer predict signs.transfer --json -
+          transfer predict mood.transfer "What a day!"
+          transfer predict mood.transfer -- "-5 degrees and rain"
+          transfer predict prices.transfer '{"rooms": 3, "city": "Ulm"}'
+
+        Words after -- are inputs, even if they begin with -. With --json each line is a
+        JSON object. An input that can't be read is a line on standard error, in JSON an
+        object with "error"; the exit status is 5, or 3 if no input can be read.
+      TEXT
+      option :top, type: :numeric, banner: "N", desc: "Print the N most probable labels, a line each"
+      option :level, type: :numeric, banner: "SHARE", desc: "Add the prediction set or interval at this coverage"
+      option :on_bad_input, banner: "WORD", enum: %w[mark skip raise], default: "mark",
+                            desc: "mark, skip or raise unreadable inputs (mark)"
+      shared_options :trust, :signed_by
+      option :json, type: :boolean, desc: "Print a JSON object per line, errors included"
+      # Predicts inputs.
+      def predict(model, *inputs)
+        check_top
+        check_named(inputs)
+        loaded = open_model(model)
+        count = Hash.new(0)
+        each_result(loaded, inputs) do |input, result|
+          count[result.ok?] += 1
+          show(input, result) if result.ok? || !skip_bad?
+        end
+        return unless count[false].positive?
+        return warn("transfer: warning: skipped #{count[false]} inputs that can't be read") if skip_bad?
+
+        finish(count[true].positive? ? ExitStatus::SOME_FAILED : ExitStatus::DATA)
+      end
+
+      private
+
+      def check_top
+        top = options[:top]
+        return if top.nil? || (top.is_a?(Integer) && top.positive?)
+
+        raise Thor::Error, "--top takes a whole number from 1 on, got #{top}"
+      end
+
+      def check_named(inputs)
+        raise Thor::Error, "name at least one input, or - to read them from standard input" if inputs.empty?
+      end
+
+      def skip_bad? = options[:on_bad_input] == "skip"
+
+      # @yieldparam input [String]
+      # @yieldparam result [Prediction, BadInput]
+      def each_result(model, inputs)
+        Inputs.each_batch(inputs, model.modality) do |batch|
+          readable = batch.reject(&:error).map(&:value)
+          predictions = model.predict(readable, level: options[:level], on_bad_input: :mark).each
+          batch.each do |line|
+            result = line.error ? BadInput.new(line.text, DataError.new(line.error)) : predictions.next
+            raise result.error if result.failed? && options[:on_bad_input] == "raise"
+
+            yield line.text, result
+          end
+          $stdout.flush # buffered unless it is a terminal
+        end
+      end
+
+      def show(input, result)
+        return puts(JSON.generate({ input:, **json(result) })) if options[:json]
+        return warn("transfer: #{message(input, result)}") if result.failed?
+
+        rows(result.to_h).each { |cells| puts [*cells, input.tr("\t\n", " ")].join("\t") }
+      end
+
+      def json(result) = result.failed? ? { error: Failure.new(result.error).to_h } : result.to_h
+
+      # A message about an input without a name of its own, such as a text, quotes the input.
+      def message(input, result)
+        place = Input::PLACE.match(result.message)
+        place ? "#{Plain.brief(input)}: #{place.post_match}" : result.message
+      end
+
+      # @param prediction [Hash{Symbol => Object}]
+      # @return [Array<Array>] the cells of each line
+      def rows(prediction)
+        case prediction
+        in { labels: } unless options[:top] then [[labels.join("|")]]
+        in { scores: }
+          scores.first(options[:top] || 1).map { |label, score| [label, format("%.4f", score), *coverage(prediction)] }
+        in { values: } then [[*values.map { |pair| pair.join("=") }, *coverage(prediction)]]
+        in { value: } then [[value, *coverage(prediction)]]
+        end
+      end
+
+      # The prediction set or the intervals, with --level.
+      def coverage(prediction)
+        case prediction
+        in { set: } then [set.join("|")]
+        in { intervals: } then intervals.values.map { |low, high| "#{low}..#{high}" }
+        in { interval: [low, high] } then ["#{low}..#{high}"]
+        else []
+        end
+      end
+    end
+  end
+end

@@ -1,0 +1,36 @@
+# frozen_string_literal: true
+
+module Transfer
+  module CLI
+    # Exit statuses of `transfer`.
+    module ExitStatus
+      OK = 0
+      # An unexpected error: a bug, or a worker that broke the protocol.
+      UNEXPECTED = 1
+      # Wrong command line or recipe.
+      USAGE = 2
+      # Unusable data or model file.
+      DATA = 3
+      # The machine, its settings, Python, a package, weights or memory.
+      MACHINE = 4
+      # Some inputs can't be read; the others were predicted.
+      SOME_FAILED = 5
+      # Ctrl-C, or a cancelled training.
+      INTERRUPTED = 130
+      # The reader of the output closed the pipe (128 + SIGPIPE).
+      PIPE_CLOSED = 141
+    end
+
+    # Ends a command whose output is complete with an exit status.
+    class Finished < StandardError
+      # @return [Integer]
+      attr_reader :status
+
+      def initialize(status)
+        @status = status
+        super("finished with status #{status}")
+      end
+    end
+    private_constant :Finished
+  end
+end

@@ -1,0 +1,75 @@
+# frozen_string_literal: true
+
+module Transfer
+  module CLI
+    # Options of the recipe, and those of several commands: by group and name, the value (nil: none) and the purpose.
+    OPTIONS = {
+      "Model file" => {
+        save: ["FILE", "Save the model to this file"],
+        head_only: [nil, "Save without the backbone: small, needs its weights later"],
+        sign: ["KEY", "Sign the model with this private key (transfer help sign)"]
+      },
+      "Data" => {
+        valid: ["DATA", "Use this validation set instead of a held-out part"],
+        test: ["DATA", "Use this test set instead of a held-out part"],
+        test_size: ["SHARE", "Share of the data for the test set (0.2)"],
+        valid_size: ["SHARE", "Share of the rest for the validation set (0.15)"],
+        input_column: ["A,B", "Columns of inputs in a manifest (path, text, or the rest)"],
+        target_column: ["A,B", "Columns of labels or numbers in a manifest (label)"],
+        split_column: ["NAME", "Column of train, valid or test in a manifest (split)"],
+        group_column: ["NAME", "Keep rows with the same value in the same part"],
+        ignore_duplicates: [nil, "Allow near-duplicates in both parts of the split"],
+        on_bad_input: ["WORD", "raise or skip inputs that can't be read (raise)"],
+        augment: ["A,B", "Augment training images: flip, crop, rotate, color"]
+      },
+      "Network" => {
+        weights: ["NAME", "pretrained, random, a published name, or a file"],
+        max_length: ["N", "Truncate texts to N tokens"],
+        long_texts: ["WORD", "truncate or window longer texts"],
+        head: ["TYPE", "linear, mlp, svm, random_forest ... (docs/reference)"],
+        hidden: ["256,128", "Widths of the hidden layers of an mlp head"],
+        dropout: ["SHARE", "Dropout in the head"]
+      },
+      "Training" => {
+        epochs: ["N", "Passes over the data"],
+        optimizer: ["NAME", "lbfgs, adam, adamw or sgd"],
+        learning_rate: ["RATE", "Step size, such as 1e-3"],
+        momentum: ["SHARE", "Momentum of sgd"],
+        weight_decay: ["RATE", "L2 penalty on the weights"],
+        batch_size: ["N", "Examples per step"],
+        loss: ["NAME", "cross_entropy, mean_squared_error ..."],
+        schedule: ["NAME", "constant or cosine learning rate"],
+        warmup: ["SHARE", "Share of the steps with a rising learning rate"],
+        early_stopping: ["N", "Stop after N epochs without improvement"],
+        layer_decay: ["FACTOR", "Multiply the learning rate per block, from the top down"],
+        class_weights: ["NAME", "none or balanced: weigh rare classes more"]
+      },
+      "Fine-tuning" => {
+        unfreeze_last: ["N", "Then fine-tune the last N blocks"],
+        unfreeze_all: [nil, "Then fine-tune the whole backbone"],
+        lora_rank: ["N", "Then train LoRA adapters of rank N"],
+        fine_tune_epochs: ["N", "Passes over the data"],
+        fine_tune_optimizer: ["NAME", "adam, adamw or sgd"],
+        fine_tune_learning_rate: ["RATE", "Step size"]
+      },
+      "Machine" => {
+        seed: ["N", "Seed of all random numbers (0)"],
+        device: ["NAME", "auto, cpu, mps, cuda, cuda:1 ..."],
+        precision: ["NAME", "auto, float32, bfloat16 or float16"],
+        quiet: [nil, "Show no progress"]
+      },
+      "Options" => {
+        backbone: ["NAME", "Pretrained network (mobilenet_v2)"],
+        preset: ["NAME", "fast, balanced or best: defaults of all other options"],
+        task: ["NAME", "classification, multi_label or regression (inferred)"],
+        trust: [nil, "Run code that comes with a backbone, model or run"],
+        signed_by: ["KEY", "Require a signature by this public key"],
+        force: [nil, "Overwrite the output file"],
+        max_size: ["SIZE", "Size to keep, such as 500MB"],
+        older_than: ["TIME", "Remove what was not used for this time, such as 30d"],
+        json: [nil, "Print JSON, errors included"]
+      }
+    }.freeze
+    private_constant :OPTIONS
+  end
+end
