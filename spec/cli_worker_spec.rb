@@ -61,8 +61,8 @@ RSpec.describe "transfer worker" do
   end
 
   it "kills a worker that hangs" do
-    stub_const("#{bridge}::Shared::LOOK_S", 0.3)
-    stub_const("#{bridge}::Shared::PATIENCE", { "TERM" => 0.2, "KILL" => 2 })
+    stub_const("#{bridge}::SharedWorker::SNAPSHOT_TIMEOUT_S", 0.3)
+    stub_const("#{bridge}::SharedWorker::EXIT_TIMEOUTS_S", { "TERM" => 0.2, "KILL" => 2 })
     pid = start.tap { |started| suspend(started) }
     Transfer.shutdown
     expect(worker("status"))

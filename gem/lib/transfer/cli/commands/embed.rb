@@ -1,6 +1,6 @@
 # frozen_string_literal: true
 
-require_relative "../embeddings"
+require_relative "../vector_file"
 require_relative "../inputs"
 
 module Transfer
@@ -36,11 +36,11 @@ module Transfer
 
       # @return [Proc] takes the names and the vectors
       def embeddings_writer
-        return ->(names, vectors) { puts Embeddings.jsonl(names, vectors) } if options[:json] && !options[:output]
+        return ->(names, vectors) { puts VectorFile.jsonl(names, vectors) } if options[:json] && !options[:output]
         raise Thor::Error, "name a file with --output (.npy, .csv, .jsonl), or give --json" unless options[:output]
 
         file = output_file(:output, "vectors.npy")
-        write = Embeddings.writer(file)
+        write = VectorFile.writer(file)
         lambda do |names, vectors|
           write.call(names, vectors)
           output({ file:, inputs: vectors.size, width: vectors.first.size }) do

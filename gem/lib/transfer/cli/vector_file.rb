@@ -6,7 +6,7 @@ require_relative "../replacement"
 module Transfer
   module CLI
     # Files of vectors.
-    module Embeddings
+    module VectorFile
       class << self
         # @param path [String] its ending chooses the format
         # @return [Proc] takes the names and the vectors, writes the file
@@ -17,6 +17,11 @@ module Transfer
             raise ConfigurationError, "#{path} must end in one of #{formats.keys.join(', ')}"
           end
           ->(names, vectors) { Replacement.write(path, send(format, names, vectors)) }
+        end
+
+        # @return [String] a JSON object with input and embedding per line
+        def jsonl(names, vectors)
+          names.zip(vectors).map { |input, embedding| "#{JSON.generate({ input:, embedding: })}\n" }.join
         end
 
         private
@@ -33,12 +38,8 @@ module Transfer
           rows = names.zip(vectors).map { |name, vector| [%("#{name.gsub('"', '""')}"), *vector] }
           [["input", *0...vectors.first.size], *rows].map { |row| "#{row.join(',')}\n" }.join
         end
-
-        def jsonl(names, vectors)
-          names.zip(vectors).map { |input, embedding| "#{JSON.generate({ input:, embedding: })}\n" }.join
-        end
       end
     end
-    private_constant :Embeddings
+    private_constant :VectorFile
   end
 end
