@@ -71,8 +71,8 @@ def find_run(name: str, trust: bool = False) -> RunFolder:
     if not is_id and not trust:
         raise ConfigurationError(
             f'"{name}" is not the id of a run (letters, digits, _ and -). Fix: give an id that '
-            "`transfer runs list` lists; or trust: true, if this is the directory of a run, and you trust its "
-            "content, which may run code"
+            "`transfer runs list` lists; or trust: true, if this is the directory of a run, and you trust "
+            "its content, which may run code"
         )
     folder = RunFolder(paths.runs() / name if is_id else Path(name).absolute(), trust)
     if not any(map(os.path.exists, (folder.path / FACTS, folder.model))):

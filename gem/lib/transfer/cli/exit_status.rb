@@ -4,6 +4,7 @@ module Transfer
   module CLI
     # Exit statuses of `transfer`.
     module ExitStatus
+      # Success.
       OK = 0
       # An unexpected error: a bug, or a worker that broke the protocol.
       UNEXPECTED = 1
