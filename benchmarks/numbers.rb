@@ -1,6 +1,6 @@
 # frozen_string_literal: true
 
-# Numbers between Ruby and the worker: how long they take, and how many times the alternative takes.
+# Transfer of numbers between Ruby and the worker: durations, and ratios to the alternatives.
 #   ruby -I gem/lib benchmarks/numbers.rb
 # Everything is measured in one run, one after the other in turns, as CPU time of this process or, where two processes
 # take part, as time on the wall; the fastest of several. Needs a checkout whose part in C is built.
@@ -53,8 +53,8 @@ rows = Array.new(1000) { Array.new(1000) { random.rand } }
 packed = rows.flatten.pack("e*").freeze
 target = "\0".b * packed.bytesize
 arena = BRIDGE::SharedMemory::Arena.new(BRIDGE::SharedMemory::Arena.file)
-lend = ->(tensor) { arena.free(arena.write(tensor.bytes)) }
-lend.call(Transfer::Tensor.from(packed))
+share = ->(tensor) { arena.free(arena.write(tensor.bytes)) }
+share.call(Transfer::Tensor.from(packed))
 written = BRIDGE::SharedMemory::Arena.file.tap { |file| file.pwrite(packed, 0) }
 
 show "1M floats, nested Ruby Arrays to packed float32", race(
@@ -69,11 +69,11 @@ show "1M packed float32 to nested Ruby Arrays", race(
 show "1M floats in a packed String, into shared memory", race(
   rounds: 30, memcpy: -> { target.bytesplice(0, packed.bytesize, packed) },
   "write(2) alone": -> { written.pwrite(packed, 0) },
-  from_the_String: -> { lend.call(Transfer::Tensor.from(packed)) }
+  from_the_String: -> { share.call(Transfer::Tensor.from(packed)) }
 )
 
-place = worker
-ask = ->(name, **params) { place.call(name, params.transform_keys(&:to_s)).value(60) }
+other = worker
+ask = ->(name, **params) { other.call(name, params.transform_keys(&:to_s)).value(60) }
 ask.call("sum", numbers: Transfer::Tensor.from(packed))
 wall = Process::CLOCK_MONOTONIC
 show "1M floats to the worker and its sum back (wall)", race(
@@ -93,7 +93,7 @@ show "one of 400 MB, beside as many bytes through the socket (wall)", race(
   through_the_socket: -> { 8.times { ask.call("numbers", bytes: BLOCK, way: "socket") } }
 )
 
-puts "Where the ways part (wall, per tensor)"
+puts "Break-even of shared memory and socket (wall, per tensor)"
 [16, 64, 128, 256, 512, 1024, 4096].each do |kib|
   times = race(
     clock: wall, rounds: 5,
@@ -103,4 +103,4 @@ puts "Where the ways part (wall, per tensor)"
   puts format("  %5d KiB  memory %7.3f ms  socket %7.3f ms  %5.1f x", kib, *times.values,
               times[:socket] / times[:memory])
 end
-place.stop
+other.stop

@@ -68,7 +68,7 @@ RSpec.describe "transfer worker" do
     expect(worker("status"))
       .to eq(["", "transfer: the shared worker does not respond. Fix: transfer worker stop\n", 4])
     expect(Transfer::Doctor.bridge_checks.last.to_h)
-      .to eq({ name: "bridge: serving", ok: false, detail: "the shared worker does not answer",
+      .to eq({ name: "bridge: serving", ok: false, detail: "the shared worker does not respond",
                remedy: "transfer worker stop" })
     expect(worker("stop")).to eq(["Stopped worker #{pid}\n", "", 0])
   end

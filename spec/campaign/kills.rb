@@ -1,15 +1,15 @@
 # frozen_string_literal: true
 
 class Campaign
-  # The real core, trained and asked, and killed.
+  # Training and prediction with the real core, which is killed.
   module Kills
     SIGNALS = %i[KILL SEGV].freeze
     WORDS = { backbone: "mobilenet_v2", epochs: 3, optimizer: :adam }.freeze
 
     private
 
-    # Its worker is killed at random moments, from before its start to after its answer. A call is answered well or
-    # raises WorkerCrashed; a training that was killed can be resumed, unless it had not begun.
+    # The worker is killed at random moments, from before its start to after its response. A call returns its result or
+    # raises WorkerCrashed; a training that had begun can be resumed.
     def kills(times)
       in_home do |photos, model|
         ways = { train: -> { training(photos) }, predict: -> { red?(model) } }
@@ -62,7 +62,7 @@ class Campaign
       job.value.labels.size == 3
     end
 
-    # Seconds that a call takes that has to start its worker.
+    # Seconds of a call that starts its worker.
     def cold(way)
       Transfer.shutdown
       started = Leaks.now
@@ -79,9 +79,9 @@ class Campaign
       orphans(killed)
     end
 
-    def how(ended) = MUST_NOT_BE.include?(ended) ? count(ended) && ended : ended
+    def how(ended) = FAILURES.include?(ended) ? count(ended) && ended : ended
 
-    # What was killed after it had begun is not lost. Five of them go on.
+    # No training that had begun is lost. Resumes five of them.
     def resume_all
       begun = @runs.filter_map { |job| job.run_id if error_of { job.value } }
       resumable = Transfer.resumable.map(&:id)

@@ -1,20 +1,20 @@
 # frozen_string_literal: true
 
 class Campaign
-  # 100,000 predictions, a photo each, by 8 threads that stay, as a web server's do: neither process grows.
+  # 100,000 predictions of a photo by 8 permanent threads, as in a web server: neither process grows.
   module Memory
     TENTHS = 10
     SAMPLES = 20 # of a tenth
     THREADS = 8
-    # What the last tenth may have more than the second: the first one still fills buffers.
+    # Allowed growth from the second tenth to the last: the first one fills buffers.
     GROWTH = 0.02
 
     private
 
-    # Counts what failed, and which process has grown.
+    # Counts failures, and processes that have grown.
     def memory(times)
       in_home do |photos, model|
-        # The worker that has trained would predict as well, in what memory the training has left.
+        # The worker that has trained would predict as well, with the memory that the training has left.
         Transfer.shutdown
         ENV.delete("MALLOC_ARENA_MAX") # it is for this process alone
         bytes = Dir[File.join(photos, "*/*.png")].map { |file| File.binread(file) }
@@ -30,7 +30,7 @@ class Campaign
     end
 
     # @yieldparam number [Integer]
-    # @return [Array<Queue>] numbers go in, what the block says of them comes out
+    # @return [Array<Queue>] for numbers, and for the results of the block
     def crowd
       asked = Queue.new
       answered = Queue.new
@@ -44,11 +44,11 @@ class Campaign
       [asked, answered]
     end
 
-    # @return [Hash{String => Integer}] bytes of both processes after so many predictions
+    # @return [Hash{String => Integer}] bytes of both processes after that number of predictions
     def sample(times, asked, answered)
       times.times { |number| asked << number }
-      times.times { count("failed") unless answered.pop(timeout: PATIENCE_S) }
-      # Ruby looks through its old objects once in 80,000 calls: what has died of them until then is not grown.
+      times.times { count("failed") unless answered.pop(timeout: TIMEOUT_S) }
+      # Ruby collects old objects once in 80,000 calls: garbage is not growth.
       GC.start
       worker = Transfer.stats.dig(:workers, :serve, :processes, 0, :pid)
       pids = { "Ruby" => Process.pid, "the worker" => worker }

@@ -5,7 +5,7 @@ class Campaign
   module Processes
     private
 
-    # Workers are started, used and stopped or killed: nothing of them is left.
+    # Workers are started, used and stopped or killed: nothing is left behind.
     def cycles(times)
       worker.tap { |first| pid_of(first) }.stop
       before = Leaks.state
@@ -24,7 +24,7 @@ class Campaign
       count("orphaned", Leaks.left_since(before).values.sum(&:size))
     end
 
-    # 8 threads call and are interrupted at any moment: who is not gets its own answer.
+    # 8 threads call and are interrupted at random: the others receive their own results.
     def interrupts(times)
       worker = worker()
       join(Array.new(8) do |i|
@@ -41,7 +41,7 @@ class Campaign
       count("interrupted")
     end
 
-    # As Bridge.call does.
+    # Like Bridge.call.
     def ask_own(worker, value)
       call = worker.call("echo", { "value" => value }, awaited: true)
       call.value(20)["value"]
@@ -49,8 +49,8 @@ class Campaign
       call&.cancel
     end
 
-    # Children fork off while 4 threads call; they call as well, and end well or are killed. Nobody gets another's
-    # answer.
+    # Children are forked while 4 threads call; they call as well, and exit or are killed. All results belong to their
+    # calls.
     def forks(times)
       backend
       pid = bridge.call("pid")

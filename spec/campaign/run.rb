@@ -1,6 +1,6 @@
 # frozen_string_literal: true
 
-# What bin/campaign runs: real processes, ended and disturbed at random. The seed is always the same.
+# The program of bin/campaign: processes that are killed and disturbed at random, with a fixed seed.
 
 ENV["TRANSFER_PYTHON"] ||= File.expand_path("../../.venv/bin/python", __dir__)
 ENV["TRANSFER_QUIET"] = "1"
@@ -13,8 +13,8 @@ require "tmpdir"
 %w[leaks photos workers fuzz sharing].each { |name| require_relative "../support/#{name}" }
 %w[frames processes kills shared memory].each { |name| require_relative name }
 
-# Counts what happened and what must not. A campaign is a method; its name is the argument of bin/campaign, perhaps with
-# how many times: `kills=50`.
+# Counts outcomes, some of which are failures. A campaign is a method; its name is the argument of bin/campaign, with an
+# optional number of repetitions: `kills=50`.
 class Campaign
   # Workers registers a hook with RSpec.
   def self.after(*) = nil
@@ -26,10 +26,10 @@ class Campaign
   include Shared
   include Memory
 
-  ALL = { "cycles" => 300, "fuzz" => 100_000, "liars" => 200, "interrupts" => 4000, "forks" => 200, "floods" => 2000,
+  ALL = { "cycles" => 300, "fuzz" => 100_000, "invalid" => 200, "interrupts" => 4000, "forks" => 200, "floods" => 2000,
           "kills" => 200, "shared" => 300, "memory" => 100_000 }.freeze
-  MUST_NOT_BE = %w[hung orphaned lost wrong unexpected].freeze
-  PATIENCE_S = 120
+  FAILURES = %w[hung orphaned lost wrong unexpected].freeze
+  TIMEOUT_S = 120
 
   # @param arguments [Array<String>]
   def run(arguments)
@@ -51,9 +51,9 @@ class Campaign
     started = Leaks.now
     send(name, times)
     orphans(Leaks.children)
-    counted = [*@counts.sort, *(MUST_NOT_BE - @counts.keys).map { |what| [what, 0] }]
+    counted = [*@counts.sort, *(FAILURES - @counts.keys).map { |what| [what, 0] }]
     puts "#{name}, #{(Leaks.now - started).round} s: #{counted.map { |what, count| "#{count} #{what}" }.join(', ')}"
-    @counts.values_at(*MUST_NOT_BE, "failed", "grown").sum.zero?
+    @counts.values_at(*FAILURES, "failed", "grown").sum.zero?
   end
 
   def count(what, number = 1) = @lock.synchronize { @counts[what.to_s] += number }
@@ -62,14 +62,14 @@ class Campaign
     @lock = Mutex.new
   end
 
-  # Notes how a call ended.
-  # @yieldreturn [Boolean] whether it gave what it should
+  # Counts the outcome of a call.
+  # @yieldreturn [Boolean] whether the result is correct
   # @return [String]
   def outcome(...)
     ending(...).tap { |what| count(what) }
   end
 
-  # @param signals [Array<Symbol>, nil] those that the worker is ended with
+  # @param signals [Array<Symbol>, nil] signals that the worker is killed with
   def ending(signals = nil)
     yield ? "answered" : "wrong"
   rescue Transfer::WorkerCrashed => error
@@ -89,13 +89,13 @@ class Campaign
     "unexpected"
   end
 
-  # Waits for threads; those that don't end hang.
+  # Waits for threads; those that don't end are counted as hung.
   def join(threads)
-    limit = Leaks.now + PATIENCE_S
+    limit = Leaks.now + TIMEOUT_S
     count("hung", threads.reject { |thread| thread.join([limit - Leaks.now, 0].max) }.size)
   end
 
-  # Processes that should go, or be gone.
+  # Counts and kills processes that don't end.
   def orphans(pids)
     left = pids.reject { |pid| eventually { gone?(pid) } }
     count("orphaned", left.size)

@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
 class Campaign
-  # One worker for many processes.
+  # A shared worker with many clients.
   module Shared
     CLIENTS = 6
     # A flag in /proc/net/unix.
@@ -9,8 +9,8 @@ class Campaign
 
     private
 
-    # Processes that call without a pause; one of them is killed, or the worker is, or is told to end, or bytes come
-    # that are none of the protocol's. There are never two that listen.
+    # Processes that call without a pause; one of them is killed, or the worker is killed or terminated, or receives
+    # invalid bytes. There is never more than one listening worker.
     def shared(times)
       Dir.mktmpdir do |root|
         @folder = File.join(root, "shared")
@@ -30,7 +30,7 @@ class Campaign
       case @random.rand(12)
       when 0 then count("workers killed", Sharing.workers(@folder).each { |pid| kill(pid) }.size)
       when 1 then count("workers told to end", Sharing.workers(@folder).each { |pid| kill(pid, :TERM) }.size)
-      when 2..5 then strangers
+      when 2..5 then intruders
       else
         index = @random.rand(CLIENTS)
         clients[index].kill
@@ -45,18 +45,18 @@ class Campaign
 
     def client = Sharer.new(@folder, ->(tally) { tally.each { |what, number| count(what, number) } })
 
-    def strangers
+    def intruders
       fuzz = @fuzz ||= Fuzz.new(seed: 3)
       socket = bridge::SharedWorker::Endpoint.new(@folder, "spec").connect or return
-      count("strangers")
+      count("intruders")
       socket.write(Array.new(5) { fuzz.frame }.join)
-    rescue SystemCallError # it was faster
+    rescue SystemCallError # the worker has disconnected first
       nil
     ensure
       socket&.close
     end
 
-    # A process that calls until it is stopped, and tells how that went.
+    # A process that calls until it is stopped, and prints the outcomes.
     class Sharer
       def initialize(folder, tell)
         @folder = folder
@@ -75,7 +75,7 @@ class Campaign
 
       def end_with(signal)
         Process.kill(signal, @pid)
-        @tell.call({ "hung" => 1 }) unless @reader.join(PATIENCE_S)
+        @tell.call({ "hung" => 1 }) unless @reader.join(TIMEOUT_S)
         Process.kill(:KILL, @pid)
         Process.wait(@pid)
         @tell.call(@reader.value)
@@ -113,7 +113,7 @@ class Campaign
         Sharing.bridge.call("echo", { "value" => value }) == value
       end
 
-      # They come through shared memory.
+      # Sent through shared memory.
       def own_numbers?(count)
         Sharing.bridge.call("count_up", { "count" => count }).to_a.values_at(0, -1) == [0, count - 1]
       end

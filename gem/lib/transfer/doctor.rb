@@ -9,21 +9,21 @@ module Transfer
   module Doctor
     autoload :BridgeTest, "#{__dir__}/doctor/bridge_test"
     autoload :Serving, "#{__dir__}/doctor/serving"
-    # Imports no PyTorch, which takes seconds.
+    # Does not import PyTorch, which takes seconds.
     VERSIONS = "import json; from transfer_core.runtime.version import library_versions as versions; " \
                "print(json.dumps(versions()))"
-    # Seconds for that.
-    PATIENCE_S = 10
-    private_constant :BridgeTest, :Serving, :VERSIONS, :PATIENCE_S
+    # Seconds for that program.
+    TIMEOUT_S = 10
+    private_constant :BridgeTest, :Serving, :VERSIONS, :TIMEOUT_S
 
-    # One thing that was looked at; `remedy` is the command that mends it, where one would.
+    # The result of one check; `remedy` is the command that fixes the fault, if there is one.
     Check = ::Data.define(:name, :ok, :detail, :remedy) do
       # @return [Boolean]
       def mendable? = !ok && !remedy.nil?
     end
 
     class << self
-      # @return [Array<Check>] in the order in which a training would stumble
+      # @return [Array<Check>] in the order in which a training needs them
       def checks
         interpreter = check_interpreter
         return [interpreter] unless interpreter.ok
@@ -31,14 +31,13 @@ module Transfer
         [interpreter, check_environment, *check_core].compact
       end
 
-      # @return [Array<Check>] of a worker that is started, used, killed and stopped for this, and of the one that is
-      #   shared
+      # @return [Array<Check>] of a worker that is started for this test, and of the shared worker
       def bridge_checks
         interpreter = check_interpreter
         interpreter.ok ? [*BridgeTest.new.checks, Serving.check] : [interpreter]
       end
 
-      # @return [Hash{Symbol => String}] of the training core and what it computes with; empty if it can't be used
+      # @return [Hash{Symbol => String}] of the training core and its libraries; empty if it can't be used
       def core_versions
         JSON.parse(last_line(Bridge::LaunchOptions.configured, VERSIONS), symbolize_names: true)
       rescue Error, SystemCallError, JSON::ParserError
@@ -47,10 +46,10 @@ module Transfer
 
       private
 
-      # What an interpreter prints by itself comes before it.
+      # Other output of the interpreter comes first.
       def last_line(launch, code)
         IO.popen(launch.env, [launch.program, "-c", code], unsetenv_others: true, err: File::NULL) do |output|
-          Timeout.timeout(PATIENCE_S) { output.readlines.last.to_s }
+          Timeout.timeout(TIMEOUT_S) { output.readlines.last.to_s }
         rescue Timeout::Error
           Process.kill(:KILL, output.pid)
           ""
@@ -64,7 +63,7 @@ module Transfer
         Check.new("interpreter", false, error.message, remedy)
       end
 
-      # Only where the managed environment is the one in use.
+      # Only if the managed environment is in use.
       def check_environment
         return unless (note = note_in_use)
         return Check.new("environment", true, "made by `transfer setup`", nil) if note["gem_version"] == VERSION
@@ -76,7 +75,7 @@ module Transfer
         Python.environment_note if Python.command.first.start_with?("#{Python.environment}/")
       end
 
-      # What was asked of `transfer setup`, and the extra that the settings need.
+      # Extras of `transfer setup`, and the extra that the settings need.
       def wanted
         note = note_in_use || {}
         signing = Transfer.config.require_signature ? ["signing"] : []

@@ -2,11 +2,11 @@
 
 module Transfer
   module Doctor
-    # The life of a worker, tried out on one of its own: from its start to what is left after its end.
+    # Tests the bridge with a worker of its own: start, calls, errors, crash, end.
     class BridgeTest
       CALLS = 500
-      # Seconds that a step may take.
-      PATIENCE_S = 30
+      # Seconds per call.
+      TIMEOUT_S = 30
 
       # @return [Array<Check>] up to the first step that failed
       def checks
@@ -30,26 +30,26 @@ module Transfer
 
       def start
         seconds = timed { ask("ping") }
-        format("worker %d answers after %.2f s", @worker.pid, seconds)
+        format("worker %d responds after %.2f s", @worker.pid, seconds)
       end
 
       def round_trips
-        # The worker imports PyTorch meanwhile; half of the calls come after that.
+        # The worker imports PyTorch during the first half of the calls.
         times = Array.new(2 * CALLS) { timed { ask("ping") } }.last(CALLS).sort
-        format("%d calls: half of them within %.0f us, 99 %% within %.0f us", CALLS,
+        format("%d calls: median %.0f us, 99th percentile %.0f us", CALLS,
                times[CALLS / 2] * 1e6, times[CALLS * 99 / 100] * 1e6)
       end
 
       def big_message
         name = "x" * 1_000_000
-        wrong = refusal { ask("backbone", "name" => name) }
-        expect(wrong.is_a?(RecipeError), "a name of 1 MB was answered with #{wrong.class}")
-        "1 MB there, a refusal back"
+        error = error_of { ask("backbone", "name" => name) }
+        expect(error.is_a?(RecipeError), "a name of 1 MB caused #{error.class}, expected RecipeError")
+        "1 MB sent, the expected error received"
       end
 
       def error
-        wrong = refusal { ask("no such method") }
-        expect(wrong.is_a?(RemoteError), "an unknown method was answered with #{wrong.class}")
+        error = error_of { ask("no such method") }
+        expect(error.is_a?(RemoteError), "an unknown method caused #{error.class}, expected RemoteError")
         "an unknown method is refused"
       end
 
@@ -58,28 +58,28 @@ module Transfer
         Process.kill(:KILL, first)
         sleep 0.01 while @worker.ready?
         ask("ping")
-        expect(@worker.pid != first, "worker #{first} was killed, and is still there")
-        "worker #{first} was killed, worker #{@worker.pid} took its place"
+        expect(@worker.pid != first, "worker #{first} was killed, and still runs")
+        "worker #{first} was killed, and replaced by worker #{@worker.pid}"
       end
 
       def stop
         pid = @worker.pid
         seconds = timed { @worker.stop }
-        expect(Bridge::WorkerProcess.resident_memory(pid).nil?, "worker #{pid} is still there")
-        format("worker %d is gone after %.2f s", pid, seconds)
+        expect(Bridge::WorkerProcess.resident_memory(pid).nil?, "worker #{pid} still runs")
+        format("worker %d ended after %.2f s", pid, seconds)
       end
 
-      def ask(name, params = {}) = @worker.call(name, params, awaited: true).value(PATIENCE_S)
+      def ask(name, params = {}) = @worker.call(name, params, awaited: true).value(TIMEOUT_S)
 
-      def refusal
+      def error_of
         yield
         nil
       rescue Error => error
         error
       end
 
-      def expect(truth, message)
-        raise ProtocolError, message unless truth
+      def expect(condition, message)
+        raise ProtocolError, message unless condition
       end
 
       def timed

@@ -2,7 +2,7 @@
 
 module Transfer
   module Doctor
-    # The worker that predicts: whether it is shared, and how it is.
+    # Checks the shared worker.
     module Serving
       NAME = "bridge: serving"
       private_constant :NAME
@@ -10,10 +10,10 @@ module Transfer
       class << self
         # @return [Check]
         def check
-          seen = Bridge::SharedWorker.snapshot
-          Check.new(NAME, true, seen ? describe(seen) : none, nil)
+          snapshot = Bridge::SharedWorker.snapshot
+          Check.new(NAME, true, snapshot ? describe(snapshot) : none, nil)
         rescue TimeoutError
-          Check.new(NAME, false, "the shared worker does not answer", "transfer worker stop")
+          Check.new(NAME, false, "the shared worker does not respond", "transfer worker stop")
         rescue ConfigurationError => error
           Check.new(NAME, !Transfer.config.shared_worker, error.message, nil)
         end
@@ -26,17 +26,17 @@ module Transfer
           "no shared worker runs; the next call starts one"
         end
 
-        def describe(seen)
-          serving = seen.fetch(:serving)
+        def describe(snapshot)
+          serving = snapshot.fetch(:serving)
           models = serving[:models]
-          ["shared worker #{seen[:pid]}", Amounts.size(seen[:memory]),
+          ["shared worker #{snapshot[:pid]}", Amounts.size(snapshot[:memory]),
            "models in memory: #{models[:count]} (#{Amounts.size(models[:bytes])})",
-           "requests in hand: #{serving[:open]}", "an empty call takes #{Amounts.milliseconds(seen[:seconds])}",
-           *serving[:seconds]&.then { |seconds| answers(*seconds.values_at(:p50, :p99)) }].join(", ")
+           "requests in hand: #{serving[:open]}", "empty call: #{Amounts.milliseconds(snapshot[:seconds])}",
+           *serving[:seconds]&.then { |seconds| response_times(*seconds.values_at(:p50, :p99)) }].join(", ")
         end
 
-        def answers(half, nearly_all)
-          "half of the answers #{Amounts.milliseconds(half)}, 99 % #{Amounts.milliseconds(nearly_all)}"
+        def response_times(median, p99)
+          "median response time #{Amounts.milliseconds(median)}, 99th percentile #{Amounts.milliseconds(p99)}"
         end
       end
     end
