@@ -14,7 +14,6 @@ import torch
 from safetensors.numpy import save_file
 
 from saved_model import HEADER
-from transfer_core.cache import RowStore
 from transfer_core.model_file.format import write_model
 from transfer_core.runs.checkpoint_file import Position, write_checkpoint
 from transfer_core.training.checkpointer import Snapshot
@@ -57,12 +56,6 @@ READERS = {
     },
     "weights.safetensors": WEIGHTS,
     "weights.pth": WEIGHTS,
-    "embeddings": {
-        "imports": "from transfer_core.cache.rows import whole_rows\n"
-        "from transfer_core.cache.layout import layout_of",
-        "read": "len(list(whole_rows(path, layout_of(path)))) == 2000",
-        "error": "AttributeError",  # without a header there is no layout
-    },
 }
 
 
@@ -75,12 +68,8 @@ def written(kind, folder):
         write_checkpoint(path, position, Snapshot(TENSORS, {}))
     elif kind == "weights.safetensors":
         save_file(TENSORS, path)
-    elif kind == "weights.pth":
-        torch.save({name: torch.from_numpy(array) for name, array in TENSORS.items()}, path)
     else:
-        store = RowStore(folder / "rows")
-        store.add("owner", [str(n) for n in range(2000)], np.zeros((2000, 1000), np.float32))
-        [path] = (folder / "rows").glob("*.rows")
+        torch.save({name: torch.from_numpy(array) for name, array in TENSORS.items()}, path)
     return path
 
 

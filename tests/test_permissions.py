@@ -86,7 +86,7 @@ def test_nothing_that_is_kept_can_be_read_by_others(tmp_path, home, umask):
     transfer_core.model_file.trust.trust(model.digest, "a model")
     kept = [home, *home.rglob("*")]
     names = {path.name for path in kept}
-    assert {"model.transfer", "features", "index.sqlite", "measurements.json", "trusted"} <= names
+    assert {"model.transfer", "features.sqlite", "measurements.json", "trusted"} <= names
     assert {path: oct(mode(path)) for path in kept if mode(path) & 0o077} == {}
 
 

@@ -13,12 +13,12 @@ HERE = Path(__file__).parent
 
 @pytest.fixture
 def store(home):
-    return RowStore(home / "cache" / "features")
+    return RowStore(home / "cache" / "features.sqlite")
 
 
 @pytest.fixture
 def find():
-    """The numbers of those rows that a store knows; fails if it tells something wrong of one."""
+    """The numbers of the rows that a store finds; fails if one of them is wrong."""
 
     def find_rows(store, *numbers, width=WIDTH):
         into = rows_of([-1] * len(numbers), width)
@@ -39,7 +39,7 @@ def writer():
     environment = {**os.environ, "PYTHONPATH": python_path}
 
     def start(store, first, batches, *largest):
-        command = [sys.executable, HERE / "store_writer.py", store.folder, first, batches, *largest]
+        command = [sys.executable, HERE / "store_writer.py", store.path, first, batches, *largest]
         return subprocess.Popen(
             [str(word) for word in command], stdout=subprocess.PIPE, text=True, env=environment
         )

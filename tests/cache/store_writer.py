@@ -1,6 +1,6 @@
 """A process that stores rows, 20 at a time, and prints a line for each time: to be killed, or competed with.
 
-python store_writer.py FOLDER FIRST BATCHES [largest file in bytes]
+python store_writer.py PATH FIRST BATCHES [largest file in bytes]
 """
 
 import resource
@@ -30,11 +30,11 @@ def add(store, *numbers, width=WIDTH):
 
 
 if __name__ == "__main__":
-    folder, first, batches, *largest = sys.argv[1:]
+    path, first, batches, *largest = sys.argv[1:]
     if largest:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (int(largest[0]), int(largest[0])))
-    store = RowStore(Path(folder))
+    store = RowStore(Path(path))
     for start in range(int(first), int(first) + 20 * int(batches), 20):
         add(store, *range(start, start + 20))
         print(start, flush=True)

@@ -311,7 +311,7 @@ def test_progress_counts_what_is_computed(photos, extractor):
 
 
 def test_a_store_that_can_not_be_used_is_no_reason_to_fail(photos, extractor):
-    lost = FeatureStore(Path("/dev/null/features"))
+    lost = FeatureStore(Path("/dev/null/features.sqlite"))
     assert torch.equal(embed(photos, extractor, lost).embeddings, embed(photos, extractor).embeddings)
 
 

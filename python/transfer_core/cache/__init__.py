@@ -1,6 +1,6 @@
-"""What was computed before and can be computed again: embeddings by content, digests of unchanged files.
+"""Results that can be computed again: embeddings by content, digests of unchanged files.
 
-Nothing in here can fail a training: a cache that can't be used costs time, never a result.
+Nothing in this package can fail a training: a cache that can't be used costs time, never a result.
 """
 
 from transfer_core.cache.housekeeping import clear, ignored, prune, stats, verify

@@ -1,4 +1,4 @@
-"""A sqlite database that may be thrown away: one that is damaged, or no longer ours, is made anew."""
+"""Expendable SQLite databases: a damaged one, or one of another schema, is replaced by an empty one."""
 
 from __future__ import annotations
 
@@ -10,35 +10,36 @@ from pathlib import Path
 
 from transfer_core.runtime.permissions import FILE, exposure, make_directory
 
-# A process that was stopped in the middle of a write must not stop the others for long. Of 16 that write all
-# the time, on two cores, the unluckiest waits 0.7 s.
+SUFFIX = ".sqlite"
+# A process that was stopped during a write must not block the others for long. With 16 processes that write
+# all the time on two cores, the longest wait was 0.7 s.
 PATIENCE_S = 1
-# sqlite takes at least 999 values in one statement.
+# SQLite accepts at least 999 values in one statement.
 AT_ONCE = 500
 
 
 class Unusable(Exception):
-    """The database can't be used now: locked, full, read-only, damaged, or another user could write it.
-    What was damaged is gone by then."""
+    """The database is locked, full, read-only or damaged, or another user can write to it. A damaged database
+    has been deleted."""
 
 
 @contextmanager
-def database(path: Path, tables: Sequence[str]) -> Iterator[sqlite3.Connection]:
-    """A connection to the database at `path`, which has exactly `tables` (as after `CREATE TABLE`).
+def database(path: Path, schema: Sequence[str]) -> Iterator[sqlite3.Connection]:
+    """Connect to the database at `path`, made by exactly the `CREATE` statements of `schema`.
 
     Raises
     ------
     Unusable
-        When it is opened, or in place of whatever sqlite raises in the block.
+        If it can't be opened, or instead of any SQLite error raised in the block.
     """
     try:
         try:
-            db = _open(path, tables)
+            db = _open(path, schema)
         except sqlite3.DatabaseError as error:
             if not _is_damage(error):
                 raise
             discard(path)
-            db = _open(path, tables)
+            db = _open(path, schema)
     except (sqlite3.Error, OSError) as error:
         raise Unusable(str(error)) from error
     try:
@@ -50,16 +51,8 @@ def database(path: Path, tables: Sequence[str]) -> Iterator[sqlite3.Connection]:
         raise Unusable(str(error)) from error
 
 
-@contextmanager
-def database_in_memory(tables: Sequence[str]) -> Iterator[sqlite3.Connection]:
-    """The same, empty, for where none can be kept."""
-    with closing(sqlite3.connect(":memory:")) as db:
-        _create(db, tables)
-        yield db
-
-
 def is_whole(path: Path) -> bool:
-    """Whether sqlite finds no fault in all of it; one that is in use is not looked at."""
+    """Whether SQLite's check finds no damage; a database that is in use counts as whole."""
     try:
         with closing(sqlite3.connect(path, timeout=PATIENCE_S)) as db:
             return list(db.execute("PRAGMA quick_check(1)")) == [("ok",)]
@@ -68,45 +61,51 @@ def is_whole(path: Path) -> bool:
 
 
 def discard(path: Path) -> None:
-    """Delete the database, its log first: a log without its database is not replayed into the next one."""
+    """Delete the database, its log first: a log must never be replayed into the next database."""
     for suffix in ("-wal", "-shm", ""):
         with suppress(OSError):
             path.with_name(path.name + suffix).unlink(missing_ok=True)
 
 
-def _open(path: Path, tables: Sequence[str]) -> sqlite3.Connection:
+def _open(path: Path, schema: Sequence[str]) -> sqlite3.Connection:
     make_directory(path.parent)
     if found := exposure(path):
         raise OSError(str(found))
-    # sqlite would give a new file the permissions that the umask leaves; its log has those of the file.
+    # SQLite would create a file with the permissions that the umask leaves; its log copies those of the file.
     with suppress(FileExistsError):
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE))
     db = sqlite3.connect(path, timeout=PATIENCE_S)
     try:
-        # Text that damage made undecodable is a row that is wrong, not an error.
+        # Text that damage made undecodable is a wrong row, not an error.
         db.text_factory = lambda raw: raw.decode(errors="replace")
+        if not path.stat().st_size:  # a database has this from its beginning, or never
+            db.execute("PRAGMA auto_vacuum = INCREMENTAL")
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = NORMAL")
-        _create(db, tables)
+        _create(db, schema)
     except BaseException:
         db.close()
         raise
     return db
 
 
-def _create(db: sqlite3.Connection, tables: Sequence[str]) -> None:
-    expected = [f"CREATE TABLE {table}" for table in tables]
-    query = "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY rowid"
-    found = [sql for (sql,) in db.execute(query)]
-    if found == expected:
+def _create(db: sqlite3.Connection, schema: Sequence[str]) -> None:
+    if _schema_of(db) == list(schema):
         return
-    if found and found != expected[: len(found)]:
-        raise sqlite3.DatabaseError("tables of another kind")
     with db:
-        for table in tables:
-            db.execute(f"CREATE TABLE IF NOT EXISTS {table}")
+        db.execute("BEGIN IMMEDIATE")  # another process may have created it meanwhile
+        found = _schema_of(db)
+        if found and found != list(schema):
+            raise sqlite3.DatabaseError("the schema differs")
+        for statement in () if found else schema:
+            db.execute(statement)
+
+
+def _schema_of(db: sqlite3.Connection) -> list[str]:
+    query = "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY rowid"
+    return [sql for (sql,) in db.execute(query)]
 
 
 def _is_damage(error: sqlite3.Error) -> bool:
-    """sqlite's own word for it: busy, full and read-only are the subclass `OperationalError`."""
+    """Whether SQLite reports damage: busy, full and read-only are the subclass `OperationalError`."""
     return type(error) is sqlite3.DatabaseError

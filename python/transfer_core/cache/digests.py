@@ -1,4 +1,4 @@
-"""The digests of files that were read before: what has not changed since is not read again."""
+"""Digests of files that were read before, so that an unchanged file is not read again."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from zlib import crc32
 from transfer_core.cache.database import AT_ONCE, Unusable, database
 from transfer_core.runtime import paths
 
-# As git does: a file that was changed just before it was read could change again within one tick of the file
-# system's clock (2 s on FAT) and look the same.
+# As in git: a file that changed just before it was read could change again within one tick of the file
+# system's clock (2 s on FAT) and keep its times.
 SETTLED_AFTER_NS = 2 * 10**9
 # About 250 bytes each; the oldest make room.
 MOST = 1_000_000
 
-_TABLES = (
-    "files (path TEXT NOT NULL UNIQUE, stamp TEXT NOT NULL, digest TEXT NOT NULL, checksum INTEGER NOT NULL)",
+_SCHEMA = (
+    "CREATE TABLE files (path TEXT NOT NULL UNIQUE, stamp TEXT NOT NULL, digest TEXT NOT NULL,"
+    " checksum INTEGER NOT NULL)",
 )
 
 
@@ -33,28 +34,28 @@ class Seen(NamedTuple):
 
 
 def stamp_of(status: os.stat_result) -> str:
-    """What changes when a file does. Its ctime can't be set back, its mtime can."""
+    """Size, times and inode, which change with the file. Programs can set back an mtime, but not a ctime."""
     return f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino}"
 
 
 def is_settled(status: os.stat_result) -> bool:
-    """Whether a change from now on will be seen in the stamp: it sets both times to the present one.
+    """Whether any later change will alter the stamp: a change sets both times to the present.
 
-    So an mtime that lies ahead, as a camera's wrong clock or an archive from another time zone gives, is as
-    good as an old one. The ctime alone won't do: some file systems tell the mtime for it, or a constant.
+    So an mtime in the future, from a camera's wrong clock or another time zone, is as good as an old one. The
+    ctime alone is not enough: some file systems report the mtime for it, or a constant.
     """
     now = time.time_ns()
     return min(now - status.st_ctime_ns, abs(now - status.st_mtime_ns)) > SETTLED_AFTER_NS
 
 
 def known_digests(files: Sequence[str]) -> dict[str, Seen]:
-    """What is remembered of those files, by path, that are still as they were."""
+    """Stored digests by path, of those files that are unchanged."""
     known: dict[str, Seen] = {}
     place = _place()
     # Not `Path.exists`: before Python 3.12 it raises where the folder may not be entered.
     if not os.path.exists(place):
         return known
-    with suppress(Unusable), database(place, _TABLES) as db:
+    with suppress(Unusable), database(place, _SCHEMA) as db:
         for start in range(0, len(files), AT_ONCE):
             some = files[start : start + AT_ONCE]
             named = {absolute: path for path in some if (absolute := _storable(path)) is not None}
@@ -67,7 +68,7 @@ def known_digests(files: Sequence[str]) -> dict[str, Seen]:
 
 
 def remember(seen: Iterable[Seen]) -> None:
-    """Keep these digests, all of them (whose paths can be stored) or none."""
+    """Store these digests in one transaction, those of paths that can be stored."""
     rows = [
         (absolute, stamp, digest, _checksum(absolute, stamp, digest))
         for path, stamp, digest in seen
@@ -75,7 +76,7 @@ def remember(seen: Iterable[Seen]) -> None:
     ]
     if not rows:
         return
-    with suppress(Unusable), database(_place(), _TABLES) as db, db:
+    with suppress(Unusable), database(_place(), _SCHEMA) as db, db:
         db.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)", rows)
         db.execute("DELETE FROM files WHERE rowid <= (SELECT max(rowid) FROM files) - ?", (MOST,))
 
@@ -85,7 +86,7 @@ def _place() -> Path:
 
 
 def _storable(path: str) -> str | None:
-    """The absolute path; None if it is no text, be it for the name of the working directory."""
+    """The absolute path; None if it, or the name of the working directory, is not valid text."""
     absolute = path if os.path.isabs(path) else os.path.join(os.getcwd(), path)
     try:
         absolute.encode()
@@ -102,5 +103,5 @@ def _stamp_now(path: str) -> str | None:
 
 
 def _checksum(path: str, stamp: str, digest: str) -> int:
-    """sqlite notices most damage, but not a changed byte within a row."""
+    """SQLite detects most damage, but not a changed byte within a row."""
     return crc32(f"{path}\n{stamp}\n{digest}".encode())

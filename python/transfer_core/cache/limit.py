@@ -1,4 +1,4 @@
-"""How much the cache may hold: `TRANSFER_CACHE_LIMIT`."""
+"""The size limit of the cache: `TRANSFER_CACHE_LIMIT`."""
 
 from __future__ import annotations
 

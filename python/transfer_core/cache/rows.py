@@ -1,191 +1,105 @@
-"""Files of fixed-width rows, which are only ever appended. Each row says what it is and whether it is whole.
-
-A row that a crash cut in two is no row; whoever appends next writes over it.
-"""
+"""Schema and upkeep of a file of rows: a table in SQLite whose rows are evicted batch by batch, as added."""
 
 from __future__ import annotations
 
-import fcntl
-import os
-import secrets
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from io import FileIO
+import sqlite3
+import time
+from collections.abc import Container, Iterable
+from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+from zlib import crc32
 
-import numpy as np
+from transfer_core.cache.database import AT_ONCE, Unusable, database, discard, is_whole
 
-from transfer_core.cache.layout import (
-    CHECK_BYTES,
-    HEADER_BYTES,
-    KEY_BYTES,
-    SUFFIX,
-    Layout,
-    Records,
-    Values,
-    check_of,
+SCHEMA = (
+    "CREATE TABLE batches (id INTEGER PRIMARY KEY, most_bytes INTEGER NOT NULL, used_at REAL NOT NULL)",
+    "CREATE TABLE rows (key BLOB PRIMARY KEY, batch INTEGER NOT NULL, checksum INTEGER NOT NULL,"
+    " content BLOB NOT NULL)",
+    "CREATE INDEX rows_of_batch ON rows (batch)",
 )
-from transfer_core.runtime.permissions import FILE
-
-# Bytes of a file that are in memory at a time.
-_WINDOW_BYTES = 1 << 20
+# Time of last use is written at most this often: a read that finds everything needs no write.
+USE_NOTED_EVERY_S = 60
 
 
-class Row(NamedTuple):
-    """A whole row; `values` (W,) are a view of a window that is read anew: copy them at once."""
+class Batch(NamedTuple):
+    """Rows of the file at `path` that were added together, which take up to `most_bytes` of it; `used_at` in
+    seconds since 1970."""
 
-    number: int
-    key: bytes
-    values: Values
-
-
-def whole_rows(path: Path, layout: Layout, numbers: Iterable[int] | None = None) -> Iterator[Row]:
-    """Of the rows with these (rising) numbers, or of all, those that are there and as they were written.
-
-    Raises
-    ------
-    OSError
-        The file can't be read.
-    """
-    with open(path, "rb", buffering=0) as file:
-        if file.read(HEADER_BYTES) != layout.header:
-            return
-        count = layout.rows_in(os.fstat(file.fileno()).st_size)
-        there = range(count) if numbers is None else [number for number in numbers if number < count]
-        for first, length in _spans(there, max(1, _WINDOW_BYTES // layout.stride)):
-            yield from _whole_in_span(file, layout, first, length)
+    used_at: float
+    path: Path
+    id: int
+    most_bytes: int
 
 
-def _spans(numbers: Iterable[int], longest: int) -> Iterator[tuple[int, int]]:
-    """Rising numbers as spans of neighbours: the first and how many, at most `longest`."""
-    first = length = 0
-    for number in numbers:
-        if length and number == first + length and length < longest:
-            length += 1
-            continue
-        if length:
-            yield first, length
-        first, length = number, 1
-    if length:
-        yield first, length
+def is_intact(key: bytes, checksum: Any, content: Any) -> bool:
+    """Whether a row is as it was written: SQLite does not notice a changed byte within one."""
+    return isinstance(content, bytes) and checksum == checksum_of(key, content)
 
 
-def _whole_in_span(file: FileIO, layout: Layout, first: int, length: int) -> Iterator[Row]:
-    # Read, not mapped: a mapped file that another process cuts short kills this one.
-    content = os.pread(file.fileno(), length * layout.stride, HEADER_BYTES + first * layout.stride)
-    there = len(content) // layout.stride
-    block = np.frombuffer(content, np.uint8, there * layout.stride).reshape(there, layout.stride)
-    for number, record in enumerate(block, first):
-        if record[-CHECK_BYTES:].tobytes() == check_of(record):
-            values = record[KEY_BYTES:-CHECK_BYTES].view(layout.dtype)
-            yield Row(number, record[:KEY_BYTES].tobytes(), values)
+def checksum_of(key: bytes, content: bytes) -> int:
+    """CRC-32 of a row's key and content."""
+    return crc32(content, crc32(key))
 
 
-@contextmanager
-def opened_to_append(folder: Path, layout: Layout, full_bytes: int) -> Iterator[tuple[int, Path]]:
-    """The descriptor and path of a file that is not full and that nobody else writes to: new if need be.
-
-    Nobody ever waits for another process, whatever has become of it. Raises `OSError`.
-    """
-    descriptor, path = _free_file(folder, layout, full_bytes) or _new_file(folder, layout)
-    try:
-        yield descriptor, path
-    finally:
-        os.close(descriptor)
+def note_use(db: sqlite3.Connection, batches: Container[int]) -> None:
+    """Set the time of last use of these batches to now, unless another process is writing."""
+    now = time.time()
+    due = db.execute("SELECT id FROM batches WHERE used_at < ?", (now - USE_NOTED_EVERY_S,))
+    if used := [(now, id) for (id,) in due if id in batches]:
+        with suppress(sqlite3.OperationalError), db:
+            db.executemany("UPDATE batches SET used_at = ? WHERE id = ?", used)
 
 
-def append(descriptor: int, layout: Layout, records: Records) -> None:
-    """Write `records` (N, stride) behind the last whole row, and have the disk hold them.
-
-    Raises
-    ------
-    OSError
-        The disk is full. Rows that came to stand there whole are there all the same.
-    """
-    end = HEADER_BYTES + layout.rows_in(os.fstat(descriptor).st_size) * layout.stride
-    # Nothing may remain behind the new rows of one that was torn.
-    os.ftruncate(descriptor, end)
-    _write(descriptor, records.tobytes(), end)
-    os.fsync(descriptor)
-
-
-def salvage(path: Path, layout: Layout) -> tuple[int, int]:
-    """How many rows of the file are whole, and how many are not; the latter are dropped from it.
-
-    Raises
-    ------
-    OSError
-        The file can't be read, or is being written to.
-    """
-    with open(path, "rb") as file:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        total = layout.rows_in(os.fstat(file.fileno()).st_size)
-        whole = [row.number for row in whole_rows(path, layout)]
-        if len(whole) < total:
-            _replace(path, layout, whole)
-    return len(whole), total - len(whole)
-
-
-def _replace(path: Path, layout: Layout, numbers: Sequence[int]) -> None:
-    """Copy rows to a file of another name, so that no index takes it for this one, and delete this one."""
-    used = path.stat().st_mtime_ns
-    descriptor, copy = _new_file(path.parent, layout)
-    try:
-        per_copy = max(1, _WINDOW_BYTES // layout.stride)
-        for start in range(0, len(numbers), per_copy):
-            some = numbers[start : start + per_copy]
-            keys, values = zip(
-                *((row.key, row.values.copy()) for row in whole_rows(path, layout, some)), strict=True
-            )
-            append(descriptor, layout, layout.records(keys, np.stack(values)))
-    except BaseException:
-        copy.unlink(missing_ok=True)
-        raise
-    finally:
-        os.close(descriptor)
-    os.utime(copy, ns=(used, used))
-    path.unlink()
-
-
-def _free_file(folder: Path, layout: Layout, full_bytes: int) -> tuple[int, Path] | None:
-    for path in layout.files(folder).values():
-        with suppress(OSError):
-            if path.stat().st_size >= full_bytes:
-                continue
-            descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if os.pread(descriptor, HEADER_BYTES, 0) != layout.header:
-                    path.unlink()
-                elif os.fstat(descriptor).st_nlink:
-                    descriptor, taken = -1, descriptor
-                    return taken, path
-            finally:
-                if descriptor >= 0:
-                    os.close(descriptor)
+def count_rows(path: Path) -> int | None:
+    """The number of rows, or None if the file can't be read now."""
+    with suppress(Unusable), database(path, SCHEMA) as db:
+        return int(db.execute("SELECT count(*) FROM rows").fetchone()[0])
     return None
 
 
-def _new_file(folder: Path, layout: Layout) -> tuple[int, Path]:
-    token = secrets.token_hex(8)
-    temporary, path = folder / f".{token}.tmp", folder / f"{layout.prefix}-{token}{SUFFIX}"
-    descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE)
-    try:
-        # Locked and with its header before others see it: they delete what has none.
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        _write(descriptor, layout.header, 0)
-        temporary.rename(path)
-    except BaseException:
-        os.close(descriptor)
-        temporary.unlink(missing_ok=True)
-        raise
-    return descriptor, path
+def batches_of(path: Path) -> list[Batch]:
+    """All batches of a file; none if it can't be read now."""
+    with suppress(Unusable), database(path, SCHEMA) as db:
+        # In damaged rows, values of another type become 0.
+        query = "SELECT CAST(used_at AS REAL), id, CAST(most_bytes AS INTEGER) FROM batches"
+        return [Batch(used_at, path, id, size) for used_at, id, size in db.execute(query)]
+    return []
 
 
-def _write(descriptor: int, data: bytes, place: int) -> None:
-    """All of it: the system may write less at once, as it does when the disk fills up."""
-    left = memoryview(data)
-    while left:
-        written = os.pwrite(descriptor, left, place)
-        left, place = left[written:], place + written
+def delete_batches(path: Path, batches: Iterable[int]) -> bool:
+    """Delete batches and return their room to the file system; False if the file can't be written now."""
+    some = [(batch,) for batch in batches]
+    with suppress(Unusable), database(path, SCHEMA) as db:
+        with db:
+            db.executemany("DELETE FROM rows WHERE batch = ?", some)
+            db.executemany("DELETE FROM batches WHERE id = ?", some)
+        # `execute` would free a single page.
+        db.executescript("PRAGMA incremental_vacuum; PRAGMA wal_checkpoint(TRUNCATE)")
+        return True
+    return False
+
+
+def delete_damaged_rows(path: Path) -> tuple[int, int] | None:
+    """Read all rows and delete those that are damaged.
+
+    Returns
+    -------
+    The numbers of intact and of damaged rows; None if the whole file was damaged and is deleted, or can't be
+    read now.
+    """
+    if not is_whole(path):
+        discard(path)
+        return None
+    with suppress(Unusable), database(path, SCHEMA) as db:
+        intact, damaged = 0, []
+        for number, key, checksum, content in db.execute("SELECT rowid, key, checksum, content FROM rows"):
+            if is_intact(key, checksum, content):
+                intact += 1
+            else:
+                damaged.append((number,))
+        with db:
+            for start in range(0, len(damaged), AT_ONCE):
+                db.executemany("DELETE FROM rows WHERE rowid = ?", damaged[start : start + AT_ONCE])
+        return intact, len(damaged)
+    return None

@@ -1,137 +1,108 @@
-"""Rows by content: whoever computed them, and what they were computed from.
+"""Rows of numbers by content: what was computed for an input once is read the next time.
 
-A folder of rows files, and an index that says where in them each row stands. A row is in its file before it
-is in the index, and the index can be made anew from the files: a crash costs at most the row it cut in two.
-Several processes may read and write at once; none waits for another's rows, and for the index a second at
-most.
+All rows of a store are in one SQLite file in WAL mode: a crash or a full disk loses at most the rows of the
+last transaction. Several processes read and write at once; a process waits for another one for at most a
+second, then goes on without the cache.
 """
 
 from __future__ import annotations
 
 import os
-import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Sequence
 from contextlib import suppress
+from hashlib import sha256
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from transfer_core.cache import index
-from transfer_core.cache.database import Unusable, database, database_in_memory
+from transfer_core.cache.database import AT_ONCE, Unusable, database
 from transfer_core.cache.housekeeping import make_room
-from transfer_core.cache.layout import Layout, Values
 from transfer_core.cache.limit import cache_limit
-from transfer_core.cache.rows import append, opened_to_append, whole_rows
-from transfer_core.runtime.permissions import exposure, make_directory
+from transfer_core.cache.rows import SCHEMA, checksum_of, is_intact, note_use
 
-# The unit of eviction: small beside the limit, large enough for a dataset to be in few files.
-_FULL_BYTES = 16 << 20
-_PARTS_OF_LIMIT = 8
+# Bytes of a row beside its content: key, checksum, indexes. The content may fill half of a page.
+_ROW_BYTES = 256
+
+Values: TypeAlias = npt.NDArray[Any]
 
 
 class RowStore:
-    """Fixed-width rows of any dtype in `folder`; nothing is held open between calls.
+    """Fixed-width rows of any dtype in the SQLite file `path`; nothing is held open between calls.
 
-    A store that can't be used (read-only folder, full disk, damaged file) or that another user could write
+    A store that can't be used (read-only directory, full disk, damaged file) or that another user could write
     costs time, never a result.
 
     Raises
     ------
     ConfigurationError
-        If `TRANSFER_CACHE_LIMIT` is no size.
+        If `TRANSFER_CACHE_LIMIT` is not a size.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, path: Path) -> None:
+        self.path = path
         self._limit = cache_limit()
 
     def read(self, owner: str, keys: Sequence[str], into: Values) -> npt.NDArray[np.bool_]:
-        """Copy the rows that are known into `into` (N, W), each to the place of its key.
+        """Copy the stored rows into `into` (N, W), each to the place of its key.
 
         Parameters
         ----------
         owner
-            Names how the rows were computed; rows of other owners, widths and dtypes are others.
+            Identifies how the rows were computed. Rows of another owner, width or dtype are not found.
 
         Returns
         -------
-        (N,), which rows were known. The others of `into` are as they were.
+        (N,), which rows were found. The other rows of `into` are unchanged.
         """
-        layout = Layout.of(owner, into)
-        known = np.zeros(len(keys), np.bool_)
+        found = np.zeros(len(keys), np.bool_)
+        # Not `Path.exists`: before Python 3.12 it raises where the directory may not be entered.
+        if not len(keys) or not os.path.exists(self.path):
+            return found
+        dtype = into.dtype.newbyteorder("<")
         places: dict[bytes, list[int]] = {}
-        for place, key in enumerate(keys):
-            places.setdefault(layout.key(key), []).append(place)
-        files = {} if exposure(self.folder) else layout.files(self.folder)
-
-        def copy_known(db: sqlite3.Connection) -> None:
-            index.catch_up(db, files, layout)
-            for name, rows in index.look_up(db, list(places)).items():
-                with suppress(OSError, KeyError):  # deleted by another process, or not readable now
-                    found = _copy_rows(files[name], layout, rows, places, into)
-                    known[[place for key in found for place in places[key]]] = True
-                    index.forget(db, [key for key in rows.values() if key not in found])
-
-        if files:
-            self._with_index(copy_known)
-        return known
+        for place, key in enumerate(_stored_keys(owner, keys, into)):
+            places.setdefault(key, []).append(place)
+        stored, batches = list(places), set()
+        with suppress(Unusable), database(self.path, SCHEMA) as db:
+            for start in range(0, len(stored), AT_ONCE):
+                some = stored[start : start + AT_ONCE]
+                marks = ",".join("?" * len(some))
+                query = f"SELECT key, checksum, content, batch FROM rows WHERE key IN ({marks})"
+                for key, checksum, content, batch in db.execute(query, some):
+                    if is_intact(key, checksum, content):
+                        into[places[key]] = np.frombuffer(content, dtype)
+                        found[places[key]] = True
+                        batches.add(batch)
+            note_use(db, batches)
+        return found
 
     def add(self, owner: str, keys: Sequence[str], rows: Values) -> None:
-        """Store `rows` (N, W) under `keys`; what is there already stays as it is.
-
-        What was used least recently makes room, of everything in the cache.
-        """
+        """Store `rows` (N, W) under `keys`, then evict the least recently used rows down to the limit of the
+        cache."""
         if not len(keys):
             return
-        layout = Layout.of(owner, rows)
-        numbers = {layout.key(key): number for number, key in enumerate(keys)}
-
-        def store(db: sqlite3.Connection) -> None:
-            index.forget_files(db, self.folder)
-            index.catch_up(db, layout.files(self.folder), layout)
-            found = index.look_up(db, list(numbers)).values()
-            there = {key for rows in found for key in rows.values()}
-            new = [key for key in numbers if key not in there]
-            if new:
-                self._append(layout, new, rows[[numbers[key] for key in new]])
-                index.catch_up(db, layout.files(self.folder), layout)
-
-        with suppress(OSError):
-            make_directory(self.folder)
-            if exposure(self.folder):
-                return
-            self._with_index(store)
+        contents = np.ascontiguousarray(rows, rows.dtype.newbyteorder("<"))
+        size = len(keys) * (2 * contents[:1].nbytes + _ROW_BYTES)
+        with suppress(Unusable), database(self.path, SCHEMA) as db, db:
+            added = (size, time.time())
+            batch = db.execute("INSERT INTO batches (most_bytes, used_at) VALUES (?, ?)", added).lastrowid
+            pairs = zip(_stored_keys(owner, keys, rows), map(np.ndarray.tobytes, contents), strict=True)
+            db.executemany(
+                "INSERT OR REPLACE INTO rows (key, batch, checksum, content) VALUES (?, ?, ?, ?)",
+                ((key, batch, checksum_of(key, content), content) for key, content in pairs),
+            )
         make_room(self._limit)
 
-    def _append(self, layout: Layout, keys: Sequence[bytes], rows: Values) -> None:
-        full = min(_FULL_BYTES, self._limit // _PARTS_OF_LIMIT)
-        with opened_to_append(self.folder, layout, full) as (descriptor, _):
-            append(descriptor, layout, layout.records(keys, rows))
 
-    def _with_index(self, work: Callable[[sqlite3.Connection], None]) -> None:
-        """Do `work` with the index; where it can't be used, again with one in memory, made from the files."""
-        try:
-            with database(self.folder / index.FILE, index.TABLES) as db:
-                work(db)
-        except Unusable:
-            with database_in_memory(index.TABLES) as db:
-                work(db)
-
-
-def _copy_rows(
-    path: Path,
-    layout: Layout,
-    rows: Mapping[int, bytes],
-    places: Mapping[bytes, list[int]],
-    into: Values,
-) -> set[bytes]:
-    """Copy the rows of one file that are what the index says; returns their keys."""
-    found: set[bytes] = set()
-    for row in whole_rows(path, layout, rows):
-        if row.key == rows[row.number]:
-            into[places[row.key]] = row.values
-            found.add(row.key)
-    with suppress(OSError):
-        os.utime(path)  # used now: evicted last
+def _stored_keys(owner: str, keys: Sequence[str], rows: Values) -> list[bytes]:
+    """Keys that no row of another owner, dtype or width has."""
+    layout = sha256(f"{owner} {rows.dtype.newbyteorder('<').str} {rows.shape[1]}\n".encode())
+    found = []
+    for key in keys:
+        hashed = layout.copy()
+        hashed.update(key.encode())
+        found.append(hashed.digest())
     return found

@@ -1,4 +1,4 @@
-"""Where embeddings lie: the same photo is never embedded twice."""
+"""The store of embeddings: the same photo is never embedded twice."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from transfer_core.runtime import paths
 
 
 class FeatureStore(RowStore):
-    """Rows by the extractor's fingerprint and the image's key, in `TRANSFER_HOME`/cache/features."""
+    """Rows by the extractor's fingerprint and the image's key, in `TRANSFER_HOME`/cache/features.sqlite."""
 
-    def __init__(self, folder: Path | None = None) -> None:
-        super().__init__(folder or paths.cache() / "features")
+    def __init__(self, path: Path | None = None) -> None:
+        super().__init__(path or paths.cache() / "features.sqlite")

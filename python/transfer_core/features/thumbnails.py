@@ -33,7 +33,7 @@ def thumbnails_of(
 
     All zero, which resembles nothing, for an image that can't be decoded any more.
     """
-    store, owner = RowStore(paths.cache() / "near_duplicates"), _owner(preprocessing)
+    store, owner = RowStore(paths.cache() / "near_duplicates.sqlite"), _owner(preprocessing)
     found = np.zeros((len(dataset), WIDTH), np.uint8)
     known = store.read(owner, dataset.digests, found)
     missing = [row for row in np.flatnonzero(~known).tolist() if dataset.digests[row] not in seen]
