@@ -2,7 +2,7 @@
 
     python examples/digits.py FOLDER [PER_CLASS]
 
-FOLDER/photos gets one folder per digit, FOLDER/unseen three digits that are not among the photos.
+FOLDER/photos gets one folder per digit, FOLDER/unseen three other digits.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ import numpy as np
 from PIL import Image
 from sklearn.datasets import load_digits
 
-SCALE = 8  # enlarged to 64x64, so that a viewer shows more than a speck
+SCALE = 8  # enlarged to 64x64, to be visible
 
 
 def main(folder: Path, per_class: int | None) -> None:
-    """Write the pictures into `folder`, which is there only when it is complete."""
+    """Write the pictures into `folder`, which appears only when it is complete."""
     digits = load_digits()
     unfinished = folder.with_name(folder.name + ".new")
     shutil.rmtree(unfinished, ignore_errors=True)

@@ -1,11 +1,10 @@
-"""Which things are on a picture? Put one to three pictures of different classes on one white sheet, train a
-model of labels on such sheets, and hold it against scikit-learn: a logistic regression per label, on the same
-embeddings and the same split.
+"""Multi-label classification of sheets with one to three pictures, compared with scikit-learn: one logistic
+regression per label on the same embeddings and split.
 
     python examples/multi_label.py                  # 400 sheets of scikit-learn's digits
     python examples/multi_label.py 600 PHOTOS       # of a class folder, such as that of examples/stamps.py
 
-A picture that is on a sheet to learn from is on none to be measured on. PYTHONPATH=python where transfer_core
+No picture is on both a training and a test sheet. PYTHONPATH=python where transfer_core
 is not installed.
 """
 
@@ -46,7 +45,7 @@ def pictures_in(folder: Path) -> dict[str, list[Image.Image]]:
 
 
 def small(path: Path) -> Image.Image:
-    """A picture no larger than it will be."""
+    """A picture, reduced to the largest size on a sheet."""
     with Image.open(path) as image:
         opened = image.convert("RGBA")
     opened.thumbnail((LARGEST, LARGEST))
@@ -54,7 +53,7 @@ def small(path: Path) -> Image.Image:
 
 
 def sheet(pictures: list[Image.Image], rng: np.random.Generator) -> Image.Image:
-    """The pictures on white paper, each in a quarter of its own, at a size and a place of its own."""
+    """The pictures on white paper, each in its own quarter at a random size and position."""
     paper = Image.new("RGB", (SIDE, SIDE), "white")
     for quarter, whole in zip(rng.permutation(4), pictures, strict=False):
         one = whole.copy()
@@ -67,7 +66,7 @@ def sheet(pictures: list[Image.Image], rng: np.random.Generator) -> Image.Image:
 
 
 def write_sheets(classes: dict[str, list[Image.Image]], count: int, folder: Path, seed: int = 0) -> Path:
-    """`count` sheets, and the manifest that says what is on them and which are held out."""
+    """Draw `count` sheets and write the manifest with their labels and split."""
     rng = np.random.default_rng(seed)
     parts: dict[str, dict[str, list[Image.Image]]] = {"train": {}, "test": {}}
     for name, pictures in classes.items():
@@ -112,13 +111,13 @@ def main(count: int, folder: Path | None) -> None:
         print(f"{len(model.labels)} labels, {model.header.sizes}")
         low, high = metrics["intervals"]["mean_average_precision"]
         print(f"mean average precision {metrics['mean_average_precision']:.3f} ({low:.3f} to {high:.3f})")
-        print(f"the labels' shares for every sheet {metrics['baseline']['mean_average_precision']:.3f}")
+        print(f"baseline, the labels' shares {metrics['baseline']['mean_average_precision']:.3f}")
         for name, reached in of_scikit_learn(model, manifest).items():
             print(f"scikit-learn, embeddings {name} {reached:.3f}")
         print(f"micro-F1 {metrics['micro_f1']:.3f}, macro-F1 {metrics['macro_f1']:.3f}")
         first = json.loads(manifest.read_text().splitlines()[0])
-        said = model.predict(manifest.parent / first["path"])["labels"]
-        print(f"on the first sheet are {', '.join(first['label'])}; said are {', '.join(said)}")
+        predicted = model.predict(manifest.parent / first["path"])["labels"]
+        print(f"first sheet: {', '.join(first['label'])}; predicted: {', '.join(predicted)}")
 
 
 if __name__ == "__main__":

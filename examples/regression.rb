@@ -25,5 +25,5 @@ Dir.mktmpdir do |folder|
   puts "off by #{model.metrics[:mae].round(2)} pixels on average"
 
   Pictures.shape("#{folder}/new.png", :disc, radius: 20.0, random:)
-  puts "a disc of radius 20 is seen as #{model.predict("#{folder}/new.png").value.round(1)}"
+  puts "a disc of radius 20 is predicted as #{model.predict("#{folder}/new.png").value.round(1)}"
 end

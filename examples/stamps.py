@@ -3,8 +3,8 @@
     python examples/stamps.py STAMPS FOLDER
 
 STAMPS is the package's folder of categories. FOLDER/photos gets one folder per class, FOLDER/unseen three
-pictures that are not among the photos. Left out are cartoons (their folders, and pictures that are there as
-SVG too), mirrored variants and near duplicates, so that no picture is both learned from and tested on.
+other pictures. Cartoons (by folder, or with an SVG of the same name), mirrored variants and near-duplicates
+are left out, so that no picture is in both training and test.
 """
 
 from __future__ import annotations
@@ -33,19 +33,19 @@ CLASSES = {
     "vegetable": "food/vegetables",
     "vehicle": "vehicles",
 }
-AT_LEAST = 15  # pictures per class: some 10 to learn from, 2 to choose by, 3 to be tested on
-UNSEEN = ("fruit", "mammal", "road_sign")  # one picture of each is put aside
-SIDE = 16  # a fingerprint tells of 16 x 16 places whether the next pixel, right and below, is brighter
+AT_LEAST = 15  # pictures per class: about 10 for training, 2 for validation, 3 for test
+UNSEEN = ("fruit", "mammal", "road_sign")  # one picture of each is held back
+SIDE = 16  # a fingerprint compares each of 16 x 16 pixels with the next ones right and below
 DUPLICATE = 0.25  # Jaccard distance between fingerprints; different pictures of one subject start at 0.26
 
 
 def is_photo(path: Path) -> bool:
-    """A PNG that is no cartoon."""
+    """Whether a PNG is not a cartoon."""
     return not path.with_suffix(".svg").exists() and not {"cartoon", "toys", "plastic"} & set(path.parts)
 
 
 def fingerprint(image: Image.Image) -> np.ndarray:
-    """Where the subject gets brighter to the right and below: bool (2, 16, 16), blind to size and border."""
+    """Signs of the gradients to the right and below: bool (2, 16, 16), independent of size and border."""
     subject = image.crop(image.getchannel("A").getbbox())
     white = Image.new("RGBA", subject.size, "white")
     grey = Image.alpha_composite(white, subject).convert("L")
@@ -55,12 +55,12 @@ def fingerprint(image: Image.Image) -> np.ndarray:
 
 
 def distance(a: np.ndarray, b: np.ndarray) -> float:
-    """Of the bits set in `a` or `b`, the share that is set in one alone."""
+    """Jaccard distance: the share of the bits set in `a` or `b` that differ."""
     return float((a ^ b).sum() / max((a | b).sum(), 1))
 
 
 def without_duplicates(photos: list[Path]) -> Iterator[Path]:
-    """The first of each group of photos that look the same, mirrored or not."""
+    """The first of each group of near-duplicates, mirrored ones included."""
     seen: list[np.ndarray] = []
     for photo in photos:
         image = Image.open(photo).convert("RGBA")

@@ -61,7 +61,7 @@ RSpec.describe "examples" do
 
   it "regression.rb predicts a number" do
     out = example("regression.rb")
-    error, radius = out.match(/off by (\S+) pixels.*\n.*is seen as (\S+)$/).captures.map(&:to_f)
+    error, radius = out.match(/off by (\S+) pixels.*\n.*is predicted as (\S+)$/).captures.map(&:to_f)
     expect(error).to be < 5
     expect(radius).to be_within(6).of(20)
   end

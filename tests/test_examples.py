@@ -1,4 +1,4 @@
-"""The examples in Python, each run as its first lines say, with little data."""
+"""Run the Python examples with little data."""
 
 import os
 import re
@@ -15,10 +15,10 @@ def example(name, *arguments):
 
 
 def test_multi_label():
-    said = example("multi_label.py", "160")
-    assert said.startswith("10 labels, {'train': 102, 'valid': 18, 'test': 40}\n")
-    ours = float(re.search(r"^mean average precision (\S+)", said, re.M)[1])
-    baseline, plain, standardised = (float(line.split()[-1]) for line in said.splitlines()[2:5])
+    output = example("multi_label.py", "160")
+    assert output.startswith("10 labels, {'train': 102, 'valid': 18, 'test': 40}\n")
+    ours = float(re.search(r"^mean average precision (\S+)", output, re.M)[1])
+    baseline, plain, standardised = (float(line.split()[-1]) for line in output.splitlines()[2:5])
     assert ours > 2 * baseline
     # 40 sheets with some eight of each label: within two standard deviations of the difference.
     assert abs(ours - max(plain, standardised)) < 0.08
