@@ -237,7 +237,7 @@ def test_refused_where_there_is_nothing_to_adapt(tmp_path):
     with pytest.raises(RecipeError) as raised:
         transfer_core.train(backbone="mobilenet_v2", data=class_folder(tmp_path / "photos"), steps=steps)
     assert str(raised.value) == (
-        "steps[2]: mobilenet_v2 has no dense layers that adapters could stand beside: unfreeze blocks instead"
+        "steps[2]: mobilenet_v2 has no dense layers for adapters. Fix: unfreeze blocks instead"
     )
 
 

@@ -1,5 +1,6 @@
 """The training loop against a bare PyTorch loop, its schedule against PyTorch's schedulers."""
 
+import copy
 import math
 
 import numpy as np
@@ -98,6 +99,38 @@ def test_a_bare_loop_gives_the_same_weights(train, theirs):
     assert not torch.equal(ours[0].weight, before[0].weight)
     assert [entry["epoch"] for entry in history] == [1, 2, 3, 4]
     assert [entry["loss"] for entry in history] == pytest.approx(losses, rel=1e-6)
+
+
+class TwoReplicas:
+    """An execution that the project does not have: each half of a batch on a replica of its own."""
+
+    def __init__(self, module):
+        self.module = module
+
+    def backward(self, batch, loss):
+        self.module.zero_grad(set_to_none=True)
+        total, mean = batch.weights.sum(), torch.zeros(())
+        for half in batch.split(-(-len(batch) // 2)):
+            replica = copy.deepcopy(self.module)
+            share = loss(replica(half.inputs), half.targets, half.weights) / total
+            share.backward()
+            mean += share.detach()
+            for parameter, theirs in zip(self.module.parameters(), replica.parameters(), strict=True):
+                parameter.grad = theirs.grad if parameter.grad is None else parameter.grad + theirs.grad
+        return mean
+
+    def outputs(self, inputs):
+        with torch.no_grad():
+            return self.module(inputs)
+
+
+def test_any_execution_trains_the_same_weights():
+    data, ours, replicated = drawn(), network(), network()
+    history = run(ours, source_of(*data))
+    execution = TwoReplicas(replicated)
+    others = train_epochs(execution, source_of(*data), loss, None, TRAIN, "train", 0, Progress())
+    assert_equal_weights(ours, replicated, exactly=False)
+    assert [entry["loss"] for entry in others] == pytest.approx([entry["loss"] for entry in history])
 
 
 def test_the_loop_follows_the_schedule():

@@ -1,8 +1,8 @@
-"""A convolution and the BatchNorm after it as one convolution that still trains like both.
+"""Trainable folding of a BatchNorm with fixed statistics into the convolution before it.
 
-While the statistics stand still, γ (W * x - μ) / √(σ² + ε) + β is a convolution with weight s W and bias
-β - s μ, where s = γ / √(σ² + ε). Gradients reach W, γ and β through that product of small tensors: no pass
-over the activations is spent on the norm, forward or backward, and nothing is kept for it in between.
+With fixed statistics, γ (W * x - μ) / √(σ² + ε) + β is a convolution with weight s W and bias β - s μ, where
+s = γ / √(σ² + ε). Gradients reach W, γ and β through that product of small tensors: the norm needs no pass
+over the activations, forward or backward, and stores none.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from transfer_core.features.fuse import join_norms, traced_block
 
 
 class FoldedConv(nn.Module):
-    """`norm(conv(x))` with the norm in eval mode, by one convolution; the parameters are theirs."""
+    """`norm(conv(x))` with the norm in eval mode as one convolution, on the same parameters."""
 
     def __init__(self, conv: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
         super().__init__()
@@ -35,16 +35,16 @@ class FoldedConv(nn.Module):
 
 
 def fold_norms(block: nn.Module) -> nn.Module:
-    """The same function as `block` with its norms in eval mode, on the same parameters.
+    """Return the function of `block` with its norms in eval mode, on the same parameters.
 
-    A block that torch.fx can't trace comes back as it is.
+    A block that torch.fx cannot trace is returned unchanged.
     """
     traced = traced_block(block, nn.BatchNorm2d, _Tracer())
     return block if traced is None else join_norms(traced, FoldedConv)
 
 
 class _Tracer(Tracer):
-    """Looks only into modules that hold a norm: what does other things in training stays as it is."""
+    """Trace only modules that contain a norm; others may behave differently in training."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         holds_norm = any(isinstance(inner, nn.BatchNorm2d) for inner in m.modules())

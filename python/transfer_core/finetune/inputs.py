@@ -1,7 +1,7 @@
-"""What the part of a network that trains sees of the images, epoch by epoch.
+"""Inputs of the trained part of a network from images, per epoch.
 
-Where the images are the same in every epoch, the frozen blocks in front of it run once per image, and epochs
-start from what they gave. Where each epoch has random views of its own they run on the way.
+If the images are the same in every epoch, the frozen blocks run once per image and their outputs are cached
+on disk. With random views per epoch they run as the batches are made.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ from transfer_core.recipe.schema import Augmentation
 from transfer_core.runtime.errors import DataError
 from transfer_core.runtime.progress import Progress
 
-# Inputs (N, …) of the images with these numbers in the epoch of this number, in batches: the numbers of those
-# in a batch, and the batch.
+# (numbers of the examples, number of the epoch) -> batches, each as the numbers of its examples (N,) and
+# their inputs (N, …).
 Inputs: TypeAlias = Callable[[Tensor, int], Iterator[tuple[Tensor, Tensor]]]
 
 T = TypeVar("T")
@@ -46,15 +46,15 @@ _AT_ONCE = 8
 
 @dataclass(frozen=True)
 class Trunk:
-    """The frozen blocks in front, ready to run; without any (`extractor` is None) pixels are passed on."""
+    """The frozen blocks before the trained part; if there are none, `extractor` is None."""
 
     preprocessing: Preprocessing
     extractor: ImageExtractor | None
 
     def rows(self, loads: Sequence[Load]) -> Generator[Tensor, None, None]:
-        """For each image what the first block that trains sees; or its pixels (3, H, W), uint8.
+        """Yield per image the first trained block's input in half precision, or uint8 pixels (3, H, W).
 
-        In half precision, whether it will be kept or not: room on the disk must not change a result.
+        Half precision also if it is not cached: free disk space must not change results.
         """
         if self.extractor:
             for outcome in chain.from_iterable(embedded_batches(self.extractor, loads)):
@@ -65,7 +65,7 @@ class Trunk:
 
 
 def unaugmented(dataset: Dataset, trunk: Trunk, size: int, passes: int, progress: Progress) -> Inputs:
-    """The images as they are, in batches of `size`; kept on disk if they are needed more than once."""
+    """Return the inputs of unaugmented images in batches of `size`, cached on disk for several passes."""
     loads = [partial(load_pixels, path, trunk.preprocessing) for path in dataset.inputs]
 
     def batches(numbers: Tensor) -> Iterator[Tensor]:
@@ -73,10 +73,10 @@ def unaugmented(dataset: Dataset, trunk: Trunk, size: int, passes: int, progress
 
     if passes > 1:
         with closing(trunk.rows(loads)) as rows:
-            kept = keep_on_disk(progress.track(rows, "fine_tune", len(loads), "images"), len(loads))
-        if kept:
+            cached = keep_on_disk(progress.track(rows, "fine_tune", len(loads), "images"), len(loads))
+        if cached:
             return lambda numbers, _: _numbered(
-                numbers, size, map_on_cores(kept.read, torch.split(numbers, size))
+                numbers, size, map_on_cores(cached.read, torch.split(numbers, size))
             )
     return lambda numbers, _: _numbered(numbers, size, batches(numbers))
 
@@ -84,7 +84,7 @@ def unaugmented(dataset: Dataset, trunk: Trunk, size: int, passes: int, progress
 def random_views(
     dataset: Dataset, trunk: Trunk, size: int, augmentations: Sequence[Augmentation], seed: int
 ) -> Inputs:
-    """A new random view of each image in every epoch, the same for the same file, seed and epoch."""
+    """Return the inputs of a new random view per image and epoch, determined by file, seed and epoch."""
 
     def view(number: int, epoch: int) -> Load:
         rng = np.random.default_rng([seed, epoch, int(dataset.digests[number][:16], 16)])
@@ -109,5 +109,5 @@ def _batched(rows: Iterator[Tensor], size: int) -> Iterator[Tensor]:
 
 def _readable(outcome: T | DataError) -> T:
     if isinstance(outcome, DataError):
-        raise by_itself(outcome)  # by now no input can be skipped any more
+        raise by_itself(outcome)  # inputs can no longer be skipped
     return outcome

@@ -1,7 +1,8 @@
-"""Low-rank adapters beside dense layers (Hu et al. 2021, LoRA), put in, trained and merged by peft.
+"""LoRA: low-rank adapters beside dense layers (Hu et al. 2021), injected and merged by peft.
 
-A dense layer W x becomes W x + alpha / rank · B A x, where only A (rank, D) and B (D', rank) train. B begins
-at zero, so that training starts from the published function; at the end W takes the product in.
+A dense layer W x becomes W x + alpha / rank · B A x, where only A (rank, D) and B (D', rank) are trained. B
+is initialized to zero, so that training starts from the published function; at the end the product is added
+to W.
 """
 
 from __future__ import annotations
@@ -18,35 +19,34 @@ from transfer_core.plan.presets import Phase
 from transfer_core.recipe.schema import Lora, Recipe
 from transfer_core.runtime.errors import DependencyError, Problem, RecipeError
 
-# How peft calls what it puts beside a layer, and the layer itself.
+# Names that peft gives to an adapter and to the layer itself.
 _ADAPTER, _BASE = "lora_", ".base_layer."
 
 
 def check_adapters(recipe: Recipe, backbone: Backbone) -> None:
-    """See that the adapters of a recipe can be had.
+    """Check that the LoRA steps of a recipe can run.
 
     Raises
     ------
     RecipeError
-        At the step, for a backbone without dense layers.
+        If the backbone has no dense layers; the error names the steps.
     DependencyError
-        If peft is missing.
+        If peft is not installed.
     """
     steps = [i for i, step in enumerate(recipe.steps) if isinstance(step, Lora)]
     if not steps:
         return
     _peft()
     if not dense_layers(backbone):
-        why = "has no dense layers that adapters could stand beside: unfreeze blocks instead"
-        message = f"{backbone.facts.name} {why}"
+        message = f"{backbone.facts.name} has no dense layers for adapters. Fix: unfreeze blocks instead"
         raise RecipeError([Problem(f"steps[{i}]", message) for i in steps])
 
 
 def dense_layers(backbone: Backbone) -> list[str]:
-    """The names, within the blocks, of the dense layers that a forward pass calls.
+    """Return the names, within the blocks, of the dense layers that a forward pass calls.
 
-    Some networks only take the weights out of such a layer (torchvision's attention): an adapter beside it
-    would have no effect.
+    Some networks use only the weights of a dense layer (torchvision's attention); an adapter beside it would
+    have no effect.
     """
     called: list[str] = []
     layers = {name: module for name, module in backbone.blocks.named_modules() if type(module) is nn.Linear}
@@ -65,10 +65,10 @@ def dense_layers(backbone: Backbone) -> list[str]:
 
 @contextmanager
 def adapted(backbone: Backbone, phase: Phase, seed: int) -> Iterator[tuple[str, ...]]:
-    """Within, adapters stand beside the dense layers of the blocks that `phase` doesn't train as a whole.
+    """Add adapters to the dense layers of the blocks that `phase` does not train as a whole.
 
-    Gives the names of these blocks. When it ends well, the layers have taken their adapters in; otherwise
-    they are as they were.
+    Yields the names of these blocks. On exit the adapters are merged into their layers, or removed without a
+    change after an exception.
     """
     if phase.lora is None:
         yield ()
@@ -88,13 +88,13 @@ def adapted(backbone: Backbone, phase: Phase, seed: int) -> Iterator[tuple[str, 
 
 
 def only_adapters(block: nn.Module) -> None:
-    """Of the parameters of `block`, let only those of its adapters train."""
+    """Make only the adapters of `block` trainable."""
     for name, parameter in block.named_parameters():
         parameter.requires_grad_(_ADAPTER in name)
 
 
 def without_adapters(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors of a network that has adapters by the names that they have without."""
+    """Return the tensors of an adapted network under the names that they have without adapters."""
     return {name.replace(_BASE, "."): tensor for name, tensor in state.items() if _ADAPTER not in name}
 
 
@@ -118,7 +118,7 @@ def _peft() -> Any:
 
 
 def _example(backbone: Backbone) -> Tensor:
-    """Any input of the backbone."""
+    """Return a valid input of the backbone."""
     if backbone.facts.modality == "text":
         return torch.zeros(1, 4, 2, dtype=torch.int32)
     size = backbone.preprocessing.crop_size

@@ -1,4 +1,4 @@
-"""What the part of a network that trains sees of texts, epoch by epoch: like images, but of many lengths."""
+"""Inputs of the trained part of a network from texts, per epoch: sequences of different lengths."""
 
 from __future__ import annotations
 
@@ -28,14 +28,16 @@ from transfer_core.runtime.progress import Progress
 
 @dataclass(frozen=True)
 class TextTrunk:
-    """The frozen blocks in front, ready to run; without any (`extractor` is None) tokens are passed on."""
+    """The frozen blocks before the trained part; if there are none, `extractor` is None."""
 
     reader: Reader
     extractor: TextExtractor | None
 
     def rows(self, texts: Sequence[Any]) -> Generator[tuple[int, Tensor], None, None]:
-        """For each text its number, in any order, with what the first block that trains sees: hidden states
-        (L, D) in half precision, or tokens (L, 2)."""
+        """Yield the number and the input of the first trained block per text, in any order.
+
+        The input is hidden states (L, D) in half precision, or tokens (L, 2) without frozen blocks.
+        """
         if self.extractor is None:
             yield from enumerate(windows[0] for windows in self.reader.windows(texts))
             return
@@ -46,7 +48,7 @@ class TextTrunk:
 def text_trunk(
     backbone: Backbone, blocks: int, device: torch.device, precision: str, options: TextOptions
 ) -> TextTrunk:
-    """The first `blocks` of `backbone` on `device`."""
+    """Return the first `blocks` of `backbone` on `device`."""
     if not blocks:
         return TextTrunk(Reader(backbone, options), None)
     extractor = text_extractor(first_blocks(backbone, blocks), device, precision, options)
@@ -54,15 +56,14 @@ def text_trunk(
 
 
 def texts(dataset: Dataset, trunk: TextTrunk, size: int, passes: int, progress: Progress) -> Inputs:
-    """The texts in batches of `size`, the longest of a batch first; kept on disk if they are needed more than
-    once."""
+    """Return the inputs of texts in batches of `size`, the longest first, cached for several passes."""
     count = len(dataset)
     if trunk.extractor is None or passes > 1:
         with closing(trunk.rows(dataset.inputs)) as rows:
             tracked = progress.track(rows, "fine_tune", count, "texts")
-            kept = _kept(tracked, count, in_memory=trunk.extractor is None)
-        if kept:
-            return lambda numbers, _: _batches(numbers, size, kept)
+            cached = _cached(tracked, count, in_memory=trunk.extractor is None)
+        if cached:
+            return lambda numbers, _: _batches(numbers, size, cached)
 
     def forwarded(numbers: Tensor, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         for chunk in torch.split(numbers, size):
@@ -72,19 +73,19 @@ def texts(dataset: Dataset, trunk: TextTrunk, size: int, passes: int, progress: 
     return forwarded
 
 
-def _batches(numbers: Tensor, size: int, kept: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
+def _batches(numbers: Tensor, size: int, rows: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
     for chunk in torch.split(numbers, size):
-        yield _longest_first(chunk, [kept[number] for number in chunk.tolist()])
+        yield _longest_first(chunk, [rows[number] for number in chunk.tolist()])
 
 
 def _longest_first(numbers: Tensor, rows: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """The numbers and a batch of their rows: the pieces that it is cut into have little padding."""
+    """Return numbers and padded rows by falling length, so that micro-batches have little padding."""
     order = sorted(range(len(rows)), key=lambda row: -len(rows[row]))
     return numbers[order], padded([rows[row] for row in order], len(rows[order[0]]))
 
 
-def _kept(rows: Iterable[tuple[int, Tensor]], count: int, in_memory: bool) -> Sequence[Tensor] | None:
-    """All rows by number; None if the disk is too full for hidden states, or half precision too small."""
+def _cached(rows: Iterable[tuple[int, Tensor]], count: int, in_memory: bool) -> Sequence[Tensor] | None:
+    """Return all rows by number; None if disk space or the range of half precision does not suffice."""
     if in_memory:
         tokens = dict(rows)
         return [tokens[number] for number in range(count)]
@@ -95,9 +96,9 @@ def _kept(rows: Iterable[tuple[int, Tensor]], count: int, in_memory: bool) -> Se
 
 
 def _on_disk(rows: Iterable[tuple[int, Tensor]], count: int, room: int) -> Sequence[Tensor] | None:
-    """Hidden states one after the other in a file without a name, which is gone with the process."""
+    """Store hidden states one after the other in an anonymous file, which is removed with the process."""
     starts, lengths, written, width = np.zeros(count, np.int64), np.zeros(count, np.int64), 0, 0
-    # Written, not mapped: a disk that fills up is an error then, not a signal.
+    # Written, not mapped: a full disk raises OSError instead of a signal.
     with tempfile.TemporaryFile(dir=cache()) as file:
         for number, row in rows:
             if row.dtype != torch.float16 or written * width * 2 > room:
@@ -111,7 +112,7 @@ def _on_disk(rows: Iterable[tuple[int, Tensor]], count: int, room: int) -> Seque
 
 
 class _Slices(Sequence[Tensor]):
-    """Hidden states (L, D) of texts by their numbers."""
+    """Hidden states (L, D) of texts by number."""
 
     def __init__(
         self, states: npt.NDArray[Any], starts: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64]

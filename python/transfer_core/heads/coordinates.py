@@ -1,4 +1,4 @@
-"""The coordinates in which a linear head is fitted: scaled features, as few as the rows need."""
+"""Coordinates in which a linear head is fitted: scaled features, or an orthonormal basis of their span."""
 
 from __future__ import annotations
 
@@ -10,19 +10,27 @@ from torch import Tensor
 from transfer_core.heads.products import product
 from transfer_core.heads.scaling import Scaling
 
-# Of so many rows per feature a copy is small, and its making soon repaid.
+# Up to so many rows per feature, a copy of the features is small and pays off.
 FEW = 4
 
 
 @dataclass(frozen=True)
 class Coordinates:
-    """The rows' coordinates are z = (x - shift) / unit, with `x` (N, R), `shift` (R,) and `unit` (R,).
+    """Coordinates z = (x - shift) / unit of N rows.
 
-    Of many rows `x` is the caller's own tensor, read and never copied: what is computed from z is computed
-    from x by moving shift and unit into the coefficients.
-    Features on their scale are (f - mean) / scale, with `mean` (D,) and `scale` (D,); `basis` (D, R) has a
-    column per coordinate, or is None where those are the coordinates. `uncorrelated` ones have a diagonal
-    Gram matrix.
+    Attributes
+    ----------
+    x
+        (N, R). With many rows the tensor of the caller, never copied: shift and unit are moved into the
+        coefficients instead.
+    shift, unit
+        (R,)
+    mean, scale
+        (D,), of the features f: scaled features are (f - mean) / scale.
+    basis
+        (D, R), a column per coordinate; None if the coordinates are the scaled features.
+    uncorrelated
+        Whether the Gram matrix of the coordinates is diagonal.
     """
 
     x: Tensor
@@ -34,7 +42,7 @@ class Coordinates:
     uncorrelated: bool = False
 
     def on_features(self, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
-        """Weight (K, D) and bias (K,) that do to features what `weight` (K, R) and `bias` do to z."""
+        """Convert `weight` (K, R) and `bias` (K,) for z to (K, D) and (K,) for features."""
         weight = weight.double()
         if self.basis is not None:
             weight = weight @ self.basis.double().T
@@ -43,14 +51,15 @@ class Coordinates:
 
 
 def coordinates_of(features: Tensor, scaling: Scaling) -> Coordinates:
-    """The coordinates of `features` (N, D) on that scale: R = min(N, D).
+    """Return R = min(N, D) coordinates of `features` (N, D) under `scaling`.
 
-    With fewer rows than features, weights have no part outside the span of the rows if an L2 penalty is on
-    them, and the penalty is the same in any orthonormal basis of that span. Z' = QR (Golub and Van Loan,
-    Matrix Computations, 2013, section 5.2) gives one, and R', a square, takes the place of the rows.
+    With fewer rows than features, L2-penalized weights lie in the span of the rows, and the penalty is the
+    same in any orthonormal basis of it. Z' = QR (Golub and Van Loan, Matrix Computations, 2013, section 5.2)
+    gives one, and the square R' replaces the rows.
 
-    With up to `FEW` times as many, the principal axes are the basis: there the penalised loss bends nearly
-    independently along each, and no system of R equations is solved for each look at the loss.
+    With up to `FEW` times as many rows as features, the basis is the principal axes: the Hessian of the
+    penalized loss is nearly diagonal in it, so that no system of R equations is solved per evaluation of the
+    loss.
     """
     mean, scale = scaling
     rows, width = features.shape

@@ -1,4 +1,4 @@
-"""How the loss of a linear layer bends, and variables in which it bends alike in all directions."""
+"""Hessian approximation and preconditioner for the linear head."""
 
 from __future__ import annotations
 
@@ -8,41 +8,43 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-# As a share of the Gram matrix's trace: what single precision can't tell from 0.
+# Share of the Gram matrix's trace that single precision cannot distinguish from 0.
 ROUNDING = 1e-7
 
 
 class Curvature(Protocol):
-    """The mean over outputs of the loss's second derivative: `mean`, a number, with respect to their bias."""
+    """Second derivative of the loss, averaged over outputs; `mean` is the one with respect to the bias."""
 
     @property
     def mean(self) -> float:
-        """See above."""
+        """Second derivative with respect to the bias."""
 
     def scaled_to(self, mean: float) -> Curvature:
-        """The same shape, for a loss that bends as much as `mean` says."""
+        """Return the curvature multiplied by a factor such that its mean is `mean`."""
 
     def whitening(self, strength: float) -> Whitening:
-        """Variables for this loss with an L2 penalty of that strength on the weights."""
+        """Return the preconditioner for the loss plus an L2 penalty of `strength` on the weights."""
 
 
 class Whitening(Protocol):
-    """Variables v (…, R + 1) for coefficients w (…, R + 1), the last of them a bias: v = w L, with L L' the
-    curvature, so that the loss bends by about 1 in each direction of v."""
+    """Preconditioner: v = w L for coefficients w (…, R + 1), the last of them a bias.
+
+    L L' is the curvature, so that the Hessian with respect to v is close to the identity.
+    """
 
     def variables(self, coefficients: Tensor) -> Tensor:
-        """W L."""
+        """Return v = w L."""
 
     def coefficients(self, variables: Tensor) -> Tensor:
-        """V / L."""
+        """Return w = v / L."""
 
     def slopes(self, gradient: Tensor) -> Tensor:
-        """The gradient with respect to v of what has `gradient` with respect to w: G / L'."""
+        """Return the gradient with respect to v for `gradient` with respect to w: g / L'."""
 
 
 @dataclass(frozen=True)
 class FullCurvature:
-    """The second derivative with respect to the weights is `gram` (R, R)."""
+    """Full matrix `gram` (R, R) of second derivatives with respect to the weights."""
 
     gram: Tensor
     mean: float
@@ -60,7 +62,7 @@ class FullCurvature:
 
 @dataclass(frozen=True)
 class DiagonalCurvature:
-    """The same where coordinates are uncorrelated: only its `diagonal` (R,)."""
+    """Curvature in uncorrelated coordinates: its `diagonal` (R,)."""
 
     diagonal: Tensor
     mean: float
@@ -71,13 +73,13 @@ class DiagonalCurvature:
 
     def whitening(self, strength: float) -> DiagonalWhitening:
         """See `Curvature`."""
-        bends = self.diagonal + strength + ROUNDING * float(self.diagonal.sum())
-        return DiagonalWhitening(torch.cat([bends.rsqrt(), bends.new_tensor([self.mean**-0.5])]))
+        diagonal = self.diagonal + strength + ROUNDING * float(self.diagonal.sum())
+        return DiagonalWhitening(torch.cat([diagonal.rsqrt(), diagonal.new_tensor([self.mean**-0.5])]))
 
 
 @dataclass(frozen=True)
 class TriangularWhitening:
-    """L is the Cholesky `factor` (R, R), of the bias 1 / `bias_unit`."""
+    """L is the Cholesky `factor` (R, R) for the weights, 1 / `bias_unit` for the bias."""
 
     factor: Tensor
     bias_unit: float
@@ -103,7 +105,7 @@ class TriangularWhitening:
 
 @dataclass(frozen=True)
 class DiagonalWhitening:
-    """L is diagonal, with 1 / `units` (R + 1,)."""
+    """L is diagonal: 1 / `units` (R + 1,)."""
 
     units: Tensor
 

@@ -1,7 +1,7 @@
-"""L-BFGS for many small problems at once: every row of `x` is a problem of its own.
+"""Batched L-BFGS: each row of `x` is a separate problem.
 
-Batching is what makes choosing a regularisation strength by cross-validation almost free: the folds
-share each matrix product.
+The folds of a cross-validation share each matrix product, which makes the choice of a regularization strength
+cheap.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import Tensor
 Objective: TypeAlias = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 
-# So many steps may pass without a lower loss, among those that rounding hides.
+# Steps without a lower loss before a row is stopped: rounding may hide the progress of some.
 PATIENCE = 5
 
 
@@ -29,8 +29,11 @@ class Point(NamedTuple):
 
 
 class Pair(NamedTuple):
-    """A step (B, P) and how it changed the gradient (B, P); 1 / (step · change) (B,), 0 where unusable, and
-    (step · change) / |change|² (B,)."""
+    """Correction pair of L-BFGS.
+
+    A `step` (B, P) and the `change` of the gradient (B, P); `inverse` is 1 / (step · change) (B,), 0 for
+    unusable pairs, and `scale` is (step · change) / |change|² (B,).
+    """
 
     step: Tensor
     change: Tensor
@@ -45,7 +48,7 @@ def minimize(
     max_iterations: int = 500,
     history: int = 5,
 ) -> Tensor:
-    """Minimise `objective` over each row of `x`.
+    """Minimize `objective` over each row of `x`.
 
     Parameters
     ----------
@@ -53,21 +56,20 @@ def minimize(
         Maps x (B, P) to the losses (B,) and their gradients (B, P); row b depends on x[b] alone. It
         should be scaled so that a step of length 1 is a sensible one to try.
     x
-        (B, P), where to start.
+        (B, P), the starting points.
     tolerance
-        A row is done when half the square of its gradient's norm is at most this share of its loss: so
-        much could still be gained if the loss bent by 1 in all directions. Or when its
-        steps no longer lower its loss, which ends in rounding.
+        A row has converged when half the squared norm of its gradient is at most this share of its loss: the
+        possible gain if the Hessian is the identity. A row also stops when rounding prevents a lower loss.
 
     Returns
     -------
     Tensor
-        (B, P), where each row has ended.
+        (B, P), the final point of each row.
 
     References
     ----------
     Nocedal and Wright, Numerical Optimization (2006), algorithms 7.4 and 7.5, with backtracking to
-    the Armijo condition (3.4); pairs without positive curvature are left out.
+    the Armijo condition (3.4); pairs without positive curvature are skipped.
     """
     here = Point(x, *objective(x))
     pairs: deque[Pair] = deque(maxlen=history)
@@ -95,9 +97,9 @@ def _pair(here: Point, there: Point) -> Pair:
 
 
 def _direction(gradient: Tensor, pairs: deque[Pair]) -> Tensor:
-    """The direction -H g of each row (Nocedal and Wright, algorithm 7.4, H_0 as in 7.20).
+    """Return the direction -H g of each row (Nocedal and Wright, algorithm 7.4, H_0 as in 7.20).
 
-    Without a usable pair it is the gradient's, at most 1 long.
+    Without a usable pair it is the negative gradient, limited to length 1.
     """
     scale = 1 / gradient.norm(dim=1).clamp_min(1)
     q = gradient.clone()
@@ -116,10 +118,10 @@ def _direction(gradient: Tensor, pairs: deque[Pair]) -> Tensor:
 
 
 def _backtrack(objective: Objective, here: Point, direction: Tensor, active: Tensor, most: int = 12) -> Point:
-    """Halve each active row's step until its loss falls enough; rows that never do stay where they are.
+    """Halve each active row's step until its loss falls enough; rows whose loss never does are unchanged.
 
-    Where the loss changes by no more than rounding its slope is asked instead (Hager and Zhang 2005, A new
-    conjugate gradient method, equation 4.1): it is the more precise.
+    If the loss changes by no more than rounding, its slope decides, which is more precise (Hager and Zhang
+    2005, A new conjugate gradient method, equation 4.1).
     """
     slope = (direction * here.gradient).sum(dim=1)
     length = torch.ones_like(slope)

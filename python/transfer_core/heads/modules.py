@@ -1,4 +1,4 @@
-"""The layers of a head: features (N, D) in, logits or scaled values (N, K) out."""
+"""Layers of a head, from features (N, D) to logits or scaled values (N, K)."""
 
 from __future__ import annotations
 
@@ -31,13 +31,17 @@ _FITTED: dict[type, type[FittedLayer]] = {
 
 
 def build_head(spec: Head, width: int, outputs: int, generator: torch.Generator | None) -> nn.Sequential:
-    """A head for features of `width` with `outputs` outputs, its weights drawn from `generator`.
+    """Return a new head for features (N, `width`), with outputs (N, `outputs`).
 
-    Without a generator the weights are shapes alone, for `load_state_dict(…, assign=True)`.
+    ReLU follows every hidden layer, dropout precedes each dense layer. The last layer is initialized to zero:
+    with fewer examples than features, initial weights in directions that no example shows would remain as
+    noise in every prediction. Heads that scikit-learn fits are empty.
 
-    Every hidden layer is followed by ReLU; dropout stands before each dense layer. The last layer begins with
-    zeros: where there are fewer examples than features, what it begins with in directions that no example
-    shows would stay, as noise in every answer. What scikit-learn fits is empty.
+    Parameters
+    ----------
+    generator
+        Source of the initial weights; None for weights on the meta device, for `load_state_dict(…,
+        assign=True)`.
     """
     if layer := _FITTED.get(type(spec)):
         return nn.Sequential(layer())
@@ -57,8 +61,8 @@ def build_head(spec: Head, width: int, outputs: int, generator: torch.Generator 
 
 
 def _dense(before: int, after: int, generator: torch.Generator | None) -> nn.Linear:
-    """A dense layer with He-uniform weights (He et al. 2015, section 2.2) and no bias yet."""
-    # nn.Linear draws weights of its own, which are not used.
+    """Return a dense layer with He-uniform weights (He et al. 2015, section 2.2) and zero bias."""
+    # nn.Linear draws initial weights, which are not used.
     with OnlyShapes() if generator is None else torch.random.fork_rng(devices=[]):
         layer = nn.Linear(before, after)
     if generator is None:
@@ -71,18 +75,18 @@ def _dense(before: int, after: int, generator: torch.Generator | None) -> nn.Lin
 
 
 def first_dense(head: nn.Sequential) -> nn.Linear:
-    """The layer that sees the features."""
+    """Return the first dense layer."""
     return next(layer for layer in head if isinstance(layer, nn.Linear))
 
 
 def last_dense(head: nn.Sequential) -> nn.Linear:
-    """The layer that gives the outputs."""
+    """Return the last dense layer."""
     return next(layer for layer in reversed(list(head)) if isinstance(layer, nn.Linear))
 
 
 @torch.no_grad()
 def fold_standardization(head: nn.Sequential, mean: Tensor, scale: Tensor) -> None:
-    """Change `head`, fitted on (x - mean) / scale, so that it gives the same outputs for x.
+    """Fold the scaling into `head`, in place: fitted on z = (x - mean) / scale, it then takes x.
 
     `mean` and `scale` are (D,). With W' = W / scale and b' = b - W' mean, W z + b = W' x + b'.
     """

@@ -1,4 +1,4 @@
-"""The matrix product that fitting a head consists of."""
+"""Matrix product for the fit of a head."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from transfer_core.runtime.onednn import has_linear
 
 
 def product(left: Tensor, right: Tensor) -> Tensor:
-    """`left` (N, R) @ `right` (R, M), transposed in memory or not, without gradients.
+    """Return `left` (N, R) @ `right` (R, M), in any memory layout, without gradients.
 
-    In float32 by oneDNN, with the operator that torch's own compiler emits. `@` is MKL's, which keeps to AVX2
-    on other makers' processors than Intel's: where there is AVX-512 it takes twice as long.
+    float32 uses oneDNN, with the operator that torch's compiler emits. `@` uses MKL, which is limited to AVX2
+    on processors of other makers than Intel and takes twice as long where there is AVX-512.
     """
     if left.dtype != torch.float32 or not has_linear(torch.float32):
         return left @ right

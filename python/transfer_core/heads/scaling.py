@@ -1,4 +1,4 @@
-"""Features as a head is fitted on them: (x - mean) / scale."""
+"""Feature scaling for the fit of a head: (x - mean) / scale."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-# The share of features that are not 0, below which they count words or categories.
+# Share of nonzero features below which they are counts of words or categories.
 _SPARSE = 0.05
 
-# The features are never copied as a whole.
+# Chunk size: the features are never copied as a whole.
 ROWS_AT_ONCE = 1024
 
 
@@ -22,19 +22,18 @@ class Scaling(NamedTuple):
 
 
 def standardization(features: Tensor) -> Scaling:
-    """Each of `features` (N, D) on a scale of its own, its standard deviation.
+    """Return a scale per feature of `features` (N, D), its standard deviation; one shared scale for counts.
 
-    That has a floor of one hundredth of its average: a feature that hardly ever fires in training must not be
-    blown up when it does fire later. Counts share one scale: with one each, the rare ones would outweigh all
-    others.
+    The scale is at least a hundredth of the average, so that a feature that is almost constant in training is
+    not amplified later. With a scale each, rare counts would outweigh all others.
     """
     return scalings(features)[0]
 
 
 def scalings(features: Tensor) -> list[Scaling]:
-    """The scalings under which `features` (N, D) may be learned: a scale for each, or one for all.
+    """Return the candidate scalings of `features` (N, D): a scale per feature, and one for all.
 
-    Which is the better depends on whether a feature that varies more also says more. Of counts it does.
+    One for all is better if features of higher variance are more informative, as counts are.
     """
     mean, deviation = _moments(features)
     shared = Scaling(mean, deviation.square().mean().sqrt().clamp_min(1e-12).expand_as(deviation))
@@ -45,13 +44,13 @@ def scalings(features: Tensor) -> list[Scaling]:
 
 
 def are_counts(features: Tensor) -> bool:
-    """Whether so few of `features` (N, D) are not 0 that they must count something: words, categories."""
+    """Return whether `features` (N, D) are sparse, and so counts of words or categories."""
     present = sum(int(part.count_nonzero()) for part in torch.split(features, ROWS_AT_ONCE))
     return present < _SPARSE * features.numel()
 
 
 def _moments(features: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean (D,) and standard deviation (D,)."""
+    """Return mean (D,) and standard deviation (D,)."""
     total = torch.zeros(features.shape[1], dtype=torch.float64)
     squares = torch.zeros_like(total)
     for part in torch.split(features, ROWS_AT_ONCE):

@@ -1,4 +1,4 @@
-"""Support vector machines: a weighted sum of similarities to examples."""
+"""Support vector machines as a layer: weighted sums of kernel values."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ _ROWS_AT_ONCE = 512
 
 
 class SupportVectors(FittedLayer):
-    """Similarities to the `support` (S, D), exp(-gamma |z - s|²) or, where `gamma` () is 0, z · s, weighed.
+    """Kernel values with `support` (S, D), weighted by `dual`: RBF exp(-gamma |z - s|²), or linear z · s.
 
-    Features are standardised before: z = (x - mean) / scale. Without `counts`, there is a machine per output:
-    `dual` (S, K) and `intercept` (K,). With them there is one for each pair of K classes, as in libsvm: the
-    support is sorted by class, `counts` (K,) of each; column j of `dual` (S, K - 1) is for the duel with the
-    j-th of the other classes; `intercept` has one number per duel, 0-1, 0-2, …, 1-2, ….
+    The kernel is linear if `gamma` () is 0. Features are standardized first: z = (x - mean) / scale. If
+    `counts` is empty, there is a machine per output: `dual` (S, K) and `intercept` (K,). Otherwise there is
+    one per pair of K classes (one-vs-one), as in libsvm: the support is sorted by class, `counts` (K,) of
+    each; column j of `dual` (S, K - 1) belongs to the pair with the j-th of the other classes; `intercept`
+    has one number per pair, 0-1, 0-2, …, 1-2, ….
     """
 
     numbers = ("mean", "scale", "support", "gamma", "dual", "intercept", "counts")
@@ -44,13 +45,13 @@ class SupportVectors(FittedLayer):
             self._check_range("counts", 0, rows)
 
     def forward(self, features: Tensor) -> Tensor:
-        """(N, D) -> (N, K)."""
-        outputs = self._wins if len(self.counts) else self._margins
-        parts = [outputs(self._similarities(part)) for part in torch.split(features, _ROWS_AT_ONCE)]
+        """Return outputs (N, K) for features (N, D)."""
+        outputs = self._votes if len(self.counts) else self._margins
+        parts = [outputs(self._kernel(part)) for part in torch.split(features, _ROWS_AT_ONCE)]
         return torch.cat(parts).float()
 
-    def _similarities(self, features: Tensor) -> Tensor:
-        """(N, S) float64."""
+    def _kernel(self, features: Tensor) -> Tensor:
+        """Return kernel values (N, S) float64."""
         z = (features - self.mean) / self.scale
         product = (z @ self.support.T).double()
         if float(self.gamma) == 0:
@@ -59,18 +60,18 @@ class SupportVectors(FittedLayer):
         distances = lengths[0] - 2 * product + lengths[1]
         return torch.exp(-self.gamma.double() * distances.clamp_min(0))
 
-    def _margins(self, similarities: Tensor) -> Tensor:
-        """(N, K)."""
-        margins: Tensor = similarities @ self.dual.double() + self.intercept.double()
+    def _margins(self, kernel: Tensor) -> Tensor:
+        """Return margins (N, K)."""
+        margins: Tensor = kernel @ self.dual.double() + self.intercept.double()
         return margins
 
-    def _wins(self, similarities: Tensor) -> Tensor:
-        """(N, K): the duels that a class wins, and as a fraction below a third by how much.
+    def _votes(self, kernel: Tensor) -> Tensor:
+        """Return the number of pairs (N, K) that a class wins, plus a confidence below one third.
 
-        This is scikit-learn's `decision_function` of the shape `ovr`; the class with the highest is the one
-        that `SVC(break_ties=True)` predicts.
+        This is scikit-learn's `decision_function` of the shape `ovr`; `SVC(break_ties=True)` predicts the
+        class with the highest value.
         """
-        margins = self._duels(similarities)
+        margins = self._pair_margins(kernel)
         classes = len(self.counts)
         first, second = torch.triu_indices(classes, classes, offset=1)
         won = (margins >= 0).double()
@@ -80,12 +81,12 @@ class SupportVectors(FittedLayer):
         outputs: Tensor = wins + confidence / (3 * (confidence.abs() + 1))
         return outputs
 
-    def _duels(self, similarities: Tensor) -> Tensor:
-        """(N, K (K - 1) / 2): above 0 where the first of a pair wins."""
+    def _pair_margins(self, kernel: Tensor) -> Tensor:
+        """Return margins (N, K (K - 1) / 2), positive where the first class of a pair wins."""
         counts = self.counts.tolist()
-        similar, dual = torch.split(similarities, counts, dim=1), torch.split(self.dual.double(), counts)
-        # K times (N, K - 1): what a class's own support says on its duels.
-        said = [own @ weights for own, weights in zip(similar, dual, strict=True)]
+        own_kernel, dual = torch.split(kernel, counts, dim=1), torch.split(self.dual.double(), counts)
+        # K times (N, K - 1): the share of a class's own support in the margins of its pairs.
+        shares = [own @ weights for own, weights in zip(own_kernel, dual, strict=True)]
         first, second = torch.triu_indices(len(counts), len(counts), offset=1).tolist()
-        pairs = [said[i][:, j - 1] + said[j][:, i] for i, j in zip(first, second, strict=True)]
+        pairs = [shares[i][:, j - 1] + shares[j][:, i] for i, j in zip(first, second, strict=True)]
         return torch.stack(pairs, dim=1) + self.intercept.double()
