@@ -52,7 +52,7 @@ module Transfer
     #
     # @param words the recipe's words as keywords; any other keyword is an option of `train`
     # @param quiet [Boolean, nil] true: show no progress; nil: as configured
-    # @yield the recipe's words, see {Recipe::Words}; with an argument the block keeps its own `self`
+    # @yield the words of the recipe (docs/reference/recipe.md); with an argument the block keeps its own `self`
     # @return [Model]
     # @raise [RecipeError] if a word or value is wrong; points at the line where it stands
     # @raise [DataError] if the data can't be trained on

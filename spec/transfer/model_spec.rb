@@ -1,5 +1,6 @@
 # frozen_string_literal: true
 
+require "json"
 require "logger"
 
 RSpec.describe Transfer::Model do
@@ -19,6 +20,16 @@ RSpec.describe Transfer::Model do
     expect(model.inspect).to eq(
       "#<Transfer::Model signs.transfer: mobilenet_v2, classification of blue, red, accuracy 0.975, " \
       "balanced_accuracy 0.75>"
+    )
+  end
+
+  it "is matched and written as JSON by its metadata" do
+    matched = case model
+              in { task: :classification, labels: [*, "red"], metrics: { accuracy: 0.9.. => accuracy } } then accuracy
+              end
+    expect(matched).to eq(0.975)
+    expect(JSON.parse(model.to_json)).to include(
+      "path" => File.absolute_path("signs.transfer"), "task" => "classification", "labels" => %w[blue red]
     )
   end
 

@@ -1,9 +1,13 @@
 # frozen_string_literal: true
 
+require_relative "value_object"
+
 module Transfer
   # Facts about a pretrained network, available before it is loaded. `Transfer.backbones` lists the most important ones;
   # the rest is requested when it is first needed.
   class Backbone
+    include ValueObject
+
     # Facts of `Transfer.backbone` that the list lacks.
     OF_ONE = %i[blocks default backbone_parameters code_license trainable plain max_length positions].freeze
     private_constant :OF_ONE

@@ -1,6 +1,7 @@
 # frozen_string_literal: true
 
 require_relative "job/request"
+require_relative "value_object"
 
 module Transfer
   # A running training. `Transfer.train_async` returns one.
@@ -13,6 +14,8 @@ module Transfer
   #   job.metrics                # => { loss: 0.41, validation_loss: 0.39, accuracy: 0.91 }, of the last epoch
   #   job.value                  # => the model, after waiting
   class Job
+    include ValueObject
+
     # Seconds that a worker has to answer a cancel before an interrupted caller goes on.
     PATIENCE = 2
     private_constant :PATIENCE

@@ -1,9 +1,13 @@
 # frozen_string_literal: true
 
+require_relative "value_object"
+
 module Transfer
   # A trained model. It refers to a file, whose path is sent to the worker with every call, so that the model stays
   # usable when the worker is replaced, after a fork, and in another process that has the file.
   class Model
+    include ValueObject
+
     # Inputs of a batch of a stream, and of its first batch, so that the first predictions come soon.
     STREAMED = 64
     FIRST = 8
@@ -47,7 +51,6 @@ module Transfer
     attr_reader :backbone
     # @return [Hash{Symbol => Object}] all metadata of the file
     attr_reader :summary
-    alias to_h summary
 
     # @param summary [Hash{String => Object}] a model summary of the protocol
     # @param demand [Demand, nil] which signature the file must have; nil: none, as of a model that was trained here
@@ -151,6 +154,9 @@ module Transfer
       Signature.write(saved.fetch("path"), key, saved.fetch("sha512")) if key
       Pathname.new(saved.fetch("path"))
     end
+
+    # @return [Hash{Symbol => Object}] {#summary} with `path`, `task` and `modality` as the attributes return them
+    def to_h = { **summary, path:, task:, modality: }
 
     def ==(other) = other.is_a?(Model) && path == other.path
     alias eql? ==
