@@ -2,17 +2,9 @@
 
 require "fileutils"
 require "json"
-require "tmpdir"
 
-# Train, predict, evaluate and embed on the command line, with the real core.
-RSpec.describe Transfer::CLI do
-  around do |example|
-    Dir.mktmpdir do |scratch|
-      @scratch = File.realpath(scratch)
-      example.run
-    end
-  end
-
+# Train, predict, evaluate and embed, with the real core.
+RSpec.describe "A model on the command line", :scratch do
   describe "saving" do
     it "checks before the training that the file can be written" do
       FileUtils.touch("#{@scratch}/old.transfer")
@@ -31,18 +23,15 @@ RSpec.describe Transfer::CLI do
   end
 
   # One small training, then everything that can be done with its model.
-  describe "a model" do
+  describe "of images", :folder do
     before(:context) do
-      @models = Dir.mktmpdir
-      photo_folder("#{@models}/photos", count: 10)
-      @trained = transfer("train", "#{@models}/photos", "--backbone", "mobilenet_v2", "--save", model)
+      photo_folder("#{@folder}/photos", count: 10)
+      @trained = transfer("train", "#{@folder}/photos", "--backbone", "mobilenet_v2", "--save", model)
       Transfer.shutdown
     end
 
-    after(:context) { FileUtils.rm_rf(@models) }
-
-    def model = "#{@models}/colors.transfer"
-    def photo(color) = "#{@models}/photos/#{color}/0.png"
+    def model = "#{@folder}/colors.transfer"
+    def photo(color) = "#{@folder}/photos/#{color}/0.png"
 
     it "is trained, measured and saved" do
       out, err, status = @trained
@@ -59,7 +48,7 @@ RSpec.describe Transfer::CLI do
     end
 
     it "is trained on everything if nothing is to be held out" do
-      out, err, status = transfer("train", "#{@models}/photos", "--test-size", "0")
+      out, err, status = transfer("train", "#{@folder}/photos", "--test-size", "0")
       expect([out.lines.first, err, status]).to eq(["No metrics: nothing was held out\n", "", 0])
     end
 
@@ -193,7 +182,7 @@ RSpec.describe Transfer::CLI do
     end
   end
 
-  describe "a model that brings code of its own" do
+  describe "with code of its own" do
     before do
       photo_folder("#{@scratch}/photos", count: 6)
       Dir.mkdir("#{@scratch}/nets")

@@ -2,16 +2,8 @@
 
 require "fileutils"
 require "json"
-require "tmpdir"
 
-RSpec.describe Transfer::CLI do
-  around do |example|
-    Dir.mktmpdir do |scratch|
-      @scratch = File.realpath(scratch)
-      example.run
-    end
-  end
-
+RSpec.describe Transfer::CLI, :scratch do
   describe "help" do
     # Commands and subcommands with their pages.
     def pages

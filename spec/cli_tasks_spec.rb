@@ -1,15 +1,10 @@
 # frozen_string_literal: true
 
 require "json"
-require "tmpdir"
-require "transfer/cli"
 require_relative "../examples/pictures"
 
-# Label sets, several numbers, sets and intervals on the command line, with the real core.
-RSpec.describe Transfer::CLI do
-  before(:context) { @folder = Dir.mktmpdir }
-  after(:context) { FileUtils.rm_rf(@folder) }
-
+# Multi-label models, several outputs, prediction sets and intervals, with the real core.
+RSpec.describe "Tasks on the command line", :folder do
   # Grey paper with a broad stripe of each colour.
   def stripes(name, colors, random)
     Pictures.png("#{@folder}/#{name}.png") do |x, _|

@@ -1,16 +1,10 @@
 # frozen_string_literal: true
 
-require "tmpdir"
-require "transfer/cli"
-
-# Texts on the command line, with the real core and MiniLM.
-RSpec.describe Transfer::CLI do
+# With the real core and MiniLM.
+RSpec.describe "Texts on the command line", :folder do
   before(:context) do
-    @folder = Dir.mktmpdir
     @trained = transfer("train", sentences, "--backbone", "hf/sentence-transformers/all-MiniLM-L6-v2", "--save", model)
   end
-
-  after(:context) { FileUtils.rm_rf(@folder) }
 
   def sentences = File.expand_path("../examples/sentences.csv", __dir__)
   def model = "#{@folder}/sentences.transfer"

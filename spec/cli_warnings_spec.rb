@@ -2,14 +2,9 @@
 
 require "csv"
 require "json"
-require "tmpdir"
-require "transfer/cli"
 
-# Warnings about flattering results on the command line and in Ruby, with the real core.
-RSpec.describe Transfer::CLI do
-  before(:context) { @folder = Dir.mktmpdir }
-  after(:context) { FileUtils.rm_rf(@folder) }
-
+# On the command line and in Ruby, with the real core.
+RSpec.describe "Warnings of a training", :folder do
   def table(name, header, rows)
     "#{@folder}/#{name}.csv".tap { |file| File.write(file, [header, *rows].map(&:to_csv).join) }
   end

@@ -1,24 +1,15 @@
 # frozen_string_literal: true
 
 require "json"
-require "tmpdir"
 
 # With the real core, which does not import PyTorch for this.
-RSpec.describe "transfer worker" do
-  around do |example|
-    Dir.mktmpdir("transfer-spec") do |home|
-      @home = home
-      settings = { home:, shared_worker: File.join(home, "shared") }
-      before = settings.to_h { |name, _| [name, Transfer.config.public_send(name)] }
-      use(settings)
-      example.run
-    ensure
-      Transfer.shutdown(shared: true)
-      use(before)
-    end
-  end
+RSpec.describe "transfer worker", :home do
+  before { Transfer.config.shared_worker = File.join(@home, "shared") }
 
-  def use(settings) = settings.each { |name, value| Transfer.config.public_send("#{name}=", value) }
+  after do
+    Transfer.shutdown(shared: true)
+    Transfer.config.shared_worker = false
+  end
 
   def workers = Sharing.workers(Transfer.config.shared_worker)
 

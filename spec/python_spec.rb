@@ -3,17 +3,12 @@
 require "fileutils"
 require "json"
 require "open3"
-require "tmpdir"
 
-# Each example asks a Ruby of its own, with a copy of the gem that has no checkout around it.
-RSpec.describe "Transfer::Python" do
-  around do |example|
-    Dir.mktmpdir do |scratch|
-      @scratch = File.realpath(scratch)
-      FileUtils.mkdir_p("#{@scratch}/root/gem")
-      FileUtils.cp_r(File.expand_path("../gem/lib", __dir__), "#{@scratch}/root/gem/lib")
-      example.run
-    end
+# Each example runs Ruby with a copy of the gem outside a checkout.
+RSpec.describe "Transfer::Python", :scratch do
+  before do
+    FileUtils.mkdir_p("#{@scratch}/root/gem")
+    FileUtils.cp_r(File.expand_path("../gem/lib", __dir__), "#{@scratch}/root/gem/lib")
   end
 
   let(:home) { "#{@scratch}/home" }

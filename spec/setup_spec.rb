@@ -2,17 +2,9 @@
 
 require "fileutils"
 require "json"
-require "tmpdir"
 
 # The whole of it, with PyTorch, is run by `bin/test package`.
-RSpec.describe "transfer setup" do
-  around do |example|
-    Dir.mktmpdir do |scratch|
-      @home = File.realpath(scratch)
-      example.run
-    end
-  end
-
+RSpec.describe "transfer setup", :home do
   let(:environment) { "#{@home}/env" }
   let(:note) { "#{environment}/transfer-setup.json" }
 

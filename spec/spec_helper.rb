@@ -6,6 +6,7 @@ ENV["TRANSFER_QUIET"] ||= "1"
 require "transfer"
 require "tempfile"
 require "timeout"
+require "tmpdir"
 Dir[File.join(__dir__, "support/*.rb")].each { |file| require file }
 
 RSpec.configure do |config|
@@ -23,7 +24,19 @@ RSpec.configure do |config|
     Timeout.timeout(300) { example.metadata[:end_to_end] ? example.run : Leaks.none_from(example) }
   end
 
-  # An empty `TRANSFER_HOME` for the example.
+  # A temporary directory for each example.
+  config.around(:example, :scratch) do |example|
+    Dir.mktmpdir("transfer-spec") do |folder|
+      @scratch = File.realpath(folder)
+      example.run
+    end
+  end
+
+  # A temporary directory for all examples of a group.
+  config.before(:context, :folder) { @folder = File.realpath(Dir.mktmpdir("transfer-spec")) }
+  config.after(:context, :folder) { FileUtils.rm_rf(@folder) }
+
+  # An empty `TRANSFER_HOME` for each example.
   config.around(:example, :home) do |example|
     Dir.mktmpdir("transfer-spec") do |folder|
       before = Transfer.config.home

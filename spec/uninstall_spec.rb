@@ -4,16 +4,8 @@ require "expect"
 require "fileutils"
 require "json"
 require "pty"
-require "tmpdir"
 
-RSpec.describe "transfer uninstall" do
-  around do |example|
-    Dir.mktmpdir do |scratch|
-      @scratch = File.realpath(scratch)
-      example.run
-    end
-  end
-
+RSpec.describe "transfer uninstall", :scratch do
   let(:home) { "#{@scratch}/home" }
 
   before do

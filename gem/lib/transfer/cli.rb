@@ -26,10 +26,10 @@ module Transfer
       private
 
       def perform(argv)
-        Root.run(argv)
-        ExitStatus::OK
-      rescue Finished => error
-        error.status
+        catch(:exit_status) do
+          Root.run(argv)
+          ExitStatus::OK
+        end
       rescue Errno::EPIPE
         raise
       rescue StandardError, Interrupt => error

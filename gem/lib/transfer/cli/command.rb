@@ -52,9 +52,8 @@ module Transfer
         options[:json] ? puts(JSON.pretty_generate(result)) : puts(*yield)
       end
 
-      def finish(status)
-        raise Finished, status
-      end
+      # Ends a command whose output is complete.
+      def finish(status) = throw(:exit_status, status)
 
       # @return [Integer, Float, nil] bytes or seconds
       def amount(option, kind, expected)

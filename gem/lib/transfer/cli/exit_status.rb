@@ -21,17 +21,5 @@ module Transfer
       # The reader of the output closed the pipe (128 + SIGPIPE).
       PIPE_CLOSED = 141
     end
-
-    # Ends a command whose output is complete with an exit status.
-    class Finished < StandardError
-      # @return [Integer]
-      attr_reader :status
-
-      def initialize(status)
-        @status = status
-        super("finished with status #{status}")
-      end
-    end
-    private_constant :Finished
   end
 end

@@ -25,7 +25,6 @@ module Transfer
                     desc: "By relevance, name, parameters or metric"
       option :all, type: :boolean, desc: "All of them, not only the first #{Catalogue::FIRST}"
       shared_options :trust, :json
-      # Lists backbones, or describes one.
       def backbones(name = nil)
         return describe_backbone(name) if name
 

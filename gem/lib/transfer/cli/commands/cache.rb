@@ -15,7 +15,6 @@ module Transfer
           transfer cache stats
       TEXT
       shared_options :json
-      # Shows sizes.
       def stats
         stats = Bridge.call("cache_stats")
         output(stats) do
@@ -33,7 +32,6 @@ module Transfer
           transfer cache verify
       TEXT
       shared_options :json
-      # Checks the cache.
       def verify
         found = Bridge.call("cache_verify")
         output(found) do
@@ -51,7 +49,6 @@ module Transfer
           transfer cache prune --older-than 30d
       TEXT
       shared_options :max_size, :older_than, :json
-      # Makes room.
       def prune
         shrink("cache_prune", { "max_bytes" => amount(:max_size, :bytes, "a size such as 500MB"),
                                 "older_than_s" => amount(:older_than, :seconds, "a time such as 30d") }.compact)
@@ -64,7 +61,6 @@ module Transfer
           transfer cache clear
       TEXT
       shared_options :json
-      # Empties the cache.
       def clear = shrink("cache_clear", {})
 
       private

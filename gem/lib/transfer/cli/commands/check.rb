@@ -16,7 +16,6 @@ module Transfer
         Exits with status 3 if there are problems.
       TEXT
       shared_options :backbone, :task, *OPTIONS["Data"].keys - [:augment], :seed, :quiet, :trust, :json
-      # Checks data.
       def check(data)
         report = Transfer.check(quiet: options[:quiet], **recipe(data))
         output(report.to_h) { check_lines(report) }

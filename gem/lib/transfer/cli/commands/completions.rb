@@ -13,7 +13,6 @@ module Transfer
           source <(transfer completions zsh)        # ~/.zshrc
           transfer completions fish | source        # ~/.config/fish/config.fish
       TEXT
-      # Prints a completion script.
       def completions(shell) = puts(Completions.script(shell))
     end
   end

@@ -16,7 +16,6 @@ module Transfer
       TEXT
       option :bridge, type: :boolean, desc: "Check the connection to Python"
       shared_options :json
-      # Checks the installation.
       def doctor
         checks = options[:bridge] ? Doctor.bridge_checks : Doctor.checks
         output(checks.map(&:to_h)) do

@@ -18,7 +18,6 @@ module Transfer
       option :output, banner: "FILE", desc: "Write this .npy, .csv or .jsonl file"
       shared_options :force, :trust, :signed_by
       option :json, type: :boolean, desc: "Print a JSON object per line, errors included"
-      # Writes embeddings.
       def embed(model, *inputs)
         write = embeddings_writer
         check_named(inputs)

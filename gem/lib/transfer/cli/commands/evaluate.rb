@@ -16,7 +16,6 @@ module Transfer
       option :on_bad_input, group: "Data", banner: "WORD", default: "raise", enum: %w[raise skip],
                             desc: "raise or skip inputs that can't be read (raise)"
       shared_options :trust, :signed_by, :json
-      # Measures a model.
       def evaluate(model, data)
         loaded = open_model(model)
         columns = RecipeWords.new(data, options).columns

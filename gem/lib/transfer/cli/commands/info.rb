@@ -14,7 +14,6 @@ module Transfer
           transfer info signs.transfer --json
       TEXT
       shared_options :signed_by, :json
-      # Describes a model file.
       def info(file)
         summary = open_model(file).summary
         output(summary) do

@@ -12,7 +12,6 @@ module Transfer
           transfer keygen release
       TEXT
       shared_options :json
-      # Creates a key pair.
       def keygen(name)
         private_file, public_file = ["#{name}.pem", "#{name}.pub.pem"].each { |file| refuse_existing(file) }
         key = Signature::Keys.generate

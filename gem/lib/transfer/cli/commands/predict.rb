@@ -30,7 +30,6 @@ module Transfer
                             desc: "mark, skip or raise unreadable inputs (mark)"
       shared_options :trust, :signed_by
       option :json, type: :boolean, desc: "Print a JSON object per line, errors included"
-      # Predicts inputs.
       def predict(model, *inputs)
         check_top
         check_named(inputs)

@@ -17,7 +17,6 @@ module Transfer
       shared_options(*OPTIONS["Model file"].keys)
       option :data, banner: "DATA", desc: "Path of the data, if it has moved"
       shared_options :quiet, :trust, :force, :json
-      # Resumes a run.
       def resume(run)
         train_and_save do |on|
           Transfer.resume(run, quiet: options[:quiet], trust: options[:trust] || false, data: options[:data], on:)

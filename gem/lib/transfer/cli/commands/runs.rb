@@ -14,7 +14,6 @@ module Transfer
       TEXT
       option :resumable, type: :boolean, desc: "Only interrupted trainings"
       shared_options :json
-      # Lists runs.
       def list
         runs = options[:resumable] ? Transfer.resumable : Transfer.runs
         output(runs.map { |run| plain(run) }) do
@@ -33,7 +32,6 @@ module Transfer
           transfer runs show 20260314-150926-535897
       TEXT
       shared_options :json
-      # Shows a run.
       def show(id)
         run = find(id)
         output(plain(run)) { [Table.render(cells(run).to_a), *("Next: transfer resume #{run}" if run.resumable?)] }
@@ -47,7 +45,6 @@ module Transfer
           transfer runs rm 20260314-150926-535897
       TEXT
       shared_options :json
-      # Removes runs.
       def rm(id, *ids)
         removed = [id, *ids].map { |name| find(name) }.each(&:remove)
         output(removed.map { |run| plain(run) }) { removal(removed) }
@@ -70,7 +67,6 @@ module Transfer
       shared_options :max_size, :older_than
       option :dry_run, type: :boolean, desc: "Print what would be removed"
       shared_options :json
-      # Removes runs by limits.
       def prune
         removed = Run.prune(max_size: amount(:max_size, :bytes, "a size such as 500MB"),
                             older_than: amount(:older_than, :seconds, "a time such as 30d"),

@@ -31,7 +31,6 @@ module Transfer
       option :python, banner: "PATH", desc: "Use this Python (3.10 or newer)"
       option :force, type: :boolean, desc: "Rebuild with the same options"
       shared_options :json
-      # Installs the managed Python environment.
       def setup
         raise Thor::Error, "give --cpu or --cuda, not both" if options[:cpu] && options[:cuda]
 

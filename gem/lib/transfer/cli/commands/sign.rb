@@ -15,7 +15,6 @@ module Transfer
       TEXT
       option :key, banner: "KEY", required: true, desc: "Private key"
       shared_options :json
-      # Signs a model.
       def sign(model)
         key = signing_key(options[:key])
         file = Signature.sign(model, key)

@@ -26,7 +26,6 @@ module Transfer
       TEXT
       shared_options :backbone, :preset, :task, *OPTIONS.values_at(*RecipeWords::GROUPS).flat_map(&:keys),
                      :trust, :force, :json
-      # Trains, reports, saves.
       def train(data)
         train_and_save { |on| Transfer.train(quiet: options[:quiet], on:, **recipe(data)) }
       end

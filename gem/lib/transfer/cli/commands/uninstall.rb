@@ -19,7 +19,6 @@ module Transfer
       option :all, type: :boolean, desc: "Remove runs as well"
       option :yes, type: :boolean, desc: "Don't ask"
       shared_options :json
-      # Removes the managed environment and kept files.
       def uninstall
         parts = Uninstall.parts(all: options.fetch(:all, false))
         unless parts.empty?

@@ -14,7 +14,6 @@ module Transfer
       TEXT
       option :key, banner: "KEY", desc: "Public key, in PEM or OpenSSH format"
       shared_options :json
-      # Verifies a signature.
       def verify(model)
         keys = options[:key] ? Signature::Keys.public(options[:key]) : Transfer.config.require_signature
         raise Thor::Error, "give the public key with --key" unless keys

@@ -10,7 +10,6 @@ module Transfer
           transfer version
       TEXT
       shared_options :json
-      # Prints versions.
       def version
         core = Doctor.core_versions
         output({ transfer: VERSION, ruby: RUBY_VERSION, **core }) do

@@ -12,7 +12,6 @@ module Transfer
           transfer worker status
       TEXT
       shared_options :json
-      # Shows the shared worker.
       def status
         snapshot = Bridge::SharedWorker.snapshot
         output(snapshot) { snapshot ? Table.render(facts(snapshot)) : "No shared worker" }
@@ -28,7 +27,6 @@ module Transfer
           transfer worker stop
       TEXT
       shared_options :json
-      # Stops the shared worker.
       def stop
         pid = Bridge::SharedWorker.stop
         output({ pid: }) { pid ? "Stopped worker #{pid}" : "No shared worker" }
