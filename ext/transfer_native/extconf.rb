@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
-# Builds Transfer::Native, which makes numbers travel faster and changes nothing else. Where it can't be built the gem
-# is installed without it, and Ruby does the same work.
+# Builds Transfer::Native, which converts numbers faster and changes nothing else. Where it can't be built, the gem is
+# installed without it, and Ruby does the same work.
 
 require "rbconfig"
 
@@ -17,13 +17,13 @@ end
 
 begin
   require "mkmf"
-rescue LoadError, SystemExit # mkmf itself looks for Ruby's headers, and aborts
+rescue LoadError, SystemExit # mkmf aborts without Ruby's headers
   leave_out "Ruby's headers are missing; Debian has them in ruby-dev"
 end
 
 begin
   compiler = try_compile("int main(void) { return 0; }")
-rescue RuntimeError # mkmf's word for a compiler that does not work
+rescue RuntimeError # mkmf's error for a compiler that does not work
   compiler = false
 end
 leave_out "there is no working C compiler" unless compiler

@@ -1,6 +1,6 @@
-/* Memory that is shared with the worker: a file without a name that can't shrink, and one of its blocks mapped.
- * The first eight bytes of a block say how many bytes of it are in use. Whoever received it writes 0 when done; the
- * sender then uses the block again (docs/reference/protocol.md, "Shared memory"). */
+/* Memory shared with the worker: a file without a name that can't be truncated, and mappings of its blocks.
+ * The first eight bytes of a block are the number of its bytes in use. The receiver writes 0 when it is done; then the
+ * sender uses the block again (docs/reference/protocol.md, "Shared memory"). */
 #include "transfer_native.h"
 #include <fcntl.h>
 #include <pthread.h>
@@ -17,10 +17,10 @@ struct mapping {
   size_t bytes;
   pid_t owner;
   unsigned forks;
-  bool exported; /* someone else points into it: it stays until the object goes */
+  bool exported; /* other code points into it: it stays until the object is freed */
 };
 
-/* A child that was forked sees the block as well, for as long as it likes: then it is never used again. */
+/* A forked child has mapped the block as well, for its whole life: then the block is never freed. */
 static unsigned forks;
 
 static void count_fork(void) { forks++; }
@@ -71,8 +71,8 @@ static bool never_shrinks(int descriptor) {
 #endif
 }
 
-/* call-seq: map(file, offset, bytes) -> Mapping, or nil for a file that could become shorter under our feet
- * The block must lie within the file and be in use with just as many bytes; that the caller has looked at. */
+/* call-seq: map(file, offset, bytes) -> Mapping, or nil for a file that could be truncated
+ * The block must lie within the file and have that number of bytes in use; the caller has checked that. */
 static VALUE map(VALUE native, VALUE file, VALUE offset, VALUE bytes) {
   int descriptor = rb_io_descriptor(file);
   off_t begin = NUM2OFFT(offset);
@@ -103,7 +103,7 @@ static VALUE to_s(VALUE self) {
 
 static VALUE bytesize(VALUE self) { return SIZET2NUM(mapping_of(self)->bytes); }
 
-/* An IO::Buffer over the memory itself, which keeps it. */
+/* An IO::Buffer over the memory itself, which keeps it mapped. */
 static VALUE to_io_buffer(VALUE self) {
   struct mapping *mapping = mapping_of(self);
   VALUE buffer = rb_io_buffer_new(mapping->start + HEADER_BYTES, mapping->bytes,
@@ -113,7 +113,7 @@ static VALUE to_io_buffer(VALUE self) {
   return buffer;
 }
 
-/* Gives the memory back, unless someone still points into it. */
+/* Releases the memory, unless other code points into it. */
 static VALUE release(VALUE self) {
   struct mapping *mapping;
   TypedData_Get_Struct(self, struct mapping, &mapping_type, mapping);
@@ -125,7 +125,7 @@ void keep_memory(VALUE holder) {
   if (!RB_TYPE_P(holder, T_STRING)) mapping_of(holder)->exported = true;
 }
 
-/* call-seq: anonymous_file -> descriptor, or nil where the system has no file without a name that can't shrink */
+/* call-seq: anonymous_file -> descriptor, or nil if the system has no memfd that can be sealed */
 static VALUE anonymous_file(VALUE native) {
 #if defined(HAVE_MEMFD_CREATE) && defined(F_ADD_SEALS)
   int descriptor = memfd_create("transfer", MFD_CLOEXEC | MFD_ALLOW_SEALING);

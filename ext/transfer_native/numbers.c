@@ -29,8 +29,8 @@ struct packing {
   bool allow_nan;
   int depth;
   long shape[DEEPEST];
-  long place[DEEPEST]; /* where in the arrays we are, for error messages */
-  VALUE buffer;        /* as long as the shape says from the start, and hidden from Ruby */
+  long place[DEEPEST]; /* indices of the current element, for error messages */
+  VALUE buffer;        /* of the final size from the start, and hidden from Ruby */
   size_t filled;
 };
 
@@ -46,14 +46,14 @@ static VALUE shape_list(const struct packing *packing) {
   return list;
 }
 
-/* Ruby's answer for what is neither a plain number nor allowed: another number, or an exception. Whatever was read
+/* Ruby's result for an element that is not a plain number: another number, or an exception. Everything that was read
  * from an array before may be different afterwards. */
 static VALUE ask_ruby(const struct packing *packing, VALUE item) {
   return rb_funcall(numbers, rb_intern("number"), 4, item, rb_str_new_cstr(dtype_names[packing->dtype]),
                     packing->allow_nan ? Qtrue : Qfalse, place(packing, packing->depth));
 }
 
-/* As Array#pack does it: what is beyond the largest float32 is infinite, and there is one NaN. */
+/* Like Array#pack: values beyond the largest float32 become infinite, and there is one NaN. */
 static inline float as_float32(double wide) {
   if (RB_LIKELY(fabs(wide) <= FLT_MAX)) return (float)wide;
   if (isnan(wide)) return NAN;
@@ -81,11 +81,11 @@ static inline bool put_integer(VALUE item, char *to, bool byte) {
   if (!FIXNUM_P(item)) return false;
   int64_t whole = FIX2LONG(item);
   if (byte && (whole < 0 || whole > 255)) return false;
-  memcpy(to, &whole, byte ? 1 : sizeof whole); /* little-endian: the lowest byte comes first */
+  memcpy(to, &whole, byte ? 1 : sizeof whole); /* little-endian: the lowest byte first */
   return true;
 }
 
-/* Writes what can be written without Ruby's help, which runs none of its code; returns how many that were. */
+/* Writes the leading elements that need no call of Ruby code; returns their number. */
 static long put_plain(struct packing *packing, const VALUE *items, long count) {
   char *to = RSTRING_PTR(packing->buffer) + packing->filled;
   const bool allow_nan = packing->allow_nan;
@@ -185,7 +185,7 @@ static VALUE unpack_numbers(struct unpacking *unpacking, long length) {
   VALUE row = rb_ary_new_capa(length), some[256];
   for (long done = 0; done < length;) {
     long count = length - done < 256 ? length - done : 256;
-    for (long i = 0; i < count; i++) some[i] = take(unpacking); /* on the stack, where the collector sees them */
+    for (long i = 0; i < count; i++) some[i] = take(unpacking); /* on the stack, visible to the GC */
     rb_ary_cat(row, some, count);
     done += count;
   }
@@ -204,7 +204,7 @@ static VALUE unpack_level(struct unpacking *unpacking, long level) {
 /* call-seq: unpack(bytes, dtype, shape) -> nested Arrays, or a number for no dimensions */
 static VALUE unpack(VALUE self, VALUE holder, VALUE dtype, VALUE shape) {
   Check_Type(shape, T_ARRAY);
-  shape = rb_ary_new_from_values(RARRAY_LEN(shape), RARRAY_CONST_PTR(shape)); /* ours: nobody changes it meanwhile */
+  shape = rb_ary_new_from_values(RARRAY_LEN(shape), RARRAY_CONST_PTR(shape)); /* a copy that Ruby can't change */
   if (RB_TYPE_P(holder, T_STRING)) holder = rb_str_new_frozen(holder);
   if (RARRAY_LEN(shape) > DEEPEST) rb_funcall(numbers, rb_intern("refuse_depth"), 0);
   size_t bytes;
@@ -228,5 +228,5 @@ void Init_transfer_native(void) {
   init_numbers(native);
   init_mapping(native);
   init_views(native);
-  init_sizes(native);
+  init_decoded_size(native);
 }

@@ -1,13 +1,13 @@
-/* MemoryView: how Ruby's libraries show each other numbers in memory. A Tensor shows its own and copies others'. */
+/* MemoryView, Ruby's protocol for arrays in memory: a Tensor exports its own and copies those of other objects. */
 #include "transfer_native.h"
 #include <ruby/memory_view.h>
 
-/* A shorter String may lie within its object, which the garbage collector moves. */
+/* A short String is embedded in its object, which the garbage collector may move. */
 #define CERTAINLY_APART 4096
 
 static const char *const formats[DTYPES] = {"e", "E", "q<", "C"};
 
-/* What a view of a tensor needs as long as it lives is in one piece: shape, strides, and bytes that could move. */
+/* The data of a view is one allocation: shape, strides, and bytes that could move. */
 static bool show(VALUE tensor, rb_memory_view_t *view, int flags) {
   if (flags & RUBY_MEMORY_VIEW_WRITABLE) return false;
   VALUE holder = rb_ivar_get(tensor, rb_intern("@memory"));
@@ -68,7 +68,7 @@ static VALUE release_view(VALUE argument) {
   return Qnil;
 }
 
-/* call-seq: view(object) -> [format, shape, bytes], or nil if it shows none; bytes are nil if they are not row-major */
+/* call-seq: view(object) -> [format, shape, bytes], or nil if it has no view; bytes are nil unless row-major */
 static VALUE view(VALUE native, VALUE object) {
   rb_memory_view_t view;
   if (!rb_memory_view_available_p(object)) return Qnil;

@@ -1,4 +1,4 @@
-"""The methods of the real core, without the learning."""
+"""The methods of the real core, without PyTorch."""
 
 import os
 import signal
@@ -133,7 +133,7 @@ def remove_run(server, id, params):
 
 
 def prune_runs(server, id, params):
-    # What was asked for, where a run has other things.
+    # The parameters, as the recipe of the removed run.
     answer(id, [removed(params)])
 
 

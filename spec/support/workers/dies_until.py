@@ -1,4 +1,4 @@
-"""Dies at its start until the file is there that it is told."""
+"""Exit with status 3 at the start until the given file exists."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""Does what it is told."""
+"""Execute scripted behaviour: echo, stall, crash, print, send invalid bytes."""
 
 import os
 import queue
@@ -28,11 +28,11 @@ def slow(server, id, params):
 
 
 def stall(server, id, params):
-    """Never answers, not even a cancel."""
+    """Never respond, not even to a cancel."""
 
 
 def train(server, id, params):
-    """Runs until it is cancelled."""
+    """Run until cancelled."""
     server.wait_for_cancel(id)
     refuse(id, "Cancelled", "cancelled")
 
@@ -90,7 +90,7 @@ def events(server, id, params):
 
 
 def rows(server, id, params):
-    """Pulls a stream, `max` rows at a time, and stops after `stop_after` requests."""
+    """Request the rows of a stream, `max` at a time, at most `stop_after` times."""
     seen, requests = [], 0
     while True:
         error, result = server.ask("next_rows", stream=params["stream"], max=params["max"])
@@ -103,7 +103,7 @@ def rows(server, id, params):
 
 
 def ask_and_go(server, id, params):
-    """Asks for rows, ends the call meanwhile, and tells the next call what came."""
+    """Request rows, end the call meanwhile, and return the reply in the next call."""
     threading.Thread(target=lambda: replies.put(server.ask("next_rows", **params)), daemon=True).start()
     time.sleep(0.1)
     answer(id, None)

@@ -1,4 +1,4 @@
-"""Shared memory, written from docs/reference/protocol.md and not from the real worker."""
+"""Implement shared memory independently of the real worker, from docs/reference/protocol.md."""
 
 import os
 import struct
@@ -17,19 +17,19 @@ def put(content, offset, says):
 
 
 def show(server, id, params):
-    """A tensor of `bytes` in the block at `offset`."""
+    """Return a tensor with `bytes` in the block at `offset`."""
     put(params["bytes"], params["offset"], params.get("says", len(params["bytes"])))
     shape = params.get("shape", [len(params["bytes"])])
     answer(id, msgpack.ExtType(2, msgpack.packb(["uint8", shape, params["offset"]])))
 
 
 def used(server, id, params):
-    """What the block at `offset` says now."""
+    """Return the number of bytes in use of the block at `offset`."""
     answer(id, struct.unpack("<Q", os.pread(ours, 8, params["offset"]))[0])
 
 
 def look(server, id, params):
-    """Where the tensor lies, its first bytes, and whether its block is ours or Ruby's afterwards."""
+    """Return offset and first bytes of the tensor; free its block unless `keep` is set."""
     dtype, shape, offset = msgpack.unpackb(params["tensor"].data)
     (size,) = struct.unpack("<Q", os.pread(its, 8, offset))
     content = os.pread(its, size, offset + 64)

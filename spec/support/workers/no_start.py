@@ -1,4 +1,4 @@
-"""Ends before it has answered, as Python does when a package is missing."""
+"""Exit before the handshake, as Python does when a package is missing."""
 
 import sys
 

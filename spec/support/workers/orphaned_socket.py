@@ -1,4 +1,4 @@
-"""Dies while a grandchild still holds its socket and its standard error."""
+"""Crash while a grandchild holds the socket and the standard error."""
 
 import os
 import signal

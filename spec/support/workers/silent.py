@@ -1,4 +1,4 @@
-"""Never says anything, ignores the end of its socket and TERM."""
+"""Never respond; ignore the end of the socket and TERM."""
 
 import signal
 import time

@@ -1,4 +1,4 @@
-"""Answers hello after the given number of seconds; on its way it says so in a file."""
+"""Complete the handshake after the given number of seconds; append the pid to a file first."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""Works, but goes neither at the end of its socket nor at TERM."""
+"""Respond to calls, but ignore the end of the socket and TERM."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""The protocol in a few lines, written from docs/reference/protocol.md and not from the real worker."""
+"""Implement the protocol independently of the real worker, from docs/reference/protocol.md."""
 
 import os
 import queue
@@ -14,12 +14,12 @@ _lock = threading.Lock()
 
 
 def at_end():
-    """What is done at the end of the stream."""
+    """Called at the end of the stream."""
     os._exit(0)
 
 
 def read():
-    """The next message."""
+    """Return the next message."""
     length = int.from_bytes(_exactly(4), "big")
     return msgpack.unpackb(_exactly(length))
 
@@ -69,7 +69,7 @@ def hello(protocol=1):
 
 
 class Server:
-    """Runs each request in a thread of its own; `methods` maps names to functions (server, id, params)."""
+    """Run each request in a thread; `methods` maps names to functions (server, id, params)."""
 
     def __init__(self, methods):
         self.methods = methods
@@ -96,7 +96,7 @@ class Server:
                         self.cancel_arrived.notify_all()
 
     def ask(self, method, **params):
-        """(error, result) of a request to Ruby."""
+        """Send a request to Ruby and return (error, result)."""
         id = next(self.questions)
         self.answers[id] = queue.SimpleQueue()
         write([0, id, method, params])

@@ -1,4 +1,4 @@
-"""Speaks another protocol."""
+"""Use another version of the protocol."""
 
 from wire import hello, read
 
