@@ -1,5 +1,6 @@
 # frozen_string_literal: true
 
+require "json"
 require "logger"
 
 RSpec.describe "Statistics, notifications and logs" do
@@ -105,10 +106,11 @@ RSpec.describe "Statistics, notifications and logs" do
 
   it "instrument operations and workers where ActiveSupport::Notifications is loaded", script: true do
     output, status = ruby(<<~RUBY)
+      require "json"
       require "active_support"
       require "active_support/notifications"
       ActiveSupport::Notifications.subscribe(/transfer$/) do |event|
-        puts [event.name, event.payload.except(:pid, :exception_object).inspect, event.duration > 0].join(" ")
+        puts JSON.generate([event.name, event.payload.except(:pid, :exception_object)]) if event.duration > 0
       end
       launch.("echo")
       bridge.call("echo", { "inputs" => [1, 2], "model" => "/m" })
@@ -118,30 +120,39 @@ RSpec.describe "Statistics, notifications and logs" do
       Transfer.shutdown
     RUBY
     expect(status).to be_success, output
-    lines = output.lines(chomp: true).grep(/transfer /)
-    crash = lines.find { |line| line.start_with?("worker_crash") }
-    expect(crash).to include(':error=>"Transfer::WorkerCrashed"', ":exit_status=>3", "exited with status 3")
-    expect(lines.grep_v(/leave|worker_crash/)).to eq(
-      ["worker_start.transfer {} true", 'echo.transfer {:inputs=>2, :model=>"/m"} true',
-       'fail.transfer {:exception=>["Transfer::DataError", "no"]} true', "worker_start.transfer {} true",
-       "pid.transfer {} true", 'worker_stop.transfer {:reason=>"the worker was shut down"} true']
+    events = output.lines.grep(/\A\[/).map { |line| JSON.parse(line) }
+    crashes, others = events.partition { |name, _| name == "worker_crash.transfer" }
+    expect(crashes.to_h.values).to match(
+      [{ "error" => "Transfer::WorkerCrashed", "exit_status" => 3, "message" => include("exited with status 3") }]
+    )
+    expect(others.reject { |name, _| name == "leave.transfer" }).to eq(
+      [["worker_start.transfer", {}], ["echo.transfer", { "inputs" => 2, "model" => "/m" }],
+       ["fail.transfer", { "exception" => ["Transfer::DataError", "no"] }], ["worker_start.transfer", {}],
+       ["pid.transfer", {}], ["worker_stop.transfer", { "reason" => "the worker was shut down" }]]
     )
   end
 
   it "instrument a training with its run, its model and its epochs", script: true do
     output, status = ruby(<<~RUBY)
+      require "json"
       require "active_support"
       require "active_support/notifications"
-      ActiveSupport::Notifications.subscribe(/(train|epoch).transfer$/) { |event| puts [event.name, event.payload].join(" ") }
+      ActiveSupport::Notifications.subscribe(/(train|epoch).transfer$/) do |event|
+        puts JSON.generate([event.name, event.payload])
+      end
       launch.("core")
       Transfer.train(backbone: "b", data: "p")
       Transfer.train_async(backbone: "c", data: "p").value
     RUBY
     expect(status).to be_success, output
     epochs = [1, 2].map do |number|
-      include("epoch.transfer", ':run_id=>"r1"', ":step=>:train", ":number=>#{number}", ":metrics=>{:")
+      ["epoch.transfer", include("run_id" => "r1", "step" => "train", "number" => number, "of" => 2,
+                                 "metrics" => include("accuracy"))]
     end
-    trained = ->(backbone) { include("train.transfer", ":backbone=>\"#{backbone}\"", ':run_id=>"r1"', ":model=>\"/") }
-    expect(output.lines.grep(/transfer /)).to match([*epochs, trained["b"], *epochs, trained["c"]])
+    trained = lambda do |backbone|
+      ["train.transfer", { "backbone" => backbone, "run_id" => "r1", "model" => end_with("m.transfer") }]
+    end
+    expect(output.lines.grep(/\A\[/).map { |line| JSON.parse(line) })
+      .to match([*epochs, trained["b"], *epochs, trained["c"]])
   end
 end
