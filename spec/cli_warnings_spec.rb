@@ -78,7 +78,7 @@ RSpec.describe "Warnings of a training", :folder do
       line = __LINE__ + 1
       expect { Transfer.train(data: "p.csv", **@words) { split { |row| row[:patient] } } }.to raise_error(
         Transfer::RecipeError,
-        /cli_warnings_spec.rb:#{line}: a block groups rows, but data is a path: name a column, split group: "…"\z/
+        /cli_warnings_spec.rb:#{line}: a block groups rows, but data is a path. Fix: name a column, split group: "…"\z/
       )
       expect { Transfer.train(data: @rows, split: { group: :patient }, **@words) }
         .to raise_error(Transfer::DataError, 'no row has a value of "patient", as split group: needs')

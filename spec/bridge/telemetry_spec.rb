@@ -125,7 +125,7 @@ RSpec.describe "Statistics, notifications and logs" do
     expect(crashes.to_h.values).to match(
       [{ "error" => "Transfer::WorkerCrashed", "exit_status" => 3, "message" => include("exited with status 3") }]
     )
-    expect(others.reject { |name, _| name == "leave.transfer" }).to eq(
+    expect(others.reject { |event| event.first == "leave.transfer" }).to eq(
       [["worker_start.transfer", {}], ["echo.transfer", { "inputs" => 2, "model" => "/m" }],
        ["fail.transfer", { "exception" => ["Transfer::DataError", "no"] }], ["worker_start.transfer", {}],
        ["pid.transfer", {}], ["worker_stop.transfer", { "reason" => "the worker was shut down" }]]

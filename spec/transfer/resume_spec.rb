@@ -48,7 +48,7 @@ RSpec.describe "Going on with a training" do
 
   it "refuses what the run knows already" do
     expect { Transfer.resume("r1", epochs: 5) { seed 1 } }.to raise_error(
-      ArgumentError, "a run that is resumed has its recipe: leave out epochs, seed"
+      ArgumentError, "a resumed run has its recipe. Fix: leave out epochs, seed"
     )
   end
 

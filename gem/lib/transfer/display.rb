@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
 module Transfer
-  # Shows a training on the terminal: a bar per step, or where that is no terminal, a line now and then.
+  # Shows a training on the terminal: a bar per step; elsewhere at most one line per five seconds.
   module Display
     # @return [#show, #finish] fed with each event and the {Progress} after it
     def self.for(io, quiet:)

@@ -1,8 +1,8 @@
 # frozen_string_literal: true
 
 module Transfer
-  # Runs the application's code as Rails does: within its executor, which releases database connections and delays a
-  # reload of the code until the block has ended. Without Rails, and without {Configuration#executor}, it just runs.
+  # Runs the application's code within the executor of Rails, which releases database connections and delays a reload of
+  # the code until the block has ended; without Rails, and without {Configuration#executor}, directly.
   module Executor
     class << self
       # @return what the block returns
@@ -11,10 +11,10 @@ module Transfer
         executor ? executor.wrap(&) : yield
       end
 
-      # Waits, in the block, for another thread. This thread lets Rails reload code meanwhile: the thread that waits to
-      # reload delays new executions, and so the one that this thread waits for.
+      # Permits Rails to reload code while the block waits for another thread. Otherwise they could block each other: a
+      # pending reload delays new executions, among them that of the other thread.
       #
-      # `Interlock#permit_concurrent_loads` is not enough: it permits loading, and a reload unloads.
+      # `Interlock#permit_concurrent_loads` does not suffice: it permits loading, and a reload unloads.
       # @return what the block returns
       def permit_reload
         return yield unless (interlock = held_interlock)

@@ -16,7 +16,7 @@ module Transfer
   class Job
     include ValueObject
 
-    # Seconds that a worker has to answer a cancel before an interrupted caller goes on.
+    # Seconds that an interrupted caller waits for the worker to cancel.
     PATIENCE = 2
     private_constant :PATIENCE
 
@@ -54,8 +54,8 @@ module Transfer
       @display = Display.for($stderr, quiet: quiet.nil? ? Transfer.config.quiet : quiet)
     end
 
-    # Trains and waits; blocks are called by the thread that called this. An exception that passes through,
-    # whether from a block or a Ctrl-C, cancels the training.
+    # Trains and waits; blocks are called by the calling thread. An exception, such as one in a block or Ctrl-C, cancels
+    # the training.
     # @api private
     # @return [Model]
     def perform
@@ -78,8 +78,8 @@ module Transfer
       self
     end
 
-    # Calls the block with each event of that name from now on. What the block raises cancels the training and
-    # is raised by {#value}.
+    # Calls the block with each event of that name from now on. An exception in the block cancels the training and is
+    # raised by {#value}.
     # @param event [Symbol] :run, :stage, :progress, :epoch, :overall or :warning
     # @return [self]
     def on(event, &block)
@@ -90,12 +90,12 @@ module Transfer
       self
     end
 
-    # The measures of the last epoch so far.
+    # Metrics of the last epoch so far.
     # @return [Hash{Symbol => Float}, nil] nil before the first
     def metrics = history.last&.except(:step, :epoch)
 
-    # Asks the training to stop, which it does within a second; {#value} then raises {Cancelled}. What was reached is
-    # kept: `Transfer.resume(job)` goes on.
+    # Stops the training within a second; {#value} then raises {Cancelled}. Its checkpoint is kept for
+    # `Transfer.resume(job)`.
     # @return [self]
     def cancel
       @call.cancel
@@ -104,7 +104,7 @@ module Transfer
 
     # @param timeout [Numeric, nil] seconds
     # @return [self, nil] nil if it is still running after that time
-    # @raise [Error] inside a block of this job, which goes on only after the block
+    # @raise [Error] inside a block of this job, for which the job waits
     def wait(timeout = nil)
       raise Error, "a block can't wait for its own job: wait where the job was started" if @thread == Thread.current
 
@@ -130,7 +130,7 @@ module Transfer
       :done
     rescue Cancelled
       :cancelled
-    rescue Exception # rubocop:disable Lint/RescueException -- whatever a user's block raised is a failure, too
+    rescue Exception # rubocop:disable Lint/RescueException -- an exception of a user's block is a failure, too
       :failed
     end
 
@@ -162,13 +162,13 @@ module Transfer
     def deliver
       @call.each_event do |plain|
         name, event = Event.parse(plain)
-        tell(name, event) if event
+        handle(name, event) if event
       end
     ensure
       @display.finish
     end
 
-    def tell(name, event)
+    def handle(name, event)
       @progress = progress.after(event)
       note(event)
       @display.show(event, progress)

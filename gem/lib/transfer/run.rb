@@ -14,12 +14,12 @@ module Transfer
     include ValueObject
 
     class << self
-      # Removes runs, those that were not used for the longest time first; never one that a process trains. Without
-      # limits, those of automatic upkeep hold ({Configuration#runs_keep}, {Configuration#runs_limit}).
+      # Removes runs, the least recently used first; never one that a process trains. The default limits are those of
+      # the automatic removal ({Configuration#runs_keep}, {Configuration#runs_limit}).
       #
-      # @param older_than [String, Numeric, nil] all runs that were not used for so long: `"30d"`, or seconds
-      # @param max_size [String, Integer, nil] how much may stay: `"2GB"`, or bytes. Finished runs go first, of them
-      #   those whose model was saved elsewhere; then interrupted ones
+      # @param older_than [String, Numeric, nil] runs without use for longer than this: `"30d"`, or seconds
+      # @param max_size [String, Integer, nil] size of the remaining runs: `"2GB"`, or bytes. Finished runs are removed
+      #   first, beginning with those whose model was saved elsewhere; then interrupted ones
       # @param dry_run [Boolean] true: removes nothing
       # @return [Array<Run>] those that are removed, or would be
       # @raise [ConfigurationError] if another user could write to the directory of the runs

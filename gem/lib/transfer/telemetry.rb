@@ -106,8 +106,8 @@ module Transfer
       def note(method, seconds, inputs, error = nil)
         @mutex.synchronize { (@calls[method] ||= Calls.new).add(seconds, inputs, failed: !error.nil?) }
         Transfer.config.logger&.debug do
-          said = [method, ("(#{inputs})" if inputs), error ? error.class : "done"].compact.join(" ")
-          "transfer: #{said} #{(seconds * 1000).round(1)} ms"
+          line = [method, ("(#{inputs})" if inputs), error ? error.class : "done"].compact.join(" ")
+          "transfer: #{line} #{(seconds * 1000).round(1)} ms"
         end
       end
 

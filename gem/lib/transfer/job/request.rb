@@ -4,7 +4,7 @@ module Transfer
   class Job
     # The call of the worker for a recipe: `train`, `resume` or `check`.
     class Request
-      # What a block may set of a run, which has its recipe.
+      # The words of a resumed run, which has its recipe.
       OF_RESUMED = %w[data columns split].freeze
       private_constant :OF_RESUMED
 
@@ -16,7 +16,7 @@ module Transfer
         # @raise [ArgumentError] if the recipe has other words, or the job no run yet
         def resume(run, recipe, trust:)
           unwanted = recipe.words.except(*OF_RESUMED).flat_map { |word, value| word == "train" ? value.keys : word }
-          raise ArgumentError, "a run that is resumed has its recipe: leave out #{unwanted.join(', ')}" if unwanted.any?
+          raise ArgumentError, "a resumed run has its recipe. Fix: leave out #{unwanted.join(', ')}" if unwanted.any?
 
           id = run.is_a?(Job) ? run.run_id : run
           raise ArgumentError, "this job has no run yet, so there is nothing to resume" if id.nil?

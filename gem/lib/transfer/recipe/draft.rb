@@ -61,7 +61,7 @@ module Transfer
       def check_group
         return if group.nil? || data.nil? || Source.rows?(data)
 
-        message = "a block groups rows, but data is a path: name a column, split group: \"…\""
+        message = "a block groups rows, but data is a path. Fix: name a column, split group: \"…\""
         raise RecipeError, [RecipeError::Problem.new("split", message, locations["split"])]
       end
 
