@@ -9,9 +9,7 @@ from transfer_core import backbones
 from transfer_core.plan.presets import complete, phases
 from transfer_core.recipe.parser import parse_recipe
 from transfer_core.recipe.schema import (
-    Color,
     Crop,
-    Flip,
     Freeze,
     LinearHead,
     MlpHead,
@@ -76,13 +74,13 @@ def test_fast_fits_a_linear_head_to_convergence():
 def test_balanced_goes_on_with_the_last_quarter():
     done = completed(preset="balanced")
     assert done.steps == (Freeze(), LBFGS, Unfreeze(last=2), ADAMW)
-    assert (done.head, done.augment) == (LinearHead(), (Flip(), Crop()))
+    assert (done.head, done.augment) == (LinearHead(), (Crop(min_scale=0.8),))
 
 
 def test_best_goes_on_with_everything():
     done = completed(preset="best")
     assert done.steps == (Freeze(), LBFGS, Unfreeze(all=True), replace(ADAMW, epochs=15))
-    assert done.augment == (Flip(), Crop(), Color())
+    assert done.augment == (Crop(min_scale=0.8),)
 
 
 def test_balanced_thaws_at_least_one_block():

@@ -40,11 +40,13 @@ class Frozen(Chosen):
 
 @dataclass(frozen=True)
 class Tuned:
-    """The end of training: a head, whether the backbone changed, the history, and outputs (M, K) for examples
-    that no step was fitted on, with their targets."""
+    """The end of training: a head, whether the backbone changed, the history, outputs (M, K) for examples
+    that no step was fitted on, with their targets, and whether the head is fitted on the validation examples
+    too."""
 
     head: nn.Sequential
     backbone_changed: bool
     history: list[dict[str, Any]]
     held_out: Tensor
     held_out_targets: Tensor
+    fitted_on_valid: bool

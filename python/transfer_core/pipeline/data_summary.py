@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from transfer_core.model_file.header import DataPart, DataSummary
 from transfer_core.pipeline.artifacts import Frozen, Tuned
-from transfer_core.plan import presets
 
 
 def data_summary(frozen: Frozen, tuned: Tuned) -> DataSummary:
@@ -12,8 +11,7 @@ def data_summary(frozen: Frozen, tuned: Tuned) -> DataSummary:
     splits = frozen.splits
     measured = splits.test_name
     carved = "valid" if measured == "test" else "held out of train"
-    alone, *further = presets.phases(frozen.recipe, frozen.backbone.facts.blocks)
-    in_turn = alone.train.optimizer in ("lbfgs", None) and not further
+    in_turn = tuned.fitted_on_valid
     how = "cross-validation" if in_turn else carved
     chooses = "fitted, and in turn held out to calibrate" if in_turn else "chooses the best epoch, calibrates"
     copies = len(splits.pool.data) - sum(map(len, splits.parts)) if splits.pool else 0

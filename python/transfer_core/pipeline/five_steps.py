@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from transfer_core import backbones, cache
 from transfer_core.data import (
@@ -33,7 +33,7 @@ from transfer_core.features.check import undecodable
 from transfer_core.features.fitted import must_be_fitted
 from transfer_core.features.thumbnails import Seen
 from transfer_core.finetune import Examples, Machine, check_adapters, fine_tune
-from transfer_core.heads import FittedHead, Rows, build_head, check_head, fit_head, rows_of
+from transfer_core.heads import FittedHead, build_head, check_head
 from transfer_core.heads.minibatch import fit_minibatch
 from transfer_core.model.model import Model, open_model_file, save_new
 from transfer_core.model_file.format import tensors_digest
@@ -41,6 +41,13 @@ from transfer_core.pipeline.artifacts import Chosen, Frozen, Tuned
 from transfer_core.pipeline.embedding import embed
 from transfer_core.pipeline.evaluation import measure, shifted
 from transfer_core.pipeline.expected_work import expected_work
+from transfer_core.pipeline.frozen_head import (
+    better_views,
+    fit_frozen_head,
+    needs_no_validation,
+    rows_for,
+)
+from transfer_core.pipeline.gain import gained
 from transfer_core.pipeline.header import header_of
 from transfer_core.pipeline.near_duplicates import apart
 from transfer_core.plan import presets
@@ -56,7 +63,7 @@ from transfer_core.runtime.temp_dir import spool_folder
 from transfer_core.runtime.version import library_versions
 from transfer_core.tasks import calibrated, doubts, losses
 from transfer_core.tasks.objective import Objective, choose_objective
-from transfer_core.training.checkpointer import Checkpointer
+from transfer_core.training.checkpointer import NO_CHECKPOINTS, Checkpointer
 
 
 def run(
@@ -120,8 +127,10 @@ def _five_steps(
         first, *further = presets.phases(chosen.recipe, chosen.backbone.facts.blocks)
         overall.expect(expected_work(chosen, first, further))
         frozen = freeze(chosen, further, progress)
+        if recipe.augment is None:
+            frozen = better_views(frozen, first, progress)
         head = add_head_and_train(frozen, first, bool(further), kept, progress)
-        tuned = fine_tune_backbone(frozen, head, further, kept, progress)
+        tuned = fine_tune_backbone(frozen, head, first, further, kept, progress)
         model = evaluate(frozen, tuned, folder.model, warnings, progress)
     folder.finish()
     return model
@@ -131,6 +140,7 @@ def choose(recipe: Recipe, streams: Mapping[str, Iterable[Row]], spool: Path, pr
     """Step 1: a pretrained backbone, and the data it shall learn."""
     progress.stage("choose", f"choose {recipe.backbone}")
     known = backbones.facts(recipe.backbone, recipe.trust)
+    proposed = presets.must_gain(recipe) and not recipe.steps
     recipe = presets.complete(recipe, known)
     device = choose_device(recipe.device)
     choose_dtype(recipe.precision, device)  # raises before any work if the device lacks the precision
@@ -139,6 +149,12 @@ def choose(recipe: Recipe, streams: Mapping[str, Iterable[Row]], spool: Path, pr
     machine = Machine(device, recipe.precision)
     splits = read_splits(recipe, MODALITIES[known.modality], streams, spool, progress)
     recipe, objective = choose_objective(recipe, splits)
+    if proposed and len(splits.valid) < presets.ENOUGH_TO_COMPARE:
+        progress.warning(
+            f"fine-tuning was left out: {len(splits.valid)} validation examples are too few to show a gain "
+            f"({presets.ENOUGH_TO_COMPARE} are needed)"
+        )
+        recipe = presets.without_fine_tuning(recipe)
     check_head(recipe)
     backbone = backbones.load(recipe.backbone, recipe.weights, progress, recipe.trust)
     check_adapters(recipe, backbone)
@@ -201,32 +217,49 @@ def add_head_and_train(
     L-BFGS and scikit-learn need no validation rows and train on them too, unless fine-tuning will choose by
     them: it would find them better known than they are.
     """
-    recipe, objective = frozen.recipe, frozen.objective
+    recipe = frozen.recipe
     assert recipe.head is not None
-    outputs = len(objective.labels)
+    outputs = len(frozen.objective.labels)
     progress.stage("head", f"add a {recipe.head.__struct_config__.tag} head with {outputs} outputs")
-    if kept.phase > 0:
+    if kept.phase > 0 and not presets.must_gain(recipe):
         return _head_of_a_later_phase(frozen)
-    train = _rows(frozen.train, frozen.splits.train, objective, phase, frozen.views)
-    valid = _rows(frozen.valid, frozen.splits.valid, objective, phase, 1)
-    if phase.train.optimizer in ("lbfgs", None) and not more_to_come:
-        train, valid = train.joined(valid), valid.take(torch.arange(0))
     how = f" with {phase.train.optimizer}" if phase.train.optimizer else ""
     progress.stage("train", f"train the head{how}")
-    checkpointer = kept.for_phase(0, phase, [])
-    return fit_head(
-        recipe.head, phase.train, train, valid, outputs, losses, recipe.seed, progress, checkpointer
-    )
+    checkpointer = NO_CHECKPOINTS if kept.phase > 0 else kept.for_phase(0, phase, [])
+    return fit_frozen_head(frozen, phase, not more_to_come, progress, checkpointer)
 
 
 def fine_tune_backbone(
-    frozen: Frozen, fitted: FittedHead, further: list[Phase], kept: RunCheckpoints, progress: Progress
+    frozen: Frozen,
+    fitted: FittedHead,
+    first: Phase,
+    further: list[Phase],
+    kept: RunCheckpoints,
+    progress: Progress,
 ) -> Tuned:
     """Step 5: go on through the backbone, as often as the recipe says."""
+    if not further:
+        history = [{"step": "train", **entry} for entry in fitted.history]
+        everything = needs_no_validation(first)
+        return Tuned(fitted.module, False, history, fitted.held_out, fitted.held_out_targets, everything)
+    with torch.no_grad():
+        before = fitted.module(frozen.valid)
+    tuned = _all_phases(frozen, fitted, further, kept, progress)
+    if gained(frozen, first, further, before, tuned):
+        return tuned
+    if tuned.backbone_changed:
+        _restore_published(frozen, progress)
+    refitted = fit_frozen_head(frozen, first, True, Progress(cancelled=progress.cancelled))
+    held_out = (refitted.held_out, refitted.held_out_targets)
+    return Tuned(refitted.module, False, tuned.history, *held_out, needs_no_validation(first))
+
+
+def _all_phases(
+    frozen: Frozen, fitted: FittedHead, further: list[Phase], kept: RunCheckpoints, progress: Progress
+) -> Tuned:
+    """Train every phase after the first, from where a run was interrupted."""
     head, backbone = fitted.module, frozen.backbone
     history: list[dict[str, Any]] = [{"step": "train", **entry} for entry in fitted.history]
-    if not further:
-        return Tuned(head, False, history, fitted.held_out, fitted.held_out_targets)
     published = embedded = now = tensors_digest(backbone.state_dict())
     if kept.phase > 0:
         kept.restore_backbone(backbone)
@@ -255,7 +288,7 @@ def fine_tune_backbone(
     with torch.no_grad():
         held_out = head(embeddings)
     targets = torch.from_numpy(frozen.objective.targets(valid))
-    return Tuned(head, now != published, history, held_out, targets)
+    return Tuned(head, now != published, history, held_out, targets, False)
 
 
 def evaluate(frozen: Frozen, tuned: Tuned, path: Path, warnings: list[str], progress: Progress) -> Model:
@@ -307,6 +340,14 @@ def _head_of_a_later_phase(frozen: Frozen) -> FittedHead:
     return FittedHead(head, [], torch.empty(0), torch.empty(0))
 
 
+def _restore_published(frozen: Frozen, progress: Progress) -> None:
+    """Give the backbone its published weights again."""
+    recipe, backbone = frozen.recipe, frozen.backbone
+    published = backbones.load(recipe.backbone, recipe.weights, progress, recipe.trust)
+    backbone.load_state_dict(published.state_dict())
+    backbone.weights_digest = published.weights_digest
+
+
 def _gained_nothing(tuned: Tuned) -> bool:
     """Whether blocks trained, and no epoch had a lower validation loss than the head on frozen features."""
     return not tuned.backbone_changed and any(entry["step"] == "fine_tune" for entry in tuned.history)
@@ -338,8 +379,8 @@ def _train_further(
     checkpointer: Checkpointer,
 ) -> list[dict[str, Any]]:
     """Train the head alone, from embeddings: the backbone has no part in it."""
-    train = _rows(frozen.train, frozen.splits.train, frozen.objective, phase, frozen.views)
-    valid = _rows(frozen.valid, frozen.splits.valid, frozen.objective, phase, 1)
+    train = rows_for(frozen.train, frozen.splits.train, frozen.objective, phase, frozen.views)
+    valid = rows_for(frozen.valid, frozen.splits.valid, frozen.objective, phase, 1)
     head.requires_grad_(True)
     entries = fit_minibatch(
         head, train, valid, phase.train, losses, seed, progress, checkpointer=checkpointer
@@ -369,11 +410,6 @@ def _listening(progress: Progress, overall: Overall) -> tuple[Progress, list[str
             progress.emit(derived)
 
     return Progress(emit, progress.cancelled), warnings
-
-
-def _rows(embeddings: Tensor, dataset: Dataset, objective: Objective, phase: Phase, views: int) -> Rows:
-    weights = objective.weights(dataset, phase.train)
-    return rows_of(embeddings, objective.targets(dataset), weights, views, dataset.groups)
 
 
 def _images(dataset: Dataset, objective: Objective, phase: Phase) -> Examples:

@@ -15,9 +15,7 @@ from transfer_core.recipe.schema import (
     OF_MINIBATCHES,
     Augmentation,
     ClassicHead,
-    Color,
     Crop,
-    Flip,
     Freeze,
     Head,
     KnnHead,
@@ -80,6 +78,22 @@ def complete(recipe: Recipe, facts: BackboneFacts) -> Recipe:
     return replace(draft, steps=_fill_train_steps(draft, blocks))
 
 
+# Fewer validation examples leave the paired test without power: only a large gain would show.
+ENOUGH_TO_COMPARE = 100
+
+
+def without_fine_tuning(recipe: Recipe) -> Recipe:
+    """A completed recipe up to its first `train` step, which fits the head."""
+    first = next(i for i, step in enumerate(recipe.steps) if isinstance(step, Train))
+    return replace(recipe, steps=recipe.steps[: first + 1])
+
+
+def must_gain(recipe: Recipe) -> bool:
+    """Whether fine-tuning is the preset's proposal, kept only after a significant gain; steps of one's own
+    without a preset are kept from the epoch with the lowest validation loss."""
+    return recipe.preset != "fast"
+
+
 def phases(recipe: Recipe, blocks: Sequence[str]) -> list[Phase]:
     """The `train` steps in order, each with what is not frozen by then; before the first step, all trains."""
     trainable = set(blocks)
@@ -129,9 +143,7 @@ def _preset_steps(recipe: Recipe, blocks: Sequence[str]) -> tuple[Step, ...]:
 def _preset_augmentation(recipe: Recipe, facts: BackboneFacts) -> tuple[Augmentation, ...]:
     if recipe.steps or recipe.preset == "fast" or facts.modality != "image":
         return ()
-    if recipe.preset == "balanced":
-        return (Flip(), Crop())
-    return (Flip(), Crop(), Color())
+    return (Crop(min_scale=0.8),)
 
 
 def _text_options(recipe: Recipe, draft: Recipe, facts: BackboneFacts) -> TextOptions:
