@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import Tensor
 
 from transfer_core.metrics.paired import chance_of_gain
@@ -36,7 +37,7 @@ def gained(frozen: Frozen, first: Phase, further: Sequence[Phase], before: Tenso
     targets, weights = tuned.held_out_targets, frozen.objective.weights(frozen.splits.valid, first.train)
 
     def of_examples(outputs: Tensor) -> npt.NDArray[np.float64]:
-        rows = zip(outputs.split(1), targets.split(1), weights.split(1), strict=True)
+        rows = zip(*(torch.split(part, 1) for part in (outputs, targets, weights)), strict=True)
         return np.array([float(losses.loss(*row)) for row in rows])
 
     return chance_of_gain(of_examples(before), of_examples(tuned.held_out), frozen.recipe.seed) <= SIGNIFICANT
