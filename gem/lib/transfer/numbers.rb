@@ -1,17 +1,17 @@
 # frozen_string_literal: true
 
-# A BasicObject answers no `is_a?`.
+# A BasicObject has no `is_a?`.
 # rubocop:disable Style/CaseEquality
 module Transfer
-  # Nested Arrays to packed little-endian numbers and back. {Native} does the same faster, byte for byte, and asks here
-  # about everything that is not a plain Float or Integer, so that there is one wording of every error.
+  # Conversion of nested Arrays to packed little-endian numbers and back. {Native} does the same faster, byte for byte,
+  # and delegates everything that is not a plain Float or Integer, so that every error message exists once.
   module Numbers
-    # How `Array#pack` writes each type of numbers.
+    # Directives of `Array#pack`.
     DIRECTIVES = { "float32" => "e", "float64" => "E", "int64" => "q<", "uint8" => "C" }.freeze
     ITEM_BYTES = { "float32" => 4, "float64" => 8, "int64" => 8, "uint8" => 1 }.freeze
     FLOATS = %w[float32 float64].freeze
     RANGES = { "int64" => -(2**63)...(2**63), "uint8" => 0..255 }.freeze
-    # What is beyond becomes infinite.
+    # Larger values become infinite.
     LARGEST_FLOAT32 = (2.0**128) - (2.0**104)
     DEEPEST = 32
     MAX_BYTES = 2**36
@@ -42,10 +42,10 @@ module Transfer
         end
       end
 
-      # The rest is for both.
+      # The public methods below are used by {Native} as well.
 
-      # @return [Float, Integer] what is stored for something that counts as a number
-      # @raise [ArgumentError] for anything else, saying where it is
+      # @return [Float, Integer] the stored value of a number
+      # @raise [ArgumentError] for anything else, with its indices
       def number(item, dtype, allow_nan, place)
         refuse "#{word(item)}#{at(place)}, expected a number: the rows are not equally deep" if Array === item
         refuse "#{word(item)}#{at(place)}, expected a number" unless Numeric === item && item.real?
@@ -125,7 +125,7 @@ module Transfer
         row.all?(Float) && (allow_nan || row.all? { |value| finite?(value, dtype) })
       end
 
-      # A number's own conversion may change the Array that it comes from.
+      # The conversion of a number may change the Array that contains it.
       def each_unchanged(row)
         size = row.size
         size.times do |i|

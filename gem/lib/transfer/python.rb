@@ -4,18 +4,18 @@ require "json"
 require "open3"
 
 module Transfer
-  # Finds the Python that holds the training core.
+  # Finds the Python with the training core.
   #
-  # The places, in this order: `Transfer.config.python` (which starts from `TRANSFER_PYTHON`) and nothing else if
-  # it is set; the environment that `transfer setup` makes; the `.venv` of the checkout that this file lies in;
+  # Candidates, in this order: `Transfer.config.python` (default: `TRANSFER_PYTHON`), and no other if it is set; the
+  # environment of `transfer setup`; the `.venv` of the checkout that contains this file;
   # `VIRTUAL_ENV`; `python3` on the `PATH`. No process is started for the first three.
   module Python
     # The folder of `pyproject.toml`: the installed gem or the checkout.
     ROOT = File.expand_path("../../..", __dir__)
-    # What `transfer setup` writes into an environment when it is finished.
+    # Written by `transfer setup` into a finished environment.
     NOTE = "transfer-setup.json"
 
-    # A place that was looked at. `problem` says why its interpreter can't be used, nil: it can.
+    # A candidate. `problem` is the reason why its interpreter can't be used, or nil.
     Place = ::Data.define(:name, :interpreter, :problem) do
       # @return [Boolean]
       def usable? = problem.nil?
@@ -26,7 +26,7 @@ module Transfer
 
     class << self
       # @return [Array<String>] the start of a command line
-      # @raise [PythonNotFound] lists every place that was looked at
+      # @raise [PythonNotFound] with all candidates and their problems
       def command
         looked_at = []
         places.each do |place|
@@ -37,7 +37,7 @@ module Transfer
         raise PythonNotFound, "found no Python with the training core; #{way_out}. Looked at: #{looked_at.join('; ')}"
       end
 
-      # @return [Enumerator::Lazy<Place>] in order of preference; each is looked at when its turn comes
+      # @return [Enumerator::Lazy<Place>] in order of preference, evaluated lazily
       def places
         chosen = Transfer.config.python
         return [chosen_place(chosen)].lazy if chosen
@@ -45,7 +45,7 @@ module Transfer
         %i[managed checkout virtual_env on_path].lazy.map { |place| send(place) }
       end
 
-      # @return [String] the folder of everything the gem keeps
+      # @return [String] the folder of all kept files
       def home
         chosen = Transfer.config.home
         return File.expand_path(chosen) if chosen
@@ -57,7 +57,7 @@ module Transfer
       # @return [String] the folder of the environment that `transfer setup` makes
       def environment = File.join(home, "env")
 
-      # @return [Hash, nil] what the environment was finished with; nil if it never was
+      # @return [Hash, nil] options of the finished environment; nil if it is not finished
       def environment_note
         JSON.parse(File.read(File.join(environment, NOTE)))
       rescue Errno::ENOENT, JSON::ParserError
@@ -101,7 +101,7 @@ module Transfer
         Place.new(name, interpreter, problem)
       end
 
-      # Asks the interpreter itself; finding the package does not import torch.
+      # Runs the interpreter; finding the package does not import torch.
       def with_core(place)
         return place unless place.usable?
 
