@@ -8,7 +8,7 @@ from torch import nn
 from tiny_backbone import tiny_backbone, tiny_facts
 from tiny_encoder import BERT
 from transfer_core.backbones import Backbone
-from transfer_core.backbones.compute_limits import TooMuch, check_work
+from transfer_core.backbones.compute_limits import ComputeLimitExceeded, check_compute
 from transfer_core.backbones.huggingface.huggingface_network import build_network
 from transfer_core.backbones.keras.keras_graph import read_graph
 from transfer_core.runtime.errors import RecipeError
@@ -31,7 +31,7 @@ class Attention(nn.Module):
 def test_a_usual_network_passes_and_stays_as_it_is():
     backbone = tiny_backbone()
     before = {name: tensor.clone() for name, tensor in backbone.state_dict().items()}
-    check_work(backbone)
+    check_compute(backbone)
     assert all(torch.equal(tensor, before[name]) for name, tensor in backbone.state_dict().items())
 
 
@@ -48,8 +48,8 @@ def test_a_usual_network_passes_and_stays_as_it_is():
     ids=["wide", "padding", "enlarging", "pooling", "attention", "deep"],
 )
 def test_what_takes_too_much_is_refused_without_computing_it(layers, size, message):
-    with pytest.raises(TooMuch) as raised:
-        check_work(backbone_of(*layers, size=size))
+    with pytest.raises(ComputeLimitExceeded) as raised:
+        check_compute(backbone_of(*layers, size=size))
     assert str(raised.value).startswith(message)
 
 

@@ -1,6 +1,6 @@
-"""Backbones: what is known about them, where their weights are, and the networks as named blocks.
+"""Pretrained backbones: their facts, their weights, and the networks as sequences of named blocks.
 
-Facts need no torch; `Backbone` imports it when it is first asked for, and the others when they are called.
+Facts need no torch; `Backbone` imports it on first access, and the functions when they are called.
 """
 
 from __future__ import annotations

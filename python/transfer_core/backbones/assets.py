@@ -1,4 +1,4 @@
-"""Files that belong to a backbone, kept among its tensors: a saved model has them, too."""
+"""Files that belong to a backbone, stored among its tensors, so that a saved model contains them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ PREFIX = "assets."
 
 
 class Assets(nn.Module):
-    """Each file is a buffer of bytes, (size,) uint8, under its name."""
+    """Files by name, each as a buffer of bytes, (size,) uint8."""
 
     def __init__(self, files: Mapping[str, bytes]) -> None:
         super().__init__()
@@ -21,12 +21,12 @@ class Assets(nn.Module):
             )
 
     def files(self) -> dict[str, bytes]:
-        """The files by name."""
+        """Return the files by name."""
         return files_in({f"{PREFIX}{name}": tensor for name, tensor in self.named_buffers()})
 
 
 def files_in(tensors: Mapping[str, Tensor]) -> dict[str, bytes]:
-    """The files among the tensors of a backbone."""
+    """Extract the files from the tensors of a backbone, by name."""
     return {
         _unescaped(name.removeprefix(PREFIX)): tensor.numpy().tobytes()
         for name, tensor in tensors.items()
@@ -35,7 +35,7 @@ def files_in(tensors: Mapping[str, Tensor]) -> dict[str, bytes]:
 
 
 def _escaped(name: str) -> str:
-    """A dot would end the name of a buffer."""
+    """Escape dots, which names of buffers can't contain."""
     return name.replace("%", "%25").replace(".", "%2E")
 
 

@@ -19,21 +19,28 @@ from transfer_core.runtime.errors import ModelFileError, Problem, RecipeError
 
 
 class Backbone(nn.Module):
-    """Inputs in, embeddings out.
+    """A pretrained network that maps inputs to embeddings.
 
-    `blocks` is a plain `nn.Sequential` whose children bear the names in `facts.blocks`: cutting it anywhere
-    (`blocks[:k]`, `blocks[k:]`) gives two networks that do the same in two steps. All parameters are in it.
+    `blocks` is a plain `nn.Sequential` whose children are named as in `facts.blocks`. It can be cut anywhere
+    (`blocks[:k]`, `blocks[k:]`) into two networks that compute the same in two steps. All parameters are in
+    it.
 
     Parameters
     ----------
+    facts
+        Its description.
+    blocks
+        Modules by name, in the order in which they run.
+    pool
+        Output of the last block -> embeddings (N, embedding_width); without parameters.
     weights
-        What was loaded; None if the weights are random.
+        The facts of the loaded weights; None if they are random.
     weights_digest
-        sha256 of the weights' file; of random weights, of the tensors.
+        sha256 of the file of weights, or of the tensors if they are random.
     assets
-        Files that belong to it beside its weights (a tokenizer, a configuration), by name: saved with it.
+        Other files that it needs (a tokenizer, a configuration), by name; saved with it.
     code
-        Changes with the code that its blocks run; the version of the source's library by default.
+        Identifies the code that the blocks run; the version of the source's library by default.
     """
 
     def __init__(
@@ -57,12 +64,12 @@ class Backbone(nn.Module):
 
     @property
     def identity(self) -> str:
-        """Names all that embeddings depend on but the input: which blocks, their weights, their code."""
+        """Identifier of everything but the input that embeddings depend on: blocks, weights, code."""
         return f"{self.facts.name}[:{len(self.blocks)}] {self.weights_digest} {self.code}"
 
     @property
     def preprocessing(self) -> Preprocessing:
-        """What images must go through; random weights take that of the default weights."""
+        """Preprocessing of images; with random weights, that of the default weights."""
         preprocessing = (self.weights or self.facts.default_weights).preprocessing
         assert preprocessing
         return preprocessing
@@ -161,15 +168,18 @@ def _lacks(facts: BackboneFacts, representation: str, others: str) -> RecipeErro
 
 
 def filled(backbone: Backbone, published: nn.Module, tensors: Mapping[str, Tensor], origin: str) -> Backbone:
-    """`backbone`, made within `OnlyShapes` from modules of `published`, with these very tensors as its
-    parameters, in eval mode.
+    """Assign tensors to a backbone that was made within `OnlyShapes`, and set it to eval mode.
 
     Parameters
     ----------
+    backbone
+        Made of modules of `published`; its parameters become `tensors`, without a copy.
+    published
+        The publisher's network.
     tensors
         By the publisher's names or the backbone's own.
     origin
-        What the error calls them: `x.pth`.
+        Name of the tensors in the error: `x.pth`.
 
     Raises
     ------
@@ -183,21 +193,21 @@ def filled(backbone: Backbone, published: nn.Module, tensors: Mapping[str, Tenso
 
 
 def _names_in(model: nn.Module, backbone: Backbone) -> dict[str, str]:
-    """The publisher's name of every tensor of the backbone, and the backbone's own name of it."""
+    """Map the publisher's name of each tensor of the backbone to the backbone's own name."""
     own = {id(tensor): name for name, tensor in backbone.state_dict(keep_vars=True).items()}
     published = model.state_dict(keep_vars=True).items()
     return {name: own[id(tensor)] for name, tensor in published if id(tensor) in own}
 
 
 class OnlyShapes(TorchFunctionMode):
-    """Modules made within allocate no memory and draw no random numbers.
+    """Context in which new modules allocate no memory and draw no random numbers.
 
-    `torch.device("meta")` would do it more slowly, and RegNet computes its widths with tensors that it would
-    leave without values.
+    `torch.device("meta")` is slower, and would leave the tensors without values that RegNet computes its
+    widths with.
     """
 
     _ALLOCATE: tuple[Callable[..., Any], ...] = (torch.empty, torch.zeros, torch.ones)
-    # On tensors without memory torch would ask its compiler how to draw, which takes a second to import.
+    # Drawing into tensors without memory makes torch import its compiler, which takes a second.
     _DRAW = (Tensor.normal_, Tensor.uniform_)
 
     def __torch_function__(

@@ -1,4 +1,4 @@
-"""Which backbones there are: what is known of each, the most relevant first. Needs no torch."""
+"""Catalogue of the available backbones, sorted by relevance. Needs no torch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from transfer_core.backbones.registry import sources
 from transfer_core.runtime import measurements
 from transfer_core.runtime.errors import Problem, RecipeError, did_you_mean
 
-# What each task is best served by; whatever else takes its inputs comes after that.
+# Modality of each task, and the training objective that suits it best; others follow in the list.
 TASKS = {
     "image_classification": ("image", "classification"),
     "image_regression": ("image", ""),
@@ -23,7 +23,7 @@ TASKS = {
     "text_regression": ("text", "sentence embeddings"),
 }
 
-# With fewer numbers than that, nothing is usual.
+# Networks with a metric that the regression of the metric on size needs at least.
 _ENOUGH = 10
 
 
@@ -34,28 +34,33 @@ def catalogue(
     source: str | None = None,
     offline: bool = False,
 ) -> list[Entry]:
-    """The backbones that fit what is asked for, one entry each, with the weights that fit it best.
+    """List the backbones that match the filters, one entry each, with the best matching weights.
 
-    First comes what was trained for a similar task; of that, whose published metric is furthest above what is
-    usual for networks of its size (`Entry.relevance`); last what has no such metric, small ones first.
+    Sorted by: trained for a similar task; published metric above the expected one for the network's size
+    (`Entry.relevance`); without a metric, small ones first.
 
     Parameters
     ----------
     task
         One of `TASKS`; None: any, images first.
     max_parameters
-        Of the published model, with its classifier.
+        Upper limit, counted with the published classifier.
     license
-        Of the weights, by its SPDX name where it has one; upper and lower case are the same.
+        License of the weights, by its SPDX name where it has one; case is ignored.
     source
         The name of a source with entries.
     offline
-        Only those whose weights are on this machine.
+        Only backbones whose library and weights are on this machine.
+
+    Returns
+    -------
+    list of Entry
+        With `images_per_second` where a training has measured it on this machine.
 
     Raises
     ------
     RecipeError
-        For an unknown task, source or licence, with the nearest.
+        At `task`, `source` or `license` for an unknown value, with the nearest known one.
     """
     entries = _with_relevance()
     wanted, kind = (
@@ -79,7 +84,7 @@ def catalogue(
 
 
 def _place(entry: Entry, kind: str) -> tuple[bool, bool, bool, float, float, int]:
-    """Where an entry comes: what has the smaller comes first."""
+    """Sort key of an entry."""
     return (
         entry.modality != "image",
         entry.trained_for != kind,
@@ -91,7 +96,7 @@ def _place(entry: Entry, kind: str) -> tuple[bool, bool, bool, float, float, int
 
 
 def _best_of_each(entries: Iterable[Entry]) -> list[Entry]:
-    """For each backbone the first of its entries."""
+    """The first entry of each backbone."""
     best: dict[str, Entry] = {}
     for entry in entries:
         best.setdefault(entry.backbone, entry)
@@ -100,8 +105,8 @@ def _best_of_each(entries: Iterable[Entry]) -> list[Entry]:
 
 @cache
 def _with_relevance() -> list[Entry]:
-    """All entries. The metric that is usual for a size is a straight line over the logarithm of parameters,
-    by least squares."""
+    """All entries with their relevance: the residual of a linear regression of the metric on log10 of the
+    number of parameters."""
     entries = [entry for source in sources().values() for entry in source.entries()]
     by_metric: dict[str, list[Entry]] = {}
     for entry in entries:
@@ -125,12 +130,12 @@ def _line(measured: Sequence[Entry]) -> Callable[[int], float]:
 def _checked(
     word: str, said: str, known: Iterable[str], alike: Callable[[str], str] = lambda text: text
 ) -> str:
-    """`said` as it is known.
+    """Look up the canonical spelling of the value of a filter.
 
     Raises
     ------
     RecipeError
-        At `word`, with the nearest.
+        At `word` for an unknown value, with the nearest known one.
     """
     names = {alike(name): name for name in known}
     if alike(said) in names:
@@ -141,7 +146,7 @@ def _checked(
 
 
 def _measured_speed(entry: Entry) -> float | None:
-    """Images per second as they were measured on this machine by a training with this backbone."""
+    """Images per second that a training with this backbone has measured on this machine."""
     name = re.escape(entry.name)
     whole = [
         (int(key[2]), 1 / seconds)
@@ -150,5 +155,5 @@ def _measured_speed(entry: Entry) -> float | None:
         and isinstance(plan, dict)
         and (seconds := plan.get("seconds"))
     ]
-    # Of a backbone that was cut for fine-tuning, the longest part is all of it.
+    # Fine-tuning measures a part of the blocks; the entry with the most blocks is the whole backbone.
     return round(max(whole)[1], 1) if whole else None

@@ -1,4 +1,4 @@
-"""What the catalogue says of a backbone with one file of weights."""
+"""An entry of the catalogue."""
 
 from __future__ import annotations
 
@@ -8,41 +8,42 @@ TOP1 = "ImageNet-1K top-1"  # the metric of most networks of images, in percent
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """One backbone with one file of weights; the defaults say that nothing is known.
+    """One backbone with one file of weights; defaults mean unknown.
 
     Parameters
     ----------
     name
-        What a recipe's `backbone` takes.
+        Value of a recipe's `backbone`.
     backbone
-        The name without that of the weights, which is all of it where there is one file only.
+        The name without that of the weights; the same as `name` if there is one file only.
     weights
-        The name of the weights: what a recipe's `weights` takes.
+        Value of a recipe's `weights`.
     modality
-        What goes in: `image` or `text`.
+        Kind of input: `image` or `text`.
     trained_for
-        What its publisher trained it for: `classification`, `images alone` (no labels), `images with texts`,
+        Objective of the pretraining: `classification`, `images alone` (no labels), `images with texts`,
         `sentence embeddings`, `masked words`, `replaced words`, or `unknown`.
     parameters
-        Of the published model, with its classifier; of texts, of the encoder alone.
+        Number of the published model's parameters, with its classifier; of text encoders, without.
     embedding_width, input_size
-        Numbers per input; pixels of a side, or the most tokens. None: known once it is built.
+        Numbers per embedding; side of the images in pixels, or the maximum number of tokens. None: known once
+        the network is built.
     metric, metric_value, metric_source
-        What its publisher measured, the value, and where it says so. None: nothing that we could cite.
+        The published metric, its value, and the page that states it. None: no citable value.
     relevance
-        How far the metric is above what is usual for so many parameters, in its own unit.
+        Difference between the metric and the one expected for the number of parameters, in the metric's unit.
     noncommercial
-        True if the licence forbids commercial use as far as its name says so.
+        Whether the license forbids commercial use, judged by its name.
     trained_on
         The training data.
     paper, arxiv
         The paper that describes the architecture; empty: unknown.
     weights_paper
-        The arXiv id of the paper that describes the weights, where it is another.
+        The arXiv id of the paper that describes the weights, if it is another.
     code_url, weights_url
         The code, and the file of weights or its page.
     images_per_second
-        Forward passes on this machine, on a CPU of one core; None: it was not measured yet.
+        Forward passes on this machine, of one core on a CPU; None: not measured yet.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""How much a network computes for one input, found out without computing it: on shapes alone."""
+"""Limits on the memory and time of one image, checked on shapes alone, without computing anything."""
 
 from __future__ import annotations
 
@@ -13,39 +13,39 @@ from torch.overrides import TorchFunctionMode
 
 from transfer_core.backbones.backbone import Backbone
 
-# Numbers that one operation gives for an image: of torchvision's networks at most 20 million.
+# Numbers in the output of one operation for an image; at most 20 million in torchvision's networks.
 MOST_AT_ONCE = 2**26
-# Numbers that all operations look at: of torchvision's networks at most 1.2 billion.
+# Numbers read by all operations for an image; at most 1.2 billion in torchvision's networks.
 MOST_IN_ALL = 2**36
 
 
-class TooMuch(Exception):
+class ComputeLimitExceeded(Exception):
     """The network would take too much memory or time."""
 
 
-def check_work(backbone: Backbone) -> None:
+def check_compute(backbone: Backbone) -> None:
     """Check that one image takes a bounded amount of memory and time.
 
-    Networks with layers that can't run on shapes alone, such as those that Keras computes, are not checked.
+    Networks with layers that can't run on shapes alone, such as those run by Keras, are not checked.
 
     Raises
     ------
-    TooMuch
-        It does not.
+    ComputeLimitExceeded
+        If the limits are exceeded.
     """
     size = backbone.preprocessing.crop_size
     try:
         network = _without_memory(nn.Sequential(backbone.blocks, backbone.pool))
         with torch.no_grad(), _Counting():
             network(torch.empty(1, 3, size, size, device="meta"))
-    except TooMuch:
+    except ComputeLimitExceeded:
         raise
     except Exception:  # a layer that can't be copied, or an operation that needs values
         return
 
 
 def _without_memory(module: nn.Module) -> nn.Module:
-    """A copy on the `meta` device; the tensors themselves are not copied."""
+    """Copy a module to the `meta` device, without copying its tensors."""
     memo: dict[int, Any] = {}
     for tensor in (*module.parameters(), *module.buffers()):
         shape = torch.empty_like(tensor, device="meta")
@@ -54,7 +54,7 @@ def _without_memory(module: nn.Module) -> nn.Module:
 
 
 class _Counting(TorchFunctionMode):
-    """Adds up the numbers that operations within give."""
+    """Context that adds up the sizes of all operations."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -70,16 +70,18 @@ class _Counting(TorchFunctionMode):
         found = func(*args, **(kwargs or {}))
         if isinstance(found, Tensor):
             numbers = found.numel()
-            self._in_all += numbers * _looks(func, args, kwargs or {})
+            self._in_all += numbers * _reads(func, args, kwargs or {})
             if numbers > MOST_AT_ONCE:
-                raise TooMuch(f"a layer gives {numbers:,} numbers, at most {MOST_AT_ONCE:,} are computed")
+                raise ComputeLimitExceeded(
+                    f"a layer outputs {numbers:,} numbers, more than the limit of {MOST_AT_ONCE:,}"
+                )
             if self._in_all > MOST_IN_ALL:
-                raise TooMuch(f"its layers look at more than {MOST_IN_ALL:,} numbers")
+                raise ComputeLimitExceeded(f"its layers read more than {MOST_IN_ALL:,} numbers")
         return found
 
 
-def _looks(func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> int:
-    """How many numbers an operation looks at for each that it gives, if that is not in its weights."""
+def _reads(func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> int:
+    """Numbers read per number of output, for operations where the weights don't determine it."""
     name = getattr(func, "__name__", "")
     if "pool" in name and "adaptive" not in name:
         kernel = kwargs.get("kernel_size", args[1] if len(args) > 1 else 1)

@@ -1,4 +1,4 @@
-"""Fetch one published file: whole, checked, and under its name only then."""
+"""Download a published file: it gets its name once it is complete and its digest was checked."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _TIMEOUT_S = 30.0
 
 
 class DownloadFailed(Exception):
-    """The publisher could not be reached, or sent something else; the message says which."""
+    """The publisher could not be reached, or sent another file; the message states the reason."""
 
 
 class Published(Protocol):
@@ -42,10 +42,25 @@ class Published(Protocol):
 
 
 def download(published: Published, folder: Path, progress: Progress, token: str = "") -> Path:
-    """Fetch `published.url` into `folder`; `token` is shown to its server, and not to others it may refer to.
+    """Download `published.url` into a directory.
 
-    Tells `progress` the bytes that have come. Two processes may fetch the same file at once: each writes a
-    file of its own, and the last rename wins.
+    Two processes may download the same file at once: each writes a temporary file, and the last rename wins.
+
+    Parameters
+    ----------
+    published
+        Address, file name, and the digest and size where they are published.
+    folder
+        Directory that only this user can write to; it is created.
+    progress
+        Receives the number of bytes downloaded so far.
+    token
+        Bearer token, sent to the server of the address and not to those it redirects to.
+
+    Returns
+    -------
+    Path
+        The downloaded file.
 
     Raises
     ------
@@ -65,7 +80,7 @@ def download(published: Published, folder: Path, progress: Progress, token: str 
 
 
 def reason(error: Exception) -> str:
-    """Why a request failed and, if a password or a token is missing, how to pass it to this process."""
+    """The reason of a failed request and, if a password or token is missing, how to pass it to this process."""
     said = str(error)
     if getattr(error, "code", None) == 407 or "407 Proxy Authentication" in said:
         return f'{said}. Fix: pass the proxy with its password: Transfer.config.environment = ["HTTPS_PROXY"]'
@@ -76,13 +91,14 @@ def reason(error: Exception) -> str:
 
 @contextmanager
 def _temporary_file(folder: Path) -> Iterator[tuple[IO[bytes], str]]:
-    """A file in `folder` that is gone afterwards unless it was renamed."""
+    """Create a file in `folder` that is deleted afterwards unless it was renamed."""
     try:
         make_directory(folder)
         require_private(folder)
         descriptor, name = tempfile.mkstemp(dir=folder, suffix=".part")
     except OSError as error:
-        raise ConfigurationError(f"can't write to {folder}: {error.strerror}; set TRANSFER_HOME") from error
+        reason = f"can't write to {folder}: {error.strerror}"
+        raise ConfigurationError(f"{reason}. Fix: set TRANSFER_HOME to a directory of yours") from error
     try:
         with open(descriptor, "wb") as file:
             yield file, name
@@ -91,7 +107,7 @@ def _temporary_file(folder: Path) -> Iterator[tuple[IO[bytes], str]]:
 
 
 def _fetch(published: Published, file: IO[bytes], progress: Progress, token: str) -> str:
-    """Copy the body into `file`, whole and on disk; returns its sha256."""
+    """Write the whole body to `file` and sync it to disk; returns its sha256."""
     digest, done = hashlib.sha256(), 0
     try:
         request = Request(published.url, headers={"User-Agent": "transfer-core"})
@@ -107,7 +123,7 @@ def _fetch(published: Published, file: IO[bytes], progress: Progress, token: str
     except (OSError, HTTPException, ValueError) as error:
         raise DownloadFailed(f"failed, {reason(error)}") from error
     if done < total:
-        raise DownloadFailed(f"cut short, {done} of {total} bytes came")
+        raise DownloadFailed(f"cut short, {done} of {total} bytes received")
     file.flush()
     os.fsync(file.fileno())
     return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""What is known about every backbone before it is built: torch is not needed to read it."""
+"""Facts of a backbone: architecture, published weights, preprocessing, representations. No torch here."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from transfer_core.runtime.errors import Problem, RecipeError, did_you_mean
 
 Interpolation = Literal["bilinear", "bicubic"]
 
-# Facts also come from saved models of others: no number in them may take time or memory without bounds.
-# The largest published images have sides of 1024 pixels; a network of one with 2048 takes gigabytes already.
+# Facts also come from untrusted saved models: every number is bounded. The largest published image size is
+# 1024 pixels; at 2048 a network takes gigabytes.
 Pixels: TypeAlias = Annotated[int, Meta(ge=1, le=2048)]
 Resized: TypeAlias = Annotated[int, Meta(ge=1, le=4096)]
 Mean: TypeAlias = Annotated[float, Meta(ge=-1e6, le=1e6)]
@@ -24,11 +24,11 @@ MOST_WIDTH = 10_000_000
 
 
 class Preprocessing(msgspec.Struct, frozen=True):
-    """How a photo becomes the tensor (3, crop_size, crop_size) that the published weights were measured with.
+    """Preprocessing of an image to a tensor (3, crop_size, crop_size), as for the published accuracy.
 
-    The shorter side is resized to `resize_size` pixels, the centre of `crop_size` pixels is cut out, values
-    are scaled to 0..1, `mean` is subtracted and `std` divided by, one number per channel (red, green, blue).
-    With `squash` both sides become `resize_size`, whatever they were.
+    The shorter side is resized to `resize_size` pixels, a square of `crop_size` pixels is cut from the centre,
+    values are scaled to 0..1 and normalized to (value - mean) / std per channel (red, green, blue). With
+    `squash` both sides are resized to `resize_size`, whatever the aspect ratio.
     """
 
     crop_size: Pixels
@@ -40,25 +40,30 @@ class Preprocessing(msgspec.Struct, frozen=True):
 
 
 class WeightsFacts(msgspec.Struct, frozen=True):
-    """One file of trained weights; the defaults say that nothing is known.
+    """One file of trained weights; defaults mean unknown.
 
     Parameters
     ----------
     name
-        `IMAGENET1K_V1`, or the path of a file of the user's own.
+        `IMAGENET1K_V1`, or the path of the user's own file.
+    file, url
+        Name of the file and its address; empty: not published as a file.
     sha256
-        The first hexadecimal digits, as the publisher gives them in the file's name; empty: not published.
+        The first hexadecimal digits, as in the published file name; empty: not published.
     bytes
-        Size of the file, within 1 KiB of the truth; 0: unknown.
+        Size of the file, exact to 1 KiB; 0: unknown.
     top1, top5
-        Accuracy on ImageNet-1K's validation photos in percent, as the publisher measured it.
+        Published accuracy on the validation images of ImageNet-1K, in percent.
     preprocessing
-        None where inputs are no images.
-    hub
-        Where they are on the Hugging Face hub: `timm/resnet18.a1_in1k`; empty: nowhere that we know of.
+        None unless inputs are images.
+    license, license_url
+        SPDX name of the license where it has one, and its text.
     trained_on, terms
-        The training photos, and what their owners say about use. Whether these terms bind a user of the
-        weights is for the user to check.
+        The training data, and its owners' terms of use. Users must check whether these terms bind them.
+    recipe
+        Address of the training recipe.
+    hub
+        Repository on the Hugging Face hub: `timm/resnet18.a1_in1k`; empty: none known.
     """
 
     name: Name
@@ -78,7 +83,7 @@ class WeightsFacts(msgspec.Struct, frozen=True):
 
     @property
     def noncommercial(self) -> bool:
-        """True if the licence forbids commercial use."""
+        """Whether the license forbids commercial use."""
         return forbids_commerce(self.license)
 
 
@@ -89,22 +94,30 @@ class BackboneFacts(msgspec.Struct, frozen=True):
     ----------
     source
         The name of its source (`registry.Source`).
-    parameters
-        Of the published model, with its classifier.
-    backbone_parameters
-        Of the blocks alone: what can be frozen and fine-tuned.
+    family
+        Architecture family: `resnet`.
+    paper, arxiv
+        Title and arXiv id of the paper; empty: unknown.
+    code_license, code_url
+        License and address of the code.
     embedding_width
-        Numbers per photo that the backbone hands to the head.
-    blocks
-        The names that `freeze` and `unfreeze` take, from the photo to the embedding.
+        Numbers per embedding.
+    parameters
+        Number of parameters of the published model, with its classifier.
+    backbone_parameters
+        Number of parameters of the blocks, which can be frozen and fine-tuned.
     default
         The name of the preferred weights.
+    blocks
+        The names that `freeze` and `unfreeze` accept, from the input to the embedding.
+    weights
+        The published weights.
     modality
-        What goes in.
+        Kind of input.
     trainable
-        False for what can only be used as it is: it is always frozen.
+        False for networks that can't be fine-tuned: they are always frozen.
     plain
-        Whether it is made of torch's own layers, which may be joined and rounded for speed.
+        Whether its layers are torch's own, which may be fused and run in reduced precision.
     max_length, positions
         The publisher's limit of tokens per text, and the largest possible one; None unless inputs are texts.
     feature_maps
@@ -146,16 +159,16 @@ class BackboneFacts(msgspec.Struct, frozen=True):
 
     @property
     def default_weights(self) -> WeightsFacts:
-        """The preferred weights: the publisher's choice, unless only that one forbids commercial use."""
+        """The preferred weights: the publisher's, unless they alone forbid commercial use."""
         return self.published(self.default)
 
     def published(self, name: str) -> WeightsFacts:
-        """The published weights of that name.
+        """Find published weights by name.
 
         Raises
         ------
         RecipeError
-            At `weights`, with the names that exist.
+            At `weights` for an unknown name, with the known ones.
         """
         known = {weights.name: weights for weights in self.weights}
         if name in known:
@@ -167,5 +180,5 @@ class BackboneFacts(msgspec.Struct, frozen=True):
 
 
 def forbids_commerce(license: str) -> bool:
-    """True of a licence that forbids commercial use, as far as its name says so."""
+    """Whether a license forbids commercial use, judged by its name."""
     return "NC" in license.split("-") or license in ("apple-amlr", "fair-noncommercial-research-license")

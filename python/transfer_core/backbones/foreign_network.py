@@ -1,4 +1,4 @@
-"""Networks that are not torch's own, each as the only block of a backbone: frozen, and run as they are."""
+"""Networks of other runtimes (ONNX Runtime, TensorFlow), each as the only, frozen block of a backbone."""
 
 from __future__ import annotations
 
@@ -28,24 +28,25 @@ Color: TypeAlias = tuple[float, float, float]
 Positive: TypeAlias = Annotated[float, Meta(gt=0)]
 Width: TypeAlias = Annotated[int, Meta(ge=1, le=LARGEST_WIDTH)]
 
-# What is called its weights: there are no others.
+# The name of its only weights.
 WEIGHTS = "saved"
 
-# The side of images where the network takes any, and the share of a photo's shorter side that is cut out, as
-# it is when networks for ImageNet are measured.
+# Image size for networks that accept any, and the share of the shorter side that is cut out: both as usual
+# for ImageNet.
 USUAL_SIZE, CENTRE = 224, 0.875
 
 
 class Foreign(nn.Module):
-    """(N, 3, H, W) -> (N, D), float32, by `run`, which takes and gives arrays of these shapes.
+    """Module that runs a network of another runtime, (N, 3, H, W) -> (N, D) float32.
 
-    There is only one of it: a copy would be one more session, or process.
+    `run` maps arrays of these shapes. Deep copies are the same object, as a copy would be another session or
+    process.
     """
 
     run: Run
 
     def forward(self, images: Tensor) -> Tensor:
-        """On the CPU, whatever device the images are on."""
+        """Run on the CPU, whatever device the images are on."""
         return torch.from_numpy(self.run(images.cpu().numpy())).to(images.device)
 
     def __deepcopy__(self, memo: object) -> Foreign:
@@ -53,19 +54,28 @@ class Foreign(nn.Module):
 
 
 class Interface(msgspec.Struct, frozen=True):
-    """Input and output of a network: images of `size` pixels (None: any), as levels from 0 to 255 or as real
-    numbers; embeddings of `width` numbers."""
+    """Input and output of a network.
+
+    Parameters
+    ----------
+    size
+        Side of the images in pixels; None: any.
+    levels
+        Whether pixels are integers from 0 to 255.
+    width
+        Numbers per embedding.
+    """
 
     size: Pixels | None
     levels: bool
     width: Width
 
 
-class Said(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a network's file says of its images; None: nothing.
+class DeclaredPreprocessing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Preprocessing declared in a network's file; None: not declared.
 
-    Photos are resized to `resize` pixels, the centre of `size` pixels is cut out, and values from 0 to 1
-    become (value - mean) / std.
+    The shorter side is resized to `resize` pixels, a square of `size` pixels is cut from the centre, and
+    values from 0 to 1 are normalized to (value - mean) / std.
     """
 
     size: Pixels | None = None
@@ -75,25 +85,41 @@ class Said(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     interpolation: Interpolation | None = None
 
 
-def preprocessing(said: Said, interface: Interface, mean: Color, std: Color, origin: str) -> Preprocessing:
-    """What images must go through: what is said, or else the usual, with this `mean` and `std`.
+def preprocessing(
+    declared: DeclaredPreprocessing, interface: Interface, mean: Color, std: Color, origin: str
+) -> Preprocessing:
+    """Complete the declared preprocessing with defaults.
+
+    Parameters
+    ----------
+    declared
+        Found in the network's file.
+    interface
+        Input of the network.
+    mean, std
+        Defaults per channel, for values from 0 to 1.
+    origin
+        Name of the network in errors.
 
     Raises
     ------
     ModelFileError
-        If what is said contradicts itself or what the network takes.
+        If the declaration contradicts itself or the network's input.
     """
-    size = interface.size or said.size or USUAL_SIZE
-    resize = said.resize or round(size / CENTRE)
-    if interface.levels and (said.mean or said.std):
-        raise ModelFileError(f"{origin} takes levels from 0 to 255 as they are, but says mean or std")
+    size = interface.size or declared.size or USUAL_SIZE
+    resize = declared.resize or round(size / CENTRE)
+    if interface.levels and (declared.mean or declared.std):
+        raise ModelFileError(f"{origin} takes pixels from 0 to 255. Fix: remove mean and std")
     if interface.levels:
         mean, std = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
-    if said.size not in (None, size):
-        raise ModelFileError(f"{origin} says size {said.size}, but takes only images of {size} pixels")
+    if declared.size not in (None, size):
+        raise ModelFileError(
+            f"{origin} declares size {declared.size}, but takes only images of {size} pixels"
+        )
     if resize < size:
-        raise ModelFileError(f"{origin} says resize {resize}, which is less than its size, {size}")
-    return Preprocessing(size, resize, said.interpolation or "bilinear", said.mean or mean, said.std or std)
+        raise ModelFileError(f"{origin} declares resize {resize}, which is less than its size, {size}")
+    interpolation = declared.interpolation or "bilinear"
+    return Preprocessing(size, resize, interpolation, declared.mean or mean, declared.std or std)
 
 
 def foreign_facts(
@@ -106,7 +132,23 @@ def foreign_facts(
     url: str = "",
     bytes: int = 0,
 ) -> BackboneFacts:
-    """What is known of a network of unknown make that gives `width` numbers per image."""
+    """Facts of a network of unknown architecture.
+
+    Parameters
+    ----------
+    name, source, family
+        See `BackboneFacts`.
+    block
+        Name of its only block.
+    width
+        Numbers per embedding.
+    preprocessing
+        Of images.
+    url
+        Its address; empty: a file or directory of the user's.
+    bytes
+        Size of its file; 0: unknown.
+    """
     weights = WeightsFacts(
         name=WEIGHTS,
         url=url,
@@ -136,7 +178,7 @@ def foreign_facts(
 def check_weights(facts: BackboneFacts, weights: str) -> None:
     """Raise `RecipeError` for any weights but its own."""
     if weights not in ("pretrained", WEIGHTS):
-        message = f"{facts.name} has only the weights that it was saved with: leave it out (got {weights})"
+        message = f"{facts.name} has only the weights that it was saved with (got {weights}). Fix: remove it"
         raise RecipeError([Problem("weights", message)])
 
 
@@ -147,12 +189,16 @@ def foreign_backbone(
     digest: str,
     runner: Callable[[Callable[[], Files]], Run],
 ) -> Backbone:
-    """The backbone of one block that runs what is in `files`, which are its assets.
+    """Make a backbone of one block that runs the network in `files`, which become its assets.
 
     Parameters
     ----------
+    facts, weights, digest
+        See `Backbone`.
+    files
+        The network's files by name.
     runner
-        Gives what runs the network; it is handed what gives the files, so that they are in memory once.
+        Makes the function that runs the network; its argument returns the files, which are in memory once.
     """
     block = Foreign()
     backbone = Backbone(facts, {facts.blocks[0]: block}, nn.Identity(), weights, digest, files)
@@ -160,9 +206,9 @@ def foreign_backbone(
     return backbone.eval()
 
 
-def said_in(words: Mapping[str, Any], origin: str) -> Said:
-    """Raises `ModelFileError` for a word or a value that is not one of `Said`."""
+def declared_in(words: Mapping[str, Any], origin: str) -> DeclaredPreprocessing:
+    """Parse a declaration; raises `ModelFileError` for an unknown word or a wrong value."""
     try:
-        return msgspec.convert(words, Said, strict=False)
+        return msgspec.convert(words, DeclaredPreprocessing, strict=False)
     except msgspec.ValidationError as error:
-        raise ModelFileError(f"{origin} says wrongly how its images are prepared: {error}") from None
+        raise ModelFileError(f"{origin} declares its preprocessing wrongly: {error}") from None

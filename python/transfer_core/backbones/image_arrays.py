@@ -1,4 +1,4 @@
-"""Batches of images as numpy arrays, for networks that are not torch's own; no torch here."""
+"""Batches of images as numpy arrays, for networks of other runtimes; no torch here."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ Run: TypeAlias = Callable[[Array], Array]
 
 
 def as_levels(images: Array) -> Array:
-    """Values 0..1 as the levels 0..255 that they were made from, uint8."""
+    """Convert values 0..1 back to the pixels 0..255 that they were made from, uint8."""
     levels: Array = np.rint(images * 255).astype(np.uint8)
     return levels
 
 
 def run_by(size: int, run: Run, images: Array) -> Array:
-    """`run` on images (N, …), exactly `size` at a time; the last ones are filled up with copies."""
+    """Apply `run` to images (N, …) in batches of exactly `size`; the last batch is padded with copies."""
     missing = -len(images) % size
     filled = np.concatenate([images, np.repeat(images[-1:], missing, axis=0)]) if missing else images
     parts = [run(filled[start : start + size]) for start in range(0, len(filled), size)]
@@ -27,8 +27,15 @@ def run_by(size: int, run: Run, images: Array) -> Array:
 
 
 def pooled(output: Array, channels_last: bool) -> Array:
-    """One row per image, (N, D) float32: the average over places of an output (N, H, W, D) or, unless
-    `channels_last`, (N, D, H, W); over tokens of (N, T, D)."""
+    """Average an output to one row per image, (N, D) float32.
+
+    Parameters
+    ----------
+    output
+        A map (N, H, W, D) or, unless `channels_last`, (N, D, H, W); tokens (N, T, D); or rows (N, D).
+    channels_last
+        Layout of a map.
+    """
     if output.ndim == 4:
         output = output.mean(axis=(1, 2) if channels_last else (2, 3))
     elif output.ndim == 3:

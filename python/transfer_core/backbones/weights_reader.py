@@ -1,4 +1,4 @@
-"""From a file of weights to tensors that fit a network, without running anything that the file contains."""
+"""Read tensors from a file of weights without running its contents, and fit them to a network."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from transfer_core.model_file.safetensors_reader import Array, Malformed, Place, opened, read_raw, read_table
 from transfer_core.runtime.errors import ModelFileError
 
-# How published files spell names that torchvision has renamed since.
+# Former names in published files, and torchvision's present names.
 _RENAMED = (
     (re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12]\.)"), r"\1\2"),
     (re.compile(r"(encoder_layer_\d+\.mlp)\.linear_1\."), r"\1.0."),
@@ -28,16 +28,21 @@ _DTYPES = {
     **{"U64": torch.uint64, "U32": torch.uint32, "U16": torch.uint16, "U8": torch.uint8},
 }
 
-_SHOWN = 3  # misfits that a message spells out
+_SHOWN = 3  # misfits that a message lists
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of a `.safetensors` file, or of a `.pth` file that holds a state dict.
+    """Read the tensors of a `.safetensors` file, or of a `.pth` file that contains a state dict.
+
+    Returns
+    -------
+    dict of str to Tensor
+        On the CPU, by the names in the file.
 
     Raises
     ------
     ModelFileError
-        If the file can't be read, or holds anything but tensors: pickled code is refused, never run.
+        If the file can't be read or contains anything but tensors; pickled code is never run.
     """
     try:
         if path.suffix == ".safetensors":
@@ -59,14 +64,18 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 def fit(
     network: nn.Module, names: Mapping[str, str], tensors: Mapping[str, Tensor], complaint: str
 ) -> dict[str, Tensor]:
-    """The tensors under the network's own names and in its types; what it lacks (a classifier) is left out.
+    """Rename tensors to the network's names and convert them to its types; surplus tensors are dropped.
 
     Parameters
     ----------
+    network
+        Defines the names, shapes and types.
     names
-        From the publisher's name of a tensor to the network's; the network's own names are understood too.
+        From the publisher's name of a tensor to the network's; the network's own names are accepted too.
+    tensors
+        By name.
     complaint
-        How the error begins: `x.pth does not fit resnet18`.
+        Beginning of the error message: `x.pth does not fit resnet18`.
 
     Raises
     ------
@@ -83,7 +92,7 @@ def fit(
         elif came is not None:
             misfits.append(f"{theirs[name]} is {tuple(came.shape)}, not {tuple(wanted.shape)}")
         elif name.endswith("num_batches_tracked"):
-            fitting[name] = torch.tensor(0)  # files older than this counter are complete without it
+            fitting[name] = torch.tensor(0)  # files from before this counter existed lack it
         else:
             misfits.append(f"{theirs[name]} is missing")
     if misfits:
@@ -97,19 +106,19 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 
 
 def _tensor(place: Place, content: Array) -> Tensor:
-    if not content.size:  # which torch can't view as another type
+    if not content.size:  # torch can't view an empty array as another type
         return torch.empty(place.shape, dtype=_DTYPES[place.dtype])
     return torch.from_numpy(content).view(_DTYPES[place.dtype]).reshape(place.shape)
 
 
 def _state_dict(content: Any, path: Path) -> dict[str, Tensor]:
-    """The file's tensors, also where a training script wrapped them with an optimizer's state."""
+    """Extract the state dict, also from a training checkpoint that contains one."""
     for wrapper in ("state_dict", "model"):
         if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
             content = content[wrapper]
     if not isinstance(content, Mapping) or not all(isinstance(v, Tensor) for v in content.values()):
         raise ModelFileError(
-            f"{path} holds no state dict: expected what torch.save(model.state_dict(), path) writes"
+            f"{path} contains no state dict. Fix: save the weights with torch.save(model.state_dict(), path)"
         )
     return {str(name).removeprefix("module."): tensor for name, tensor in content.items()}
 
@@ -129,12 +138,12 @@ def _misfit_message(complaint: str, misfits: list[str]) -> str:
 
 
 def _refusal(error: pickle.UnpicklingError) -> str:
-    """The object that the file wants to make, out of torch's long message."""
+    """A short form of torch's message, with the name of the pickled object."""
     if named := re.search(r"GLOBAL (\S+)", str(error)):
-        what = f"it holds more than tensors, it asks for {named[1]}"
+        what = f"it contains a pickled object ({named[1]}), not only tensors"
     else:
         what = f"it is not a file of weights ({_first_line(error)})"
-    return f"{what}; save weights with torch.save(model.state_dict(), path) or as .safetensors"
+    return f"{what}. Fix: save the weights with torch.save(model.state_dict(), path) or as .safetensors"
 
 
 def _first_line(error: Exception) -> str:

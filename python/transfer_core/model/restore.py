@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from transfer_core import backbones
 from transfer_core.backbones import Backbone, BackboneFacts, Preprocessing
-from transfer_core.backbones.compute_limits import TooMuch, check_work
+from transfer_core.backbones.compute_limits import ComputeLimitExceeded, check_compute
 from transfer_core.backbones.registry import source_of, sources
 from transfer_core.backbones.weights import is_path, sha256
 from transfer_core.heads import build_head
@@ -168,8 +168,8 @@ def _inside(header: ModelHeader, tensors: Mapping[str, Tensor], trust: bool) -> 
     check_identity(backbone)
     if facts.modality == "image" and _may_be_large(facts, backbone.preprocessing):
         try:
-            check_work(backbone)
-        except TooMuch as error:
+            check_compute(backbone)
+        except ComputeLimitExceeded as error:
             size = backbone.preprocessing.crop_size
             raise Misfit(f"preprocessing.crop_size: for images of {size} pixels {error}") from None
     return backbone

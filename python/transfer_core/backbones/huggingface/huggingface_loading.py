@@ -45,7 +45,7 @@ from transfer_core.runtime.progress import Progress
 
 
 def facts(name: str, trust: bool) -> BackboneFacts:
-    """See `Source`. The name in the facts is that of these very files: `hf/org/name@commit`."""
+    """See `Loading`. The name in the facts is that of these very files: `hf/org/name@commit`."""
     repository = find_repository(name)
     config = repository.json(CONFIG)
     check_trust(repository.name, config, trust)
@@ -97,7 +97,7 @@ def facts(name: str, trust: bool) -> BackboneFacts:
 
 
 def load(facts: BackboneFacts, weights: str, trust: bool, progress: Progress) -> Backbone:
-    """See `Source`."""
+    """See `Loading`."""
     repository = find_repository(facts.name, progress)
     config = repository.json(CONFIG)
     check_trust(facts.name, config, trust)
@@ -127,7 +127,7 @@ def restore(
     digest: str,
     trust: bool,
 ) -> Backbone:
-    """See `Source`; needs neither transformers nor the model's files, unless there is code in them."""
+    """See `Loading`; needs neither transformers nor the model's files, unless there is code in them."""
     files = files_in(tensors)
     config = _config(files)
     check_trust(facts.name, config, trust)

@@ -34,13 +34,13 @@ CONFIG = "keras.json"
 
 
 def facts(name: str, trust: bool) -> BackboneFacts:
-    """See `Source`; of a `.keras` file nothing is run but Keras, unless it is trusted."""
+    """See `Loading`; of a `.keras` file nothing is run but Keras, unless it is trusted."""
     path = file_named(name)
     return keras_facts.file(name, path, trust) if path else keras_facts.application(name)
 
 
 def load(facts: BackboneFacts, weights: str, trust: bool, progress: Progress) -> Backbone:
-    """See `Source`; random weights are Glorot's, as Keras has them by default."""
+    """See `Loading`; random weights are Glorot's, as Keras has them by default."""
     path = file_named(facts.name)
     made = keras_architecture.of_file(path, trust) if path else keras_architecture.of_application(facts.name)
     network = build(made.graph, made.size, trust)
@@ -68,7 +68,7 @@ def restore(
     digest: str,
     trust: bool,
 ) -> Backbone:
-    """See `Source`. No saved model has code: one with code of its own needs its `.keras` file again.
+    """See `Loading`. No saved model has code: one with code of its own needs its `.keras` file again.
 
     Raises
     ------

@@ -1,6 +1,6 @@
-"""Input, output and metadata of an ONNX file, found out in a confined process and remembered.
+"""Describe the input, output and metadata of an ONNX file in a confined process; results are remembered.
 
-A graph that takes the process down, all memory or hours when it is loaded does so there.
+A graph that crashes when it is loaded, or takes too much memory or time, does so in that process.
 """
 
 from __future__ import annotations
@@ -27,24 +27,31 @@ _ERRORS = {error.__name__: error for error in (ModelFileError, OutOfMemory)}
 
 
 class Description(msgspec.Struct, frozen=True):
-    """What an ONNX file takes and gives, and the words of `foreign.Said` in its metadata."""
+    """Input and output of an ONNX file, and the preprocessing that its metadata declares."""
 
-    said: dict[str, Any]
+    declared: dict[str, Any]
     interface: Interface
 
 
 def describe(content: bytes, name: str) -> Description:
-    """Description of an ONNX file that has all its tensors in it.
+    """Describe an ONNX file.
+
+    Parameters
+    ----------
+    content
+        The file, with all its tensors.
+    name
+        Its name in errors.
 
     Raises
     ------
     ModelFileError
-        If ONNX Runtime can't load and run it, within limits of time and memory; or with the inputs or outputs
-        that there are.
+        If ONNX Runtime can't load and run it within the limits, with the reason; if its inputs or outputs are
+        not supported.
     OutOfMemory
-        If memory is the reason.
+        If it needs more memory than its share.
     DependencyError
-        Without ONNX Runtime.
+        If ONNX Runtime is not installed.
     """
     known = remembered(f"ONNX graph {sha256(content).hexdigest()}", lambda: _measured(content, name))
     return msgspec.convert(known, Description)

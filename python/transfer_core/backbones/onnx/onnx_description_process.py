@@ -1,6 +1,6 @@
 """Describe an ONNX file in a confined process: `python -m …onnx_description_process SETTINGS`.
 
-The file comes by standard input; the description, or an error, goes to standard output as JSON.
+Reads the file from standard input; prints the description, or an error, as JSON.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from transfer_core.sandbox.confinement import confine, freeze
 
 _PACKAGES = ("onnxruntime", "numpy")
 _WORDS = ("size", "resize", "mean", "std", "interpolation")
-# Where the graph leaves it open.
+# For graphs that accept any size.
 _USUAL_SIZE = 224
 
 
@@ -26,7 +26,7 @@ def main(settings: dict[str, Any]) -> None:
     Parameters
     ----------
     settings
-        `name`, for errors; `memory`, the bytes that the process may take.
+        `name`, for errors; `memory`, the limit in bytes.
     """
     confine(_PACKAGES, (), ())
     freeze(settings["memory"])
@@ -38,14 +38,14 @@ def main(settings: dict[str, Any]) -> None:
 
 
 def described(content: bytes, name: str) -> dict[str, Any]:
-    """The fields of `description.Description`."""
+    """The fields of `onnx_description.Description`."""
     import numpy as np
 
     from transfer_core.backbones.onnx.onnx_graph import open_graph
 
     graph = open_graph(content, name)
-    said = {word: _value(text) for word, text in graph.metadata.items() if word in _WORDS}
-    size = said.get("size")
+    declared = {word: _value(text) for word, text in graph.metadata.items() if word in _WORDS}
+    size = declared.get("size")
     side = graph.images.side or (size if isinstance(size, int) and 0 < size <= LARGEST_SIZE else _USUAL_SIZE)
     embedding = graph.run(np.zeros((1, 3, side, side), np.float32))
     interface = {
@@ -53,11 +53,11 @@ def described(content: bytes, name: str) -> dict[str, Any]:
         "levels": graph.images.type is np.uint8,
         "width": embedding.shape[1],
     }
-    return {"said": said, "interface": interface}
+    return {"declared": declared, "interface": interface}
 
 
 def _value(text: str) -> Any:
-    """`224` and `[0.5, 0.5, 0.5]` as numbers."""
+    """Parse `224` and `[0.5, 0.5, 0.5]` as numbers."""
     with suppress(ValueError, RecursionError):
         return json.loads(text)
     return text

@@ -1,4 +1,4 @@
-"""An ONNX graph as an extractor of images: its input, its output, and running it; no torch here."""
+"""An ONNX graph as a feature extractor of images; no torch here."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(ui
 
 @dataclass(frozen=True)
 class Images:
-    """The input that takes images: `batch` of them, `side` pixels long and wide (None: any)."""
+    """The input of the graph: `batch` images of `side` pixels (None: any)."""
 
     name: str
     type: Any
@@ -30,7 +30,7 @@ class Images:
 
 @dataclass(frozen=True)
 class Graph:
-    """A graph that can be run: `run` gives the embeddings (N, D) of images (N, 3, H, W), both float32."""
+    """A graph ready to run: `run` maps images (N, 3, H, W) to embeddings (N, D), both float32."""
 
     images: Images
     run: Run
@@ -38,14 +38,23 @@ class Graph:
 
 
 def open_graph(content: bytes, name: str, trust: bool = False) -> Graph:
-    """The graph in a file of ONNX; without `trust` a batch has the time of `untrusted.time_limit`.
+    """Load a graph.
+
+    Parameters
+    ----------
+    content
+        An ONNX file with all its tensors.
+    name
+        Its name in errors.
+    trust
+        Whether a batch may exceed `untrusted.time_limit`.
 
     Raises
     ------
     ModelFileError
-        If ONNX Runtime can't run it, or with the inputs or outputs that there are.
+        If ONNX Runtime can't load it; if its inputs or outputs are not supported.
     DependencyError
-        Without ONNX Runtime.
+        If ONNX Runtime is not installed.
     """
     session = Session(content, name, trust)
     images = image_input(session.inputs, name)
@@ -56,19 +65,19 @@ def open_graph(content: bytes, name: str, trust: bool = False) -> Graph:
 
 
 def image_input(inputs: Sequence[Any], name: str) -> Images:
-    """The only input, if that takes (N, 3, H, W) or (N, H, W, 3)."""
+    """Check that images (N, 3, H, W) or (N, H, W, 3) are the only input; raises `ModelFileError`."""
     there = ", ".join(f"{each.name}: {each.type} {each.shape}" for each in inputs)
-    refused = f"{name} takes {there or 'nothing'}, expected images alone, (N, 3, H, W) or (N, H, W, 3)"
+    refused = f"{name} takes {there or 'no input'}, expected one input (N, 3, H, W) or (N, H, W, 3)"
     if len(inputs) != 1 or inputs[0].type not in _TYPES or len(inputs[0].shape) != 4:
         raise ModelFileError(f"{refused}, of float or uint8")
     # An axis of any length is None or has a name.
     batch, *places = [length if isinstance(length, int) else None for length in inputs[0].shape]
     if 3 not in (places[0], places[2]):
-        raise ModelFileError(f"{refused}: the axis of 3 colours must be known")
+        raise ModelFileError(f"{refused}: the axis of the 3 channels must be fixed")
     channels_last = places[0] != 3
     sides = {length for length in (places[:2] if channels_last else places[1:]) if length}
     if len(sides) > 1:
-        raise ModelFileError(f"{name} takes {there}, but only square images can be made")
+        raise ModelFileError(f"{name} takes {there}, but only square images are supported")
     if (batch or 1) > LARGEST_BATCH or max(sides, default=1) > LARGEST_SIZE:
         limits = f"at most {LARGEST_BATCH} images of at most {LARGEST_SIZE} pixels at a time are supported"
         raise ModelFileError(f"{name} takes {there}: {limits}")
@@ -76,12 +85,12 @@ def image_input(inputs: Sequence[Any], name: str) -> Images:
 
 
 def embedding_output(outputs: Sequence[Any], name: str) -> str:
-    """The only output of two axes, or else the last of all: of real numbers, with two to four axes."""
+    """The name of the only output of floats with two axes, or else of the last output of floats."""
     real = [each for each in outputs if each.type in ("tensor(float)", "tensor(float16)")]
     flat = [each for each in real if len(each.shape) == 2]
     if not real:
         there = ", ".join(f"{each.name}: {each.type}" for each in outputs)
-        raise ModelFileError(f"{name} gives {there or 'nothing'}, expected an output of real numbers")
+        raise ModelFileError(f"{name} outputs {there or 'nothing'}, expected an output of floats")
     return str((flat if len(flat) == 1 else real)[-1].name)
 
 
@@ -91,6 +100,6 @@ def _embed(session: Session, takes: Images, output: str, name: str, images: Arra
         values = values.transpose(0, 2, 3, 1)
     found = session.run(output, {takes.name: np.ascontiguousarray(values)}, len(images))
     if found.ndim not in (2, 3, 4) or len(found) != len(images):
-        expected = f"{len(images)} rows, as there were images, on two to four axes"
-        raise ModelFileError(f"{name} gives {output} as {found.shape}, expected {expected}")
+        expected = f"a row for each of {len(images)} images, with two to four axes"
+        raise ModelFileError(f"{name} outputs {output} of shape {found.shape}, expected {expected}")
     return pooled(found, takes.channels_last)

@@ -1,4 +1,4 @@
-"""ONNX files as frozen extractors, run by ONNX Runtime."""
+"""Describe, load and restore ONNX files as frozen backbones, run by ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from transfer_core.backbones.facts import BackboneFacts, WeightsFacts
 from transfer_core.backbones.foreign_network import (
     Files,
     check_weights,
+    declared_in,
     foreign_backbone,
     foreign_facts,
     preprocessing,
-    said_in,
 )
 from transfer_core.backbones.onnx.onnx_description import describe
 from transfer_core.backbones.onnx.onnx_network import FILE, OnnxNetwork
@@ -25,20 +25,20 @@ from transfer_core.backbones.onnx.onnx_tensor_files import read_whole
 from transfer_core.runtime.errors import ModelFileError, WeightsNotFound
 from transfer_core.runtime.progress import Progress
 
-# Of ImageNet's photos: what nearly every exported network was trained with.
+# Of ImageNet, the default: nearly every exported network was trained with it.
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def facts(name: str, trust: bool) -> BackboneFacts:
-    """See `Source`; what ONNX Runtime says of a file is remembered."""
+    """See `Loading`; the description of a file is remembered."""
     content = _read(_path(name))
     known = describe(content, name)
-    prepared = preprocessing(said_in(known.said, name), known.interface, _MEAN, _STD, name)
+    prepared = preprocessing(declared_in(known.declared, name), known.interface, _MEAN, _STD, name)
     return foreign_facts(name, "onnx", "ONNX", "graph", known.interface.width, prepared, bytes=len(content))
 
 
 def load(facts: BackboneFacts, weights: str, trust: bool, progress: Progress) -> Backbone:
-    """See `Source`."""
+    """See `Loading`."""
     check_weights(facts, weights)
     content = _read(_path(facts.name))
     return _backbone(facts, {FILE: content}, facts.default_weights, _digest(content), trust)
@@ -51,10 +51,10 @@ def restore(
     digest: str,
     trust: bool,
 ) -> Backbone:
-    """See `Source`."""
+    """See `Loading`."""
     files = files_in(tensors)
     if FILE not in files:
-        raise ModelFileError(f"{facts.name} is not in the saved model: there is no {FILE}")
+        raise ModelFileError(f"the saved model lacks the file {FILE} of {facts.name}")
     return _backbone(facts, files, weights, digest, trust)
 
 
@@ -68,7 +68,7 @@ def _backbone(
 
 def _read(path: Path) -> bytes:
     if not path.is_file():
-        raise WeightsNotFound(f"backbone: there is no file {path.absolute()}")
+        raise WeightsNotFound(f"backbone: the file {path.absolute()} does not exist")
     return read_whole(path)
 
 

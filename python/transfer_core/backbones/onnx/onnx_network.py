@@ -1,4 +1,4 @@
-"""An ONNX file that is loaded when the first images come."""
+"""An ONNX network that is loaded when it first runs."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ FILE = "model.onnx"
 
 
 class OnnxNetwork:
-    """Runs a graph on the thread that calls; several may at the same time.
+    """Network that runs on the calling thread; several threads may run it at the same time.
 
     Parameters
     ----------
     name
-        The graph's name in errors.
+        Its name in errors.
     files
-        Gives its file, when the first images come.
+        Returns its file; called when it first runs.
     trust
-        Whether it may take any time.
+        Whether a batch may exceed `untrusted.time_limit`.
     """
 
     def __init__(self, name: str, files: Callable[[], Files], trust: bool) -> None:
@@ -36,15 +36,15 @@ class OnnxNetwork:
         self._width = 0
 
     def __call__(self, images: Array) -> Array:
-        """(N, 3, H, W) float32 -> (N, D) float32; raises as `open_graph` and `describe` do."""
+        """(N, 3, H, W) float32 -> (N, D) float32; raises the errors of `open_graph` and `describe`."""
         with self._opening:
             if self._run is None:
                 content = self._files()[FILE]
-                # Also of a file in a saved model: it is opened here only if a confined process could do so.
+                # A file in a saved model, too, is opened here only after a confined process could open it.
                 self._width = describe(content, self._name).interface.width
                 self._run = open_graph(content, self._name, self._trust).run
         embeddings = self._run(images)
         if embeddings.shape[1] != self._width:
-            found = f"{embeddings.shape[1]} numbers for each image"
-            raise ModelFileError(f"{self._name} gives {found}, expected {self._width} as for others")
+            found = f"{embeddings.shape[1]} numbers per image"
+            raise ModelFileError(f"{self._name} outputs {found}, expected {self._width} as before")
         return embeddings

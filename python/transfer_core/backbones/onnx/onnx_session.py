@@ -20,23 +20,23 @@ _OUT_OF_MEMORY = ("Failed to allocate memory", "Available memory of", "bad alloc
 
 
 class Session:
-    """A graph that ONNX Runtime can run on the thread that calls; several may at the same time.
+    """Session of ONNX Runtime that runs on the calling thread; several threads may use it at the same time.
 
     Parameters
     ----------
     content
-        A file of ONNX with all its tensors.
+        An ONNX file with all its tensors.
     name
         Its name in errors.
     trust
-        Whether it may take any time.
+        Whether a batch may exceed `untrusted.time_limit`.
 
     Raises
     ------
     ModelFileError
         If ONNX Runtime can't load it, or tensors are in other files.
     DependencyError
-        Without ONNX Runtime.
+        If ONNX Runtime is not installed.
     """
 
     def __init__(self, content: bytes, name: str, trust: bool) -> None:
@@ -50,7 +50,7 @@ class Session:
         options.intra_op_num_threads = 1
         options.log_severity_level = _NO_LOG
         options.add_session_config_entry("session.use_env_allocators", "1")
-        # Not the other format that it reads, which is not checked here.
+        # The other format that it reads is not checked here.
         options.add_session_config_entry("session.load_model_format", "ONNX")
         with self._as_ours("can't be loaded"):
             self._session = self._runtime.InferenceSession(
@@ -61,7 +61,7 @@ class Session:
         self.metadata: dict[str, str] = self._session.get_modelmeta().custom_metadata_map
 
     def run(self, output: str, inputs: Mapping[str, Array], images: int) -> Array:
-        """One output; raises `ModelFileError` or, where memory is the reason, `OutOfMemory`."""
+        """Compute one output of a batch; raises `ModelFileError`, or `OutOfMemory` for lack of memory."""
         options = self._runtime.RunOptions()
         options.log_severity_level = _NO_LOG
         limit = None if self._trust else time_limit(images)
@@ -75,8 +75,8 @@ class Session:
     def _as_ours(self, complaint: str) -> Iterator[None]:
         try:
             yield
-        except Exception as error:  # ONNX Runtime's own have no base in common
-            # Without the number that it puts in front.
+        except Exception as error:  # ONNX Runtime's errors have no common base class
+            # Drop ONNX Runtime's prefix.
             reason = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", " ".join(str(error).split()))
             if any(phrase in reason for phrase in _OUT_OF_MEMORY):
                 raise OutOfMemory(f"{self._name} needs more memory than it may take: {reason}") from error
@@ -100,5 +100,5 @@ def _limit_memory() -> None:
     kind = runtime.OrtAllocatorType.ORT_ARENA_ALLOCATOR
     info = runtime.OrtMemoryInfo("Cpu", kind, 0, runtime.OrtMemType.DEFAULT)
     limit = runtime.OrtArenaCfg({"max_mem": int(machine_memory()[1] * MEMORY_SHARE)})
-    with suppress(Exception):  # the program that this process runs has registered one
+    with suppress(Exception):  # the process may have registered an allocator before
         runtime.create_and_register_allocator(info, limit)

@@ -1,6 +1,6 @@
-"""Tensors of an ONNX file that are in other files, found in its bytes without the package onnx.
+"""Find the external tensor files of an ONNX file in its bytes, without the package onnx.
 
-ONNX Runtime opens such files by itself when it loads a graph, and looks for them in the current folder.
+ONNX Runtime opens such files by itself when it loads a graph, and searches the current directory for them.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from transfer_core.runtime.errors import DependencyError, ModelFileError
 
-# By message of onnx.proto: the fields that lead to tensors, and the messages in them.
+# Per message of onnx.proto, the fields that lead to tensors, and the messages that they contain.
 _LEADING = {
     "Model": {7: "Graph", 20: "Training", 25: "Function"},
     "Training": {1: "Graph", 2: "Graph"},
@@ -22,7 +22,7 @@ _LEADING = {
     "Sparse": {1: "Tensor", 2: "Tensor"},
 }
 _EXTERNAL_DATA, _DATA_LOCATION = 13, 14
-# Bytes of fields of other kinds; groups, which the format has not, are missing.
+# Bytes of fixed-size fields per wire type; ONNX has no groups.
 _FIXED = {1: 8, 5: 4}
 # The limit of the format.
 _MOST_BYTES = 2 << 30
@@ -30,21 +30,21 @@ _MOST_BYTES = 2 << 30
 
 @dataclass(frozen=True)
 class TensorFile:
-    """Where a tensor is: `length` bytes (None: the rest) of the file `location` beside the ONNX file."""
+    """An external tensor: `length` bytes (None: the rest) of the file `location` beside the ONNX file."""
 
     location: str
     length: int | None
 
 
 def read_whole(path: Path) -> bytes:
-    """The ONNX file with the tensors in it that are in files beside it.
+    """Read an ONNX file, with the tensors of its external files put into it.
 
     Raises
     ------
     ModelFileError
-        If a file beside it is missing or elsewhere, or all together exceed the 2 GB of the format.
+        If an external file is missing or outside the directory, or all exceed the 2 GB of the format.
     DependencyError
-        If there are such files, but not the package that reads them.
+        If there are external files and the package onnx is not installed.
     """
     content = path.read_bytes()
     outside = tensor_files(content, str(path))
@@ -55,7 +55,7 @@ def read_whole(path: Path) -> bytes:
     except ImportError:
         raise DependencyError(f"{path}, whose weights are in other files,", "onnx", "onnx") from None
     if len(content) + sum(_size(path, file) for file in outside) > _MOST_BYTES:
-        raise ModelFileError(f"{path}: it and its weights exceed the 2 GB of the format")
+        raise ModelFileError(f"{path} and its weights exceed the format's limit of 2 GB")
     try:
         whole: bytes = onnx.load(path).SerializeToString()
     except Exception as error:  # its own errors, protobuf's, the file system's
@@ -64,17 +64,17 @@ def read_whole(path: Path) -> bytes:
 
 
 def tensor_files(content: bytes, name: str) -> list[TensorFile]:
-    """All tensors that are not in the ONNX file itself, in subgraphs and functions, too.
+    """List the external tensors of an ONNX file, including those of subgraphs and functions.
 
     Raises
     ------
     ModelFileError
-        If it is no such file.
+        If it is not an ONNX file, or damaged.
     """
     try:
         return list(_outside(memoryview(content)))
     except (ValueError, LookupError) as error:
-        raise ModelFileError(f"{name} can't be loaded: it is no ONNX file, or damaged") from error
+        raise ModelFileError(f"{name} can't be loaded: it is not an ONNX file, or damaged") from error
 
 
 def _outside(content: memoryview) -> Iterator[TensorFile]:
@@ -92,22 +92,22 @@ def _of_tensor(message: memoryview) -> Iterator[TensorFile]:
     fields = list(_fields(message))
     if any(field == _DATA_LOCATION and value for field, value in fields):
         pairs = [dict(_messages(value)) for field, value in _messages(message) if field == _EXTERNAL_DATA]
-        said = {bytes(pair.get(1, b"")).decode(): bytes(pair.get(2, b"")).decode() for pair in pairs}
-        length = int(said["length"]) if said.get("length") else None
+        data = {bytes(pair.get(1, b"")).decode(): bytes(pair.get(2, b"")).decode() for pair in pairs}
+        length = int(data["length"]) if data.get("length") else None
         if length is not None and length < 0:
             raise ValueError
-        yield TensorFile(said.get("location", ""), length)
+        yield TensorFile(data.get("location", ""), length)
 
 
 def _messages(message: memoryview) -> Iterator[tuple[int, memoryview]]:
-    """The fields that have bytes: messages and texts."""
+    """Fields of variable size: messages and texts."""
     for field, value in _fields(message):
         if isinstance(value, memoryview):
             yield field, value
 
 
 def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
-    """Numbers of a protobuf message's fields, each with its bytes or, if it has none, its number."""
+    """Parse a protobuf message: the number of each field, with its bytes or its integer."""
     at = 0
     while at < len(message):
         tag, at = _number(message, at)
@@ -124,7 +124,7 @@ def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
 
 
 def _number(message: memoryview, at: int) -> tuple[int, int]:
-    """A number of variable length, and the place behind it."""
+    """Parse a variable-length integer at an offset; returns it and the offset after it."""
     number = shift = 0
     while shift < 70:
         byte = message[at]
@@ -140,5 +140,5 @@ def _size(path: Path, file: TensorFile) -> int:
     if not place.resolve().is_relative_to(path.parent.resolve()):
         raise ModelFileError(f"{path}: its weights are in {file.location!r}, which points outside its folder")
     if not place.is_file():
-        raise ModelFileError(f"{path}: can't read its weights: there is no file {place}")
+        raise ModelFileError(f"{path}: can't read its weights: the file {place} does not exist")
     return file.length if file.length is not None else place.stat().st_size

@@ -52,7 +52,7 @@ _SIDE = 32
 
 
 def facts(name: str, trust: bool) -> BackboneFacts:
-    """See `Source`; the width is known once it is fitted."""
+    """See `Loading`; the width is known once it is fitted."""
     steps = parse(bare_name(name))
     modality = modality_of(steps)
     preprocessing = None
@@ -86,7 +86,7 @@ def facts(name: str, trust: bool) -> BackboneFacts:
 
 
 def load(facts: BackboneFacts, weights: str, trust: bool, progress: Progress) -> Backbone:
-    """See `Source`; what it gives knows nothing yet, see `fit`."""
+    """See `Loading`; what it gives knows nothing yet, see `fit`."""
     if weights not in ("pretrained", FITTED):
         message = f"{facts.name} has no weights, it is fitted on your examples: leave the word out"
         raise RecipeError([Problem("weights", message)])
@@ -135,7 +135,7 @@ def restore(
     digest: str,
     trust: bool,
 ) -> Backbone:
-    """See `Source`; needs scikit-learn, and warns if it is of another version than the one that fitted."""
+    """See `Loading`; needs scikit-learn, and warns if it is of another version than the one that fitted."""
     _require_scikit_learn(facts.name)
     content = files_in(tensors).get(_ASSET)
     if content is None:

@@ -1,8 +1,8 @@
-"""The operations that a SavedModel may have without `trust`.
+"""Allowlist of the operations that a SavedModel may contain without `trust`.
 
 Each computes its results from its inputs and attributes alone, or reads and assigns the SavedModel's own
-variables. None opens a file or a socket, calls Python, or shares a resource with another process. Those
-that run functions are on the list because the functions are checked, too.
+variables. None opens a file or a socket, calls Python, or shares a resource with another process. Operations
+that run functions are allowed because the functions are checked, too.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""A SavedModel reduced to the operations of `operations`, so that TensorFlow never sees others.
+"""Remove from a SavedModel all operations that are not on the allowlist (`allowed_operations`).
 
-Functions and operations outside the list are removed before the graph is loaded, with all that calls them. So
-it does not matter which of them the loader would run (signatures, resource creators, initializers, savers).
-The SavedModel is refused if the loader needs one of them.
+Other functions and operations are removed before TensorFlow loads the graph, with all their callers. So it
+does not matter which of them the loader would run (signatures, resource creators, initializers, savers). The
+SavedModel is refused if the loader needs one of them.
 """
 
 from __future__ import annotations
@@ -22,21 +22,28 @@ _INITIALIZERS = ("saved_model_main_op", "legacy_init_op")
 _VARIABLES = ("variables", "trainable_variables", "local_variables")
 _HANDLES = (types_pb2.DT_RESOURCE, types_pb2.DT_VARIANT)
 
-# By function of the library: the operations outside the list that it would run, directly or in others.
+# Operations outside the list per function of the library, including those of the functions that it calls.
 Forbidden = Mapping[str, set[str]]
 
 
 class Untrusted(Exception):
-    """The SavedModel needs operations outside the list; the message names them."""
+    """The SavedModel needs operations outside the list; the message lists them."""
 
 
 def clean(model: SavedModel, tags: list[str] | None) -> None:
-    """Remove all but the graph with these tags, and from that all operations outside the list.
+    """Keep only the graph with these tags, and in it only operations on the list.
+
+    Parameters
+    ----------
+    model
+        Changed in place.
+    tags
+        Of the graph to keep; None: all.
 
     Raises
     ------
     Untrusted
-        If a signature, an initializer or a variable needs one.
+        If a signature, an initializer or a variable needs another operation.
     """
     if tags is not None:
         chosen = [graph for graph in model.meta_graphs if set(graph.meta_info_def.tags) == set(tags)]
@@ -52,18 +59,18 @@ def clean(model: SavedModel, tags: list[str] | None) -> None:
             raise Untrusted(", ".join(sorted(found)))
         _reduce(graph, kept, forbidden)
         if not has_objects:
-            del graph.asset_file_def[:]  # no operation that is left could read them
+            del graph.asset_file_def[:]  # no remaining operation can read them
 
 
 def forbidden_functions(functions: Iterable[Any]) -> dict[str, set[str]]:
-    """For each function of a library the operations outside the list that running it would run."""
+    """Map each function of a library to the operations outside the list that a call of it would run."""
     functions = list(functions)
     names = {function.signature.name for function in functions}
     found: dict[str, set[str]] = {name: set() for name in names}
     callers: dict[str, set[str]] = {name: set() for name in names}
     for function in functions:
         name = function.signature.name
-        if op_def_registry.get(name):  # TensorFlow could take one for the other
+        if op_def_registry.get(name):  # a function with the name of an operation
             found[name].add(name)
         for node in function.node_def:
             for called in _runs(node):
@@ -82,7 +89,7 @@ def forbidden_functions(functions: Iterable[Any]) -> dict[str, set[str]]:
 
 
 def _runs(node: Any) -> Iterator[str]:
-    """The operation or the function of a node, and the functions that it is given to run."""
+    """The operation or function of a node, and the functions among its attributes."""
     yield node.op
     for value in node.attr.values():
         if value.tensor.dtype in _HANDLES:
@@ -105,13 +112,13 @@ def _forbidden_in(node: Any, forbidden: Forbidden) -> set[str]:
 
 
 def _wanted_of_objects(graph: Any) -> tuple[set[str], set[str]]:
-    """The functions that objects are made of and use, and the nodes with their constants."""
+    """The functions of the objects, and the nodes of their constants."""
     objects = graph.object_graph_def
     return set(objects.concrete_functions), {each.constant.operation for each in objects.nodes}
 
 
 def _wanted_of_graph(graph: Any) -> set[str]:
-    """The nodes that signatures, initializers and variables of TensorFlow 1 name."""
+    """The nodes that signatures, initializers and variables of TensorFlow 1 refer to."""
     wanted: set[str] = set()
     for signature in graph.signature_def.values():
         for tensor in (*signature.inputs.values(), *signature.outputs.values()):
@@ -141,7 +148,7 @@ def _named(tensor: Any) -> set[str]:
 
 
 def _reachable(nodes: Iterable[Any], wanted: Iterable[str]) -> list[Any]:
-    """The wanted nodes and all that lead to them."""
+    """The wanted nodes and all their ancestors."""
     by_name = {node.name: node for node in nodes}
     left, kept = [name for name in wanted if name in by_name], {}
     while left:
@@ -159,7 +166,7 @@ def _node_of(name: str) -> str:
 
 
 def _reduce(graph: Any, kept: list[Any], forbidden: Forbidden) -> None:
-    """Remove other nodes, functions with a forbidden operation, and the saver: TensorFlow makes its own."""
+    """Remove other nodes, functions with forbidden operations, and the saver, which TensorFlow recreates."""
     library = graph.graph_def.library
     _keep(library.function, [each for each in library.function if not forbidden[each.signature.name]])
     left = {function.signature.name for function in library.function}

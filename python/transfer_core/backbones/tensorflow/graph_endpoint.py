@@ -1,6 +1,6 @@
-"""What a SavedModel does with images: which of its signatures takes them, and which output is the embedding.
+"""Find the signature of a SavedModel that takes images, and its output that is the embedding.
 
-Imported by TensorFlow's own process alone.
+Imported only in TensorFlow's process.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from transfer_core.backbones.tensorflow.graph_cleaning import Untrusted, clean
 from transfer_core.backbones.tensorflow.saved_model import GRAPH
 from transfer_core.backbones.untrusted import LARGEST_BATCH, LARGEST_SIZE
 
-# TF Hub's names first: features are better than the scores that `default` may give.
+# TF Hub's names first: features are better than the scores that `default` may output.
 _PREFERRED = ("image_feature_vector", "serving_default", "default")
 _DTYPES = (tf.float32, tf.uint8)
 _FOR_TEXTS = "Texts are for hf/ORG/NAME"
 
 
 class Unusable(Exception):
-    """No images go in, or no embedding comes out."""
+    """The SavedModel has no input for images, or no output that is an embedding."""
 
 
 @dataclass(frozen=True)
 class Signature:
-    """Something that can be called; `images` is the only tensor it takes, or None if there are others."""
+    """A callable of the SavedModel."""
 
     name: str
     inputs: tuple[tf.TensorSpec, ...]
@@ -40,7 +40,7 @@ class Signature:
 
     @property
     def images(self) -> tf.TensorSpec | None:
-        """What it takes, if that is one batch of images."""
+        """The input, if that is one batch of images; else None."""
         match self.inputs:
             case (tf.TensorSpec(dtype=dtype, shape=shape) as only,) if dtype in _DTYPES:
                 return only if shape.rank is None or (shape.rank == 4 and shape[3] in (3, None)) else None
@@ -53,19 +53,26 @@ class Signature:
 
 @dataclass(frozen=True)
 class Endpoint:
-    """`run` takes images (N, H, W, 3), float32 from 0 to 1, and gives embeddings (N, D), float32."""
+    """A loaded SavedModel: `run` maps images (N, H, W, 3), float32 from 0 to 1, to embeddings (N, D)."""
 
     run: Callable[[Array], Array]
     description: dict[str, Any]
 
 
 def open_endpoint(folder: Path, size: int) -> Endpoint:
-    """Load the SavedModel in `folder`; `size` is that of images where it takes any.
+    """Load the SavedModel in `folder`.
+
+    Parameters
+    ----------
+    folder
+        Its directory.
+    size
+        Side of the images in pixels, if it accepts any.
 
     Raises
     ------
     Unusable
-        With the signatures or the outputs that there are.
+        With the existing signatures or outputs.
     """
     model = tf.saved_model.load(str(folder), tags=tags_in(folder))
     signature, spec = takes_images(list(signatures(model)))
@@ -78,14 +85,14 @@ def open_endpoint(folder: Path, size: int) -> Endpoint:
 
 
 def clean_folder(folder: Path) -> None:
-    """Remove the operations that need trust from the SavedModel.
+    """Remove the operations that need trust from the SavedModel in `folder`.
 
     Raises
     ------
     Untrusted
         If it can't be loaded without them.
     Unusable
-        If it takes texts only, so that trust would not help.
+        If it takes texts only: trust would not help.
     """
     model = SavedModel.FromString((folder / GRAPH).read_bytes())
     try:
@@ -104,12 +111,12 @@ def _inputs(graph: Any) -> Iterator[Any]:
 
 
 def tags_in(folder: Path) -> list[str] | None:
-    """Tags of the graph to load: none in a module of the Hub for TensorFlow 1; None if there is one graph."""
+    """Tags of the graph to load: empty for a TF Hub module of TensorFlow 1; None if there is one graph."""
     return [] if (folder / "tfhub_module.pb").exists() else None
 
 
 def signatures(model: Any) -> Iterator[Signature]:
-    """The preferred ones first, the object's own `__call__` last."""
+    """The signatures of a model, the preferred ones first, its `__call__` last."""
     known = model.signatures
     first = [name for name in _PREFERRED if name in known]
     for name in (*first, *sorted(set(known) - set(first))):
@@ -121,7 +128,7 @@ def signatures(model: Any) -> Iterator[Signature]:
 
 
 def takes_images(known: list[Signature]) -> tuple[Signature, tf.TensorSpec]:
-    """The first that takes one batch of images."""
+    """Choose the first signature that takes one batch of images; raises `Unusable`."""
     for signature in known:
         if signature.images is not None:
             return signature, signature.images
@@ -129,22 +136,22 @@ def takes_images(known: list[Signature]) -> tuple[Signature, tf.TensorSpec]:
     texts = any(spec.dtype == tf.string for signature in known for spec in signature.inputs)
     hint = f". {_FOR_TEXTS}" if texts else ""
     wanted = "one batch of images (N, H, W, 3), float32 or uint8"
-    raise Unusable(f"no signature takes just {wanted}; there is {there}{hint}")
+    raise Unusable(f"no signature takes only {wanted} (signatures: {there}){hint}")
 
 
 def fixed(signature: Signature, spec: tf.TensorSpec) -> tuple[int | None, int | None]:
-    """How many images it takes at once and the length of their sides; None for any.
+    """The batch size and the image size of a signature; None where it accepts any.
 
     Raises
     ------
     Unusable
-        For images that are not square, and for numbers out of bounds.
+        For images that are not square, and for sizes beyond the limits.
     """
     if spec.shape.rank is None:
         return None, None
     batch, height, width, _ = spec.shape
     if height and width and height != width:
-        raise Unusable(f"{signature} takes images of {height} x {width} pixels, only square ones can be made")
+        raise Unusable(f"{signature} takes images of {height} x {width} pixels, only squares are supported")
     if (batch or 1) > LARGEST_BATCH or (height or width or 1) > LARGEST_SIZE:
         limits = f"at most {LARGEST_BATCH} images of at most {LARGEST_SIZE} pixels at a time are supported"
         raise Unusable(f"{signature}: {limits}")
@@ -152,8 +159,16 @@ def fixed(signature: Signature, spec: tf.TensorSpec) -> tuple[int | None, int | 
 
 
 def embedding_output(outputs: Any) -> tuple[str, int]:
-    """The name of the output that is the embedding, and the numbers in it: the only one of floats, or TF
-    Hub's `default`, or the only one with two axes."""
+    """Choose the output that is the embedding: the only one of floats, or TF Hub's `default`, or the only one
+    with two axes; raises `Unusable`.
+
+    Returns
+    -------
+    name : str
+        Of the output.
+    width : int
+        Numbers per image.
+    """
     known = _named(outputs)
     floats = [name for name, value in known.items() if value.dtype.is_floating and 2 <= value.ndim <= 4]
     flat = [name for name in floats if known[name].ndim == 2]
@@ -161,7 +176,7 @@ def embedding_output(outputs: Any) -> tuple[str, int]:
         if len(choice) == 1:
             return choice[0], int(known[choice[0]].shape[-1])
     there = ", ".join(f"{name}: {value.dtype.name} {value.shape}" for name, value in known.items())
-    raise Unusable(f"which output is the embedding can't be told; of one image it makes {there or 'nothing'}")
+    raise Unusable(f"several outputs could be the embedding, or none (outputs: {there or 'none'})")
 
 
 def _run(call: Callable[[tf.Tensor], Any], dtype: tf.DType, output: str, images: Array) -> Array:
@@ -170,7 +185,7 @@ def _run(call: Callable[[tf.Tensor], Any], dtype: tf.DType, output: str, images:
 
 
 def _named(outputs: Any) -> dict[str, Any]:
-    """Outputs by name; those that have none are numbered."""
+    """Outputs by name; outputs without a name are numbered."""
     if isinstance(outputs, Mapping):
         return {str(name): value for name, value in sorted(outputs.items()) if tf.is_tensor(value)}
     return {f"output_{i}": value for i, value in enumerate(tf.nest.flatten(outputs)) if tf.is_tensor(value)}

@@ -1,4 +1,4 @@
-"""TensorFlow's SavedModel as what it is on disk: a folder of files. No TensorFlow here."""
+"""TensorFlow's SavedModel as a directory of files. No TensorFlow here."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from transfer_core.backbones.weights import sha256
 from transfer_core.runtime.errors import ModelFileError
 
 GRAPH = "saved_model.pb"
-# In the folder that the format leaves to users: how images are prepared, in the words of `foreign.Said`.
+# A `foreign_network.DeclaredPreprocessing`, in the directory that the format reserves for users.
 PREPARATION = "assets.extra/preprocessing.json"
 
 _FILES = (GRAPH, "tfhub_module.pb", "fingerprint.pb")
@@ -21,27 +21,27 @@ _FOLDERS = ("variables", "assets", "assets.extra")
 
 
 def is_saved_model(folder: Path) -> bool:
-    """Whether the folder has a graph; its other files may still be damaged."""
+    """Whether the directory has a graph; other files may be damaged."""
     return (folder / GRAPH).is_file()
 
 
 def read_files(folder: Path) -> dict[str, bytes]:
-    """The files that belong to the SavedModel, by their names within it (`variables/variables.index`)."""
+    """Read the files of a SavedModel, by their relative names (`variables/variables.index`)."""
     return {name: path.read_bytes() for name, path in _paths(folder)}
 
 
 def folder_digest(folder: Path) -> str:
-    """Hex sha256 over the names and the digests of the files; quick for files that have not changed."""
+    """sha256 over the names and digests of the files, in hexadecimal; fast for unchanged files."""
     return _digest((name, sha256(path)) for name, path in _paths(folder))
 
 
 def write_files(files: Mapping[str, bytes], folder: Path) -> None:
-    """A folder with the files that `read_files` gave.
+    """Write files to a directory, as `read_files` read them.
 
     Raises
     ------
     ModelFileError
-        For a name that leads out of the folder, or is none of a SavedModel's.
+        For a name that is outside the directory, or not one of the format's.
     """
     for name, content in files.items():
         path = inside(folder, name)
@@ -54,23 +54,23 @@ def write_files(files: Mapping[str, bytes], folder: Path) -> None:
 
 
 def inside(folder: Path, name: str) -> Path:
-    """The place of a file in `folder`; raises `ModelFileError` if its name leads out of it."""
+    """The path of a file in `folder`; raises `ModelFileError` if the name is outside of it."""
     parts = PurePosixPath(name).parts
     if not parts or parts[0] == "/" or ".." in parts or "\\" in name:
-        raise ModelFileError(f'a SavedModel with the file "{name}" is refused: that is not within its folder')
+        raise ModelFileError(f'a SavedModel with the file "{name}" is refused: it is outside its directory')
     return folder.joinpath(*parts)
 
 
 def preparation(content: bytes, origin: str) -> dict[str, Any]:
-    """What the file `PREPARATION` says; raises `ModelFileError` if it is no JSON object."""
+    """Parse the file `PREPARATION`; raises `ModelFileError` if it is not a JSON object."""
     try:
         return msgspec.json.decode(content, type=dict[str, Any])
     except msgspec.DecodeError as error:
-        raise ModelFileError(f"{origin}: {PREPARATION} is no JSON object: {error}") from None
+        raise ModelFileError(f"{origin}: {PREPARATION} is not a JSON object: {error}") from None
 
 
 def files_digest(files: Mapping[str, bytes]) -> str:
-    """`folder_digest` of the folder with these files."""
+    """The `folder_digest` of a directory with these files."""
     return _digest((name, hashlib.sha256(files[name]).hexdigest()) for name in sorted(files))
 
 

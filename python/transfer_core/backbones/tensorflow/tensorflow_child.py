@@ -1,4 +1,4 @@
-"""One process of TensorFlow, from its start to its end, seen from the process that started it."""
+"""One TensorFlow process, from its start to its end, seen from the process that started it."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from transfer_core.sandbox.environment import confined_environment, own_package
 
 _SERVER = "transfer_core.backbones.tensorflow.tensorflow_server"
 _LAST_LINES, _LAST_BYTES = 5, 16_384
-# Lines that TensorFlow prints in any case.
+# Lines that TensorFlow always prints.
 _CHATTER = (b"I0000", b"W0000", b"WARNING: All log messages")
 _PATIENCE_S = 5.0
 
 
 class Failed(Exception):
-    """The process reported an error of that kind; or none at all, because it died."""
+    """The process reported an error of this kind, or died without one."""
 
     def __init__(self, kind: str = "", message: str = "") -> None:
         super().__init__(message)
@@ -35,18 +35,18 @@ class Failed(Exception):
 
 
 class Child:
-    """A process that has been started; `greet` waits until it can work.
+    """A TensorFlow process; `greet` waits until it is ready.
 
     Parameters
     ----------
     settings
-        See `server.main`.
+        See `tensorflow_server.main`.
     """
 
     interface: Interface
 
     def __init__(self, settings: dict[str, Any]) -> None:
-        # A file without a name is gone with the process.
+        # A file without a name is deleted with the process.
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115
         self._trust = settings["trust"]
         self._process = subprocess.Popen(
@@ -64,7 +64,7 @@ class Child:
         self.late = False
 
     def greet(self) -> None:
-        """Wait for the description, then `interface` has it; raises `Failed`."""
+        """Wait until the SavedModel is loaded, and set `interface`; raises `Failed`."""
         with deadline(None if self._trust else LOAD_S, self._kill_late):
             answer = self._answer()
         try:
@@ -73,9 +73,9 @@ class Child:
             raise Failed("Unusable", f"its description is invalid: {error}") from None
 
     def ask(self, images: Array) -> Array:
-        """(N, H, W, 3) float32 -> (N, D) float32; raises `Failed`."""
+        """Run a batch, (N, H, W, 3) float32 -> (N, D) float32; raises `Failed`."""
         with deadline(None if self._trust else time_limit(len(images)), self._kill_late):
-            with suppress(OSError):  # it has ended; perhaps with a message
+            with suppress(OSError):  # the process ended; it may have sent an error before
                 send_array(self._to, images)
             shape = self._answer().get("shape")
             expected = [len(images), self.interface.width]
@@ -91,17 +91,17 @@ class Child:
         self._process.kill()
         self._process.wait()
         for file in (self._to, self._from, self._errors):
-            with suppress(OSError):  # what was not sent yet
+            with suppress(OSError):  # unsent data in the buffer
                 file.close()
 
     def status(self) -> int:
-        """Exit status, if the process ends by itself: -9 for SIGKILL."""
+        """Exit status of a process that ended by itself: -9 for SIGKILL."""
         with suppress(subprocess.TimeoutExpired):
             return self._process.wait(_PATIENCE_S)
         return 0
 
-    def last_words(self) -> str:
-        """The end of its error output, after a colon; empty if there is none."""
+    def error_output(self) -> str:
+        """The last lines of its standard error, each after a line break; empty if there are none."""
         size = self._errors.seek(0, os.SEEK_END)
         self._errors.seek(max(0, size - _LAST_BYTES))
         lines = [line for line in self._errors.read().splitlines() if line and not line.startswith(_CHATTER)]
@@ -111,7 +111,7 @@ class Child:
         try:
             words = read_words(self._from)
         except ValueError as error:
-            raise Failed("Unusable", f"its answer is invalid: {error}") from None
+            raise Failed("Unusable", f"its reply is invalid: {error}") from None
         if words is None:
             raise Failed
         if "error" in words:
@@ -127,7 +127,7 @@ def _environment(trust: bool) -> dict[str, str]:
     inherited = {**os.environ, **own_package()} if trust else confined_environment()
     return {
         **inherited,
-        "CUDA_VISIBLE_DEVICES": "-1",  # a GPU is left to torch
+        "CUDA_VISIBLE_DEVICES": "-1",  # the GPU is for torch
         "TF_CPP_MIN_LOG_LEVEL": "3",
         "TF_NUM_INTRAOP_THREADS": str(cores()),
     }

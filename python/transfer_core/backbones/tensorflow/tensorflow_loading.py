@@ -1,4 +1,4 @@
-"""TensorFlow's SavedModels, from a folder or from TF Hub: frozen, in a process of TensorFlow's own."""
+"""Describe, load and restore TensorFlow's SavedModels as frozen backbones, run in a separate process."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from transfer_core.backbones.backbone import Backbone
 from transfer_core.backbones.facts import BackboneFacts, WeightsFacts
 from transfer_core.backbones.foreign_network import (
     USUAL_SIZE,
+    DeclaredPreprocessing,
     Files,
     Interface,
-    Said,
     check_weights,
+    declared_in,
     foreign_backbone,
     foreign_facts,
     preprocessing,
-    said_in,
 )
 from transfer_core.backbones.tensorflow.saved_model import (
     GRAPH,
@@ -43,23 +43,23 @@ _MEAN, _STD = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
 
 
 def facts(name: str, trust: bool) -> BackboneFacts:
-    """See `Source`; what TensorFlow says of a SavedModel is remembered."""
+    """See `Loading`; the input and output of a SavedModel are remembered."""
     _require_tensorflow()
     folder = find_saved_model(name)
-    said = _said(folder, name)
-    interface = _interface(name, folder, said.size or USUAL_SIZE, trust)
-    prepared = preprocessing(said, interface, _MEAN, _STD, name)
+    declared = _declared(folder, name)
+    interface = _interface(name, folder, declared.size or USUAL_SIZE, trust)
+    prepared = preprocessing(declared, interface, _MEAN, _STD, name)
     url = "" if name.startswith("tensorflow") else handle_of(name)
     return foreign_facts(name, "tensorflow", "SavedModel", "saved_model", interface.width, prepared, url)
 
 
 def load(facts: BackboneFacts, weights: str, trust: bool, progress: Progress) -> Backbone:
-    """See `Source`; warns of a module that gives scores where TF Hub has the same network's features."""
+    """See `Loading`; warns if a module outputs class scores and TF Hub has the same network's features."""
     check_weights(facts, weights)
     folder = find_saved_model(facts.name, progress)
     if "/classification/" in facts.name:
         better = facts.name.replace("/classification/", "/feature_vector/")
-        progress.warning(f"{facts.name} gives the scores of its own labels: {better} is the better backbone")
+        progress.warning(f"{facts.name} outputs the scores of its own classes. Try: {better}")
     return _backbone(facts, read_files(folder), facts.default_weights, folder_digest(folder), trust)
 
 
@@ -70,11 +70,11 @@ def restore(
     digest: str,
     trust: bool,
 ) -> Backbone:
-    """See `Source`."""
+    """See `Loading`."""
     _require_tensorflow()
     files = files_in(tensors)
     if GRAPH not in files:
-        raise ModelFileError(f"{facts.name} is not in the saved model: there is no {GRAPH}")
+        raise ModelFileError(f"the saved model lacks the file {GRAPH} of {facts.name}")
     return _backbone(facts, files, weights or facts.default_weights, digest, trust)
 
 
@@ -83,7 +83,7 @@ def _backbone(
 ) -> Backbone:
     assert weights.preprocessing
     size = weights.preprocessing.crop_size
-    # A saved model may claim any digest: processes are shared by that of the files themselves.
+    # A saved model may claim any digest: shared processes are found by the digest of the files themselves.
     content = files_digest(files)
     return foreign_backbone(
         facts, files, weights, digest, lambda files: process_for(facts.name, content, files, size, trust)
@@ -97,9 +97,11 @@ def _interface(name: str, folder: Path, size: int, trust: bool) -> Interface:
     return msgspec.convert(known, Interface)
 
 
-def _said(folder: Path, name: str) -> Said:
+def _declared(folder: Path, name: str) -> DeclaredPreprocessing:
     file = folder / PREPARATION
-    return said_in(preparation(file.read_bytes(), name), name) if file.is_file() else Said()
+    if not file.is_file():
+        return DeclaredPreprocessing()
+    return declared_in(preparation(file.read_bytes(), name), name)
 
 
 def _require_tensorflow() -> None:

@@ -1,4 +1,4 @@
-"""A SavedModel that runs in a process of TensorFlow's own, which is there while somebody needs it."""
+"""A SavedModel that runs in a separate TensorFlow process, which lives as long as a reference to it."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ _MEMORY_ERRORS = ("ResourceExhaustedError", "MemoryError")
 
 
 class TensorFlowProcess:
-    """Started for the first images, and again if it died; ended with the last who refers to it.
+    """TensorFlow process of one SavedModel, started at the first call and restarted after a crash.
 
     Parameters
     ----------
     name
-        What errors call the SavedModel.
+        Name of the SavedModel in errors.
     files
-        Gives its files. They lie in a private folder while TensorFlow loads them.
+        Returns its files, which are in a private directory while TensorFlow loads them.
     size
-        Of images, where it takes any.
+        Side of the images in pixels, if it accepts any.
     trust
-        Whether its graph may have any operation, with the rights of this user; otherwise it is reduced to a
-        list of operations and runs in a confined process.
+        Whether its graph may contain any operation, with the rights of this user; otherwise it is reduced to
+        the allowlist and runs in a confined process.
     """
 
     def __init__(self, name: str, files: Callable[[], Files], size: int, trust: bool) -> None:
@@ -56,7 +56,7 @@ class TensorFlowProcess:
         self._end: Callable[[], Any]
 
     def __call__(self, images: Array) -> Array:
-        """(N, 3, H, W) float32, 0 to 1 -> (N, D) float32; one batch at a time, whoever asks.
+        """Run a batch, (N, 3, H, W) float32 from 0 to 1 -> (N, D) float32; one at a time.
 
         Raises
         ------
@@ -70,12 +70,12 @@ class TensorFlowProcess:
         return self._with_child(lambda child: child.ask(images.transpose(0, 2, 3, 1)))
 
     def interface(self) -> Interface:
-        """Input and output of the SavedModel; raises as a call does."""
+        """Input and output of the SavedModel; raises the errors of a call."""
         return self._with_child(lambda child: child.interface)
 
     def _with_child(self, work: Callable[[Child], T]) -> T:
         with self._lock, ExitStack() as failing:
-            # Its answer to this call, if it came yet, would be taken for that to the next one.
+            # A late reply to this call would be taken for the reply to the next one.
             failing.callback(self._forget)
             try:
                 result = work(self._child or self._start())
@@ -123,12 +123,12 @@ class TensorFlowProcess:
         status = self._child.status()
         if status == -signal.SIGKILL:
             return OutOfMemory(
-                f"TensorFlow's process was killed while it had {self._name} to run, most likely because "
-                "memory ran out; the next call starts another"
+                f"TensorFlow's process was killed while it ran {self._name}, most likely because memory ran "
+                "out; the next call starts another"
             )
         how = f"by {signal.Signals(-status).name}" if status < 0 else f"with status {status}"
         return ConfigurationError(
-            f"TensorFlow's process ended {how} while it had {self._name} to run{self._child.last_words()}"
+            f"TensorFlow's process ended {how} while it ran {self._name}{self._child.error_output()}"
         )
 
 
@@ -139,7 +139,15 @@ _looking = threading.Lock()
 def process_for(
     name: str, digest: str, files: Callable[[], Files], size: int, trust: bool
 ) -> TensorFlowProcess:
-    """The process of the SavedModel with that digest: models that have it in common share it."""
+    """The process of the SavedModel with this digest, shared by all models that use it.
+
+    Parameters
+    ----------
+    name, files, size, trust
+        See `TensorFlowProcess`.
+    digest
+        Of the files' contents.
+    """
     key = (name, digest, size, trust)
     with _looking:
         process = _processes.get(key)

@@ -1,11 +1,11 @@
-"""TensorFlow in a process of its own: `python -m …tensorflow_server SETTINGS`.
+"""Run a SavedModel in a separate process: `python -m …tensorflow_server SETTINGS`.
 
-It loads a SavedModel, writes a description of its input and output to standard output and, for each batch
-of images from standard input, their embeddings (`wire.py`). An error is written there, too, and ends the
-process. Without trust the process is confined, and the SavedModel reduced to the operations of `operations`,
-before TensorFlow loads it.
+Loads the SavedModel, writes a description of its input and output to standard output and, for each batch of
+images from standard input, the embeddings (`tensorflow_wire.py`). An error is written there, too, and ends the
+process. Without trust the process is confined and the SavedModel reduced to allowed operations before
+TensorFlow loads it.
 
-Beside torch in one process, TensorFlow would compete with it for cores and memory.
+In one process, TensorFlow and torch would compete for cores and memory.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ def main(settings: dict[str, Any]) -> None:
     Parameters
     ----------
     settings
-        `folder` of the SavedModel; `size` of images where it takes any; `trust`; without it, the bytes of
-        `memory` that the process may take.
+        `folder` of the SavedModel; `size` of the images if it accepts any; `trust`; without it, the limit of
+        `memory` in bytes.
     """
     answers = take_standard_output()
     folder = Path(settings["folder"])
     if not settings["trust"]:
         confine(_PACKAGES, [folder], [folder / GRAPH])
-        # Libraries look there for settings and for a place to write when they are imported.
+        # Libraries read settings and write files there when they are imported.
         os.environ["HOME"] = tempfile.tempdir = str(folder)
     threading.Thread(target=leave_with_parent, args=(os.getppid(),), daemon=True).start()
     # numpy starts threads when it is imported, so not before `confine`.
@@ -51,7 +51,7 @@ def main(settings: dict[str, Any]) -> None:
         send_words,
     )
 
-    # A graph needs nothing of Keras, whose import is a third of TensorFlow's.
+    # Graphs don't need Keras, whose import is a third of TensorFlow's.
     sys.modules["keras"] = None  # type: ignore[assignment]
     try:
         from transfer_core.backbones.tensorflow.graph_endpoint import clean_folder, open_endpoint
@@ -70,29 +70,29 @@ def main(settings: dict[str, Any]) -> None:
 
 
 def take_standard_output() -> IO[bytes]:
-    """What was standard output, for answers alone: whatever libraries print goes to standard error."""
+    """Duplicate standard output for replies; what libraries print goes to standard error."""
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     return answers
 
 
 def leave_with_parent(parent: int) -> None:
-    """End this process when the one that started it is gone, even in the middle of a computation.
+    """End this process when the one that started it has ended, even in the middle of a computation.
 
-    Not by PR_SET_PDEATHSIG: that is about the parent's thread (prctl(2)), and threads that bring batches end
+    Not by PR_SET_PDEATHSIG, which watches the thread that started the process (prctl(2)): such threads end
     long before the process does.
     """
     input_closed = select.poll()
     input_closed.register(0, 0)
     while not input_closed.poll(_WATCH_MS):
-        # Someone else may hold the other end open: a process that was forked off the one that is gone.
+        # A process forked off the parent may still hold the other end open.
         if os.getppid() != parent:
             break
     os._exit(0)
 
 
 def _short(error: Exception) -> str:
-    """One line: TensorFlow's messages go on with pages of graph."""
+    """The message in one line, shortened: TensorFlow appends pages of graph."""
     said = " ".join(str(error).split())
     return f"{said[:_LONGEST_MESSAGE]}…" if len(said) > _LONGEST_MESSAGE else said or type(error).__name__
 

@@ -1,4 +1,4 @@
-"""What goes to TensorFlow's process and back: lines of JSON, and arrays of float32 behind some of them."""
+"""Protocol of the TensorFlow process: lines of JSON, some followed by an array of float32."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ _LONGEST_LINE = 1 << 16
 
 
 def send_words(file: IO[bytes], words: dict[str, Any]) -> None:
-    """A line of JSON."""
+    """Send a line of JSON."""
     file.write(json.dumps(words).encode() + b"\n")
     file.flush()
 
 
 def send_array(file: IO[bytes], array: Array) -> None:
-    """The line `{"shape": [N, …]}` and the numbers, row-major."""
+    """Send the line `{"shape": [N, …]}` and the numbers in row-major order."""
     file.write(json.dumps({"shape": array.shape}).encode() + b"\n")
     file.write(np.ascontiguousarray(array, np.float32).data.cast("B"))
     file.flush()
 
 
 def read_words(file: IO[bytes]) -> dict[str, Any] | None:
-    """The next line; None if the other end is gone.
+    """Read the next line; None if the other end is closed.
 
     Raises
     ------
     ValueError
-        For a line that is too long or no JSON object.
+        For a line that is too long or not a JSON object.
     """
     line = file.readline(_LONGEST_LINE)
     if len(line) == _LONGEST_LINE:
@@ -43,7 +43,7 @@ def read_words(file: IO[bytes]) -> dict[str, Any] | None:
 
 
 def read_array(file: IO[bytes], shape: list[int]) -> Array | None:
-    """The numbers that follow a line with their shape; None if the other end is gone before all have come."""
+    """Read an array of this shape; None if the other end is closed before it is complete."""
     array = np.empty(shape, np.float32)
     view, done = array.data.cast("B"), 0
     while done < len(view) and (count := file.readinto(view[done:])):  # type: ignore[attr-defined]

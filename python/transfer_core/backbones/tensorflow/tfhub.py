@@ -1,4 +1,4 @@
-"""Where SavedModels are on this machine: in a folder of the user's, or among TF Hub's, by their handle."""
+"""Find SavedModels on this machine, in a user's directory or as copies of TF Hub's modules, or download them."""
 
 from __future__ import annotations
 
@@ -26,18 +26,24 @@ _COMPRESSED = "tf-hub-format=compressed"
 
 
 def find_saved_model(name: str, progress: Progress | None = None) -> Path:
-    """The folder of the SavedModel: the one that `tensorflow:FOLDER` says, or a copy of the module that
-    `tfhub:HANDLE` or its address stands for, or else its download.
+    """Find the directory of a SavedModel.
 
-    Copies are looked for in the folder `TRANSFER_WEIGHTS`, in TF Hub's cache (`TFHUB_CACHE_DIR`) and among
-    our own downloads.
+    Copies of TF Hub's modules are searched in the directory `TRANSFER_WEIGHTS`, in TF Hub's cache
+    (`TFHUB_CACHE_DIR`) and among our own downloads; a module that is not found is downloaded.
+
+    Parameters
+    ----------
+    name
+        `tensorflow:FOLDER`, `tfhub:HANDLE` or the address of a module.
+    progress
+        Receives the progress of the download.
 
     Raises
     ------
     WeightsNotFound
-        With the places that were looked at.
+        With the places that were searched.
     ModelFileError
-        If the folder is there, but is no SavedModel.
+        If the directory exists and is not a SavedModel.
     """
     if name.startswith("tensorflow"):
         return _folder(Path(name.removeprefix("tensorflow:")).expanduser())
@@ -55,7 +61,7 @@ def find_saved_model(name: str, progress: Progress | None = None) -> Path:
 
 
 def handle_of(name: str) -> str:
-    """The address that TF Hub knows a module by.
+    """The address that identifies a module at TF Hub.
 
     >>> handle_of("tfhub:google/imagenet/mobilenet_v2_100_224/feature_vector/4")
     'https://tfhub.dev/google/imagenet/mobilenet_v2_100_224/feature_vector/4'
@@ -64,20 +70,20 @@ def handle_of(name: str) -> str:
 
 
 def cache_name(handle: str) -> str:
-    """The name of a module's folder in TF Hub's cache: the hex sha1 of its handle.
+    """The name of a module's directory in TF Hub's cache: the sha1 of its handle in hexadecimal.
 
-    So does `tensorflow_hub.compressed_module_resolver`.
+    As in `tensorflow_hub.compressed_module_resolver`.
     """
     return hashlib.sha1(handle.encode()).hexdigest()
 
 
 def unpack(archive: Path, folder: Path) -> None:
-    """The files of a tar.gz as a folder.
+    """Unpack a tar.gz into a directory.
 
     Raises
     ------
     ModelFileError
-        If it is damaged, or holds anything that is no file within the folder: a link, a device, `..`.
+        If it is damaged, or contains anything but files within the directory: a link, a device, `..`.
     """
     try:
         with tarfile.open(archive, "r:gz") as tar:
@@ -86,7 +92,7 @@ def unpack(archive: Path, folder: Path) -> None:
                     continue
                 content = tar.extractfile(member) if member.isfile() else None
                 if content is None:
-                    raise ModelFileError(f'a SavedModel with "{member.name}" is refused: it is no file')
+                    raise ModelFileError(f'a SavedModel with "{member.name}" is refused: it is not a file')
                 path = inside(folder, member.name)
                 path.parent.mkdir(parents=True, exist_ok=True)
                 with content, path.open("wb") as file:
@@ -97,29 +103,29 @@ def unpack(archive: Path, folder: Path) -> None:
 
 def _folder(folder: Path) -> Path:
     if not folder.is_dir():
-        raise WeightsNotFound(f"backbone: there is no folder {folder.absolute()}")
+        raise WeightsNotFound(f"backbone: the directory {folder.absolute()} does not exist")
     if not is_saved_model(folder):
-        raise ModelFileError(f"{folder.absolute()} is no SavedModel: it has no file saved_model.pb")
+        raise ModelFileError(f"{folder.absolute()} is not a SavedModel: it has no file saved_model.pb")
     return folder
 
 
 def _places() -> Iterator[Place]:
-    """Where copies may be, in the order of looking."""
+    """Directories that may contain copies, in the order of the search."""
     return in_order([_tfhub_cache()], _downloads())
 
 
 def _tfhub_cache() -> Place:
     cache = Path(os.environ.get("TFHUB_CACHE_DIR") or f"{tempfile.gettempdir()}/tfhub_modules").expanduser()
-    # Where TF Hub's cache is if nobody says it, anybody may write.
+    # The default directory is in one that all users can write to.
     if cache.is_dir() and cache.stat().st_uid not in (os.geteuid(), 0):
-        return Place(f"TF Hub's cache: {cache} belongs to somebody else", None)
+        return Place(f"TF Hub's cache: {cache} belongs to another user", None)
     return Place(f"TF Hub's cache: {cache}", cache)
 
 
 def _inner_names(handle: str) -> Iterator[str]:
-    """The folders in which a copy of the module may be, at any place."""
+    """Names of the directories that may contain a copy of the module."""
     yield cache_name(handle)
-    yield cache_name(_address(handle))  # for who gave TF Hub the address of the download itself
+    yield cache_name(_address(handle))  # of a module loaded by the address of its download
     yield urlparse(handle).path.strip("/")
 
 
@@ -132,7 +138,7 @@ def _address(handle: str) -> str:
 
 
 def _fetched(handle: str, progress: Progress) -> Path:
-    """The module's folder among our downloads, whole or not there at all."""
+    """Download a module; its directory exists only once it is complete."""
     archive = WeightsFacts(name=handle, file="module.tar.gz", url=_address(handle))
     target = _downloads() / cache_name(handle)
     try:
@@ -141,12 +147,12 @@ def _fetched(handle: str, progress: Progress) -> Path:
             unfinished = Path(name) / "module"
             unpack(download(archive, Path(name), progress), unfinished)
             if not is_saved_model(unfinished):
-                raise ModelFileError(f"{handle} is no SavedModel: it has no file saved_model.pb")
-            if not is_saved_model(target):  # another process may have fetched it meanwhile
+                raise ModelFileError(f"{handle} is not a SavedModel: it has no file saved_model.pb")
+            if not is_saved_model(target):  # another process may have downloaded it meanwhile
                 unfinished.rename(target)
     except OSError as error:
         reason = f"can't write to {_downloads()}: {error.strerror}"
-        raise ConfigurationError(f"{reason}; set TRANSFER_HOME") from error
+        raise ConfigurationError(f"{reason}. Fix: set TRANSFER_HOME to a directory of yours") from error
     return target
 
 
@@ -155,13 +161,13 @@ def _not_found(handle: str, download_result: str) -> str:
     network = "unset TRANSFER_OFFLINE" if offline() else "a working network"
     return "\n".join(
         [
-            f"no copy of {handle}; looked at",
+            f"no copy of {handle}. Searched:",
             *(f"  {place.title}" for place in _places()),
             f"  {_address(handle)}: {download_result}",
-            "ways out",
-            f"  TRANSFER_WEIGHTS=folder      with the SavedModel at {path} in it",
-            f"  TFHUB_CACHE_DIR=folder       with the SavedModel at {cache_name(handle)} in it",
-            '  backbone "tensorflow:folder" for a SavedModel of your own',
+            "Fix, one of:",
+            f"  TRANSFER_WEIGHTS=folder      a directory with the SavedModel at {path}",
+            f"  TFHUB_CACHE_DIR=folder       a directory with the SavedModel at {cache_name(handle)}",
+            '  backbone "tensorflow:folder" a SavedModel of your own',
             f"  {network:<28} downloads it",
         ]
     )

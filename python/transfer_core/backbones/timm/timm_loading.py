@@ -35,7 +35,7 @@ _SAID = 300  # characters of what torch says about a file that does not fit
 
 
 def facts(name: str, trust: bool) -> BackboneFacts:
-    """See `Source`."""
+    """See `Loading`."""
     return _facts(name)
 
 
@@ -75,7 +75,7 @@ def _facts(name: str) -> BackboneFacts:
 
 @torch_threads(1)
 def load(facts: BackboneFacts, weights: str, trust: bool, progress: Progress) -> Backbone:
-    """See `Source`."""
+    """See `Loading`."""
     if weights == "random":
         return _random(facts)
     found = find_weights(facts, weights, progress)
@@ -100,7 +100,7 @@ def restore(
     digest: str,
     trust: bool,
 ) -> Backbone:
-    """See `Source`; needs timm."""
+    """See `Loading`; needs timm."""
     architecture, _ = _checked(facts.name)
     model = _create(_variant(architecture, weights or facts.default_weights))
     backbone = Backbone(facts, *_parts(model, weights or facts.default_weights), weights, digest)

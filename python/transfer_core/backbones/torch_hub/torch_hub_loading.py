@@ -24,7 +24,7 @@ from transfer_core.runtime.progress import Progress
 
 
 def facts(name: str, trust: bool) -> BackboneFacts:
-    """See `Source`; the network must be made to know its blocks, so its code is run."""
+    """See `Loading`; the network must be made to know its blocks, so its code is run."""
     clone = clone_named(name)
     check_trust(clone, trust)
     fetch(clone)
@@ -33,7 +33,7 @@ def facts(name: str, trust: bool) -> BackboneFacts:
 
 
 def load(facts: BackboneFacts, weights: str, trust: bool, progress: Progress) -> Backbone:
-    """See `Source`; `random` is what the repository's code draws."""
+    """See `Loading`; `random` is what the repository's code draws."""
     clone = clone_named(facts.name)
     check_trust(clone, trust)
     fetch(clone)
@@ -55,7 +55,7 @@ def restore(
     digest: str,
     trust: bool,
 ) -> Backbone:
-    """See `Source`. A saved model has no code: the repository must be there, or be fetched, and be trusted.
+    """See `Loading`. A saved model has no code: the repository must be there, or be fetched, and be trusted.
 
     Raises
     ------

@@ -18,12 +18,12 @@ from transfer_core.runtime.progress import Progress
 
 
 def facts(name: str, trust: bool) -> BackboneFacts:
-    """See `Source`; needs no torchvision."""
+    """See `Loading`; needs no torchvision."""
     return published_facts(name)
 
 
 def load(facts: BackboneFacts, weights: str, trust: bool, progress: Progress) -> Backbone:
-    """See `Source`."""
+    """See `Loading`."""
     if weights == "random":
         return build(facts)
     found = find_weights(facts, weights, progress)
@@ -37,7 +37,7 @@ def restore(
     digest: str,
     trust: bool,
 ) -> Backbone:
-    """See `Source`."""
+    """See `Loading`."""
     return _filled(facts, tensors, weights, digest, "the saved model")
 
 
