@@ -248,7 +248,7 @@ def test_a_setting_that_can_not_be_used_is_a_finding(monkeypatch: pytest.MonkeyP
     nowhere = tmp_path / "nowhere"
     monkeypatch.setenv("TRANSFER_WEIGHTS", str(nowhere))
     check = {check.name: check for check in doctor.examine()}["weights"]
-    assert check == Check("weights", False, f"TRANSFER_WEIGHTS is {nowhere}, which is not a folder")
+    assert check == Check("weights", False, f"TRANSFER_WEIGHTS is {nowhere}, which is not a directory")
 
 
 def test_a_check_that_breaks_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -205,8 +205,8 @@ def test_images_that_take_too_much_for_the_network(tmp_path):
     fields["preprocessing"] |= {"crop_size": 2048, "resize_size": 2048}
     path = forge(tmp_path / "large.transfer", fields, tensors_of(saved))
     assert refusal(path) == (
-        "preprocessing.crop_size: for images of 2048 pixels a layer gives 100,663,296 numbers, "
-        "at most 67,108,864 are computed"
+        "preprocessing.crop_size: for images of 2048 pixels a layer outputs 100,663,296 numbers, "
+        "limit: 67,108,864"
     )
     fields["preprocessing"] |= {"crop_size": 8, "resize_size": 8}
     small = transfer_core.load(forge(tmp_path / "small.transfer", fields, tensors_of(saved)))
@@ -258,7 +258,7 @@ def test_a_file_that_the_header_names_is_not_parsed_unless_it_is_that_of_the_tra
     with pytest.raises((ModelFileError, WeightsNotFound)) as raised:
         transfer_core.load(path)
     if weights == "/dev/zero":
-        assert str(raised.value) == "weights: there is no file /dev/zero"
+        assert str(raised.value) == "weights: the file /dev/zero does not exist"
     elif weights == "photo.png":  # without a folder it is a name
         assert "unknown weights" in str(raised.value)
     else:

@@ -6,8 +6,7 @@ import torch
 import torchvision
 from torch import nn
 
-from transfer_core.backbones import Backbone, build, facts, load, restore
-from transfer_core.backbones import loading as room
+from transfer_core.backbones import Backbone, backbone_loading, build, facts, load, restore
 from transfer_core.backbones.weights import sha256
 from transfer_core.model_file.format import tensors_digest
 from transfer_core.runtime.errors import ModelFileError, RecipeError, WeightsNotFound
@@ -127,12 +126,12 @@ def test_weights_under_a_licence_against_commerce_are_announced(tmp_path, events
     swag = msgspec.structs.replace(
         facts("regnet_y_16gf").published("IMAGENET1K_SWAG_E2E_V1"), sha256=digest[:8]
     )
-    monkeypatch.setattr(room, "facts", lambda *_: msgspec.structs.replace(known, weights=(swag,)))
+    monkeypatch.setattr(backbone_loading, "facts", lambda *_: msgspec.structs.replace(known, weights=(swag,)))
     load("regnet_y_400mf", str(content), Progress(emit=events.append))
     assert events == [
         {
             "event": "warning",
-            "message": "regnet_y_400mf's weights IMAGENET1K_SWAG_E2E_V1 are licensed CC-BY-NC-4.0: "
+            "message": "the weights IMAGENET1K_SWAG_E2E_V1 of regnet_y_400mf are licensed CC-BY-NC-4.0: "
             "no commercial use (https://github.com/facebookresearch/SWAG/blob/main/LICENSE)",
         }
     ]

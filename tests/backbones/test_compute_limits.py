@@ -38,12 +38,12 @@ def test_a_usual_network_passes_and_stays_as_it_is():
 @pytest.mark.parametrize(
     ("layers", "size", "message"),
     [
-        ([nn.Conv2d(3, 100, 1)], 2048, "a layer gives 419,430,400 numbers, at most 67,108,864 are computed"),
-        ([nn.ZeroPad2d(10**6)], 32, "a layer gives 12,000,384,003,072 numbers"),
-        ([nn.Upsample(scale_factor=1000)], 32, "a layer gives 3,072,000,000 numbers"),
-        ([nn.MaxPool2d(401, 1, 200)], 2048, "its layers look at more than 68,719,476,736 numbers"),
-        ([Attention()], 2048, "its layers look at more than 68,719,476,736 numbers"),
-        ([nn.ReLU()] * 6000, 2048, "its layers look at more than 68,719,476,736 numbers"),
+        ([nn.Conv2d(3, 100, 1)], 2048, "a layer outputs 419,430,400 numbers, limit: 67,108,864"),
+        ([nn.ZeroPad2d(10**6)], 32, "a layer outputs 12,000,384,003,072 numbers"),
+        ([nn.Upsample(scale_factor=1000)], 32, "a layer outputs 3,072,000,000 numbers"),
+        ([nn.MaxPool2d(401, 1, 200)], 2048, "its layers read more than 68,719,476,736 numbers"),
+        ([Attention()], 2048, "its layers read more than 68,719,476,736 numbers"),
+        ([nn.ReLU()] * 6000, 2048, "its layers read more than 68,719,476,736 numbers"),
     ],
     ids=["wide", "padding", "enlarging", "pooling", "attention", "deep"],
 )

@@ -69,7 +69,7 @@ def test_a_file_arrives_whole_with_progress(publish, tmp_path, events):
 @pytest.mark.parametrize(
     ("path", "message"),
     [
-        ("cut", f"cut short, {len(CONTENT) // 2} of {len(CONTENT)} bytes came"),
+        ("cut", f"cut short, {len(CONTENT) // 2} of {len(CONTENT)} bytes received"),
         (
             "other",
             f"its sha256 starts with {hashlib.sha256(b'not the file').hexdigest()[:8]}, "
@@ -113,7 +113,10 @@ def test_a_folder_that_is_a_file_can_not_be_written_to(publish, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigurationError) as raised:
         download(publish("whole"), tmp_path / "file", Progress())
-    assert str(raised.value) == f"can't write to {tmp_path / 'file'}: File exists; set TRANSFER_HOME"
+    assert (
+        str(raised.value)
+        == f"can't write to {tmp_path / 'file'}: File exists. Fix: set TRANSFER_HOME to a directory of yours"
+    )
 
 
 def test_weights_are_downloaded_once(publish, tmp_path, monkeypatch, events):
@@ -134,7 +137,7 @@ def test_a_download_cut_short_is_told_among_the_places(publish, monkeypatch):
     net = msgspec.structs.replace(facts("resnet18"), name="net", default="V1", weights=(weights,))
     with pytest.raises(WeightsNotFound) as raised:
         find_weights(net)
-    cause = f"  {weights.url}: cut short, {len(CONTENT) // 2} of {len(CONTENT)} bytes came"
+    cause = f"  {weights.url}: cut short, {len(CONTENT) // 2} of {len(CONTENT)} bytes received"
     assert cause in str(raised.value).splitlines()
 
 

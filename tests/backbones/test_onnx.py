@@ -142,15 +142,15 @@ def test_what_the_file_says_of_images_is_done(tmp_path):
 @pytest.mark.parametrize(
     ("said", "message"),
     [
-        ({"size": "9"}, "says size 9, but takes only images of 8 pixels"),
-        ({"resize": "7"}, "says resize 7, which is less than its size, 8"),
+        ({"size": "9"}, "declares size 9, but takes only images of 8 pixels"),
+        ({"resize": "7"}, "declares resize 7, which is less than its size, 8"),
         (
             {"mean": "0.5"},
-            "says wrongly how its images are prepared: Expected `array | null`, got `float` - at `$.mean`",
+            "declares its preprocessing wrongly: Expected `array | null`, got `float` - at `$.mean`",
         ),
         (
             {"std": "[0, 1, 1]"},
-            "says wrongly how its images are prepared: Expected `float` > 0.0 - at `$.std[0]`",
+            "declares its preprocessing wrongly: Expected `float` > 0.0 - at `$.std[0]`",
         ),
     ],
 )
@@ -218,18 +218,18 @@ def one_row(path):
     [
         (
             two_inputs,
-            "takes ids: tensor(int64) ['n', 't'], mask: tensor(int64) ['n', 't'], expected images alone, "
+            "takes ids: tensor(int64) ['n', 't'], mask: tensor(int64) ['n', 't'], expected one input "
             "(N, 3, H, W) or (N, H, W, 3), of float or uint8",
         ),
-        (whole_numbers, "gives best: tensor(int64), expected an output of real numbers"),
+        (whole_numbers, "outputs best: tensor(int64), expected an output of floats"),
         (of_its_own, "can't be loaded: Fatal error: mine:Magic(-1) is not a registered function/op"),
-        (wide, "takes images: tensor(float) ['n', 3, 8, 16], but only square images can be made"),
+        (wide, "takes images: tensor(float) ['n', 3, 8, 16], but only square images are supported"),
         (
             colours_unknown,
-            "takes images: tensor(float) ['n', 'c', 'h', 'w'], expected images alone, (N, 3, H, W) or "
-            "(N, H, W, 3): the axis of 3 colours must be known",
+            "takes images: tensor(float) ['n', 'c', 'h', 'w'], expected one input (N, 3, H, W) or "
+            "(N, H, W, 3): the axis of the 3 channels must be fixed",
         ),
-        (one_row, "gives y as (3,), expected 1 rows, as there were images, on two to four axes"),
+        (one_row, "outputs y of shape (3,), expected a row for each of 1 images, with two to four axes"),
     ],
 )
 def test_a_graph_that_is_no_extractor_of_images_says_what_it_is(tmp_path, make, message):
@@ -243,11 +243,11 @@ def test_a_file_that_is_damaged_or_missing(tmp_path):
     maps_of(tmp_path / "a.onnx")
     content = (tmp_path / "a.onnx").read_bytes()
     (tmp_path / "cut.onnx").write_bytes(content[: len(content) // 2])
-    with pytest.raises(ModelFileError, match=r"cut.onnx can't be loaded: it is no ONNX file, or damaged"):
+    with pytest.raises(ModelFileError, match=r"cut.onnx can't be loaded: it is not an ONNX file, or damaged"):
         backbones.facts(f"{tmp_path}/cut.onnx")
     with pytest.raises(WeightsNotFound) as raised:
         backbones.facts(f"onnx:{tmp_path}/none.onnx")
-    assert str(raised.value) == f"backbone: there is no file {tmp_path}/none.onnx"
+    assert str(raised.value) == f"backbone: the file {tmp_path}/none.onnx does not exist"
 
 
 def test_other_weights_than_its_own(tmp_path):
@@ -255,7 +255,7 @@ def test_other_weights_than_its_own(tmp_path):
     with pytest.raises(RecipeError) as raised:
         backbones.load(name, "random")
     assert str(raised.value) == (
-        f"weights: {name} has only the weights that it was saved with: leave it out (got random)"
+        f"weights: {name} has only the weights that it was saved with (got random). Fix: remove it"
     )
 
 
@@ -373,5 +373,5 @@ def test_what_can_not_be_done_with_it(tmp_path, words, problem):
 
 def test_a_saved_model_without_its_graph_is_refused(tmp_path):
     backbone = backbones.load(maps_of(tmp_path / "a.onnx"))
-    with pytest.raises(ModelFileError, match=r"a.onnx is not in the saved model: there is no model.onnx"):
+    with pytest.raises(ModelFileError, match=r"the saved model lacks the file model.onnx of .*a.onnx"):
         backbones.restore(backbone.facts, {}, backbone.weights, backbone.weights_digest)

@@ -92,11 +92,11 @@ class TestNames:
         [
             ("Tfidfvectorizer", 'unknown transformer of scikit-learn "Tfidfvectorizer", did you mean "Tfidf'),
             ("PCA(n_component=3)", 'PCA has no parameter "n_component", did you mean "n_components"?'),
-            ("TargetEncoder", "sklearn:TargetEncoder learns from labels"),
+            ("TargetEncoder", "sklearn:TargetEncoder is fitted on labels"),
             ("RandomForestClassifier", "sklearn:RandomForestClassifier predicts, a backbone transforms"),
             ("PCA | TfidfVectorizer", "TfidfVectorizer takes inputs themselves: it can only be the first"),
             ("TfidfVectorizer | pixels", "pixels takes inputs themselves"),
-            ("CountVectorizer(input='filename')", "CountVectorizer gets the texts themselves"),
+            ("CountVectorizer(input='filename')", "CountVectorizer receives the texts themselves"),
             ("pixels(size=0)", "pixels: size is a whole number from 1 to 1024 (got 0)"),
             ("pixels(color=1)", "pixels: color is True or False (got 1)"),
             ("pixels(n=1)", "pixels takes size and color (got n)"),
@@ -187,10 +187,10 @@ class TestState:
 
     def test_code_is_not_saved(self):
         with pytest.raises(
-            ConfigurationError, match=r"can't be saved: it holds sklearn.*FunctionTransformer"
+            ConfigurationError, match=r"can't be saved, it contains sklearn.*FunctionTransformer"
         ):
             to_bytes([FunctionTransformer(np.log)])
-        with pytest.raises(ConfigurationError, match=r"can't be saved: it holds builtins\.function"):
+        with pytest.raises(ConfigurationError, match=r"can't be saved, it contains builtins\.function"):
             to_bytes(TfidfVectorizer(tokenizer=lambda text: text.split()))
 
     @pytest.mark.parametrize(
@@ -366,14 +366,20 @@ class TestTables:
     @pytest.mark.parametrize(
         ("cells", "complaint"),
         [
-            ([None] * 30, "is empty in every row that is trained on: it tells nothing"),
-            ([5] * 30, "is the same in every row that is trained on: it tells nothing"),
-            (["x"] * 30, "is the same in every row that is trained on: it tells nothing"),
-            (range(100, 130), "seems to number the rows: it tells nothing about other rows, leave it out"),
+            ([None] * 30, "is empty in every training row: it has no information"),
+            ([5] * 30, "is the same in every training row: it has no information"),
+            (["x"] * 30, "is the same in every training row: it has no information"),
+            (
+                range(100, 130),
+                "seems to number the rows: it does not generalize to other rows. Fix: leave it out",
+            ),
             ([f"name {i}" for i in range(30)], "has 30 different texts in 30 rows, as an id has"),
             ([f"2024-01-{i + 1:02d}T00:00:00" for i in range(30)], 'holds dates ("2024-01-01T00:00:00")'),
             ([f"{i},5 €" for i in range(30)], 'holds numbers written as text ("0,5 €")'),
-            ([f"kind {i % 12}" for i in range(60)], "has 12 different texts: the 9 most frequent are told"),
+            (
+                [f"kind {i % 12}" for i in range(60)],
+                "has 12 different texts: all but the 9 most frequent become",
+            ),
             ([i % 7 for i in range(30)], None),
             (["a", "b", None] * 10, None),
             ([1, None] * 15, None),
@@ -391,7 +397,9 @@ class TestTables:
         told = []
         backbone = fitted("sklearn:ColumnTransformer", rows, ("city",), warn=told.append)
         assert backbone.facts.embedding_width == 256
-        assert told == ['the column "city" has 500 different texts: the 255 most frequent are told apart']
+        assert told == [
+            'the column "city" has 500 different texts: all but the 255 most frequent become one category'
+        ]
 
 
 def test_the_seed_decides_what_is_drawn():
@@ -427,7 +435,8 @@ def test_another_version_of_scikit_learn_warns(monkeypatch):
 def test_a_saved_model_that_lacks_it_is_told():
     backbone = fitted("sklearn:TfidfVectorizer", TEXTS)
     with pytest.raises(
-        ModelFileError, match="the saved model lacks what sklearn:TfidfVectorizer has learned"
+        ModelFileError,
+        match=r"saved model lacks the file scikit_learn\.safetensors of sklearn:Tfidf",
     ):
         backbones.restore(backbone.facts, {}, None, "")
     tensors = backbone.state_dict()

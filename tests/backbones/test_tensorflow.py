@@ -107,8 +107,8 @@ def test_images_go_in_and_embeddings_come_out(made, kind, expected):
         (
             "several",
             "Unusable",
-            "which output is the embedding can't be told; of one image it makes one: float32 (1, 5), "
-            "two: float32 (1, 2)",
+            "several outputs could be the embedding, or none (outputs: one: float32 (1, 5), "
+            "two: float32 (1, 2))",
         ),
         (
             "texts",
@@ -118,8 +118,8 @@ def test_images_go_in_and_embeddings_come_out(made, kind, expected):
         (
             "wide",
             "Unusable",
-            "serving_default(images: float32 (None, 32, 64, 3)) takes images of 32 x 64 pixels, only square "
-            "ones can be made",
+            "serving_default(images: float32 (None, 32, 64, 3)) takes images of 32 x 64 pixels, only squares "
+            "are supported",
         ),
         ("writes", "Untrusted", "WriteFile"),
     ],
@@ -168,8 +168,8 @@ def test_it_is_started_again_after_whatever_ended_it(made):
     with pytest.raises(OutOfMemory) as raised:
         process(images)
     assert str(raised.value) == (
-        "TensorFlow's process was killed while it had tensorflow:keras to run, most likely because "
-        "memory ran out; the next call starts another"
+        "TensorFlow's process was killed while it ran tensorflow:keras, most likely because memory ran out; "
+        "the next call starts another"
     )
     assert not Path(f"/proc/{killed}").exists()
     np.testing.assert_allclose(process(images), embeddings, atol=1e-4)
@@ -240,9 +240,9 @@ def test_what_its_folder_says_wrongly_of_images(made, tmp_path):
     for content, complaint in [
         (
             b'{"means": [0, 0, 0]}',
-            "says wrongly how its images are prepared: Object contains unknown field `means`",
+            "declares its preprocessing wrongly: Object contains unknown field `means`",
         ),
-        (b"[0, 0, 0]", f"{PREPARATION} is no JSON object: Expected `object`, got `array`"),
+        (b"[0, 0, 0]", f"{PREPARATION} is not a JSON object: Expected `object`, got `array`"),
     ]:
         write_files({PREPARATION: content}, tmp_path)
         with pytest.raises(ModelFileError, match=re.escape(complaint)):
@@ -275,8 +275,8 @@ def test_a_training_its_second_run_and_its_saved_model(hub, made, tmp_path, monk
     model = transfer_core.train(backbone=f"tfhub:{HANDLE}", data=photos, on_event=events.append)
     assert model.metrics["accuracy"] == 1.0
     assert (
-        f"tfhub:{HANDLE} gives the scores of its own labels: "
-        "tfhub:google/imagenet/tiny/feature_vector/4 is the better backbone"
+        f"tfhub:{HANDLE} outputs the scores of its own classes. "
+        "Try: tfhub:google/imagenet/tiny/feature_vector/4"
     ) in model.header.warnings
     assert {"event": "progress", "step": "freeze", "done": 18, "total": 18, "unit": "images"} in events
 

@@ -84,15 +84,15 @@ def test_what_is_not_found_says_where_it_was_looked_for(tmp_path, monkeypatch, h
     with pytest.raises(WeightsNotFound) as raised:
         find_saved_model(NAME)
     assert str(raised.value).splitlines() == [
-        f"no copy of {HANDLE}; looked at",
+        f"no copy of {HANDLE}. Searched:",
         "  TRANSFER_WEIGHTS: not set",
         f"  TF Hub's cache: {tmp_path / 'hub'}",
         f"  earlier downloads: {home / 'weights/tfhub'}",
         f"  {HANDLE}?tf-hub-format=compressed: not tried, TRANSFER_OFFLINE is set",
-        "ways out",
-        f"  TRANSFER_WEIGHTS=folder      with the SavedModel at {PATH} in it",
-        f"  TFHUB_CACHE_DIR=folder       with the SavedModel at {cache_name(HANDLE)} in it",
-        '  backbone "tensorflow:folder" for a SavedModel of your own',
+        "Fix, one of:",
+        f"  TRANSFER_WEIGHTS=folder      a directory with the SavedModel at {PATH}",
+        f"  TFHUB_CACHE_DIR=folder       a directory with the SavedModel at {cache_name(HANDLE)}",
+        '  backbone "tensorflow:folder" a SavedModel of your own',
         "  unset TRANSFER_OFFLINE       downloads it",
     ]
 
@@ -100,15 +100,17 @@ def test_what_is_not_found_says_where_it_was_looked_for(tmp_path, monkeypatch, h
 def test_a_folder_of_ones_own(tmp_path):
     folder = saved_model(tmp_path / "mine")
     assert find_saved_model(f"tensorflow:{folder}") == folder
-    with pytest.raises(WeightsNotFound, match=f"^backbone: there is no folder {tmp_path}/other$"):
+    with pytest.raises(WeightsNotFound, match=f"^backbone: the directory {tmp_path}/other does not exist$"):
         find_saved_model(f"tensorflow:{tmp_path}/other")
-    with pytest.raises(ModelFileError, match=f"^{tmp_path} is no SavedModel: it has no file saved_model.pb$"):
+    with pytest.raises(
+        ModelFileError, match=f"^{tmp_path} is not a SavedModel: it has no file saved_model.pb$"
+    ):
         find_saved_model(f"tensorflow:{tmp_path}")
 
 
 def test_weights_of_a_place_that_is_no_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("TRANSFER_WEIGHTS", str(tmp_path / "none"))
-    with pytest.raises(ConfigurationError, match="which is not a folder"):
+    with pytest.raises(ConfigurationError, match="which is not a directory"):
         find_saved_model(NAME)
 
 
@@ -158,7 +160,7 @@ def test_a_module_is_downloaded_once(hub, home):
         (None, WeightsNotFound, "failed, HTTP Error 404: Not Found"),
         (b"<html>", ModelFileError, "can't unpack module.tar.gz"),
         (WHOLE[:-60], ModelFileError, "can't unpack module.tar.gz"),
-        (archive(**{"other.pb": b""}), ModelFileError, "is no SavedModel: it has no file saved_model.pb"),
+        (archive(**{"other.pb": b""}), ModelFileError, "is not a SavedModel: it has no file saved_model.pb"),
     ],
     ids=["nothing", "a page", "cut short", "something else"],
 )
@@ -173,12 +175,12 @@ def test_a_download_that_is_none_leaves_nothing_behind(hub, home, body, error, m
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        ({"../out": b""}, 'the file "../out" is refused: that is not within its folder'),
+        ({"../out": b""}, 'the file "../out" is refused: it is outside its directory'),
         ({"variables/../../out": b""}, 'the file "variables/../../out" is refused'),
         ({"/tmp/out": b""}, 'the file "/tmp/out" is refused'),
-        ({"assets/link": tarfile.SYMTYPE}, 'with "assets/link" is refused: it is no file'),
-        ({"assets/link": tarfile.LNKTYPE}, 'with "assets/link" is refused: it is no file'),
-        ({"assets/pipe": tarfile.FIFOTYPE}, 'with "assets/pipe" is refused: it is no file'),
+        ({"assets/link": tarfile.SYMTYPE}, 'with "assets/link" is refused: it is not a file'),
+        ({"assets/link": tarfile.LNKTYPE}, 'with "assets/link" is refused: it is not a file'),
+        ({"assets/pipe": tarfile.FIFOTYPE}, 'with "assets/pipe" is refused: it is not a file'),
     ],
 )
 def test_an_archive_that_reaches_out_of_its_folder_is_refused(tmp_path, files, message):

@@ -239,12 +239,13 @@ def test_some_photos_are_squashed():
         ),
         (
             "timm/mobilenetv5_300m_enc",
-            "backbone: timm/mobilenetv5_300m_enc reads for a language model: take timm/mobilenetv5_300m",
+            "backbone: timm/mobilenetv5_300m_enc is the encoder of a language model. "
+            "Try: timm/mobilenetv5_300m",
         ),
         (
             "timm/vit_base_patch16_sapiens2",
-            "backbone: timm/vit_base_patch16_sapiens2 takes photos of 1024 × 768 pixels: "
-            "only square ones can be given to it",
+            "backbone: timm/vit_base_patch16_sapiens2 takes images of 1024 × 768 pixels: "
+            "only squares are supported",
         ),
     ],
 )
@@ -281,7 +282,7 @@ def test_what_is_nowhere_is_looked_for_everywhere(tmp_path, monkeypatch):
     with pytest.raises(WeightsNotFound) as raised:
         backbones.load("timm/test_resnet.r160_in1k")
     assert str(raised.value).splitlines()[:6] == [
-        "no weights for timm/test_resnet.r160_in1k (test_resnet.r160_in1k.safetensors); looked at",
+        "no weights for timm/test_resnet.r160_in1k (test_resnet.r160_in1k.safetensors). Searched:",
         "  TRANSFER_WEIGHTS: not set",
         f"  torch's cache: {tmp_path}/torch/hub/checkpoints",
         f"  Hugging Face's cache: {tmp_path}/hf/hub",

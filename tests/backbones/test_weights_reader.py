@@ -67,8 +67,8 @@ def test_code_in_a_file_is_refused_and_not_run(tmp_path, how):
         read_tensors(path)
     assert not marker.exists()
     assert str(raised.value) == (
-        f"{path} is refused: it holds more than tensors, it asks for {os.system.__module__}.system; "
-        "save weights with torch.save(model.state_dict(), path) or as .safetensors"
+        f"{path} is refused: it contains a pickled object ({os.system.__module__}.system), not only tensors. "
+        "Fix: save the weights with torch.save(model.state_dict(), path) or as .safetensors"
     )
     pickle.loads(pickle.dumps(Malicious(marker)))  # the same object does its harm where pickle is trusted
     assert marker.exists()
@@ -77,7 +77,7 @@ def test_code_in_a_file_is_refused_and_not_run(tmp_path, how):
 def test_a_whole_model_is_refused(tmp_path):
     path = tmp_path / "model.pth"
     torch.save(network(), path)
-    with pytest.raises(ModelFileError, match=r"it asks for torch\.nn\.modules\.container\.Sequential; save"):
+    with pytest.raises(ModelFileError, match=r"pickled object \(torch\.nn\.modules\.container\.Sequential\)"):
         read_tensors(path)
 
 
@@ -106,8 +106,8 @@ def test_what_is_no_state_dict_is_an_error(tmp_path, content):
     torch.save(content, path)
     with pytest.raises(ModelFileError) as raised:
         read_tensors(path)
-    expected = "expected what torch.save(model.state_dict(), path) writes"
-    assert str(raised.value) == f"{path} holds no state dict: {expected}"
+    remedy = "save the weights with torch.save(model.state_dict(), path)"
+    assert str(raised.value) == f"{path} contains no state dict. Fix: {remedy}"
 
 
 def test_fit_renames_converts_and_leaves_out():

@@ -72,9 +72,7 @@ class _Counting(TorchFunctionMode):
             numbers = found.numel()
             self._in_all += numbers * _reads(func, args, kwargs or {})
             if numbers > MOST_AT_ONCE:
-                raise ComputeLimitExceeded(
-                    f"a layer outputs {numbers:,} numbers, more than the limit of {MOST_AT_ONCE:,}"
-                )
+                raise ComputeLimitExceeded(f"a layer outputs {numbers:,} numbers, limit: {MOST_AT_ONCE:,}")
             if self._in_all > MOST_IN_ALL:
                 raise ComputeLimitExceeded(f"its layers read more than {MOST_IN_ALL:,} numbers")
         return found

@@ -80,7 +80,7 @@ def download(published: Published, folder: Path, progress: Progress, token: str 
 
 
 def reason(error: Exception) -> str:
-    """The reason of a failed request and, if a password or token is missing, how to pass it to this process."""
+    """The reason of a failed request; if a password or token is missing, with the remedy."""
     said = str(error)
     if getattr(error, "code", None) == 407 or "407 Proxy Authentication" in said:
         return f'{said}. Fix: pass the proxy with its password: Transfer.config.environment = ["HTTPS_PROXY"]'

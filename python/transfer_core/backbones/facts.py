@@ -26,9 +26,9 @@ MOST_WIDTH = 10_000_000
 class Preprocessing(msgspec.Struct, frozen=True):
     """Preprocessing of an image to a tensor (3, crop_size, crop_size), as for the published accuracy.
 
-    The shorter side is resized to `resize_size` pixels, a square of `crop_size` pixels is cut from the centre,
-    values are scaled to 0..1 and normalized to (value - mean) / std per channel (red, green, blue). With
-    `squash` both sides are resized to `resize_size`, whatever the aspect ratio.
+    The shorter side is resized to `resize_size` pixels, a square of `crop_size` pixels is cut from the
+    centre, values are scaled to 0..1 and normalized to (value - mean) / std per channel (red, green, blue).
+    With `squash` both sides are resized to `resize_size`, whatever the aspect ratio.
     """
 
     crop_size: Pixels

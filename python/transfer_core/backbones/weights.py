@@ -132,7 +132,7 @@ def _explicit(facts: BackboneFacts, wanted: str) -> FoundWeights:
         if weights.sha256 and path.name == weights.file:
             raise ModelFileError(
                 f"{path} is not the published {weights.file}: its sha256 starts with "
-                f"{digest[: len(weights.sha256)]}. Fix: download it again, or rename it if it differs on purpose"
+                f"{digest[: len(weights.sha256)]}. Fix: download it again, or rename it if it is your own"
             )
     return own_file(facts, wanted)
 

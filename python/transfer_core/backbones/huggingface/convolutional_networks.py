@@ -9,22 +9,21 @@ import torch
 from torch import Tensor, nn
 
 from transfer_core.backbones.huggingface.encoder_layers import ACTIVATIONS
-from transfer_core.backbones.huggingface.huggingface_network import Network, NotKnown
+from transfer_core.backbones.huggingface.huggingface_network import Network, Unsupported
 from transfer_core.backbones.huggingface.vision_transformers import DropPath
 from transfer_core.backbones.representations import FeatureMap
 
 
 def network(config: Mapping[str, Any]) -> Network:
-    """The network that a config.json describes, with random weights; `stage1_0` and so on are residual
-    blocks."""
+    """Build the network of a config.json with random weights; residual blocks are `stage1_0` and so on."""
     usual = {"convnext": "gelu", "resnet": "relu"}[config["model_type"]]
     if config.get("hidden_act", usual) != usual:
-        raise NotKnown(f"its activation {config['hidden_act']}")
+        raise Unsupported(f"the activation {config['hidden_act']}")
     return _convnext(config) if config["model_type"] == "convnext" else _resnet(config)
 
 
 def _resnet(config: Mapping[str, Any]) -> Network:
-    """He et al. 2016; with the stride where `downsample_in_bottleneck` says."""
+    """ResNet (He et al. 2016); `downsample_in_bottleneck` selects the convolution with the stride."""
     widths, depths = config.get("hidden_sizes", [256, 512, 1024, 2048]), config.get("depths", [3, 4, 6, 3])
     stem = config.get("embedding_size", 64)
     first_stride = 2 if config.get("downsample_in_first_stage") else 1
@@ -72,7 +71,7 @@ class ConvNorm(nn.Sequential):
 
 
 class Bottleneck(nn.Module):
-    """Narrow, look around, widen; added to what came in."""
+    """Bottleneck block: 1×1, 3×3 and 1×1 convolution with a residual."""
 
     PARTS = ("narrow", "middle", "widen")
 
@@ -91,7 +90,7 @@ class Bottleneck(nn.Module):
 
 
 class BasicBlock(nn.Module):
-    """Look around twice; added to what came in."""
+    """Basic block: two 3×3 convolutions with a residual."""
 
     PARTS = ("first", "second")
 
@@ -108,7 +107,7 @@ class BasicBlock(nn.Module):
 
 
 def _convnext(config: Mapping[str, Any]) -> Network:
-    """Liu et al. 2022."""
+    """ConvNeXt (Liu et al. 2022)."""
     widths, depths = config.get("hidden_sizes", [96, 192, 384, 768]), config.get("depths", [3, 3, 9, 3])
     drops = torch.linspace(0, config.get("drop_path_rate", 0.0), sum(depths)).tolist()
     patch, first = config.get("patch_size", 4), widths[0]
@@ -143,7 +142,7 @@ class ChannelNorm(nn.LayerNorm):
 
 
 class ConvNeXtBlock(nn.Module):
-    """Look around in each channel, then two dense layers over the channels; added to what came in."""
+    """ConvNeXt block: depthwise convolution and two dense layers over channels with a residual."""
 
     def __init__(self, width: int, scale: float, drop: float) -> None:
         super().__init__()

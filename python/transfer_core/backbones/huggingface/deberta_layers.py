@@ -1,4 +1,4 @@
-"""DeBERTa's layer (versions 2 and 3): what is said and where it stands attend to each other separately.
+"""DeBERTa's layer (versions 2 and 3) with disentangled attention between content and position.
 
 He et al. 2021 (DeBERTa), section 3.1, with the logarithmic distances and the shared projections of version 2.
 """
@@ -16,17 +16,18 @@ from transfer_core.backbones.huggingface.encoder_layers import Layer, Shape, spl
 
 @dataclass(frozen=True)
 class Distances:
-    """How far apart tokens may be: each of `near` / 2 distances for itself, then ever wider spans up to
-    `furthest`, in either direction."""
+    """Buckets of distances between tokens, in either direction: one per distance up to `near` / 2, then
+    logarithmic ones up to `furthest`."""
 
     near: int
     furthest: int
 
 
 class DisentangledLayer(Layer):
-    """Attention of content to content, of content to distance, and of distance to content, added up.
+    """Sum of content-to-content, content-to-distance and distance-to-content attention.
 
-    The publisher's layers share one table of distances. With a table each, they can be trained one by one.
+    The publisher's layers share one table of distances; here each has its own, so that layers can be trained
+    one by one.
     """
 
     def __init__(self, shape: Shape, distances: Distances) -> None:
@@ -48,11 +49,11 @@ class DisentangledLayer(Layer):
 
 
 def _rows(length: int, distances: Distances) -> Tensor:
-    """The row (L, L) of the table that the distance between two tokens has."""
+    """Row of the table for the distance between two tokens, (L, L)."""
     places = torch.arange(length)
     distance = places[:, None] - places[None, :]
     half = distances.near // 2
-    # Rounded as the publisher rounds it, since whole numbers are where a bucket ends.
+    # Rounded like the publisher's code: integers are the ends of buckets.
     span = torch.tensor((distances.furthest - 1) / half).log()
     far = ((distance.abs().clamp(min=1) / half).log() / span * (half - 1)).ceil().long() + half
     bucket = torch.where(distance.abs() <= half, distance, far * distance.sign())

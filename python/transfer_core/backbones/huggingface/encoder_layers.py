@@ -1,10 +1,10 @@
-"""BERT and its relatives as blocks that each take and give one tensor.
+"""Layers of BERT and related encoders, each with one input and one output tensor.
 
-They are written out here because one network explains them all (Devlin et al. 2019), and because a saved
-model then answers without transformers, whose import takes longer than all the rest.
+Implemented here because one network covers them all (Devlin et al. 2019), and because a saved model then
+predicts without transformers, whose import takes longer than everything else.
 
 Between blocks a text is (L, D), padded with rows of zeros, which no token has after a LayerNorm. So each
-block knows from its input alone what is padding, and the network can be cut anywhere.
+block finds the padding in its input alone, and the network can be cut anywhere.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-# The id of a padding position. Not the tokenizer's own: somebody may write "[PAD]".
+# The id of a padding position. Not the tokenizer's own: a text may contain "[PAD]".
 PADDING = -1
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -33,18 +33,20 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 
 @dataclass(frozen=True)
 class Shape:
-    """The numbers that an encoder is built by.
+    """Hyperparameters of an encoder.
 
     Parameters
     ----------
+    width, inner
+        Width of the hidden states, and of the dense layers between them.
     embedding
-        Width of a word's vector, where it is brought to `width` afterwards.
+        Width of the token embeddings; projected to `width` if it is another.
     positions
-        Rows of the table of positions, the first token's being row `first_position`; 0: no table.
+        Rows of the table of positions, starting at row `first_position`; 0: no table.
     types
-        0: it can't tell a first text from a second.
+        Number of token types, for pairs of texts; 0: none.
     distances
-        Buckets of the distance between two tokens that their attention depends on; 0: it doesn't.
+        Buckets of relative positions that the attention depends on; 0: none.
     """
 
     width: int
@@ -64,7 +66,7 @@ class Shape:
 
 
 class Embeddings(nn.Module):
-    """Tokens, their ids and types, to hidden states."""
+    """Embedding layer: token ids and types to hidden states."""
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
@@ -83,7 +85,7 @@ class Embeddings(nn.Module):
         if self.positions is not None:
             x = x + self.positions(torch.arange(ids.shape[1], device=ids.device) + self._first_position)
         if self.types is not None:
-            # Where only one type was learned, a second text has that one too.
+            # With one type only, a second text has that type, too.
             x = x + self.types(types.clamp(0, self.types.num_embeddings - 1))
         x = self.dropout(self.norm(x))
         if self.project is not None:
@@ -92,7 +94,7 @@ class Embeddings(nn.Module):
 
 
 class Layer(nn.Module):
-    """Attention, then two dense layers, each added to what came in, and a LayerNorm after it."""
+    """Transformer layer: attention and a feed-forward network, each with a residual before a LayerNorm."""
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
@@ -123,11 +125,11 @@ class Layer(nn.Module):
         return attention(query, key, value, bias + self._bias(query, key, scale), scale, self._dropout)
 
     def _scale(self, width: int) -> float:
-        """What products of two rows of this width are multiplied by."""
+        """Scale of the dot products of vectors of this width."""
         return 1 / math.sqrt(width)
 
     def _bias(self, query: Tensor, key: Tensor, scale: float) -> Tensor | float:
-        """What is added to the attention that tokens pay to others: up to (N, heads, L, L)."""
+        """Bias of the attention scores, broadcastable to (N, heads, L, L)."""
         return 0.0
 
     @property
@@ -136,9 +138,9 @@ class Layer(nn.Module):
 
 
 class BiasedLayer(Layer):
-    """A number per head is added to the attention between two tokens, by their distance (MPNet).
+    """Layer with relative position bias per head (MPNet).
 
-    The publisher's layers share one table of them. With a table each, they can be trained one by one.
+    The publisher's layers share one table; here each has its own, so that layers can be trained one by one.
     """
 
     FURTHEST = 128
@@ -165,7 +167,7 @@ def attention(
     Vaswani et al. 2017, section 3.2.
     """
     if dropout:
-        # Not torch's fused attention: its dropout draws from the generator that all threads share.
+        # Not torch's fused attention, whose dropout uses the RNG that all threads share.
         scores = query @ key.transpose(2, 3) * scale
         shares = (scores if bias is None else scores + bias).softmax(dim=3)
         mixed = functional.dropout(shares, dropout) @ value
@@ -175,15 +177,15 @@ def attention(
 
 
 def is_padding(x: Tensor) -> Tensor:
-    """The positions (N, L) of hidden states (N, L, D) that no token has."""
+    """Mask (N, L) of the padding in hidden states (N, L, D)."""
     return (x == 0).all(dim=2)
 
 
 def distance_buckets(length: int, buckets: int, furthest: int) -> Tensor:
-    """The bucket (L, L) of the distance from each token (row) to each (column).
+    """Bucket of the distance from each token (row) to each (column), (L, L).
 
-    Half of them are for tokens before it, half for those after; of each half, one half for every distance by
-    itself, and one for ever wider spans up to `furthest` (Raffel et al. 2020, T5, section 2.1).
+    Half of the buckets are for tokens before, half for tokens after; of each half, one half has a bucket per
+    distance, the other logarithmic buckets up to `furthest` (Raffel et al. 2020, T5, section 2.1).
     """
     places = torch.arange(length)
     distance = places[None, :] - places[:, None]
@@ -195,7 +197,7 @@ def distance_buckets(length: int, buckets: int, furthest: int) -> Tensor:
 
 
 def draw(module: nn.Module, deviation: float) -> None:
-    """Random weights as publishers begin with: normal, and no bias."""
+    """Initialize a layer as BERT does: normally distributed weights, no bias."""
     if isinstance(module, nn.Linear | nn.Embedding):
         nn.init.normal_(module.weight, std=deviation)
     if isinstance(module, nn.Linear) and module.bias is not None:

@@ -1,4 +1,4 @@
-"""Asks the Hugging Face hub what a model is made of, and fetches its files: checked, where it has digests."""
+"""List and download the files of a model of the Hugging Face hub; published digests are checked."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ class HubFile:
 
 @dataclass(frozen=True)
 class Listing:
-    """The files of a model by their paths in it, at a commit."""
+    """The files of a model at a commit, by their relative paths."""
 
     commit: str
     files: dict[str, HubFile]
 
 
 def listed(model: str, revision: str) -> Listing:
-    """What the hub has of a model at a revision: a branch, a tag or a commit.
+    """List the files of a model at a revision: a branch, a tag or a commit.
 
     Raises
     ------
     DownloadFailed
-        If it can't be reached, or has none or keeps it from us; the message says which.
+        If the hub can't be reached, or the model does not exist or is not public.
     """
     path = f"api/models/{quote(model)}/revision/{quote(revision, safe='')}?blobs=true"
     answer = _answer(f"{_endpoint()}/{path}")
@@ -56,15 +56,15 @@ def listed(model: str, revision: str) -> Listing:
 
 
 def fetch(listing: Listing, name: str, folder: Path, progress: Progress) -> None:
-    """Put a file of the listing into `folder`, at its own path in it.
+    """Download a file of the listing into `folder`, at its relative path.
 
     Raises
     ------
     DownloadFailed, ConfigurationError
-        As `download` does.
+        See `download`.
     """
     if ".." in PurePosixPath(name).parts or name.startswith("/"):
-        raise DownloadFailed(f"the hub names a file {name}, which would lie elsewhere")
+        raise DownloadFailed(f"the hub lists the file {name}, which is outside the model's directory")
     download(listing.files[name], (folder / name).parent, progress, _token())
 
 
@@ -80,10 +80,10 @@ def _answer(url: str) -> Any:
 
 
 def _endpoint() -> str:
-    """The hub or, as huggingface_hub has it, a mirror of it."""
+    """The address of the hub or, as in huggingface_hub, of a mirror."""
     return os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
 
 
 def _token() -> str:
-    """What lets its owner read models that are not for everybody."""
+    """The user's access token, for models that are not public."""
     return os.environ.get("HF_TOKEN", "")

@@ -1,4 +1,4 @@
-"""Text encoders of the hub that are computed by code of their own, which runs only where `trust` allows."""
+"""Text encoders of the hub that bring their own code, which runs only with `trust`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from transfer_core.backbones.huggingface.huggingface_network import Network
 from transfer_core.backbones.huggingface.repository import Repository
 from transfer_core.runtime.errors import DependencyError, ModelFileError, Problem, RecipeError
 
-# Where a config.json says nothing of how long texts may be.
+# Maximum number of tokens, if config.json has none.
 _USUAL_LENGTH = 512
 
 
@@ -27,7 +27,7 @@ class Whole(nn.Module):
 
     @property
     def words(self) -> nn.Module:
-        """The table of the tokens' vectors."""
+        """The token embeddings."""
         return self.model.get_input_embeddings()  # type: ignore[no-any-return]
 
     def forward(self, tokens: Tensor) -> Tensor:
@@ -40,39 +40,36 @@ class Whole(nn.Module):
 
 
 def code_of(config: Mapping[str, Any]) -> str | None:
-    """The class that a config.json names in files beside it: `modeling_x.XModel`."""
+    """The class of the model's own code that a config.json refers to: `modeling_x.XModel`."""
     named = config.get("auto_map", {}).get("AutoModel")
     return str(named) if named else None
 
 
 def check_trust(name: str, config: Mapping[str, Any], trust: bool) -> None:
-    """Raise `RecipeError` at `trust` where code would have to run that nobody allowed; at `backbone` where it
-    is not even in the folder."""
+    """Raise `RecipeError` at `trust` for code without permission, at `backbone` for code elsewhere."""
     code = code_of(config)
     if code and not trust:
-        message = (
-            f"{name} is computed by code of its own ({code}): read it, and say trust: true if it may run"
-        )
+        message = f"{name} brings its own code ({code}). Fix: read it, and pass trust: true if it may run"
         raise RecipeError([Problem("trust", message)])
     if code and "--" in code:
-        message = f"{name} can't be used: its code ({code}) lies in another model"
+        message = f"{name} can't be used: its code ({code}) is in another model"
         raise RecipeError([Problem("backbone", message)])
 
 
 def code_files(repository: Repository, config: Mapping[str, Any]) -> dict[str, bytes]:
-    """The files of code in the folder by name, if it is computed by such."""
+    """The files of the model's own code by name; empty if it has none."""
     if not code_of(config):
         return {}
     return {path.name: path.read_bytes() for path in sorted(repository.folder.glob("*.py"))}
 
 
 def code_network(repository: Repository, config: Mapping[str, Any], with_weights: bool) -> Network:
-    """The network as its own code makes it: with the weights of the folder, or random ones.
+    """Build the network with its own code, with the weights of the directory or random ones.
 
     Raises
     ------
     DependencyError
-        If transformers is missing.
+        If transformers is not installed.
     ModelFileError
         If the code fails.
     """
@@ -97,16 +94,25 @@ def code_network(repository: Repository, config: Mapping[str, Any], with_weights
 
 
 def same_code(repository: Repository | None, files: Mapping[str, bytes], name: str) -> Repository:
-    """`repository`, if its code is to the last byte what a saved model was computed by.
+    """Check that the code in `repository` is identical to the code of a saved model.
+
+    Parameters
+    ----------
+    repository
+        The model on this machine; None: there is no copy.
+    files
+        The assets of the saved model.
+    name
+        The backbone, for errors.
 
     Raises
     ------
     ModelFileError
-        If it is not, or not on this machine.
+        If it differs, or is not on this machine.
     """
     for file, content in files.items():
         if file.endswith(".py") and (repository is None or repository.read(file) != content):
-            was = f"code that is not on this machine as it was ({file})"
-            raise ModelFileError(f"the model is computed by {was}: bring {name} back")
+            was = f"the saved model's code is missing on this machine or has changed ({file})"
+            raise ModelFileError(f"{was}. Fix: restore {name}")
     assert repository
     return repository

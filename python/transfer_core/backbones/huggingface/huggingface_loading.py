@@ -1,4 +1,4 @@
-"""Encoders of the Hugging Face hub, of texts and of images, and of folders in the same form."""
+"""Describe, load and restore encoders of texts and images, of the Hugging Face hub or in directories."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from transfer_core.backbones.huggingface.huggingface_code import (
 from transfer_core.backbones.huggingface.huggingface_network import (
     Network,
     build_network,
-    only_what_is_known,
     own_tensors,
+    supported_only,
     tensor_names,
 )
 from transfer_core.backbones.huggingface.huggingface_weights import SAFETENSORS, FoundTensors, find_tensors
@@ -45,7 +45,7 @@ from transfer_core.runtime.progress import Progress
 
 
 def facts(name: str, trust: bool) -> BackboneFacts:
-    """See `Loading`. The name in the facts is that of these very files: `hf/org/name@commit`."""
+    """See `Loading`. The name in the facts has the commit of the files: `hf/org/name@commit`."""
     repository = find_repository(name)
     config = repository.json(CONFIG)
     check_trust(repository.name, config, trust)
@@ -55,7 +55,7 @@ def facts(name: str, trust: bool) -> BackboneFacts:
         with OnlyShapes():
             network = build_network(name, config)
     images, ways = None, 1
-    with only_what_is_known(name):
+    with supported_only(name):
         if network.pool is None:
             ways = len(read_pooling(repository.read).ways)
         else:
@@ -127,7 +127,7 @@ def restore(
     digest: str,
     trust: bool,
 ) -> Backbone:
-    """See `Loading`; needs neither transformers nor the model's files, unless there is code in them."""
+    """See `Loading`; needs neither transformers nor the model's files, unless they contain code."""
     files = files_in(tensors)
     config = _config(files)
     check_trust(facts.name, config, trust)
@@ -142,7 +142,7 @@ def restore(
 
 
 def _random(facts: BackboneFacts, files: dict[str, bytes], repository: Repository) -> Backbone:
-    """The backbone with random weights, always the same."""
+    """Build the backbone with random weights, always the same."""
     config = _config(files)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -163,7 +163,7 @@ def _backbone(
 
 
 def _filled(backbone: Backbone, network: Network, tensors: Mapping[str, Tensor], origin: str) -> Backbone:
-    """`backbone`, made within `OnlyShapes`, with these very tensors, under its own names."""
+    """Assign tensors, named as in `Backbone`, to a backbone made within `OnlyShapes`."""
     names = {theirs: own for own, theirs in tensor_names(network).items()}
     state = backbone.state_dict()
     names |= {own: own for own in state.keys() - set(names.values())}
@@ -174,7 +174,7 @@ def _filled(backbone: Backbone, network: Network, tensors: Mapping[str, Tensor],
 
 
 def _assets(repository: Repository, facts: BackboneFacts, progress: Progress) -> dict[str, bytes]:
-    """The files by which the network is built and texts are read."""
+    """The files that are needed to build the network and to tokenize texts."""
     files = {CONFIG: repository.read(CONFIG) or b""}
     if facts.modality == "text":
         files |= {TOKENIZER: read_tokenizer(repository, progress), **pooling_files(repository.read)}

@@ -1,4 +1,4 @@
-"""From a publisher's config.json to a network as named blocks, and from their tensors to its own."""
+"""Build a network of named blocks from a publisher's config.json, and rename the publisher's tensors."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from transfer_core.backbones.representations import FeatureMap, TokenStates
 from transfer_core.recipe.messages import shown
 from transfer_core.runtime.errors import Problem, RecipeError
 
-# Each `model_type`, and the module of this package that builds it.
+# The module of this package that builds each `model_type`.
 _MODULES = {
     **dict.fromkeys(
         ("bert", "electra", "roberta", "xlm-roberta", "camembert", "distilbert", "mpnet", "deberta-v2"),
@@ -25,7 +25,7 @@ _MODULES = {
     **dict.fromkeys(("convnext", "resnet"), "convolutional_networks"),
 }
 
-# Names that files from before 2020 have.
+# Names in files from before 2020.
 _RENAMED = (
     (re.compile(r"LayerNorm\.gamma$"), "LayerNorm.weight"),
     (re.compile(r"LayerNorm\.beta$"), "LayerNorm.bias"),
@@ -36,8 +36,8 @@ _RENAMED = (
 MOST_LAYERS = 1000
 
 
-class NotKnown(Exception):
-    """A config.json asks for something that is not known here; says what."""
+class Unsupported(Exception):
+    """A file of the model asks for a feature that is not implemented; the message names it."""
 
 
 @dataclass(frozen=True)
@@ -46,17 +46,18 @@ class Network:
 
     Parameters
     ----------
+    blocks
+        Modules by name.
     published
-        Our name of each part of the blocks, with the publisher's name of it; one of theirs may be several of
-        ours.
+        From our name of each part of the blocks to the publisher's; several of ours may have the same one.
     width
         Of the last block's output.
     positions
-        The most tokens of a text; 0 for images.
+        Maximum number of tokens per text; 0 for images.
     pool
         The pooling of the last block's output, for networks whose publishers all pool alike.
     feature_maps
-        Of a convolutional network.
+        Outputs of the stages of a convolutional network.
     """
 
     blocks: dict[str, nn.Module]
@@ -73,27 +74,34 @@ class Network:
 
 
 def build_network(name: str, config: Mapping[str, Any]) -> Network:
-    """The network that the config.json of the backbone `name` describes.
+    """Build the network that a config.json describes.
+
+    Parameters
+    ----------
+    name
+        The backbone, for errors.
+    config
+        Content of config.json.
 
     Raises
     ------
     RecipeError
-        At `backbone`, for an architecture that is not known here.
+        At `backbone`, for an architecture or a feature that is not implemented.
     """
     kind = config.get("model_type")
     if kind not in _MODULES:
         known = ", ".join(_MODULES)
-        message = f"{name} is of the architecture {kind or 'unknown'}, which can't be used (one of: {known})"
+        message = f"{name} has the architecture {kind or 'unknown'}, which is not supported (one of: {known})"
         raise RecipeError([Problem("backbone", message)])
     _check_layers(name, config)
     module = import_module(f"transfer_core.backbones.huggingface.{_MODULES[kind]}")
-    with only_what_is_known(name):
+    with supported_only(name):
         built: Network = module.network(config)
     return built
 
 
 def _check_layers(name: str, config: Mapping[str, Any]) -> None:
-    """A network is built layer by layer, before its tensors are looked at."""
+    """Limit the number of layers, as the network is built before its tensors are checked."""
     for word in ("num_hidden_layers", "n_layers", "depths"):
         said = config.get(word, 0)
         numbers = said if word == "depths" and isinstance(said, list) else [said]
@@ -103,23 +111,23 @@ def _check_layers(name: str, config: Mapping[str, Any]) -> None:
 
 
 @contextmanager
-def only_what_is_known(name: str) -> Iterator[None]:
-    """`NotKnown` within becomes a `RecipeError` at `backbone`."""
+def supported_only(name: str) -> Iterator[None]:
+    """Context that converts `Unsupported` to a `RecipeError` at `backbone`."""
     try:
         yield
-    except NotKnown as what:
-        raise RecipeError([Problem("backbone", f"{name} can't be used: {what} is not known here")]) from None
+    except Unsupported as feature:
+        message = f"{name} can't be used: {feature} is not supported"
+        raise RecipeError([Problem("backbone", message)]) from None
 
 
 def own_tensors(network: Network, tensors: Mapping[str, Tensor], kind: str) -> dict[str, Tensor]:
-    """A publisher's tensors by the names that they have in a `Backbone`; what it lacks (a classifier) is left
-    out."""
+    """Rename a publisher's tensors to their names in a `Backbone`, without surplus ones (a classifier)."""
     theirs = {_plain(name, kind): tensor for name, tensor in tensors.items()}
     return {own: theirs[name] for own, name in tensor_names(network).items() if name in theirs}
 
 
 def tensor_names(network: Network) -> dict[str, str]:
-    """The name of each tensor in a `Backbone`, with the publisher's name of it."""
+    """Map the name of each tensor in a `Backbone` to the publisher's name."""
     own = nn.ModuleDict(network.blocks).state_dict()
     return {f"blocks.{name}": _published(name, network.published) for name in own}
 
@@ -134,7 +142,7 @@ def _published(name: str, published: Mapping[str, str]) -> str:
 
 
 def _plain(name: str, kind: str) -> str:
-    """The name without that of a whole model with a classifier: `bert.`, `vit.`."""
+    """The name without the prefix in models with a classifier: `bert.`, `vit.`."""
     for old, new in _RENAMED:
         name = old.sub(new, name)
     return name.removeprefix(f"{_PREFIXES.get(kind, kind)}.")

@@ -1,4 +1,4 @@
-"""The weights of a model of the hub: one file, or several that an index names."""
+"""Read the weights of a model of the hub: one file, or the shards that an index lists."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from transfer_core.runtime.errors import ModelFileError, WeightsNotFound
 from transfer_core.runtime.progress import Progress
 
 SAFETENSORS = "model.safetensors"
-# What a pickle holds beside tensors is refused, never run.
+# Anything but tensors in a pickle is refused, never run.
 PICKLED = "pytorch_model.bin"
 
 
 @dataclass(frozen=True)
 class FoundTensors:
-    """`tensors` by their publisher's names; `file` is where they were, or the index of several files."""
+    """`tensors` by their publisher's names, and the file or index that they come from."""
 
     file: Path
     tensors: dict[str, Tensor]
@@ -30,14 +30,14 @@ class FoundTensors:
 
 
 def find_tensors(repository: Repository, progress: Progress) -> FoundTensors:
-    """All tensors of a model, which are fetched if they have to be.
+    """Read all tensors of a model, downloading them if necessary.
 
     Raises
     ------
     WeightsNotFound
-        If there are none.
+        If it has no weights.
     ModelFileError
-        If a file is damaged or missing, or more than tensors.
+        If a file is damaged or missing, or contains more than tensors.
     """
     for name in (SAFETENSORS, PICKLED):
         if file := repository.path(name, progress):
@@ -48,12 +48,12 @@ def find_tensors(repository: Repository, progress: Progress) -> FoundTensors:
 
 
 def _shards(repository: Repository, index: str, progress: Progress) -> Iterator[Path]:
-    """The files that an index names, each once."""
+    """The files that an index lists, each once."""
     said = repository.json(index).get("weight_map", {})
     for name in sorted(set(said.values())):
         file = repository.path(name, progress) if "/" not in name else None
         if file is None:
-            raise ModelFileError(f"{repository.folder / index} names {name}, which is not there")
+            raise ModelFileError(f"{repository.folder / index} lists {name}, which does not exist")
         yield file
 
 

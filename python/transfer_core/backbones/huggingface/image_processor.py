@@ -1,4 +1,4 @@
-"""How a model of the hub wants its images, from its preprocessor_config.json."""
+"""Read the preprocessing of a model of the hub from its preprocessor_config.json."""
 
 from __future__ import annotations
 
@@ -6,28 +6,30 @@ from collections.abc import Mapping
 from typing import Any
 
 from transfer_core.backbones.facts import Interpolation, Preprocessing
-from transfer_core.backbones.huggingface.huggingface_network import NotKnown
+from transfer_core.backbones.huggingface.huggingface_network import Unsupported
 
-# Pillow's numbers. What is neither is nearest to the second.
+# Pillow's number; any other interpolation is taken for bicubic.
 _BILINEAR = 2
 
-# The share of the shorter side that ConvNeXt's processor cuts out where images are smaller than this.
+# ConvNeXt's processor crops this share of the shorter side of images below this size.
 _CONVNEXT_SHARE, _CONVNEXT_WHOLE = 224 / 256, 384
 
 
 def read_preprocessing(said: Mapping[str, Any], config: Mapping[str, Any]) -> Preprocessing:
-    """A photo squeezed into a square, or the middle of it, as a preprocessor_config.json says.
+    """Convert a preprocessor_config.json to our preprocessing.
 
     Parameters
     ----------
     said
-        preprocessor_config.json; empty: the size of config.json, scaled to -1..1, as transformers does for a
-        ViT.
+        preprocessor_config.json; empty: the size of config.json and values from -1 to 1, transformers'
+        defaults for a ViT.
+    config
+        config.json.
 
     Raises
     ------
-    NotKnown
-        If images are not to be square.
+    Unsupported
+        For images that are not square.
     """
     usual = config.get("image_size") or 224
     size = said.get("size", usual)
@@ -38,7 +40,7 @@ def read_preprocessing(said: Mapping[str, Any], config: Mapping[str, Any]) -> Pr
     normal = said.get("do_normalize", True)
     mean, std = (said.get(word, [0.5] * 3) if normal else plain for word, plain in _PLAIN.items())
     interpolation: Interpolation = "bilinear" if said.get("resample", _BILINEAR) == _BILINEAR else "bicubic"
-    # One number means a square to a ViT's processor, and the shorter side to others.
+    # One number means both sides to a ViT's processor, and the shorter side to others.
     is_square = "height" in size if isinstance(size, Mapping) else config.get("model_type") == "vit"
     squash = resize == crop and is_square
     return Preprocessing(crop, max(crop, resize), interpolation, _three(mean), _three(std), squash)
@@ -52,7 +54,7 @@ def _side(size: Any) -> int:
     if not isinstance(size, Mapping):
         return int(size)
     if size.get("height") != size.get("width"):
-        raise NotKnown(f"its images of {size.get('width')} x {size.get('height')} pixels")
+        raise Unsupported(f"an image of {size.get('width')} x {size.get('height')} pixels")
     return int(size.get("shortest_edge") or size["height"])
 
 

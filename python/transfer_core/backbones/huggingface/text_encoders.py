@@ -1,4 +1,4 @@
-"""Text encoders of the hub: what their config.json says, and what their publishers call the parts."""
+"""Text encoders of the hub: build them from config.json, and map their publishers' names of tensors."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from transfer_core.backbones.huggingface.encoder_layers import (
     Shape,
     draw,
 )
-from transfer_core.backbones.huggingface.huggingface_network import Network, NotKnown
+from transfer_core.backbones.huggingface.huggingface_network import Network, Unsupported
 
 
 def network(config: Mapping[str, Any]) -> Network:
-    """The encoder that a config.json describes, with random weights: `embeddings`, `layer_0`, `layer_1` …
+    """Build the encoder of a config.json with random weights: `embeddings`, `layer_0`, `layer_1` …
 
     Raises
     ------
-    NotKnown
-        If it asks for what none of these encoders has.
+    Unsupported
+        For a feature that is not implemented.
     """
     family = _FAMILIES[config["model_type"]]
     shape = _shape(config, family)
@@ -43,16 +43,20 @@ def network(config: Mapping[str, Any]) -> Network:
 
 @dataclass(frozen=True)
 class _Family:
-    """What is particular about one of the relatives.
+    """Names and features of an architecture family.
 
     Parameters
     ----------
     layers, layer
-        What the publisher calls all layers, and the parts of one in the order of `_LAYER`.
+        The publisher's names of the list of layers, and of a layer's parts in the order of `_LAYER`.
     shared
-        The publisher's names of what all layers have in common, and ours in each.
+        From the publisher's names of parts that all layers share to our names in each layer.
     words
-        The words of its config.json where they are not BERT's.
+        From BERT's words in config.json to this family's.
+    first_position
+        Row of the first token in the table of positions.
+    has_types
+        Whether there are token types.
     """
 
     layers: str
@@ -72,51 +76,51 @@ def _layer(shape: Shape, config: Mapping[str, Any], family: _Family) -> nn.Modul
 
 
 def _shape(config: Mapping[str, Any], family: _Family) -> Shape:
-    said = {word: config.get(family.words.get(word, word), usual) for word, usual in _USUAL.items()}
-    if said["hidden_act"] not in ACTIVATIONS:
-        raise NotKnown(f"its activation {said['hidden_act']}")
-    if said["position_embedding_type"] != "absolute":
-        raise NotKnown(f"its positions ({said['position_embedding_type']})")
+    words = {word: config.get(family.words.get(word, word), default) for word, default in _DEFAULTS.items()}
+    if words["hidden_act"] not in ACTIVATIONS:
+        raise Unsupported(f"the activation {words['hidden_act']}")
+    if words["position_embedding_type"] != "absolute":
+        raise Unsupported(f"the position_embedding_type {words['position_embedding_type']}")
     if config.get("is_decoder"):
-        raise NotKnown("that it is a decoder")
+        raise Unsupported("a decoder")
     if family is _DEBERTA:
         _check_deberta(config)
     return Shape(
-        width=said["hidden_size"],
-        embedding=config.get("embedding_size") or said["hidden_size"],
-        layers=said["num_hidden_layers"],
-        heads=said["num_attention_heads"],
-        inner=said["intermediate_size"],
-        vocabulary=said["vocab_size"],
-        positions=said["max_position_embeddings"] if config.get("position_biased_input", True) else 0,
+        width=words["hidden_size"],
+        embedding=config.get("embedding_size") or words["hidden_size"],
+        layers=words["num_hidden_layers"],
+        heads=words["num_attention_heads"],
+        inner=words["intermediate_size"],
+        vocabulary=words["vocab_size"],
+        positions=words["max_position_embeddings"] if config.get("position_biased_input", True) else 0,
         first_position=family.first_position,
-        types=said["type_vocab_size"] if family.has_types else 0,
+        types=words["type_vocab_size"] if family.has_types else 0,
         distances=config.get("relative_attention_num_buckets", 32) if family is _MPNET else 0,
-        eps=said["layer_norm_eps"],
-        activation=said["hidden_act"],
-        dropout=said["hidden_dropout_prob"],
-        attention_dropout=said["attention_probs_dropout_prob"],
+        eps=words["layer_norm_eps"],
+        activation=words["hidden_act"],
+        dropout=words["hidden_dropout_prob"],
+        attention_dropout=words["attention_probs_dropout_prob"],
     )
 
 
 def _check_deberta(config: Mapping[str, Any]) -> None:
-    """Only what versions 2 and 3 have in common."""
+    """Check that it is of version 2 or 3."""
     kinds = config.get("pos_att_type") or ()
     kinds = kinds.split("|") if isinstance(kinds, str) else kinds
-    for said, what in (
+    for is_supported, feature in (
         (config.get("relative_attention") and config.get("share_att_key"), "its attention"),
         ({kind.strip() for kind in kinds} == {"c2p", "p2c"}, "its pos_att_type"),
-        (config.get("position_buckets", -1) > 0, "that it has no position_buckets"),
+        (config.get("position_buckets", -1) > 0, "its lack of position_buckets"),
         ("layer_norm" in config.get("norm_rel_ebd", "none"), "its norm_rel_ebd"),
         (not config.get("conv_kernel_size"), "its convolution"),
         (config.get("embedding_size") in (None, config.get("hidden_size")), "its embedding_size"),
     ):
-        if not said:
-            raise NotKnown(what)
+        if not is_supported:
+            raise Unsupported(feature)
 
 
 def _published(family: _Family, layers: int) -> Iterator[tuple[str, str]]:
-    """Our name of each part with the publisher's."""
+    """Pairs of our name of a part and the publisher's."""
     yield from ((f"embeddings.{ours}", theirs) for ours, theirs in _EMBEDDINGS.items())
     for i in range(layers):
         yield from (
@@ -126,8 +130,8 @@ def _published(family: _Family, layers: int) -> Iterator[tuple[str, str]]:
         yield from ((f"layer_{i}.{ours}", theirs) for theirs, ours in family.shared.items())
 
 
-# As BERT's config.json has them, with what its publisher means by leaving one out.
-_USUAL: dict[str, Any] = {
+# Words of BERT's config.json with their defaults.
+_DEFAULTS: dict[str, Any] = {
     "hidden_size": 768,
     "num_hidden_layers": 12,
     "num_attention_heads": 12,
@@ -160,7 +164,7 @@ _BERT = _Family(
     ("attention.self.query", "attention.self.key", "attention.self.value", *_AFTER_ATTENTION, *_DENSE),
 )
 
-# Positions are counted from behind the number of the padding token, which is 1.
+# Positions are counted from after the id of the padding token, which is 1.
 _ROBERTA = _Family(_BERT.layers, _BERT.layer, first_position=2)
 
 _DISTILBERT = _Family(

@@ -1,4 +1,4 @@
-"""The tokenizer that belongs to a model of the hub, as one file: tokenizer.json."""
+"""The tokenizer of a model of the hub as one file, tokenizer.json."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from transfer_core.runtime.progress import Progress
 
 TOKENIZER = "tokenizer.json"
 
-# What older tokenizers are kept in. transformers can make a tokenizer.json of them.
+# Files of older tokenizers, which transformers can convert to a tokenizer.json.
 _OLDER = (
     "vocab.txt",
     "vocab.json",
@@ -20,19 +20,19 @@ _OLDER = (
     "sentencepiece.model",
 )
 
-# Files say so where they mean that there is no limit.
+# Larger numbers in files mean that there is no limit.
 _NO_LIMIT = 1_000_000
 
 
 def read_tokenizer(repository: Repository, progress: Progress) -> bytes:
-    """The bytes of its tokenizer.json, or of one that is made of what it has.
+    """Read tokenizer.json, or convert an older tokenizer to one.
 
     Raises
     ------
     ModelFileError
-        If it has no tokenizer, or one that can't be read.
+        If the model has no tokenizer, or one that can't be read.
     DependencyError
-        If transformers is needed for it and missing.
+        If transformers is needed and not installed.
     """
     if path := repository.path(TOKENIZER, progress):
         return path.read_bytes()
@@ -43,7 +43,7 @@ def read_tokenizer(repository: Repository, progress: Progress) -> bytes:
 
 
 def usual_length(repository: Repository, positions: int) -> int:
-    """How many tokens of a text its publisher reads."""
+    """The publisher's limit of tokens per text."""
     sentences = repository.json("sentence_bert_config.json").get("max_seq_length")
     tokens = repository.json("tokenizer_config.json").get("model_max_length")
     said = (sentences or tokens or positions, positions)

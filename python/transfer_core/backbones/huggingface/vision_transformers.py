@@ -12,17 +12,17 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from transfer_core.backbones.huggingface.encoder_layers import ACTIVATIONS, attention, draw, split_heads
-from transfer_core.backbones.huggingface.huggingface_network import Network, NotKnown
+from transfer_core.backbones.huggingface.huggingface_network import Network, Unsupported
 
 
 def network(config: Mapping[str, Any]) -> Network:
-    """The network that a config.json describes, with random weights: `embeddings`, `layer_0` …, `norm`.
+    """Build the network of a config.json with random weights: `embeddings`, `layer_0` …, `norm`.
 
-    An embedding is the class token after the last norm: what a ViT's classifier sees, and DINOv2's pooled
+    The embedding is the class token after the last norm: the input of a ViT's classifier, and DINOv2's pooled
     output.
     """
     if config.get("hidden_act", "gelu") not in ACTIVATIONS:
-        raise NotKnown(f"its activation {config['hidden_act']}")
+        raise Unsupported(f"the activation {config['hidden_act']}")
     is_dino, width = _is_dino(config), config.get("hidden_size", 768)
     layers = config.get("num_hidden_layers", 12)
     norm = partial(nn.LayerNorm, width, config.get("layer_norm_eps", 1e-6 if is_dino else 1e-12))
@@ -38,7 +38,7 @@ def network(config: Mapping[str, Any]) -> Network:
 
 
 class Tokens(nn.Module):
-    """An image as tokens: its patches projected, the class token in front, positions added."""
+    """Patch embedding: projected patches after a class token, plus positions."""
 
     def __init__(self, config: Mapping[str, Any], width: int) -> None:
         super().__init__()
@@ -58,19 +58,19 @@ class Tokens(nn.Module):
         return self.dropout(tokens + self._positions(*patches.shape[2:]))  # type: ignore[no-any-return]
 
     def _positions(self, height: int, width: int) -> Tensor:
-        """Those that were learned, or for images of another size what lies between them."""
+        """The trained positions, interpolated for images of another size."""
         side = math.isqrt(self.positions.shape[1] - 1)
         if (height, width) == (side, side):
             return self.positions
-        learned = self.positions[:, 1:].transpose(1, 2).reshape(1, -1, side, side)
-        between = functional.interpolate(learned.float(), (height, width), mode="bicubic")
+        trained = self.positions[:, 1:].transpose(1, 2).reshape(1, -1, side, side)
+        between = functional.interpolate(trained.float(), (height, width), mode="bicubic")
         return torch.cat(
             (self.positions[:, :1], between.flatten(2).transpose(1, 2).to(self.positions.dtype)), 1
         )
 
 
 class Layer(nn.Module):
-    """Attention, then dense layers, each of what came in after a LayerNorm and added to it."""
+    """Transformer layer: attention and a feed-forward network, each after a LayerNorm and with a residual."""
 
     def __init__(self, config: Mapping[str, Any], width: int, first: nn.Module, second: nn.Module) -> None:
         super().__init__()
@@ -104,7 +104,7 @@ class Layer(nn.Module):
 
 
 class Dense(nn.Module):
-    """Wider, and back."""
+    """Feed-forward network with one hidden layer."""
 
     def __init__(self, config: Mapping[str, Any], width: int) -> None:
         super().__init__()
@@ -120,7 +120,7 @@ class Dense(nn.Module):
 
 
 class Gated(nn.Module):
-    """SwiGLU (Shazeer 2020), two thirds as wide in whole eights."""
+    """SwiGLU feed-forward network (Shazeer 2020), two thirds as wide, rounded up to a multiple of 8."""
 
     def __init__(self, config: Mapping[str, Any], width: int) -> None:
         super().__init__()
@@ -135,7 +135,7 @@ class Gated(nn.Module):
 
 
 class DropPath(nn.Module):
-    """While training, what a layer adds is left out of some examples (Huang et al. 2016)."""
+    """Stochastic depth: in training, drop the residual branch of random examples (Huang et al. 2016)."""
 
     def __init__(self, probability: float) -> None:
         super().__init__()
@@ -149,10 +149,10 @@ class DropPath(nn.Module):
 
 
 class ClassToken(nn.Module):
-    """(N, L, D) -> (N, D)."""
+    """Pooling by the class token."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """The first token."""
+        """(N, L, D) -> (N, D), the first token."""
         return x[:, 0]
 
 
@@ -165,7 +165,7 @@ def _scaled(x: Tensor, scale: Tensor | None) -> Tensor:
 
 
 def _published(layer: Mapping[str, str], layers: int) -> Iterator[tuple[str, str]]:
-    """Our name of each part with the publisher's."""
+    """Pairs of our name of a part and the publisher's."""
     yield "embeddings.patches", "embeddings.patch_embeddings.projection"
     yield "embeddings.class_token", "embeddings.cls_token"
     yield "embeddings.positions", "embeddings.position_embeddings"

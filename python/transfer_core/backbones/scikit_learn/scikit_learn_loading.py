@@ -1,4 +1,4 @@
-"""scikit-learn's transformers: what they know of the data, they learn from the training examples."""
+"""Describe, load, fit and restore scikit-learn's transformers as backbones."""
 
 from __future__ import annotations
 
@@ -47,12 +47,12 @@ from transfer_core.runtime.progress import Progress
 FITTED = "fitted"
 _ASSET = "scikit_learn.safetensors"
 _BLOCK = "transform"
-# Pixels of an image's side, if nothing is said.
+# Default side of images in pixels.
 _SIDE = 32
 
 
 def facts(name: str, trust: bool) -> BackboneFacts:
-    """See `Loading`; the width is known once it is fitted."""
+    """See `Loading`; the embedding width is 0 until `fit`."""
     steps = parse(bare_name(name))
     modality = modality_of(steps)
     preprocessing = None
@@ -86,9 +86,9 @@ def facts(name: str, trust: bool) -> BackboneFacts:
 
 
 def load(facts: BackboneFacts, weights: str, trust: bool, progress: Progress) -> Backbone:
-    """See `Loading`; what it gives knows nothing yet, see `fit`."""
+    """See `Loading`; the backbone must be fitted before it is used (`fit`)."""
     if weights not in ("pretrained", FITTED):
-        message = f"{facts.name} has no weights, it is fitted on your examples: leave the word out"
+        message = f"{facts.name} has no weights, it is fitted on your examples. Fix: remove weights"
         raise RecipeError([Problem("weights", message)])
     _require_scikit_learn(facts.name)
     check_parameters(parse(bare_name(facts.name)))
@@ -102,15 +102,27 @@ def fit(
     seed: int,
     warn: Callable[[str], None],
 ) -> Backbone:
-    """The same backbone, fitted on the inputs of the training examples: pixels of images, texts, or rows of
-    a table with these `columns`.
+    """Fit a backbone on the inputs of the training examples.
+
+    Parameters
+    ----------
+    backbone
+        From `load`.
+    inputs
+        Pixels of images (H, W, 3) uint8, texts, or rows of a table.
+    columns
+        Names of the table's columns.
+    seed
+        Of transformers with random numbers.
+    warn
+        Receives warnings about columns.
 
     Raises
     ------
     RecipeError
-        At `backbone`, if a parameter is wrong or does not go with these inputs.
+        At `backbone`, if a parameter is wrong or does not fit these inputs.
     DataError
-        If a transformer takes numbers and a column holds texts.
+        If a transformer takes numbers and a column contains texts.
     """
     facts = backbone.facts
     steps = parse(bare_name(facts.name))
@@ -123,7 +135,7 @@ def fit(
             warn(complaint)
     loaded = [reader.read(input) for input in inputs]
     content = to_bytes(_state(fit_chain(steps, reader, loaded, seed)))
-    # As any reader of the saved model will see it: numbers that lie otherwise in memory may add up otherwise.
+    # As it will be restored: another layout in memory may change the last bit of sums.
     chain = Chain(reader, from_bytes(content)["estimators"])
     return _around(chain, replace(facts, embedding_width=chain(loaded[:1]).shape[1]), content)
 
@@ -135,11 +147,11 @@ def restore(
     digest: str,
     trust: bool,
 ) -> Backbone:
-    """See `Loading`; needs scikit-learn, and warns if it is of another version than the one that fitted."""
+    """See `Loading`; needs scikit-learn, and warns if its version is not the one used for fitting."""
     _require_scikit_learn(facts.name)
     content = files_in(tensors).get(_ASSET)
     if content is None:
-        raise ModelFileError(f"the saved model lacks what {facts.name} has learned ({_ASSET})")
+        raise ModelFileError(f"the saved model lacks the file {_ASSET} of {facts.name}")
     state = from_bytes(content)
     try:
         reader = _known_reader(facts, state["reader"])
@@ -166,11 +178,11 @@ def _reader(
 
 
 def _pixel_options(steps: Sequence[Step]) -> dict[str, Any]:
-    """`size` and `color` of the images that the chain begins with."""
-    said = steps[0].parameters if steps[0].name == PIXELS else {}
-    options = {"size": _SIDE, "color": True, **said}
+    """The options `size` and `color` of the images."""
+    parameters = steps[0].parameters if steps[0].name == PIXELS else {}
+    options = {"size": _SIDE, "color": True, **parameters}
     if set(options) != {"size", "color"}:
-        raise refusal(f"{PIXELS} takes size and color (got {', '.join(said)})")
+        raise refusal(f"{PIXELS} takes size and color (got {', '.join(parameters)})")
     if type(options["size"]) is not int or not 1 <= options["size"] <= 1024:
         raise refusal(f"{PIXELS}: size is a whole number from 1 to 1024 (got {options['size']!r})")
     if type(options["color"]) is not bool:
@@ -203,7 +215,7 @@ def _warn_of_another_version(then: str, name: str) -> None:
     if then != sklearn.__version__:
         warnings.warn(
             f"{name} was fitted by scikit-learn {then} and is used by {sklearn.__version__}: "
-            "its embeddings may differ, train anew if they do",
+            "its embeddings may differ. Fix: train again if they do",
             TransferWarning,
             stacklevel=2,
         )

@@ -1,4 +1,4 @@
-"""The columns of a table as scikit-learn takes them: which hold numbers, which categories."""
+"""Columns of a table for scikit-learn: detect numbers and categories, and warn about useless columns."""
 
 from __future__ import annotations
 
@@ -21,29 +21,29 @@ from transfer_core.runtime.limits import excess
 
 Row = tuple[float | str, ...]
 
-# What people write into a cell for which they have no number.
+# Texts that mean a missing number.
 _NOTHING = {"na", "n/a", "nan", "null", "nil", "none", "-", "--", "?"}
 _CODE = re.compile(r"[+-]?0\d")
-# From so many rows on, a column in which hardly a text comes twice is one of names or numbers of the rows.
+# With at least so many rows, a column of nearly unique texts is taken for an id.
 _ENOUGH_FOR_AN_ID = 20
-_EVERYWHERE = "in every row that is trained on: it tells nothing"
-_LEAVE_OUT = "it tells nothing about other rows, leave it out (columns: {input: […]})"
+_EVERYWHERE = "in every training row: it has no information"
+_LEAVE_OUT = "it does not generalize to other rows. Fix: leave it out (columns: {input: […]})"
 
 
 @dataclass(frozen=True)
 class Columns:
-    """The names of a table's columns, and which of them hold numbers."""
+    """The names of a table's columns, and which of them contain numbers."""
 
     names: tuple[str, ...]
     numeric: tuple[bool, ...]
 
     def read(self, cells: Sequence[Any], name: str | None = None) -> Row:
-        """A row's numbers, NaN where a cell is empty, and texts, "" where one is.
+        """Convert a row to numbers and texts; empty cells become NaN and "".
 
         Raises
         ------
         DataError
-            If a cell is text in a column of numbers; it calls the row `name`.
+            If a cell is text in a column of numbers; the message calls the row `name`.
         """
         return tuple(
             self._number(cell, column, name, cells) if numeric else as_category(cell)
@@ -51,15 +51,15 @@ class Columns:
         )
 
     def array(self, rows: Sequence[Row]) -> npt.NDArray[Any]:
-        """(N, C): float64 if all columns hold numbers, else objects."""
+        """Stack rows to an array (N, C): float64 if all columns contain numbers, else objects."""
         return np.array(rows, dtype=np.float64 if all(self.numeric) else object)
 
     def places(self, numeric: bool) -> list[int]:
-        """Where the columns of that kind stand."""
+        """The indices of the columns of this kind."""
         return [i for i, holds in enumerate(self.numeric) if holds is numeric]
 
     def named(self, numeric: bool) -> list[str]:
-        """The names of the columns of that kind."""
+        """The names of the columns of this kind."""
         return [self.names[i] for i in self.places(numeric)]
 
     def _number(self, cell: Any, column: str, name: str | None, cells: Sequence[Any]) -> float:
@@ -74,16 +74,19 @@ class Columns:
 
 
 def columns_of(rows: Sequence[Sequence[Any]], names: Sequence[str]) -> Columns:
-    """A column holds numbers if all its cells that are not empty do.
+    """Detect the columns of numbers: those whose cells are numbers or empty.
 
-    Text is a number where a file has no types (CSV), unless it is a code that begins with 0 (`01234`).
+    In files without types (CSV), texts of numbers are numbers, unless they are codes with a leading 0
+    (`01234`).
     """
     return Columns(tuple(names), tuple(_holds_numbers(column) for column in _by_column(rows, names)))
 
 
 def as_number(cell: Any, lenient: bool) -> float | None:
-    """NaN for an empty cell, None for what is no number. Text can be one if it comes from a file without
-    types, or if that is granted."""
+    """Convert a cell to a number: NaN if it is empty, None if it is not a number.
+
+    Text is converted if it comes from a file without types, or if `lenient`.
+    """
     if cell is None:
         return math.nan
     if isinstance(cell, str):
@@ -102,7 +105,7 @@ def as_number(cell: Any, lenient: bool) -> float | None:
 
 
 def as_category(cell: Any) -> str:
-    """The same text, however a source writes it: `3.0` is `3`, true is `true`; "" for an empty cell."""
+    """Convert a cell to a text independent of the data format: `3.0` is `3`, true is `true`, empty is ""."""
     if cell is None:
         return ""
     if isinstance(cell, bool):
@@ -113,14 +116,16 @@ def as_category(cell: Any) -> str:
 
 
 def check_width(rows: Sequence[Sequence[Any]], columns: Columns, most: int, rarest: int) -> None:
-    """Check the limits on columns and cells for what categories become, a column each.
+    """Check the limits on columns and cells after one-hot encoding.
 
     Parameters
     ----------
+    rows, columns
+        The table.
     most
-        Categories of a column that get one.
+        Maximum number of categories per column.
     rarest
-        Rows that a category needs; the others of a column share one.
+        Minimum number of rows of a category; rarer ones share a column.
 
     Raises
     ------
@@ -140,7 +145,7 @@ def check_width(rows: Sequence[Sequence[Any]], columns: Columns, most: int, rare
 
 
 def complaints(rows: Sequence[Sequence[Any]], columns: Columns, most_categories: int) -> Iterator[str]:
-    """What the user should know about the columns they train on."""
+    """Warnings about columns that are useless or probably misread."""
     by_column = zip(_by_column(rows, columns.names), columns.names, columns.numeric, strict=True)
     for cells, name, numeric in by_column:
         about = _about_numbers(cells) if numeric else _about_categories(cells, most_categories)
@@ -160,7 +165,7 @@ def _about_numbers(cells: Sequence[Any]) -> str | None:
         return f"is empty {_EVERYWHERE}"
     if len(known) == 1 and not any(map(math.isnan, numbers)):
         return f"is the same {_EVERYWHERE}"
-    # Each row has a whole number of its own, with no more gaps than rows that are held out leave.
+    # Unique integers, with no more gaps than held-out rows leave.
     whole = {number for number in known if number.is_integer()}
     if len(whole) == len(cells) >= _ENOUGH_FOR_AN_ID and max(whole) - min(whole) < 2 * len(cells):
         return f"seems to number the rows: {_LEAVE_OUT}"
@@ -176,20 +181,20 @@ def _about_categories(cells: Sequence[Any], most: int) -> str | None:
     example = printable(present[0])
     if _most_match(DATE.match, present):
         return (
-            f'holds dates ("{example}"), which are taken as categories: give numbers, such as the year, or '
-            "the days since then"
+            f'holds dates ("{example}"), which are treated as categories. Fix: give '
+            "numbers, such as the year or the days since then"
         )
     one_each = len(counts) >= 0.9 * len(present) and len(present) >= _ENOUGH_FOR_AN_ID
     if _most_match(is_amount, present) or (one_each and _most_match(str.isdigit, present)):
         return (
-            f'holds numbers written as text ("{example}"), which are taken as categories: write them as '
-            "1234.5, and in rows as numbers"
+            f'holds numbers written as text ("{example}"), which are treated as categories. '
+            "Fix: write them as 1234.5, or as numbers in rows"
         )
     if one_each:
         kinds = counted(len(counts), "different text", "different texts")
         return f"has {kinds} in {len(present)} rows, as an id has: {_LEAVE_OUT}"
     if len(counts) > most:
-        return f"has {len(counts)} different texts: the {most - 1} most frequent are told apart"
+        return f"has {len(counts)} different texts: all but the {most - 1} most frequent become one category"
     return None
 
 

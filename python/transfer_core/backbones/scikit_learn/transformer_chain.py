@@ -1,4 +1,4 @@
-"""Transformers of scikit-learn, one after the other, as the one block of a backbone."""
+"""A pipeline of scikit-learn's transformers as the only block of a backbone."""
 
 from __future__ import annotations
 
@@ -23,36 +23,36 @@ from transfer_core.backbones.scikit_learn.transformer_names import (
 from transfer_core.data.bad_input import listed
 from transfer_core.runtime.errors import DataError, did_you_mean
 
-# Terms that an embedding of a text has at most: rows are dense, and a linear head works on the square of it.
+# Maximum number of terms of a text: rows are dense, and the cost of a linear head grows with its square.
 MOST_TERMS = 4096
-# From so many texts on, a term of only one of them is left out.
+# With at least so many texts, terms that occur in only one are dropped.
 MANY_TEXTS = 1000
-# Numbers of an embedding times inputs at a time: 1 GiB.
+# Limit of embedding width times batch size: 1 GiB.
 _MOST_NUMBERS = 2**28
-# Categories of a column that are told apart at most, the rare ones taken together being one.
+# Maximum number of categories per column, including one for all rare ones.
 MOST_CATEGORIES = 256
-# Rows that a category needs to be told apart.
+# Minimum number of rows of a category that is not rare.
 RAREST_CATEGORY = 2
 
 
 class Reader(Protocol):
-    """How inputs become what scikit-learn calls X."""
+    """Converts inputs to scikit-learn's X."""
 
     def read(self, input: Any, name: str | None = None) -> Any:
-        """What is kept of an input until X is made of several; raises `DataError`, calling it `name`."""
+        """Prepare one input; raises `DataError`, which calls it `name`."""
 
     def parts(self, loaded: Sequence[Any]) -> list[Any]:
-        """One X (N, …), or two whose embeddings are to stand beside each other."""
+        """Stack prepared inputs to one X (N, …), or to two whose embeddings are concatenated."""
 
 
 @dataclass(frozen=True)
 class Pixels:
-    """Images, loaded as uint8 (H, W, 3): their values as 0..1; without `color` the mean of each pixel."""
+    """Images, uint8 (H, W, 3), as values from 0 to 1; without `color`, the mean of each pixel's channels."""
 
     color: bool = True
 
     def read(self, input: Any, name: str | None = None) -> Any:
-        """See `Reader`; they come as pixels."""
+        """See `Reader`."""
         return input
 
     def parts(self, loaded: Sequence[Any]) -> list[Any]:
@@ -63,7 +63,7 @@ class Pixels:
 
 @dataclass(frozen=True)
 class Texts:
-    """Texts, or with `paired` two of them side by side."""
+    """Texts, or pairs of texts if `paired`."""
 
     paired: bool = False
 
@@ -95,7 +95,7 @@ class Rows:
 
 
 class Chain(nn.Module):
-    """Loaded inputs in, embeddings (N, D) float32 out; without parameters that a gradient could reach."""
+    """Module that maps prepared inputs to embeddings (N, D) float32; it has no parameters of torch."""
 
     def __init__(self, reader: Reader, estimators: Sequence[Any]) -> None:
         super().__init__()
@@ -103,7 +103,7 @@ class Chain(nn.Module):
         self.estimators = list(estimators)
 
     def forward(self, loaded: Sequence[Any]) -> Tensor:
-        """Raises `DataError` where an input has no finite embedding."""
+        """Embed prepared inputs; raises `DataError` if an embedding is not finite."""
         parts = [self._through(part, len(loaded)) for part in self.reader.parts(loaded)]
         return torch.cat([torch.from_numpy(part) for part in parts], dim=1)
 
@@ -111,15 +111,15 @@ class Chain(nn.Module):
         for estimator in self.estimators:
             values = estimator.transform(values)
             if hasattr(values, "tocsr"):
-                # A file may say anything, and scipy's C++ would believe it.
+                # Indices from an untrusted file: scipy's C++ does not check them.
                 values.check_format(full_check=True)
         numbers = math.prod(values.shape)
         if numbers > _MOST_NUMBERS:
-            raise refusal(f"{self._names()} gives {numbers:,} numbers, expected at most {_MOST_NUMBERS:,}")
+            raise refusal(f"{self._names()} outputs {numbers:,} numbers, expected at most {_MOST_NUMBERS:,}")
         dense = values.toarray() if hasattr(values, "tocsr") else np.asarray(values)
-        dense = dense.astype(np.float32).reshape(count, -1)  # SparsePCA gives one row without its axis
+        dense = dense.astype(np.float32).reshape(count, -1)  # SparsePCA drops the axis of a single row
         if not np.isfinite(dense).all():
-            raise DataError(f"{self._names()} gives an infinite number, or none, for an input")
+            raise DataError(f"{self._names()} outputs a number that is not finite for an input")
         return np.ascontiguousarray(dense)
 
     def _names(self) -> str:
@@ -127,12 +127,23 @@ class Chain(nn.Module):
 
 
 def fit_chain(steps: Sequence[Step], reader: Reader, loaded: Sequence[Any], seed: int) -> Chain:
-    """A chain fitted on these inputs, each transformer on what the one before it gives.
+    """Fit transformers one after the other, each on the output of the one before.
+
+    Parameters
+    ----------
+    steps
+        The transformers with their parameters.
+    reader
+        Converts inputs to X.
+    loaded
+        Inputs of the training examples, prepared by `reader.read`.
+    seed
+        Of transformers with random numbers.
 
     Raises
     ------
     RecipeError
-        At `backbone`, if a parameter is wrong or the inputs can't be fitted.
+        At `backbone`, if a parameter is wrong or a transformer can't be fitted on these inputs.
     """
     estimators = _estimators(steps, reader, len(loaded), seed)
     values = _stacked(reader.parts(loaded))
@@ -151,7 +162,7 @@ def fit_chain(steps: Sequence[Step], reader: Reader, loaded: Sequence[Any], seed
 
 
 def check_parameters(steps: Sequence[Step]) -> None:
-    """Raise `RecipeError` at `backbone` if a step has a parameter that its transformer doesn't know."""
+    """Raise `RecipeError` at `backbone` if a step has a parameter that its transformer doesn't accept."""
     for step in steps:
         if step.name == COLUMNS:
             _one_hot_parameters(step)
@@ -160,12 +171,12 @@ def check_parameters(steps: Sequence[Step]) -> None:
 
 
 def category_bounds(step: Step) -> tuple[int, int]:
-    """Categories of a column that are told apart at most, and the rows that each of them needs."""
+    """The maximum number of categories per column, and the minimum number of rows of a category."""
     most, rarest = (
         step.parameters.get("max_categories"),
         step.parameters.get("min_frequency", RAREST_CATEGORY),
     )
-    # A share of the rows is left to scikit-learn.
+    # A minimum share of the rows is applied by scikit-learn.
     return most or MOST_CATEGORIES, rarest if isinstance(rarest, int) else 1
 
 
@@ -189,12 +200,12 @@ def _estimators(steps: Sequence[Step], reader: Reader, examples: int, seed: int)
     return estimators
 
 
-# A column that is empty in all rows has no median: it stays, as zeros, so that columns keep their places.
+# A column that is empty in all rows has no median: it is kept, as zeros, so that columns keep their indices.
 _MEDIAN = Step("SimpleImputer", {"strategy": "median", "keep_empty_features": True})
 
 
 def _usual_parameters(name: str, examples: int, is_last: bool) -> dict[str, Any]:
-    """Ours where scikit-learn's would give rows of a million numbers: pairs of words and a bound."""
+    """Our defaults for vectorizers: pairs of words, and a limit where scikit-learn has none."""
     if not name.endswith("Vectorizer"):
         return {}
     usual: dict[str, Any] = {"ngram_range": (1, 2)}
@@ -207,8 +218,8 @@ def _usual_parameters(name: str, examples: int, is_last: bool) -> dict[str, Any]
 
 
 def _column_transformer(columns: Columns, step: Step, seed: int) -> Any:
-    """Numbers with the median for what is missing, on one scale; a column of 0 and 1 per category, rare ones
-    and those that training has not seen together in one."""
+    """Preprocessing of a table: numbers are imputed with the median and standardized; categories are one-hot
+    encoded, with one column for rare and unknown ones."""
     from sklearn.compose import ColumnTransformer
     from sklearn.pipeline import Pipeline
     from sklearn.preprocessing import OneHotEncoder
@@ -230,7 +241,7 @@ def _one_hot_parameters(step: Step) -> dict[str, Any]:
 
 
 def _made(step: Step, seed: int) -> Any:
-    """scikit-learn's estimator, which draws its random numbers from `seed` if nothing else is said."""
+    """Create scikit-learn's estimator, with `seed` for its `random_state` by default."""
     known = getattr(import_module(f"sklearn.{TRANSFORMERS[step.name]}"), step.name)
     names = known._get_param_names()
     for word in step.parameters:
@@ -238,7 +249,7 @@ def _made(step: Step, seed: int) -> Any:
             nearest = did_you_mean(word, names) or f" (it takes {', '.join(names)})"
             raise refusal(f'{step.name} has no parameter "{word}"{nearest}')
     if step.parameters.get("input", "content") != "content":
-        raise refusal(f"{step.name} gets the texts themselves: leave input out")
+        raise refusal(f"{step.name} receives the texts themselves. Fix: remove input")
     seeded = {"random_state": seed} if "random_state" in names else {}
     return known(**{**seeded, **step.parameters})
 

@@ -1,4 +1,4 @@
-"""What `sklearn:…` says: one of scikit-learn's transformers, or several, one after the other."""
+"""Parse `sklearn:…`: a transformer of scikit-learn, or a pipeline of several."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from transfer_core.runtime.errors import Problem, RecipeError, did_you_mean
 
 Modality = Literal["image", "text", "table"]
 
-# The values of an image's pixels as they are: where a chain on images begins.
+# The first step of a pipeline on images: the values of the pixels.
 PIXELS = "pixels"
-# A table's columns, numbers and categories: where a chain on tables begins.
+# The first step of a pipeline on tables: numbers and categories.
 COLUMNS = "ColumnTransformer"
 
 _MODULES = {
@@ -35,17 +35,17 @@ TRANSFORMERS = {name: module for module, names in _MODULES.items() for name in n
 
 _ON_PIXELS = {"decomposition", "random_projection", "kernel_approximation", "cluster", "neural_network"}
 
-_FROM_LABELS = "learns from labels: the head's held-out examples would look better known than they are"
-_NO_NEW = "gives nothing for inputs that it was not fitted on"
+_FROM_LABELS = "is fitted on labels: metrics of the head's held-out examples would be too good"
+_NO_NEW = "can't transform inputs that it was not fitted on"
 _OF_LABELS = "is for labels, not for inputs"
 _NOT_PLAIN = "can't be saved as plain numbers and texts"
 _IN_COLUMNS = f"is part of sklearn:{COLUMNS}"
 _JOINED = 'is written with bars: "sklearn:TfidfVectorizer | TruncatedSVD(n_components=100)"'
-_BY_OTHERS = "gives another result for an input when others stand beside it"
+_BY_OTHERS = "transforms an input differently depending on the others in a batch"
 _OTHER_INPUTS = "takes inputs of another kind (dictionaries, kernels, patches, graphs)"
 _WITH_CODE = "takes a function or a model as its parameter"
 
-# Those of scikit-learn's transformers that are no backbone, and why.
+# Transformers of scikit-learn that can't be a backbone, with the reason.
 REFUSED = {
     name: why
     for why, names in {
@@ -71,19 +71,19 @@ REFUSED = {
 
 @dataclass(frozen=True)
 class Step:
-    """A transformer and the parameters that were said."""
+    """A transformer and its parameters."""
 
     name: str
     parameters: dict[str, Any]
 
 
 def parse(text: str) -> tuple[Step, ...]:
-    """The steps of `TfidfVectorizer(min_df=3) | TruncatedSVD(n_components=100)`; no code is run.
+    """Parse `TfidfVectorizer(min_df=3) | TruncatedSVD(n_components=100)` without running code.
 
     Raises
     ------
     RecipeError
-        At `backbone`, with the nearest name.
+        At `backbone` for an unknown name, with the nearest one; for another form.
     """
     try:
         steps = tuple(_steps(ast.parse(text.strip(), mode="eval").body, text))
@@ -95,15 +95,15 @@ def parse(text: str) -> tuple[Step, ...]:
         _check_name(step.name)
     for step in steps[1:]:
         if step.name in (PIXELS, COLUMNS) or modality_of((step,)) == "text":
-            raise refusal(f"{step.name} takes inputs themselves: it can only be the first step")
+            raise refusal(f"{step.name} takes the inputs themselves: it can only be the first step")
     return steps
 
 
 def modality_of(steps: tuple[Step, ...]) -> Modality:
-    """What goes into the first step.
+    """Modality of the first step.
 
-    Vectorizers take texts; what reduces many numbers to few (PCA) takes the pixels of images; everything else
-    the numbers of a table.
+    Vectorizers take texts; decompositions (PCA) and similar take the pixels of images; all others take the
+    columns of a table.
     """
     first = steps[0].name
     if first.endswith("Vectorizer"):
@@ -140,7 +140,7 @@ def _check_name(name: str) -> None:
     if name == PIXELS or name in TRANSFORMERS:
         return
     if name.endswith(("Classifier", "Regressor", "Regression", "SVC", "SVR", "NB")):
-        raise refusal(f"sklearn:{name} predicts, a backbone transforms: say it as head (head :random_forest)")
+        raise refusal(f"sklearn:{name} is a predictor, not a transformer. Try: head :random_forest")
     known = [PIXELS, *TRANSFORMERS]
     raise refusal(
         f'unknown transformer of scikit-learn "{name}"{did_you_mean(name, known)} '

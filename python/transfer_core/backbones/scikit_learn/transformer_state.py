@@ -1,10 +1,10 @@
-"""Fitted estimators as bytes of plain numbers and texts, and back. No pickle: nothing in them is code.
+"""Serialize fitted estimators to plain numbers and texts. No pickle: the bytes contain no code.
 
 The bytes are a safetensors file. Its tensor `state` has the attributes as JSON, in which `{"tensor": …}` is
-an array. On reading, only transformers that can be named and their parts are made, without calling anything
-of theirs. skops 0.16 was not taken: importing it imports all of scikit-learn (3.5 s), and by design its files
-may ask for any estimator, for methods and for functions, which has let code through more than once
-(CVE-2024-37065, CVE-2025-54412, CVE-2025-54413).
+an array. Reading creates only supported transformers and their parts, without calling their methods. skops
+0.16 is not used: importing it imports all of scikit-learn (3.5 s), and by design its files may refer to any
+estimator, method or function, which has allowed code execution more than once (CVE-2024-37065,
+CVE-2025-54412, CVE-2025-54413).
 """
 
 from __future__ import annotations
@@ -25,55 +25,57 @@ from transfer_core.runtime.errors import ConfigurationError, ModelFileError
 Array = npt.NDArray[Any]
 Arrays = dict[str, Array]
 
-# What transformers are made of, beside transformers.
+# Classes other than transformers that transformers contain.
 _PARTS = {"KernelCenterer": "preprocessing", "OneHotEncoder": "preprocessing", "Pipeline": "pipeline"}
 _STATE = "state"
-# Attributes that are places in this process's memory.
+# Attributes that are addresses in this process's memory.
 _ADDRESSES = {"_stop_words_id"}
-# Bytes of a text in an array of texts, all of which take as many as the longest.
+# Limit of bytes per text in an array of texts, in which all take as many as the longest.
 _LONGEST_TEXT = 1 << 16
 _PLAIN = (bool, int, float, str)
 
 
 class _Unknown(Exception):
-    """A class or a kind of value that is not kept."""
+    """A class or a kind of value that can't be serialized; the message names it."""
 
 
 def to_bytes(value: Any) -> bytes:
-    """`value`, plain data with fitted estimators in it; the same value gives the same bytes.
+    """Serialize plain data that may contain fitted estimators, deterministically.
 
     Raises
     ------
     ConfigurationError
-        If an attribute is something else, such as a function.
+        If an attribute is of another kind, such as a function.
     """
     arrays: Arrays = {}
     try:
         state = json.dumps(_encode(value, arrays))
     except _Unknown as unknown:
-        raise ConfigurationError(f"this model of scikit-learn can't be saved: it holds {unknown}") from None
+        raise ConfigurationError(
+            f"this model of scikit-learn can't be saved, it contains {unknown}"
+        ) from None
     return bytes(save({**arrays, _STATE: np.frombuffer(state.encode(), np.uint8)}))
 
 
 def from_bytes(content: bytes) -> Any:
-    """What `to_bytes` was given.
+    """Deserialize the result of `to_bytes`.
 
     Raises
     ------
     ModelFileError
-        If there is anything in it but plain data and known transformers.
+        If it contains anything but plain data and supported transformers.
     """
     try:
         arrays = load(content)
         return _decode(json.loads(arrays.pop(_STATE).tobytes()), arrays)
     except _Unknown as unknown:
-        raise ModelFileError(f"a model of scikit-learn in the file holds {unknown}: it is not read") from None
+        raise ModelFileError(f"a model of scikit-learn in the file contains {unknown}: refused") from None
     except (SafetensorError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
         raise ModelFileError(f"a model of scikit-learn in the file is damaged: {error}") from error
 
 
 def _encode(value: Any, arrays: Arrays) -> Any:
-    """`value` as JSON takes it; what JSON has no word for is a dict with one key, its kind."""
+    """Convert a value to JSON; a value that JSON can't represent becomes a dict with one key, its kind."""
 
     def all_of(values: Any) -> list[Any]:
         return [_encode(one, arrays) for one in values]
@@ -95,7 +97,7 @@ def _encode(value: Any, arrays: Arrays) -> Any:
     if isinstance(value, np.ndarray):
         return _encode_array(value, arrays, all_of)
     if isinstance(value, np.random.RandomState):
-        return None  # it drew what was fitted, and is not asked again
+        return None  # only used for fitting
     if _is_sparse(value):
         rows = value.tocsr()
         return {"sparse": [*all_of([rows.data, rows.indices, rows.indptr]), list(rows.shape)]}
@@ -112,7 +114,7 @@ def _encode_array(value: Array, arrays: Arrays, all_of: Callable[[Any], list[Any
     if value.dtype.names or value.dtype.kind not in "biuf":
         raise _Unknown(f"an array of {value.dtype}")
     name = str(len(arrays))
-    # The order in memory decides in which order sums are taken, and so their last bit.
+    # The order in memory determines the order of sums, and so their last bit.
     order: Literal["C", "F"] = "F" if value.flags.f_contiguous and not value.flags.c_contiguous else "C"
     arrays[name] = value.ravel(order)
     return {"tensor": [name, list(value.shape), order]}
@@ -150,7 +152,7 @@ def _decode(state: Any, arrays: Arrays) -> Any:
 
 
 def _object_array(values: list[Any]) -> Array:
-    """One element per value, be it a list or an array itself."""
+    """An array with one element per value, even if values are lists or arrays."""
     array = np.empty(len(values), object)
     array[:] = values
     return array
@@ -168,7 +170,7 @@ def _estimator(name: str, attributes: dict[str, Any]) -> Any:
 
 
 def _check_places(encoder: Any) -> None:
-    """Each category has its place within the width: the encoder's own code would believe any number."""
+    """Check that the column of each category is within the width: the encoder's own code does not."""
     infrequent = getattr(encoder, "_default_to_infrequent_mappings", [None] * len(encoder.categories_))
     columns = zip(encoder.categories_, infrequent, encoder._n_features_outs, strict=True)
     for categories, places, width in columns:
@@ -190,5 +192,5 @@ def _sparse(data: Array, indices: Array, indptr: Array, shape: list[int]) -> Any
     from scipy.sparse import csr_matrix
 
     matrix = csr_matrix((data, indices, indptr), shape=tuple(shape))
-    matrix.check_format(full_check=True)  # scipy's C++ would believe any index
+    matrix.check_format(full_check=True)  # scipy's C++ does not check indices
     return matrix

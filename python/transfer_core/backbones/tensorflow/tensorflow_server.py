@@ -1,8 +1,8 @@
 """Run a SavedModel in a separate process: `python -m …tensorflow_server SETTINGS`.
 
 Loads the SavedModel, writes a description of its input and output to standard output and, for each batch of
-images from standard input, the embeddings (`tensorflow_wire.py`). An error is written there, too, and ends the
-process. Without trust the process is confined and the SavedModel reduced to allowed operations before
+images from standard input, the embeddings (`tensorflow_wire.py`). An error is written there, too, and ends
+the process. Without trust the process is confined and the SavedModel reduced to allowed operations before
 TensorFlow loads it.
 
 In one process, TensorFlow and torch would compete for cores and memory.

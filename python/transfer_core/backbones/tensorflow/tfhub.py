@@ -1,4 +1,4 @@
-"""Find SavedModels on this machine, in a user's directory or as copies of TF Hub's modules, or download them."""
+"""Find SavedModels: directories of the user, copies of TF Hub's modules, or their downloads."""
 
 from __future__ import annotations
 

@@ -1,12 +1,12 @@
-"""timm's models as plain sequences of named blocks, by one rule for all families.
+"""Split timm's models into named blocks, by one rule for all families.
 
-The rule: the blocks are the elements of timm's own lists of modules, as far as the forward pass goes along
-them one by one; a block bears timm's path with `_` for dots (`blocks_2_0`, `layers_1_blocks_3`). What comes
-before the first of them is the `stem`; what follows the last bears the name of its first layer (`norm`,
-`conv_head`). What has no parameters belongs to the block before it; after the last block it is the pooling.
+Blocks are the elements of timm's own lists of modules, as far as the forward pass runs them one after the
+other; a block's name is timm's path with `_` for dots (`blocks_2_0`, `layers_1_blocks_3`). Modules before the
+first of them are the `stem`; modules after the last are named after their first layer (`norm`, `conv_head`).
+Modules without parameters belong to the block before; after the last block they are the pooling.
 
-A module that holds a list is looked into if most of its parameters are in it: so the blocks of a stage are
-found, and a block is not taken apart.
+A module that contains a list is entered if the list has most of its parameters: so the blocks of a stage are
+found, and a block is not split.
 """
 
 from __future__ import annotations
@@ -24,23 +24,26 @@ from transfer_core.backbones.traced_chain import Link, chain_of
 Blocks = dict[str, nn.Module]
 Parts = tuple[Blocks, nn.Module]
 
-# timm's names of what turns an image into what the first block takes.
+# Lists of so many plain layers are lists of blocks, if there are no others.
 _MANY_LAYERS = 9
+# timm's names of the modules before the first block.
 _STEMS = ("stem", "patch_embed", "embeds")
 
 
 def arrange(model: nn.Module, image_size: int) -> Parts:
-    """The model's own modules (no copies) in the order in which they run, without the classifier.
+    """Arrange the model's own modules (no copies) in the order in which they run, without the classifier.
 
     Parameters
     ----------
     model
         In eval mode, with its classifier removed.
+    image_size
+        Side of the images in pixels.
 
     Raises
     ------
     Exception
-        Where torch.fx can't follow the model: then `as_one_block` is the way out.
+        If torch.fx can't trace the model: use `as_one_block`.
     """
     example = torch.zeros(2, 3, image_size, image_size, device=next(model.parameters()).device)
     lists = _lists_of_blocks(model)
@@ -54,15 +57,14 @@ def arrange(model: nn.Module, image_size: int) -> Parts:
 
 
 def as_one_block(model: nn.Module) -> Parts:
-    """The model in one block, which is frozen or trained as a whole."""
+    """The model as one block, which is frozen or trained as a whole."""
     return {"network": _Embeds(model)}, nn.Identity()
 
 
 def embed(model: Any, images: Tensor) -> Tensor:
-    """What the model's classifier is given, (N, W); of a model that has none and gives a map or tokens, the
-    mean of them."""
+    """The input of the model's classifier, (N, W); if it has none, the mean of its map or tokens."""
     embeddings: Tensor = model.forward_head(model.forward_features(images), pre_logits=True)
-    if embeddings.dim() == 4:  # a map that the publisher doesn't pool
+    if embeddings.dim() == 4:  # a map, without pooling
         channels_last = getattr(model, "output_fmt", "NCHW") == "NHWC"
         return embeddings.mean((1, 2) if channels_last else (2, 3))
     return embeddings.mean(1) if embeddings.dim() == 3 else embeddings
@@ -81,7 +83,7 @@ class _Embeds(nn.Module):
 
 
 def _lists_of_blocks(model: nn.Module) -> set[nn.Module]:
-    """The lists of modules most of which are made of others."""
+    """The lists of modules most of whose elements are not single layers."""
     lists = [m for m in model.modules() if isinstance(m, nn.Sequential | nn.ModuleList)]
     found = {m for m in [*lists, *filter(_is_numbered, model.children())] if _holds_blocks(m)}
     return found or {m for m in lists if len(m) >= _MANY_LAYERS}
@@ -98,7 +100,7 @@ def _is_made_of_others(module: nn.Module) -> bool:
 
 
 def _is_numbered(module: nn.Module) -> bool:
-    """Whether its children are `b1`, `b2` …, all of one class."""
+    """Whether the children are `b1`, `b2` …, all of one class."""
     children = dict(module.named_children())
     kinds = {(type(child), name.rstrip("0123456789")) for name, child in children.items()}
     return len(kinds) == 1 and all(name[-1].isdigit() for name in children)
@@ -109,8 +111,8 @@ def _size(module: nn.Module) -> int:
 
 
 def _is_chain(holder: nn.Module, model: nn.Module, lists: set[nn.Module], links: Sequence[Link]) -> bool:
-    """Whether most of what a module consists of is lists between all of whose elements links end, or it was
-    not looked into."""
+    """Whether two thirds of a module's parameters are in lists whose elements are separate links, or the
+    module was not entered."""
     path = next(path for path, module in model.named_modules() if module is holder)
     if not _span(path, links, within=True):
         return True
@@ -125,7 +127,7 @@ def _is_chain(holder: nn.Module, model: nn.Module, lists: set[nn.Module], links:
 
 
 def _span(path: str, links: Sequence[Link], within: bool = False) -> list[int]:
-    """The numbers of the links that call a module or what is in it; `within`: only what is in it."""
+    """The indices of the links that call a module or its submodules; `within`: only its submodules."""
     end = "" if within else "."
     return [i for i, link in enumerate(links) if any(f"{p}{end}".startswith(f"{path}.") for p in link.paths)]
 
@@ -155,8 +157,8 @@ def _blocks(model: nn.Module, lists: set[nn.Module], links: Sequence[Link]) -> P
 
 
 def _one_by_one(model: nn.Module, links: Sequence[Link]) -> list[tuple[str, list[Link]]]:
-    """A block per link. A norm and what has no parameters belong to the block before, what calls no module to
-    the block after."""
+    """A block per link. Norms and modules without parameters belong to the block before, links without a
+    module to the block after."""
     blocks: list[tuple[str, list[Link]]] = []
     nameless: list[Link] = []
     for link in links:
@@ -174,7 +176,7 @@ def _one_by_one(model: nn.Module, links: Sequence[Link]) -> list[tuple[str, list
 
 
 def _is_listed(model: nn.Module, lists: set[nn.Module], link: Link) -> bool:
-    """Whether it calls an element of a list of blocks."""
+    """Whether a link calls an element of a list of blocks."""
     path = next(iter(_holding(model, link)), "")
     parts = path.split(".")
     above = (".".join(parts[:depth]) for depth in range(1, len(parts)))
@@ -187,7 +189,7 @@ def _holding(model: nn.Module, link: Link) -> list[str]:
 
 
 def _name(model: nn.Module, links: Sequence[Link]) -> str:
-    """The path that the modules with parameters have in common, or that of the first."""
+    """The common path of the modules with parameters, or the path of the first."""
     paths = [path.split(".") for link in links for path in _holding(model, link)]
     same = [parts[0] for parts in takewhile(lambda parts: len(set(parts)) == 1, zip(*paths, strict=False))]
     return "_".join(same or paths[0]) if paths else ""

@@ -1,4 +1,4 @@
-"""What timm says about the weights that it publishes, in our words."""
+"""Facts of timm's published weights, from timm's configurations."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from transfer_core.runtime.errors import Problem, RecipeError
 CODE = "https://github.com/huggingface/pytorch-image-models/blob/main/timm/models"
 TERMS = "ImageNet is offered for non-commercial research: whether its terms bind your use is yours to check"
 
-# What weights without a tag are called.
+# The name of weights without a tag.
 UNTAGGED = "default"
 
-# Their names as other sources have them; any other licence keeps timm's name.
+# SPDX names of licenses; any other license keeps timm's name.
 _LICENSES = {
     "apache-2.0": "Apache-2.0",
     "mit": "MIT",
@@ -28,7 +28,7 @@ _LICENSES = {
 }
 _LICENSES |= {"cc-by-4.0": "CC-BY-4.0"}
 
-# Parts of tags, and the photos that they stand for.
+# Parts of tags, and the training data that they stand for.
 _DATASETS = {
     "in1k": "ImageNet-1K",
     "in12k": "ImageNet-12K",
@@ -56,7 +56,7 @@ _DATASETS = {
 
 
 def weights_of(architecture: str) -> tuple[WeightsFacts, ...]:
-    """Everything that is published for an architecture, timm's default first."""
+    """The published weights of an architecture, timm's default first."""
     known = listed(architecture)
     configurations = timm.models.get_arch_pretrained_cfgs(architecture)
     trained = {name: found for name, found in configurations.items() if found.has_weights}
@@ -77,7 +77,7 @@ def _weights(tag: str, configuration: Any, known: Listed | None) -> WeightsFacts
     digest = re.search(r"-([0-9a-f]{8,})\.pth$", file)
     measured = known.weights.get(tag or UNTAGGED) if known else None
     photos, license = trained_on(tag), license_of(configuration)
-    terms = TERMS if "ImageNet" in photos else "what the owners of the photos allow is yours to check"
+    terms = TERMS if "ImageNet" in photos else "check the terms of the owners of the photos"
     return WeightsFacts(
         name=tag or UNTAGGED,
         file=file,
@@ -96,9 +96,9 @@ def _weights(tag: str, configuration: Any, known: Listed | None) -> WeightsFacts
 
 
 def place_of(configuration: Any) -> tuple[str, str, str]:
-    """The name of the file, its address, and its place on the Hugging Face hub; each may be empty.
+    """The name of the file, its address, and its repository on the Hugging Face hub; each may be empty.
 
-    An address of a file that is not one of tensors, but of a framework's own kind, is none.
+    Addresses of files in other formats than torch's are left out.
     """
     hub = configuration.hf_hub_id or ""
     url = configuration.url or ""
@@ -108,26 +108,24 @@ def place_of(configuration: Any) -> tuple[str, str, str]:
 
 
 def license_of(configuration: Any) -> str:
-    """The licence of the weights as other sources name it."""
-    said = configuration.license or "unknown"
-    return _LICENSES.get(said, said)
+    """The license of the weights, by its SPDX name if known."""
+    name = configuration.license or "unknown"
+    return _LICENSES.get(name, name)
 
 
 def trained_on(tag: str) -> str:
-    """`sw_in12k_ft_in1k` -> ImageNet-12K, then ImageNet-1K."""
+    """The training data that a tag names: `sw_in12k_ft_in1k` -> ImageNet-12K, then ImageNet-1K."""
     found = [_DATASETS[part] for part in tag.split("_") if part in _DATASETS]
     return ", then ".join(dict.fromkeys(found)) or "unknown"
 
 
 def _preprocessing(configuration: Any) -> Preprocessing:
-    """As `timm.data.create_transform` has it for these weights at the size that they were trained with."""
+    """The preprocessing of `timm.data.create_transform` for these weights, at their training size."""
     _, height, width = configuration.input_size
     mode = configuration.crop_mode or "center"
     if height != width or mode not in ("center", "squash"):
-        shape = f"{height} × {width} pixels" if height != width else "whole, with a border"
-        message = (
-            f"timm/{configuration.architecture} takes photos of {shape}: only square ones can be given to it"
-        )
+        shape = f"of {height} × {width} pixels" if height != width else "with a border"
+        message = f"timm/{configuration.architecture} takes images {shape}: only squares are supported"
         raise RecipeError([Problem("backbone", message)])
     return Preprocessing(
         crop_size=height,

@@ -1,4 +1,4 @@
-"""timm itself, imported without what takes long, or what to install."""
+"""Import timm without torch's compiler; raises `DependencyError` if it is not installed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""timm's own kinds of layers as torch's plain ones, on the same parameters: only those can be fused."""
+"""Replace timm's own layers by torch's, which can be fused, on the same parameters."""
 
 from __future__ import annotations
 
@@ -14,10 +14,9 @@ from transfer_core.backbones.timm.timm_import import BatchNormAct2d, Conv2dSame
 
 
 def with_plain_layers(model: nn.Module) -> nn.Module:
-    """The model, changed in place: a norm with an activation in it, and a convolution that pads as TensorFlow
-    does, become two layers each.
+    """Split norms with an activation, and convolutions with TensorFlow's padding, into two layers each.
 
-    Parameters keep their identity, not their names.
+    Changes the model in place and returns it. Parameters keep their identity, not their names.
     """
     for module in list(model.modules()):
         for name, child in list(module.named_children()):
@@ -54,8 +53,8 @@ def _padding_and_convolution(same: Any) -> nn.Module:
 
 
 class SamePadding(nn.Module):
-    """Zeros around an image, so that a convolution without padding gives ⌈size / stride⌉ pixels a side; of an
-    odd number of them one more right and below."""
+    """TensorFlow's padding `same`: with it, a convolution outputs ⌈size / stride⌉ pixels per side; an odd
+    number of zeros has one more at the right and at the bottom."""
 
     def __init__(self, conv: nn.Conv2d) -> None:
         super().__init__()
@@ -69,7 +68,7 @@ class SamePadding(nn.Module):
 
 @fx.wrap
 def padded(images: Tensor, kernel: Sequence[int], stride: Sequence[int]) -> Tensor:
-    """For torch.fx one step: it depends on the size of the images."""
+    """Pad images; one step for torch.fx, as it depends on the image size."""
     rows, columns = (
         max((math.ceil(size / s) - 1) * s + k - size, 0)
         for size, k, s in zip(images.shape[-2:], kernel, stride, strict=True)

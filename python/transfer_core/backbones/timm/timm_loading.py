@@ -1,4 +1,4 @@
-"""timm's models: `timm/resnet18`, or with the tag of its weights `timm/resnet18.a1_in1k`."""
+"""Describe, load and restore timm's models: `timm/resnet18`, or with a tag `timm/resnet18.a1_in1k`."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from transfer_core.runtime.errors import (
 )
 from transfer_core.runtime.progress import Progress
 
-_SAID = 300  # characters of what torch says about a file that does not fit
+_SHOWN = 300  # characters of torch's message about a file that does not fit
 
 
 def facts(name: str, trust: bool) -> BackboneFacts:
@@ -86,8 +86,8 @@ def load(facts: BackboneFacts, weights: str, trust: bool, progress: Progress) ->
         backbone = Backbone(facts, *_parts(model, found.weights), found.weights, found.digest).eval()
         if not torch.allclose(backbone(image), expected, rtol=1e-4, atol=1e-5):
             raise ConfigurationError(
-                f"{facts.name} can't be cut into blocks with timm {timm.__version__}: they give other "
-                "embeddings than the model itself; please report it"
+                f"{facts.name} can't be split into blocks with timm {timm.__version__}: they compute other "
+                "embeddings than the model itself. Fix: another version of timm; please report it"
             )
     return backbone
 
@@ -111,12 +111,11 @@ def restore(
 
 
 def _checked(name: str) -> tuple[str, str]:
-    """The architecture and the tag of its weights, empty if none is said."""
+    """The architecture and the tag of its weights, empty if there is none; raises `RecipeError`."""
     architecture, _, tag = bare_name(name).partition(".")
     if architecture.endswith("_enc"):
-        message = (
-            f"timm/{architecture} reads for a language model: take timm/{architecture.removesuffix('_enc')}"
-        )
+        other = architecture.removesuffix("_enc")
+        message = f"timm/{architecture} is the encoder of a language model. Try: timm/{other}"
         raise RecipeError([Problem("backbone", message)])
     if architecture not in (known := timm.list_models()):
         nearest = did_you_mean(f"timm/{architecture}", [f"timm/{name}" for name in known])
@@ -132,7 +131,7 @@ def _checked(name: str) -> tuple[str, str]:
 
 
 def _variant(architecture: str, weights: WeightsFacts) -> str:
-    """timm's name for an architecture as these weights need it."""
+    """timm's name of an architecture with these weights."""
     tags = [published.name for published in weights_of(architecture)]
     tag = weights.name if weights.name in tags and weights.name not in (CONVERTED, UNTAGGED) else ""
     return f"{architecture}.{tag}" if tag else architecture
@@ -142,9 +141,9 @@ def _variant(architecture: str, weights: WeightsFacts) -> str:
 
 
 class _Zeros(OnlyShapes):
-    """Modules made within hold zeros, which take no memory until they are written to, and draw no numbers.
+    """Context in which new modules contain zeros, which take no memory until written to, and draw no numbers.
 
-    What timm computes rather than trains (tables of positions) is right, other than with `OnlyShapes`.
+    Unlike with `OnlyShapes`, constants that timm computes (tables of positions) have their values.
     """
 
     _ALLOCATE = ()
@@ -159,7 +158,7 @@ class _Zeros(OnlyShapes):
 
 
 def _create(variant: str, **options: Any) -> Any:
-    """timm's own model, classifier included, all zeros."""
+    """Create timm's model with its classifier, with zeros for weights."""
     with _Zeros():
         return timm.create_model(variant, **options).eval()
 
@@ -175,7 +174,7 @@ def _random(facts: BackboneFacts, seed: int = 0) -> Backbone:
 
 
 def _parts(model: Any, weights: WeightsFacts) -> Parts:
-    """The model as blocks; as one where it can't be followed."""
+    """The model as blocks; as one block if it can't be traced."""
     model.reset_classifier(0)
     with_plain_layers(model)
     try:
@@ -197,7 +196,7 @@ def _count(module: nn.Module) -> int:
 
 
 def _pretrained(facts: BackboneFacts, found: FoundWeights) -> Any:
-    """timm's own model with these weights, which timm itself fits to its present names."""
+    """Create timm's model with these weights; timm converts them to its present names."""
     architecture, _ = _checked(facts.name)
     variant, tensors = _variant(architecture, found.weights), read_tensors(found.path)
     if found.weights.name == CONVERTED:
@@ -212,16 +211,16 @@ def _pretrained(facts: BackboneFacts, found: FoundWeights) -> Any:
 
 
 def _own_classes(variant: str, tensors: Mapping[str, Tensor]) -> dict[str, int]:
-    """How many classes a file that the user trained tells apart; none if it has no classifier."""
+    """The number of classes in the user's own file; 0 if it has no classifier."""
     configuration = timm.models.get_pretrained_cfg(variant)
-    said = (configuration.classifier if configuration else None) or ()
-    layers = (said,) if isinstance(said, str) else said
+    names = (configuration.classifier if configuration else None) or ()
+    layers = (names,) if isinstance(names, str) else names
     rows = [tensors[f"{layer}.weight"].shape[0] for layer in layers if f"{layer}.weight" in tensors]
     return {"num_classes": rows[0] if rows else 0}
 
 
 def _first_misfits(error: Exception) -> str:
-    """The beginning of what torch says, without its heading."""
+    """The beginning of torch's message, without its heading."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    said = " ".join(lines[1:] if len(lines) > 1 else lines)
-    return said if len(said) <= _SAID else f"{said[:_SAID]}…"
+    message = " ".join(lines[1:] if len(lines) > 1 else lines)
+    return message if len(message) <= _SHOWN else f"{message[:_SHOWN]}…"

@@ -1,4 +1,4 @@
-"""A repository's `hubconf.py`: what it needs, which networks it makes, and making one."""
+"""Entry points of a repository's `hubconf.py`: check dependencies, import, call."""
 
 from __future__ import annotations
 
@@ -29,18 +29,24 @@ _turn = RLock()
 
 @contextmanager
 def entry_point(clone: Clone) -> Iterator[tuple[Callable[..., Any], Callable[[], str]]]:
-    """The function that makes the model; within, it finds the repository's other files. And a call that gives
-    the sha256 of the files that were imported, which changes when the code does.
+    """Context in which the entry point can import the repository's files.
+
+    Yields
+    ------
+    entry : callable
+        Makes the model.
+    code : callable
+        Returns the sha256 of the files imported so far.
 
     Raises
     ------
     RecipeError
         At `backbone`, if the repository has no such model, or no `hubconf.py`.
     DependencyError
-        If it needs a package that is missing.
+        If a package that it needs is not installed.
     """
     if not clone.hubconf.is_file():
-        raise _refusal(f"{clone.folder} has no hubconf.py, so it is no repository of PyTorch Hub")
+        raise _refusal(f"{clone.folder} has no hubconf.py: it is not a repository for PyTorch Hub")
     for package in _dependencies(clone.hubconf):
         if not _is_installed(package):
             raise DependencyError(clone.name, package)
@@ -60,7 +66,7 @@ def entry_point(clone: Clone) -> Iterator[tuple[Callable[..., Any], Callable[[],
 
 
 def _dependencies(hubconf: Path) -> list[str]:
-    """What the file's line `dependencies = […]` says; nothing of it is run."""
+    """The packages in the file's line `dependencies = […]`, without running the file."""
     with suppress(SyntaxError, ValueError):
         for statement in ast.parse(hubconf.read_bytes()).body:
             names = statement.targets if isinstance(statement, ast.Assign) else []
@@ -88,9 +94,9 @@ def _imported(clone: Clone) -> Any:
 
 @contextmanager
 def _on_the_path(folder: Path) -> Iterator[Callable[[], dict[str, Path]]]:
-    """Within, modules are imported from `folder`; the call gives the files of those that were, by name.
+    """Context in which modules are imported from `folder`; yields a call that returns their files by name.
 
-    One repository at a time: many have a `models` or a `utils`, each must import its own, and as it is now.
+    One repository at a time: many have modules `models` or `utils`, and each must import its own.
     """
     with _turn:
         for name in _imported_before:
@@ -106,7 +112,7 @@ def _on_the_path(folder: Path) -> Iterator[Callable[[], dict[str, Path]]]:
 
 
 def _files(folder: Path, others: Set[str]) -> dict[str, Path]:
-    """Those of modules in `folder` but `others`, by name; not of what is installed there."""
+    """Files of the modules in `folder` other than `others`, by name, without installed packages."""
     modules = list(sys.modules.items())  # another thread may be importing
     files = {name: Path(getattr(module, "__file__", None) or "") for name, module in modules}
     return {
@@ -117,7 +123,7 @@ def _files(folder: Path, others: Set[str]) -> dict[str, Path]:
 
 
 def _is_installed_in(folder: Path, file: Path) -> bool:
-    """Whether the file belongs to an environment of Python that lies in the folder."""
+    """Whether the file belongs to a Python environment inside the directory."""
     python = Path(sys.base_prefix)
     return "site-packages" in file.relative_to(folder).parts or (
         folder in python.parents and python in file.parents
@@ -125,7 +131,7 @@ def _is_installed_in(folder: Path, file: Path) -> bool:
 
 
 def _digest(folder: Path, files: Iterable[Path]) -> str:
-    """sha256 over names and contents."""
+    """sha256 over the names and contents of files."""
     digest = hashlib.sha256()
     for file in sorted(files):
         digest.update(f"{file.relative_to(folder)} ".encode() + hashlib.sha256(file.read_bytes()).digest())
@@ -133,19 +139,23 @@ def _digest(folder: Path, files: Iterable[Path]) -> str:
 
 
 def made(entry: Callable[..., Any], clone: Clone, weights: str) -> nn.Module:
-    """The network in eval mode, random ones from the same numbers every time.
+    """Call the entry point; returns the network in eval mode, random weights drawn from a fixed seed.
 
     Parameters
     ----------
+    entry
+        The entry point.
+    clone
+        The repository, for errors.
     weights
-        `pretrained`, `random`, or a name for an entry point that takes `weights`.
+        `pretrained`, `random`, or a name if the entry point has a parameter `weights`.
 
     Raises
     ------
     RecipeError
-        At `weights`, if it takes no names or not this one; at `backbone`, if it fails.
+        At `weights`, if it accepts no names or not this one; at `backbone`, if it fails.
     WeightsNotFound
-        If its weights can't be fetched.
+        If its weights can't be downloaded.
     """
     options = _options(entry, clone, weights)
     try:
@@ -153,24 +163,23 @@ def made(entry: Callable[..., Any], clone: Clone, weights: str) -> nn.Module:
             torch.manual_seed(0)
             network = entry(**options)
     except URLError as error:
-        message = (
-            f"{clone.name} could not fetch its weights ({error.reason}); ways out: weights: a .pth file, or "
-        )
-        raise WeightsNotFound(message + f"a copy in {torch.hub.get_dir()}/checkpoints") from error
+        remedy = f"weights: a .pth file, or a copy in {torch.hub.get_dir()}/checkpoints"
+        message = f"{clone.name} could not download its weights ({error.reason}). Fix: {remedy}"
+        raise WeightsNotFound(message) from error
     except Exception as error:
         raise _refusal(f"{clone.name} fails: {type(error).__name__}: {error}") from error
     if not isinstance(network, nn.Module):
-        raise _refusal(f"{clone.name} makes {type(network).__name__}, and no network")
+        raise _refusal(f"{clone.name} returns {type(network).__name__}, expected a network")
     return network.cpu().eval()
 
 
 def _options(entry: Callable[..., Any], clone: Clone, weights: str) -> dict[str, Any]:
-    """What the entry point must be told: `pretrained`, or `weights` in torchvision's way."""
+    """Arguments of the entry point: `pretrained`, or `weights` as in torchvision."""
     parameters = inspect.signature(entry).parameters
     if "weights" in parameters:
         return {"weights": _member(entry, weights)}
     if weights not in ("pretrained", "random"):
-        message = f"{clone.name} takes no names of weights: say pretrained, random or a path"
+        message = f"{clone.name} accepts no names of weights. Fix: pretrained, random or a path"
         raise RecipeError([Problem("weights", message)])
     takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
     return {"pretrained": weights == "pretrained"} if "pretrained" in parameters or takes_any else {}
@@ -192,7 +201,7 @@ def _member(entry: Callable[..., Any], weights: str) -> Any:
 
 @contextmanager
 def _downloads_if_allowed() -> Iterator[None]:
-    """Within, torch.hub fetches nothing if `TRANSFER_OFFLINE` is set."""
+    """Context in which torch.hub downloads nothing if `TRANSFER_OFFLINE` is set."""
     usual = torch.hub.download_url_to_file
     if offline():
         torch.hub.download_url_to_file = _refuse_download

@@ -1,4 +1,4 @@
-"""Copies of PyTorch Hub's repositories on this machine."""
+"""Local copies of PyTorch Hub's repositories."""
 
 from __future__ import annotations
 
@@ -20,8 +20,19 @@ _FOLDER = re.compile(r"(?P<folder>[/.~].*):(?P<model>\w+)")
 
 @dataclass(frozen=True)
 class Clone:
-    """A repository's files in `folder`, and one of the models in its `hubconf.py`; `origin` is
-    OWNER/REPO:REF, or empty for a folder of the user's own."""
+    """A copy of a repository, and one of the models in its `hubconf.py`.
+
+    Parameters
+    ----------
+    name
+        The backbone's name.
+    origin
+        OWNER/REPO:REF; empty for a directory of the user's.
+    folder
+        The directory of the copy.
+    model
+        Name of the entry point.
+    """
 
     name: str
     origin: str
@@ -30,23 +41,23 @@ class Clone:
 
     @property
     def hubconf(self) -> Path:
-        """The file that says which models there are."""
+        """The file that defines the models."""
         return self.folder / "hubconf.py"
 
     @property
     def url(self) -> str:
-        """Where the code is shown; empty for a folder."""
+        """The web page of the code; empty for a directory of the user's."""
         repository, _, ref = self.origin.partition(":")
         return f"https://github.com/{repository}/tree/{ref}" if ref else ""
 
 
 def clone_named(name: str) -> Clone:
-    """`torchhub:OWNER/REPO:REF/MODEL`, or `torchhub:FOLDER:MODEL` where FOLDER begins with `/`, `.` or `~`.
+    """Parse `torchhub:OWNER/REPO:REF/MODEL`, or `torchhub:FOLDER:MODEL` (FOLDER begins with `/`, `.` or `~`).
 
     Raises
     ------
     RecipeError
-        At `backbone`, with what is missing.
+        At `backbone` for another form.
     """
     bare = bare_name(name)
     if found := _FOLDER.fullmatch(bare):
@@ -57,41 +68,41 @@ def clone_named(name: str) -> Clone:
         folder = f"{found['owner']}_{found['repo']}_{found['ref'].replace('/', '_')}"
         return Clone(name, origin, Path(torch.hub.get_dir()) / folder, found["model"])
     message = (
-        f'"{name}" is not torchhub:OWNER/REPO:REF/MODEL, where REF is a tag or a commit of the code that is '
-        "to be run, nor torchhub:./FOLDER:MODEL"
+        f'"{name}" is neither torchhub:OWNER/REPO:REF/MODEL, where REF is a tag or a commit of the code, nor '
+        "torchhub:./FOLDER:MODEL"
     )
     raise RecipeError([Problem("backbone", message)])
 
 
 def check_trust(clone: Clone, trust: bool) -> None:
-    """Raises `RecipeError` at `trust`, naming the code that would run, unless it is trusted.
+    """Raise `RecipeError` at `trust` with the code that would run, unless it is trusted.
 
-    Of a folder that is not there, `WeightsNotFound`.
+    Raises `WeightsNotFound` for a directory that does not exist.
     """
     if not trust:
         if not clone.origin:
             fetch(clone)
         where = f" ({clone.origin})" if clone.origin else ""
-        message = f"{clone.name} runs the code in {clone.hubconf}{where}; say `trust: true` if you trust it"
+        message = f"{clone.name} runs the code in {clone.hubconf}{where}. Fix: `trust: true` if you trust it"
         raise RecipeError([Problem("trust", message)])
 
 
 def fetch(clone: Clone) -> None:
-    """Bring the repository into torch's folder, unless it is there.
+    """Download the repository to torch's directory, unless there is a copy.
 
     Raises
     ------
     WeightsNotFound
-        If it can't be fetched, or may not be.
+        If the download fails or is not allowed.
     """
     if clone.folder.is_dir():
         return
     if not clone.origin:
-        raise WeightsNotFound(f"{clone.name}: there is no folder {clone.folder.absolute()}")
+        raise WeightsNotFound(f"{clone.name}: the directory {clone.folder.absolute()} does not exist")
     result = "not tried, TRANSFER_OFFLINE is set"
     if not offline():
         try:
-            with suppress(ImportError):  # told better when it is imported for use
+            with suppress(ImportError):  # reported when the entry point is imported
                 torch.hub.list(  # type: ignore[no-untyped-call]
                     clone.origin, skip_validation=True, trust_repo=True, verbose=False
                 )

@@ -1,8 +1,8 @@
-"""Any network of images as named blocks, up to its classifier, by one rule.
+"""Split any network of images into named blocks, up to its classifier.
 
-The rule: the blocks are the network's children, and the elements of those that are sequences, as far as the
-forward pass goes along them one by one; a block bears its path with `_` for dots (`layer1_0`). What has no
-weights but scales and shifts belongs to the block before. A network that can't be followed is one block.
+Blocks are the network's children, and the elements of children that are sequences, as far as the forward pass
+runs them one after the other; a block's name is its path with `_` for dots (`layer1_0`). Modules without
+weights other than scales and shifts belong to the block before. A network that can't be traced is one block.
 """
 
 from __future__ import annotations
@@ -23,17 +23,19 @@ AS_ONE = "network"
 
 
 def arrange(network: nn.Module, image_size: int) -> Parts:
-    """The network's own modules (no copies) as blocks, and the pooling that makes (N, W) of the last.
+    """Arrange the network's own modules (no copies) as blocks, and the pooling after them, (N, W).
 
     Parameters
     ----------
     network
         In eval mode.
+    image_size
+        Side of the images in pixels.
 
     Raises
     ------
     ValueError
-        If it gives anything but a tensor.
+        If its output is not a tensor.
     """
     example = _example(image_size)
     classifier = classifier_of(network, example)
@@ -44,7 +46,7 @@ def arrange(network: nn.Module, image_size: int) -> Parts:
 
 @torch.no_grad()
 def classifier_of(network: nn.Module, example: Tensor) -> nn.Linear | None:
-    """The last linear layer that all goes through: without its result, all images give the same."""
+    """The last linear layer that the output depends on entirely; None if there is none."""
     called: list[nn.Linear] = []
     linear = [module for module in network.modules() if isinstance(module, nn.Linear)]
     hooks = [layer.register_forward_hook(lambda layer, *_: called.append(layer)) for layer in linear]
@@ -52,7 +54,7 @@ def classifier_of(network: nn.Module, example: Tensor) -> nn.Linear | None:
     for hook in hooks:
         hook.remove()
     if not isinstance(result, Tensor):
-        raise ValueError(f"it gives {type(result).__name__}, and no tensor")
+        raise ValueError(f"it outputs {type(result).__name__}, expected a tensor")
     if not called:
         return None
     hook = called[-1].register_forward_hook(lambda _, __, given: torch.zeros_like(given))
@@ -70,7 +72,7 @@ def _example(image_size: int) -> Tensor:
 
 
 def _followed(network: nn.Module, classifier: nn.Linear | None, example: Tensor) -> Parts | None:
-    """None for a network whose forward pass can't be followed, or is not the same when it is."""
+    """Split a traced network; None if it can't be traced, or the blocks compute something else."""
     try:
         links = chain_of(network, _call, example, lambda m: m is network or isinstance(m, nn.Sequential))
     except Exception:
@@ -123,7 +125,7 @@ def _size(module: nn.Module) -> int:
 
 @torch.no_grad()
 def _agree(network: nn.Module, classifier: nn.Linear | None, parts: Parts, example: Tensor) -> bool:
-    """Whether the blocks give what the network's classifier is given, or what it gives without one."""
+    """Whether the blocks compute the input of the network's classifier, or its output without one."""
     given: list[Tensor] = []
     hook = (
         classifier.register_forward_pre_hook(lambda _, inputs: given.append(inputs[0]))
@@ -142,7 +144,7 @@ def _agree(network: nn.Module, classifier: nn.Linear | None, parts: Parts, examp
 
 
 class _Averaged(nn.Module):
-    """Means over all places of a map, or over all tokens, where a network leaves them apart."""
+    """Mean over the places of a map or over tokens, for networks that don't pool."""
 
     def forward(self, x: Tensor) -> Tensor:  # (N, W), (N, W, H, W) or (N, T, W) -> (N, W)
         if x.dim() == 4:
@@ -154,7 +156,7 @@ class _Averaged(nn.Module):
 
 
 def _as_one(network: nn.Module, classifier: nn.Linear | None) -> Parts:
-    """The network itself; its classifier's place is taken by what ends the pass there."""
+    """The network as one block; its classifier is replaced by a module that ends the forward pass."""
     for path, module in list(network.named_modules()):
         if module is classifier:
             network.set_submodule(path, _Exit())
@@ -162,7 +164,7 @@ def _as_one(network: nn.Module, classifier: nn.Linear | None) -> Parts:
 
 
 class _Reached(BaseException):
-    """The classifier's input on its way out of the network, past whoever handles errors."""
+    """Carries the classifier's input out of the network; not caught by handlers of `Exception`."""
 
 
 class _Exit(nn.Module):
@@ -171,13 +173,13 @@ class _Exit(nn.Module):
 
 
 class _UntilExit(nn.Module):
-    """A network up to its exit, or to its end if it has none."""
+    """A network up to its exit, or to its output if it has none."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
 
-    def forward(self, images: Tensor) -> Tensor:  # (N, 3, H, W) -> what the classifier was given
+    def forward(self, images: Tensor) -> Tensor:  # (N, 3, H, W) -> the classifier's input
         try:
             result: Tensor = self.network(images)
         except _Reached as reached:
@@ -186,7 +188,7 @@ class _UntilExit(nn.Module):
 
 
 def _keep_unused(whole: nn.Module, example: Tensor) -> None:
-    """Make buffers of the parameters that the embedding does not depend on: there is no gradient for them."""
+    """Convert parameters that the embedding does not depend on to buffers, as they have no gradient."""
     parameters = list(whole.requires_grad_(True).parameters())
     with torch.enable_grad():
         gradients = torch.autograd.grad(whole(example).sum(), parameters, allow_unused=True)

@@ -1,4 +1,4 @@
-"""PyTorch Hub: networks of images that a repository's `hubconf.py` makes."""
+"""Describe, load and restore networks of images from PyTorch Hub."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from transfer_core.runtime.progress import Progress
 
 
 def facts(name: str, trust: bool) -> BackboneFacts:
-    """See `Loading`; the network must be made to know its blocks, so its code is run."""
+    """See `Loading`; runs the repository's code, as only the network itself has the names of its blocks."""
     clone = clone_named(name)
     check_trust(clone, trust)
     fetch(clone)
@@ -33,7 +33,7 @@ def facts(name: str, trust: bool) -> BackboneFacts:
 
 
 def load(facts: BackboneFacts, weights: str, trust: bool, progress: Progress) -> Backbone:
-    """See `Loading`; `random` is what the repository's code draws."""
+    """See `Loading`; the repository's code draws the `random` weights."""
     clone = clone_named(facts.name)
     check_trust(clone, trust)
     fetch(clone)
@@ -55,12 +55,12 @@ def restore(
     digest: str,
     trust: bool,
 ) -> Backbone:
-    """See `Loading`. A saved model has no code: the repository must be there, or be fetched, and be trusted.
+    """See `Loading`. A saved model has no code: the repository is needed again, and must be trusted.
 
     Raises
     ------
     WeightsNotFound
-        If the repository is not there and can't be fetched.
+        If there is no copy of the repository and it can't be downloaded.
     """
     clone = clone_named(facts.name)
     check_trust(clone, trust)
@@ -75,7 +75,7 @@ def restore(
 
 @lru_cache(maxsize=8)
 def _facts(clone: Clone, changed: int) -> BackboneFacts:
-    """Of the code as it was `changed` last."""
+    """Facts of the code as of its last change."""
     with entry_point(clone) as (entry, _):
         network = made(entry, clone, "random")
         parameters = _parameters(network)
@@ -109,7 +109,7 @@ def _facts(clone: Clone, changed: int) -> BackboneFacts:
 
 
 def _network(clone: Clone, facts: BackboneFacts, weights: str) -> tuple[nn.Module, Backbone]:
-    """What the entry point makes, and the same as blocks and pooling."""
+    """The network of the entry point, and the backbone made of its modules."""
     pixels = facts.default_weights.preprocessing
     assert pixels
     with entry_point(clone) as (entry, code):
@@ -122,7 +122,7 @@ def _arranged(network: nn.Module, pixels: Preprocessing) -> Parts:
 
 
 def _published(pixels: Preprocessing) -> WeightsFacts:
-    """Whatever the repository's code fetches: nothing is known about it."""
+    """Facts of the weights that the repository's code downloads."""
     return WeightsFacts(name="pretrained", preprocessing=pixels, terms="see the repository")
 
 

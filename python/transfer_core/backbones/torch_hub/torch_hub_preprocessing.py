@@ -1,4 +1,4 @@
-"""What images must go through for a network of PyTorch Hub."""
+"""Preprocessing of images for a network of PyTorch Hub."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from transfer_core.backbones.facts import Interpolation, Preprocessing
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
-# Sizes of images that networks are made for, in the order of trying.
+# Common image sizes, in the order in which they are tried.
 SIZES = (224, 299, 384, 256, 96, 64, 32, 28)
 
 
 def preprocessing(entry: Callable[..., Any], network: nn.Module) -> Preprocessing:
-    """What the entry point's own weights say (torchvision's way), what the network does (timm's way), or
-    ImageNet's usual at the first size that the network takes.
+    """The preprocessing of the entry point's weights (as in torchvision), of the network's configuration (as
+    in timm), or ImageNet's at the first size that the network accepts.
 
     Raises
     ------
     ValueError
-        If it takes none.
+        If it accepts none.
     """
     published = published_weights(entry)
     default: Any = published["DEFAULT"] if published else None
     if hasattr(default, "transforms"):
-        told = default.transforms()
-        if hasattr(told, "crop_size"):
-            interpolation = _interpolation(getattr(told.interpolation, "value", ""))
-            crop, resize = told.crop_size[0], told.resize_size[0]
-            return Preprocessing(crop, resize, interpolation, tuple(told.mean), tuple(told.std))
+        transform = default.transforms()
+        if hasattr(transform, "crop_size"):
+            interpolation = _interpolation(getattr(transform.interpolation, "value", ""))
+            crop, resize = transform.crop_size[0], transform.resize_size[0]
+            return Preprocessing(crop, resize, interpolation, tuple(transform.mean), tuple(transform.std))
     configuration = getattr(network, "pretrained_cfg", None) or getattr(network, "default_cfg", None)
     if isinstance(configuration, Mapping) and "input_size" in configuration:
         size = configuration["input_size"][-1]
@@ -50,7 +50,7 @@ def preprocessing(entry: Callable[..., Any], network: nn.Module) -> Preprocessin
 
 
 def published_weights(entry: Callable[..., Any]) -> EnumMeta | None:
-    """The enumeration that an entry point's parameter `weights` takes a member of."""
+    """The enumeration of the values of an entry point's parameter `weights`; None if it has none."""
     parameter = inspect.signature(entry).parameters.get("weights")
     if parameter is None:
         return None
@@ -71,4 +71,4 @@ def _size_taken(network: nn.Module) -> int:
             return size
         except (RuntimeError, ValueError, AssertionError, IndexError) as error:
             complaints.append(str(error))
-    raise ValueError(f"it takes photos of none of the sizes {SIZES}: {complaints[0]}")
+    raise ValueError(f"it accepts images of none of the sizes {SIZES}: {complaints[0]}")

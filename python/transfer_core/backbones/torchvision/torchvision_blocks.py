@@ -1,9 +1,9 @@
-"""torchvision's classification models as plain sequences of named blocks, one small function per family.
+"""Arrange torchvision's classification models as sequences of named blocks, one small function per family.
 
-A block is what a person would freeze or unfreeze: a residual block, an encoder layer. It bears torchvision's
-own name with `_` for dots (`features_3`, `layer4_1`) or, where it gathers several modules, the name the paper
-or the field uses (`stem`, `conv5_3`, `fc7`). Modules that have parameters are always in a block; what follows
-the last block only pools. Pooling between blocks ends a block, so that a block's output is small.
+A block is a unit that a user freezes or unfreezes: a residual block, an encoder layer. Its name is
+torchvision's with `_` for dots (`features_3`, `layer4_1`) or, for a group of modules, the usual one of the
+paper (`stem`, `conv5_3`, `fc7`). All modules with parameters are in blocks; only pooling follows the last
+block. Pooling between blocks belongs to the block before, so that a block's output is small.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ with without_compiler():
     from torchvision.models import convnext, efficientnet, squeezenet, swin_transformer
 
 Blocks = dict[str, nn.Module]
-Parts = tuple[Blocks, nn.Module]  # the blocks, and the pooling that makes (N, embedding_width) of the last
+Parts = tuple[Blocks, nn.Module]  # the blocks, and the pooling of the last block's output
 
 _FAMILIES: dict[str, Callable[[Any], Parts]] = {}
 
@@ -31,7 +31,7 @@ _INCEPTION = {"transform_input": True, "aux_logits": False, "init_weights": Fals
 
 
 def create(name: str, family: str, image_size: int) -> nn.Module:
-    """torchvision's own model, classifier included; `image_size` matters to ViT alone."""
+    """Create torchvision's model with its classifier; only ViT depends on `image_size`, in pixels."""
     options: dict[str, Any] = {}
     if family in ("googlenet", "inception"):
         options = _INCEPTION
@@ -42,7 +42,7 @@ def create(name: str, family: str, image_size: int) -> nn.Module:
 
 
 def arrange(model: nn.Module, family: str) -> Parts:
-    """The model's own modules (no copies) in the order in which they run, without the classifier."""
+    """Arrange the model's own modules (no copies) in the order in which they run, without the classifier."""
     return _FAMILIES[family](model)
 
 
@@ -140,7 +140,7 @@ def _densenet(model: Any) -> Parts:
 
 
 class _Concatenated(nn.Module):
-    """A dense layer as a step of a sequence: what came in and what it adds, side by side."""
+    """A dense layer as a step of a sequence: its input and output, concatenated."""
 
     def __init__(self, layer: nn.Module) -> None:
         super().__init__()
@@ -175,7 +175,7 @@ def _inception(model: Any) -> Parts:
 
 
 class _ToMinusOneOne(nn.Module):
-    """From ImageNet's mean and deviation to the range -1..1 that Google's weights were trained with."""
+    """Convert from ImageNet's normalization to the range -1..1 that Google's weights were trained with."""
 
     def forward(self, images: Tensor) -> Tensor:  # (N, 3, H, W)
         red = images[:, 0:1] * (0.229 / 0.5) + (0.485 - 0.5) / 0.5
@@ -237,7 +237,7 @@ def _vit(model: Any) -> Parts:
 
 
 class _Tokens(nn.Module):
-    """Photo to tokens: patches projected, the class token put first, positions added."""
+    """Patch embedding: projected patches after a class token, plus positions."""
 
     def __init__(self, model: Any) -> None:
         super().__init__()
@@ -257,7 +257,7 @@ class _ClassToken(nn.Module):
         return tokens[:, 0]
 
 
-# What several families share.
+# Shared by several families.
 
 
 def _average() -> nn.Module:
@@ -274,7 +274,7 @@ def _fully_connected(model: Any) -> Blocks:
 
 
 def _features(model: Any, *expand: type[nn.Module]) -> Blocks:
-    """`model.features` by index; a stage made of `expand` blocks gives one block each."""
+    """Blocks of `model.features` by index; a stage of modules of the types `expand` becomes a block each."""
     blocks: Blocks = {}
     for i, stage in enumerate(model.features):
         if expand and all(isinstance(block, expand) for block in stage.children()):
@@ -285,7 +285,7 @@ def _features(model: Any, *expand: type[nn.Module]) -> Blocks:
 
 
 def _groups(layers: Iterable[nn.Module], starts: type[nn.Module]) -> list[list[nn.Module]]:
-    """Cut a chain before each layer of the type `starts`; what comes before the first is a group too."""
+    """Group a chain of layers, each group starting with a layer of the type `starts`, except the first."""
     groups: list[list[nn.Module]] = []
     for layer in layers:
         if not groups or isinstance(layer, starts):

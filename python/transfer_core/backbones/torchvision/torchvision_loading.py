@@ -1,4 +1,4 @@
-"""torchvision's classification models."""
+"""Describe, load and restore torchvision's classification models."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def restore(
 
 
 def build(facts: BackboneFacts, seed: int = 0) -> Backbone:
-    """The backbone with random weights, the same for the same seed, in eval mode."""
+    """Make the backbone with random weights, the same for the same seed, in eval mode."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = _create(facts, facts.default_weights)

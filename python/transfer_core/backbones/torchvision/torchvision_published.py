@@ -1,4 +1,4 @@
-"""What torchvision publishes, as a table: neither torchvision nor torch is needed to read it."""
+"""Table of torchvision's published models, readable without torchvision and torch."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from transfer_core.runtime.errors import Problem, RecipeError, did_you_mean
 
 
 def published_facts(name: str) -> BackboneFacts:
-    """Everything known about torchvision's backbone `name`.
+    """Look up torchvision's backbone `name`.
 
     Raises
     ------
     RecipeError
-        At `backbone`, with the nearest name.
+        At `backbone` for an unknown name, with the nearest one.
 
     Examples
     --------
@@ -33,7 +33,7 @@ def published_facts(name: str) -> BackboneFacts:
 
 
 def all_facts() -> tuple[BackboneFacts, ...]:
-    """Every backbone, by name."""
+    """The facts of all backbones, sorted by name."""
     return tuple(_catalogue().values())
 
 
@@ -44,6 +44,6 @@ def backbone_names() -> tuple[str, ...]:
 
 @cache
 def _catalogue() -> dict[str, BackboneFacts]:
-    """`published.json`, which `scripts/build_backbone_facts.py` writes."""
+    """Read `published.json`, which `scripts/build_backbone_facts.py` writes."""
     text = files("transfer_core.backbones.torchvision").joinpath("published.json").read_bytes()
     return {entry.name: entry for entry in msgspec.json.decode(text, type=list[BackboneFacts])}
