@@ -1,4 +1,4 @@
-"""A Keras model without its weights, wherever its configuration comes from."""
+"""The architecture of a Keras model, from `keras.applications` or from a file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from transfer_core.backbones.keras.keras_published import published
 from transfer_core.backbones.registry import bare_name
 from transfer_core.runtime.errors import WeightsNotFound
 
-# Where a model leaves the size of images open.
+# For models that accept images of any size.
 USUAL_SIZE = 224
 
 
@@ -28,40 +28,40 @@ class Architecture:
 
 
 def architecture(config: Config, title: str) -> Architecture:
-    """That of a configuration; raises `RecipeError` at `backbone`, which says what is odd about `title`."""
+    """Read a configuration; raises `RecipeError` at `backbone` for an unsupported one, named `title`."""
     whole = read_graph(config, title)
     return Architecture(config, whole, without_classifier(whole), whole.shape[0] or USUAL_SIZE)
 
 
 @lru_cache(maxsize=8)
 def of_application(name: str) -> Architecture:
-    """That of `keras/NAME`; raises `RecipeError` or `DependencyError`."""
+    """The architecture of `keras/NAME`; raises `RecipeError` or `DependencyError`."""
     known = published(bare_name(name))
     return architecture(keras_library.application_config(known.name, known.image_size), name)
 
 
 def of_file(path: Path, trust: bool) -> Architecture:
-    """That of a `.keras` file.
+    """The architecture in a `.keras` file.
 
     Raises
     ------
     WeightsNotFound
-        If there is none.
+        If the file does not exist.
     RecipeError
-        At `trust`, if it brings code; at `backbone`.
+        At `trust`, if it contains code; at `backbone`, if it is not supported.
     ModelFileError
         If it is damaged.
     """
     if not path.is_file():
-        raise WeightsNotFound(f"backbone: there is no file {path.absolute()}")
+        raise WeightsNotFound(f"backbone: the file {path.absolute()} does not exist")
     config = keras_library.file_config(path)
     check_trust(config, str(path), trust)
     return architecture(config, str(path))
 
 
 def file_named(name: str) -> Path | None:
-    """The file that a backbone's name says; None for one of `keras.applications`."""
+    """The path of the file in a backbone's name; None for a model of `keras.applications`."""
     if not name.endswith(".keras"):
         return None
-    said, bare = Path(name).expanduser(), Path(bare_name(name)).expanduser()
-    return bare if bare.is_file() and not said.is_file() else said
+    whole, bare = Path(name).expanduser(), Path(bare_name(name)).expanduser()
+    return bare if bare.is_file() and not whole.is_file() else whole

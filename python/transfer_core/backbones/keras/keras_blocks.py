@@ -1,4 +1,4 @@
-"""A network of Keras' layers as named blocks, cut where one tensor alone goes on."""
+"""Group Keras' layers into named blocks, split where a single tensor passes."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from transfer_core.backbones.keras.keras_graph import Graph, is_cut
 from transfer_core.backbones.keras.keras_modules import Average, Luminance
 from transfer_core.backbones.keras.keras_network import Network, Piece
 
-# How Keras' own models name what belongs together: `block_1_expand`, `conv2_block1_1_conv`, `block2a_dwconv`,
-# `expanded_conv_3_project`.
+# Prefixes of layers of one block in Keras' own models: `block_1_expand`, `conv2_block1_1_conv`,
+# `block2a_dwconv`, `expanded_conv_3_project`.
 _STAGE = re.compile(r".*?block_?\d+(?:[a-z](?![a-z0-9]))?|expanded_conv(?:_\d+)?")
 _POOLS = re.compile(r"Global\w+Pooling|AveragePooling|MaxPooling|Flatten|Reshape")
 
 
 @dataclass
 class _Group:
-    """What shall be a block: layers in a row, among them at most one that branches."""
+    """A block in the making: consecutive layers, among them at most one branching segment."""
 
     pieces: list[Piece]
     stage: str | None
@@ -29,7 +29,7 @@ class _Group:
     branches: bool
 
     def takes(self, other: _Group) -> bool:
-        """Whether what follows belongs to it: the same stage, or what has no weights to speak of."""
+        """Whether the next segment belongs to this block: the same stage, or no large weights."""
         if not self.heavy:
             return True
         if other.stage not in (None, self.stage):
@@ -44,7 +44,7 @@ class _Group:
 
     @property
     def name(self) -> str:
-        """Of the sum or concatenation at its end, or of its first layer with weights."""
+        """The name of the last sum or concatenation, or of the first layer with weights."""
         merges = [piece for piece in self.pieces if len(piece.node.inputs) > 1]
         heavy = [piece for piece in self.pieces if piece.heavy]
         return (merges[-1:] or heavy or self.pieces)[0].name
@@ -57,10 +57,10 @@ def block_names(network: Network) -> tuple[str, ...]:
 
 
 def arrange(network: Network) -> tuple[dict[str, nn.Module], nn.Module]:
-    """The blocks, and the pooling that makes (N, embedding_width) of the last.
+    """Make the blocks, and the pooling of the last block's output to (N, embedding_width).
 
-    A block is what lies between two places where one tensor alone goes on, from one layer with weights to the
-    next; of Keras' own models, what they give one name (`block_1`).
+    A block is a part between two places where a single tensor passes, with one layer or branching segment
+    with weights; in Keras' own models, the layers with a common prefix (`block_1`).
     """
     body, pool = _without_pool(network.pieces)
     blocks: dict[str, nn.Module] = {}
@@ -77,7 +77,7 @@ def arrange(network: Network) -> tuple[dict[str, nn.Module], nn.Module]:
 
 
 def _without_pool(pieces: Sequence[Piece]) -> tuple[Sequence[Piece], Sequence[Piece]]:
-    """The pieces up to the last with weights and what follows it, and then from its pooling on."""
+    """Split the pieces before the pooling after the last one with weights."""
     last = max((i for i, piece in enumerate(pieces) if _weighs(piece)), default=-1)
     for number in range(last + 1, len(pieces)):
         if _POOLS.match(pieces[number].node.kind):
@@ -109,13 +109,13 @@ def _segments(graph: Graph, pieces: Sequence[Piece]) -> Iterator[_Group]:
 
 
 def _stage(pieces: Sequence[Piece]) -> str | None:
-    """What the layers, or the models that they are nested in, have in their names."""
+    """The common prefix in the names of the layers or of their nested models."""
     names = [name for piece in pieces for name in reversed(piece.node.layer[-2:])]
     return next((found[0].replace(".", "_") for found in map(_STAGE.match, names) if found), None)
 
 
 def _named(groups: Sequence[_Group]) -> dict[str, _Group]:
-    """By the stage that is in no other block, or else by the name of a layer within."""
+    """Groups by the name of their stage if it is unique, or else by the name of a layer."""
     stages = Counter(group.stage for group in groups)
     return {
         group.stage if group.stage and stages[group.stage] == 1 else group.name: group for group in groups
@@ -123,7 +123,7 @@ def _named(groups: Sequence[_Group]) -> dict[str, _Group]:
 
 
 def _module(pieces: Sequence[Piece], source: str, first: nn.Module | None = None) -> fx.GraphModule:
-    """The pieces as one module that takes the result called `source`, through `first`."""
+    """Join pieces to one module with the input `source`, which passes `first` before."""
     graph, root = fx.Graph(), nn.Module()
     results = {source: graph.placeholder("x")}
 

@@ -165,7 +165,7 @@ _POLICIES = frozenset(
 
 
 def computes(module: str, name: str) -> bool:
-    """Whether a class or a function of this module does no more than compute.
+    """Whether a class or a function only computes, without side effects.
 
     >>> computes("keras.layers", "Dense"), computes("keras.layers", "TFSMLayer")
     (True, False)

@@ -1,4 +1,4 @@
-"""What code a Keras model brings along: nothing of it runs unless the recipe trusts it."""
+"""Find code in a Keras model, which runs only with `trust`."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from transfer_core.backbones.keras.keras_classes import computes
 from transfer_core.backbones.keras.keras_graph import Config
 from transfer_core.runtime.errors import Problem, RecipeError
 
-# A Python function inside the file, as Keras writes it.
+# Classes of serialized Python functions.
 _FUNCTIONS = ("Lambda", "__lambda__")
-# Without a module, Keras looks among its own layers.
+# Keras' own layers with side effects; without a module, a class is one of Keras' layers.
 _NOT_ALONE = ("TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer", "StringLookup", "IntegerLookup")
 
 
 def own_code(model: Config) -> list[str]:
-    """The layers that are not on the list of `classes`, each with its kind."""
+    """The layers that are not on the allowlist of `keras_classes`, each with its kind."""
     return list(dict.fromkeys(_own_code(model, "the model")))
 
 
 def check_trust(model: Config, title: str, trust: bool) -> None:
-    """Raises `RecipeError` at `trust` if there is such code and it is not trusted."""
+    """Raise `RecipeError` at `trust` if the model contains code that is not trusted."""
     if (found := own_code(model)) and not trust:
         message = (
-            f"{title} brings code of its own, which would run: {', '.join(found)}; "
-            "say `trust: true` if you know where the file is from"
+            f"{title} contains code that would run: {', '.join(found)}. "
+            "Fix: `trust: true` if you trust the source of the file"
         )
         raise RecipeError([Problem("trust", message)])
 

@@ -1,4 +1,4 @@
-"""Layers that torch has no counterpart for, computed by Keras on its torch backend."""
+"""Layers that torch has no counterpart for, run by Keras on its torch backend."""
 
 from __future__ import annotations
 
@@ -13,23 +13,25 @@ from transfer_core.backbones.keras.keras_graph import Node, Slot
 
 
 class Foreign(nn.Module):
-    """A Keras layer as if it was torch's: its weights are this module's, and it keeps no state.
+    """Module that runs a Keras layer with this module's weights; the layer itself has no state.
 
-    It never runs in Keras' training mode: statistics don't move, and dropout within it does nothing.
+    It never runs in Keras' training mode: statistics are not updated, and dropout in it does nothing.
 
     Parameters
     ----------
     node
-        With the call's arguments.
+        The call of the layer.
     ranks
-        Of the inputs; pictures (rank 4) come as (N, C, H, W) and are given to Keras as (N, H, W, C).
+        Of the inputs; images (rank 4) are (N, C, H, W) here and (N, H, W, C) in Keras.
+    trust
+        Whether the layer's code may run.
 
     Raises
     ------
     RecipeError
-        At `backbone`, if Keras can't make the layer.
+        At `backbone`, if Keras can't create the layer.
     ConfigurationError
-        If Keras runs on another backend than torch in this process.
+        If Keras uses another backend than torch in this process.
     """
 
     def __init__(self, node: Node, ranks: Sequence[int], trust: bool) -> None:
@@ -49,7 +51,7 @@ class Foreign(nn.Module):
             self._names.append(name)
 
     def forward(self, *x: Tensor) -> Tensor:
-        """What the layer takes and gives, pictures as (N, C, H, W)."""
+        """Run the layer, with images as (N, C, H, W)."""
         tensors = [
             one.permute(0, 2, 3, 1) if picture else one
             for one, picture in zip(x, self._pictures, strict=True)
@@ -69,7 +71,7 @@ class Foreign(nn.Module):
 
 
 class _Shared:
-    """Hides a layer from torch, which would take its variables for more parameters, and from deep copies."""
+    """Hides a layer from torch, which would register its variables as parameters, and from deep copies."""
 
     def __init__(self, layer: Any) -> None:
         self.layer = layer
@@ -79,7 +81,7 @@ class _Shared:
 
 
 def _understood(arguments: Any) -> Any:
-    """The arguments with what Keras wrote as dicts: slices, ellipses."""
+    """The arguments with Keras' serialized constants, such as slices, deserialized."""
     if isinstance(arguments, Slot):
         return arguments
     if isinstance(arguments, dict):
@@ -91,7 +93,7 @@ def _understood(arguments: Any) -> Any:
 
 
 def _filled(arguments: Any, tensors: Sequence[Tensor]) -> Any:
-    """The arguments with tensors in the place of slots."""
+    """The arguments with tensors for slots."""
     if isinstance(arguments, Slot):
         return tensors[arguments.number]
     if isinstance(arguments, dict):

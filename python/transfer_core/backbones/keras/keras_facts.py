@@ -1,4 +1,4 @@
-"""What is known about Keras' models before their weights are read."""
+"""Facts of Keras' models, without reading weights."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from transfer_core.backbones.keras.keras_published import CODE, published
 from transfer_core.backbones.registry import bare_name
 from transfer_core.backbones.weights import OWN_TERMS
 
-# Pixels from 0 to 255, as Keras' own loaders of images give them.
+# Pixels from 0 to 255, as from Keras' image loaders.
 _AS_THEY_ARE = ((0.0, 0.0, 0.0), (1 / 255, 1 / 255, 1 / 255))
 
 
@@ -69,7 +69,7 @@ def file(name: str, path: Path, trust: bool) -> BackboneFacts:
 
 
 def _in_classifier(architecture: Architecture) -> int:
-    """The parameters of the dense layer that is left out."""
+    """Number of parameters of the dropped classifier."""
     left_out = architecture.whole.nodes[len(architecture.graph.nodes) :]
     return sum(
         (node.entry["build_config"]["input_shape"][-1] + node.config["use_bias"]) * node.config["units"]

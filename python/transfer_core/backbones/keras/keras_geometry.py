@@ -1,4 +1,4 @@
-"""Sizes, borders and axes, from Keras' terms into torch's."""
+"""Convert padding, pooling and axes from Keras to torch."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from transfer_core.backbones.keras.keras_graph import Config
 
 
 def pooling(config: Config, shape: Size) -> dict[str, Any] | None:
-    """The settings of torch's pooling; None if it can't have such borders."""
+    """The arguments of torch's pooling; None if torch has no such padding."""
     size, stride = config["pool_size"], config["strides"] or config["pool_size"]
     before, after = padding(config["padding"], shape, size, stride, [1, 1])
-    # Keras ignores what is beyond the border. So does torch, where a window begins before the border.
+    # Keras ignores values beyond the border. So does torch if a window begins before the border.
     uneven = [a != b for a, b in zip(before, after, strict=True)]
     if any(odd and step == 1 for odd, step in zip(uneven, stride, strict=True)):
         return None
@@ -30,7 +30,7 @@ def pooling(config: Config, shape: Size) -> dict[str, Any] | None:
 def padding(
     kind: str, shape: Size, kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int]
 ) -> tuple[list[int], list[int]]:
-    """How many pixels are put before and after each side; "same" puts the odd one after it."""
+    """Padding before and after each spatial axis, in pixels; with "same", an odd one is after it."""
     if kind.lower() != "same":
         return [0, 0], [0, 0]
     lacking = [
@@ -41,16 +41,16 @@ def padding(
 
 
 def space(shape: Size) -> tuple[int, ...]:
-    """The dimensions that are places, and no examples or channels."""
+    """The spatial dimensions: neither examples nor channels."""
     return (2, 3) if len(shape) == 4 else tuple(range(1, len(shape) - 1))
 
 
 def is_last(axis: Any, shape: Size) -> bool:
-    """Whether a setting says Keras' last axis, which has the channels."""
+    """Whether a setting means Keras' last axis, the channels."""
     return axis in (-1, len(shape) - 1, [-1], [len(shape) - 1])
 
 
 def dimension(axis: int, rank: int) -> int:
-    """Where Keras' axis of a tensor is in ours."""
+    """Our dimension of Keras' axis."""
     axis = axis % rank
     return {1: 2, 2: 3, 3: 1}.get(axis, axis) if rank == 4 else axis

@@ -1,4 +1,4 @@
-"""A Keras model's configuration as a flat list of layer calls: no Keras, no torch."""
+"""Read a Keras model's configuration as a flat list of layer calls, without Keras and torch."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from transfer_core.runtime.errors import Problem, RecipeError
 
 Config = dict[str, Any]
 
-# What does something in Keras' own training only.
+# Layers that act only in Keras' training.
 DROPOUTS = ("Dropout", "SpatialDropout2D", "GaussianDropout", "AlphaDropout", "GaussianNoise")
 
 
-# Five times as many as Keras' largest model has; a model in a model may be called any number of times.
+# Five times as many as in Keras' largest model; nested models may be called any number of times.
 MOST_CALLS = 5000
 
 
 class Slot(NamedTuple):
-    """Where a call takes its input of this number."""
+    """Placeholder of an input, by its index, in the arguments of a call."""
 
     number: int
 
@@ -31,15 +31,17 @@ class Node:
     Parameters
     ----------
     name
-        Of the result, unique: the layer's name, with a number from its second call on.
+        Unique name of the result: the layer's name, with a number from its second call on.
     layer
-        Which layer it is: its name after those of the models that it is nested in.
+        Path of the layer in nested models.
     kind
-        `Conv2D`; `ops.Add` for Keras' functions; with its module for any other class.
+        `Conv2D`; `ops.Add` for Keras' functions; with the module for any other class.
     entry
-        What the configuration says of the layer.
+        The layer's part of the configuration.
     inputs
-        The names of the nodes that it takes; `args` and `kwargs` are those of the call, a `Slot` for each.
+        The names of the nodes whose results it takes.
+    args, kwargs
+        Arguments of the call, with a `Slot` for each input.
     """
 
     name: str
@@ -59,9 +61,16 @@ class Node:
 
 @dataclass(frozen=True)
 class Graph:
-    """Calls in an order in which they can run, each of use for the last one's result.
+    """Calls of layers in the order of execution, without those that the last result doesn't depend on.
 
-    `source` is the name by which nodes take the image, `shape` its height, width and channels.
+    Parameters
+    ----------
+    source
+        The name of the image among the inputs of nodes.
+    shape
+        Its height, width and channels; None: any.
+    nodes
+        The calls.
     """
 
     source: str
@@ -70,19 +79,26 @@ class Graph:
 
 
 def read_graph(model: Config, title: str) -> Graph:
-    """The calls within a functional or sequential model of one image and one output.
+    """Read a functional or sequential model with one image as input, and one output.
+
+    Parameters
+    ----------
+    model
+        Its configuration.
+    title
+        Its name in errors.
 
     Raises
     ------
     RecipeError
-        At `backbone`, saying of `title` what can't be understood.
+        At `backbone`, for an unsupported model.
     """
     return _Reader(title).read(model)
 
 
 def without_classifier(graph: Graph) -> Graph:
-    """The graph up to the input of its last dense layer, and without the dropout before that; all of it if no
-    dense layer stands alone at the end."""
+    """The graph without its classifier: the last dense layer, if it is alone at the end, and the dropout
+    before it."""
     nodes = list(graph.nodes)
     for number in reversed(range(1, len(nodes))):
         if nodes[number].kind == "Dense" and is_cut(graph, number) and _flat(nodes[number]):
@@ -94,7 +110,7 @@ def without_classifier(graph: Graph) -> Graph:
 
 
 def is_cut(graph: Graph, number: int) -> bool:
-    """Whether the nodes from this number on need nothing of those before it but the last one's result."""
+    """Whether the nodes from this index on use only the last result of those before, and share no layers."""
     before, after = graph.nodes[:number], graph.nodes[number:]
     needed = {name for node in after for name in node.inputs} - {node.name for node in after}
     shared = {node.layer for node in before} & {node.layer for node in after}
@@ -107,7 +123,7 @@ def _flat(dense: Node) -> bool:
 
 
 class _Reader:
-    """Flattens nested models; `_names` are those that are taken."""
+    """Flattens nested models; `_names` are the names in use."""
 
     def __init__(self, title: str) -> None:
         self._title = title
@@ -122,10 +138,10 @@ class _Reader:
         return Graph(source, shape, useful)
 
     def _inline(self, model: Config, inputs: list[str], path: tuple[str, ...]) -> tuple[list[Node], str]:
-        """The nodes of a model that takes the results with these names, and the name of its own result."""
+        """The nodes of a model with these inputs, and the name of its result."""
         config = model.get("config")
         if not isinstance(config, dict) or not _is_of_keras(model) or "layers" not in config:
-            raise self._refusal(f"is of the class {model.get('class_name')}, whose layers can't be seen")
+            raise self._refusal(f"has the class {model.get('class_name')}, whose layers are not accessible")
         if "input_layers" in config:
             return self._functional(config, inputs, path)
         return self._sequential(config, inputs, path)
@@ -156,7 +172,7 @@ class _Reader:
         while waiting:
             ready = next((one for one in waiting if all(key in results for key in one[4])), None)
             if ready is None:
-                raise self._refusal(f"takes what no layer gives ({waiting[0][0]['name']})")
+                raise self._refusal(f"has an input that no layer outputs ({waiting[0][0]['name']})")
             waiting.remove(ready)
             entry, number, args, kwargs, keys = ready
             called, result = self._call(entry, [results[key] for key in keys], args, kwargs, path)
@@ -167,7 +183,7 @@ class _Reader:
     def _call(
         self, entry: Config, inputs: list[str], args: tuple[Any, ...], kwargs: Config, path: tuple[str, ...]
     ) -> tuple[list[Node], str]:
-        """A call of a layer, or of all layers of a model as if it was not there."""
+        """A call of a layer, or the calls of all layers of a nested model."""
         self._calls += 1
         if self._calls > MOST_CALLS:
             raise self._refusal(f"has more than {MOST_CALLS:,} calls of layers")
@@ -178,7 +194,7 @@ class _Reader:
         return [Node(name, layer, _kind(entry), entry, tuple(inputs), args, kwargs)], name
 
     def _unused(self, name: str) -> str:
-        """A name for a module of torch, which can't have a dot, or of a layer's further call."""
+        """A unique name without dots, which names of torch's modules can't contain."""
         plain = name.replace(".", "_")
         free = next(n for n in _numbered(plain) if n not in self._names)
         self._names.add(free)
@@ -189,9 +205,7 @@ class _Reader:
         if shape is None or len(shape) != 4 or shape[3] not in (1, 3):
             raise self._refusal(f"takes {shape}, not images (N, height, width, 3)")
         if shape[1] != shape[2]:
-            raise self._refusal(
-                f"takes images of {shape[1]} x {shape[2]} pixels, and only squares can be given"
-            )
+            raise self._refusal(f"takes images of {shape[1]} x {shape[2]} pixels, only squares are supported")
         return shape[1], shape[2], int(shape[3])
 
     def _refusal(self, what: str) -> RecipeError:
@@ -209,9 +223,9 @@ def _leading_to(result: str, nodes: Sequence[Node]) -> tuple[Node, ...]:
 
 
 def _arguments(call: Any, refusal: Any) -> tuple[tuple[Any, ...], Config, list[tuple[Any, ...]]]:
-    """The arguments of a call with slots for tensors, and which results go into these."""
+    """The arguments of a call with slots for tensors, and the keys of these tensors."""
     if not isinstance(call, Mapping):
-        raise refusal("was saved by Keras 2: load it in Keras 3 and save it again")
+        raise refusal("was saved by Keras 2. Fix: load it in Keras 3 and save it again")
     keys: list[tuple[Any, ...]] = []
 
     def slotted(value: Any) -> Any:
@@ -239,14 +253,14 @@ def _is_of_keras(entry: Config) -> bool:
 
 
 def _ends(layers: Any) -> list[tuple[Any, ...]]:
-    """Keras writes one as `[name, 0, 0]`, several as a list or a dict of these."""
+    """Parse input or output layers: one as `[name, 0, 0]`, several as a list or a dict of these."""
     if isinstance(layers, dict):
         layers = list(layers.values())
     return [tuple(layers)] if layers and isinstance(layers[0], str) else [tuple(one) for one in layers]
 
 
 def _input_shape(model: Config) -> list[int | None] | None:
-    """That of the input layer; of a model that begins with another model, that one's."""
+    """The shape of the input layer, or of the nested model that comes first."""
     config = model["config"]
     for entry in config["layers"]:
         if entry["class_name"] == "InputLayer":

@@ -1,4 +1,4 @@
-"""HDF5 files whose numbers must be in the file itself: the format can name other files to read them from."""
+"""Refuse HDF5 files that refer to other files for their data."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from transfer_core.runtime.errors import ModelFileError
 
 
 def check_self_contained(path: Path) -> None:
-    """Look at a file of weights, or at those in a `.keras` file.
+    """Check a file of weights, or those in a `.keras` file.
 
     Raises
     ------
     ModelFileError
-        If it is damaged, or links to another file.
+        If it is damaged, or refers to another file.
     """
     import h5py
 
@@ -44,7 +44,7 @@ def _is_inside(file: Any) -> bool:
             link = group.get(name, getlink=True)
             if isinstance(link, h5py.ExternalLink):
                 return False
-            if isinstance(link, h5py.SoftLink):  # to another place in the file
+            if isinstance(link, h5py.SoftLink):  # within the file
                 continue
             item = group[name]
             if isinstance(item, h5py.Dataset) and (item.external or item.is_virtual):

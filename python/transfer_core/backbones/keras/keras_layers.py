@@ -1,6 +1,6 @@
-"""Keras' layers in torch's own: the same function, on images as (N, C, H, W) where Keras has (N, H, W, C).
+"""Convert Keras' layers to equivalent torch modules, for images as (N, C, H, W) instead of (N, H, W, C).
 
-Tensors of another rank lie as in Keras. What is missing here is computed by Keras itself (`foreign`).
+Tensors of other ranks have Keras' layout. Other layers are run by Keras itself (`keras_computed_layer`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from transfer_core.backbones.quick_import import without_compiler
 with without_compiler():
     from torchvision.ops import StochasticDepth
 
-# One layer as modules in a row, by what is appended to its name; the one that has its weights by nothing.
+# A layer as a sequence of modules, by suffixes of its name; the module with its weights has an empty suffix.
 Steps: TypeAlias = dict[str, nn.Module]
 Maker: TypeAlias = Callable[[Config, Size], nn.Module | Steps | None]
 
@@ -28,7 +28,7 @@ _MAKERS: dict[str, Maker] = {}
 
 
 def counterpart(node: Node, shapes: Sequence[Size]) -> Steps | None:
-    """Modules that do what a node does with inputs of these shapes; None if torch has none."""
+    """Convert a node with inputs of these shapes to modules; None if torch has no counterpart."""
     made: nn.Module | Steps | None
     if node.kind in _MAKERS and node.args == (Slot(0),):
         made = _MAKERS[node.kind](node.config, shapes[0])
@@ -38,7 +38,7 @@ def counterpart(node: Node, shapes: Sequence[Size]) -> Steps | None:
 
 
 def activation(setting: Any) -> nn.Module | None:
-    """The function that a layer's `activation` says."""
+    """Convert a layer's setting `activation`; None if torch has no counterpart."""
     if isinstance(setting, dict) and setting.get("class_name") == "function":
         setting = setting["config"]
     make = (
@@ -130,7 +130,7 @@ def _dense(config: Config, shape: Size) -> Steps | None:
     end = activation(config["activation"])
     if end is None:
         return None
-    if len(shape) == 4:  # Keras' dense layer takes the last axis, which are the channels
+    if len(shape) == 4:  # Keras' dense layer acts on the last axis, the channels
         dense: nn.Module = nn.Conv2d(shape[1], config["units"], 1, bias=config["use_bias"])
     else:
         dense = nn.Linear(shape[-1], config["units"], bias=config["use_bias"])
@@ -184,7 +184,7 @@ def _with_activation(steps: Steps, end: nn.Module) -> Steps:
     return steps if isinstance(end, nn.Identity) else {**steps, "_activation": end}
 
 
-# Layers without.
+# Layers without weights.
 
 
 @_maker("Activation")
@@ -237,7 +237,7 @@ def _dropped_paths(rate: float) -> nn.Module:
     *("RandomRotation", "RandomSaturation", "RandomShear", "RandomTranslation", "RandomZoom"),
 )
 def _nothing(config: Config, shape: Size) -> nn.Module | None:
-    """What does something in Keras' own training only; ours has `augment` and the head's dropout."""
+    """Layers that act only in Keras' training; ours has `augment` and the head's dropout."""
     return nn.Identity()
 
 

@@ -1,4 +1,4 @@
-"""What is asked of the Keras package itself; it is imported when something is."""
+"""Access to the Keras package, which is imported at the first call."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from transfer_core.runtime.errors import (
     RecipeError,
 )
 
-# Names and numbers of each layer's variables, by the layer's name after those of the models that it is in.
+# Names and values of each layer's variables, by the path of the layer in nested models.
 Variables: TypeAlias = dict[tuple[str, ...], list[tuple[str, Array]]]
 
 T = TypeVar("T")
 
 
 def keras() -> Any:
-    """The package, on its torch backend unless it was imported with another or `KERAS_BACKEND` says so.
+    """Import Keras, on the torch backend unless it was imported before or `KERAS_BACKEND` is set.
 
     Raises
     ------
@@ -49,30 +49,30 @@ def keras() -> Any:
         return importlib.import_module("keras")
     except ModuleNotFoundError as error:
         raise DependencyError("a Keras backbone", error.name or "keras", "keras") from error
-    finally:  # its own choices for TensorFlow are none of other programs' business
+    finally:  # Keras sets variables for TensorFlow, which child processes would inherit
         for name in os.environ.keys() - before.keys():
             del os.environ[name]
 
 
 def on_torch(layer: Sequence[str]) -> Any:
-    """The package, on its torch backend, which computes this layer.
+    """Import Keras for running a layer on the torch backend.
 
     Raises
     ------
     ConfigurationError
-        If it runs on another.
+        If it runs on another backend in this process.
     """
     library = keras()
     if library.config.backend() != "torch":
         raise ConfigurationError(
-            f"the layer {'/'.join(layer)} is computed by Keras itself, which runs on "
-            f"{library.config.backend()} in this process: set KERAS_BACKEND=torch before Keras is imported"
+            f"the layer {'/'.join(layer)} is run by Keras itself, which uses the backend "
+            f"{library.config.backend()} in this process. Fix: KERAS_BACKEND=torch before Keras is imported"
         )
     return library
 
 
 def application_config(name: str, size: int) -> Config:
-    """The configuration of one of `keras.applications` without its classifier, for images of this size."""
+    """The configuration of `keras.applications.NAME` without its classifier, for images of this size."""
     library = keras()
 
     def configured() -> Config:
@@ -87,7 +87,7 @@ def application_config(name: str, size: int) -> Config:
 
 
 def application_variables(name: str, size: int, path: Path) -> Variables:
-    """The variables of one of `keras.applications` from a file of its weights, with classifier or without.
+    """Read the variables of a model of `keras.applications` from a file, with or without its classifier.
 
     Raises
     ------
@@ -99,14 +99,14 @@ def application_variables(name: str, size: int, path: Path) -> Variables:
         return _loaded(headless, path)
     except ModelFileError:
         with suppress(ModelFileError):
-            # Layers without a name of their own are numbered otherwise there, but come in the same order.
+            # Unnamed layers have other numbers there, but the same order.
             whole = _loaded(_application(name, size, include_top=True), path)
             return dict(zip(variables(headless), whole.values(), strict=False))
         raise
 
 
 def file_config(path: Path) -> Config:
-    """The configuration in a `.keras` file; nothing of it is run.
+    """Read the configuration in a `.keras` file without running it.
 
     Raises
     ------
@@ -121,12 +121,21 @@ def file_config(path: Path) -> Config:
 
 
 def file_variables(path: Path, weights: Path, trust: bool) -> Variables:
-    """The variables of the model in a `.keras` file; from the file `weights`, if that is another.
+    """Read the variables of the model in a `.keras` file.
+
+    Parameters
+    ----------
+    path
+        The file of the model.
+    weights
+        The file of the weights; may be the same.
+    trust
+        Whether code in the file may run.
 
     Raises
     ------
     ModelFileError
-        If Keras can't make the model, or the weights don't fit.
+        If Keras can't create the model, or the weights don't fit.
     """
     library = keras()
     check_self_contained(path)
@@ -136,30 +145,30 @@ def file_variables(path: Path, weights: Path, trust: bool) -> Variables:
 
 
 def made_layer(node: Node, trust: bool) -> Any:
-    """The layer, or the function, of a node.
+    """Create the layer or the function of a node.
 
     Raises
     ------
     RecipeError
-        At `backbone`, if Keras can't make it.
+        At `backbone`, if Keras can't create it.
     """
     library = keras()
     try:
         with library.device("cpu"):
             return library.saving.deserialize_keras_object(node.entry, safe_mode=not trust)
     except (ValueError, TypeError, ImportError) as error:
-        message = f"Keras can't make its layer {'/'.join(node.layer)}: {_first_line(error)}"
+        message = f"Keras can't create its layer {'/'.join(node.layer)}: {_first_line(error)}"
         raise RecipeError([Problem("backbone", message)]) from error
 
 
 def made(constant: Config) -> Any:
-    """A constant among the arguments of a call: a slice, an array."""
+    """Create a constant among the arguments of a call: a slice, an array."""
     with keras().device("cpu"):
         return keras().saving.deserialize_keras_object(constant, safe_mode=True)
 
 
 def value(variable: Any) -> Array:
-    """The numbers of a variable, on whatever backend."""
+    """The values of a variable, on any backend."""
     numbers = variable.value
     if isinstance(numbers, torch.Tensor):
         numbers = (numbers.float() if numbers.is_floating_point() else numbers).detach().cpu().numpy()
@@ -177,8 +186,7 @@ def _application(name: str, size: int, **options: Any) -> Any:
 
 
 def _in_a_new_session(make: Callable[[], T]) -> T:
-    """What Keras makes where nothing was made before: it numbers a thread's layers that have no name, and
-    keeps the caller's policies for types per thread, too."""
+    """Call `make` in a new thread: Keras numbers unnamed layers and stores dtype policies per thread."""
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(make).result()
 
@@ -191,7 +199,7 @@ def _loaded(model: Any, path: Path) -> Variables:
 
 
 def variables(model: Any, path: tuple[str, ...] = ()) -> Variables:
-    """The variables of a model's layers, and of those of models within; from then on all may train."""
+    """The variables of a model's layers, including nested models; makes all layers trainable."""
     found: Variables = {}
     for layer in model.layers:
         name = (*path, layer.name)
@@ -203,7 +211,7 @@ def variables(model: Any, path: tuple[str, ...] = ()) -> Variables:
 
 
 def in_order(layer: Any) -> list[Any]:
-    """The variables of a layer, those that can train before those that can't; a function has none."""
+    """The variables of a layer, trainable ones first; a function has none."""
     if not hasattr(layer, "trainable_variables"):
         return []
     layer.trainable = True
@@ -220,7 +228,7 @@ def _as_model_file_error(complaint: str) -> Iterator[None]:
 
 @contextmanager
 def tensorflow_left_alone() -> Iterator[None]:
-    """Within, Keras does not import TensorFlow, which takes seconds, to ask whether something is its own."""
+    """Context in which Keras does not import TensorFlow, which takes seconds, for type checks."""
     lazy = getattr(sys.modules.get("keras.src.utils.module_utils"), "tensorflow", None)
     if lazy is None or "tensorflow" in sys.modules:
         yield

@@ -1,7 +1,7 @@
-"""Keras 3's models: `keras.applications`, and `.keras` files of the user's own.
+"""Describe, load and restore Keras 3's models: `keras.applications` and `.keras` files.
 
-Their layers become torch's own with the same weights, so that they freeze, train and run like any other
-backbone; a layer that torch has no counterpart for is computed by Keras on its torch backend.
+Their layers are converted to torch's with the same weights, so that they freeze, train and run like any other
+backbone; layers without a counterpart in torch are run by Keras on its torch backend.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ from transfer_core.model_file.format import tensors_digest
 from transfer_core.runtime.errors import Problem, RecipeError, WeightsNotFound
 from transfer_core.runtime.progress import Progress
 
-# The model's configuration among the files of a backbone.
+# The model's configuration among the assets.
 CONFIG = "keras.json"
 
 
 def facts(name: str, trust: bool) -> BackboneFacts:
-    """See `Loading`; of a `.keras` file nothing is run but Keras, unless it is trusted."""
+    """See `Loading`; code in a `.keras` file runs only with `trust`."""
     path = file_named(name)
     return keras_facts.file(name, path, trust) if path else keras_facts.application(name)
 
 
 def load(facts: BackboneFacts, weights: str, trust: bool, progress: Progress) -> Backbone:
-    """See `Loading`; random weights are Glorot's, as Keras has them by default."""
+    """See `Loading`; random weights are Glorot's, Keras' default."""
     path = file_named(facts.name)
     made = keras_architecture.of_file(path, trust) if path else keras_architecture.of_application(facts.name)
     network = build(made.graph, made.size, trust)
@@ -53,8 +53,8 @@ def load(facts: BackboneFacts, weights: str, trust: bool, progress: Progress) ->
         found = _fill_application(network, facts, weights, progress)
     if path and not network.scales_pixels:
         progress.warning(
-            f"{facts.name} has no Rescaling or Normalization layer in front: it is given pixels from 0 to "
-            "255; if it was trained on others, save it again with such a layer"
+            f"{facts.name} has no Rescaling or Normalization layer at its input: it receives pixels from 0 "
+            "to 255. Fix: if it was trained on other values, save it again with such a layer"
         )
     backbone = _backbone(facts, made, network, found.weights if found else None)
     backbone.weights_digest = found.digest if found else tensors_digest(backbone.state_dict())
@@ -68,12 +68,12 @@ def restore(
     digest: str,
     trust: bool,
 ) -> Backbone:
-    """See `Loading`. No saved model has code: one with code of its own needs its `.keras` file again.
+    """See `Loading`. Saved models have no code: a model with its own code needs its `.keras` file again.
 
     Raises
     ------
     WeightsNotFound
-        If that file is gone.
+        If that file does not exist.
     """
     if config := files_in(tensors).get(CONFIG):
         model = json.loads(config)
@@ -82,9 +82,9 @@ def restore(
     else:
         path = file_named(facts.name)
         if not trust:  # the saved model names the file
-            raise RecipeError([Problem("trust", f"{facts.name} brings code of its own: pass `trust: true`")])
+            raise RecipeError([Problem("trust", f"{facts.name} has its own code. Fix: pass `trust: true`")])
         if path is None or not path.is_file():
-            raise WeightsNotFound(f"{facts.name} is needed again: the saved model does not have its code")
+            raise WeightsNotFound(f"{facts.name} is needed again, as the saved model does not have its code")
         made = keras_architecture.of_file(path, trust)
     backbone = _backbone(facts, made, build(made.graph, made.size, trust), weights)
     names = {name: name for name in backbone.state_dict()}

@@ -1,4 +1,4 @@
-"""Layers of several inputs, and the functions that Keras puts into a graph for `+` and the like."""
+"""Convert layers of several inputs, and functions in a graph such as `+`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _FUNCTIONS: dict[str, Callable[[Any, Any], Any]] = {
 
 
 def of_several(node: Node, shapes: Sequence[Size]) -> nn.Module | dict[str, nn.Module] | None:
-    """Layers take their inputs as a list, functions one by one."""
+    """Convert a node with several inputs; layers take them as a list, functions as separate arguments."""
     slots = [Slot(number) for number in range(len(node.inputs))]
     if list(node.args) not in ([slots], slots) or len({len(shape) for shape in shapes}) > 1:
         return None
@@ -42,7 +42,7 @@ def of_several(node: Node, shapes: Sequence[Size]) -> nn.Module | dict[str, nn.M
 
 
 def with_a_number(node: Node) -> nn.Module | None:
-    """`x / 127.5`, `x - 1`, `1 - x`."""
+    """Convert a function of a tensor and a number: `x / 127.5`, `x - 1`, `1 - x`."""
     function = _FUNCTIONS.get(node.kind.removeprefix("ops."))
     numbers = [one for one in node.args if isinstance(one, int | float)]
     if function is None or len(node.args) != 2 or len(numbers) != 1:

@@ -1,4 +1,4 @@
-"""What Keras' layers do and torch has no module for, on images as (N, C, H, W)."""
+"""Torch modules for Keras' layers that torch has no counterpart for, on images as (N, C, H, W)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch.nn import functional
 
 
 class Affine(nn.Module):
-    """x * scale + offset per channel, of numbers that never train."""
+    """x * scale + offset per channel, with constants."""
 
     scale: Tensor
     offset: Tensor
@@ -41,7 +41,7 @@ class LayerScale(nn.Module):
 
 
 class ChannelNorm(nn.LayerNorm):
-    """Normalises the channels at each place."""
+    """LayerNorm over the channels at each place."""
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W)."""
@@ -52,7 +52,7 @@ class ChannelNorm(nn.LayerNorm):
 
 
 class Luminance(nn.Module):
-    """Red, green and blue as one channel of grey, as PIL does it (ITU-R BT.601)."""
+    """Convert RGB to one channel of luminance, like PIL (ITU-R BT.601)."""
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, 3, H, W) -> (N, 1, H, W)."""
@@ -72,7 +72,7 @@ class Average(nn.Module):
 
 
 class Greatest(Average):
-    """The largest number over some dimensions."""
+    """The maximum over some dimensions."""
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C), or (N, C, 1, 1)."""
@@ -80,7 +80,7 @@ class Greatest(Average):
 
 
 class Reshape(nn.Module):
-    """Each example in another shape, counted in Keras' order: channels are the last of a picture."""
+    """Reshape each example in Keras' layout, in which channels are the last axis of an image."""
 
     def __init__(self, before: Size, after: Sequence[int]) -> None:
         super().__init__()
@@ -96,7 +96,7 @@ class Reshape(nn.Module):
 
 
 class Together(nn.Module):
-    """A function of two, over all inputs from the first on: a + b + c."""
+    """Reduce all inputs by a function of two: a + b + c."""
 
     def __init__(self, function: Callable[[Any, Any], Tensor]) -> None:
         super().__init__()
@@ -108,7 +108,7 @@ class Together(nn.Module):
 
 
 class Concatenated(nn.Module):
-    """Side by side along a dimension."""
+    """Concatenation along a dimension."""
 
     def __init__(self, dimension: int) -> None:
         super().__init__()
@@ -120,7 +120,7 @@ class Concatenated(nn.Module):
 
 
 class WithNumber(nn.Module):
-    """A function of a tensor and a number, which comes `first` or last: 1 - x, x - 1."""
+    """A function of a tensor and a number, which is the `first` argument or the second: 1 - x, x - 1."""
 
     def __init__(self, function: Callable[[Any, Any], Tensor], number: float, first: bool) -> None:
         super().__init__()

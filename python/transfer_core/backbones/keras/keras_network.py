@@ -1,4 +1,4 @@
-"""From a graph of Keras' layers to torch modules, without values yet."""
+"""Build torch modules, without values, from a graph of Keras' layers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from transfer_core.runtime.errors import Problem, RecipeError
 
 @dataclass(frozen=True)
 class Piece:
-    """A call of a layer, whose modules run one after the other; `name` is that of the layer's first call."""
+    """A call of a layer as a sequence of modules; `name` is that of the layer's first call."""
 
     node: Node
     name: str
@@ -26,7 +26,7 @@ class Piece:
 
     @property
     def foreign(self) -> bool:
-        """Whether Keras computes it."""
+        """Whether Keras runs it."""
         return isinstance(self.steps.get(""), Foreign)
 
     @property
@@ -38,7 +38,7 @@ class Piece:
 
 @dataclass(frozen=True)
 class Network:
-    """The pieces in the order in which they run; `shape` is that of the last one's result, in our order."""
+    """The pieces in the order of execution; `shape` is that of the result, in torch's layout."""
 
     graph: Graph
     pieces: tuple[Piece, ...]
@@ -46,29 +46,38 @@ class Network:
 
     @property
     def width(self) -> int:
-        """The numbers in an embedding: channels, averaged over all places."""
+        """The embedding width: channels after averaging over places."""
         return self.shape[1] if len(self.shape) == 4 else self.shape[-1]
 
     @property
     def parameters(self) -> int:
-        """How many there are, each once."""
+        """Number of parameters; shared ones count once."""
         modules = {id(module): module for piece in self.pieces for module in piece.steps.values()}
         return sum(p.numel() for module in modules.values() for p in module.parameters())
 
     @property
     def scales_pixels(self) -> bool:
-        """Whether something is done to the pixels before the first weights."""
+        """Whether pixels are rescaled before the first layer with weights."""
         front = itertools.takewhile(lambda piece: not piece.heavy, self.pieces)
         return any(piece.node.kind.startswith(("Rescaling", "Normalization", "ops.")) for piece in front)
 
 
 def build(graph: Graph, size: int, trust: bool) -> Network:
-    """Modules on torch's `meta` device for each node; the image is (N, 3, size, size).
+    """Build the modules of each node on torch's `meta` device.
+
+    Parameters
+    ----------
+    graph
+        The layers.
+    size
+        Side of the images in pixels.
+    trust
+        Whether code of layers that Keras runs may be created.
 
     Raises
     ------
     RecipeError
-        At `backbone`, if a layer is used for inputs of several sizes.
+        At `backbone`, if a layer has inputs of several sizes.
     """
     image = torch.zeros(1, 3, size, size, device="meta")
     results = {graph.source: Luminance()(image) if graph.shape[2] == 1 else image}

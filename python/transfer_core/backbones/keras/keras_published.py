@@ -1,4 +1,4 @@
-"""What is published with `keras.applications`, known without Keras."""
+"""Table of `keras.applications`, readable without Keras."""
 
 from __future__ import annotations
 
@@ -20,16 +20,15 @@ class Published(msgspec.Struct, frozen=True):
     Parameters
     ----------
     parameters
-        With its classifier.
+        Number of parameters, with the classifier.
     mean, std
         Of pixels scaled to 0..1, in the order red, green, blue.
     blue_first
         Whether the weights expect the channels in the order blue, green, red.
     scale
-        What the published weights want the channels multiplied by before the first convolution, where Keras
-        does so for these weights alone.
+        Factors of the channels before the first convolution, if Keras applies them for these weights alone.
     digest
-        MD5 or sha256 in hexadecimal; empty where Keras has none.
+        MD5 or sha256 in hexadecimal; empty: not published.
     """
 
     name: str
@@ -49,8 +48,7 @@ class Published(msgspec.Struct, frozen=True):
 
     @property
     def weights(self) -> WeightsFacts:
-        """The published file. Keras says nothing about its licence, and that it was measured on the centre of
-        photos: as usual, of 7/8 of the shorter side."""
+        """The published file. Its license is not stated; the crop is the usual 7/8 of the shorter side."""
         resized = round(self.image_size / 0.875)
         return WeightsFacts(
             name="imagenet",
@@ -64,12 +62,12 @@ class Published(msgspec.Struct, frozen=True):
 
 
 def published(name: str) -> Published:
-    """What is published about `keras.applications.NAME`.
+    """Look up `keras.applications.NAME`.
 
     Raises
     ------
     RecipeError
-        At `backbone`, with the nearest name.
+        At `backbone` for an unknown name, with the nearest one.
     """
     known = _catalogue()
     if name not in known:
@@ -81,6 +79,6 @@ def published(name: str) -> Published:
 
 @cache
 def _catalogue() -> dict[str, Published]:
-    """`published.json`, which `scripts/build_keras_facts.py` writes."""
+    """Read `published.json`, which `scripts/build_keras_facts.py` writes."""
     text = files("transfer_core.backbones.keras").joinpath("published.json").read_bytes()
     return {entry.name: entry for entry in msgspec.json.decode(text, type=list[Published])}

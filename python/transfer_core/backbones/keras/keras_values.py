@@ -1,4 +1,4 @@
-"""Gives the modules of a network their numbers."""
+"""Initialize the modules of a network, or fill them with Keras' weights."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ from transfer_core.backbones.keras.keras_network import Piece
 
 
 def draw(pieces: Sequence[Piece], seed: int) -> None:
-    """Random kernels as Keras draws them by default (Glorot and Bengio 2010), the same for the same seed; all
-    else as it is before a training."""
+    """Initialize the modules like Keras: Glorot-uniform kernels (Glorot and Bengio 2010) from a seed."""
     _make_room(pieces)
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(seed)
@@ -27,7 +26,7 @@ def draw(pieces: Sequence[Piece], seed: int) -> None:
 
 
 def fill(pieces: Sequence[Piece], variables: Variables) -> None:
-    """The numbers of Keras' variables."""
+    """Copy the values of Keras' variables to the modules."""
     _make_room(pieces)
     for piece in pieces:
         of_layer = variables.get(piece.node.layer, [])
@@ -39,8 +38,17 @@ def fill(pieces: Sequence[Piece], variables: Variables) -> None:
 
 @torch.no_grad()
 def change_first_kernel(pieces: Sequence[Piece], blue_first: bool, scale: Sequence[float] | None) -> None:
-    """Let the first convolution take red, green and blue where its weights are for blue, green and red, and
-    scale them as Keras does before it."""
+    """Adapt the first convolution to our images.
+
+    Parameters
+    ----------
+    pieces
+        All layers of the network.
+    blue_first
+        Whether its weights expect the channels in the order blue, green, red.
+    scale
+        Factor per channel that Keras applies to the image before it.
+    """
     kernel: Tensor = next(piece for piece in pieces if piece.heavy).steps[""].get_parameter("weight")
     if blue_first:
         kernel.copy_(kernel.flip(1))
@@ -50,7 +58,7 @@ def change_first_kernel(pieces: Sequence[Piece], blue_first: bool, scale: Sequen
 
 @torch.no_grad()
 def _make_room(pieces: Sequence[Piece]) -> None:
-    """Memory for all tensors that have none, with what they are before a training; kernels stay empty."""
+    """Allocate tensors on the `meta` device with their initial values; kernels are uninitialized."""
     for piece, module in _modules(pieces):
         if not any(tensor.is_meta for tensor in (*module.parameters(), *module.buffers())):
             continue
@@ -76,7 +84,7 @@ def _put(piece: Piece, tensors: keras_weights.Tensors) -> None:
 
 
 def _modules(pieces: Sequence[Piece]) -> Iterator[tuple[Piece, nn.Module]]:
-    """Each module once, however often its layer is called."""
+    """Each module once, even if its layer is called several times."""
     seen: set[int] = set()
     for piece in pieces:
         for module in piece.steps.values():

@@ -1,4 +1,4 @@
-"""Keras' variables as the tensors of torch's modules."""
+"""Convert Keras' variables to the tensors of torch's modules."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ import numpy.typing as npt
 from transfer_core.backbones.keras.keras_graph import Config, Node
 
 Array: TypeAlias = npt.NDArray[Any]
-# By what comes after the layer's name: `.weight`, `_depthwise.weight`.
+# Tensors by the suffix after the layer's name: `.weight`, `_depthwise.weight`.
 Tensors: TypeAlias = dict[str, Array]
 
-# The smallest standard deviation that Keras divides by.
+# Keras' lower limit of the standard deviation.
 EPSILON = 1e-7
 
 
 def tensors(node: Node, variables: Mapping[str, Array]) -> Tensors:
-    """The tensors of a layer's modules, from its variables (by Keras' names) and its settings."""
+    """Make the tensors of a layer's modules from its variables (by Keras' names) and its settings."""
     make = _MAKERS.get(node.kind)
     return make(node.config, variables) if make else {}
 
 
 def constants(node: Node) -> Tensors:
-    """Those that its settings say, whatever the weights."""
+    """Make the tensors that depend on a layer's settings alone."""
     known = node.kind == "Rescaling" or (node.kind == "Normalization" and node.config["mean"] is not None)
     return tensors(node, {}) if known else {}
 
@@ -51,7 +51,7 @@ def _dense(config: Config, variables: Mapping[str, Array]) -> Tensors:
 
 
 def _norm(config: Config, variables: Mapping[str, Array]) -> Tensors:
-    """Those that there are: without `gamma` or `beta` the module keeps one or zero."""
+    """Weights of a norm; without `gamma` or `beta`, the module keeps its ones or zeros."""
     return {_OF_NORMS[name]: value for name, value in variables.items() if name in _OF_NORMS}
 
 
@@ -65,9 +65,9 @@ def _rescaling(config: Config, variables: Mapping[str, Array]) -> Tensors:
 
 
 def _normalization(config: Config, variables: Mapping[str, Array]) -> Tensors:
-    told = config["mean"] is not None
-    mean = np.asarray(config["mean"] if told else variables["mean"], float)
-    variance = np.asarray(config["variance"] if told else variables["variance"], float)
+    is_set = config["mean"] is not None
+    mean = np.asarray(config["mean"] if is_set else variables["mean"], float)
+    variance = np.asarray(config["variance"] if is_set else variables["variance"], float)
     scale = 1 / np.maximum(np.sqrt(variance), EPSILON)
     return {".scale": scale, ".offset": -mean * scale}
 

@@ -1,4 +1,4 @@
-"""Where the weights of `keras.applications` are on this machine."""
+"""Find the weights of `keras.applications` on this machine, or download them."""
 
 from __future__ import annotations
 
@@ -20,33 +20,33 @@ _SUFFIXES = (".h5", ".hdf5", ".keras")
 
 
 def own_keras_file(facts: BackboneFacts, path: str) -> FoundWeights:
-    """The user's own file of weights.
+    """Describe the user's own file of weights.
 
     Raises
     ------
     WeightsNotFound
-        If there is none.
+        If the file does not exist.
     ModelFileError
-        If it is none of Keras'.
+        If it is not in one of Keras' formats.
     """
     found = own_file(facts, path)
     if found.path.suffix not in _SUFFIXES:
-        raise ModelFileError(f"weights: {found.path} is no file of Keras' weights (.weights.h5, .h5, .keras)")
+        raise ModelFileError(f"weights: {found.path} is not a file of Keras (.weights.h5, .h5, .keras)")
     return found
 
 
 def published_file(known: Published, progress: Progress) -> FoundWeights:
-    """The published file: a copy on this machine, or else the publisher's download.
+    """Find the published file on this machine, or download it.
 
-    Copies are looked for in the folder `TRANSFER_WEIGHTS`, in Keras' cache and among our own downloads. One
-    whose digest is not the published one is left out with a warning.
+    The directory `TRANSFER_WEIGHTS`, Keras' cache and our own downloads are searched. A copy whose digest is
+    not the published one is skipped with a warning.
 
     Raises
     ------
     WeightsNotFound
-        With the places that were looked at.
+        With the places that were searched.
     ConfigurationError
-        If `TRANSFER_WEIGHTS` is no folder.
+        If `TRANSFER_WEIGHTS` is not a directory.
     """
     weights = known.weights
     for place in _places():
@@ -54,7 +54,7 @@ def published_file(known: Published, progress: Progress) -> FoundWeights:
             found = _digest(path, known.digest)
             if found == known.digest:
                 return FoundWeights(path, weights, sha256(path))
-            progress.warning(f"left out {path}: its digest is {found}, not {known.digest}")
+            progress.warning(f"skipped {path}: its digest is {found}, expected {known.digest}")
     if offline():
         raise WeightsNotFound(_not_found(known, weights, "not tried, TRANSFER_OFFLINE is set"))
     try:
@@ -63,12 +63,12 @@ def published_file(known: Published, progress: Progress) -> FoundWeights:
         raise WeightsNotFound(_not_found(known, weights, str(error))) from error
     if (found := _digest(path, known.digest)) != known.digest:
         path.unlink()
-        raise WeightsNotFound(_not_found(known, weights, f"its digest is {found}, not {known.digest}"))
+        raise WeightsNotFound(_not_found(known, weights, f"its digest is {found}, expected {known.digest}"))
     return FoundWeights(path, weights, sha256(path))
 
 
 def _digest(path: Path, published: str) -> str:
-    """The file's digest of the kind that was published; nothing if none was."""
+    """The file's digest of the published kind; empty if none is published."""
     if not published:
         return ""
     if len(published) == 64:
@@ -81,20 +81,20 @@ def _digest(path: Path, published: str) -> str:
 
 
 def _places() -> Iterator[Place]:
-    """Where copies may be, in the order of looking."""
+    """Directories that may contain copies, in the order of the search."""
     cache = Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser() / "models"
     return in_order([Place(f"Keras' cache: {cache}", cache)], downloads())
 
 
 def _not_found(known: Published, weights: WeightsFacts, download_result: str) -> str:
-    looked = [place.title for place in _places()] + [f"{weights.url}: {download_result}"]
+    searched = [place.title for place in _places()] + [f"{weights.url}: {download_result}"]
     network = "unset TRANSFER_OFFLINE" if offline() else "a working network"
     return "\n".join(
         [
-            f"no weights for keras/{known.name} ({known.file}); looked at",
-            *(f"  {place}" for place in looked),
-            "ways out",
-            "  TRANSFER_WEIGHTS=folder   with this file in it",
+            f"no weights for keras/{known.name} ({known.file}). Searched:",
+            *(f"  {place}" for place in searched),
+            "Fix, one of:",
+            "  TRANSFER_WEIGHTS=folder   a directory with this file",
             '  weights: "path/to/file"   a .weights.h5, .h5 or .keras file of your own',
             f"  {network:<24}  downloads it",
         ]
