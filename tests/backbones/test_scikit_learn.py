@@ -196,7 +196,7 @@ class TestState:
     @pytest.mark.parametrize(
         ("state", "message"),
         [
-            ({"estimator": ["Popen", {"dict": []}]}, 'something called "Popen": it is not read'),
+            ({"estimator": ["Popen", {"dict": []}]}, 'something called "Popen": refused'),
             ({"estimator": ["FunctionTransformer", {"dict": []}]}, "FunctionTransformer"),
             ({"function": ["os", "system"]}, 'something called "function"'),
             ({"dtype": "nonsense"}, "damaged"),

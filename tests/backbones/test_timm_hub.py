@@ -55,7 +55,7 @@ def test_a_copy_in_the_hubs_cache_is_found_and_its_digest_checked(hub_home, publ
     events = []
     with pytest.raises(WeightsNotFound):
         backbones.load(NAME, progress=Progress(emit=events.append))
-    assert [event["message"][:8] for event in events] == ["left out"]
+    assert [event["message"][:7] for event in events] == ["skipped"]
 
 
 def test_the_main_branch_counts_more_than_other_commits(hub_home, published):
