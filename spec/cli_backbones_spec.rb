@@ -9,7 +9,7 @@ RSpec.describe "transfer backbones" do
     lines.drop(1).take_while { |line| line != "" }.map(&:split)
   end
 
-  it "are listed, filtered and sorted" do
+  it "lists, filters and sorts" do
     all = rows("--source", "torchvision", "--all", "--sort", "name")
     expect(all.map(&:first)).to eq(all.map(&:first).sort).and include("mobilenet_v2", "resnet18")
     expect(all.size).to eq(80)
@@ -22,7 +22,7 @@ RSpec.describe "transfer backbones" do
     expect(rows("--offline").map(&:first)).to include("mobilenet_v2").and(satisfy { |names| names.size < 80 })
   end
 
-  it "come with the most relevant first, in 100 columns, and say what is left out" do
+  it "lists the most relevant first, in 100 columns" do
     %w[image_classification text_classification].each do |task|
       out, err, status = transfer("backbones", "--task", task)
       expect([err, status]).to eq(["", 0])
@@ -37,7 +37,7 @@ RSpec.describe "transfer backbones" do
     expect([all.size, all.map(&:size).max]).to match([be > 1200, be <= 100])
   end
 
-  it "say everything about one, and everything as JSON" do
+  it "describes one, and prints JSON" do
     page = transfer("backbones", "resnet18").first
     expect(page).to include("arXiv:1512.03385", "9 blocks:\n  stem, layer1_0,", "IMAGENET1K_V1  BSD-3-Clause   69.8")
     expect(page).to match(/^source +torchvision$.*^input size +224 x 224 .*^metric +69\.8 \(ImageNet-1K top-1\)/m)
@@ -49,7 +49,7 @@ RSpec.describe "transfer backbones" do
     expect(facts.first).to include("name", "license", "paper", "arxiv", "weights_url", "metric_source", "relevance")
   end
 
-  it "gives the nearest of an unknown word" do
+  it "suggests the nearest name" do
     expect(transfer("backbones", "--license", "apache")).to match(
       ["", /\Atransfer: unknown license "apache", did you mean "Apache-2.0"\?/, 2]
     )

@@ -6,7 +6,7 @@ require "json"
 RSpec.describe "transfer doctor", :home do
   include Keys
 
-  it "finds nothing wrong here" do
+  it "passes all checks" do
     out, err, status = transfer("doctor")
     expect([err, status]).to eq(["", 0])
     expect(out).to match(/\Aok  interpreter +.*^ok  torch  .*^ok  device  /m)
@@ -27,7 +27,7 @@ RSpec.describe "transfer doctor", :home do
     File.write("#{@home}/env/transfer-setup.json", JSON.generate(note))
   end
 
-  it "compares what was asked of setup, and needed by the settings, with what is there" do
+  it "compares the environment with the options of setup and the settings" do
     environment(gem_version: Transfer::VERSION, torch: "9.9", extras: ["timm"])
     key = key_pair("#{@home}/key").public
     out, = executable("doctor", "--json", TRANSFER_PYTHON: nil, TRANSFER_HOME: @home,
@@ -39,11 +39,12 @@ RSpec.describe "transfer doctor", :home do
     expect(JSON.parse(out).map { |check| check["name"] }.grep(/extra|build/)).to eq([])
   end
 
-  it "notices an environment of another version" do
+  it "reports an environment of another version" do
     environment(gem_version: "0.0.9")
     out, _, status = executable("doctor", "--json", TRANSFER_PYTHON: nil, TRANSFER_HOME: @home)
     expect([JSON.parse(out)[1], status]).to eq(
-      [{ "name" => "environment", "ok" => false, "detail" => "made by version 0.0.9, this is #{Transfer::VERSION}",
+      [{ "name" => "environment", "ok" => false,
+         "detail" => "created by version 0.0.9, this is version #{Transfer::VERSION}",
          "remedy" => "transfer setup" }, 4]
     )
   end
@@ -53,7 +54,7 @@ RSpec.describe "transfer doctor", :home do
     "#{@home}/no_checkout.rb".tap do |file|
       File.write(file, <<~RUBY)
         require "transfer"
-        Transfer::Python.singleton_class.define_method(:checkout) { Transfer::Python::Place.new("checkout", nil, "hidden") }
+        Transfer::Python.singleton_class.define_method(:checkout) { Transfer::Python::Candidate.new("checkout", nil, "hidden") }
       RUBY
     end
   end

@@ -78,7 +78,7 @@ RSpec.describe "transfer worker", :home do
     it "shows which worker predicts" do
       expect(serving).to eq("no shared worker runs; the next call starts one")
       pid = start
-      expect(serving).to match(/\Ashared worker #{pid}, [\d.]+ MB, models in memory: 0 \(0 B\), requests in hand: 0/)
+      expect(serving).to match(/\Ashared worker #{pid}, [\d.]+ MB, models in memory: 0 \(0 B\), open requests: 0/)
       Transfer.shutdown(shared: true)
       Transfer.config.shared_worker = false
       usual = ENV.fetch("TMPDIR", nil)

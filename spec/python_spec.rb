@@ -14,7 +14,7 @@ RSpec.describe "Transfer::Python", :scratch do
   let(:home) { "#{@scratch}/home" }
   let(:core) { File.expand_path("../python", __dir__) }
 
-  # The interpreter that was found, or the message of the error.
+  # The interpreter, or the message of the error.
   def found(code: "puts Transfer::Python.command", **env)
     env = { "HOME" => home, "PATH" => "/nowhere", **env.transform_keys(&:to_s) }
     script = "begin; #{code}; rescue Transfer::PythonNotFound => e; puts e.message; end"
@@ -38,17 +38,17 @@ RSpec.describe "Transfer::Python", :scratch do
     end
   end
 
-  it "takes the interpreter that was chosen, before all others" do
+  it "prefers the configured interpreter" do
     managed_environment
     chosen = interpreter("#{@scratch}/chosen/python")
     expect(found(TRANSFER_PYTHON: chosen)).to eq(chosen)
     expect(found(TRANSFER_PYTHON: "python9", PATH: "#{@scratch}/none")).to eq(
-      "found no Python with the training core; without Transfer.config.python and TRANSFER_PYTHON it is searched " \
-      "for. Looked at: Transfer.config.python (python9): not there"
+      "found no Python with the training core. Searched: Transfer.config.python (python9): not found. " \
+      "Fix: unset Transfer.config.python and TRANSFER_PYTHON"
     )
   end
 
-  it "looks a chosen name up on the PATH" do
+  it "searches the PATH for a configured name" do
     python = interpreter("#{@scratch}/bin/python9")
     expect(found(TRANSFER_PYTHON: "python9", PATH: "#{@scratch}/bin")).to eq(python)
   end
@@ -66,12 +66,12 @@ RSpec.describe "Transfer::Python", :scratch do
     expect(found(XDG_DATA_HOME: "#{@scratch}/xdg")).to eq(in_xdg)
   end
 
-  it "passes over a managed environment that was not finished" do
+  it "skips an incomplete managed environment" do
     interpreter("#{home}/.local/share/transfer/env/bin/python")
-    expect(found).to include("managed environment (#{home}/.local/share/transfer/env/bin/python): not finished")
+    expect(found).to include("managed environment (#{home}/.local/share/transfer/env/bin/python): incomplete")
   end
 
-  it "runs no managed environment that another user could have written to" do
+  it "skips a managed environment that other users can write to" do
     python = managed_environment
     home = File.expand_path("../../..", python)
     [home, "#{home}/env"].each do |place|
@@ -110,7 +110,7 @@ RSpec.describe "Transfer::Python", :scratch do
     )
   end
 
-  it "asks a real Python whether it has the core" do
+  it "checks that Python has the core" do
     python3 = File.expand_path("../.venv/bin/python3", __dir__)
     bare = "#{@scratch}/bin/python3"
     interpreter(bare, %(exec "#{File.realpath(python3)}" -S "$@"))
@@ -118,12 +118,12 @@ RSpec.describe "Transfer::Python", :scratch do
     expect(found(PATH: "#{@scratch}/bin", PYTHONPATH: core)).to eq(bare)
   end
 
-  it "says where it looked" do
+  it "lists the candidates" do
     expect(found).to eq(
-      "found no Python with the training core; `transfer setup` installs it. Looked at: " \
-      "managed environment (#{home}/.local/share/transfer/env/bin/python): not there; " \
-      "the checkout's .venv (#{@scratch}/root/.venv/bin/python): not there; " \
-      "VIRTUAL_ENV: not set; PATH (python3): not there"
+      "found no Python with the training core. Searched: " \
+      "managed environment (#{home}/.local/share/transfer/env/bin/python): not found; " \
+      "the checkout's .venv (#{@scratch}/root/.venv/bin/python): not found; " \
+      "VIRTUAL_ENV: not set; PATH (python3): not found. Fix: transfer setup"
     )
   end
 end

@@ -51,27 +51,27 @@ RSpec.describe "transfer setup", :home do
 
   def noted = JSON.parse(File.read(note), symbolize_names: true)
 
-  it "has nothing to do when it was finished with the same options" do
+  it "changes nothing with the same options" do
     finished_environment(extras: ["parquet"], torch: "cpu")
     expect(setup("--extras", "parquet", "--cpu")).to eq(["Ready: #{environment}/bin/python\n", "", 0])
   end
 
-  it "tells programs where the interpreter is" do
+  it "prints the interpreter as JSON" do
     finished_environment
     out, = setup("--json")
     expect(JSON.parse(out)).to eq("python" => "#{environment}/bin/python")
   end
 
-  it "refuses an extra that there is not" do
+  it "rejects an unknown extra" do
     known = "parquet, sklearn, huggingface, peft, tensorflow, onnx, keras, timm, signing"
     expect(setup("--extras", "parket")).to eq(["", %(transfer: unknown extra "parket" (one of: #{known})\n), 4])
   end
 
-  it "takes one extra by its name, for programs" do
+  it "takes one extra by name from Ruby" do
     expect { Transfer.setup(extras: :parket) }.to raise_error(Transfer::ConfigurationError, /\Aunknown extra "parket"/)
   end
 
-  it "adds extras to those before, and keeps the other options that are not given" do
+  it "adds extras and keeps the other options" do
     python = python_with_pip("python")
     [["--python", python, "--cpu", "--extras", "keras"], ["--extras", "timm,parquet"], [], ["--force"]].each do |words|
       expect(setup(*words).last).to eq(0)
@@ -97,7 +97,7 @@ RSpec.describe "transfer setup", :home do
     expect(Dir.children(@home) - ["setup.log"]).to contain_exactly("old", "new", "commands", "env")
   end
 
-  it "rebuilds for another build of PyTorch, and installs it from nowhere but its index" do
+  it "rebuilds for another build of PyTorch, from its index alone" do
     setup("--python", python_with_pip("python"), "--cpu")
     python_with_pip("python", pip: "sed -i 's/echo cpu/echo 12.6/' #{@home}/python")
     expect(setup("--cuda", "12.6")[1]).to include("Rebuilding the Python environment with PyTorch for CUDA 12.6")
@@ -107,26 +107,27 @@ RSpec.describe "transfer setup", :home do
       ["-m pip install --no-input --no-deps #{index} torch>=2.4 torchvision>=0.19"]
     )
     # The build that pip finds is still that for CUDA 12.6.
-    expect(setup("--cuda", "12.8")[1].lines.last).to match(/for CUDA 12.8 from .*cu128: another build was found\. Fix:/)
+    expect(setup("--cuda", "12.8")[1].lines.last)
+      .to match(/for CUDA 12.8 from .*cu128: the index has another build\. Fix:/)
     expect(noted).to include(torch: "12.6")
   end
 
-  it "does not rebuild for the build of PyTorch that is there, and keeps it" do
+  it "keeps the installed build of PyTorch" do
     setup("--python", python_with_pip("python"))
     expect(setup("--cpu")[1]).not_to include("Rebuilding")
     expect(noted).to include(torch: "cpu")
     expect(commands.last).to start_with("-m pip install --no-input torch==2.9+cpu torchvision==0.24+cpu /")
   end
 
-  it "keeps the environment before if it can't be rebuilt or updated" do
+  it "keeps the previous environment if a rebuild or update fails" do
     setup("--python", python_with_pip("python"), "--cpu")
     python_with_pip("python", pip: "echo 'ERROR: no such index'; exit 1")
     out, err, status = setup("--cuda", "12.6")
     expect([out, status]).to eq(["", 4])
     expect(err.lines.last).to eq(
       "transfer: can't install PyTorch for CUDA 12.6 from https://download.pytorch.org/whl/cu126: " \
-      "#{environment}/bin/python -m pip install failed: no such index; all it said is in #{@home}/setup.log. " \
-      "Fix: allow access to this address, or set PIP_FIND_LINKS to a folder with the wheels of this build\n"
+      "#{environment}/bin/python -m pip install failed: no such index. Full output: #{@home}/setup.log. " \
+      "Fix: allow access to this address, or set PIP_FIND_LINKS to a directory with the wheels of this build\n"
     )
     expect(setup("--extras", "timm").last).to eq(4)
     expect(noted).to include(torch: "cpu", extras: [])
@@ -134,7 +135,7 @@ RSpec.describe "transfer setup", :home do
     expect(Dir.children(@home)).not_to include("env.before")
   end
 
-  it "restores the environment before a rebuild that was killed" do
+  it "restores the previous environment after a killed rebuild" do
     setup("--python", python_with_pip("python"), "--cpu")
     FileUtils.mv(environment, "#{environment}.before")
     FileUtils.mkdir_p("#{environment}/bin")
@@ -142,7 +143,7 @@ RSpec.describe "transfer setup", :home do
     expect(noted).to include(torch: "cpu")
   end
 
-  it "refuses what is no CUDA version, also when an environment is there" do
+  it "rejects an invalid CUDA version, with and without an environment" do
     finished_environment
     %w[twelve 12 12.6.1 cu126].each do |version|
       expect(setup("--cuda", version)).to eq(
@@ -152,26 +153,26 @@ RSpec.describe "transfer setup", :home do
     end
   end
 
-  it "does not take two builds of PyTorch" do
+  it "rejects two builds of PyTorch" do
     expect(setup("--cpu", "--cuda", "12.6")).to eq(
       ["", "transfer: give --cpu or --cuda, not both. Try: transfer help setup
 ", 2]
     )
   end
 
-  it "installs nothing where another user could write" do
+  it "installs nothing in a directory that other users can write to" do
     File.chmod(0o775, @home)
     fix = "#{@home} can be written by other users (mode 0775). Fix: chmod -R go-w #{@home}"
     expect(setup).to eq(["", "transfer: #{fix}\n", 4])
     expect(Dir.children(@home)).to eq([])
   end
 
-  it "makes a home that is its user's alone" do
+  it "creates a private home" do
     expect(executable("setup", "--python", "/none", TRANSFER_HOME: "#{@home}/new").last).to eq(4)
     expect(File.stat("#{@home}/new").mode & 0o777).to eq(0o700)
   end
 
-  it "says how to get a Python, also when an environment is there" do
+  it "prints how to install Python, with and without an environment" do
     none = ["", "transfer: found no Python at #{@home}/none. Fix: sudo apt-get install python3 python3-venv, " \
                 "or transfer setup --python PATH\n", 4]
     expect(setup("--python", "#{@home}/none")).to eq(none)
@@ -190,33 +191,33 @@ RSpec.describe "transfer setup", :home do
     expect(out.lines(chomp: true).map(&:length).max).to be <= 80
   end
 
-  it "refuses a Python that is too old" do
+  it "rejects an old Python" do
     python = python_that(says: "3 9")
     expect(setup("--python", python)).to eq(
       ["", "transfer: #{python} is Python 3.9, expected 3.10 or newer. Fix: transfer setup --python PATH\n", 4]
     )
   end
 
-  it "says which package brings the venv module" do
+  it "names the package with the venv module" do
     python = python_that(says: "3 12", imports: "exit 1")
     expect(setup("--python", python)).to eq(
       ["", "transfer: #{python} has no venv module. Fix: sudo apt-get install python3.12-venv\n", 4]
     )
   end
 
-  it "says why pip failed and where the rest is, and leaves no finished environment" do
+  it "prints the cause of pip's failure and the log, and leaves no complete environment" do
     no_network = { PIP_CONFIG_FILE: "/dev/null", PIP_INDEX_URL: "http://127.0.0.1:9", PIP_RETRIES: "0",
                    PIP_FIND_LINKS: "", PIP_DISABLE_PIP_VERSION_CHECK: "1" }
     out, err, status = setup(**no_network)
     expect([out, status]).to eq(["", 4])
     # On a busy machine a step also says how long it has been running.
     expect(err.lines.grep_v(/\A  /).join.gsub(/\d+ s/, "1 s").gsub(/ \(about .*?disk\)/, "")).to eq(<<~TEXT)
-      Making a Python environment in #{environment} ...
-      done Making a Python environment in #{environment} (1 s)
+      Creating a Python environment in #{environment} ...
+      done Creating a Python environment in #{environment} (1 s)
       Installing PyTorch and the training core ...
       failed Installing PyTorch and the training core (1 s)
       transfer: #{environment}/bin/python -m pip install failed: Could not find a version that satisfies \
-      the requirement hatchling>=1.24 (from versions: none); all it said is in #{@home}/setup.log
+      the requirement hatchling>=1.24 (from versions: none). Full output: #{@home}/setup.log
     TEXT
     expect(File.read("#{@home}/setup.log")).to include("hatchling")
     expect(File.exist?(note)).to be(false)

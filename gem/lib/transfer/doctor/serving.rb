@@ -31,7 +31,7 @@ module Transfer
           models = serving[:models]
           ["shared worker #{snapshot[:pid]}", Amounts.size(snapshot[:memory]),
            "models in memory: #{models[:count]} (#{Amounts.size(models[:bytes])})",
-           "requests in hand: #{serving[:open]}", "empty call: #{Amounts.milliseconds(snapshot[:seconds])}",
+           "open requests: #{serving[:open]}", "round trip: #{Amounts.milliseconds(snapshot[:seconds])}",
            *serving[:seconds]&.then { |seconds| response_times(*seconds.values_at(:p50, :p99)) }].join(", ")
         end
 

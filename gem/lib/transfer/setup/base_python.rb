@@ -4,12 +4,12 @@ require "open3"
 
 module Transfer
   class Setup
-    # The interpreter that an environment is made with.
+    # The interpreter that creates an environment.
     class BasePython
-      # The oldest version that the core supports.
+      # The oldest supported version.
       OLDEST = [3, 10].freeze
       OPTION = "transfer setup --python PATH"
-      # Version and path; of a virtual environment those of its base.
+      # Version and path; for a virtual environment, those of its base.
       FACTS = "import os, sys; " \
               "print(*sys.version_info[:2], os.path.realpath(getattr(sys, '_base_executable', sys.executable)))"
       private_constant :OPTION, :FACTS
@@ -20,7 +20,7 @@ module Transfer
       end
 
       # @return [void]
-      # @raise [ConfigurationError] if no environment can be made with it; with the fix
+      # @raise [ConfigurationError] if it can't create an environment; with the fix
       def check
         raise ConfigurationError, "#{@command} is not a Python interpreter. Fix: #{OPTION}" if version.empty?
 
@@ -35,8 +35,8 @@ module Transfer
       end
 
       # @param interpreter [String] of an environment
-      # @return [Boolean] whether the environment was made with this Python
-      def made?(interpreter) = File.realpath(interpreter) == facts[2]
+      # @return [Boolean] whether this Python created the environment
+      def created?(interpreter) = File.realpath(interpreter) == facts[2]
 
       # @return [String]
       def to_s = @command

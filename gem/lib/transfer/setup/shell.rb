@@ -4,7 +4,7 @@ require "open3"
 
 module Transfer
   class Setup
-    # Runs commands and keeps the output of the last one in a log.
+    # Runs commands. The output of the last one is in a log.
     class Shell
       # @param log [String] path of the log
       def initialize(log)
@@ -17,21 +17,21 @@ module Transfer
       # @raise [DependencyError] if the command fails, with the cause and the path of the log
       def run(*command, &)
         lines = []
-        # Whatever the caller's umask is, others must not be able to change code that we will run.
+        # Other users must never be able to change code that runs later, whatever the umask is.
         status = Open3.popen2e(*command, umask: File.umask | Permissions::OTHERS) do |input, output, process|
           input.close
           output.set_encoding(Encoding::UTF_8)
-          keep(output, lines, &)
+          log(output, lines, &)
           process.value
         end
         return if status.success?
 
-        raise DependencyError, "#{command.first(4).join(' ')} failed: #{first_error(lines)}; all it said is in #{@log}"
+        raise DependencyError, "#{command.first(4).join(' ')} failed: #{first_error(lines)}. Full output: #{@log}"
       end
 
       private
 
-      def keep(output, lines)
+      def log(output, lines)
         File.open(@log, "w") do |file|
           output.each_line do |line|
             file.write(line)
@@ -41,7 +41,7 @@ module Transfer
         end
       end
 
-      # pip begins with the cause and ends with hints.
+      # pip prints the cause first and hints last.
       def first_error(lines) = lines.filter_map { |line| line[/\AERROR: (.*)/, 1] }.first || lines.last
     end
   end

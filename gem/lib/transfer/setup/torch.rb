@@ -4,13 +4,13 @@ require "open3"
 
 module Transfer
   class Setup
-    # A build of PyTorch: for the CPU alone, or for a CUDA version.
+    # A build of PyTorch: for the CPU, or for a CUDA version.
     class Torch
-      # Where PyTorch publishes the builds that PyPI does not have.
+      # Index of the builds that are not on PyPI.
       WHEELS = "https://download.pytorch.org/whl"
       VERSION = /\A\d{1,2}\.\d{1,2}\z/
       PACKAGES = %w[torch torchvision].freeze
-      # Without importing torch, which takes seconds.
+      # Does not import torch, which takes seconds.
       BUILD = "import importlib.util as u, runpy; folder, = u.find_spec('torch').submodule_search_locations; " \
               "print(runpy.run_path(folder + '/version.py')['cuda'] or 'cpu')"
       PINS = "from importlib.metadata import version; print(*(f'{p}=={version(p)}' " \
@@ -40,23 +40,23 @@ module Transfer
       # @return [Boolean] whether this build is installed
       def installed?(interpreter) = output(interpreter, BUILD) == build
 
-      # Installs it, from its index or from the folders that pip is configured with (find-links), and never from PyPI.
-      # The index need not be reachable for the other packages.
+      # Installs the build from its index or from pip's configured find-links, never from PyPI. Only this download needs
+      # the index.
       #
       # @param interpreter [String]
       # @yieldparam arguments [Array<String>] of `pip install`
-      # @return [Array<String>] requirements that keep this build
+      # @return [Array<String>] requirements that pin this build
       # @raise [DependencyError]
       def install(interpreter, &)
-        get(&) unless installed?(interpreter)
-        raise DependencyError, failure("another build was found") unless installed?(interpreter)
+        download(&) unless installed?(interpreter)
+        raise DependencyError, failure("the index has another build") unless installed?(interpreter)
 
         output(interpreter, PINS).split
       end
 
       private
 
-      def get
+      def download
         yield "--no-deps", "--index-url", index, *requirements
       rescue DependencyError => error
         raise DependencyError, failure(error.message)
@@ -64,7 +64,7 @@ module Transfer
 
       def failure(cause)
         "can't install PyTorch for #{self} from #{index}: #{cause}. Fix: allow access to this address, or set " \
-          "PIP_FIND_LINKS to a folder with the wheels of this build"
+          "PIP_FIND_LINKS to a directory with the wheels of this build"
       end
 
       def requirements

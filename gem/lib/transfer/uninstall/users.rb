@@ -2,7 +2,7 @@
 
 module Transfer
   module Uninstall
-    # The processes that use `TRANSFER_HOME`: workers, and trainings of whatever process.
+    # Processes that use `TRANSFER_HOME`: workers, and trainings in any process.
     module Users
       WORKER = "transfer_core.worker"
       private_constant :WORKER
@@ -34,12 +34,12 @@ module Transfer
         def linux_processes
           Dir.each_child("/proc").grep(/\A\d+\z/).filter_map do |pid|
             [pid.to_i, File.read("/proc/#{pid}/cmdline").split("\0")]
-          rescue SystemCallError # it has ended, or is another user's
+          rescue SystemCallError # ended, or owned by another user
             nil
           end
         end
 
-        # The home of a process by its environment; nil where this can't be read.
+        # @return [String, nil] the home in the environment of a process; nil if that is unreadable
         def home_of(pid)
           variables = File.binread("/proc/#{pid}/environ").split("\0").to_h { |line| line.split("=", 2) }
           chosen = variables["TRANSFER_HOME"].to_s
@@ -51,7 +51,7 @@ module Transfer
           nil
         end
 
-        # The lock of a run has the id of the process that holds it.
+        # The lock file of a run contains the process id.
         def trainings
           Dir.glob(File.join(Python.home, "runs/*/lock")).filter_map do |path|
             File.open(path, File::RDONLY | File::NOFOLLOW) do |lock|

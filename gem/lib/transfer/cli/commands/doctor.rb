@@ -20,7 +20,7 @@ module Transfer
         checks = options[:bridge] ? Doctor.bridge_checks : Doctor.checks
         output(checks.map(&:to_h)) do
           [Table.render(checks.map { |check| [check.ok ? "ok" : "FAIL", check.name, check.detail] }),
-           *checks.select(&:mendable?).map { |check| "Fix for #{check.name}: #{check.remedy}" }]
+           *checks.select(&:fixable?).map { |check| "Fix for #{check.name}: #{check.remedy}" }]
         end
         finish ExitStatus::MACHINE unless checks.all?(&:ok)
       end
