@@ -68,7 +68,8 @@ module Transfer
         return unless (note = note_in_use)
         return Check.new("environment", true, "created by `transfer setup`", nil) if note["gem_version"] == VERSION
 
-        Check.new("environment", false, "created by version #{note['gem_version']}, this is version #{VERSION}", "transfer setup")
+        detail = "created by version #{note['gem_version']}, this is version #{VERSION}"
+        Check.new("environment", false, detail, "transfer setup")
       end
 
       def note_in_use
