@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from transfer_core.backbones.representations import FeatureMap, TokenStates
 
-# The sides of the image: their ratio tells height from width and channels, and their difference is a multiple
+# The sides of the image: their ratio distinguishes height, width and channels; their difference is a multiple
 # of every usual stride.
 _HEIGHT, _WIDTH = 128, 224
 
@@ -22,7 +22,8 @@ def describe_outputs(
     """The feature maps and the tokens of a network, from shapes alone.
 
     A map is the output of the last block of each stride. A network that refuses images of other sides than
-    `image_size` has none: who needs maps needs large images. Tokens are the last output of three dimensions.
+    `image_size` has no maps, as tasks that need maps need large images. Tokens are the last output of three
+    dimensions.
 
     Parameters
     ----------

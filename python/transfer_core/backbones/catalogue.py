@@ -112,10 +112,10 @@ def _with_relevance() -> list[Entry]:
     for entry in entries:
         if entry.metric_value is not None:
             by_metric.setdefault(entry.metric, []).append(entry)
-    usual = {metric: _line(measured) for metric, measured in by_metric.items() if len(measured) >= _ENOUGH}
+    expected = {metric: _line(measured) for metric, measured in by_metric.items() if len(measured) >= _ENOUGH}
     return [
-        replace(entry, relevance=round(entry.metric_value - usual[entry.metric](entry.parameters), 1))
-        if entry.metric_value is not None and entry.metric in usual
+        replace(entry, relevance=round(entry.metric_value - expected[entry.metric](entry.parameters), 1))
+        if entry.metric_value is not None and entry.metric in expected
         else entry
         for entry in entries
     ]
@@ -128,7 +128,7 @@ def _line(measured: Sequence[Entry]) -> Callable[[int], float]:
 
 
 def _checked(
-    word: str, said: str, known: Iterable[str], alike: Callable[[str], str] = lambda text: text
+    word: str, value: str, known: Iterable[str], normalize: Callable[[str], str] = lambda text: text
 ) -> str:
     """Look up the canonical spelling of the value of a filter.
 
@@ -137,11 +137,11 @@ def _checked(
     RecipeError
         At `word` for an unknown value, with the nearest known one.
     """
-    names = {alike(name): name for name in known}
-    if alike(said) in names:
-        return names[alike(said)]
-    nearest = did_you_mean(said, list(names.values()))
-    message = f'unknown {word} "{said}"{nearest} (one of: {", ".join(sorted(names.values()))})'
+    names = {normalize(name): name for name in known}
+    if normalize(value) in names:
+        return names[normalize(value)]
+    nearest = did_you_mean(value, list(names.values()))
+    message = f'unknown {word} "{value}"{nearest} (one of: {", ".join(sorted(names.values()))})'
     raise RecipeError([Problem(word, message)])
 
 

@@ -81,12 +81,14 @@ def download(published: Published, folder: Path, progress: Progress, token: str 
 
 def reason(error: Exception) -> str:
     """The reason of a failed request; if a password or token is missing, with the remedy."""
-    said = str(error)
-    if getattr(error, "code", None) == 407 or "407 Proxy Authentication" in said:
-        return f'{said}. Fix: pass the proxy with its password: Transfer.config.environment = ["HTTPS_PROXY"]'
+    message = str(error)
+    if getattr(error, "code", None) == 407 or "407 Proxy Authentication" in message:
+        return (
+            f'{message}. Fix: pass the proxy with its password: Transfer.config.environment = ["HTTPS_PROXY"]'
+        )
     if getattr(error, "code", None) == 401 and not os.environ.get("HF_TOKEN"):
-        return f'{said}. Fix: set HF_TOKEN, and pass it on: Transfer.config.environment = ["HF_TOKEN"]'
-    return said
+        return f'{message}. Fix: set HF_TOKEN, and pass it on: Transfer.config.environment = ["HF_TOKEN"]'
+    return message
 
 
 @contextmanager

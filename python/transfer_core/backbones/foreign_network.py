@@ -154,7 +154,7 @@ def foreign_facts(
         url=url,
         bytes=bytes,
         preprocessing=preprocessing,
-        terms="ask whoever published it",
+        terms="see its publisher",
     )
     return BackboneFacts(
         name=name,

@@ -76,7 +76,7 @@ def code_network(repository: Repository, config: Mapping[str, Any], with_weights
     try:
         from transformers import AutoConfig, AutoModel
     except ImportError:
-        raise DependencyError("a model with code of its own", "transformers", "huggingface") from None
+        raise DependencyError("a model with its own code", "transformers", "huggingface") from None
     maker: Any = AutoModel
     here = {"local_files_only": True, "trust_remote_code": True}
     try:

@@ -103,10 +103,10 @@ def build_network(name: str, config: Mapping[str, Any]) -> Network:
 def _check_layers(name: str, config: Mapping[str, Any]) -> None:
     """Limit the number of layers, as the network is built before its tensors are checked."""
     for word in ("num_hidden_layers", "n_layers", "depths"):
-        said = config.get(word, 0)
-        numbers = said if word == "depths" and isinstance(said, list) else [said]
+        value = config.get(word, 0)
+        numbers = value if word == "depths" and isinstance(value, list) else [value]
         if not all(type(number) is int and number >= 0 for number in numbers) or sum(numbers) > MOST_LAYERS:
-            message = f"{name} can't be used: {word} is {shown(said)}, expected at most {MOST_LAYERS} layers"
+            message = f"{name} can't be used: {word} is {shown(value)}, expected at most {MOST_LAYERS} layers"
             raise RecipeError([Problem("backbone", message)])
 
 

@@ -49,8 +49,8 @@ def find_tensors(repository: Repository, progress: Progress) -> FoundTensors:
 
 def _shards(repository: Repository, index: str, progress: Progress) -> Iterator[Path]:
     """The files that an index lists, each once."""
-    said = repository.json(index).get("weight_map", {})
-    for name in sorted(set(said.values())):
+    shards = repository.json(index).get("weight_map", {})
+    for name in sorted(set(shards.values())):
         file = repository.path(name, progress) if "/" not in name else None
         if file is None:
             raise ModelFileError(f"{repository.folder / index} lists {name}, which does not exist")

@@ -15,12 +15,12 @@ _BILINEAR = 2
 _CONVNEXT_SHARE, _CONVNEXT_WHOLE = 224 / 256, 384
 
 
-def read_preprocessing(said: Mapping[str, Any], config: Mapping[str, Any]) -> Preprocessing:
+def read_preprocessing(options: Mapping[str, Any], config: Mapping[str, Any]) -> Preprocessing:
     """Convert a preprocessor_config.json to our preprocessing.
 
     Parameters
     ----------
-    said
+    options
         preprocessor_config.json; empty: the size of config.json and values from -1 to 1, transformers'
         defaults for a ViT.
     config
@@ -31,15 +31,17 @@ def read_preprocessing(said: Mapping[str, Any], config: Mapping[str, Any]) -> Pr
     Unsupported
         For images that are not square.
     """
-    usual = config.get("image_size") or 224
-    size = said.get("size", usual)
-    resize = _side(size) if said.get("do_resize", True) else usual
-    crop = _side(said.get("crop_size", resize)) if said.get("do_center_crop") else resize
+    default = config.get("image_size") or 224
+    size = options.get("size", default)
+    resize = _side(size) if options.get("do_resize", True) else default
+    crop = _side(options.get("crop_size", resize)) if options.get("do_center_crop") else resize
     if config.get("model_type") == "convnext" and crop < _CONVNEXT_WHOLE:
-        resize = int(crop / (said.get("crop_pct") or _CONVNEXT_SHARE))
-    normal = said.get("do_normalize", True)
-    mean, std = (said.get(word, [0.5] * 3) if normal else plain for word, plain in _PLAIN.items())
-    interpolation: Interpolation = "bilinear" if said.get("resample", _BILINEAR) == _BILINEAR else "bicubic"
+        resize = int(crop / (options.get("crop_pct") or _CONVNEXT_SHARE))
+    normalize = options.get("do_normalize", True)
+    mean, std = (options.get(word, [0.5] * 3) if normalize else plain for word, plain in _PLAIN.items())
+    interpolation: Interpolation = (
+        "bilinear" if options.get("resample", _BILINEAR) == _BILINEAR else "bicubic"
+    )
     # One number means both sides to a ViT's processor, and the shorter side to others.
     is_square = "height" in size if isinstance(size, Mapping) else config.get("model_type") == "vit"
     squash = resize == crop and is_square

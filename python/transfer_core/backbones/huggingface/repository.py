@@ -116,9 +116,9 @@ def find_repository(name: str, progress: Progress | None = None) -> Repository:
     """
     if found := local_repository(name):
         return found
-    said = _NAME.fullmatch(bare_name(name))
-    assert said
-    model, revision = said["model"], said["revision"] or "main"
+    match = _NAME.fullmatch(bare_name(name))
+    assert match
+    model, revision = match["model"], match["revision"] or "main"
     if offline():
         raise WeightsNotFound(_not_found(model, revision, "not tried, TRANSFER_OFFLINE is set"))
     try:
@@ -133,11 +133,11 @@ def local_repository(name: str) -> Repository | None:
     folder = Path(bare).expanduser()
     if (folder / CONFIG).is_file():
         return Repository(f"hf/{folder.absolute()}", folder.absolute())
-    said = _NAME.fullmatch(bare)
-    if said is None or folder.is_dir():
+    match = _NAME.fullmatch(bare)
+    if match is None or folder.is_dir():
         message = f"the directory {folder.absolute()} has no {CONFIG}"
         raise RecipeError([Problem("backbone", message)])
-    return next(_copies(said["model"], said["revision"] or "main"), None)
+    return next(_copies(match["model"], match["revision"] or "main"), None)
 
 
 def known_models() -> list[str]:

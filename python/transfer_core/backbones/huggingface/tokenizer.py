@@ -46,8 +46,8 @@ def usual_length(repository: Repository, positions: int) -> int:
     """The publisher's limit of tokens per text."""
     sentences = repository.json("sentence_bert_config.json").get("max_seq_length")
     tokens = repository.json("tokenizer_config.json").get("model_max_length")
-    said = (sentences or tokens or positions, positions)
-    return int(min(length for length in said if length < _NO_LIMIT))
+    limits = (sentences or tokens or positions, positions)
+    return int(min(length for length in limits if length < _NO_LIMIT))
 
 
 def _converted(folder: Path) -> bytes:

@@ -1,1 +1,1 @@
-"""scikit-learn's transformers, and their numbers in a saved model; `scikit_learn_source` comes first."""
+"""scikit-learn's transformers as backbones; `scikit_learn_source` comes first."""

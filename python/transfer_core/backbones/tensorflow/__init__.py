@@ -1,1 +1,1 @@
-"""SavedModels, run by TensorFlow in a process of its own; `tensorflow_source` comes first."""
+"""SavedModels, run by TensorFlow in a separate process; `tensorflow_source` comes first."""

