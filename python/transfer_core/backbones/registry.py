@@ -114,6 +114,9 @@ class Source:
         Its entries of the catalogue.
     is_local
         Whether an entry can be used without the network: the library and the weights are on this machine.
+    is_fitted
+        Whether its backbones are fitted on the inputs of the training examples instead of having pretrained
+        weights; `loading` then has a function `fit` (see scikit-learn's).
     fixed_networks
         Whether a name determines the layers, so that a saved file can't claim a larger network.
     """
@@ -126,10 +129,11 @@ class Source:
     published: Callable[[str], BackboneFacts] | None = None
     entries: Callable[[], Iterable[Entry]] = tuple
     is_local: Callable[[Entry], bool] = _never
+    is_fitted: bool = False
     fixed_networks: bool = False
 
     def module(self) -> Loading:
-        """Import the loading module; raises `DependencyError` where the source's library is missing."""
+        """Import the loading module; raises `DependencyError` if the source's library is missing."""
         return cast(Loading, import_module(self.loading))
 
 
@@ -167,6 +171,11 @@ def source_of(name: str) -> Source:
         if prefix in source.prefixes:
             return source
     return next((s for s in everything.values() if s.claims(name)), everything[DEFAULT_SOURCE])
+
+
+def is_fitted(facts: BackboneFacts) -> bool:
+    """Whether a backbone is fitted on the inputs of the training examples."""
+    return sources()[facts.source].is_fitted
 
 
 def bare_name(name: str) -> str:

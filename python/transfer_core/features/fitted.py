@@ -1,4 +1,4 @@
-"""Backbones that learn from the training examples what embeddings they give (scikit-learn's transformers)."""
+"""Backbones that are fitted on the inputs of the training examples (scikit-learn's transformers)."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from transfer_core.backbones import Backbone
+from transfer_core.backbones.registry import is_fitted
 from transfer_core.data import Dataset
 from transfer_core.features.loading import Load, load_batches, load_one
 from transfer_core.features.pixels import load_augmented_pixels, load_pixels
@@ -76,8 +77,8 @@ def fitted_extractor(backbone: Backbone, device: torch.device, precision: str) -
 
 
 def must_be_fitted(backbone: Backbone) -> bool:
-    """Whether it knows nothing before it has seen training examples."""
-    return backbone.facts.source == "scikit_learn"
+    """Whether the backbone is fitted on the inputs of the training examples before it is used."""
+    return is_fitted(backbone.facts)
 
 
 def fit_backbone(
@@ -88,7 +89,7 @@ def fit_backbone(
     seed: int,
     progress: Progress,
 ) -> Backbone:
-    """`backbone`, fitted on the inputs of `train` if it is one that has to be; never on others.
+    """Fit a backbone on the inputs of `train`, and on no others; returns pretrained ones unchanged.
 
     Raises
     ------

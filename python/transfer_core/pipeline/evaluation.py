@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from transfer_core.backbones.registry import is_fitted
 from transfer_core.metrics.shift import balance_warnings, coverage_warnings
 from transfer_core.metrics.shortfalls import shortfalls
 from transfer_core.metrics.tfidf import tfidf_metrics
@@ -40,7 +41,7 @@ def _of_words_alone(frozen: Frozen, metrics: Mapping[str, Any], progress: Progre
     """What a classifier of texts must beat, on the same examples; a warning where it doesn't."""
     splits = frozen.splits
     facts = frozen.backbone.facts
-    if facts.modality != "text" or facts.source == "scikit_learn" or splits.task != "classification":
+    if facts.modality != "text" or is_fitted(facts) or splits.task != "classification":
         return {}
     given = splits.train.joined(splits.valid)
     try:

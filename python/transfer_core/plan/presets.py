@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from msgspec.structs import asdict, replace
 
 from transfer_core.backbones.facts import BackboneFacts
+from transfer_core.backbones.registry import is_fitted
 from transfer_core.recipe.schema import (
     OF_MINIBATCHES,
     Augmentation,
@@ -292,7 +293,7 @@ def _check_backbone_can(recipe: Recipe, facts: BackboneFacts) -> None:
         problems += [Problem(f"steps[{i}]", why) for i in thaws]
         if recipe.preset != "fast":
             problems.append(Problem("preset", f"{recipe.preset} fine-tunes, but {why}"))
-        if facts.source == "scikit_learn" and facts.modality == "text" and recipe.text != TextOptions():
+        if is_fitted(facts) and facts.modality == "text" and recipe.text != TextOptions():
             problems.append(Problem("text", f"{facts.name} reads whole texts: leave it out"))
         if not facts.plain and recipe.precision not in ("auto", "float32"):
             message = f"{facts.name} runs in the precision that it was saved in: leave it out"

@@ -8,5 +8,6 @@ register(
         loading="transfer_core.backbones.scikit_learn.scikit_learn_loading",
         prefixes=("sklearn",),
         packages=("scikit-learn",),
+        is_fitted=True,
     )
 )
