@@ -284,8 +284,8 @@ def test_a_home_that_can_not_be_written_is_told_before_anything_is_done(monkeypa
     with pytest.raises(ConfigurationError) as error:
         train("nowhere")
     assert str(error.value) == (
-        "can't make a folder for this training in /proc/transfer/runs: No such file or directory; "
-        "set TRANSFER_HOME to a folder that can be written"
+        "cannot create a directory for this training in /proc/transfer/runs: No such file or directory. "
+        "Fix: set TRANSFER_HOME to a writable directory"
     )
 
 

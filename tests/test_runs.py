@@ -147,7 +147,7 @@ def test_a_photo_that_changed_is_named(photos, home):
     Path(photos, "sky", "9.png").write_bytes(photo.read_bytes() + b".")
     photo.unlink()
     begin = f"the data has changed since the run {run} began: "
-    end = "; bring it back as it was, or train anew"
+    end = ". Fix: restore the data, or start a new training"
     with pytest.raises(DataError) as error:
         transfer_core.resume(run)
     message = str(error.value)
@@ -163,7 +163,7 @@ def test_rows_are_handed_over_again():
     with pytest.raises(DataError) as error:
         transfer_core.resume(run)
     assert str(error.value) == (
-        f"the run {run} learns from rows, which are in no file: hand them over again "
+        f"the data of the run {run} are rows, which are not stored. Fix: give them again "
         f'(Transfer.resume("{run}", data: rows))'
     )
     with pytest.raises(DataError, match=r"^the data has changed since the run .* began: "):
@@ -239,7 +239,7 @@ def test_a_run_that_another_process_trains(photos, home):
         with pytest.raises(ConfigurationError) as error:
             transfer_core.resume(run)
     assert str(error.value) == (
-        f"the run {run} is being trained by another process (pid 4711): wait for it, or end it"
+        f"the run {run} is being trained by another process (pid 4711). Fix: wait for it, or end it"
     )
     assert [waiting["id"] for waiting in transfer_core.resumable()] == [run]
 
@@ -287,7 +287,7 @@ def test_other_versions_are_a_warning(photos, home):
     torch = facts["versions"]["torch"]
     path.write_text(json.dumps({**facts, "versions": {**facts["versions"], "torch": "2.0.0"}}))
     assert transfer_core.resume(run).header.warnings[-1] == (
-        f"this run began with torch 2.0.0 and goes on with torch {torch}: "
+        f"this run began with torch 2.0.0 and continues with torch {torch}: "
         "the result may differ in its last digits"
     )
 
@@ -350,7 +350,8 @@ def test_a_date_that_is_none_is_told_before_the_training(photos, home, monkeypat
         with pytest.raises(ConfigurationError) as error:
             begin(photos)
         assert str(error.value) == (
-            f"SOURCE_DATE_EPOCH is {seconds}, which is no time: set it to seconds since 1970, or unset it"
+            f"SOURCE_DATE_EPOCH is {seconds}, which is not a time. "
+            "Fix: set it to seconds since 1970, or unset it"
         )
     assert told == []
     assert [path.name for path in (home / "runs").iterdir()] == [run]

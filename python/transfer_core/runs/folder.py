@@ -1,10 +1,10 @@
-"""A directory per training: what it takes to resume it while it is unfinished, and then the trained model.
+"""A directory per training: the files to resume it while it is unfinished, then the trained model.
 
-run.json                  the recipe, what it was run with, and a digest of its examples
-lock                      held by the process that trains
-checkpoint.safetensors    where the training is, from its first epochs on
-model.transfer            the result: the other three go
-saved                     an empty file: the model was saved elsewhere, too
+run.json                  recipe, versions of libraries, digests of the examples
+lock                      locked by the training process
+checkpoint.safetensors    state of the training, written after its first epochs
+model.transfer            the result; the other three files are then removed
+saved                     an empty file: the model was also saved elsewhere
 """
 
 from __future__ import annotations
@@ -28,16 +28,18 @@ from transfer_core.runtime.errors import ConfigurationError
 from transfer_core.runtime.permissions import FILE, Exposure, exposure, exposure_of_entry
 
 FACTS, LOCK, CHECKPOINT, MODEL = "run.json", "lock", "checkpoint.safetensors", "model.transfer"
-# All other names may be taken by files of the user.
+# Any other file in the directory belongs to the user.
 OWN_FILES = (CHECKPOINT, MODEL, SAVED, FACTS, LOCK)
 ID = re.compile(r"[\w-]+", re.ASCII)
-# Listing the runs holds each lock for a moment.
+# Longer than a listing of the runs holds each lock.
 _PATIENCE_S = 0.2
 
 
 class RunFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """The recipe of a run with absolute paths, the `versions` it began with, and once they are known its
-    `examples`, as in `same_run`."""
+    """Content of `run.json`: recipe with absolute paths, `versions` of libraries, and `examples`.
+
+    `examples` is None before the data is read; see `resume_check.examples_of`.
+    """
 
     format_version: int = 1
     recipe: dict[str, Any]
@@ -48,7 +50,7 @@ class RunFacts(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True)
 class RunFolder:
-    """The directory of one training. `trust`: whether the caller lets its content run code."""
+    """The directory of one training; with `trust`, its content may run code."""
 
     path: Path
     trust: bool = False
@@ -60,17 +62,17 @@ class RunFolder:
 
     @property
     def checkpoint(self) -> Path:
-        """The file of the checkpoint, if there is one."""
+        """Path of the checkpoint, which may not exist."""
         return self.path / CHECKPOINT
 
     @property
     def model(self) -> Path:
-        """The file of the model, once it is trained."""
+        """Path of the model, which exists once it is trained."""
         return self.path / MODEL
 
     @property
     def facts(self) -> RunFacts:
-        """The facts that were written last; raises `ConfigurationError` if they can't be read."""
+        """Content of `run.json`; raises `ConfigurationError` if it cannot be read."""
         try:
             return msgspec.json.decode((self.path / FACTS).read_bytes(), type=RunFacts)
         except (OSError, msgspec.MsgspecError, ValueError, RecursionError) as error:
@@ -78,8 +80,7 @@ class RunFolder:
 
     @property
     def recipe(self) -> dict[str, Any]:
-        """The stored recipe, plain. Its `trust` counts if the caller gave it, now or when the run began
-        here."""
+        """The stored recipe, plain. Its `trust` counts only if the caller gave it, now or at the start."""
         recipe = self.facts.recipe
         if not recipe.get("trust") or self.trust or trusted.is_run_trusted(self.id, recipe):
             return recipe
@@ -103,7 +104,7 @@ class RunFolder:
 
     def finish(self) -> None:
         """Remove all but the model."""
-        for name in (CHECKPOINT, LOCK, FACTS):  # the facts last: they say that the others are ours
+        for name in (CHECKPOINT, LOCK, FACTS):  # run.json last: it marks the others as files of a run
             with suppress(OSError):
                 (self.path / name).unlink(missing_ok=True)
 
@@ -114,16 +115,16 @@ class RunFolder:
                 path.unlink()
 
     def lock(self) -> int:
-        """A descriptor that holds the directory until it is closed or the process ends, however it ends.
+        """Lock the directory; return a descriptor that holds the lock until it is closed or the process ends.
 
         Raises
         ------
         BlockingIOError
-            Another process holds it.
+            If another process holds the lock.
         OSError
-            The lock can't be opened.
+            If the lock file cannot be opened.
         """
-        # No link is followed: its target would be overwritten.
+        # Links are not followed: their target would be overwritten.
         lock = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, FILE)
         try:
             _wait_for(lock)
@@ -135,7 +136,7 @@ class RunFolder:
         return lock
 
     def is_held(self) -> bool:
-        """Whether a process trains here at this moment."""
+        """Return whether a training process holds the lock."""
         try:
             with open(self.path / LOCK, "rb") as lock:
                 fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)

@@ -1,4 +1,4 @@
-"""The directory of a training: made for a new one, or held again for one that is resumed."""
+"""Open the directory of a new training, or of one to resume."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from transfer_core.runtime.permissions import DIRECTORY, make_directory, require
 
 @contextmanager
 def new_run(recipe: dict[str, Any], versions: dict[str, str]) -> Iterator[RunFolder]:
-    """A new directory in `TRANSFER_HOME`/runs, named by the time, for a training within the block.
+    """Create and lock a directory in `TRANSFER_HOME`/runs for a training within the block.
 
-    It stays if the block leaves a model or a checkpoint in it, or was cancelled.
+    It is removed if the block fails before the first checkpoint, unless it was cancelled.
 
     Raises
     ------
     ConfigurationError
-        If it can't be made, another user could write to it, or `SOURCE_DATE_EPOCH` is no time.
+        If it cannot be created, another user could write to it, or `SOURCE_DATE_EPOCH` is not a time.
     """
-    model_date()  # refused before the training, not after it
+    model_date()  # raises before the training, not after it
     now = datetime.now(timezone.utc)
     folder = RunFolder(paths.runs() / f"{now.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}")
     try:
@@ -40,10 +40,10 @@ def new_run(recipe: dict[str, Any], versions: dict[str, str]) -> Iterator[RunFol
         lock = folder.lock()
     except OSError as error:
         raise ConfigurationError(
-            f"can't make a folder for this training in {paths.runs()}: {error.strerror}; set TRANSFER_HOME "
-            "to a folder that can be written"
+            f"cannot create a directory for this training in {paths.runs()}: {error.strerror}. Fix: set "
+            "TRANSFER_HOME to a writable directory"
         ) from error
-    with os.fdopen(lock, "wb"), _naming(folder), _gone_if_worthless(folder):
+    with os.fdopen(lock, "wb"), _naming(folder), _removed_if_useless(folder):
         created_at = now.isoformat(timespec="seconds")
         folder.write(RunFacts(recipe=recipe, versions=versions, created_at=created_at))
         if recipe.get("trust"):
@@ -52,20 +52,20 @@ def new_run(recipe: dict[str, Any], versions: dict[str, str]) -> Iterator[RunFol
 
 
 def find_run(name: str, trust: bool = False) -> RunFolder:
-    """The directory of a run.
+    """Return the directory of a run.
 
     Parameters
     ----------
     name
         The id of a run in `TRANSFER_HOME`/runs; with `trust` also the path of a directory.
     trust
-        Whether the caller vouches for its content, which may run code. Without it, no other user may have
-        been able to write to the directory.
+        Whether the content, which may run code, is trusted. Without it, the directory must not be writable by
+        other users.
 
     Raises
     ------
     ConfigurationError
-        There is no such run, or it is not to be read without `trust`.
+        If there is no such run, or it must not be read without `trust`.
     """
     is_id = ID.fullmatch(name) is not None
     if not is_id and not trust:
@@ -88,13 +88,12 @@ def find_run(name: str, trust: bool = False) -> RunFolder:
 
 @contextmanager
 def old_run(folder: RunFolder) -> Iterator[RunFolder]:
-    """The directory of a run that was interrupted, held for the block; that of a finished run, which has
-    its model, need not be held.
+    """Lock the directory of an interrupted run for the block; that of a finished run needs no lock.
 
     Raises
     ------
     ConfigurationError
-        Another process trains it, it is damaged, or `SOURCE_DATE_EPOCH` is no time.
+        If another process trains it, it is damaged, or `SOURCE_DATE_EPOCH` is not a time.
     """
     if _has_only_its_model(folder):
         yield folder
@@ -105,38 +104,40 @@ def old_run(folder: RunFolder) -> Iterator[RunFolder]:
     except BlockingIOError as error:
         owner = (folder.path / LOCK).read_text(errors="replace")
         raise ConfigurationError(
-            f"the run {folder.id} is being trained by another process (pid {owner}): wait for it, or end it"
+            f"the run {folder.id} is being trained by another process (pid {owner}). "
+            "Fix: wait for it, or end it"
         ) from error
     except OSError as error:
         raise ConfigurationError(f"the run {folder.id} can't be resumed: {error.strerror}") from error
     with os.fdopen(lock, "wb"), _naming(folder):
         folder.sweep()
         if folder.model.exists():
-            folder.finish()  # it was killed before it tidied up
+            folder.finish()  # it was killed before it removed its other files
         yield folder
 
 
 def model_date() -> datetime:
-    """The time in a model's file: that of the clock, or of `SOURCE_DATE_EPOCH`
-    (reproducible-builds.org/specs/source-date-epoch).
+    """Return the creation time for a model: now, or `SOURCE_DATE_EPOCH`.
+
+    See reproducible-builds.org/specs/source-date-epoch.
 
     Raises
     ------
     ConfigurationError
-        If that is no number of seconds.
+        If `SOURCE_DATE_EPOCH` is not a number of seconds.
     """
     chosen = os.environ.get("SOURCE_DATE_EPOCH")
     try:
         return datetime.fromtimestamp(int(chosen), timezone.utc) if chosen else datetime.now(timezone.utc)
     except (ValueError, OverflowError, OSError) as error:
         raise ConfigurationError(
-            f"SOURCE_DATE_EPOCH is {chosen}, which is no time: set it to seconds since 1970, or unset it"
+            f"SOURCE_DATE_EPOCH is {chosen}, which is not a time. "
+            "Fix: set it to seconds since 1970, or unset it"
         ) from error
 
 
 def _has_only_its_model(folder: RunFolder) -> bool:
-    """Whether no other file in the directory is ours; raises `ConfigurationError` if there is no model
-    either."""
+    """Return whether only the model is left; raises `ConfigurationError` if nothing readable is."""
     try:
         _ = folder.facts
     except ConfigurationError:
@@ -148,7 +149,7 @@ def _has_only_its_model(folder: RunFolder) -> bool:
 
 @contextmanager
 def _naming(folder: RunFolder) -> Iterator[None]:
-    """Name the run to resume in the error of a cancelled training."""
+    """Add the id of the run to the error of a cancelled training."""
     try:
         yield
     except Cancelled as error:
@@ -156,8 +157,8 @@ def _naming(folder: RunFolder) -> Iterator[None]:
 
 
 @contextmanager
-def _gone_if_worthless(folder: RunFolder) -> Iterator[None]:
-    """Remove the directory of a training that failed before its first checkpoint, or would fail again."""
+def _removed_if_useless(folder: RunFolder) -> Iterator[None]:
+    """Remove the directory of a training that failed before its first checkpoint or would fail again."""
     try:
         yield
     except BaseException as error:

@@ -1,4 +1,4 @@
-"""Whether a run that goes on is the one that began: its recipe, its versions, its examples."""
+"""Check that a resumed run matches the original recipe, data and versions."""
 
 from __future__ import annotations
 
@@ -25,38 +25,40 @@ _NAMED = 3
 
 
 def stored(recipe: Recipe) -> dict[str, Any]:
-    """The recipe as plain data that means the same in another folder."""
+    """Return the recipe as plain data with absolute paths."""
     weights = os.path.expanduser(recipe.weights)
-    if os.path.isfile(weights) and not weights.isidentifier():  # else it is a published name
+    if os.path.isfile(weights) and not weights.isidentifier():  # otherwise a published name
         recipe = msgspec.structs.replace(recipe, weights=os.path.abspath(weights))
     return to_plain(msgspec.structs.replace(recipe, data=_absolute(recipe.data)))
 
 
 def stored_recipe(folder: RunFolder, data: Any) -> Recipe:
-    """The recipe of an old run, with its own data or with `data`, plain, in its place.
+    """Return the recipe of a run, with `data`, plain, in place of its own if given.
 
     Raises
     ------
     DataError
-        It learned from rows, which are in no file.
+        If the run was given rows, which are not stored, and `data` is None.
     """
     kept = folder.recipe
     recipe = parse_recipe(kept if data is None else {**kept, "data": data})
     if data is None and _has_rows(recipe.data):
         raise DataError(
-            f"the run {folder.id} learns from rows, which are in no file: hand them over again "
+            f"the data of the run {folder.id} are rows, which are not stored. Fix: give them again "
             f'(Transfer.resume("{folder.id}", data: rows))'
         )
     return recipe
 
 
 def agree(folder: RunFolder, recipe: Recipe, splits: DataSplits, progress: Progress) -> None:
-    """See that a run goes on as it began, or note how it begins.
+    """Check examples and versions of a resumed run, or store those of a new one.
+
+    Other versions of libraries are a warning.
 
     Raises
     ------
     DataError
-        If its examples are others by now.
+        If the examples have changed.
     """
     facts, versions = folder.facts, library_versions()
     if facts.examples is not None:
@@ -67,7 +69,7 @@ def agree(folder: RunFolder, recipe: Recipe, splits: DataSplits, progress: Progr
             for these in (facts.versions, versions)
         )
         progress.warning(
-            f"this run began with {then} and goes on with {now}: the result may differ in its last digits"
+            f"this run began with {then} and continues with {now}: the result may differ in its last digits"
         )
     folder.write(
         RunFacts(
@@ -80,7 +82,7 @@ def agree(folder: RunFolder, recipe: Recipe, splits: DataSplits, progress: Progr
 
 
 def data_fingerprint(splits: DataSplits) -> str:
-    """Sha256 over the images' digests and their targets, by part."""
+    """Return the SHA-256 of the digests and targets of the examples, by part."""
     digest = hashlib.sha256()
     for part in (splits.train, splits.valid, splits.test):
         for image, target in zip(part.digests, part.targets.tolist(), strict=True):
@@ -90,12 +92,12 @@ def data_fingerprint(splits: DataSplits) -> str:
 
 
 def examples_of(splits: DataSplits) -> str:
-    """16 hex digits per example, in order, from the bytes of its image, its target and its part."""
+    """Return 16 hex digits per example, in order, from the bytes of its input, its target and its part."""
     return "".join(token for token, _ in _tokens(splits))
 
 
 def refuse_other_examples(before: str, splits: DataSplits, run: str) -> None:
-    """Raise `DataError` unless `splits` are the examples that `before` (from `examples_of`) stands for."""
+    """Raise `DataError` unless `splits` are the examples of `before`, a result of `examples_of`."""
     now = list(_tokens(splits))
     if before == "".join(token for token, _ in now):
         return
@@ -106,12 +108,13 @@ def refuse_other_examples(before: str, splits: DataSplits, run: str) -> None:
     gone = sum(count for count in missing.values() if count > 0)
     names = ", ".join(unknown[:_NAMED]) + (", …" if len(unknown) > _NAMED else "")
     if unknown:
-        what = f"{len(unknown)} of the examples are not as they were ({names})"
-        what += f", and {gone} of those it began with are not found" if gone else ""
+        what = f"{len(unknown)} of the examples have changed ({names})"
+        what += f", and {gone} of the original examples are missing" if gone else ""
     else:
-        what = f"{gone} of the examples it began with are not found" if gone else "they come in another order"
+        what = f"{gone} of the original examples are missing" if gone else "their order differs"
     raise DataError(
-        f"the data has changed since the run {run} began: {what}; bring it back as it was, or train anew"
+        f"the data has changed since the run {run} began: {what}. "
+        "Fix: restore the data, or start a new training"
     )
 
 
