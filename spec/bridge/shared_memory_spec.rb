@@ -58,7 +58,7 @@ RSpec.describe "Transfer::Bridge::SharedMemory" do
           { bytes: "abcd".b, offset: 0, says: 5 } => "the block at 0 holds 5 bytes, expected 4",
           { bytes: "abcd".b, offset: 0, says: 2**63 } => "the block at 0 holds 9223372036854775808 bytes, expected 4",
           { bytes: "abcd".b, offset: 0, shape: [2**33] } => "a block of 8589934592 bytes at 0 ends beyond its file",
-          { bytes: "abcd".b, offset: 64, shape: [2**40] } => "a tensor can't be made: uint8 of 1099511627776 takes " \
+          { bytes: "abcd".b, offset: 64, shape: [2**40] } => "can't create a tensor: uint8 of 1099511627776 takes " \
                                                              "1099511627776 bytes, at most 68719476736 are allowed"
         }.each do |params, words|
           expect { ask(worker("memory"), "show", **params) }.to raise_error(Transfer::ProtocolError, words)

@@ -99,7 +99,7 @@ RSpec.describe "Mistakes", :end_to_end do
       rescue Transfer::DataError => error
         error
       end
-      expect(error.message).to match(/is no path: it has \d+ bytes\. Fix: .*unpack1\("m"\)/)
+      expect(error.message).to match(/is not a path: it has \d+ bytes\. Fix: .*unpack1\("m"\)/)
       expect(error.message.size).to be < 250
     end
   end

@@ -9,7 +9,7 @@ RSpec.describe "Transfer's numbers" do
     yield
     "no error"
   rescue ArgumentError => error
-    error.message.delete_prefix("a tensor can't be made: ")
+    error.message.delete_prefix("can't create a tensor: ")
   end
 
   # Has a to_f that does something else as well.
@@ -53,13 +53,13 @@ RSpec.describe "Transfer's numbers" do
 
       it "says where rows are of different length or depth" do
         {
-          [[1, 2], [3]] => "a row of 1 at [1], expected 2: the rows are not equally long",
-          [[1], [2, 3]] => "a row of 2 at [1], expected 1: the rows are not equally long",
-          [[], [1]] => "a row of 1 at [1], expected 0: the rows are not equally long",
-          [[[1], [2]], [[3], []]] => "a row of 0 at [1, 1], expected 1: the rows are not equally long",
-          [[1], 2] => "2 at [1], expected an Array of 1: the rows are not equally deep",
-          [1, [2]] => "an Array at [1], expected a number: the rows are not equally deep",
-          [[1], nil] => "nil at [1], expected an Array of 1: the rows are not equally deep"
+          [[1, 2], [3]] => "a row of 1 at [1], expected 2: rows differ in length",
+          [[1], [2, 3]] => "a row of 2 at [1], expected 1: rows differ in length",
+          [[], [1]] => "a row of 1 at [1], expected 0: rows differ in length",
+          [[[1], [2]], [[3], []]] => "a row of 0 at [1, 1], expected 1: rows differ in length",
+          [[1], 2] => "2 at [1], expected an Array of 1: rows differ in depth",
+          [1, [2]] => "an Array at [1], expected a number: rows differ in depth",
+          [[1], nil] => "nil at [1], expected an Array of 1: rows differ in depth"
         }.each { |array, words| expect(message { pack(array) }).to eq(words) }
       end
 
@@ -73,7 +73,7 @@ RSpec.describe "Transfer's numbers" do
           [[Object.new], "an Object at [0], expected a number"],
           [[BasicObject.new], "a BasicObject at [0], expected a number"],
           [[Complex(1, 2)], "(1+2i) at [0], expected a number"],
-          [[meddler("1")], "a Meddler at [0], expected a number: its to_f is no Float"]
+          [[meddler("1")], "a Meddler at [0], expected a number: its to_f returns no Float"]
         ].each { |array, words| expect(message { pack(array) }).to eq(words) }
       end
 
@@ -137,7 +137,7 @@ RSpec.describe "Transfer's numbers" do
         expect(pack(row).first).to eq([1.0, 7.0, 3.0].pack("e*"))
         outer = [[nil], [2.0]]
         outer[0][0] = meddler { outer[1] = [9.0, 9.0] }
-        expect(message { pack(outer) }).to eq("a row of 2 at [1], expected 1: the rows are not equally long")
+        expect(message { pack(outer) }).to eq("a row of 2 at [1], expected 1: rows differ in length")
       end
 
       it "passes on what a number's own conversion raises" do

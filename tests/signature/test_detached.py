@@ -89,7 +89,7 @@ def test_the_signature_of_another_model(signed, key, tmp_path):
     write_model(other, {}, HEADER)
     shutil.copy(signature_of(signed), signature_of(other))
     assert refusal(other, key) == (
-        f"{other}.sig does not match {other}: the model or the signature was altered, or is another's. "
+        f"{other}.sig does not match {other}: one of them was changed, or belongs to another. "
         "Fix: restore both files, or sign the model again if you trust it"
     )
 

@@ -6,7 +6,7 @@ require_relative "input/row"
 require_relative "input/attached"
 
 module Transfer
-  # Inputs as the wire carries them: the path of an image (text) or its bytes (binary), a text or two, a table's row.
+  # Inputs in the wire format: the path of an image (text) or its bytes (binary), one or two texts, a row of a table.
   module Input
     # Most bytes of the inputs of one message, well below the 64 MiB of a frame.
     BATCH_BYTES = 16 * 1024 * 1024
@@ -16,7 +16,7 @@ module Transfer
     BATCH_SIZE = 256
 
     KINDS = { "image" => Image, "text" => Text, "table" => Row }.freeze
-    # The beginning of the worker's messages about an input that is no file.
+    # Start of the worker's messages about an input that is not a file.
     PLACE = /\A(?:the )?(?:image|text|row)(?: (?<number>\d+) of \d+)?: /
     ENCODED = "Fix: give the path of a file, or its bytes (of Base64: `text.unpack1(\"m\")`)"
     # Methods of a value that is one input, though it may have `each`.
@@ -25,7 +25,7 @@ module Transfer
 
     class << self
       # @param modality [String] of the backbone: image, text or table
-      # @return [String, Array<String>, Hash{String => Object}]
+      # @return [String, Array<String>, Hash{String => Object}] the input in the wire format
       # @raise [ArgumentError] for an input of another kind
       # @raise [DataError] if it can't be sent
       def wire(value, modality) = KINDS.fetch(modality).wire(value)
@@ -47,12 +47,12 @@ module Transfer
         end
       end
 
-      # The absolute path: the worker runs in another folder.
+      # The absolute path: the worker has another working directory.
       # @raise [DataError] for text that can't be a path
       def path(text)
         raise DataError, "an empty path, expected a file or a folder" if text.empty?
         raise DataError, "#{Plain.excerpt(text)} is a URL, expected a file. Fix: download it first" if url?(text)
-        raise DataError, "#{Plain.brief(text)} is no path: it has #{text.bytesize} bytes. #{ENCODED}" if long?(text)
+        raise DataError, "#{Plain.brief(text)} is not a path: it has #{text.bytesize} bytes. #{ENCODED}" if long?(text)
 
         path = Plain.text(text)
         path.start_with?("~/") ? File.expand_path(path) : File.absolute_path(path)
@@ -64,7 +64,7 @@ module Transfer
       def named(value)
         return value.attributes if value.respond_to?(:attributes)
 
-        # Lists and nil have `to_h`, too.
+        # Arrays and nil respond to `to_h` as well.
         value.to_h if value.respond_to?(:to_hash) || value.is_a?(Struct) || value.is_a?(::Data)
       end
 

@@ -47,17 +47,15 @@ module Transfer
       # @return [Float, Integer] the stored value of a number
       # @raise [ArgumentError] for anything else, with its indices
       def number(item, dtype, allow_nan, place)
-        refuse "#{word(item)}#{at(place)}, expected a number: the rows are not equally deep" if Array === item
+        refuse "#{word(item)}#{at(place)}, expected a number: rows differ in depth" if Array === item
         refuse "#{word(item)}#{at(place)}, expected a number" unless Numeric === item && item.real?
 
         FLOATS.include?(dtype) ? float(item, dtype, allow_nan, place) : integer(item, dtype, place)
       end
 
       def refuse_row(item, expected, place)
-        unless Array === item
-          refuse "#{word(item)}#{at(place)}, expected an Array of #{expected}: the rows are not equally deep"
-        end
-        refuse "a row of #{item.size}#{at(place)}, expected #{expected}: the rows are not equally long"
+        refuse "#{word(item)}#{at(place)}, expected an Array of #{expected}: rows differ in depth" unless Array === item
+        refuse "a row of #{item.size}#{at(place)}, expected #{expected}: rows differ in length"
       end
 
       def refuse_change = refuse("an Array was changed while its numbers were read")
@@ -136,7 +134,7 @@ module Transfer
 
       def float(item, dtype, allow_nan, place)
         value = item.to_f
-        refuse "#{word(item)}#{at(place)}, expected a number: its to_f is no Float" unless Float === value
+        refuse "#{word(item)}#{at(place)}, expected a number: its to_f returns no Float" unless Float === value
         return value if allow_nan || finite?(value, dtype)
 
         refuse "#{word(item)}#{at(place)}, expected a finite number#{" of #{dtype}" if value.finite?}"
@@ -164,7 +162,7 @@ module Transfer
         end
       end
 
-      def refuse(message) = raise(ArgumentError, "a tensor can't be made: #{message}")
+      def refuse(message) = raise(ArgumentError, "can't create a tensor: #{message}")
     end
   end
   private_constant :Numbers

@@ -7,11 +7,11 @@ require_relative "signature/keys"
 require_relative "signature/text"
 
 module Transfer
-  # Detached Ed25519 signatures of model files (docs/guides/signing.md), made and verified by Ruby's OpenSSL. The core
-  # verifies the bytes that it loads by itself; private keys stay in this process.
+  # Detached Ed25519 signatures of model files (docs/guides/signing.md) with Ruby's OpenSSL. The core verifies the bytes
+  # that it loads; private keys stay in this process.
   module Signature
     class << self
-      # Signs the bytes that the file has now.
+      # Signs the current content of a file.
       # @param model [String] its file
       # @param key [OpenSSL::PKey::PKey] as {Keys.private} returns it
       # @return [String] the signature file
@@ -19,7 +19,7 @@ module Transfer
       # @raise [ConfigurationError] if the signature can't be written
       def sign(model, key) = write(model, key, digest(model))
 
-      # Signs a digest that is known already.
+      # Signs a known digest.
       # @param digest [String] the SHA-512 of the model in hex
       # @return (see sign)
       # @raise [ConfigurationError] if the signature can't be written
@@ -32,18 +32,17 @@ module Transfer
 
       # @param model [String] its file
       # @param keys [Array<PublicKey>]
-      # @return [PublicKey] the signer's
+      # @return [PublicKey] the signer's key
       # @raise [ModelFileError] if the model can't be read
-      # @raise [SignatureError] if none of the keys signed the bytes that the file has now
+      # @raise [SignatureError] if no key signed the current content
       def verify(model, keys)
         digest = digest(model)
         signer, signature = Text.parse(read(model), "#{model}#{Text::SUFFIX}")
         key = keys.find { |each| each.fingerprint == signer } or raise SignatureError, other_key(model, signer, keys)
         return key if key.verify(signature, Text.signed_message(digest))
 
-        raise SignatureError, "#{model}#{Text::SUFFIX} does not match #{model}: the model or the signature was " \
-                              "altered, or is another's. Fix: restore both files, or sign the model again if you " \
-                              "trust it"
+        raise SignatureError, "#{model}#{Text::SUFFIX} does not match #{model}: one of them was changed, or belongs " \
+                              "to another. Fix: restore both files, or sign the model again if you trust it"
       end
 
       private
@@ -71,7 +70,7 @@ module Transfer
                               "Fix: transfer sign #{model} --key KEY.pem", cause: nil
       end
 
-      # A pipe must not block.
+      # Opening a pipe must not block.
       def open_regular(path)
         File.open(path, File::RDONLY | File::NONBLOCK | File::BINARY) do |file|
           raise ModelFileError, "#{path} is not a regular file" unless file.stat.file?

@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
 module Transfer
-  # Numbers in a block of memory: little-endian, row-major, never changed.
+  # An immutable array of numbers with any number of dimensions, little-endian and row-major.
   #
   # @example
   #   Transfer::Tensor.from([[1, 2.5], [3, 4]])                                        # float32 2x2
@@ -17,15 +17,14 @@ module Transfer
     attr_reader :shape
 
     class << self
-      # @param source [Array, Numeric, String, IO::Buffer, Tensor] numbers, nested as deep as the tensor has
-      #   dimensions, all rows of one length; or packed numbers, little-endian and row-major; or a `Numo::NArray`, or
-      #   any other object that exports a MemoryView. Packed numbers are copied at most once.
-      # @param dtype [String, Symbol, nil] that of the source, or `float32`
-      # @param shape [Array<Integer>, nil] for packed numbers; one side may be -1: as many as there are
-      # @param allow_nan [Boolean] false: refuse NaN and Infinity
+      # @param source [Array, Numeric, String, IO::Buffer, Tensor] a number, or Arrays nested once per dimension; or
+      #   packed numbers, little-endian and row-major; or a `Numo::NArray` or another object that exports a
+      #   MemoryView. Packed numbers are copied at most once.
+      # @param dtype [String, Symbol, nil] the type of the numbers; nil: that of the source, or `float32`
+      # @param shape [Array<Integer>, nil] of packed numbers; one side may be -1 and is inferred
+      # @param allow_nan [Boolean] false: reject NaN and Infinity
       # @return [Tensor]
-      # @raise [ArgumentError] if rows differ in length or depth, or for a value that is no number; the message has its
-      #   place
+      # @raise [ArgumentError] if rows differ in length or depth, or for a value that is not a number, with its index
       def from(source, dtype: nil, shape: nil, allow_nan: true)
         tensor = Packed.read(source, dtype&.to_s, shape) if Packed.handles?(source)
         return nested(source, dtype&.to_s || "float32", shape, allow_nan) unless tensor
@@ -34,15 +33,16 @@ module Transfer
         tensor
       end
 
-      # @param tensors [Array<Tensor>] alike but for their first dimension
-      # @return [Tensor] one after the other
+      # @param tensors [Array<Tensor>] of one dtype, with equal dimensions after the first
+      # @return [Tensor] concatenated along the first dimension
+      # @raise [ArgumentError] for other tensors
       def concat(tensors)
         return tensors.first if tensors.size == 1
 
         kinds = tensors.map { |tensor| [tensor.dtype, tensor.shape.size, tensor.shape.drop(1)] }.uniq
         dtype, dimensions, row = kinds.first
         unless kinds.one? && dimensions.positive?
-          raise ArgumentError, "these tensors are no rows of one kind: #{tensors.join(', ')}"
+          raise ArgumentError, "can't concatenate #{tensors.join(', ')}: expected one dtype and row shape"
         end
 
         bytes = String.new(encoding: Encoding::BINARY, capacity: tensors.sum(&:bytesize))
@@ -50,7 +50,7 @@ module Transfer
         new(dtype:, shape: [tensors.sum { |tensor| tensor.shape.first }, *row], bytes:)
       end
 
-      # @return [Array<Integer>] a shape that a tensor can have
+      # @return [Array<Integer>] the valid shape
       # @raise [ArgumentError]
       # @api private
       def check(dtype, shape)
@@ -82,7 +82,7 @@ module Transfer
     end
 
     # @param bytes [String] little-endian, row-major
-    # @raise [ArgumentError] if there is no such type of numbers, or if the bytes don't fit the shape
+    # @raise [ArgumentError] for an unknown dtype, or if bytes and shape don't match
     def initialize(dtype:, shape:, bytes:)
       Tensor.check(dtype, shape)
       size = shape.inject(Numbers::ITEM_BYTES[dtype], :*)
@@ -100,21 +100,21 @@ module Transfer
     # @return [Integer]
     def bytesize = @memory.bytesize
 
-    # @return [Array, Numeric] nested Arrays; for no dimensions a number
+    # @return [Array, Numeric] nested Arrays; a number if there are no dimensions
     def to_a = (Transfer.native? ? Native : Numbers).unpack(@memory, dtype, shape)
 
     # @return [Numo::NArray]
     # @raise [DependencyError] without numo-narray
     def to_numo
       unless defined?(::Numo::NArray)
-        raise DependencyError, 'to_numo needs numo-narray: gem install numo-narray, then require "numo/narray"'
+        raise DependencyError, 'to_numo needs numo-narray. Fix: gem install numo-narray, then require "numo/narray"'
       end
 
       numo = Packed::NUMO.fetch(dtype).then { |name| ::Numo.const_get(name) }
       shape.empty? ? numo.cast(to_a) : numo.from_binary(bytes, shape)
     end
 
-    # @return [IO::Buffer] read-only, over the same memory
+    # @return [IO::Buffer] read-only, of the same memory
     def to_io_buffer = @memory.is_a?(String) ? IO::Buffer.for(@memory) : @memory.to_io_buffer
 
     def ==(other) = other.is_a?(Tensor) && dtype == other.dtype && shape == other.shape && bytes == other.bytes
@@ -124,21 +124,21 @@ module Transfer
     def inspect = "#<#{self.class} #{dtype} #{shape.join('x')}>"
     alias to_s inspect
 
-    # For Marshal: shared memory can't be written down, its bytes can.
+    # Marshal stores the bytes, also of shared memory.
     # @api private
     def marshal_dump = { dtype:, shape:, bytes: }
     # The inverse of {marshal_dump}.
     # @api private
     def marshal_load(parts) = initialize(**parts)
 
-    # Gives shared memory back at once, instead of with the tensor; nobody may use the tensor afterwards.
+    # Releases shared memory before garbage collection. The tensor must not be used afterwards.
     # @api private
     def release
       @memory.release unless @memory.is_a?(String)
     end
   end
 
-  # A big tensor lies in the sender's shared memory.
+  # A tensor in the sender's shared memory.
   TensorBlock = ::Data.define(:dtype, :shape, :offset)
   private_constant :TensorBlock
 end

@@ -4,17 +4,17 @@ module Transfer
   module Input
     # An image: the path of a file, or encoded bytes.
     module Image
-      # The first bytes of JPEG and PNG: no path begins like them. The other formats are known by a NUL byte.
+      # First bytes of JPEG and PNG, which no path has. Other formats are recognized by a NUL byte.
       MAGIC = ["\xFF\xD8\xFF".b, "\x89PNG".b].freeze
       INPUTS = "an input is a path, an IO or the bytes of an image"
       private_constant :MAGIC, :INPUTS
 
       class << self
-        # @param value [String, Pathname, #read, #download] a path, the bytes of an image, or something to get them
-        #   from: an IO, an attachment of Active Storage, a record with one
+        # @param value [String, Pathname, #read, #download] a path, the bytes of an image, an IO, an attachment, or a
+        #   record with one
         # @return [String] an absolute path, or binary
         # @raise [ArgumentError] for anything else
-        # @raise [DataError] if the path can't be one, or the bytes are too many to be sent
+        # @raise [DataError] for an invalid path, or too many bytes
         def wire(value)
           case value
           when String then bytes?(value) ? sendable(value.b) : Input.path(value)
@@ -43,7 +43,7 @@ module Transfer
           raise error, "#{error.message}: give its path", cause: nil
         end
 
-        # What is labelled binary is never taken for a path, whatever it says: it may be somebody's upload.
+        # A binary String is never a path, whatever it contains: it may be an upload.
         def bytes?(text)
           return true if text.encoding == Encoding::BINARY
 

@@ -2,16 +2,16 @@
 
 module Transfer
   module Input
-    # A text, or two that belong together: a question and an answer, two sentences.
+    # A text, or a pair of texts: a question and an answer, two sentences.
     module Text
       INPUTS = "an input is a text, or an Array of two"
       private_constant :INPUTS
 
       class << self
-        # @param value [String, Symbol, IO, Array] text, something to read it from, or two of them
+        # @param value [String, Symbol, IO, Array] a text, an IO, or a pair of them
         # @return [String, Array<String>] UTF-8
         # @raise [ArgumentError] for anything else
-        # @raise [DataError] for text that is not valid in its encoding, or too long to be sent
+        # @raise [DataError] for text that is invalid in its encoding, or too long
         def wire(value)
           return text(value) unless value.is_a?(Array)
           raise ArgumentError, "#{INPUTS}, got an Array of #{value.size}" unless value.size == 2

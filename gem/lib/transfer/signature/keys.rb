@@ -4,11 +4,10 @@ require_relative "public_key"
 
 module Transfer
   module Signature
-    # Ed25519 keys from PEM files, PEM text, OpenSSH public keys or objects of OpenSSL. No error contains the text of a
-    # key.
+    # Reads Ed25519 keys: PEM files, PEM text, OpenSSH public keys, OpenSSL objects. No error contains a key.
     module Keys
       LARGEST_FILE = 65_536
-      # An OpenSSH public key before its 32 bytes.
+      # Prefix of the 32 bytes of an OpenSSH public key.
       OPENSSH = "\0\0\0\vssh-ed25519\0\0\0 ".b.freeze
       TEXT = /\A\s*(-----BEGIN|ssh-[a-z0-9-]+ )/
       KEYGEN = "Fix: create a key with transfer keygen"
@@ -25,10 +24,10 @@ module Transfer
         end
 
         # @param given [String, Pathname, OpenSSL::PKey::PKey] a path to PEM (PKCS #8), such text, or an object
-        # @yieldparam name [String] of a key that is encrypted
-        # @yieldreturn [String, nil] its passphrase; nil, and without a block: there is none to be had
+        # @yieldparam name [String] of an encrypted key
+        # @yieldreturn [String, nil] its passphrase; nil: unknown, as without a block
         # @return [OpenSSL::PKey::PKey]
-        # @raise [SignatureError] if it is unusable
+        # @raise [SignatureError] for an unusable key
         def private(given, &)
           return ed25519(given, "the given key") if given.is_a?(OpenSSL::PKey::PKey)
 
@@ -69,7 +68,7 @@ module Transfer
           of(ed25519(decode(text, name, "") { "a public key" }, name))
         end
 
-        # With a passphrase, so that OpenSSL asks for none.
+        # Always with a passphrase: OpenSSL would prompt for one.
         def decode(text, name, passphrase)
           OpenSSL::PKey.read(text, passphrase)
         rescue OpenSSL::PKey::PKeyError
@@ -101,7 +100,7 @@ module Transfer
           return PublicKey.new(bytes.byteslice(-32, 32)) if bytes.size == 51 && bytes.start_with?(OPENSSH)
 
           raise SignatureError, "#{name} is a damaged OpenSSH public key"
-        rescue ArgumentError # no base64
+        rescue ArgumentError # invalid Base64
           raise SignatureError, "#{name} is a damaged OpenSSH public key", cause: nil
         end
 

@@ -5,7 +5,7 @@ require "openssl"
 
 module Transfer
   module Signature
-    # The DER of an Ed25519 public key before its 32 bytes (RFC 8410).
+    # Prefix of the 32 bytes of an Ed25519 public key in DER (RFC 8410).
     SPKI = ["302a300506032b6570032100"].pack("H*").freeze
     private_constant :SPKI
 
@@ -17,7 +17,7 @@ module Transfer
       # @return [String] `sha256:` and the hex SHA-256 of the key as DER (SubjectPublicKeyInfo)
       def fingerprint = "sha256:#{Digest::SHA256.hexdigest(SPKI + bytes)}"
 
-      # @return [Boolean] false also for bytes that are no signature
+      # @return [Boolean] false also for malformed signatures
       def verify(signature, message)
         OpenSSL::PKey.read(SPKI + bytes).verify(nil, signature, message)
       rescue OpenSSL::PKey::PKeyError

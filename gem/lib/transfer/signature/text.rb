@@ -6,9 +6,9 @@ module Transfer
     module Text
       # Appended to the name of the model.
       SUFFIX = ".sig"
-      # Of the format.
+      # Version of the format.
       VERSION = 1
-      # Bytes of a signature file.
+      # Largest size of a signature file in bytes.
       LONGEST = 512
       FIRST_LINE = /\Atransfer-signature: ([1-9][0-9]{0,8})\n/n
       ALGORITHM = /\A[^\n]*\nalgorithm: ([a-z0-9-]{1,40})\n/n
@@ -22,7 +22,7 @@ module Transfer
       private_constant :FIRST_LINE, :ALGORITHM, :LINES
 
       class << self
-        # The first line separates it from every other use of the key, and from other versions of the format.
+        # The first line separates this use of the key from all others, and from other versions of the format.
         # @param digest [String] the SHA-512 of the model in hex
         # @return [String]
         def signed_message(digest) = "transfer-rb model signature #{VERSION}\n#{digest}\n"
@@ -37,12 +37,12 @@ module Transfer
         # @param text [String] the bytes of a signature file
         # @param file [String] its name
         # @return [Array(String, String)] the signer's fingerprint and the 64 bytes
-        # @raise [SignatureError] for every text that {render} can't give
+        # @raise [SignatureError] for any text that is not output of {render}
         def parse(text, file)
           check_format(text, file)
           signer, encoded = text.match(LINES)&.captures
           signature = encoded&.unpack1("m")
-          # Base64 has several spellings of the last byte, one is allowed.
+          # Base64 has several encodings of the last byte; one is valid.
           return [signer, signature] if signature && render(signer, signature) == text
 
           raise SignatureError, "#{file} is damaged. Fix: sign the model again"

@@ -2,7 +2,7 @@
 
 module Transfer
   class Tensor # rubocop:disable Style/Documentation
-    # Packed numbers in memory: Strings, IO::Buffer, Numo::NArray, objects that export a MemoryView.
+    # Reads packed numbers: Strings, IO::Buffer, Numo::NArray, objects that export a MemoryView.
     module Packed
       NUMO = { "float32" => :SFloat, "float64" => :DFloat, "int64" => :Int64, "uint8" => :UInt8 }.freeze
       # Formats of a MemoryView on a little-endian machine.
@@ -12,26 +12,26 @@ module Transfer
       }.freeze
 
       class << self
-        # rubocop:disable Style/CaseEquality -- a BasicObject has no is_a?
+        # rubocop:disable Style/CaseEquality -- BasicObject has no is_a?
         def handles?(source) = !(Array === source || Numeric === source || NilClass === source)
         # rubocop:enable Style/CaseEquality
 
-        # @return [Tensor, nil] nil if it has no packed numbers
+        # @return [Tensor, nil] nil without packed numbers
         def read(source, dtype, shape)
           case source
           when Tensor then same_kind(source, source.dtype, dtype) { source }
           when String then tensor(source, dtype || "float32", shape || [-1])
           when IO::Buffer then tensor(source.get_string, dtype || "float32", shape || [-1])
-          else numo?(source) ? numo(source, dtype) : shown(source, dtype, shape)
+          else numo?(source) ? numo(source, dtype) : memory_view(source, dtype, shape)
           end
         end
 
         private
 
-        def tensor(bytes, dtype, shape) = Tensor.new(dtype:, shape: filled(shape, bytes, dtype), bytes:)
+        def tensor(bytes, dtype, shape) = Tensor.new(dtype:, shape: infer_side(shape, bytes, dtype), bytes:)
 
-        # -1 is the side that follows from the others.
-        def filled(shape, bytes, dtype)
+        # Replaces -1 by the side that the number of bytes requires.
+        def infer_side(shape, bytes, dtype)
           return shape unless shape.is_a?(Array) && shape.count(-1) == 1
 
           rest = Numbers::ITEM_BYTES.fetch(dtype, 1) * shape.inject(-1, :*)
@@ -45,8 +45,8 @@ module Transfer
         def numo(source, dtype)
           own = NUMO.key(source.class.name.delete_prefix("Numo::").to_sym)
           unless dtype || own
-            raise ArgumentError, "a #{source.class} has no dtype of its own, expected dtype: " \
-                                 "#{NUMO.keys.join(', ')}"
+            raise ArgumentError, "a #{source.class} has no matching dtype. " \
+                                 "Fix: give dtype: one of #{NUMO.keys.join(', ')}"
           end
 
           kind = NUMO.fetch(dtype || own) { raise ArgumentError, "unknown dtype #{dtype.inspect}" }
@@ -54,15 +54,15 @@ module Transfer
           Tensor.new(dtype: dtype || own, shape: source.shape, bytes: source.to_binary)
         end
 
-        def shown(source, dtype, shape)
+        def memory_view(source, dtype, shape)
           format, sides, bytes = Transfer.native? ? Native.view(source) : Views.view(source)
           return unless sides
-          raise ArgumentError, "a #{source.class} whose numbers are not row-major, expected one that is" unless bytes
+          raise ArgumentError, "a #{source.class} that is not row-major. Fix: pass a contiguous copy" unless bytes
 
           own = FORMATS.fetch(format) do
             raise ArgumentError, "a #{source.class} of format #{format.inspect}, expected #{FORMATS.keys.compact}"
           end
-          # Bytes have the type that the caller names.
+          # Bytes are read as the given dtype.
           return tensor(bytes, dtype, shape || [-1]) if own == "uint8" && dtype
 
           same_kind(source, own, dtype) { tensor(bytes, own, shape || sides) }
@@ -76,9 +76,9 @@ module Transfer
       end
     end
 
-    # MemoryView by way of Fiddle.
+    # MemoryView through Fiddle.
     module Views
-      # @return [Array(String, Array<Integer>, String), nil] format, shape and bytes, as of {Native}
+      # @return [Array(String, Array<Integer>, String), nil] format, shape and bytes, as {Native} returns them
       def self.view(object)
         require "fiddle"
         view = Fiddle::MemoryView.new(object)

@@ -110,8 +110,8 @@ def verify_signature(content: Content, path: str | Path, keys: PublicKeys) -> No
         )
     if not is_signed_by(key, signature.value, signed_message(sha512(content).hexdigest())):
         raise SignatureError(
-            f"{_signature_path(path)} does not match {path}: the model or the signature was altered, "
-            "or is another's. Fix: restore both files, or sign the model again if you trust it"
+            f"{_signature_path(path)} does not match {path}: one of them was changed, "
+            "or belongs to another. Fix: restore both files, or sign the model again if you trust it"
         )
 
 
