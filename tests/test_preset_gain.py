@@ -70,7 +70,7 @@ def test_without_a_gain_the_result_is_that_of_fast(tiny, data, rate):
     assert tuned.summary()["data"] == fast.summary()["data"]
 
 
-GAINS = {"preset": "best", "learning_rate": 1e-2, "epochs": 5, "batch_size": 16}
+GAINS = {"preset": "best", "learning_rate": 1e-2, "epochs": 5, "batch_size": 16, "early_stopping": 5}
 
 
 def test_a_significant_gain_is_kept(tiny, data):

@@ -42,10 +42,11 @@ from transfer_core.pipeline.embedding import embed
 from transfer_core.pipeline.evaluation import measure, shifted
 from transfer_core.pipeline.expected_work import expected_work
 from transfer_core.pipeline.frozen_head import (
-    better_views,
+    fit_best,
     fit_frozen_head,
     needs_no_validation,
     rows_for,
+    with_and_without_views,
 )
 from transfer_core.pipeline.gain import gained
 from transfer_core.pipeline.header import header_of
@@ -127,9 +128,8 @@ def _five_steps(
         first, *further = presets.phases(chosen.recipe, chosen.backbone.facts.blocks)
         overall.expect(expected_work(chosen, first, further))
         frozen = freeze(chosen, further, progress)
-        if recipe.augment is None:
-            frozen = better_views(frozen, first, progress)
-        head = add_head_and_train(frozen, first, bool(further), kept, progress)
+        candidates = with_and_without_views(frozen) if recipe.augment is None else [frozen]
+        frozen, head = add_head_and_train(candidates, first, bool(further), kept, progress)
         tuned = fine_tune_backbone(frozen, head, first, further, kept, progress)
         model = evaluate(frozen, tuned, folder.model, warnings, progress)
     folder.finish()
@@ -210,23 +210,24 @@ def _embedded(chosen: Chosen, further: list[Phase], seen: Seen | None, progress:
 
 
 def add_head_and_train(
-    frozen: Frozen, phase: Phase, more_to_come: bool, kept: RunCheckpoints, progress: Progress
-) -> FittedHead:
-    """Steps 3 and 4: a new head for these labels, fitted on the embeddings.
+    candidates: list[Frozen], phase: Phase, more_to_come: bool, kept: RunCheckpoints, progress: Progress
+) -> tuple[Frozen, FittedHead]:
+    """Steps 3 and 4: a new head for these labels, fitted on the embeddings; of several candidates those with
+    the lowest held-out loss.
 
     L-BFGS and scikit-learn need no validation rows and train on them too, unless fine-tuning will choose by
     them: it would find them better known than they are.
     """
-    recipe = frozen.recipe
+    frozen, recipe = candidates[0], candidates[0].recipe
     assert recipe.head is not None
     outputs = len(frozen.objective.labels)
     progress.stage("head", f"add a {recipe.head.__struct_config__.tag} head with {outputs} outputs")
     if kept.phase > 0 and not presets.must_gain(recipe):
-        return _head_of_a_later_phase(frozen)
+        return frozen, _head_of_a_later_phase(frozen)
     how = f" with {phase.train.optimizer}" if phase.train.optimizer else ""
     progress.stage("train", f"train the head{how}")
     checkpointer = NO_CHECKPOINTS if kept.phase > 0 else kept.for_phase(0, phase, [])
-    return fit_frozen_head(frozen, phase, not more_to_come, progress, checkpointer)
+    return fit_best(candidates, phase, not more_to_come, progress, checkpointer)
 
 
 def fine_tune_backbone(

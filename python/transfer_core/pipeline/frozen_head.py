@@ -49,17 +49,33 @@ def rows_for(embeddings: Tensor, dataset: Dataset, objective: Objective, phase: 
     return rows_of(embeddings, objective.targets(dataset), weights, views, dataset.groups)
 
 
-def better_views(frozen: Frozen, phase: Phase, progress: Progress) -> Frozen:
-    """`frozen` without its random views, unless a head that is also fitted on them has a lower loss on
-    untouched held-out examples: cross-validated where the head is, else on the validation examples."""
+def with_and_without_views(frozen: Frozen) -> list[Frozen]:
+    """`frozen` without its random views, and `frozen`, if it has some."""
     if frozen.views == 1:
-        return frozen
+        return [frozen]
     recipe = msgspec.structs.replace(frozen.recipe, augment=())
-    untouched = replace(frozen, recipe=recipe, train=frozen.train[:: frozen.views], views=1)
-    return min(untouched, frozen, key=lambda candidate: _held_out_loss(candidate, phase, progress))
+    return [replace(frozen, recipe=recipe, train=frozen.train[:: frozen.views], views=1), frozen]
 
 
-def _held_out_loss(frozen: Frozen, phase: Phase, progress: Progress) -> float:
+def fit_best(
+    candidates: list[Frozen],
+    phase: Phase,
+    with_valid: bool,
+    progress: Progress,
+    checkpointer: Checkpointer,
+) -> tuple[Frozen, FittedHead]:
+    """The candidate with the lowest held-out loss, and its head, the first one if there is no such loss.
+
+    The loss is cross-validated where the head is, else of the validation examples, and always of untouched
+    examples. Progress and checkpoints are those of the last candidate.
+    """
+    *others, last = candidates
     quiet = Progress(cancelled=progress.cancelled)
-    history = fit_frozen_head(frozen, phase, True, quiet).history
-    return min((entry["validation_loss"] for entry in history if "validation_loss" in entry), default=0.0)
+    found = [(other, fit_frozen_head(other, phase, with_valid, quiet)) for other in others]
+    found.append((last, fit_frozen_head(last, phase, with_valid, progress, checkpointer)))
+    return min(found, key=lambda pair: _held_out_loss(pair[1]))
+
+
+def _held_out_loss(fitted: FittedHead) -> float:
+    losses_found = (entry["validation_loss"] for entry in fitted.history if "validation_loss" in entry)
+    return min(losses_found, default=0.0)

@@ -137,7 +137,7 @@ def _preset_steps(recipe: Recipe, blocks: Sequence[str]) -> tuple[Step, ...]:
     """fast: a head on frozen features; balanced: then the last quarter; best: then everything."""
     if recipe.preset == "fast":
         return (Freeze(), recipe.train)
-    thaw = Unfreeze(last=max(1, len(blocks) // 4)) if recipe.preset == "balanced" else Unfreeze(all=True)
+    thaw = Unfreeze(last=-(-len(blocks) // 4)) if recipe.preset == "balanced" else Unfreeze(all=True)
     return (Freeze(), Train(class_weights=recipe.train.class_weights), thaw, recipe.train)
 
 
@@ -221,7 +221,7 @@ def _finetune_defaults(optimizer: str, learning_rate: float, preset: str) -> Tra
         batch_size=32,
         schedule="cosine",
         warmup=0.1,
-        early_stopping=5,
+        early_stopping=5 if preset == "fast" else 2,
         class_weights="none",
     )
 
