@@ -39,6 +39,8 @@ RSpec.describe Transfer::CLI, :scratch do
     it "is quoted by docs/reference/cli.md" do
       reference = File.read(File.expand_path("../docs/reference/cli.md", __dir__))
       pages.each_value { |page| expect(reference).to include("```\n#{page}```") }
+      statuses = Transfer::CLI::ExitStatus.constants.map { |name| Transfer::CLI::ExitStatus.const_get(name) }
+      expect(reference.scan(/^\| (\d+) \|/).flatten.map(&:to_i)).to match_array(statuses)
     end
   end
 

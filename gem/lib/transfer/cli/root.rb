@@ -24,6 +24,18 @@ module Transfer
             transfer predict signs.transfer new.jpg
         TEXT
 
+        # Prints the commands and the exit statuses.
+        # @return [void]
+        def help(shell, *)
+          super
+          shell.say <<~TEXT
+
+            Exit status: 0 success, 1 unexpected error, 2 wrong command line or recipe,
+            3 unusable data, 4 machine or dependency, 5 some inputs failed, 130 interrupted.
+            TRANSFER_DEBUG=1 prints the backtrace of an error.
+          TEXT
+        end
+
         private
 
         # Thor stops at bytes that are not text.
