@@ -1,6 +1,7 @@
 # frozen_string_literal: true
 
 require_relative "job/request"
+require_relative "job/state"
 require_relative "value_object"
 
 module Transfer
@@ -20,19 +21,6 @@ module Transfer
     PATIENCE = 2
     private_constant :PATIENCE
 
-    # @return [Progress] the state of the training
-    attr_reader :progress
-
-    # @return [String, nil] the id with which the training can be resumed; nil until it has begun
-    attr_reader :run_id
-
-    # @return [Array<Hash{Symbol => Object}>] the epochs so far, as in `model.history`; those before a
-    #   {Transfer.resume}, too
-    attr_reader :history
-
-    # @return [Array<String>] the warnings so far, as in `model.warnings`
-    attr_reader :warnings
-
     # @api private
     # @param words (see Request.resume)
     # @param quiet [Boolean, nil] nil: as configured
@@ -46,11 +34,8 @@ module Transfer
     def initialize(recipe, request = Request.new("train", recipe), quiet: nil)
       @recipe = recipe
       @request = request
-      @run_id = request.run_id
-      @history = []
-      @warnings = []
+      @state = State.start(request.run_id)
       @callbacks = recipe.callbacks.dup
-      @progress = Progress.none
       @display = Display.for($stderr, quiet: quiet.nil? ? Transfer.config.quiet : quiet)
     end
 
@@ -89,6 +74,19 @@ module Transfer
       @callbacks += [[event.to_sym, block]]
       self
     end
+
+    # @return [Progress] the state of the training
+    def progress = @state.progress
+
+    # @return [String, nil] the id with which the training can be resumed; nil until it has begun
+    def run_id = @state.run_id
+
+    # @return [Array<Hash{Symbol => Object}>] the epochs so far, as in `model.history`; with those before a
+    #   {Transfer.resume}
+    def history = @state.history
+
+    # @return [Array<String>] the warnings so far, as in `model.warnings`
+    def warnings = @state.warnings
 
     # Metrics of the last epoch so far.
     # @return [Hash{Symbol => Float}, nil] nil before the first
@@ -152,9 +150,7 @@ module Transfer
     end
 
     def send_request
-      starting = Event::Stage.new(:start, "start Python")
-      @progress = progress.after(starting)
-      @display.show(starting, progress)
+      update(Event::Stage.new(:start, "start Python"))
       params, streams = @request.prepare
       @call = Bridge.start(@request.method, params, streams:)
     end
@@ -169,23 +165,15 @@ module Transfer
     end
 
     def handle(name, event)
-      @progress = progress.after(event)
-      note(event)
-      @display.show(event, progress)
+      update(event)
+      Telemetry.epoch(run_id, event) if name == :epoch
       Transfer.config.logger&.warn(event.message) if name == :warning
       @callbacks.each { |wanted, block| Executor.wrap { block.call(event) } if wanted == name }
     end
 
-    def note(event)
-      case event
-      when Event::Run
-        @run_id = event.id
-        @history = event.history
-      when Event::Warning then @warnings |= [event.message]
-      when Event::Epoch
-        @history += [{ step: event.step.to_s, epoch: event.number, **event.metrics }]
-        Telemetry.epoch(run_id, event)
-      end
+    def update(event)
+      @state = @state.after(event)
+      @display.show(event, progress)
     end
 
     def deliver_in_background
