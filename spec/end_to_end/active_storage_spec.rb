@@ -3,7 +3,7 @@
 # Records whose file is not attached, or missing from storage.
 RSpec.describe "Active Storage", :end_to_end do
   describe "with Rails" do
-    it "names records without a file, and leaves them out on request" do
+    it "names records without a file, and skips them on request" do
       begin
         %w[activestorage railties sqlite3].each { |name| gem name }
       rescue LoadError => error
@@ -29,7 +29,7 @@ RSpec.describe "Active Storage", :end_to_end do
     end
   end
 
-  describe "of the same shape" do
+  describe "with the same interface" do
     missing = Class.new(StandardError) { def self.name = "ActiveStorage::FileNotFoundError" }
     attachment = Struct.new(:record, :bytes) do
       def attached? = !bytes.nil?
@@ -46,7 +46,7 @@ RSpec.describe "Active Storage", :end_to_end do
 
     def record(id) = Struct.new(:id) { def self.name = "Photo" }.new(id)
 
-    it "is a bad input that is named" do
+    it "names the record of a bad input" do
       colors = Photos::COLORS.slice("red", "blue")
       rows = colors.flat_map do |label, color|
         Array.new(4) do |i|
@@ -69,7 +69,7 @@ RSpec.describe "Active Storage", :end_to_end do
         .to eq(["red", "Photo 13: its file is missing from storage"])
     end
 
-    it "raises other errors of the storage as they are" do
+    it "raises other errors of the storage unchanged" do
       down = Object.new.tap { |blob| def blob.download = raise(IOError, "the network is down") }
       expect { Transfer.const_get(:Input).wire(down, "image") }.to raise_error(IOError, "the network is down")
     end

@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
 RSpec.describe "Transfer.backbones", :end_to_end do
-  it "lists what fits what is asked for, the most relevant first" do
+  it "lists backbones by criteria, the most relevant first" do
     found = Transfer.backbones(task: :image_classification, max_parameters: 5e6, license: "apache-2.0", source: :timm)
     expect(found.size).to be > 30
     expect(found.map(&:parameters).max).to be <= 5e6
@@ -11,7 +11,7 @@ RSpec.describe "Transfer.backbones", :end_to_end do
     expect(above).to eq(above.sort.reverse)
   end
 
-  it "knows of each where its facts come from" do
+  it "includes the origin of the facts" do
     lite0 = Transfer.backbones(source: :timm).find { |backbone| backbone.name == "timm/tf_efficientnet_lite0" }
     expect(lite0.to_h).to include(
       metric: "ImageNet-1K top-1", metric_value: 74.846, arxiv: "1905.11946", trained_on: "ImageNet-1K",
@@ -23,13 +23,13 @@ RSpec.describe "Transfer.backbones", :end_to_end do
     )
   end
 
-  it "gives texts their own encoders" do
+  it "lists encoders of texts" do
     texts = Transfer.backbones(task: "text-classification")
     expect(texts.map { |backbone| backbone[:modality] }.uniq).to eq(["text"])
     expect(texts.first[:trained_for]).to eq("sentence embeddings")
   end
 
-  it "asks for what a list does not say when it is needed" do
+  it "requests details when they are needed" do
     listed = Transfer.backbones(source: :torchvision).find { |backbone| backbone.name == "resnet18" }
     expect(listed.to_h).not_to have_key(:blocks)
     expect(listed.blocks).to eq(Transfer.backbone("resnet18").blocks)
@@ -37,7 +37,7 @@ RSpec.describe "Transfer.backbones", :end_to_end do
     expect(Transfer.backbone("resnet18").license).to eq("BSD-3-Clause")
   end
 
-  it "says the nearest of an unknown word" do
+  it "suggests the nearest name for an unknown one" do
     expect { Transfer.backbones(task: :image_clasification) }
       .to raise_error(Transfer::RecipeError, /unknown task ".*", did you mean "image_classification"\?/)
     expect { Transfer.backbones(source: :tim) }.to raise_error(Transfer::RecipeError, /did you mean "timm"\?/)

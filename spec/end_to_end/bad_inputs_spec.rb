@@ -2,7 +2,7 @@
 
 require "logger"
 
-RSpec.describe "Inputs that can't be read", :end_to_end do
+RSpec.describe "Unreadable inputs", :end_to_end do
   before(:context) do
     @photos = photo_folder("#{@scratch}/photos", count: 6, colors: Photos::COLORS.slice("red", "blue"))
     @model = Transfer.train(backbone: "mobilenet_v2", data: @photos)
@@ -21,7 +21,7 @@ RSpec.describe "Inputs that can't be read", :end_to_end do
   end
 
   describe "of predict" do
-    it "are named all at once" do
+    it "are all named in one error" do
       expect { @model.predict(mixed) }.to raise_error(Transfer::DataError) { |error|
         expect(error.message).to eq("3 of 5 inputs can't be used: #{messages.join('; ')}")
         expect(error.backtrace.first).to start_with("#{__FILE__}:#{__LINE__ - 2}:in")
@@ -46,7 +46,7 @@ RSpec.describe "Inputs that can't be read", :end_to_end do
       expect(@model.predict([@none], on_bad_input: :mark).size).to eq(1)
     end
 
-    it "are left out with a warning" do
+    it "are skipped with a warning" do
       Transfer.config.logger = Logger.new(log = StringIO.new)
       expect(@model.predict(mixed, on_bad_input: :skip).map(&:label)).to eq(%w[red blue])
       expect(log.string).to include("left out 3 inputs that can't be read, for example #{messages[0]}")
@@ -55,7 +55,7 @@ RSpec.describe "Inputs that can't be read", :end_to_end do
       Transfer.config.logger = nil
     end
 
-    it "refuses other words" do
+    it "refuses other values of on_bad_input" do
       expect { @model.predict(@red, on_bad_input: :ignore) }
         .to raise_error(ArgumentError, "on_bad_input is :raise, :skip or :mark, got :ignore")
     end
@@ -69,7 +69,7 @@ RSpec.describe "Inputs that can't be read", :end_to_end do
   end
 
   describe "and streams" do
-    # 150 photos, and how many of them were taken.
+    # 150 photos, and the number of those consumed.
     def source
       taken = 0
       stream = Enumerator.new do |out|

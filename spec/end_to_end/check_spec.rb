@@ -15,7 +15,7 @@ RSpec.describe "Transfer.check", :end_to_end do
     expect(transfer("check", @photos, "--quiet")).to match([/^label    red: 6$.*^ok$/m, "", 0])
   end
 
-  it "finds every input that can't be used, and what stops a training" do
+  it "finds every unusable input, and problems that stop a training" do
     bad = damage
     problems = Transfer.check(data: @photos).problems
     expect(problems).to match_array(bad)
@@ -29,7 +29,7 @@ RSpec.describe "Transfer.check", :end_to_end do
     expect { Transfer.check(data: @photos, epochz: 1) }.to raise_error(Transfer::RecipeError)
   end
 
-  it "finds the same as a training, which names them all" do
+  it "finds the same problems as a training" do
     bad = damage
     expect { Transfer.train(backbone: "mobilenet_v2", data: @photos) }
       .to raise_error(Transfer::DataError) { |error| expect(error.message).to include(*bad).and start_with("2 images") }
@@ -44,7 +44,7 @@ RSpec.describe "Transfer.check", :end_to_end do
     }
   end
 
-  # @return [Array<String>] problems: one is found before decoding, the other by it
+  # @return [Array<String>] problems: one is found before decoding, the other while decoding
   def damage
     File.write("#{@photos}/red/empty.png", "")
     whole = File.binread("#{@photos}/blue/0.png")

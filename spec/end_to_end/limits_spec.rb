@@ -20,7 +20,7 @@ RSpec.describe "Limits on inputs", :end_to_end do
     settings.each { |name, value| Transfer.config.public_send(:"#{name}=", value) }
   end
 
-  it "hold for paths, bytes and streams, in predict, embed, evaluate and train" do
+  it "apply to paths, bytes and streams, in predict, embed, evaluate and train" do
     limit(max_pixels: 100)
     rows = Dir[File.join(@photos, "**/*.png")].map { |path| { input: File.binread(path), label: path.split("/")[-2] } }
     [-> { @model.predict(photo) }, -> { @model.predict(File.binread(photo)) },
@@ -32,7 +32,7 @@ RSpec.describe "Limits on inputs", :end_to_end do
     end
   end
 
-  it "are of bytes, too, and go up as well as down" do
+  it "include bytes, and can be raised and lowered" do
     limit(max_image_bytes: "10B")
     expect { @model.predict(photo) }.to raise_error(Transfer::DataError, /bytes are more than max_image_bytes = 10\. /)
     limit(max_image_bytes: "1MB")

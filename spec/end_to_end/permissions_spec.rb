@@ -2,7 +2,7 @@
 
 require "fileutils"
 
-RSpec.describe "What is written, with the real core", :end_to_end do
+RSpec.describe "Permissions of files, with the real core", :end_to_end do
   before(:context) do
     @photos = photo_folder(File.join(@scratch, "photos"), count: 4)
     @model = Transfer.train(backbone: "mobilenet_v2", data: @photos, quiet: true)
@@ -18,7 +18,7 @@ RSpec.describe "What is written, with the real core", :end_to_end do
     File.umask(before)
   end
 
-  it "has the permissions that this process gives new files, not the worker" do
+  it "follow the umask of this process, not of the worker" do
     { 0o077 => 0o600, 0o002 => 0o664, 0o022 => 0o644 }.each do |umask, expected|
       file = File.join(@scratch, "#{umask}.transfer")
       with_umask(umask) { @model.save(file) }
@@ -26,7 +26,7 @@ RSpec.describe "What is written, with the real core", :end_to_end do
     end
   end
 
-  it "keeps the permissions of a file that is replaced" do
+  it "stay the same for a replaced file" do
     file = File.join(@scratch, "kept.transfer")
     @model.save(file)
     File.chmod(0o640, file)
@@ -34,13 +34,13 @@ RSpec.describe "What is written, with the real core", :end_to_end do
     expect(mode(file)).to eq(0o640)
   end
 
-  it "is for this user alone where nobody said a place" do
+  it "are private in the default directory" do
     kept = Dir.glob("#{@scratch}/home/{.,runs,runs/**/*,cache,cache/**/*}")
     expect(kept).to include(@model.path.to_s)
     expect(kept.to_h { |path| [path, mode(path).to_s(8)] }.reject { |path, _| mode(path).nobits?(0o077) }).to eq({})
   end
 
-  it "replaces a link, and leaves alone where it leads" do
+  it "are those of a new file in place of a link, whose target is unchanged" do
     thesis = File.join(@scratch, "thesis").tap { |path| File.write(path, "300 pages") }
     %w[m.transfer v.npy].each do |name|
       link = File.join(@scratch, name)
@@ -56,7 +56,7 @@ RSpec.describe "What is written, with the real core", :end_to_end do
     expect(Dir.children(@scratch).grep(/\.tmp\z/)).to eq([])
   end
 
-  it "warns of a cache that others could write" do
+  it "cause a warning if others can write the cache" do
     folder = File.join(@scratch, "home/cache")
     File.chmod(0o777, folder)
     heard = []

@@ -1,6 +1,6 @@
 # frozen_string_literal: true
 
-RSpec.describe "A worker that processes share, with the real core", :end_to_end do
+RSpec.describe "A shared worker with the real core", :end_to_end do
   before(:context) do
     @photos = photo_folder(File.join(@scratch, "photos"), count: 8)
     @model = Transfer.train(backbone: "mobilenet_v2", data: @photos, seed: 1)
@@ -27,7 +27,7 @@ RSpec.describe "A worker that processes share, with the real core", :end_to_end 
     Array.new(count) { Thread.new { in_child { yield.tap { Transfer.shutdown } } } }.map(&:value)
   end
 
-  it "predicts for all of them what a worker of their own would" do
+  it "returns the same predictions as local workers" do
     told = in_children(4) { Array.new(3) { model.predict(red) } }.flatten
     expect(told.map(&:label).uniq).to eq(["red"])
     told.each { |each| expect(each.scores["red"]).to be_within(1e-4).of(@expected.scores["red"]) }
@@ -36,7 +36,7 @@ RSpec.describe "A worker that processes share, with the real core", :end_to_end 
     expect(Transfer.stats.dig(:workers, :train, :processes)).to eq([])
   end
 
-  it "embeds, describes, saves and lists, and leaves evaluation and training to a worker of each process" do
+  it "embeds, describes, saves and lists; evaluation and training use local workers" do
     expect(model.embed([red] * 60).map(&:size)).to eq([1280] * 60)
     expect(Transfer.load(model.save(File.join(@scratch, "saved.transfer"))).labels).to eq(model.labels)
     expect(Transfer.backbones.map(&:name)).to include("mobilenet_v2")
@@ -48,7 +48,7 @@ RSpec.describe "A worker that processes share, with the real core", :end_to_end 
     expect(workers.call.size).to eq(1)
   end
 
-  it "is another one for another version of the gem, and both work" do
+  it "is separate for another version of the gem" do
     expect(model.predict(red).label).to eq("red")
     before = workers.call
     code = <<~RUBY
@@ -67,7 +67,7 @@ RSpec.describe "A worker that processes share, with the real core", :end_to_end 
     expect(workers.call).to eq(before)
   end
 
-  it "is ended by Transfer.shutdown(shared: true), by force if it is frozen, and not by Transfer.shutdown" do
+  it "ends at Transfer.shutdown(shared: true), also while suspended, but not at Transfer.shutdown" do
     model.predict(red)
     Transfer.shutdown
     expect(workers.call.size).to eq(1)

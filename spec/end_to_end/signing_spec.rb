@@ -41,7 +41,7 @@ RSpec.describe "Signed models with the real core", :end_to_end do
     expect { Transfer.load(copy, signed_by: key.public) }.to refused(/is not signed/)
   end
 
-  it "are refused by each call once the file is another's" do
+  it "are refused by each call after the file was replaced" do
     model.save(file, sign: key.private)
     loaded = Transfer.load(file, signed_by: key.public)
     model.save(file, backbone: false, sign: other.private)
@@ -53,21 +53,21 @@ RSpec.describe "Signed models with the real core", :end_to_end do
     expect(loaded.reload.predict(red).label).to eq("red")
   end
 
-  it "lose their signature when they are saved again without a key" do
+  it "lose their signature if they are saved again without a key" do
     model.save(file, sign: key.private)
     model.save(file)
     expect(File.exist?("#{file}.sig")).to be(false)
     expect { Transfer.load(file, signed_by: key.public) }.to refused(/is not signed/)
   end
 
-  it "are left as they were by a key that is unusable" do
+  it "are unchanged after an unusable key" do
     model.save(file, sign: key.private)
     before = [file, "#{file}.sig"].map { |path| Digest::SHA256.file(path) }
     expect { model.save(file, backbone: false, sign: key.public) }.to refused(/is a public key/)
     expect([file, "#{file}.sig"].map { |path| Digest::SHA256.file(path) }).to eq(before)
   end
 
-  it "are required by the setting, except of what is trained here" do
+  it "are required by the setting, except for models trained here" do
     model.save(file)
     unsigned = Transfer.load(file)
     Transfer.config.require_signature = key.public
@@ -82,7 +82,7 @@ RSpec.describe "Signed models with the real core", :end_to_end do
     expect(model.reload.labels).to eq(model.labels)
   end
 
-  it "are verified for each process that shares a worker" do
+  it "are verified for each client of a shared worker" do
     model.save(file)
     Transfer.shutdown
     Transfer.config.shared_worker = File.join(@scratch, "shared")
@@ -93,7 +93,7 @@ RSpec.describe "Signed models with the real core", :end_to_end do
     Transfer.config.shared_worker = false
   end
 
-  it "need a package that the error says how to install" do
+  it "need a package, whose installation the error names" do
     model.save(file, sign: key.private)
     Transfer.shutdown
     before = ENV.fetch("PYTHONPATH", nil)

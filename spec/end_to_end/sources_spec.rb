@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
-# One recipe for every source: the backbone is the only thing that changes. The table that is printed at the end has a
-# cell for each source and way of using it, and says why where there is none.
+# The same recipe for every source of backbones. The table printed at the end has a cell for each source and use, or the
+# reason why it is not possible.
 RSpec.describe "Every source of backbones", :end_to_end do
   frozen = /can only be used as it is/
   sources = {
@@ -79,7 +79,7 @@ RSpec.describe "Every source of backbones", :end_to_end do
         end
       end
 
-      it "trains frozen, and again without computing anything anew; predicts, is saved and loaded" do
+      it "trains frozen, again from the cache; predicts, is saved and loaded" do
         model = train
         cells[name]["frozen"] = "ok"
         expect(model.metrics[:accuracy]).to be > 0.7

@@ -3,7 +3,7 @@
 require "shared/training"
 
 RSpec.describe "Transfer with the real core", :end_to_end do
-  include_examples "training and what comes of it"
+  include_examples "training and its results"
 
   it "keeps its worker when the thread that started it has ended" do
     Transfer.shutdown
@@ -14,7 +14,7 @@ RSpec.describe "Transfer with the real core", :end_to_end do
     expect(Leaks.children).to eq(workers)
   end
 
-  it "takes its worker along when it is killed" do
+  it "ends its worker when it is killed" do
     ruby_running("Transfer.backbones; puts :ready; sleep") do |output, parent|
       expect(output.gets).to eq("ready\n")
       worker = Dir["/proc/#{parent}/task/*/children"].flat_map { |file| File.read(file).split }.map(&:to_i)

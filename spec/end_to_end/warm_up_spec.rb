@@ -9,7 +9,7 @@ RSpec.describe "Transfer.warm_up", :end_to_end do
 
   def workers = Transfer.stats[:workers].values.sum { |role| role[:processes].size }
 
-  it "starts the worker, which nothing else does before the first call" do
+  it "starts the worker before the first call" do
     expect(workers).to eq(0)
     thread = Transfer.warm_up
     expect(thread).to be_a(Thread)
@@ -17,7 +17,7 @@ RSpec.describe "Transfer.warm_up", :end_to_end do
     expect(workers).to eq(1)
   end
 
-  it "loads a model, by its path or as it is" do
+  it "loads a model, given as path or Model" do
     photos = photo_folder(File.join(@scratch, "photos"), count: 5)
     model = Transfer.train(backbone: "mobilenet_v2", data: photos, seed: 1)
     [model, model.path, model.path.to_s].each do |given|

@@ -12,7 +12,7 @@ RSpec.describe "Transfer's numbers" do
     error.message.delete_prefix("can't create a tensor: ")
   end
 
-  # Has a to_f that does something else as well.
+  # A number whose to_f has a side effect.
   def meddler(value = 1.0, &deed)
     Class.new(Numeric) do
       define_method(:to_f) { value.tap { deed&.call } }
@@ -28,7 +28,7 @@ RSpec.describe "Transfer's numbers" do
     describe "#{name}: pack" do
       define_method(:pack) { |array, dtype = "float32", allow_nan = true| numbers.pack(array, dtype, allow_nan) }
 
-      it "writes what Array#pack writes" do
+      it "writes the same as Array#pack" do
         expect(pack([[1, 2.5, -0.0],
                      [1e-45, 3.4e38, 0.1]])).to eq([[1, 2.5, -0.0, 1e-45, 3.4e38, 0.1].pack("e*"), [2, 3]])
         expect(pack([0.1, 5e-324, 2**62], "float64")).to eq([[0.1, 5e-324, 2**62].pack("E*"), [3]])
@@ -43,15 +43,15 @@ RSpec.describe "Transfer's numbers" do
         expect(pack([[1]]).first.encoding).to eq(Encoding::BINARY)
       end
 
-      it "takes Arrays without numbers" do
+      it "accepts empty Arrays" do
         expect([[], [[], []], [[[]]]].map { |array| pack(array) }).to eq([["", [0]], ["", [2, 0]], ["", [1, 1, 0]]])
       end
 
-      it "takes anything that is a real number" do
+      it "accepts all real numbers" do
         expect(pack([meddler(2.5)])).to eq([[2.5].pack("e"), [1]])
       end
 
-      it "says where rows are of different length or depth" do
+      it "locates rows of different length or depth" do
         {
           [[1, 2], [3]] => "a row of 1 at [1], expected 2: rows differ in length",
           [[1], [2, 3]] => "a row of 2 at [1], expected 1: rows differ in length",
@@ -63,7 +63,7 @@ RSpec.describe "Transfer's numbers" do
         }.each { |array, words| expect(message { pack(array) }).to eq(words) }
       end
 
-      it "says what is no number" do
+      it "locates invalid elements" do
         [
           [nil, "nil, expected a number"],
           [[nil], "nil at [0], expected a number"],
@@ -77,7 +77,7 @@ RSpec.describe "Transfer's numbers" do
         ].each { |array, words| expect(message { pack(array) }).to eq(words) }
       end
 
-      it "says what does not fit whole numbers" do
+      it "locates elements that don't fit integer types" do
         {
           [["int64"], [2**63]] => "9223372036854775808 at [0] does not fit int64",
           [["int64"], [1, 1e19]] => "1.0e+19 at [1] does not fit int64",
@@ -91,7 +91,7 @@ RSpec.describe "Transfer's numbers" do
         expect(pack([Rational(4, 2)], "int64")).to eq([[2].pack("q<"), [1]])
       end
 
-      it "refuses NaN and Infinity where they are not allowed" do
+      it "refuses NaN and Infinity if they are not allowed" do
         {
           [[1.0, Float::NAN]] => "NaN at [0, 1], expected a finite number",
           [-Float::INFINITY] => "-Infinity at [0], expected a finite number",
@@ -105,7 +105,7 @@ RSpec.describe "Transfer's numbers" do
         expect(pack([3.5e38], "float64", false).last).to eq([1])
       end
 
-      it "refuses more dimensions than there are for" do
+      it "refuses too many dimensions" do
         deep = 32.times.inject(1) { |inner, _| [inner] }
         expect(pack(deep).last).to eq([1] * 32)
         endless = []
@@ -113,7 +113,7 @@ RSpec.describe "Transfer's numbers" do
         expect([[deep], endless].map { |array| message { pack(array) } }).to eq(["more than 32 dimensions"] * 2)
       end
 
-      it "refuses more numbers than any memory holds" do
+      it "refuses sizes beyond the limit" do
         row = [0.0] * 100_000
         array = 7.times.inject(row) { |inner, _| [inner] * 100_000 }
         expect(message { pack(array) }).to eq(
@@ -121,7 +121,7 @@ RSpec.describe "Transfer's numbers" do
         )
       end
 
-      it "notices an Array that changes while it is read" do
+      it "detects an Array that changes while it is read" do
         shrinking = [1.0, nil, 3.0]
         shrinking[1] = meddler { shrinking.clear }
         growing = [meddler { growing.push(*[2.0] * 100_000) }, 1.0]
@@ -131,7 +131,7 @@ RSpec.describe "Transfer's numbers" do
           .to eq(["an Array was changed while its numbers were read"] * 3)
       end
 
-      it "takes the numbers that stand there when their turn comes" do
+      it "reads the current value of each element" do
         row = [nil, 2.0, 3.0]
         row[0] = meddler { row[1] = 7.0 }
         expect(pack(row).first).to eq([1.0, 7.0, 3.0].pack("e*"))
@@ -140,13 +140,13 @@ RSpec.describe "Transfer's numbers" do
         expect(message { pack(outer) }).to eq("a row of 2 at [1], expected 1: rows differ in length")
       end
 
-      it "passes on what a number's own conversion raises" do
+      it "raises errors of a number's conversion unchanged" do
         array = [[1.0, meddler { raise IOError, "from to_f" }]]
         expect { pack(array) }.to raise_error(IOError, "from to_f")
         expect(catch(:out) { pack([meddler { throw :out, 5 }]) }).to eq(5)
       end
 
-      it "survives the garbage collector moving and freeing everything at any time" do
+      it "works under GC stress and compaction" do
         array = Array.new(3) { Array.new(4) { rand } }
         expected = [array.flatten.pack("e*"), [3, 4]]
         moved = [[nil, 2.0], [3.0, 4.0]]
@@ -163,7 +163,7 @@ RSpec.describe "Transfer's numbers" do
     end
 
     describe "#{name}: unpack" do
-      it "reads what Array#pack wrote" do
+      it "reads the output of Array#pack" do
         expect(numbers.unpack((0...6).to_a.pack("e*"), "float32", [1, 2, 3])).to eq([[[0, 1, 2], [3, 4, 5]]])
         expect(numbers.unpack([0.1, -0.0].pack("E*"), "float64", [2])).to eq([0.1, -0.0])
         expect(numbers.unpack([-2**63, 2**62].pack("q<*"), "int64", [2, 1])).to eq([[-2**63], [2**62]])
@@ -172,7 +172,7 @@ RSpec.describe "Transfer's numbers" do
         expect(numbers.unpack([Float::NAN].pack("e"), "float32", [1]).first).to be_nan
       end
 
-      it "knows how many rows without numbers there are" do
+      it "keeps the number of empty rows" do
         shapes = [[0], [2, 0], [0, 1280], [2, 0, 3], [1, 2, 0]]
         rows = shapes.map { |shape| numbers.unpack("", "float32", shape) }
         expect(rows).to eq([[], [[], []], [], [[], []], [[[], []]]])
@@ -199,7 +199,7 @@ RSpec.describe "Transfer's numbers" do
         Array.new([side, 0].max) { nested(random, dtype, shape.drop(1)) }
       end
 
-      it "gives the same bytes, shapes and words for anything" do
+      it "has the same bytes, shapes and error messages for random input" do
         random = Random.new(RSpec.configuration.seed)
         outcomes = Array.new(3000) do
           dtype = Transfer::Tensor::DTYPES.sample(random:)
@@ -220,7 +220,7 @@ RSpec.describe "Transfer's numbers" do
         expect(outcomes.tally.values).to all(be > 300)
       end
 
-      it "refuses shapes that the bytes don't have" do
+      it "refuses shapes that don't match the bytes" do
         native = implementations[:native]
         expect { native.unpack("abcd", "float32", [2]) }.to raise_error(ArgumentError, "[2] does not take 4 bytes")
         many = [2**40, 2**40]

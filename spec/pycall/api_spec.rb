@@ -6,7 +6,7 @@ require "shared/errors"
 require "shared/resume"
 
 RSpec.describe "Transfer over PyCall", :end_to_end do
-  include_examples "training and what comes of it"
+  include_examples "training and its results"
 end
 
 RSpec.describe "Errors over PyCall", :end_to_end do
@@ -14,7 +14,7 @@ RSpec.describe "Errors over PyCall", :end_to_end do
 end
 
 RSpec.describe "An interrupted training over PyCall", :end_to_end do
-  include_examples "a training that ends too early"
+  include_examples "an interrupted training"
 end
 
 RSpec.describe "Signed models over PyCall", :end_to_end do

@@ -37,7 +37,7 @@ RSpec.shared_examples "errors" do
     end
   end
 
-  it "point at the step that names a block which is not there" do
+  it "point at the step with an unknown block" do
     error = error_of do
       Transfer.train(backbone: "mobilenet_v2", data: photos) do
         train epochs: 1
@@ -49,7 +49,7 @@ RSpec.shared_examples "errors" do
     expect(error.message).to include("no_such_block")
   end
 
-  it "name the file that is no image, and the folder that is not there" do
+  it "name an invalid image, and a missing folder" do
     broken = File.join(photos, "red/broken.png")
     File.write(broken, "no image")
     expect { Transfer.train(backbone: "mobilenet_v2", data: photos) }
@@ -60,7 +60,7 @@ RSpec.shared_examples "errors" do
       .to raise_error(Transfer::DataError, /#{Regexp.escape(nowhere)}/)
   end
 
-  it "are the caller's own where the rows raise" do
+  it "are those of the rows, unchanged" do
     expect { Transfer.train(backbone: "mobilenet_v2", data: Enumerator.new { raise KeyError, "no such photo" }) }
       .to raise_error(KeyError, "no such photo")
     expect(Transfer.resumable).to eq([])
@@ -73,7 +73,7 @@ RSpec.shared_examples "errors" do
       .to raise_error(Transfer::RecipeError, /unknown backbone "resnet19", did you mean "resnet18"\?/)
   end
 
-  it "let nothing be sent that the protocol does not know" do
+  it "refuse methods and values outside the protocol" do
     expect { bridge.call("dance") }.to raise_error(Transfer::RemoteError, /unknown method "dance"/)
     expect(bridge.call("ping")).to eq("pong")
   end

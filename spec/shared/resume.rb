@@ -2,7 +2,7 @@
 
 require "transfer/cli"
 
-RSpec.shared_examples "a training that ends too early" do
+RSpec.shared_examples "an interrupted training" do
   before(:context) do
     @photos = photo_folder(File.join(@scratch, "photos"), count: 6)
     @expected = Transfer.train(**words)
@@ -15,7 +15,7 @@ RSpec.shared_examples "a training that ends too early" do
      { type: "train", epochs: 6, batch_size: 4, early_stopping: 0 }]
   end
 
-  # The id of a run that the block ended after so many epochs.
+  # The id of a run that the block has ended after a number of epochs.
   def ended_after(epoch)
     reached = Queue.new
     job = Transfer.train_async(**words(on: { epoch: ->(event) { reached << true if event.number == epoch } }))
@@ -39,7 +39,7 @@ RSpec.shared_examples "a training that ends too early" do
     expect(Transfer.resumable).to eq([])
   end
 
-  it "goes on to the same model after a cancel" do
+  it "is resumed to the same model after a cancel" do
     run = ended_after(3) { |job| job.cancel.wait }
     expect_the_same_of(run)
   end

@@ -1,11 +1,11 @@
 # frozen_string_literal: true
 
-# Sums of floats depend on how many images are computed at once.
+# Sums of floats depend on the batch size.
 RSpec::Matchers.define :be_close_to do |expected|
   match { |actual| actual.zip(expected).map { |a, b| (a - b).abs }.max < 1e-4 }
 end
 
-RSpec.shared_examples "training and what comes of it" do
+RSpec.shared_examples "training and its results" do
   before(:context) do
     @photos = photo_folder(File.join(@scratch, "photos"), count: 12)
     @model = Transfer.train(backbone: "mobilenet_v2", data: @photos, seed: 1)
@@ -15,7 +15,7 @@ RSpec.shared_examples "training and what comes of it" do
   let(:model) { @model }
   let(:red) { File.join(photos, "red/0.png") }
 
-  it "learns three colours" do
+  it "classifies three colours" do
     expect(model.labels).to eq(%w[blue green red])
     expect(model.metrics[:accuracy]).to be > 0.9
     expect(model.summary[:sizes].values.sum).to eq(36)
@@ -34,11 +34,11 @@ RSpec.shared_examples "training and what comes of it" do
     predictions.each { |prediction| expect(prediction.scores.values).to be_close_to(alone.scores.values) }
   end
 
-  it "predicts relative paths from where Ruby is, not from where the worker started" do
+  it "resolves relative paths from the directory of Ruby, not of the worker" do
     Dir.chdir(File.join(photos, "blue")) { expect(model.predict("0.png").label).to eq("blue") }
   end
 
-  it "is saved, loaded and gives the same scores, after a restart of the worker, too" do
+  it "saves and loads with the same scores, also after a restart of the worker" do
     before = model.predict(red)
     file = model.save(File.join(@scratch, "signs.transfer"))
     Transfer.shutdown
@@ -69,7 +69,7 @@ RSpec.shared_examples "training and what comes of it" do
     expect(model.evaluate(wrong)[:accuracy]).to be < 0.1
   end
 
-  it "trains from rows, fine-tunes by steps, and tells every epoch" do
+  it "trains from rows, fine-tunes by steps, and has an event for every epoch" do
     epochs = []
     stages = []
     rows = Dir[File.join(photos, "*/*.png")].lazy.map do |file|
@@ -94,7 +94,7 @@ RSpec.shared_examples "training and what comes of it" do
     expect(Colours.train(data: photos).predict(red).label).to eq("red")
   end
 
-  it "predicts while it trains" do
+  it "predicts during a training" do
     gate = Queue.new
     job = Transfer.train_async(backbone: "mobilenet_v2", data: Enumerator.new { gate.pop })
     expect(model.predict(red).label).to eq("red")
@@ -104,7 +104,7 @@ RSpec.shared_examples "training and what comes of it" do
     gate.close
   end
 
-  it "predicts between two epochs, and is cancelled in the midst of one" do
+  it "predicts between two epochs, and is cancelled during one" do
     started = Queue.new
     job = Transfer.train_async(
       backbone: "mobilenet_v2", data: photos, epochs: 100_000, optimizer: :adam, early_stopping: 0,
