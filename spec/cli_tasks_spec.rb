@@ -63,7 +63,7 @@ RSpec.describe "Tasks on the command line", :folder do
       ours = Transfer.load(model).predict(photos)
       expect([ours[0].labels.sort, ours[1].labels]).to eq([%w[blue red], []])
       expect(transfer("predict", model, photos[0], "--level", "0.9")).to eq(
-        ["", "transfer: level: a model of labels says each label at its own threshold, and gives no sets\n", 2]
+        ["", "transfer: level: prediction sets are not available for multi_label models\n", 2]
       )
     end
 
@@ -122,7 +122,7 @@ RSpec.describe "Tasks on the command line", :folder do
         expect(prediction.values[name]).to be_between(*prediction.intervals[name])
       end
       expect { Transfer.load(model).predict(photo, level: 0.99) }.to raise_error(
-        Transfer::RecipeError, "level: 0.99 needs at least 99 examples that the fit did not see, and this model had 32"
+        Transfer::RecipeError, "level: 0.99 needs at least 99 held-out examples, and this model has 32"
       )
     end
   end

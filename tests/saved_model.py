@@ -12,7 +12,7 @@ from transfer_core.model_file.format import BackboneSource, ModelHeader
 HEADER = ModelHeader(
     task="classification",
     labels=("naïve", 'quo"te', "back\\slash", "日本", "\x01"),
-    label_counts=(1, 2, 3, 1, 1),
+    state={"type": "classification", "label_counts": [1, 2, 3, 1, 1], "temperature": 1.0 / 3.0},
     recipe={
         "backbone": "mobilenet_v2",
         "steps": [{"type": "train", "learning_rate": 1e-3}],
@@ -21,7 +21,6 @@ HEADER = ModelHeader(
     backbone=BackboneSource(name="mobilenet_v2", weights="IMAGENET1K_V1", weights_digest="b0353104"),
     embedding_width=1280,
     preprocessing={"size": 224, "mean": [0.485, 0.456, 0.406]},
-    temperature=1.0 / 3.0,
     metrics={"accuracy": 0.1 + 0.2, "confusion_matrix": [[1, 2], [3, 4]]},
     history=({"number": 1, "loss": 5e-324},),
     sizes={"train": 8, "valid": 2, "test": 3},

@@ -16,11 +16,11 @@ from transfer_core.data import Dataset
 from transfer_core.features import load_augmented_pixels, load_pixels, normalize, to_batch
 from transfer_core.finetune import Examples, Machine, fine_tune
 from transfer_core.finetune.network import Tail
-from transfer_core.plan.presets import Phase
+from transfer_core.plan.phases import Phase
 from transfer_core.recipe.schema import Crop, Flip, Train
 from transfer_core.runtime.errors import Cancelled, DataError, RecipeError
 from transfer_core.runtime.progress import Progress
-from transfer_core.tasks import losses
+from transfer_core.tasks.criteria import CrossEntropy
 from transfer_core.training import optimizers
 from transfer_core.training.cpu_execution import CpuExecution
 from transfer_core.training.single_device_execution import single_device_execution
@@ -85,7 +85,7 @@ def tune(
     """The backbone and the head after fine-tuning, and the history."""
     backbone, head = backbone or tiny_backbone(), head or new_head()
     phase = Phase(step(**words), tuple(trainable))
-    given = backbone, head, phase, images, valid, augmentations, MACHINE, losses, seed, progress
+    given = backbone, head, phase, images, valid, augmentations, MACHINE, CrossEntropy(), seed, progress
     return backbone, head, fine_tune(*given)
 
 
@@ -322,7 +322,7 @@ def test_bfloat16(images):
     backbone, head = tiny_backbone(), new_head()
     machine, phase = Machine(CPU, "bfloat16"), Phase(STEP, BLOCKS)
     valid = images(4, first=50)
-    history = fine_tune(backbone, head, phase, images(8), valid, (), machine, losses, 0, Progress())
+    history = fine_tune(backbone, head, phase, images(8), valid, (), machine, CrossEntropy(), 0, Progress())
     assert all(math.isfinite(entry["loss"]) for entry in history)
     assert {tensor.dtype for tensor in backbone.parameters()} == {torch.float32}
 

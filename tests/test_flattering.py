@@ -38,7 +38,7 @@ class TestRareClasses:
         assert model.metrics["accuracy"] == model.metrics["baseline"]["accuracy"]
         assert model.metrics["balanced_accuracy"] == 0.5
         (message,) = about(model, "the classes are unbalanced")
-        counts = dict(zip(model.labels, model.header.label_counts, strict=True))
+        counts = dict(zip(model.labels, model.state.label_counts, strict=True))
         assert f'{counts["common"]} training rows of "common", {counts["rare"]} of "rare"' in message
         assert message.endswith("Try: class_weights: :balanced")
         (message,) = about(model, 'no better than always answering "common"')

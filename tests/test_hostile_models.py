@@ -70,18 +70,36 @@ OUT_OF_RANGE = {
     ),
     "a label that is a number": (at("labels", ["a", "b", 3]), "labels[2]: expected `str`, got `int` (got 3)"),
     "labels missing": (at("labels", None), "labels: expected `array`, got `null` (got nothing)"),
-    "a temperature of 0": (at("temperature", 0), "temperature: expected `float` >= 0.001 (got 0)"),
-    "a tiny temperature": (at("temperature", 1e-320), "temperature: expected `float` >= 0.001 (got 1e-320)"),
-    "a large temperature": (at("temperature", 1e300), "temperature: expected `float` <= 1000.0 (got 1e+300)"),
-    "counts of other labels": (
-        at("label_counts", [1]),
-        "label_counts: expected 3 values, one for each label, or none (got 1)",
+    "a temperature of 0": (
+        at("state.temperature", 0),
+        "state.temperature: expected `float` >= 0.001 (got 0)",
     ),
-    "a negative count": (at("label_counts", [1, 2, -1]), "label_counts[2]: expected `int` >= 0 (got -1)"),
-    "a threshold above 1": (at("thresholds", [2, 2, 2]), "thresholds[0]: expected `float` <= 1.0 (got 2)"),
-    "a negative distance": (at("distances", [[-1]]), "distances[0][0]: expected `float` >= 0.0 (got -1)"),
-    "unsorted distances": (at("distances", [[1, 0]]), "distances: expected sorted numbers"),
-    "two lists of distances": (at("distances", [[], []]), "distances: expected 1 lists, or none (got 2)"),
+    "a tiny temperature": (
+        at("state.temperature", 1e-320),
+        "state.temperature: expected `float` >= 0.001 (got 1e-320)",
+    ),
+    "a large temperature": (
+        at("state.temperature", 1e300),
+        "state.temperature: expected `float` <= 1000.0 (got 1e+300)",
+    ),
+    "counts of other labels": (
+        at("state.label_counts", [1]),
+        "state.label_counts: expected 3 values, one for each label, or none (got 1)",
+    ),
+    "a negative count": (
+        at("state.label_counts", [1, 2, -1]),
+        "state.label_counts[2]: expected `int` >= 0 (got -1)",
+    ),
+    "a negative score": (
+        at("state.nonconformity", [-1]),
+        "state.nonconformity[0]: expected `float` >= 0.0 (got -1)",
+    ),
+    "unsorted scores": (at("state.nonconformity", [1, 0]), "state.nonconformity: expected sorted numbers"),
+    "lists of scores": (
+        at("state.nonconformity", [[], []]),
+        "state.nonconformity[0]: expected `float`, got `array` (got [])",
+    ),
+    "the state of another task": (at("state.type", "regression"), "state.type: "),
     "a width of 0": (at("embedding_width", 0), "embedding_width: expected `int` >= 1 (got 0)"),
     "a huge width": (
         at("embedding_width", 2**62),
@@ -90,7 +108,7 @@ OUT_OF_RANGE = {
     "another width": (at("embedding_width", 513), "its head does not fit its header"),
     "another task": (
         at("task", "clustering"),
-        "task: invalid enum value 'clustering' (got \"clustering\")",
+        'task: unknown task "clustering" (one of: classification, multi_label, regression)',
     ),
     "another modality": (at("modality", "text"), "modality: expected image (got text)"),
     "a NUL in the name of the backbone": (

@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import nn
 
+from criteria import loss
 from transfer_core.recipe.schema import Train
 from transfer_core.runtime.errors import ConfigurationError
 from transfer_core.runtime.progress import Progress
-from transfer_core.tasks.losses import loss
 from transfer_core.training.batch import Batch, BatchSource
 from transfer_core.training.checkpointer import Snapshot
 from transfer_core.training.loop import train_epochs

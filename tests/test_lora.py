@@ -17,12 +17,12 @@ from transfer_core.features.tokens import Reader
 from transfer_core.finetune import Examples, Machine, fine_tune
 from transfer_core.finetune.lora import adapted, dense_layers, only_adapters, without_adapters
 from transfer_core.model_file.format import read_model
-from transfer_core.plan.presets import Phase, complete, phases
+from transfer_core.plan.phases import Phase, complete, phases
 from transfer_core.recipe.parser import parse_recipe
 from transfer_core.recipe.schema import Lora, TextOptions, Train
 from transfer_core.runtime.errors import Cancelled, DependencyError, RecipeError
 from transfer_core.runtime.progress import Progress
-from transfer_core.tasks import losses
+from transfer_core.tasks.criteria import CrossEntropy
 
 MACHINE = Machine(torch.device("cpu"), "float32")
 RANK, ALPHA = 2, 6.0
@@ -100,7 +100,7 @@ def test_one_step_is_that_of_the_closed_form(tiny):
     with adapted(twin, PHASE, seed=5):
         drawn = {n: p.detach().clone() for n, p in twin.blocks.named_parameters() if "lora_A" in n}
     history = fine_tune(
-        tiny, head, PHASE, images_of(TEXTS), images_of(()), (), MACHINE, losses, 5, Progress()
+        tiny, head, PHASE, images_of(TEXTS), images_of(()), (), MACHINE, CrossEntropy(), 5, Progress()
     )
     assert history[0]["loss"] == pytest.approx(float(loss.detach()), abs=2e-3)
     checked = 0
@@ -156,7 +156,7 @@ def test_a_training_that_ends_badly_leaves_the_network_as_it_was(tiny):
             images_of(()),
             (),
             MACHINE,
-            losses,
+            CrossEntropy(),
             0,
             Progress(heard.append, cancelled),
         )

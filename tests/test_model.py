@@ -20,7 +20,7 @@ from torch import nn
 import transfer_core
 from photos import COLORS, class_folder, pixels, png, rows, save
 from transfer_core.metrics import fit_temperature
-from transfer_core.model.model import save_new
+from transfer_core.model.loading import save_new
 from transfer_core.runtime import devices
 from transfer_core.runtime.devices import cores, torch_threads
 from transfer_core.runtime.errors import (
@@ -30,7 +30,6 @@ from transfer_core.runtime.errors import (
     RecipeError,
     TransferWarning,
 )
-from transfer_core.tasks import answers, metrics
 
 SUMMARY = {
     *("path", "task", "labels", "backbone", "embedding_width", "metrics", "history", "recipe", "sizes"),
@@ -140,8 +139,8 @@ def test_a_few_embeddings_are_told_by_one_thread(model, monkeypatch):
 
     watched = replace(model, head=nn.Sequential(Watched(), nn.Linear(4, len(model.labels))))
     with torch_threads(2):
-        watched.tell(np.zeros((1, 4), np.float32))
-        watched.tell(np.zeros((1000, 4), np.float32))
+        watched.predict_embeddings(np.zeros((1, 4), np.float32))
+        watched.predict_embeddings(np.zeros((1000, 4), np.float32))
         assert torch.get_num_threads() == 2
     assert seen == [1, min(2, cores())]
 
@@ -420,18 +419,19 @@ def test_scores_are_calibrated(model):
     logits = rng.normal(0, 1, (2000, 3)) + 1.2 * np.eye(3)[truth]
     sure = torch.from_numpy(6 * logits)
     temperature = fit_temperature(sure[:1000].numpy(), truth[:1000])
-    plain = msgspec.structs.replace(model.header, temperature=1.0)
-    calibrated = msgspec.structs.replace(model.header, temperature=temperature)
-    before, after = (metrics(answers(sure[1000:], h), truth[1000:], h) for h in (plain, calibrated))
+    states = [msgspec.structs.replace(model.state, temperature=t) for t in (1.0, temperature)]
+    before, after = (
+        model.task.metrics(model.task.decode(sure[1000:], state), truth[1000:], model.labels, state, 0)
+        for state in states
+    )
     assert after["ece"] < before["ece"] / 3
     assert after["log_loss"] < before["log_loss"]
     assert after["accuracy"] == before["accuracy"]
 
 
 def test_values_keep_their_precision(grey):
-    scaling = msgspec.structs.replace(grey.header.target_scaling, mean=(123456789.0,), scale=(1e-3,))
-    header = msgspec.structs.replace(grey.header, target_scaling=scaling)
-    found = answers(torch.tensor([[2.0], [-1.0]]), header)
+    state = msgspec.structs.replace(grey.state, mean=(123456789.0,), scale=(1e-3,))
+    found = grey.task.decode(torch.tensor([[2.0], [-1.0]]), state)
     assert found.flatten().tolist() == pytest.approx([123456789.002, 123456788.999], abs=1e-6, rel=0)
 
 

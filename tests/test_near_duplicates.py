@@ -87,10 +87,8 @@ class TestImages:
 
     def test_the_folds_of_the_head_keep_them_together_as_well(self):
         """Scores are calibrated on what folds hold out: copies in two folds would make them far too sure."""
-        temperature = train(list(copied(RANDOM)), split={"test": 0}).header.temperature
-        flattered = train(
-            list(copied(RANDOM)), split={"test": 0, "near_duplicates": False}
-        ).header.temperature
+        temperature = train(list(copied(RANDOM)), split={"test": 0}).state.temperature
+        flattered = train(list(copied(RANDOM)), split={"test": 0, "near_duplicates": False}).state.temperature
         assert temperature > 2 * flattered
 
     @pytest.mark.parametrize("kind", COPIES)

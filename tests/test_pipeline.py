@@ -211,7 +211,7 @@ def test_nothing_is_held_out(few):
 
 def test_fine_tuning_with_nothing_held_out(few):
     model = train(few, split={"valid": 0, "test": 0}, steps=TUNE)
-    assert model.header.temperature == 1.0
+    assert model.state.temperature == 1.0
     assert model.history[-1].keys() == {"step", "epoch", "loss"}
 
 
@@ -238,7 +238,7 @@ def test_a_broken_photo_is_left_out(with_a_broken_one):
     root, broken = with_a_broken_one
     model = train(root, on_bad_input="skip")
     assert sum(model.header.sizes.values()) == 17
-    assert sum(model.header.label_counts) == model.header.sizes["train"]
+    assert sum(model.state.label_counts) == model.header.sizes["train"]
     assert model.metrics["accuracy"] == 1.0
     warning = f"left out 1 image that can't be decoded: {broken}: the file is truncated"
     assert warning in model.header.warnings

@@ -6,7 +6,8 @@ import pytest
 from msgspec.structs import asdict, replace
 
 from transfer_core import backbones
-from transfer_core.plan.presets import complete, phases
+from transfer_core.plan.phases import phases
+from transfer_core.plan.plan import complete
 from transfer_core.recipe.parser import parse_recipe
 from transfer_core.recipe.schema import (
     Crop,

@@ -332,7 +332,7 @@ def test_a_failure_after_the_model_is_written_leaves_it(photos, home, monkeypatc
         raise ConfigurationError("can't read it")
 
     with monkeypatch.context() as patch:
-        patch.setattr("transfer_core.model.model.note_identity", fail)
+        patch.setattr("transfer_core.model.loading.note_identity", fail)
         with pytest.raises(ConfigurationError, match="can't read it"):
             train(photos, head="linear")
     [run] = (home / "runs").iterdir()

@@ -19,6 +19,7 @@ from transfer_core.data import MODALITIES, read_splits
 from transfer_core.recipe.parser import parse_recipe
 from transfer_core.runtime.errors import ConfigurationError, DataError, RecipeError
 from transfer_core.runtime.progress import Progress
+from transfer_core.tasks import choose_task
 
 TABLE = "sklearn:ColumnTransformer"
 
@@ -49,7 +50,7 @@ def train(data, warned=None, backbone=TABLE, **words):
 def rows_of(path, tmp_path, **words):
     """The rows that a training gets: train, train and valid, test, each with its targets."""
     recipe = parse_recipe({"data": path, "backbone": TABLE, **words})
-    splits = read_splits(recipe, MODALITIES["table"], {}, tmp_path, Progress())
+    splits = read_splits(recipe, MODALITIES["table"], choose_task, {}, tmp_path, Progress())
     train, valid, test = (
         np.array([[float(cell) for cell in row] for row in part.inputs])
         for part in (splits.train, splits.valid, splits.test)
@@ -83,7 +84,7 @@ def test_classification_as_scikit_learn_s_pipeline(tables, tmp_path, name, head,
     if head == "logistic":
         model_scores = [answer["scores"][model.labels[1]] for answer in model.predict(asked)]
         logits = np.log(model_scores) - np.log1p(-np.array(model_scores))
-        theirs_logits = theirs.decision_function(scaler.transform(test)) / model.header.temperature
+        theirs_logits = theirs.decision_function(scaler.transform(test)) / model.state.temperature
         np.testing.assert_allclose(logits, theirs_logits, rtol=5e-3, atol=5e-3)
 
 

@@ -21,7 +21,6 @@ from transfer_core.metrics.thresholds import best_thresholds
 from transfer_core.model_file.format import read_model
 from transfer_core.runs import checkpoints
 from transfer_core.runtime.errors import Cancelled, RecipeError
-from transfer_core.tasks import calibrated
 
 NAMES = sorted(COLORS)
 
@@ -113,7 +112,7 @@ def test_label_sets_are_learned(model):
     assert sum(model.header.sizes.values()) == 120
     assert model.metrics["mean_average_precision"] > model.metrics["baseline"]["mean_average_precision"] + 0.2
     rows = list(labelled(120))
-    trained = model.header.label_counts
+    trained = model.state.label_counts
     assert all(
         0.5 * total < count < 0.8 * total for count, total in zip(trained, matrix(rows).sum(0), strict=True)
     )
@@ -126,7 +125,7 @@ def test_what_is_said_reaches_its_threshold_and_the_highest_comes_first(model):
         assert list(one) == ["labels", "scores"]
         assert list(one["scores"].values()) == sorted(row, reverse=True)
         expected = {
-            name for name, p, edge in zip(NAMES, row, model.header.thresholds, strict=True) if p >= edge
+            name for name, p, edge in zip(NAMES, row, model.state.thresholds, strict=True) if p >= edge
         }
         assert set(one["labels"]) == expected
         assert one["labels"] == [name for name in one["scores"] if name in expected]
@@ -159,7 +158,7 @@ def test_other_ways_to_fit_them(model, words):
     assert other.metrics["mean_average_precision"] == pytest.approx(
         model.metrics["mean_average_precision"], abs=0.15
     )
-    assert other.header.thresholds != model.header.thresholds
+    assert other.state.thresholds != model.state.thresholds
     if "epochs" in words:
         assert set(other.history[-1]) == {"step", "epoch", "loss", "validation_loss", "micro_f1"}
 
@@ -175,7 +174,7 @@ def test_weights_make_a_label_likelier(model):
 
 def test_a_saved_model_says_the_same_in_a_fresh_process(model, tmp_path):
     path = model.save(tmp_path / "labels.transfer", backbone=False)
-    assert transfer_core.load(path).header.thresholds == model.header.thresholds
+    assert transfer_core.load(path).state.thresholds == model.state.thresholds
     picture = tmp_path / "a.png"
     picture.write_bytes(stripes(["sky", "leaf"], 77))
     code = (
@@ -214,7 +213,7 @@ def test_fine_tuning_on_label_sets(tiny):
     assert all("micro_f1" in entry for entry in model.history)
     losses = [entry["validation_loss"] for entry in model.history]
     assert all(0 < loss < 2 for loss in losses)
-    assert len(model.header.thresholds) == 3
+    assert len(model.state.thresholds) == 3
 
 
 @pytest.mark.parametrize("rows", [labelled, greys])
@@ -241,15 +240,15 @@ def test_thresholds_are_those_of_the_held_out_examples_alone(tiny):
     """With no validation part nothing is chosen, whatever the test part would say."""
     words = {"data": list(labelled(60)), "optimizer": "adam", "epochs": 5}
     undecided = train(**words, split={"valid": 0})
-    assert undecided.header.thresholds == ()
-    assert undecided.header.temperature == 1.0
+    assert undecided.state.thresholds == ()
+    assert undecided.state.temperature == 1.0
     assert (
-        'no held-out example has the label "brick", "leaf", "sky": it is said from a probability of 0.5 on'
+        'no held-out example has the label "brick", "leaf", "sky": its threshold is 0.5'
         in undecided.header.warnings
     )
     assert [row["threshold"] for row in undecided.metrics["per_label"]] == [0.5] * 3
     chosen = train(**words)
-    assert len(chosen.header.thresholds) == 3
+    assert len(chosen.state.thresholds) == 3
 
 
 def test_the_validation_rows_choose_the_thresholds(tiny):
@@ -257,15 +256,15 @@ def test_the_validation_rows_choose_the_thresholds(tiny):
     parts = {"train": list(labelled(40)), "valid": valid, "test": list(labelled(10, seed=9))}
     model = train(data=parts, optimizer="adam", epochs=5)
     _, scores = scores_of(model, valid)
-    assert model.header.thresholds == pytest.approx(best_thresholds(scores, matrix(valid)), abs=1e-4)
+    assert model.state.thresholds == pytest.approx(best_thresholds(scores, matrix(valid)), abs=1e-4)
 
 
 def test_a_label_that_no_validation_row_has(tiny):
     valid = [row for row in labelled(40, seed=8) if "sky" not in row["label"]]
     parts = {"train": list(labelled(40)), "valid": valid, "test": list(labelled(20, seed=9))}
     model = train(data=parts, optimizer="adam", epochs=2)
-    assert model.header.thresholds[NAMES.index("sky")] == 0.5
-    warning = 'no held-out example has the label "sky": it is said from a probability of 0.5 on'
+    assert model.state.thresholds[NAMES.index("sky")] == 0.5
+    warning = 'no held-out example has the label "sky": its threshold is 0.5'
     assert warning in model.header.warnings
 
 
@@ -275,7 +274,7 @@ def test_a_label_that_no_validation_row_has(tiny):
 def test_several_values(values):
     assert (values.header.task, values.labels) == ("regression", ("label_1", "label_2"))
     assert values.metrics["r2"] > 0.7
-    mean, scale = values.header.target_scaling.mean, values.header.target_scaling.scale
+    mean, scale = values.state.mean, values.state.scale
     assert mean[1] / mean[0] == pytest.approx(100, rel=0.3)
     assert scale[1] / scale[0] == pytest.approx(100, rel=0.3)
     said = values.predict(next(greys(1, seed=5))["input"])
@@ -358,22 +357,21 @@ def test_the_metrics_of_sets(classes):
 def test_what_held_out_outputs_say_by_hand(classes, values, model):
     rng = np.random.default_rng(0)
     outputs, truth = torch.tensor(3 * rng.normal(size=(40, 3))), torch.tensor(rng.integers(3, size=40))
-    header = calibrated(classes.header, outputs, truth)
-    assert header.temperature > 2  # they know nothing
-    p = np.exp(outputs.numpy() / header.temperature)
+    state = classes.task.calibrate(classes.state, outputs, truth)
+    assert state.temperature > 2  # they know nothing
+    p = np.exp(outputs.numpy() / state.temperature)
     own = (p / p.sum(axis=1, keepdims=True))[np.arange(40), truth.numpy()]
-    assert header.distances == (pytest.approx(sorted(1 - own)),)
+    assert state.nonconformity == pytest.approx(sorted(1 - own))
 
     scaled = torch.tensor(rng.normal(size=(40, 2)))
-    header = calibrated(values.header, scaled, torch.zeros(40, 2))
-    errors = np.abs(scaled.numpy()) * values.header.target_scaling.scale
-    assert header.distances == tuple(pytest.approx(sorted(column)) for column in errors.T)
+    state = values.task.calibrate(values.state, scaled, torch.zeros(40, 2))
+    errors = np.abs(scaled.numpy()) * values.state.scale
+    assert state.nonconformity == tuple(pytest.approx(sorted(column)) for column in errors.T)
 
     has = torch.tensor(rng.random((40, 3)) < 0.3)
-    header = calibrated(model.header, outputs, has)
-    p = 1 / (1 + np.exp(-outputs.numpy() / header.temperature))
-    assert header.thresholds == pytest.approx(best_thresholds(p, has.numpy()))
-    assert header.distances == ()
+    state = model.task.calibrate(model.state, outputs, has)
+    p = 1 / (1 + np.exp(-outputs.numpy() / state.temperature))
+    assert state.thresholds == pytest.approx(best_thresholds(p, has.numpy()))
 
 
 @pytest.mark.parametrize(
@@ -382,7 +380,7 @@ def test_what_held_out_outputs_say_by_hand(classes, values, model):
         (1, "level: expected a number above 0 and below 1 (got 1)"),
         ("0.9", 'level: expected a number above 0 and below 1 (got "0.9")'),
         (-0.5, "level: expected a number above 0 and below 1 (got -0.5)"),
-        (0.99, "level: 0.99 needs at least 99 examples that the fit did not see, and this model had 72"),
+        (0.99, "level: 0.99 needs at least 99 held-out examples, and this model has 72"),
     ],
 )
 def test_levels_that_can_not_be_kept(classes, level, message):
@@ -395,14 +393,12 @@ def test_levels_that_can_not_be_kept(classes, level, message):
 def test_a_model_of_labels_has_no_level(model):
     with pytest.raises(RecipeError) as raised:
         model.predict([], level=0.9)
-    assert str(raised.value) == (
-        "level: a model of labels says each label at its own threshold, and gives no sets"
-    )
+    assert str(raised.value) == ("level: prediction sets are not available for multi_label models")
 
 
 def test_a_model_without_held_out_examples(tiny):
     rows = list(doubtful(30))
     model = train(data=rows, optimizer="adam", epochs=2, split={"valid": 0})
     assert "conformal" not in model.metrics
-    with pytest.raises(RecipeError, match="and this model had 0"):
+    with pytest.raises(RecipeError, match="and this model has 0"):
         model.predict(rows[0]["input"], level=0.9)

@@ -20,11 +20,11 @@ from transfer_core.data import Dataset
 from transfer_core.features.tokens import Reader
 from transfer_core.finetune import Examples, Machine, fine_tune
 from transfer_core.model_file.format import read_model
-from transfer_core.plan.presets import Phase
+from transfer_core.plan.phases import Phase
 from transfer_core.recipe.schema import TextOptions, Train
 from transfer_core.runtime.errors import Cancelled, DataError, DependencyError, RecipeError
 from transfer_core.runtime.progress import Progress
-from transfer_core.tasks import losses
+from transfer_core.tasks.criteria import CrossEntropy
 
 LABELS = {"pleased": ["good", "fine"], "angry": ["bad", "awful"]}
 TUNE = [
@@ -266,7 +266,7 @@ def test_a_bare_loop_over_padded_batches_gives_the_same_weights(tmp_path, traina
         images_of([]),
         (),
         Machine(torch.device("cpu"), "float32"),
-        losses,
+        CrossEntropy(),
         7,
         Progress(),
     )

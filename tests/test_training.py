@@ -11,10 +11,10 @@ from sklearn.metrics import f1_score
 from torch import nn
 from torch.optim import lr_scheduler
 
+from criteria import loss, validation_metrics
 from transfer_core.recipe.schema import Train
 from transfer_core.runtime.errors import Cancelled, RecipeError
 from transfer_core.runtime.progress import Progress
-from transfer_core.tasks.losses import loss, validation_metrics
 from transfer_core.training.batch import Batch, BatchSource, mean_loss
 from transfer_core.training.loop import train_epochs
 from transfer_core.training.single_device_execution import SingleDeviceExecution

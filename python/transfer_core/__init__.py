@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from transfer_core.runtime.version import __version__
 
 if TYPE_CHECKING:
+    from transfer_core.model.loading import load_model as load
     from transfer_core.model.model import Model
-    from transfer_core.model.model import load_model as load
     from transfer_core.public import check, resume, train
     from transfer_core.runs import resumable
 
@@ -27,7 +27,7 @@ _LAZY = {
     "train": ("transfer_core.public", "train"),
     "resume": ("transfer_core.public", "resume"),
     "resumable": ("transfer_core.runs", "resumable"),
-    "load": ("transfer_core.model.model", "load_model"),
+    "load": ("transfer_core.model.loading", "load_model"),
     "Model": ("transfer_core.model.model", "Model"),
 }
 

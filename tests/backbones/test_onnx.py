@@ -16,7 +16,7 @@ import transfer_core
 from photos import class_folder
 from transfer_core import backbones
 from transfer_core.backbones.onnx.onnx_tensor_files import read_whole
-from transfer_core.model.model import load_model
+from transfer_core.model.loading import load_model
 from transfer_core.runtime.errors import DependencyError, ModelFileError, RecipeError, WeightsNotFound
 
 SIZE = 8

@@ -9,6 +9,7 @@ from transfer_core.data import read_labelled, read_splits, warn_of
 from transfer_core.data.image import IMAGE
 from transfer_core.recipe.parser import parse_recipe
 from transfer_core.runtime.progress import Progress
+from transfer_core.tasks import TASKS, choose_task
 
 
 @pytest.fixture
@@ -59,7 +60,7 @@ def read(tmp_path, progress):
 
     def read(data, streams=None, **words):
         recipe = parse_recipe({"data": data, "backbone": "mobilenet_v2", **words})
-        splits = read_splits(recipe, IMAGE, streams or {}, tmp_path / "spool", progress)
+        splits = read_splits(recipe, IMAGE, choose_task, streams or {}, tmp_path / "spool", progress)
         warn_of(splits, recipe, progress)
         return splits
 
@@ -76,7 +77,7 @@ def measure(tmp_path, progress):
             recipe.data,
             IMAGE,
             labels,
-            task,
+            TASKS[task],
             recipe.columns,
             recipe.on_bad_input,
             streams or {},

@@ -9,6 +9,7 @@ from transfer_core.data import MODALITIES, read_splits
 from transfer_core.recipe.parser import parse_recipe
 from transfer_core.runtime.errors import DataError
 from transfer_core.runtime.limits import DEFAULTS
+from transfer_core.tasks import choose_task
 
 BACKBONES = {
     "image": "mobilenet_v2",
@@ -23,7 +24,7 @@ from transfer_core.runtime.progress import Progress
 from transfer_core.recipe.parser import parse_recipe
 recipe = parse_recipe({"data": sys.argv[1], "backbone": sys.argv[2]})
 try:
-    read_splits(recipe, MODALITIES[sys.argv[3]], {}, Path("spool"), Progress())
+    read_splits(recipe, MODALITIES[sys.argv[3]], choose_task, {}, Path("spool"), Progress())
 except DataError as error:
     print(error)
 """
@@ -37,7 +38,7 @@ def read(tmp_path, progress):
         streams = {} if isinstance(data, str) else {"rows": data}
         source = data if isinstance(data, str) else {"stream": "rows"}
         recipe = parse_recipe({"data": source, "backbone": BACKBONES[modality], **words})
-        return read_splits(recipe, MODALITIES[modality], streams, tmp_path / "spool", progress)
+        return read_splits(recipe, MODALITIES[modality], choose_task, streams, tmp_path / "spool", progress)
 
     return read
 
@@ -59,7 +60,8 @@ def refusal(read, *arguments, **words):
 
 def refused_in_bounds(path, modality, memory=400 * 10**6, cpu_s=10):
     """The error of reading `path` with the default limits."""
-    imports = "import numpy, transfer_core.data.read, transfer_core.recipe.parser"
+    imports = "import numpy, transfer_core.data.read, transfer_core.recipe.parser\n"
+    imports += "from transfer_core.tasks import choose_task"
     return run_bounded(READ, path, BACKBONES[modality], modality, imports=imports, memory=memory, cpu_s=cpu_s)
 
 

@@ -3,6 +3,7 @@ import pytest
 
 from transfer_core.data import Dataset, DataSplits, decode_image
 from transfer_core.runtime.errors import DataError
+from transfer_core.tasks import TASKS
 
 
 def dataset(*rows):
@@ -16,7 +17,7 @@ def dataset(*rows):
 @pytest.fixture
 def splits():
     return DataSplits(
-        "classification",
+        TASKS["classification"],
         ("cat", "dog"),
         train=dataset(("a", 0), ("b", 1), ("c", 1)),
         valid=dataset(("d", 0)),

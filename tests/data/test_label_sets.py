@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from transfer_core.data.example import Cell, Example
-from transfer_core.data.label_sets import label_sets
 from transfer_core.recipe.schema import Columns
 from transfer_core.runtime.errors import DataError
+from transfer_core.tasks.label_sets import label_sets
 
 
 def examples(*labels):
@@ -59,7 +59,7 @@ def test_labels_of_a_trained_model():
     labels, matrix = label_sets(examples((1, 0, 1)), Columns(target=("dog", "bird", "cat")), known)
     assert said(labels, matrix) == [["cat", "dog"]]
     assert failure(label_sets, examples(["cow"]), Columns(), known) == (
-        'the model has no label "cow" (it knows: "bird", "cat", "dog")'
+        'the model has no label "cow" (its labels: "bird", "cat", "dog")'
     )
     assert failure(label_sets, examples((1, 0)), Columns(target=("dog", "cat")), known) == (
         'no column says whether a label is "bird", which the model knows'
@@ -149,7 +149,7 @@ def test_all_ways_to_write_them_are_the_same(read, written):
     first = None
     for data, words in written.values():
         splits = read(data, **words)
-        assert (splits.task, splits.labels) == ("multi_label", ("cat", "dog", "owl"))
+        assert (splits.task.name, splits.labels) == ("multi_label", ("cat", "dog", "owl"))
         parts = [
             (part.inputs, part.digests, part.targets.tolist())
             for part in (splits.train, splits.valid, splits.test)

@@ -12,6 +12,7 @@ from transfer_core.recipe.parser import parse_recipe
 from transfer_core.runtime.errors import Cancelled, DataError
 from transfer_core.runtime.progress import Progress
 from transfer_core.runtime.temp_dir import spool_folder
+from transfer_core.tasks import choose_task
 from work import python_calls
 
 
@@ -36,7 +37,7 @@ def _in_scratch(tmp_path, monkeypatch):
 
 def test_a_class_folder(read, class_folder, warned):
     splits = read(class_folder("photos", cat=30, dog=20))
-    assert (splits.task, splits.labels, splits.test_name, splits.skipped) == (
+    assert (splits.task.name, splits.labels, splits.test_name, splits.skipped) == (
         "classification",
         ("cat", "dog"),
         "test",
@@ -105,7 +106,7 @@ def test_a_manifest_for_regression(read, photo):
         lines.append(f"{i}.png,{i},{i / 2}")
     Path("set/labels.csv").write_text("\n".join(lines))
     splits = read("set/labels.csv", columns={"target": ["x", "y"]})
-    assert (splits.task, splits.labels, parts(splits)) == ("regression", ("x", "y"), (14, 2, 4))
+    assert (splits.task.name, splits.labels, parts(splits)) == ("regression", ("x", "y"), (14, 2, 4))
     for path, target in zip(splits.test.inputs, splits.test.targets, strict=True):
         assert target.tolist() == [int(Path(path).stem), int(Path(path).stem) / 2]
 
@@ -131,7 +132,9 @@ def test_cancel_while_rows_come_in(tmp_path):
 
     recipe = parse_recipe({"data": {"stream": "s"}, "backbone": "x"})
     with pytest.raises(Cancelled):
-        read_splits(recipe, IMAGE, {"s": rows()}, tmp_path, Progress(cancelled=lambda: len(seen) > 3))
+        read_splits(
+            recipe, IMAGE, choose_task, {"s": rows()}, tmp_path, Progress(cancelled=lambda: len(seen) > 3)
+        )
     assert len(seen) == 4
 
 
@@ -309,7 +312,7 @@ def test_bytes_of_one_class_lie_in_no_folder_of_the_users(photo, progress):
     rows = [{"input": Path(photo(f"{i}.png")).read_bytes(), "label": "cat"} for i in range(40)]
     recipe = parse_recipe({"backbone": "mobilenet_v2", "data": {"stream": "s"}})
     with spool_folder() as spool:
-        message = failure(read_splits, recipe, IMAGE, {"s": rows}, spool, progress)
+        message = failure(read_splits, recipe, IMAGE, choose_task, {"s": rows}, spool, progress)
     assert message == 'all images have the label "cat"; a classifier needs two classes'
 
 
@@ -378,7 +381,9 @@ def test_labelled_images_for_a_trained_model(measure, class_folder):
     dataset = measure(class_folder("new", dog=2, cat=1), ["cat", "cow", "dog"])
     assert isinstance(dataset, Dataset)
     assert dataset.targets.tolist() == [0, 2, 2]
-    assert failure(measure, "new", ["cat", "cow"]) == 'the model has no class "dog" (it knows: "cat", "cow")'
+    assert (
+        failure(measure, "new", ["cat", "cow"]) == 'the model has no class "dog" (its classes: "cat", "cow")'
+    )
 
 
 def test_measuring_reads_the_held_out_part(measure, class_folder, names):

@@ -14,6 +14,7 @@ from transfer_core.data.example import Cell
 from transfer_core.data.table import TABLE
 from transfer_core.recipe.parser import parse_recipe
 from transfer_core.runtime.errors import DataError
+from transfer_core.tasks import TASKS, choose_task
 
 
 @pytest.fixture
@@ -23,7 +24,7 @@ def read(tmp_path, progress):
     def read(data, rows=None, **words):
         source = {"stream": "rows"} if rows is not None else data
         recipe = parse_recipe({"data": source, "backbone": "sklearn:ColumnTransformer", **words})
-        return read_splits(recipe, TABLE, {"rows": rows or []}, tmp_path / "spool", progress)
+        return read_splits(recipe, TABLE, choose_task, {"rows": rows or []}, tmp_path / "spool", progress)
 
     return read
 
@@ -146,7 +147,15 @@ def test_labelled_rows_for_a_trained_model(csv, tmp_path, progress):
         {"data": csv("a,b,label\n1,x,p\n2,y,q\n"), "backbone": "x", "columns": {"input": ["b"]}}
     )
     dataset = read_labelled(
-        recipe.data, TABLE, ["p", "q"], "classification", recipe.columns, "raise", {}, tmp_path, progress
+        recipe.data,
+        TABLE,
+        ["p", "q"],
+        TASKS["classification"],
+        recipe.columns,
+        "raise",
+        {},
+        tmp_path,
+        progress,
     )
     assert dataset.inputs == (("x",), ("y",))
     assert dataset.targets.tolist() == [0, 1]

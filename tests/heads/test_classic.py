@@ -15,10 +15,13 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, SVR
 from torch import nn
 
-from transfer_core.heads import Rows, build_head, check_head, classic, fit_head
+from criteria import Rows
+from transfer_core.heads import build_head, fit_head
 from transfer_core.heads.classic_trees import _grown
 from transfer_core.heads.folds import fold_of
 from transfer_core.heads.scaling import standardization
+from transfer_core.plan import checks
+from transfer_core.plan.checks import check_task
 from transfer_core.recipe.parser import parse_recipe
 from transfer_core.recipe.schema import (
     GradientBoostingHead,
@@ -30,7 +33,7 @@ from transfer_core.recipe.schema import (
 )
 from transfer_core.runtime.errors import Cancelled, DependencyError, RecipeError
 from transfer_core.runtime.progress import Progress
-from transfer_core.tasks import losses
+from transfer_core.tasks import TASKS
 
 WIDTH = 6
 LOGISTIC, SVM, LINEAR_SVM = LogisticHead(c=0.5), SvmHead(), SvmHead(c=0.5, kernel="linear")
@@ -62,7 +65,7 @@ def rows(kind, outputs, n=120, seed=0):
 
 def fit(spec, rows, outputs, progress=None):
     nothing = rows.take(torch.arange(0))
-    return fit_head(spec, Train(), rows, nothing, outputs, losses, SEED, progress or Progress())
+    return fit_head(spec, Train(), rows, nothing, outputs, SEED, progress or Progress())
 
 
 def their_features(spec, rows):
@@ -331,7 +334,7 @@ def test_a_forest_is_stopped_between_trees():
 def test_the_seed_decides(spec):
     train = rows("classes", 3)
     heads = [
-        fit_head(spec, Train(), train, train.take(torch.arange(0)), 3, losses, seed, Progress()).module
+        fit_head(spec, Train(), train, train.take(torch.arange(0)), 3, seed, Progress()).module
         for seed in (1, 1, 2)
     ]
     first, again, other = (head(train.features) for head in heads)
@@ -399,27 +402,31 @@ class TestChecks:
     def recipe(self, **words):
         return parse_recipe({"data": "x", "backbone": "y", **words})
 
+    def check(self, recipe):
+        task = TASKS["classification" if recipe.task == "auto" else recipe.task]
+        check_task(recipe, task, ("a", "b"))
+
     def test_logistic_is_for_classes(self):
-        with pytest.raises(
-            RecipeError, match=r"^head: logistic tells classes apart; for numbers take linear, "
-        ):
-            check_head(self.recipe(head="logistic", task="regression"))
-        check_head(self.recipe(head="logistic", task="multi_label"))
+        with pytest.raises(RecipeError, match=r"^head: logistic is for classes\. Try: linear, "):
+            self.check(self.recipe(head="logistic", task="regression"))
+        self.check(self.recipe(head="logistic", task="multi_label"))
 
     def test_a_forest_has_no_weights_for_labels(self):
         weights = {"steps": [{"type": "train", "class_weights": "balanced"}]}
-        with pytest.raises(RecipeError, match=r"^class_weights: a forest is one for all labels"):
-            check_head(self.recipe(head="random_forest", task="multi_label", **weights))
-        check_head(self.recipe(head="random_forest", task="classification", **weights))
+        with pytest.raises(
+            RecipeError, match=r"^class_weights: a random forest has no weight for each label"
+        ):
+            self.check(self.recipe(head="random_forest", task="multi_label", **weights))
+        self.check(self.recipe(head="random_forest", task="classification", **weights))
 
     def test_only_neighbours_need_no_scikit_learn(self, monkeypatch):
-        monkeypatch.setattr(classic, "find_spec", lambda name: None)
+        monkeypatch.setattr(checks, "find_spec", lambda name: None)
         with pytest.raises(
             DependencyError, match=r"^the head svm needs the package scikit-learn\. Fix: .* pip install"
         ):
-            check_head(self.recipe(head="svm"))
-        check_head(self.recipe(head="knn"))
-        check_head(self.recipe())
+            self.check(self.recipe(head="svm"))
+        self.check(self.recipe(head="knn"))
+        self.check(self.recipe())
 
 
 def test_logistic_regression_is_a_dense_layer():

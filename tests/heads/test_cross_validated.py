@@ -11,16 +11,15 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import log_loss, mean_squared_error
 
+from criteria import Rows
 from transfer_core.heads import cross_validated, folds, linear_problem
 from transfer_core.heads.coordinates import coordinates_of
 from transfer_core.heads.cross_validated import STRENGTHS, fit_linear
 from transfer_core.heads.folds import fold_of
 from transfer_core.heads.linear_problem import linear_problems
-from transfer_core.heads.rows import Rows
 from transfer_core.heads.scaling import Scaling, scalings, standardization
 from transfer_core.runtime.errors import Cancelled
 from transfer_core.runtime.progress import Progress
-from transfer_core.tasks import losses
 
 
 def standardized(features):
@@ -114,7 +113,7 @@ def _binary(x, y, w, strength):
 
 
 def fitted(rows, outputs, folds=5, seed=0):
-    return fit_linear(rows, outputs, folds, losses, seed, Progress())
+    return fit_linear(rows, outputs, folds, seed, Progress())
 
 
 SHAPES = [(120, 10, 3), (40, 90, 4), (60, 8, 10)]
@@ -368,11 +367,11 @@ def test_features_that_say_nothing_leave_the_shares_of_the_classes():
 
 def test_progress_and_cancelling():
     events = []
-    fit_linear(classes(60, 5, 3), 3, 5, losses, 0, Progress(events.append))
+    fit_linear(classes(60, 5, 3), 3, 5, 0, Progress(events.append))
     assert events[0] == {"event": "progress", "step": "train", "done": 0, "total": 34, "unit": "fits"}
     assert events[-1]["done"] == events[-1]["total"]
     with pytest.raises(Cancelled):
-        fit_linear(classes(60, 5, 3), 3, 5, losses, 0, Progress(cancelled=lambda: True))
+        fit_linear(classes(60, 5, 3), 3, 5, 0, Progress(cancelled=lambda: True))
 
 
 def test_the_folds_to_fit_follow_the_examples_and_not_their_views(monkeypatch):
@@ -393,7 +392,7 @@ def test_a_fit_can_be_cancelled_within_a_solve():
         return len(asked) > 20
 
     with pytest.raises(Cancelled):
-        fit_linear(classes(60, 5, 3), 3, 5, losses, 0, Progress(cancelled=cancelled))
+        fit_linear(classes(60, 5, 3), 3, 5, 0, Progress(cancelled=cancelled))
     assert len(asked) == 21
 
 
@@ -416,10 +415,10 @@ def test_memory_does_not_grow_with_the_rows():
 
 PEAK = """
 import sys, torch
-from transfer_core.tasks import losses
 from transfer_core.heads.cross_validated import fit_linear
 from transfer_core.heads.rows import Rows
 from transfer_core.runtime.progress import Progress
+from transfer_core.tasks.criteria import CrossEntropy
 
 def kilobytes(name):
     return int(next(line for line in open("/proc/self/status") if line.startswith(name)).split()[1])
@@ -429,11 +428,11 @@ torch.set_num_threads(1)
 targets = torch.arange(n) % 4
 features = torch.randn(n, 256, generator=torch.Generator().manual_seed(0))
 features[:, :4] += torch.nn.functional.one_hot(targets, 4)
-rows = Rows(features, targets, torch.ones(n), torch.arange(n))
-some = Rows(*(t[:600] for t in (features, targets, rows.weights, rows.groups)))
-fit_linear(some, 4, 5, losses, 0, Progress())
+rows = Rows(features, targets, torch.ones(n), torch.arange(n), CrossEntropy())
+some = Rows(*(t[:600] for t in (features, targets, rows.weights, rows.groups)), CrossEntropy())
+fit_linear(some, 4, 5, 0, Progress())
 open("/proc/self/clear_refs", "w").write("5")
 before = kilobytes("VmRSS")
-fit_linear(rows, 4, 5, losses, 0, Progress())
+fit_linear(rows, 4, 5, 0, Progress())
 print(kilobytes("VmHWM") - before)
 """

@@ -8,13 +8,13 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 from torch import nn
 
-from transfer_core.heads import Rows, build_head, fit_head
+from criteria import Rows
+from transfer_core.heads import build_head, fit_head
 from transfer_core.heads.cross_validated import fit_linear
 from transfer_core.heads.scaling import standardization
 from transfer_core.recipe.schema import LinearHead, MlpHead, Train
 from transfer_core.runtime.errors import DataError, RecipeError
 from transfer_core.runtime.progress import Progress
-from transfer_core.tasks import losses
 
 LBFGS = Train(optimizer="lbfgs")
 ADAM = Train(
@@ -48,7 +48,7 @@ LINEAR = LinearHead()
 
 
 def fit(train, rows, valid, spec=LINEAR, seed=0, outputs=3):
-    return fit_head(spec, train, rows, valid, outputs, losses, seed, Progress())
+    return fit_head(spec, train, rows, valid, outputs, seed, Progress())
 
 
 def nothing(rows):
@@ -65,7 +65,7 @@ def test_the_default_head_takes_raw_features():
     fitted = fit(LBFGS, data, nothing(data))
     mean, scale = standardization(data.features)
     standard = Rows((data.features - mean) / scale, data.targets, data.weights, data.groups)
-    expected = fit_linear(standard, 3, 5, losses, 0, Progress())
+    expected = fit_linear(standard, 3, 5, 0, Progress())
     torch.testing.assert_close(
         outputs_of(fitted.module, data),
         standard.features @ expected.weight.T + expected.bias,
@@ -156,7 +156,7 @@ def test_values_are_learned_either_way():
 
 def test_an_exploding_head_is_an_error_with_a_way_out():
     data = rows()
-    with pytest.raises(RecipeError, match=r"^train: the loss became (nan|inf) in epoch \d: use a lower"):
+    with pytest.raises(RecipeError, match=r"^train: the loss became (nan|inf) in epoch \d. Fix: use a lower"):
         fit(replace(ADAM, optimizer="sgd", learning_rate=1e30), data, nothing(data))
 
 

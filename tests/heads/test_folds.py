@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from criteria import Rows
 from transfer_core.heads.folds import a_part_of, first_views, fold_of, left_out_rows, weights_without
-from transfer_core.heads.rows import Rows
 
 
 def rows(targets, groups=None):

@@ -7,10 +7,10 @@ import torch
 from torch.nn.functional import binary_cross_entropy_with_logits as bce
 from torch.nn.functional import cross_entropy, mse_loss
 
+from criteria import Rows
 from transfer_core.heads import linear_problem
 from transfer_core.heads.coordinates import coordinates_of
 from transfer_core.heads.linear_problem import linear_problems
-from transfer_core.heads.rows import Rows
 from transfer_core.heads.scaling import standardization
 
 KINDS = ["classes", "values", "labels", "weighted labels"]

@@ -3,7 +3,9 @@
 import numpy as np
 import torch
 
-from transfer_core.heads.rows import Rows, rows_of
+from criteria import Rows
+from transfer_core.heads.rows import rows_of
+from transfer_core.tasks.criteria import BinaryCrossEntropy, CrossEntropy, SquaredError
 
 
 def rows(targets, groups=None):
@@ -15,12 +17,12 @@ def rows(targets, groups=None):
 
 def test_views_stand_next_to_each_other():
     features = torch.arange(12.0).view(6, 2)
-    made = rows_of(features, np.array([4, 7]), torch.tensor([1.0, 2.0]), views=3)
+    made = rows_of(features, np.array([4, 7]), torch.tensor([1.0, 2.0]), CrossEntropy(), views=3)
     assert made.targets.tolist() == [4, 4, 4, 7, 7, 7]
     assert made.weights.tolist() == [1, 1, 1, 2, 2, 2]
     assert made.groups.tolist() == [0, 0, 0, 1, 1, 1]
     assert torch.equal(made.features, features)
-    values = rows_of(torch.ones(2, 3), np.ones((2, 1), np.float32), torch.ones(2))
+    values = rows_of(torch.ones(2, 3), np.ones((2, 1), np.float32), torch.ones(2), SquaredError())
     assert values.targets.shape == (2, 1)
 
 
@@ -40,7 +42,7 @@ def test_taking_rows():
 
 def test_label_weights_go_with_their_rows():
     targets, weights = torch.tensor([[True, False], [False, True]]), torch.tensor([[2.0, 1.0], [1.0, 3.0]])
-    made = rows_of(torch.zeros(4, 1), targets.numpy(), weights, views=2)
+    made = rows_of(torch.zeros(4, 1), targets.numpy(), weights, BinaryCrossEntropy(), views=2)
     assert made.weights.tolist() == [[2, 1], [2, 1], [1, 3], [1, 3]]
     assert made.take(torch.tensor([3, 0])).joined(made).weights[:2].tolist() == [[1, 3], [2, 1]]
     assert made.example_weights.tolist() == [1, 1, 1, 1]
@@ -49,7 +51,7 @@ def test_label_weights_go_with_their_rows():
 def test_joined_neighbours_are_not_copied():
     features = torch.arange(12.0).view(6, 2)
     above, below = (
-        rows_of(part, np.zeros(len(part), np.int64), torch.ones(len(part)))
+        rows_of(part, np.zeros(len(part), np.int64), torch.ones(len(part)), CrossEntropy())
         for part in (features[:4], features[4:])
     )
     both = above.joined(below)

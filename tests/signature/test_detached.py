@@ -123,7 +123,7 @@ def test_a_model_that_is_overwritten_after_its_signature_was_verified(signed, ke
     write_model(
         other,
         {"head.weight": np.ones(2)},
-        msgspec.structs.replace(HEADER, labels=("a", "b"), label_counts=()),
+        msgspec.structs.replace(HEADER, labels=("a", "b")),
     )
 
     def verified_and_overwritten(*arguments):

@@ -2,8 +2,9 @@
 
 from typing import Any, TypeAlias
 
-from transfer_core.data.dataset import Dataset, DataSplits, Targets, Task
+from transfer_core.data.dataset import Dataset, DataSplits
 from transfer_core.data.decode import decode_image
+from transfer_core.data.labelling import Labelling, Strata, Targets
 from transfer_core.data.modality import MODALITIES, Modality
 from transfer_core.data.read import left_over, read_labelled, read_splits, regrouped, warn_of
 from transfer_core.data.stream import Row
@@ -17,10 +18,11 @@ __all__ = [
     "DataSplits",
     "Dataset",
     "Input",
+    "Labelling",
     "Modality",
     "Row",
+    "Strata",
     "Targets",
-    "Task",
     "decode_image",
     "left_over",
     "naming_all",

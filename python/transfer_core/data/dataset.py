@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from transfer_core.data.bad_input import printable, told
 from transfer_core.data.example import Part
 from transfer_core.data.image import IMAGE
+from transfer_core.data.labelling import Labelling, Targets
 from transfer_core.data.modality import Modality
 from transfer_core.runtime.errors import DataError
-
-Task: TypeAlias = Literal["classification", "multi_label", "regression"]
-Targets: TypeAlias = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,7 +21,7 @@ class Dataset:
     """Columns of equal length; images themselves stay on disk.
 
     `inputs` are paths of images, texts, or rows of a table (see `Modality`), `digests` the sha256 of their
-    bytes in hex, `targets` class indices (int64, (N,)), labels (bool, (N, K)) or values (float64, (N, K)).
+    bytes in hex, `targets` as the task encodes them (N, …).
     `stamps` tell a file's state when its digest was taken, by path. Rows with the same of `groups` stay
     on one side of a split; by default these are the digests.
     """
@@ -93,7 +90,7 @@ class DataSplits:
     are so many, and groups.
     """
 
-    task: Task
+    task: Labelling
     labels: tuple[str, ...]
     train: Dataset
     valid: Dataset
@@ -139,14 +136,8 @@ class DataSplits:
             if len(before) and not len(after):
                 count = f"{len(before)} {name} {self.modality.many}"
                 raise DataError(f"none of the {count} can be read: {left.skipped[-1]}")
-        if self.task != "regression":
-            _check_all_labels_trained(left)
+        _check_all_labels_trained(left)
         return left
-
-
-def label_counts(targets: Targets, labels: Sequence[str]) -> npt.NDArray[np.int64]:
-    """How many examples have each class or label, (K,)."""
-    return targets.sum(axis=0) if targets.ndim == 2 else np.bincount(targets, minlength=len(labels))
 
 
 def _without(part: Dataset, bad: Mapping[Any, str]) -> Dataset:
@@ -154,8 +145,9 @@ def _without(part: Dataset, bad: Mapping[Any, str]) -> Dataset:
 
 
 def _check_all_labels_trained(splits: DataSplits) -> None:
-    noun = "class" if splits.task == "classification" else "label"
-    for label, count in zip(splits.labels, label_counts(splits.train.targets, splits.labels), strict=True):
+    noun = splits.task.noun
+    counts = splits.task.counts(splits.train.targets, splits.labels)
+    for label, count in zip(splits.labels, counts, strict=False):
         if count == 0:
             raise DataError(
                 f'{noun} "{printable(label)}" has no readable training {splits.modality.one} left '

@@ -11,8 +11,9 @@ import numpy.typing as npt
 from transfer_core.data.bad_input import counted, printable
 from transfer_core.data.dataset import Pool
 from transfer_core.data.groups import Edge, Groups, group_rows
+from transfer_core.data.labelling import Strata
 from transfer_core.data.modality import Modality
-from transfer_core.data.split import Parts, Strata, split_rows
+from transfer_core.data.split import Parts, split_rows
 from transfer_core.recipe.schema import Recipe
 from transfer_core.runtime.errors import DataError
 from transfer_core.runtime.temp_dir import is_spooled

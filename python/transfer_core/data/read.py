@@ -9,16 +9,15 @@ from typing import Any
 
 from transfer_core.data import audit
 from transfer_core.data.bad_input import counted, listed, printable
-from transfer_core.data.dataset import Dataset, DataSplits, Pool, Targets, Task
+from transfer_core.data.dataset import Dataset, DataSplits, Pool
 from transfer_core.data.divide import Division, divide
 from transfer_core.data.example import Example
 from transfer_core.data.groups import Edge
-from transfer_core.data.label_sets import label_sets
+from transfer_core.data.labelling import ChooseTask, Labelling
 from transfer_core.data.modality import Modality
 from transfer_core.data.source import Surroundings, read_source
-from transfer_core.data.split import Parts, Strata
+from transfer_core.data.split import Parts
 from transfer_core.data.stream import Row
-from transfer_core.data.task import class_indices, decide_task, values
 from transfer_core.data.usable import OnBadInput, keep_usable
 from transfer_core.recipe.schema import Columns, PathSource, Recipe, Source, Train
 from transfer_core.runtime.errors import DataError
@@ -28,6 +27,7 @@ from transfer_core.runtime.progress import Progress
 def read_splits(
     recipe: Recipe,
     modality: Modality,
+    choose_task: ChooseTask,
     streams: Mapping[str, Iterable[Row]],
     spool: Path,
     progress: Progress,
@@ -37,7 +37,9 @@ def read_splits(
     Parameters
     ----------
     modality
-        What an input is.
+        Kind of input.
+    choose_task
+        The task from the recipe and all labels.
     streams
         The rows behind each `{"stream": name}` of the recipe.
     spool
@@ -51,16 +53,15 @@ def read_splits(
     around = Surroundings(modality, recipe.columns, streams, spool, progress, recipe.split.group)
     found = read_source(recipe.data, around)
     audit.check_split_marks(found.examples)
-    task, warning = decide_task(recipe, (example.label for example in found.examples))
+    task, warning = choose_task(recipe, (example.label for example in found.examples))
     if warning:
         progress.warning(warning)
-    labels, targets = _encode(found.examples, task, recipe.columns)
+    labels, targets = task.encode(found.examples, recipe.columns)
     audit.check_variety(task, labels, targets, found, modality)
 
     columns = _same_columns(found.examples)
     kept = keep_usable(found.examples, task, labels, targets, recipe.on_bad_input, modality, progress)
-    if task != "regression":
-        audit.check_labels_kept(task, labels, targets, kept.data.targets, modality)
+    audit.check_labels_kept(task, labels, targets, kept.data.targets, modality)
     if recipe.split.group and not any(example.group for example in kept.examples):
         raise DataError(f'no row has a value of "{printable(recipe.split.group)}", as split group: needs')
     given = tuple(example.split for example in kept.examples)
@@ -69,7 +70,7 @@ def read_splits(
     wanted = recipe.split.near_duplicates
     edges = modality.near_duplicates(kept.data.inputs, progress.check) if wanted else []
     pool = Pool(kept.data, given, tuple(example.group for example in kept.examples))
-    division = divide(pool, edges, _strata(task, kept.data), recipe, modality)
+    division = divide(pool, edges, task.strata(kept.data.targets), recipe, modality)
     _warn_of_copies(division.parts, kept.examples, modality, progress)
     facts = DataSplits(
         task,
@@ -106,7 +107,7 @@ def regrouped(splits: DataSplits, edges: Sequence[Edge], recipe: Recipe) -> Data
         Between rows of `splits.pool`.
     """
     assert splits.pool
-    strata = _strata(splits.task, splits.pool.data)
+    strata = splits.task.strata(splits.pool.data.targets)
     return _splits(splits, divide(splits.pool, edges, strata, recipe, splits.modality))
 
 
@@ -137,7 +138,7 @@ def read_labelled(
     source: Source | str,
     modality: Modality,
     labels: Sequence[str],
-    task: Task,
+    task: Labelling,
     columns: Columns,
     on_bad_input: OnBadInput,
     streams: Mapping[str, Iterable[Row]],
@@ -158,24 +159,10 @@ def read_labelled(
     examples = _measured(found.examples)
     if not examples:
         raise DataError(f"there are no labelled {modality.many} to measure on")
-    known, targets = _encode(examples, task, columns, labels)
+    known, targets = task.encode(examples, columns, labels)
     if len(known) != len(labels):
         raise DataError(f"the model has {len(labels)} outputs, but the data has {len(known)}")
     return keep_usable(examples, task, labels, targets, on_bad_input, modality, progress).data
-
-
-def _encode(
-    examples: Sequence[Example], task: Task, columns: Columns, labels: Sequence[str] | None = None
-) -> tuple[tuple[str, ...], Targets]:
-    if task == "classification":
-        return class_indices(examples, labels)
-    return label_sets(examples, columns, labels) if task == "multi_label" else values(examples, columns)
-
-
-def _strata(task: Task, data: Dataset) -> Strata:
-    if task == "multi_label":
-        return data.targets
-    return data.targets.tolist() if task == "classification" else [0] * len(data)
 
 
 def _measured(examples: Sequence[Example]) -> list[Example]:

@@ -13,14 +13,13 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
 from transfer_core.data.example import Part
+from transfer_core.data.labelling import Strata
 from transfer_core.data.stratify import hold_out_labels, in_hash_order
 from transfer_core.recipe.schema import SplitSizes
 
 Rows: TypeAlias = list[int]
-Strata: TypeAlias = Sequence[int] | npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)

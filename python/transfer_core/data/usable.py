@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 
 from transfer_core.data.bad_input import BadInput, bad_inputs, counted, listed, printable
-from transfer_core.data.dataset import Dataset, Targets, Task
+from transfer_core.data.dataset import Dataset
 from transfer_core.data.example import Example
 from transfer_core.data.fingerprint import Fingerprint
+from transfer_core.data.labelling import Labelling, Targets
 from transfer_core.data.modality import Modality
 from transfer_core.runtime.bad_input_report import listed_in_full
 from transfer_core.runtime.errors import DataError
@@ -32,7 +33,7 @@ class Usable:
 
 def keep_usable(
     examples: Sequence[Example],
-    task: Task,
+    task: Labelling,
     labels: Sequence[str],
     targets: Targets,
     on_bad_input: OnBadInput,
@@ -50,8 +51,8 @@ def keep_usable(
     digests = [found.digest for found in prints]
     bad = {row: found.problem for row, found in enumerate(prints) if found.problem}
     good = [row for row in range(len(examples)) if row not in bad]
-    if task != "regression" and modality.has_one_label:
-        bad |= _with_two_labels(good, examples, labels, targets, digests)
+    if task.categorical and modality.has_one_label:
+        bad |= _with_two_labels(good, examples, task, labels, targets, digests)
     if bad and on_bad_input == "raise":
         undecodable = modality.undecodable([examples[row].input for row in good], progress)
         raise _all_bad({**{good[i]: reason for i, reason in undecodable.items()}, **bad}, examples, modality)
@@ -100,6 +101,7 @@ def _all_bad(bad: Mapping[int, str], examples: Sequence[Example], modality: Moda
 def _with_two_labels(
     rows: Sequence[int],
     examples: Sequence[Example],
+    task: Labelling,
     labels: Sequence[str],
     targets: Targets,
     digests: Sequence[str],
@@ -109,16 +111,15 @@ def _with_two_labels(
     differing = _differing(kinds, digests, rows)
     return {
         row: f"it is the same image as {printable(examples[other].name)}, "
-        f"which has {_labels_of(targets[other], labels)}"
+        f"which has {_labels_of(task.describe(targets[other], labels))}"
         for row, other in differing.items()
     }
 
 
-def _labels_of(target: Any, labels: Sequence[str]) -> str:
-    if target.ndim == 0:
-        return f"the label {listed([labels[target]])}"
-    own = [label for label, has in zip(labels, target, strict=True) if has]
-    return f"the labels {listed(own)}" if own else "no label"
+def _labels_of(described: str | Sequence[str]) -> str:
+    if isinstance(described, str):
+        return f"the label {listed([described])}"
+    return f"the labels {listed(described)}" if described else "no label"
 
 
 def _differing(targets: Targets, digests: Sequence[str], rows: Sequence[int]) -> dict[int, int]:

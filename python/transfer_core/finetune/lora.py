@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from transfer_core.backbones import Backbone
-from transfer_core.plan.presets import Phase
+from transfer_core.plan.phases import Phase
 from transfer_core.recipe.schema import Lora, Recipe
 from transfer_core.runtime.errors import DependencyError, Problem, RecipeError
 

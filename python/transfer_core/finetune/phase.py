@@ -22,7 +22,7 @@ from transfer_core.finetune.inputs import Inputs, Trunk, random_views, unaugment
 from transfer_core.finetune.lora import adapted, only_adapters
 from transfer_core.finetune.network import Tail, frozen_in_front
 from transfer_core.finetune.texts import TextTrunk, text_trunk, texts
-from transfer_core.plan.presets import Phase
+from transfer_core.plan.phases import Phase
 from transfer_core.recipe.schema import Augmentation, TextOptions
 from transfer_core.runtime.devices import choose_dtype, fast_dtype
 from transfer_core.runtime.progress import Progress

@@ -1,8 +1,7 @@
 """Heads: the new layers, and how they are fitted on the features of a frozen backbone."""
 
-from transfer_core.heads.classic import check_head
 from transfer_core.heads.fit import FittedHead, fit_head
 from transfer_core.heads.modules import build_head
 from transfer_core.heads.rows import Rows, rows_of
 
-__all__ = ["FittedHead", "Rows", "build_head", "check_head", "fit_head", "rows_of"]
+__all__ = ["FittedHead", "Rows", "build_head", "fit_head", "rows_of"]

@@ -7,16 +7,14 @@ machines believe any index that a file gives them.
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from transfer_core.heads.classic_problems import Fit, kind_of
+from transfer_core.heads.classic_problems import Fit
 from transfer_core.heads.classic_trees import gradient_boosting, random_forest
 from transfer_core.heads.classic_vectors import logistic, nearest_neighbors, support_vector_machine
-from transfer_core.heads.fitted_layer import CLASSES
 from transfer_core.heads.folds import first_views, left_out_rows
 from transfer_core.heads.rows import Rows
 from transfer_core.recipe.schema import (
@@ -25,13 +23,11 @@ from transfer_core.recipe.schema import (
     KnnHead,
     LogisticHead,
     RandomForestHead,
-    Recipe,
     SvmHead,
-    Train,
 )
-from transfer_core.runtime.errors import DependencyError, Problem, RecipeError
 from transfer_core.runtime.progress import Progress
-from transfer_core.training.batch import Criterion, Metrics
+from transfer_core.tasks.criteria import CLASSES
+from transfer_core.training.batch import Metrics
 
 _FITS: dict[type, Fit] = {
     LogisticHead: logistic,
@@ -52,37 +48,12 @@ class ClassicFit(NamedTuple):
     history: list[Metrics]
 
 
-def check_head(recipe: Recipe) -> None:
-    """Raise `RecipeError` unless the head can learn the task, and be weighted as said.
-
-    Raises
-    ------
-    DependencyError
-        If it is one of scikit-learn's, and that is missing.
-    """
-    head = recipe.head
-    if isinstance(head, ClassicHead) and not isinstance(head, KnnHead) and find_spec("sklearn") is None:
-        raise DependencyError(f"the head {head.__struct_config__.tag}", "scikit-learn", "sklearn")
-    if isinstance(head, LogisticHead) and recipe.task == "regression":
-        others = "linear, svm, random_forest, gradient_boosting or knn"
-        raise RecipeError([Problem("head", f"logistic tells classes apart; for numbers take {others}")])
-    weighted = any(
-        step.class_weights not in (None, "none") for step in recipe.steps if isinstance(step, Train)
-    )
-    if weighted and isinstance(head, RandomForestHead) and recipe.task == "multi_label":
-        message = (
-            "a forest is one for all labels and has no weight for each: take another head, or leave it out"
-        )
-        raise RecipeError([Problem("class_weights", message)])
-
-
 @torch.no_grad()
 def fit_classic(
     spec: ClassicHead,
     rows: Rows,
     outputs: int,
     folds: int,
-    criterion: Criterion,
     seed: int,
     progress: Progress,
 ) -> ClassicFit:
@@ -104,13 +75,13 @@ def fit_classic(
     asked = torch.cat([*held_out, torch.zeros(0, dtype=torch.int64)])
     outputs_said = torch.cat([*said, torch.zeros(0, outputs)])
     targets = rows.targets[asked]
-    history = [criterion.validation_metrics(outputs_said, targets, rows.weights[asked])] if said else []
+    history = [rows.criterion.validation_metrics(outputs_said, targets, rows.weights[asked])] if said else []
     return ClassicFit(layer, outputs_said, targets, history)
 
 
 def _all_classes_without(out: Tensor, rows: Rows, outputs: int) -> bool:
     """Whether the rows that a fold doesn't hold out have every class."""
-    if kind_of(rows.targets) != CLASSES:
+    if rows.criterion.layout != CLASSES:
         return True
     return len(torch.unique(rows.targets[_others(out, len(rows))])) == outputs
 

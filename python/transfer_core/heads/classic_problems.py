@@ -8,11 +8,10 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor, nn
+from torch import nn
 
-from transfer_core.heads.fitted_layer import CLASSES, LABELS, VALUES
 from transfer_core.heads.rows import Rows
+from transfer_core.tasks.criteria import CLASSES, LABELS
 
 Array: TypeAlias = npt.NDArray[Any]
 # Raises `Cancelled` if the user asked to stop.
@@ -49,10 +48,10 @@ class Problem(NamedTuple):
 def problems_of(rows: Rows, outputs: int) -> Iterator[Problem]:
     """One problem of several classes, or one for each label or value."""
     targets, weights = rows.targets.numpy(), rows.weights.numpy().astype(np.float64)
-    if targets.ndim == 1:
+    if rows.criterion.layout == CLASSES:
         yield Problem(list(range(outputs)), targets, none_if_equal(weights))
         return
-    number = np.int64 if targets.dtype == bool else np.float64
+    number = np.int64 if rows.criterion.layout == LABELS else np.float64
     for k in range(outputs):
         own = np.ascontiguousarray(weights[:, k]) if weights.ndim == 2 else weights
         yield Problem([k], np.ascontiguousarray(targets[:, k], number), none_if_equal(own))
@@ -61,13 +60,6 @@ def problems_of(rows: Rows, outputs: int) -> Iterator[Problem]:
 def none_if_equal(weights: Array) -> Array | None:
     """`weights` (N,), or None where all are 1."""
     return None if (weights == 1).all() else weights
-
-
-def kind_of(targets: Tensor) -> int:
-    """`CLASSES` (N,), `LABELS` (N, K) bool, or `VALUES` (N, K)."""
-    if targets.ndim == 1:
-        return CLASSES
-    return LABELS if targets.dtype == torch.bool else VALUES
 
 
 def per_column(of_classes: Array, columns: list[int]) -> Array:

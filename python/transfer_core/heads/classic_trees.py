@@ -13,16 +13,15 @@ from transfer_core.heads.classic_problems import (
     Array,
     Check,
     Problem,
-    kind_of,
     none_if_equal,
     on_threads_that_pay,
     per_column,
     problems_of,
 )
-from transfer_core.heads.fitted_layer import CLASSES, LABELS, VALUES
 from transfer_core.heads.rows import Rows
 from transfer_core.heads.trees import Boosted, Forest
 from transfer_core.recipe.schema import GradientBoostingHead, RandomForestHead
+from transfer_core.tasks.criteria import CLASSES, LABELS, VALUES
 
 # With fewer numbers times trees than that, threads are not worth starting.
 _WORTH_SHARING = 1 << 24
@@ -46,7 +45,7 @@ def random_forest(spec: RandomForestHead, rows: Rows, outputs: int, seed: int, c
     """`RandomForestClassifier` or `RandomForestRegressor`, one for all outputs."""
     from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 
-    kind = kind_of(rows.targets)
+    kind = rows.criterion.layout
     estimator = RandomForestRegressor if kind == VALUES else RandomForestClassifier
     cores = os.cpu_count() if rows.features.numel() * spec.trees > _WORTH_SHARING else 1
     forest = estimator(max_depth=spec.max_depth, random_state=seed, n_jobs=cores, warm_start=True)
@@ -70,7 +69,7 @@ def gradient_boosting(
     value."""
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
-    kind = kind_of(rows.targets)
+    kind = rows.criterion.layout
     estimator = HistGradientBoostingRegressor if kind == VALUES else HistGradientBoostingClassifier
     options = {"learning_rate": spec.learning_rate, "random_state": seed, "warm_start": True}
     grown: list[tuple[Nodes, Array, int]] = []

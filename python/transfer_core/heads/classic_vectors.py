@@ -12,18 +12,17 @@ from torch.nn.functional import one_hot
 from transfer_core.heads.classic_problems import (
     Array,
     Check,
-    kind_of,
     on_threads_that_pay,
     per_column,
     problems_of,
 )
-from transfer_core.heads.fitted_layer import CLASSES, LABELS, VALUES
 from transfer_core.heads.modules import fold_standardization
 from transfer_core.heads.neighbors import Neighbors
 from transfer_core.heads.rows import Rows
 from transfer_core.heads.scaling import are_counts, standardization
 from transfer_core.heads.support_vectors import SupportVectors
 from transfer_core.recipe.schema import KnnHead, LogisticHead, SvmHead
+from transfer_core.tasks.criteria import CLASSES, LABELS, VALUES
 
 _MOST_STEPS = 1000
 
@@ -59,7 +58,7 @@ def support_vector_machine(spec: SvmHead, rows: Rows, outputs: int, seed: int, c
     from sklearn.svm import SVC, SVR
 
     z, mean, scale = _prepared(rows)
-    kind = kind_of(rows.targets)
+    kind = rows.criterion.layout
     gamma = _scale_of(z)
     used = torch.tensor(0.0 if spec.kernel == "linear" else gamma, dtype=torch.float64)
     dual, intercept = np.zeros((len(rows), outputs)), np.zeros(outputs)
@@ -84,7 +83,7 @@ def support_vector_machine(spec: SvmHead, rows: Rows, outputs: int, seed: int, c
 
 def nearest_neighbors(spec: KnnHead, rows: Rows, outputs: int, seed: int, check: Check) -> nn.Module:
     """The examples themselves, as `KNeighborsClassifier` and `KNeighborsRegressor` keep them."""
-    kind = kind_of(rows.targets)
+    kind = rows.criterion.layout
     mean, scale = standardization(rows.features)
     examples = (rows.features - mean) / scale
     votes = one_hot(rows.targets, outputs).bool() if kind == CLASSES else rows.targets

@@ -29,7 +29,7 @@ from transfer_core.heads.pulse import Pulse
 from transfer_core.heads.rows import Rows
 from transfer_core.heads.scaling import Scaling, scalings
 from transfer_core.runtime.progress import Progress
-from transfer_core.training.batch import Criterion, Loss, mean_loss
+from transfer_core.training.batch import mean_loss
 
 STRENGTHS = tuple(10.0**e for e in (1, 0.5, 0, -0.5, -1, -1.5, -2, -2.5, -3, -3.5, -4))
 
@@ -93,14 +93,12 @@ class Search:
         return self.tried[self.chosen].loss
 
 
-def fit_linear(
-    rows: Rows, outputs: int, folds: int, criterion: Criterion, seed: int, progress: Progress
-) -> LinearFit:
+def fit_linear(rows: Rows, outputs: int, folds: int, seed: int, progress: Progress) -> LinearFit:
     """Fit `rows`, at least two examples, for the scaling and the strength with the lowest held-out loss."""
     progress.check()
     pulse = Pulse(progress, "train", MOST_FITS, "fits")
-    scaling = _better_scaling(rows, outputs, folds, criterion.loss, seed, pulse)
-    found = _search(rows, scaling, outputs, folds, criterion.loss, seed, COMPARED, pulse)
+    scaling = _better_scaling(rows, outputs, folds, seed, pulse)
+    found = _search(rows, scaling, outputs, folds, seed, COMPARED, pulse)
     best, strength = found.tried[found.chosen], STRENGTHS[found.chosen]
     at = found.problems.at
     everything = linear_problems(rows, at, rows.example_weights[None], outputs, pulse.check)
@@ -123,14 +121,14 @@ def fit_linear(
     )
 
 
-def _better_scaling(rows: Rows, outputs: int, folds: int, loss: Loss, seed: int, pulse: Pulse) -> Scaling:
+def _better_scaling(rows: Rows, outputs: int, folds: int, seed: int, pulse: Pulse) -> Scaling:
     """One scale for all features, unless a rough look at a part of the rows says that each needs its own."""
     *own, shared = scalings(rows.features)
     if not own:
         return shared
     some = a_part_of(rows, max(ENOUGH_FOR_SCALING, 5 * outputs), seed)
     alone, together = (
-        _search(some, scaling, outputs, folds, loss, seed, ROUGH, pulse).loss for scaling in (own[0], shared)
+        _search(some, scaling, outputs, folds, seed, ROUGH, pulse).loss for scaling in (own[0], shared)
     )
     return own[0] if alone < WORTH_MORE_NUMBERS * together else shared
 
@@ -140,7 +138,6 @@ def _search(
     scaling: Scaling,
     outputs: int,
     folds: int,
-    loss: Loss,
     seed: int,
     tolerance: float,
     pulse: Pulse,
@@ -155,7 +152,7 @@ def _search(
         pulse.next()
         curvature = problems.curvature(start.mean(dim=0), known)
         coefficients = problems.solve(strength, start, curvature, tolerance)
-        return Candidate(coefficients, _loss_of(problems, coefficients, loss, rows, held_out), curvature)
+        return Candidate(coefficients, _loss_of(problems, coefficients, rows, held_out), curvature)
 
     return Search(problems, held_out, _lowest_in_a_valley(judged, problems.zeros()))
 
@@ -210,15 +207,15 @@ def _start(tried: dict[int, Candidate], i: int) -> tuple[Tensor, Curvature] | No
     return (tried[i - 2].coefficients, tried[i - 2].curvature) if tried else None
 
 
-def _loss_of(
-    problems: LinearProblems, coefficients: Tensor, loss: Loss, rows: Rows, held_out: list[Tensor]
-) -> float:
+def _loss_of(problems: LinearProblems, coefficients: Tensor, rows: Rows, held_out: list[Tensor]) -> float:
     """The mean loss for what each fold left out."""
     total = weights = 0.0
     for layer, out in zip(coefficients, held_out, strict=True):
         for some in torch.split(out, 4096):
             weight = float(rows.weights[some].sum())
             output = problems.output(layer, some)
-            total += weight * float(mean_loss(loss, output, rows.targets[some], rows.weights[some]))
+            total += weight * float(
+                mean_loss(rows.criterion.loss, output, rows.targets[some], rows.weights[some])
+            )
             weights += weight
     return total / weights

@@ -17,7 +17,7 @@ from transfer_core.recipe.schema import ClassicHead, Head, Train
 from transfer_core.runtime.devices import as_many_threads_as_pay
 from transfer_core.runtime.errors import DataError
 from transfer_core.runtime.progress import Progress
-from transfer_core.training.batch import Criterion, Metrics
+from transfer_core.training.batch import Metrics
 from transfer_core.training.checkpointer import NO_CHECKPOINTS, Checkpointer
 
 FOLDS = 5
@@ -43,7 +43,6 @@ def fit_head(
     rows: Rows,
     valid: Rows,
     outputs: int,
-    criterion: Criterion,
     seed: int,
     progress: Progress,
     checkpointer: Checkpointer = NO_CHECKPOINTS,
@@ -62,15 +61,15 @@ def fit_head(
     if examples < 2:
         raise DataError(f"a head needs at least 2 examples to learn from (got {examples})")
     if isinstance(spec, ClassicHead):
-        fit = fit_classic(spec, rows, outputs, FOLDS, criterion, seed, progress)
+        fit = fit_classic(spec, rows, outputs, FOLDS, seed, progress)
         return FittedHead(nn.Sequential(fit.layer).eval(), fit.history, fit.held_out, fit.held_out_targets)
     generator = torch.Generator().manual_seed(seed)
     head = build_head(spec, rows.features.shape[1], outputs, generator)
     at_once = len(rows) * FOLDS if train.optimizer == "lbfgs" else train.batch_size or 1
     with as_many_threads_as_pay(at_once * rows.features.shape[1] * outputs):
         if train.optimizer == "lbfgs":
-            return _fit_by_cross_validation(head, rows, outputs, criterion, seed, progress)
-        return _fit_in_epochs(head, train, rows, valid, criterion, seed, progress, checkpointer)
+            return _fit_by_cross_validation(head, rows, outputs, seed, progress)
+        return _fit_in_epochs(head, train, rows, valid, seed, progress, checkpointer)
 
 
 def _fit_in_epochs(
@@ -78,14 +77,13 @@ def _fit_in_epochs(
     train: Train,
     rows: Rows,
     valid: Rows,
-    criterion: Criterion,
     seed: int,
     progress: Progress,
     checkpointer: Checkpointer,
 ) -> FittedHead:
     mean, scale = standardization(rows.features)
     history = fit_minibatch(
-        head, rows, valid, train, criterion, seed, progress, lambda x: (x - mean) / scale, checkpointer
+        head, rows, valid, train, seed, progress, lambda x: (x - mean) / scale, checkpointer
     )
     fold_standardization(head, mean, scale)
     with torch.no_grad():
@@ -93,9 +91,9 @@ def _fit_in_epochs(
 
 
 def _fit_by_cross_validation(
-    head: nn.Sequential, rows: Rows, outputs: int, criterion: Criterion, seed: int, progress: Progress
+    head: nn.Sequential, rows: Rows, outputs: int, seed: int, progress: Progress
 ) -> FittedHead:
-    fit = fit_linear(rows, outputs, FOLDS, criterion, seed, progress)
+    fit = fit_linear(rows, outputs, FOLDS, seed, progress)
     with torch.no_grad():
         layer = last_dense(head)
         layer.weight.copy_(fit.weight)

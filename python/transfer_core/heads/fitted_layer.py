@@ -7,6 +7,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from transfer_core.tasks.criteria import CLASSES, VALUES
+
 
 class FittedLayer(nn.Module):
     """Features (N, D) in, outputs (N, K) out; `numbers` name its tensors, in the order of the arguments.
@@ -51,10 +53,6 @@ class FittedLayer(nn.Module):
             if (found := state_dict.get(prefix + name)) is not None:
                 self.register_buffer(name, torch.empty_like(found))
         super()._load_from_state_dict(state_dict, prefix, *rest)
-
-
-# What the share of votes for a class or a label becomes, and the mean of values.
-VALUES, CLASSES, LABELS = 0, 1, 2
 
 
 def outputs_of_votes(shares: Tensor, voters: int, kind: int) -> Tensor:

@@ -22,7 +22,7 @@ def fold_of(rows: Rows, folds: int, seed: int) -> Tensor:
     """
     generator = np.random.default_rng(seed)
     groups, first = np.unique(rows.folded_by.numpy(), return_index=True)
-    strata = _strata(rows.targets[torch.from_numpy(first)])
+    strata = rows.criterion.strata(rows.targets[torch.from_numpy(first)])
     order = generator.permutation(len(groups))
     order = order[np.argsort(strata[order], kind="stable")]
     fold = np.empty(len(groups), np.int64)
@@ -60,16 +60,3 @@ def weights_without(left_out: list[Tensor], rows: Rows) -> Tensor:
     for fold, left in zip(weights, left_out, strict=True):
         fold[left] = 0
     return weights
-
-
-def _strata(targets: Tensor) -> np.ndarray:
-    """A number for each example: those that stand next to each other in its order go to different folds.
-
-    Label sets are sorted by their rarest label first: the fewer examples have it, the more exact its share.
-    """
-    if targets.is_floating_point():
-        return np.zeros(len(targets), np.int64)
-    if targets.ndim == 1:
-        return targets.numpy()
-    rarest_first = np.argsort(targets.numpy().sum(axis=0), kind="stable")
-    return np.unique(targets.numpy()[:, rarest_first], axis=0, return_inverse=True)[1].reshape(-1)

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import softplus
 
 from transfer_core.heads.coordinates import Coordinates
 from transfer_core.heads.curvature import Curvature, DiagonalCurvature, FullCurvature
 from transfer_core.heads.lbfgs import minimize
 from transfer_core.heads.products import product
 from transfer_core.heads.rows import Rows
+from transfer_core.tasks import Criterion
 
 # Rows are worked on in chunks whose features, or outputs for all problems, stay in a processor's cache.
 CHUNK_BYTES = 4 * 2**20
@@ -28,8 +28,7 @@ class LinearProblems:
 
         sum_n share_bn loss(W (z_n, 1), y_n) + strength / 2 |W without the bias|²
 
-    with cross-entropy as the loss for classes, and summed over outputs half the squared error for values, the
-    binary cross-entropy for labels.
+    with the loss of `criterion`, summed over outputs.
 
     `targets` (N,) or (N, K); `share` (B, N), each row adding up to 1. `label_weights` (N, K), 1 on average,
     are what each label of a row counts; None if all count the same. `check` is called for each chunk of rows
@@ -41,6 +40,7 @@ class LinearProblems:
     outputs: int
     share: Tensor
     check: Callable[[], None]
+    criterion: Criterion
     label_weights: Tensor | None = None
 
     def zeros(self) -> Tensor:
@@ -74,7 +74,7 @@ class LinearProblems:
         for part in self._chunks(len(weight)):
             x, share = self.at.x[part], self.share[:, part]
             output = product(weight, x.T).add_(bias[:, None]).view(len(share), self.outputs, -1)
-            losses, slope = self._terms(output, part)
+            losses, slope = self.criterion.terms(output, self.targets[part], self._label_weights(part))
             loss += (losses * share).sum(dim=1, dtype=torch.float64)
             slope = slope.mul_(share[:, None]).flatten(0, 1)
             slope_x += product(slope, x)
@@ -97,7 +97,9 @@ class LinearProblems:
         rows = torch.arange(0, len(self.targets), -(-len(self.targets) // self._enough))
         share = self.share[:, rows].mean(dim=0)
         bends = (
-            share / share.sum() * torch.cat([self._bend(coefficients, some) for some in self._split(rows)])
+            share
+            / share.sum()
+            * torch.cat([self._second_derivative(coefficients, some) for some in self._split(rows)])
         )
         mean = max(float(bends.sum()), torch.finfo(bends.dtype).eps)
         if known and known.mean <= 4 * mean:
@@ -117,24 +119,11 @@ class LinearProblems:
     def _enough(self) -> int:
         return max(1, ROWS_FOR_CURVATURE * self.at.x.shape[1])
 
-    def _terms(self, output: Tensor, part: slice) -> tuple[Tensor, Tensor]:
-        """Losses (B, n) and their slopes (B, K, n) for outputs (B, K, n) of a part of the rows."""
-        targets = self.targets[part]
-        if targets.dtype == torch.bool:
-            weights = None if self.label_weights is None else self.label_weights[part]
-            return _binary_cross_entropy_terms(output, targets, weights)
-        terms = _squared_error_terms if targets.is_floating_point() else _cross_entropy_terms
-        return terms(output, targets)
+    def _second_derivative(self, coefficients: Tensor, rows: Tensor) -> Tensor:
+        return self.criterion.hessian(self.output(coefficients, rows), self._label_weights(rows))
 
-    def _bend(self, coefficients: Tensor, rows: Tensor) -> Tensor:
-        if self.targets.is_floating_point():
-            return self.share.new_ones(len(rows))
-        output = self.output(coefficients, rows)
-        if self.targets.dtype == torch.bool:
-            probability = output.sigmoid()
-            bend = probability * (1 - probability)
-            return (bend if self.label_weights is None else bend * self.label_weights[rows]).mean(dim=1)
-        return (1 - output.softmax(dim=1).square().sum(dim=1)) / self.outputs
+    def _label_weights(self, rows: slice | Tensor) -> Tensor | None:
+        return None if self.label_weights is None else self.label_weights[rows]
 
     def _on_x(self, coefficients: Tensor) -> tuple[Tensor, Tensor]:
         """Weight (BK, R) and bias (BK,) that do to x what `coefficients` (B, K, R + 1) do to z."""
@@ -166,30 +155,4 @@ def linear_problems(
     label_weights = None
     if rows.weights.ndim == 2:
         label_weights = (rows.weights / rows.weights.mean()).to(at.x.dtype)
-    return LinearProblems(at, rows.targets, outputs, share, check, label_weights)
-
-
-def _cross_entropy_terms(output: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Losses (B, n) and their slopes (B, K, n) for logits (B, K, n) and classes (n,)."""
-    log_probability = output.log_softmax(dim=1)
-    each = torch.arange(len(targets))
-    losses = -log_probability[:, targets, each]
-    slope = log_probability.exp_()
-    slope[:, targets, each] -= 1
-    return losses, slope
-
-
-def _squared_error_terms(output: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    error = output - targets.T
-    return 0.5 * error.square().sum(dim=1), error
-
-
-def _binary_cross_entropy_terms(
-    output: Tensor, targets: Tensor, weights: Tensor | None
-) -> tuple[Tensor, Tensor]:
-    """The same for logits (B, K, n), labels (n, K) bool and what each of them counts."""
-    truth = targets.T.to(output.dtype)
-    losses, slope = softplus(output) - output * truth, output.sigmoid() - truth
-    if weights is not None:
-        losses, slope = losses * weights.T, slope * weights.T
-    return losses.sum(dim=1), slope
+    return LinearProblems(at, rows.targets, outputs, share, check, rows.criterion, label_weights)

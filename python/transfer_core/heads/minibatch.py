@@ -11,7 +11,7 @@ from transfer_core.heads.rows import Rows
 from transfer_core.heads.scaling import ROWS_AT_ONCE
 from transfer_core.recipe.schema import Train
 from transfer_core.runtime.progress import Progress
-from transfer_core.training.batch import Batch, BatchSource, Criterion, Metrics
+from transfer_core.training.batch import Batch, BatchSource, Metrics
 from transfer_core.training.checkpointer import NO_CHECKPOINTS, Checkpointer
 from transfer_core.training.loop import train_epochs
 from transfer_core.training.single_device_execution import SingleDeviceExecution
@@ -27,7 +27,6 @@ def fit_minibatch(
     rows: Rows,
     valid: Rows,
     train: Train,
-    criterion: Criterion,
     seed: int,
     progress: Progress,
     prepare: Callable[[Tensor], Tensor] = unchanged,
@@ -56,13 +55,13 @@ def fit_minibatch(
     @torch.no_grad()
     def validate() -> Metrics:
         outputs = torch.cat([head(prepare(part)) for part in torch.split(valid.features, ROWS_AT_ONCE)])
-        return criterion.validation_metrics(outputs, valid.targets, valid.weights)
+        return valid.criterion.validation_metrics(outputs, valid.targets, valid.weights)
 
     batches = _batches(rows, size, seed, prepare)
     return train_epochs(
         execution,
         batches,
-        criterion.loss,
+        rows.criterion.loss,
         validate if len(valid) else None,
         train,
         "train",

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from transfer_core.heads.fitted_layer import LABELS, VALUES, FittedLayer, outputs_of_votes
+from transfer_core.heads.fitted_layer import FittedLayer, outputs_of_votes
+from transfer_core.tasks.criteria import LABELS, VALUES
 
 _ROWS_AT_ONCE = 512
 

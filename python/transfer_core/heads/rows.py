@@ -9,18 +9,34 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from transfer_core.tasks import Criterion
+
 
 @dataclass(frozen=True)
 class Rows:
-    """`features` (N, D) float32; `targets` (N,) int64 classes, (N, K) bool labels, or (N, K) float32 scaled
-    values; `weights` (N,) float32, for labels (N, K) where each has its own; `groups` (N,) int64, equal for
-    rows that show the same example; `fold_groups` (N,) int64, equal for rows that share a fold, by default
-    these groups."""
+    """The rows of a fit.
+
+    Attributes
+    ----------
+    features
+        (N, D) float32.
+    targets
+        (N,) or (N, K), as `criterion` takes them.
+    weights
+        (N,) float32, or (N, K) where each label has its own.
+    groups
+        (N,) int64, equal for the views of one example.
+    criterion
+        The loss.
+    fold_groups
+        (N,) int64, equal for rows that share a fold; by default `groups`.
+    """
 
     features: Tensor
     targets: Tensor
     weights: Tensor
     groups: Tensor
+    criterion: Criterion
     fold_groups: Tensor | None = None
 
     @property
@@ -43,6 +59,7 @@ class Rows:
             self.targets[indices],
             self.weights[indices],
             self.groups[indices],
+            self.criterion,
             self.folded_by[indices],
         )
 
@@ -55,6 +72,7 @@ class Rows:
             torch.cat([self.targets, other.targets]),
             torch.cat([self.weights, other.weights]),
             torch.cat([self.groups, other.groups + first_free]),
+            self.criterion,
             torch.cat([self.folded_by, other.folded_by + first_fold]),
         )
 
@@ -75,6 +93,7 @@ def rows_of(
     features: Tensor,
     targets: np.ndarray,
     weights: Tensor,
+    criterion: Criterion,
     views: int = 1,
     groups: Sequence[str] = (),
 ) -> Rows:
@@ -86,4 +105,4 @@ def rows_of(
     numbers: dict[str, int] = {}
     shared = torch.tensor([numbers.setdefault(group, len(numbers)) for group in groups], dtype=torch.int64)
     folds = shared[examples] if groups else None
-    return Rows(features, torch.from_numpy(targets)[examples], weights[examples], examples, folds)
+    return Rows(features, torch.from_numpy(targets)[examples], weights[examples], examples, criterion, folds)

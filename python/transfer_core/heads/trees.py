@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import embedding_bag
 
-from transfer_core.heads.fitted_layer import LABELS, VALUES, FittedLayer, outputs_of_votes
+from transfer_core.heads.fitted_layer import FittedLayer, outputs_of_votes
+from transfer_core.tasks.criteria import LABELS, VALUES
 
 # Steps that the longest way takes: as many are taken for every example.
 _DEEPEST = 100_000

@@ -7,7 +7,6 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from hashlib import sha512
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeAlias, cast
@@ -17,7 +16,6 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from transfer_core import cache
 from transfer_core.backbones import Backbone
 from transfer_core.data import MODALITIES, Dataset, Input, Modality, Row, naming_all, read_labelled
 from transfer_core.data.bad_input import by_itself, counted
@@ -31,29 +29,19 @@ from transfer_core.features import (
     embed_dataset,
 )
 from transfer_core.metrics.shortfalls import shortfalls
-from transfer_core.model.restore import HEAD_PREFIX, Misfit, restore_backbone, restore_head, use_of
-from transfer_core.model.weights_identity import note_identity
-from transfer_core.model_file import format as model_file
-from transfer_core.model_file import trust as trusted
-from transfer_core.model_file.format import (
-    BACKBONE_PREFIX,
-    Digest,
-    ModelContent,
-    ModelHeader,
-    without_backbone,
-)
-from transfer_core.model_file.signature import PublicKeys, private_key, required_keys, sign_digest
+from transfer_core.model.files import save_model, write_model
+from transfer_core.model.restore import Misfit, restore_state, use_of
+from transfer_core.model_file.format import Digest, ModelHeader
 from transfer_core.model_file.summary import summarize
-from transfer_core.model_file.usage import mark_saved, mark_used
 from transfer_core.recipe.parser import parse_recipe
 from transfer_core.recipe.schema import Recipe
 from transfer_core.runtime.bad_input_report import OnBadInput, check_on_bad_input, in_order, together
 from transfer_core.runtime.devices import as_many_threads_as_pay, choose_like
-from transfer_core.runtime.errors import ConfigurationError, DataError, TransferWarning
-from transfer_core.runtime.permissions import FILE
+from transfer_core.runtime.errors import DataError, TransferWarning
 from transfer_core.runtime.progress import Progress
 from transfer_core.runtime.temp_dir import spool_folder
-from transfer_core.tasks import answers, check_level, metrics, prediction
+from transfer_core.tasks import TASKS, State, Task
+from transfer_core.tasks.coverage import check_level
 
 Embeddings: TypeAlias = npt.NDArray[np.float32]
 
@@ -94,15 +82,26 @@ class Model:
         """What an input is."""
         return MODALITIES[self.header.modality]
 
+    @property
+    def task(self) -> Task[Any]:
+        """The task: targets, decoding, metrics."""
+        return TASKS[self.header.task]
+
+    @cached_property
+    def state(self) -> State:
+        """Statistics of the training targets, and calibration."""
+        with use_of(self.path):
+            return restore_state(self.header)
+
     @cached_property
     def recipe(self) -> Recipe:
         """What this model was trained by, presets filled in."""
         return parse_recipe(self.header.recipe)
 
     def __repr__(self) -> str:
-        values = self.header.task == "regression"
-        what = ", ".join(self.labels) if values else f"{len(self.labels)} labels"
-        return f"<Model {self.path.name}: {self.header.backbone.name}, {self.header.task} of {what}>"
+        task, labels = self.task, self.labels
+        outputs = f"{len(labels)} {task.nouns}" if task.categorical else ", ".join(labels)
+        return f"<Model {self.path.name}: {self.header.backbone.name}, {task.name} of {outputs}>"
 
     def predict(
         self,
@@ -135,7 +134,7 @@ class Model:
         ModelFileError
             If what the model's file holds can't be computed, or gives no finite numbers.
         """
-        check_level(level, self.header)
+        self._check_level(level)
         check_on_bad_input(on_bad_input)
         if self._is_one(inputs):
             return next(iter(self.predict([cast(Input, inputs)], level, on_bad_input)), None)
@@ -147,7 +146,7 @@ class Model:
             many = counted(len(bad), "input", "inputs")
             message = f"left out {many} of {count} that can't be read: {together(list(bad.values()), count)}"
             warnings.warn(message, TransferWarning, stacklevel=2)
-        return in_order(self.tell(embeddings, level), bad, keep_marks=on_bad_input == "mark")
+        return in_order(self.predict_embeddings(embeddings, level), bad, keep_marks=on_bad_input == "mark")
 
     def predict_each(
         self,
@@ -169,14 +168,14 @@ class Model:
         while batch := list(islice(source, batch_size)):
             yield from self.predict(batch, level, on_bad_input)
 
-    def tell(self, embeddings: Embeddings, level: float | None = None) -> list[dict[str, Any]]:
+    def predict_embeddings(self, embeddings: Embeddings, level: float | None = None) -> list[dict[str, Any]]:
         """The predictions for embeddings (N, embedding_width); raises as `predict` does."""
-        check_level(level, self.header)
+        self._check_level(level)
         with use_of(self.path):
-            answers = self._answers(torch.from_numpy(embeddings))
-            if not answers.isfinite().all():
+            values = self._decoded(torch.from_numpy(embeddings))
+            if not values.isfinite().all():
                 raise Misfit("its predictions are not finite numbers")
-            return [prediction(answer, self.header, level) for answer in answers.tolist()]
+            return [self.task.prediction(row, self.labels, self.state, level) for row in values.tolist()]
 
     def embed(self, inputs: Input | Sequence[Input]) -> Embeddings:
         """The embedding (embedding_width,), float32, of one input, or those (N, embedding_width) of many.
@@ -256,7 +255,7 @@ class Model:
                 asked.data,
                 self.modality,
                 self.labels,
-                self.header.task,
+                self.task,
                 asked.columns,
                 asked.on_bad_input,
                 rows or streams or {},
@@ -292,7 +291,8 @@ class Model:
 
     def score(self, embeddings: Tensor, targets: npt.NDArray[Any]) -> dict[str, Any]:
         """Metrics for embeddings (N, D) with the truth (N,) or (N, K), beside the trivial baseline."""
-        return metrics(self._answers(embeddings), targets, self.header)
+        seed = int(self.header.recipe.get("seed", 0))
+        return self.task.metrics(self._decoded(embeddings), targets, self.labels, self.state, seed)
 
     def save(
         self,
@@ -322,27 +322,11 @@ class Model:
         SignatureError
             If the key can't be used; nothing is written then.
         """
-        key = None if sign is None else private_key(sign)
-        path = Path(os.path.expanduser(path))
-        digest = sha512()
-        self.write(path, backbone, mode, digest)
-        if key:
-            sign_digest(path, digest.hexdigest(), key)
-        return path
+        return save_model(self, Path(os.path.expanduser(path)), backbone, mode, sign)
 
     def write(self, path: Path, backbone: bool, mode: int | None, digest: Digest) -> None:
         """Write the model unsigned, and update `digest` with the bytes of the file; raises as `save` does."""
-        if path.suffix.lower() in _OTHER_FORMATS:
-            raise ConfigurationError(
-                f"{path} names another format than .transfer, and export to {path.suffix} is not supported."
-                f" Fix: save to {path.with_suffix('.transfer').name}"
-            )
-        # Not a copy of the file that it came from: that may be gone, or be another model's by now.
-        header = self.header if backbone else without_backbone(self.header, path)
-        written = _write(path, header, self.backbone, self.head, mode, digest)
-        mark_saved(self.path)
-        if self.header.recipe.get("trust") and trusted.is_trusted(self.digest):
-            trusted.trust(written.digest, str(path))
+        write_model(self, path, backbone, mode, digest)
 
     def summary(self) -> dict[str, Any]:
         """All facts about the model as plain data; raises `ModelFileError` if its file is gone."""
@@ -380,95 +364,20 @@ class Model:
         device, precision = choose_like(self.recipe.device, self.recipe.precision)
         return build_extractor(self.backbone, device, precision, self.recipe.text)
 
+    def _check_level(self, level: float | None) -> None:
+        check_level(level, self.header.task, self.task.conformal_scores(self.state))
+
     @torch.no_grad()
-    def _answers(self, embeddings: Tensor) -> Tensor:
+    def _decoded(self, embeddings: Tensor) -> Tensor:
         # A linear head multiplies with each of its numbers once per row; others do about as much.
         with as_many_threads_as_pay(len(embeddings) * self._head_size):
-            return answers(self.head(embeddings), self.header)
+            return self.task.decode(self.head(embeddings), self.state)
 
     @cached_property
     def _head_size(self) -> int:
         return sum(tensor.numel() for tensor in self.head.state_dict().values())
 
 
-def load_model(
-    path: str | os.PathLike[str],
-    progress: Progress = Progress(),
-    trust: bool = False,
-    signed_by: Any = None,
-) -> Model:
-    """Read a saved model.
-
-    Parameters
-    ----------
-    trust
-        Whether code that the file names may run, from now on. It need not be said of models trained here.
-    signed_by
-        An Ed25519 public key or several: paths to PEM or OpenSSH text, such text, or objects of
-        `cryptography`. One of them must have signed the file, which is verified before it is parsed. None:
-        the keys of `TRANSFER_REQUIRE_SIGNATURE`, or no signature if that is not set.
-
-    Raises
-    ------
-    RecipeError
-        At `trust`, if there is such code and it may not run.
-    ModelFileError
-        If the file is missing, damaged, or not a saved model; or if it was saved without its backbone and the
-        file of its weights holds others now.
-    SignatureError
-        If the file is not signed by one of the keys, or a key can't be used.
-    WeightsNotFound
-        If it was saved without its backbone and the weights are not on this machine.
-    """
-    return open_model_file(Path(os.path.expanduser(path)), progress, trust, required_keys(signed_by))
-
-
-def open_model_file(
-    path: Path, progress: Progress = Progress(), trust: bool = False, keys: PublicKeys | None = None
-) -> Model:
-    """`load_model` with the public keys of which one must have signed the file; None: none need have."""
-    header, arrays, digest = model_file.read_model(path, keys)
-    mark_used(path)
-    if message := cache.ignored():
-        warnings.warn(message, TransferWarning, stacklevel=3)
-    if trust:
-        trusted.trust(digest, str(path))
-    elif header.recipe.get("trust"):
-        trust = trusted.is_trusted(digest)
-    tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
-    with use_of(path):
-        head = restore_head(header, tensors)
-        backbone = restore_backbone(header, tensors, progress, trust)
-    return Model(path, header, backbone, head, digest)
-
-
-def save_new(path: Path, header: ModelHeader, backbone: Backbone, head: nn.Sequential) -> Model:
-    """Write a model that was just trained, and return it with its header as any reader will see it."""
-    saved = _write(path, header, backbone, head, FILE)
-    note_identity(backbone)
-    if header.recipe.get("trust"):
-        trusted.trust(saved.digest, str(path))
-    return Model(path, saved.header, backbone, head.eval().requires_grad_(False), saved.digest)
-
-
-def _write(
-    path: Path,
-    header: ModelHeader,
-    backbone: Backbone,
-    head: nn.Sequential,
-    mode: int | None,
-    digest: Digest | None = None,
-) -> ModelContent:
-    tensors = {f"{HEAD_PREFIX}{name}": tensor for name, tensor in head.state_dict().items()}
-    if header.backbone.inside:
-        tensors |= {f"{BACKBONE_PREFIX}{name}": tensor for name, tensor in backbone.state_dict().items()}
-    return model_file.write_model(path, tensors, header, mode, digest)
-
-
-# Names under which other libraries would try, and fail, to read a model of ours.
-_OTHER_FORMATS = (".onnx", ".pt", ".pth", ".h5", ".keras", ".pkl", ".joblib", ".tflite", ".mlmodel", ".pb")
-
-
 def _name(one: str, number: int, of: int) -> str:
-    """What errors call an input that has no path."""
+    """The name of an input without a path in messages."""
     return f"the {one}" if of == 1 else f"{one} {number + 1} of {of}"

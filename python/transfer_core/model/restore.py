@@ -29,6 +29,7 @@ from transfer_core.recipe.schema import Head
 from transfer_core.runtime.errors import ModelFileError, RecipeError, TransferError
 from transfer_core.runtime.memory_errors import lack_of_memory
 from transfer_core.runtime.progress import Progress
+from transfer_core.tasks import State, read_state
 
 HEAD_PREFIX = "head."
 
@@ -70,6 +71,20 @@ def use_of(path: Path) -> Iterator[None]:
             raise
         lines = str(error).splitlines() or [""]
         raise ModelFileError(f"{path} can't be used: {type(error).__name__}: {lines[0]}") from error
+
+
+def restore_state(header: ModelHeader) -> State:
+    """The state of a saved model's task.
+
+    Raises
+    ------
+    Misfit
+        Unknown task, or values of a wrong type, out of bounds or in contradiction.
+    """
+    try:
+        return read_state(header.task, header.labels, header.state)
+    except ValueError as error:
+        raise Misfit(str(error)) from None
 
 
 def restore_head(header: ModelHeader, tensors: Mapping[str, Tensor]) -> nn.Sequential:

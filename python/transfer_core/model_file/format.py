@@ -18,7 +18,6 @@ import numpy as np
 from transfer_core.model_file.header import (
     BackboneSource,
     ModelHeader,
-    TargetScaling,
     content_digest,
     decode_entry,
     encode_entry,
@@ -43,7 +42,6 @@ __all__ = [
     "BackboneSource",
     "ModelContent",
     "ModelHeader",
-    "TargetScaling",
     "read_header",
     "read_model",
     "tensors_digest",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
@@ -13,17 +12,14 @@ from msgspec import Meta
 
 from transfer_core.model_file import strict_json
 from transfer_core.recipe.messages import shown
-from transfer_core.recipe.schema import LONGEST_NAME, MOST_NAMES, Name, Probability
+from transfer_core.recipe.schema import LONGEST_NAME, MOST_NAMES, Name
 from transfer_core.runtime.errors import ModelFileError
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 LONGEST_ENTRY = 50_000_000
 
 
-# Targets are 32-bit numbers (`data/task.py`), and so are outputs: no value comes near these limits.
 Amount: TypeAlias = Annotated[int, Meta(ge=0, le=2**53)]
-Value: TypeAlias = Annotated[float, Meta(ge=-1e100, le=1e100)]
-Size: TypeAlias = Annotated[float, Meta(ge=0, le=1e100)]
 Short: TypeAlias = Annotated[str, Meta(max_length=1000)]
 Label: TypeAlias = Annotated[str, Meta(min_length=1, max_length=LONGEST_NAME)]
 Column: TypeAlias = Annotated[str, Meta(max_length=LONGEST_NAME)]
@@ -42,13 +38,6 @@ class BackboneSource(msgspec.Struct, frozen=True, kw_only=True):
     fine_tuned: bool = False
     inside: bool = True
     facts: dict[str, Any] | None = None
-
-
-class TargetScaling(msgspec.Struct, frozen=True):
-    """A regression head answers z; the value is `mean + scale * z`, per output."""
-
-    mean: tuple[Value, ...]
-    scale: tuple[Size, ...]
 
 
 class DataPart(msgspec.Struct, frozen=True):
@@ -73,30 +62,35 @@ class DataSummary(msgspec.Struct, frozen=True):
 
 
 class ModelHeader(msgspec.Struct, frozen=True, kw_only=True):
-    """All of a model but its tensors.
+    """Everything of a saved model except its tensors.
 
-    `labels` are names of classes or labels, or of a regression's outputs; `label_counts` says how many
-    examples of each `train` has (empty for a regression); a label is said from its probability in
-    `thresholds` on; `distances` are sorted, of held-out examples: one minus the probability of the true
-    class, or how far each output was from the truth; `columns` name the cells of a table's rows; `data` says
-    for what each part of the examples was used; `created_at` is ISO 8601 in UTC.
-    Dicts hold plain data; NaN and infinity in them are saved as null, JSON knows neither.
+    Parameters
+    ----------
+    task, labels
+        The task, and the names of its outputs.
+    state
+        Statistics of the training targets and calibration, tagged with the task and checked by
+        `tasks.read_state`.
+    columns
+        Names of the cells of a table's rows.
+    data
+        The use of each part of the examples.
+    created_at
+        ISO 8601 in UTC.
+
+    Dicts hold plain data; NaN and infinity in them are saved as null, as JSON has neither.
     """
 
     format_version: int = FORMAT_VERSION
-    task: Literal["classification", "multi_label", "regression"]
+    task: Short
     labels: Annotated[tuple[Label, ...], Meta(min_length=1, max_length=1_000_000)]
-    label_counts: tuple[Amount, ...] = ()
+    state: dict[str, Any]
     recipe: dict[str, Any]
     backbone: BackboneSource
     embedding_width: Annotated[int, Meta(ge=1, le=10_000_000)]
     modality: Literal["image", "text", "table"] = "image"
     columns: Annotated[tuple[Column, ...], Meta(max_length=MOST_NAMES)] = ()
     preprocessing: dict[str, Any]
-    temperature: Annotated[float, Meta(ge=1e-3, le=1e3)] = 1.0
-    thresholds: tuple[Probability, ...] = ()
-    distances: tuple[tuple[Size, ...], ...] = ()
-    target_scaling: TargetScaling | None = None
     metrics: dict[str, Any]
     history: tuple[dict[str, Any], ...] = ()
     sizes: dict[str, Amount] = {}
@@ -107,27 +101,9 @@ class ModelHeader(msgspec.Struct, frozen=True, kw_only=True):
     created_at: Short
 
     def __post_init__(self) -> None:
-        for problem in _contradictions(self):
-            raise ValueError(problem)
-
-
-def _contradictions(header: ModelHeader) -> Iterator[str]:
-    """The rules between fields that do not hold."""
-    labels = len(header.labels)
-    if len(set(header.labels)) < labels:
-        twice = next(name for name, count in Counter(header.labels).items() if count > 1)
-        yield f"labels: {shown(twice)} is there twice"
-    for name, values in (("label_counts", header.label_counts), ("thresholds", header.thresholds)):
-        if len(values) not in (0, labels):
-            yield f"{name}: expected {labels} values, one for each label, or none (got {len(values)})"
-    scaling = header.target_scaling or TargetScaling((), ())
-    if header.task == "regression" and not len(scaling.mean) == len(scaling.scale) == labels:
-        yield "target_scaling: a regression has a mean and a scale for each of its labels"
-    lists = {"classification": 1, "regression": labels}.get(header.task, 0)
-    if len(header.distances) not in (0, lists):
-        yield f"distances: expected {lists} lists, or none (got {len(header.distances)})"
-    if any(list(distances) != sorted(distances) for distances in header.distances):
-        yield "distances: expected sorted numbers"
+        if len(set(self.labels)) < len(self.labels):
+            twice = next(name for name, count in Counter(self.labels).items() if count > 1)
+            raise ValueError(f"labels: {shown(twice)} is there twice")
 
 
 class _Version(msgspec.Struct):
@@ -173,6 +149,11 @@ def decode_entry(entry: str, path: str | Path) -> tuple[ModelHeader, str]:
         raise ModelFileError(
             f"{path} was saved by a newer version (format {version.format_version}); "
             f"this version reads up to {FORMAT_VERSION}: upgrade transfer-rb"
+        )
+    if version.format_version < FORMAT_VERSION:
+        raise ModelFileError(
+            f"{path} was saved by a version before the first release (format {version.format_version}). "
+            "Fix: train the model again"
         )
     if end != sha256(checked.encode()).hexdigest() + '"}':
         raise ModelFileError(f"{path} is damaged: its header is not the one that was saved")

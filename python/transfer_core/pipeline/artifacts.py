@@ -1,4 +1,4 @@
-"""What one step hands to the next."""
+"""The data that passes from one step to the next."""
 
 from __future__ import annotations
 
@@ -10,28 +10,29 @@ from torch import Tensor, nn
 from transfer_core.backbones import Backbone
 from transfer_core.data import DataSplits
 from transfer_core.finetune import Machine
-from transfer_core.recipe.schema import Recipe
-from transfer_core.tasks.objective import Objective
+from transfer_core.plan.plan import Plan
+from transfer_core.tasks import State
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """A backbone for the data: what every later step works with."""
+    """Output of step 1: a plan, a pretrained backbone and the divided data."""
 
-    recipe: Recipe
+    plan: Plan
     backbone: Backbone
     splits: DataSplits
-    objective: Objective
     machine: Machine
 
 
 @dataclass(frozen=True)
 class Frozen(Chosen):
-    """The same with embeddings; `train` has a row per view.
+    """Output of step 2: embeddings (N, D) of each part; `train` has `views` rows per example.
 
-    `test` is None where the backbone is to change before it is measured.
+    `test` is None where the backbone changes before it is measured. `state` has the statistics of the
+    training targets.
     """
 
+    state: State
     train: Tensor
     valid: Tensor
     test: Tensor | None
@@ -40,9 +41,8 @@ class Frozen(Chosen):
 
 @dataclass(frozen=True)
 class Tuned:
-    """The end of training: a head, whether the backbone changed, the history, outputs (M, K) for examples
-    that no step was fitted on, with their targets, and whether the head is fitted on the validation examples
-    too."""
+    """Output of step 5: the head, whether the backbone changed, the history, outputs (M, K) for examples that
+    no step was fitted on, with their targets, and whether the head is fitted on validation examples too."""
 
     head: nn.Sequential
     backbone_changed: bool

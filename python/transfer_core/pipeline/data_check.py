@@ -12,13 +12,13 @@ from msgspec import structs
 from transfer_core import backbones
 from transfer_core.data import MODALITIES, DataSplits, Row, left_over, read_splits, warn_of
 from transfer_core.data.bad_input import left_out
-from transfer_core.data.dataset import label_counts
-from transfer_core.plan import presets
+from transfer_core.plan.plan import complete
 from transfer_core.recipe.schema import Recipe
 from transfer_core.runtime.bad_input_report import listed_in_full
 from transfer_core.runtime.errors import DataError
 from transfer_core.runtime.progress import Event, Progress
 from transfer_core.runtime.temp_dir import spool_folder
+from transfer_core.tasks import choose_task
 
 # Bad inputs that a report names one by one.
 _MOST_NAMED = 1000
@@ -62,25 +62,25 @@ def check_data(
         If the recipe is wrong.
     """
     known = backbones.facts(recipe.backbone, recipe.trust)
-    complete = presets.complete(recipe, known)
+    completed = complete(recipe, known)
     progress.stage("choose", "check the data")
     listening, warnings = _listening(progress)
     try:
-        splits = _read(structs.replace(complete, on_bad_input="skip"), streams, known.modality, listening)
+        splits = _read(structs.replace(completed, on_bad_input="skip"), streams, known.modality, listening)
     except DataError as error:
         return DataReport(known.modality, (str(error),), tuple(warnings))
     raises = recipe.on_bad_input == "raise"
     problems = _problems(splits) if raises else ()
     kept = [message for message in warnings if not (raises and message.startswith(_LEFT_OUT))]
     sizes = {part: len(getattr(splits, part)) for part in ("train", "valid", "test")}
-    return DataReport(known.modality, problems, tuple(kept), splits.task, _labels(splits), sizes)
+    return DataReport(known.modality, problems, tuple(kept), splits.task.name, _labels(splits), sizes)
 
 
 def _read(
     recipe: Recipe, streams: Mapping[str, Iterable[Row]], modality: str, progress: Progress
 ) -> DataSplits:
     with spool_folder() as spool:
-        splits = read_splits(recipe, MODALITIES[modality], streams, spool, progress)
+        splits = read_splits(recipe, MODALITIES[modality], choose_task, streams, spool, progress)
         parts = (splits.train, splits.valid, splits.test)
         inputs = [input for part in parts for input in part.inputs]
         bad = {inputs[row]: why for row, why in splits.modality.undecodable(inputs, progress).items()}
@@ -98,11 +98,9 @@ def _problems(splits: DataSplits) -> tuple[str, ...]:
 
 
 def _labels(splits: DataSplits) -> dict[str, int]:
-    if splits.task == "regression":
-        return {}
     parts = (splits.train, splits.valid, splits.test)
-    counts = np.sum([label_counts(part.targets, splits.labels) for part in parts], axis=0)
-    return dict(zip(splits.labels, counts.tolist(), strict=True))
+    counts = np.sum([splits.task.counts(part.targets, splits.labels) for part in parts], axis=0)
+    return dict(zip(splits.labels, counts.tolist(), strict=True)) if splits.task.categorical else {}
 
 
 def _listening(progress: Progress) -> tuple[Progress, list[str]]:

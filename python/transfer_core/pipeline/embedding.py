@@ -1,4 +1,4 @@
-"""Datasets through the backbone, as the recipe says."""
+"""Embed the parts of the data with the frozen backbone."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def embed(
 ) -> Features:
     """Embeddings of each dataset with so many views per image; thumbnails of decoded images are put into
     `seen`."""
-    recipe, machine = chosen.recipe, chosen.machine
+    recipe, machine = chosen.plan.recipe, chosen.machine
     extractor = build_extractor(chosen.backbone, machine.device, machine.precision, recipe.text)
     views_of = [views for part, views in parts for _ in range(len(part))]
     views = Views(recipe.augment or (), recipe.seed)

@@ -6,9 +6,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from transfer_core.backbones.registry import is_fitted
-from transfer_core.metrics.shift import balance_warnings, coverage_warnings
+from transfer_core.metrics.shift import coverage_warnings
 from transfer_core.metrics.shortfalls import shortfalls
-from transfer_core.metrics.tfidf import tfidf_metrics
 from transfer_core.model.model import Model
 from transfer_core.pipeline.artifacts import Frozen, Tuned
 from transfer_core.runtime.errors import DependencyError
@@ -32,22 +31,21 @@ def shifted(frozen: Frozen, tuned: Tuned, metrics: Mapping[str, Any]) -> Iterato
     """Warnings if calibration and test examples are not alike."""
     splits = frozen.splits
     yield from coverage_warnings(metrics)
-    if metrics and splits.task == "classification" and len(tuned.held_out):
-        calibration = tuned.held_out_targets.numpy()
-        yield from balance_warnings(calibration, splits.test.targets, splits.labels, frozen.recipe.seed)
+    if metrics and len(tuned.held_out):
+        calibration, seed = tuned.held_out_targets.numpy(), frozen.plan.recipe.seed
+        yield from frozen.plan.task.shift_warnings(calibration, splits, seed)
 
 
 def _of_words_alone(frozen: Frozen, metrics: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
-    """What a classifier of texts must beat, on the same examples; a warning where it doesn't."""
+    """Metrics of a bag-of-words baseline on the same texts, with a warning where the model is no better."""
     splits = frozen.splits
     facts = frozen.backbone.facts
-    if facts.modality != "text" or is_fitted(facts) or splits.task != "classification":
+    if facts.modality != "text" or is_fitted(facts):
         return {}
-    given = splits.train.joined(splits.valid)
     try:
-        found = tfidf_metrics(given.inputs, given.targets, splits.test.inputs, splits.test.targets)
+        found = frozen.plan.task.text_baseline(splits.train.joined(splits.valid), splits.test)
     except DependencyError as error:
-        progress.warning(f"it is not known whether words alone would do as well: {error}")
+        progress.warning(f"no comparison with a bag-of-words baseline: {error}")
         return {}
     if found and metrics["macro_f1"] <= found["tfidf_macro_f1"]:
         progress.warning(

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from transfer_core.features import Views
 from transfer_core.pipeline.artifacts import Chosen
-from transfer_core.plan.presets import Phase
 from transfer_core.runtime.progress import Step
 
 # In forward passes of one input: reading and loading; fitting a head, and per input; an input of a head's
@@ -15,19 +12,22 @@ _CHOOSE, _HEAD, _HEAD_PER_INPUT, _HEAD_EPOCH = 100.0, 50.0, 0.15, 0.01
 _BACKWARD, _EVALUATE = 3.0, 20.0
 
 
-def expected_work(chosen: Chosen, first: Phase, further: Sequence[Phase]) -> list[tuple[Step, float]]:
+def expected_work(chosen: Chosen) -> list[tuple[Step, float]]:
     """Each phase in order with its work, in forward passes of one input through the backbone."""
-    splits, recipe = chosen.splits, chosen.recipe
-    views = Views(recipe.augment or (), recipe.seed).count
+    splits, plan = chosen.splits, chosen.plan
+    views = Views(plan.recipe.augment or (), plan.recipe.seed).count
     train, valid, test = len(splits.train), len(splits.valid), len(splits.test)
-    changes = any(phase.changes_backbone for phase in further)
+    changes, epochs = plan.changes_backbone, plan.head_phase.train.epochs or 0
     phases: list[tuple[Step, float]] = [
         ("choose", _CHOOSE),
         ("freeze", float(train * views + valid + (0 if changes else test))),
         ("head", 0.0),
-        ("train", _HEAD + train * views * max(_HEAD_PER_INPUT, _HEAD_EPOCH * (first.train.epochs or 0))),
+        (
+            "train",
+            _HEAD + train * views * max(_HEAD_PER_INPUT, _HEAD_EPOCH * (plan.head_phase.train.epochs or 0)),
+        ),
     ]
-    for phase in further:
+    for phase in plan.further_phases:
         epochs = phase.train.epochs or 1
         if phase.changes_backbone:
             phases.append(("fine_tune", epochs * (_BACKWARD * train + valid)))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -11,18 +9,15 @@ from torch import Tensor
 
 from transfer_core.metrics.paired import chance_of_gain
 from transfer_core.pipeline.artifacts import Frozen, Tuned
-from transfer_core.plan import presets
-from transfer_core.plan.presets import Phase
-from transfer_core.tasks import losses
 
 SIGNIFICANT = 0.05
 
 
-def gained(frozen: Frozen, first: Phase, further: Sequence[Phase], before: Tensor, tuned: Tuned) -> bool:
+def gained(frozen: Frozen, before: Tensor, tuned: Tuned) -> bool:
     """Whether `tuned` replaces the frozen head.
 
     The fine-tuning of a preset must lower the validation loss significantly: the epoch that is kept is the
-    best of several on few examples, which alone lowers the loss. For steps of one's own it is enough that
+    best of several on few examples, which alone lowers the loss. For steps of the user it is enough that
     the weights of some epoch were kept.
 
     Parameters
@@ -32,12 +27,15 @@ def gained(frozen: Frozen, first: Phase, further: Sequence[Phase], before: Tenso
     tuned
         The end of fine-tuning, with its outputs for the same examples.
     """
-    if not presets.must_gain(frozen.recipe):
-        return tuned.backbone_changed or not all(phase.changes_backbone for phase in further)
-    targets, weights = tuned.held_out_targets, frozen.objective.weights(frozen.splits.valid, first.train)
+    plan = frozen.plan
+    if not plan.must_gain:
+        return tuned.backbone_changed or not all(phase.changes_backbone for phase in plan.further_phases)
+    class_weights = plan.head_phase.train.class_weights
+    weights = plan.task.weights(frozen.splits.valid, frozen.splits.labels, frozen.state, class_weights)
 
     def of_examples(outputs: Tensor) -> npt.NDArray[np.float64]:
-        rows = zip(*(torch.split(part, 1) for part in (outputs, targets, weights)), strict=True)
-        return np.array([float(losses.loss(*row)) for row in rows])
+        parts = (torch.split(part, 1) for part in (outputs, tuned.held_out_targets, weights))
+        return np.array([float(plan.task.criterion.loss(*row)) for row in zip(*parts, strict=True)])
 
-    return chance_of_gain(of_examples(before), of_examples(tuned.held_out), frozen.recipe.seed) <= SIGNIFICANT
+    chance = chance_of_gain(of_examples(before), of_examples(tuned.held_out), plan.recipe.seed)
+    return chance <= SIGNIFICANT

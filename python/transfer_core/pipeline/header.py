@@ -1,4 +1,4 @@
-"""What the file of a model says of its training."""
+"""The header of the model file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from transfer_core.runtime.version import library_versions
 
 
 def header_of(frozen: Frozen, tuned: Tuned) -> ModelHeader:
-    """All but what held-out examples add: calibration, metrics and warnings."""
+    """The header without metrics and warnings; its state is calibrated if there are held-out outputs."""
+    task, state = frozen.plan.task, frozen.state
+    if len(tuned.held_out):
+        state = task.calibrate(state, tuned.held_out, tuned.held_out_targets)
     splits, backbone = frozen.splits, frozen.backbone
     is_image = backbone.facts.modality == "image"
     source = BackboneSource(
@@ -26,16 +29,15 @@ def header_of(frozen: Frozen, tuned: Tuned) -> ModelHeader:
         facts=None if sources()[backbone.facts.source].published else msgspec.to_builtins(backbone.facts),
     )
     return ModelHeader(
-        task=splits.task,
+        task=task.name,
         labels=splits.labels,
-        label_counts=frozen.objective.train_counts,
-        recipe=to_plain(frozen.recipe),
+        state=msgspec.to_builtins(state),
+        recipe=to_plain(frozen.plan.recipe),
         backbone=source,
         embedding_width=backbone.facts.embedding_width,
         modality=backbone.facts.modality,
         columns=splits.columns,
         preprocessing=msgspec.to_builtins(backbone.preprocessing) if is_image else {},
-        target_scaling=frozen.objective.scaling,
         metrics={},
         history=tuple(tuned.history),
         data=data_summary(frozen, tuned),

@@ -15,4 +15,4 @@ def apart(chosen: Chosen, seen: Seen, progress: Progress) -> DataSplits:
     assert splits.pool
     thumbnails = thumbnails_of(splits.pool.data, chosen.backbone.preprocessing, seen, progress)
     edges = near_images(thumbnails, progress.check)
-    return regrouped(splits, edges, chosen.recipe) if edges else splits
+    return regrouped(splits, edges, chosen.plan.recipe) if edges else splits

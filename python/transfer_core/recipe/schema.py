@@ -203,7 +203,6 @@ class Lora(Base, frozen=True, tag="lora"):
 
 
 Optimizer: TypeAlias = Literal["lbfgs", "adam", "adamw", "sgd"]
-Loss: TypeAlias = Literal["cross_entropy", "binary_cross_entropy", "mean_squared_error"]
 Schedule: TypeAlias = Literal["constant", "cosine"]
 
 
@@ -222,7 +221,7 @@ class Train(Base, frozen=True, tag="train"):
     momentum: Fraction | None = None
     weight_decay: NotNegative | None = None
     batch_size: Count | None = None
-    loss: Loss | None = None
+    loss: Name | None = None
     schedule: Schedule | None = None
     warmup: Fraction | None = None
     early_stopping: Annotated[int, Meta(ge=0, le=100_000)] | None = None
@@ -244,7 +243,6 @@ OF_MINIBATCHES = (
 
 Step: TypeAlias = Freeze | Unfreeze | Lora | Train
 
-Task: TypeAlias = Literal["auto", "classification", "multi_label", "regression"]
 Preset: TypeAlias = Literal["fast", "balanced", "best"]
 Precision: TypeAlias = Literal["auto", "float32", "bfloat16", "float16"]
 
@@ -254,7 +252,8 @@ class Recipe(Base, frozen=True, kw_only=True):
 
     `train` holds the training words that were given without any steps (`Transfer.train(epochs: 5)`):
     they go into the last `train` step of the preset. `weights` is `pretrained`, `random`, the name of
-    a published file (`IMAGENET1K_V1`), or a path. `trust` allows to run code that comes with the backbone.
+    a published file (`IMAGENET1K_V1`), or a path. `task` and `loss` are names that `tasks` registers.
+    `trust` allows to run code that comes with the backbone.
     """
 
     version: Literal[1] = 1
@@ -262,7 +261,7 @@ class Recipe(Base, frozen=True, kw_only=True):
     backbone: Name
     weights: Name = "pretrained"
     trust: bool = False
-    task: Task = "auto"
+    task: Name = "auto"
     columns: Columns = Columns()
     text: TextOptions = TextOptions()
     split: SplitSizes = SplitSizes()

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from transfer_core.backbones import Backbone
 from transfer_core.finetune.lora import without_adapters
-from transfer_core.plan.presets import Phase
+from transfer_core.plan.phases import Phase
 from transfer_core.runs import RunFolder
 from transfer_core.runs.checkpoint_file import Damaged, Position, read_checkpoint, write_checkpoint
 from transfer_core.runtime.errors import ConfigurationError

@@ -6,7 +6,6 @@ import hashlib
 import os
 from collections import Counter
 from collections.abc import Iterator
-from itertools import compress
 from typing import Any
 
 import msgspec
@@ -133,15 +132,9 @@ def _has_rows(source: Source) -> bool:
     return isinstance(source, StreamSource)
 
 
-def _named(target: Any, splits: DataSplits) -> Any:
-    if splits.task == "classification":
-        return splits.labels[target]
-    return list(compress(splits.labels, target)) if splits.task == "multi_label" else target
-
-
 def _tokens(splits: DataSplits) -> Iterator[tuple[str, str]]:
     for name, part in (("train", splits.train), ("valid", splits.valid), ("test", splits.test)):
         for path, image, target in zip(part.inputs, part.digests, part.targets.tolist(), strict=True):
-            label = _named(target, splits)
+            label = splits.task.describe(target, splits.labels)
             token = hashlib.sha256(f"{name} {image} {label}".encode()).digest()[:_BYTES]
             yield token.hex(), path

@@ -283,7 +283,7 @@ def _known_as(path: str, model: Any) -> Any:
 
 
 def _predictions(model: Any, embeddings: Any, level: float | None = None) -> list[Plain]:
-    return cast(list[Plain], model.tell(embeddings, level))
+    return cast(list[Plain], model.predict_embeddings(embeddings, level))
 
 
 def _listed(model: Any, predictions: Sequence[Plain]) -> list[Plain]:

@@ -51,7 +51,7 @@ class Place:
 
 def read_and_prepare(ref: ModelRef) -> Model:
     """A model that is ready for its first input."""
-    from transfer_core.model.model import open_model_file
+    from transfer_core.model.loading import open_model_file
 
     _leave_imports_alone()
     model = open_model_file(Path(ref.path), keys=ref.keys)

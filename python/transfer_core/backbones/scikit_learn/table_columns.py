@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from transfer_core.data.amounts import DATE, is_amount
 from transfer_core.data.bad_input import counted, printable
 from transfer_core.data.example import Cell
-from transfer_core.data.number_labels import DATE, is_amount
 from transfer_core.runtime.errors import DataError
 from transfer_core.runtime.limits import excess
 

@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
-import re
+import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
+from transfer_core.data.amounts import AMOUNT, DATE, is_amount
 from transfer_core.data.bad_input import printable
+from transfer_core.data.example import Cell
+from transfer_core.data.labels import number
 
 # Up to so many different whole numbers are the names of classes: digits, star ratings.
 _FEW = 10
 # Classification can't measure a class of one example: with this share of such values it is regression.
 _RARE = 0.25
-_CURRENCY = r"(?:[€$£¥₹%‰]|EUR|USD|GBP|CHF)"
-_AMOUNT = re.compile(rf"{_CURRENCY}?\s*[+-]?\d[\d.,'’\s]*[-–—]*\s*{_CURRENCY}?")
-DATE = re.compile(r"\d{4}-\d{1,2}-\d{1,2}|\d{1,2}[./]\d{1,2}[./]\d{2,4}")
 _TASK_WORDS = "say task: :regression if they are amounts, task: :classification if they name classes"
+
+
+def numbers_of(labels: Sequence[Any]) -> list[float] | None:
+    """All labels as numbers; None if one is something else."""
+    numbers = [number(label) for label in labels if isinstance(label, Cell | int | float)]
+    known = [value for value in numbers if value is not None]
+    return known if len(known) == len(labels) else None
+
+
+def whole_numbers(labels: Sequence[Any]) -> list[float] | None:
+    """All labels as whole numbers; None if one is something else."""
+    numbers = numbers_of(labels)
+    if numbers is None or not all(math.isfinite(value) and value.is_integer() for value in numbers):
+        return None
+    return numbers
 
 
 def whole_number_task(labels: Sequence[Any]) -> tuple[Literal["classification", "regression"], str | None]:
@@ -40,7 +55,7 @@ def whole_number_task(labels: Sequence[Any]) -> tuple[Literal["classification", 
 def amounts_warning(labels: Iterable[Any]) -> str | None:
     """A warning if most of the different labels, which become classes, are amounts written as text."""
     different = {str(label).strip() for label in labels if isinstance(label, str)}
-    numbers = [text for text in different if _AMOUNT.fullmatch(text) and not DATE.fullmatch(text)]
+    numbers = [text for text in different if AMOUNT.fullmatch(text) and not DATE.fullmatch(text)]
     written = [text for text in different if is_amount(text)]
     if not written or len(numbers) <= len(different) / 2:
         return None
@@ -48,13 +63,3 @@ def amounts_warning(labels: Iterable[Any]) -> str | None:
         f'the labels are numbers written as text ("{printable(min(written))}"), each taken as a class of its '
         "own. Fix: write amounts as 1234.5 and say task: :regression, or say task: :classification"
     )
-
-
-def is_amount(text: str) -> bool:
-    """Whether `text` is a number with a decimal or thousands separator, a currency or a percent sign.
-
-    >>> [is_amount(text) for text in ("1.616,50 €", "$3", "12 %", "0123", "7", "1.2.2024", "A4")]
-    [True, True, True, False, False, False, False]
-    """
-    text = text.strip()
-    return bool(not text.isdigit() and _AMOUNT.fullmatch(text) and not DATE.fullmatch(text))

@@ -4,10 +4,23 @@ import numpy as np
 import pytest
 
 from transfer_core.data.example import Cell, Example
-from transfer_core.data.task import class_indices, decide_task, values
 from transfer_core.recipe.parser import parse_recipe
 from transfer_core.recipe.schema import Columns
 from transfer_core.runtime.errors import DataError
+from transfer_core.tasks import TASKS, choose_task
+
+
+def decide_task(recipe, labels):
+    task, warning = choose_task(recipe, labels)
+    return task.name, warning
+
+
+def class_indices(examples, labels=None):
+    return TASKS["classification"].encode(examples, Columns(), labels)
+
+
+def values(examples, columns):
+    return TASKS["regression"].encode(examples, columns)
 
 
 def recipe(**words):
@@ -80,7 +93,7 @@ def test_classes_of_a_trained_model():
     assert (labels, indices.tolist()) == (("c", "b", "a"), [1])
     with pytest.raises(DataError) as raised:
         class_indices(examples("b", "d", "e"), ["a", "b"])
-    assert str(raised.value) == 'the model has no class "d", "e" (it knows: "a", "b")'
+    assert str(raised.value) == 'the model has no class "d", "e" (its classes: "a", "b")'
 
 
 def test_values_of_one_output():

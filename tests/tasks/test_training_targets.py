@@ -6,10 +6,12 @@ import torch
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.class_weight import compute_sample_weight
 
-from transfer_core.data import Dataset, DataSplits
+from transfer_core import backbones
+from transfer_core.data import Dataset
+from transfer_core.plan.plan import make_plan
 from transfer_core.recipe.schema import Freeze, PathSource, Recipe, Train
 from transfer_core.runtime.errors import RecipeError
-from transfer_core.tasks.objective import choose_objective
+from transfer_core.tasks import TASKS
 
 LABELS = ("bird", "cat", "dog")
 
@@ -19,26 +21,31 @@ def dataset(targets):
     return Dataset(names, names, np.asarray(targets))
 
 
-def splits(targets, task="classification", labels=LABELS, valid=()):
-    return DataSplits(
-        task=task,
-        labels=labels,
-        train=dataset(targets),
-        valid=dataset(np.asarray(valid, np.asarray(targets).dtype)),
-        test=dataset(np.asarray(targets)[:0]),
-        test_name="test",
-        skipped=(),
-    )
+class Fitted:
+    """A task with data, and its state from the training part."""
+
+    def __init__(self, targets, task="classification", labels=LABELS, valid=()):
+        self.task, self.labels = TASKS[task], labels
+        self.train = dataset(targets)
+        self.valid = dataset(np.asarray(valid, np.asarray(targets).dtype))
+        self.state = self.task.fit(labels, self.train)
+
+    def targets(self, part):
+        return self.task.targets(part, self.state)
+
+    def weights(self, part, class_weights):
+        return self.task.weights(part, self.labels, self.state, class_weights)
 
 
-def chosen(data, *trains):
+def planned(fitted, *trains):
     recipe = Recipe(data=PathSource("p"), backbone="b", steps=(Freeze(), *(trains or (Train(),))))
-    return choose_objective(recipe, data)
+    facts = backbones.facts("mobilenet_v2")
+    return make_plan(recipe, recipe, facts, fitted.task, fitted.labels, 0)
 
 
-def messages(data, *trains):
+def messages(fitted, *trains):
     with pytest.raises(RecipeError) as caught:
-        chosen(data, *trains)
+        planned(fitted, *trains)
     return [str(problem) for problem in caught.value.problems]
 
 
@@ -46,105 +53,99 @@ TARGETS = np.array([0, 0, 0, 0, 1, 1, 2])
 
 
 def test_task_and_loss_are_filled_in():
-    recipe, _ = chosen(splits(TARGETS), Train(), Train(loss="cross_entropy"))
+    recipe = planned(Fitted(TARGETS), Train(), Train(loss="cross_entropy")).recipe
     assert recipe.task == "classification"
     assert [step.loss for step in recipe.steps[1:]] == ["cross_entropy"] * 2
-    recipe, _ = chosen(splits(np.ones((4, 1), np.float32), "regression", ("size",)))
+    recipe = planned(Fitted(np.ones((4, 1), np.float32), "regression", ("size",))).recipe
     assert (recipe.task, recipe.steps[1].loss) == ("regression", "mean_squared_error")
 
 
 def test_classes_stay_as_they_are():
-    data = splits(TARGETS)
-    _, objective = chosen(data)
-    assert objective.labels == LABELS
-    assert objective.train_counts == (4, 2, 1)
-    np.testing.assert_array_equal(objective.targets(data.train), TARGETS)
+    data = Fitted(TARGETS)
+    assert data.state.label_counts == (4, 2, 1)
+    np.testing.assert_array_equal(data.targets(data.train), TARGETS)
 
 
 def test_a_class_without_training_examples_is_counted():
-    assert chosen(splits(np.array([0, 0, 2])))[1].train_counts == (2, 0, 1)
+    assert Fitted(np.array([0, 0, 2])).state.label_counts == (2, 0, 1)
 
 
 def test_balanced_weights_are_those_of_scikit_learn():
-    data = splits(TARGETS, valid=[2, 0])
-    _, objective = chosen(data)
+    data = Fitted(TARGETS, valid=[2, 0])
     expected = compute_sample_weight("balanced", TARGETS)
-    weights = objective.weights(data.train, Train(class_weights="balanced"))
+    weights = data.weights(data.train, "balanced")
     assert weights.dtype == torch.float32
     np.testing.assert_allclose(weights.numpy(), expected, rtol=1e-6)
-    held_out = objective.weights(data.valid, Train(class_weights="balanced"))
+    held_out = data.weights(data.valid, "balanced")
     np.testing.assert_allclose(held_out.numpy(), [expected[-1], expected[0]], rtol=1e-6)
 
 
 def test_weights_by_label_are_1_where_nothing_is_said():
-    data = splits(TARGETS)
-    _, objective = chosen(data)
-    weights = objective.weights(data.train, Train(class_weights={"dog": 5.0, "bird": 0.5}))
+    data = Fitted(TARGETS)
+    weights = data.weights(data.train, {"dog": 5.0, "bird": 0.5})
     assert weights.tolist() == [0.5, 0.5, 0.5, 0.5, 1.0, 1.0, 5.0]
 
 
 @pytest.mark.parametrize("said", [None, "none"])
 def test_no_weights(said):
-    data = splits(TARGETS)
-    assert chosen(data)[1].weights(data.train, Train(class_weights=said)).tolist() == [1.0] * 7
+    data = Fitted(TARGETS)
+    assert data.weights(data.train, said).tolist() == [1.0] * 7
 
 
 def test_values_are_scaled_as_by_scikit_learn():
     targets = np.random.default_rng(0).normal(size=(50, 3)) * [1, 100, 1e-3] + [0, 5e3, 1]
-    data = splits(targets, "regression", ("a", "b", "c"))
-    _, objective = chosen(data)
+    data = Fitted(targets, "regression", ("a", "b", "c"))
     expected = StandardScaler().fit_transform(targets)
-    scaled = objective.targets(data.train)
+    scaled = data.targets(data.train)
     assert scaled.dtype == np.float32
     np.testing.assert_allclose(scaled, expected, atol=1e-5)
-    assert objective.weights(data.train, Train(class_weights="none")).tolist() == [1.0] * 50
+    assert data.weights(data.train, "none").tolist() == [1.0] * 50
 
 
 def test_a_constant_output_is_moved_but_not_stretched():
-    data = splits(np.full((700_000, 2), [7.0, 0.1]), "regression", ("size", "age"))
-    _, objective = chosen(data)
-    assert objective.scaling.mean == pytest.approx((7.0, 0.1))
-    assert objective.scaling.scale == (1.0, 1.0)
-    assert np.abs(objective.targets(data.train)).max() < 1e-12
+    data = Fitted(np.full((700_000, 2), [7.0, 0.1]), "regression", ("size", "age"))
+    assert data.state.mean == pytest.approx((7.0, 0.1))
+    assert data.state.scale == (1.0, 1.0)
+    assert np.abs(data.targets(data.train)).max() < 1e-12
 
 
 @pytest.mark.parametrize("near", [1_700_000_000 + 1e-3 * np.arange(9), 1e-47 * np.arange(9)])
 def test_values_that_lie_close_together_are_told_apart(near):
-    data = splits(near[:, None], "regression", ("time",))
-    scaled = chosen(data)[1].targets(data.train)
+    data = Fitted(near[:, None], "regression", ("time",))
+    scaled = data.targets(data.train)
     expected = (np.arange(9) - 4) / np.arange(9).std()
     np.testing.assert_allclose(scaled[:, 0], expected, atol=1e-3)
 
 
 def test_other_data_is_scaled_like_the_training_data():
-    data = splits(np.array([[0.0], [2.0]]), "regression", ("size",), valid=[[5.0]])
-    assert chosen(data)[1].targets(data.valid).tolist() == [[4.0]]
+    data = Fitted(np.array([[0.0], [2.0]]), "regression", ("size",), valid=[[5.0]])
+    assert data.targets(data.valid).tolist() == [[4.0]]
 
 
 LABEL_SETS = np.array([[1, 0, 1], [1, 0, 0], [1, 1, 0], [0, 0, 0]], bool)
 
 
 def test_labels_stay_as_they_are():
-    data = splits(LABEL_SETS, "multi_label")
-    recipe, objective = chosen(data)
+    data = Fitted(LABEL_SETS, "multi_label")
+    recipe = planned(data).recipe
     assert (recipe.task, recipe.steps[1].loss) == ("multi_label", "binary_cross_entropy")
-    assert (objective.train_counts, objective.train_size) == ((3, 1, 1), 4)
-    np.testing.assert_array_equal(objective.targets(data.train), LABEL_SETS)
-    assert objective.weights(data.train, Train()).tolist() == [1.0] * 4
+    assert (data.state.label_counts, data.state.examples) == ((3, 1, 1), 4)
+    np.testing.assert_array_equal(data.targets(data.train), LABEL_SETS)
+    assert data.weights(data.train, None).tolist() == [1.0] * 4
 
 
 def test_balanced_label_weights_are_those_of_scikit_learn_for_each_label():
-    data = splits(LABEL_SETS, "multi_label", valid=[[True, True, False]])
-    weights = chosen(data)[1].weights(data.train, Train(class_weights="balanced"))
+    data = Fitted(LABEL_SETS, "multi_label", valid=[[True, True, False]])
+    weights = data.weights(data.train, "balanced")
     expected = [compute_sample_weight("balanced", label) for label in LABEL_SETS.T]
     np.testing.assert_allclose(weights.numpy(), np.array(expected).T, rtol=1e-6)
-    held_out = chosen(data)[1].weights(data.valid, Train(class_weights="balanced"))
+    held_out = data.weights(data.valid, "balanced")
     np.testing.assert_allclose(held_out.numpy(), [[4 / 6, 4 / 2, 4 / 6]], rtol=1e-6)
 
 
 def test_a_label_weighs_where_it_is():
-    data = splits(LABEL_SETS, "multi_label")
-    weights = chosen(data)[1].weights(data.train, Train(class_weights={"bird": 5.0}))
+    data = Fitted(LABEL_SETS, "multi_label")
+    weights = data.weights(data.train, {"bird": 5.0})
     assert weights.tolist() == [[5, 1, 1], [5, 1, 1], [5, 1, 1], [1, 1, 1]]
     assert messages(data, Train(class_weights={"horse": 2.0}, loss="cross_entropy")) == [
         "loss: cross_entropy does not go with multi_label, which takes binary_cross_entropy",
@@ -153,10 +154,10 @@ def test_a_label_weighs_where_it_is():
 
 
 def test_a_loss_that_does_not_go_with_the_data():
-    assert messages(splits(TARGETS), Train(loss="mean_squared_error")) == [
+    assert messages(Fitted(TARGETS), Train(loss="mean_squared_error")) == [
         "loss: mean_squared_error does not go with classification, which takes cross_entropy"
     ]
-    values = splits(np.ones((4, 1), np.float32), "regression", ("size",))
+    values = Fitted(np.ones((4, 1), np.float32), "regression", ("size",))
     assert messages(values, Train(loss="cross_entropy", class_weights="balanced")) == [
         "loss: cross_entropy does not go with regression, which takes mean_squared_error",
         "class_weights: a regression has no classes",
@@ -165,7 +166,7 @@ def test_a_loss_that_does_not_go_with_the_data():
 
 def test_a_weight_for_no_class_is_told_once():
     weighted = Train(class_weights={"dgo": 2.0, "horse": 1.0, "cat": 3.0})
-    assert messages(splits(TARGETS), weighted, weighted) == [
+    assert messages(Fitted(TARGETS), weighted, weighted) == [
         'class_weights: no class is called "dgo", did you mean "dog"?',
         'class_weights: no class is called "horse" (the classes: bird, cat, dog)',
     ]

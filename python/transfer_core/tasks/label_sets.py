@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from transfer_core.data.bad_input import listed, printable
-from transfer_core.data.dataset import Targets
 from transfer_core.data.example import Cell, Example
-from transfer_core.data.task import check_label_count, clean_name, plain
+from transfer_core.data.labelling import Targets
+from transfer_core.data.labels import check_label_count, clean_name, plain
 from transfer_core.recipe.schema import Columns
 from transfer_core.runtime.errors import DataError
 
@@ -43,7 +43,7 @@ def label_sets(
     known = tuple(sorted(found)) if labels is None else tuple(labels)
     check_label_count(known, "labels")
     if unknown := sorted(found - set(known)):
-        raise DataError(f"the model has no label {listed(unknown)} (it knows: {listed(known)})")
+        raise DataError(f"the model has no label {listed(unknown)} (its labels: {listed(known)})")
     if not isinstance(columns.target, str) and (missing := sorted(set(known) - found)):
         raise DataError(f"no column says whether a label is {listed(missing)}, which the model knows")
     column = {name: number for number, name in enumerate(known)}

@@ -1,0 +1,78 @@
+"""What reading and splitting data need of a task; `tasks.Task` implements it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from transfer_core.data.example import Example
+from transfer_core.recipe.schema import Columns, Recipe
+
+if TYPE_CHECKING:
+    from transfer_core.data.dataset import DataSplits
+
+# A row per example along the first axis. Ragged targets (boxes, token ids) are an object array (N,).
+Targets: TypeAlias = npt.NDArray[Any]
+# The class of each row, or which row has which label, bool (N, K).
+Strata: TypeAlias = Sequence[int] | npt.NDArray[np.bool_]
+
+
+class Labelling(Protocol):
+    """Encoding and checking of labels, per task.
+
+    Attributes
+    ----------
+    name
+        The recipe's word for the task.
+    noun, nouns
+        Singular and plural of a label in messages: `class`, `classes`.
+    categorical
+        Whether labels are names, so that each must occur in training and no input has two different ones.
+    """
+
+    name: ClassVar[str]
+    noun: ClassVar[str]
+    nouns: ClassVar[str]
+    categorical: ClassVar[bool]
+
+    def encode(
+        self, examples: Sequence[Example], columns: Columns, labels: Sequence[str] | None = None
+    ) -> tuple[tuple[str, ...], Targets]:
+        """The names of the outputs, and the targets (N, …); with `labels` those of a trained model.
+
+        Raises
+        ------
+        DataError
+            A label is missing, malformed or not one of `labels`.
+        """
+
+    def strata(self, targets: Targets) -> Strata:
+        """Strata of a stratified split."""
+
+    def counts(self, targets: Targets, labels: Sequence[str]) -> npt.NDArray[np.int64]:
+        """Examples per label, (K,); empty unless `categorical`."""
+
+    def indices(self, target: Any) -> Sequence[int]:
+        """The numbers of the labels of one example; empty unless `categorical`."""
+
+    def describe(self, target: Any, labels: Sequence[str]) -> Any:
+        """The target of one example as plain data: a name, a list of names, or numbers."""
+
+    def variety_problem(
+        self, labels: Sequence[str], targets: Targets, inputs: str, part: str = ""
+    ) -> str | None:
+        """An error message if there is nothing to learn; `inputs` is the plural of an input, `part` is
+        `training ` where targets are a part of all."""
+
+    def data_warnings(self, splits: DataSplits, weighted: bool) -> Iterator[str]:
+        """Properties of the data that make metrics mislead; `weighted`: rare labels have larger weights."""
+
+    def precision_of(self, measured: int) -> str:
+        """How coarse metrics of so few `measured` examples are, as a clause, or nothing."""
+
+
+# From a recipe and all labels to the task, and a warning where another task may be meant.
+ChooseTask: TypeAlias = Callable[[Recipe, Iterable[Any]], tuple[Labelling, str | None]]

@@ -1,0 +1,70 @@
+"""Write a model to its file, sign it, and note the trust in its code."""
+
+from __future__ import annotations
+
+from hashlib import sha512
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+
+from transfer_core.backbones import Backbone
+from transfer_core.model.restore import HEAD_PREFIX
+from transfer_core.model_file import format as model_file
+from transfer_core.model_file import trust
+from transfer_core.model_file.format import (
+    BACKBONE_PREFIX,
+    Digest,
+    ModelContent,
+    ModelHeader,
+    without_backbone,
+)
+from transfer_core.model_file.signature import private_key, sign_digest
+from transfer_core.model_file.usage import mark_saved
+from transfer_core.runtime.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from transfer_core.model.model import Model
+
+# Extensions of formats that other libraries would try to read.
+_OTHER_FORMATS = (".onnx", ".pt", ".pth", ".h5", ".keras", ".pkl", ".joblib", ".tflite", ".mlmodel", ".pb")
+
+
+def save_model(model: Model, path: Path, backbone: bool, mode: int | None, sign: Any) -> Path:
+    """See `Model.save`."""
+    key = None if sign is None else private_key(sign)
+    digest = sha512()
+    write_model(model, path, backbone, mode, digest)
+    if key:
+        sign_digest(path, digest.hexdigest(), key)
+    return path
+
+
+def write_model(model: Model, path: Path, backbone: bool, mode: int | None, digest: Digest) -> None:
+    """See `Model.write`."""
+    if path.suffix.lower() in _OTHER_FORMATS:
+        raise ConfigurationError(
+            f"{path} names another format than .transfer, and export to {path.suffix} is not supported."
+            f" Fix: save to {path.with_suffix('.transfer').name}"
+        )
+    # Not a copy of the file that it came from: that may be gone, or be another model's by now.
+    header = model.header if backbone else without_backbone(model.header, path)
+    written = write_parts(path, header, model.backbone, model.head, mode, digest)
+    mark_saved(model.path)
+    if model.header.recipe.get("trust") and trust.is_trusted(model.digest):
+        trust.trust(written.digest, str(path))
+
+
+def write_parts(
+    path: Path,
+    header: ModelHeader,
+    backbone: Backbone,
+    head: nn.Sequential,
+    mode: int | None,
+    digest: Digest | None = None,
+) -> ModelContent:
+    """Write a file of these parts."""
+    tensors = {f"{HEAD_PREFIX}{name}": tensor for name, tensor in head.state_dict().items()}
+    if header.backbone.inside:
+        tensors |= {f"{BACKBONE_PREFIX}{name}": tensor for name, tensor in backbone.state_dict().items()}
+    return model_file.write_model(path, tensors, header, mode, digest)

@@ -1,0 +1,139 @@
+"""Step 5 in detail: one phase after the other, kept only if it improves on the frozen head."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+
+from transfer_core import backbones
+from transfer_core.data import Dataset
+from transfer_core.finetune import Examples, fine_tune
+from transfer_core.heads import FittedHead
+from transfer_core.heads.minibatch import fit_minibatch
+from transfer_core.model_file.format import tensors_digest
+from transfer_core.pipeline.artifacts import Frozen, Tuned
+from transfer_core.pipeline.embedding import embed
+from transfer_core.pipeline.freezing import embedded_anew
+from transfer_core.pipeline.frozen_head import fit_frozen_head, head_rows
+from transfer_core.pipeline.gain import gained
+from transfer_core.plan.phases import Phase
+from transfer_core.runs.checkpoints import RunCheckpoints, changed_by
+from transfer_core.runtime.progress import Progress
+from transfer_core.training.checkpointer import Checkpointer
+
+
+def train_further(
+    frozen: Frozen, fitted: FittedHead, checkpoints: RunCheckpoints, progress: Progress
+) -> Tuned:
+    """Train the further phases of the plan; without a gain the head is fitted as on a frozen backbone."""
+    plan = frozen.plan
+    if not plan.further_phases:
+        everything = plan.head_phase.cross_validates
+        held_out = (fitted.held_out, fitted.held_out_targets)
+        return Tuned(fitted.module, False, _train_history(fitted), *held_out, everything)
+    with torch.no_grad():
+        before = fitted.module(frozen.valid)
+    tuned = _all_phases(frozen, fitted, checkpoints, progress)
+    if gained(frozen, before, tuned):
+        return tuned
+    if tuned.backbone_changed:
+        _restore_published(frozen, progress)
+    refitted = fit_frozen_head(frozen, True, Progress(cancelled=progress.cancelled))
+    held_out = (refitted.held_out, refitted.held_out_targets)
+    return Tuned(refitted.module, False, tuned.history, *held_out, plan.head_phase.cross_validates)
+
+
+def _train_history(fitted: FittedHead) -> list[dict[str, Any]]:
+    return [{"step": "train", **entry} for entry in fitted.history]
+
+
+def _restore_published(frozen: Frozen, progress: Progress) -> None:
+    """Give the backbone its published weights again."""
+    recipe, backbone = frozen.plan.recipe, frozen.backbone
+    published = backbones.load(recipe.backbone, recipe.weights, progress, recipe.trust)
+    backbone.load_state_dict(published.state_dict())
+    backbone.weights_digest = published.weights_digest
+
+
+def _all_phases(frozen: Frozen, fitted: FittedHead, checkpoints: RunCheckpoints, progress: Progress) -> Tuned:
+    """Train every phase after the first, from the checkpoint of an interrupted run if there is one."""
+    head, backbone, further = fitted.module, frozen.backbone, frozen.plan.further_phases
+    history = _train_history(fitted)
+    published = embedded = now = tensors_digest(backbone.state_dict())
+    if checkpoints.phase > 0:
+        checkpoints.restore_backbone(backbone)
+        history, now = list(checkpoints.history), tensors_digest(backbone.state_dict())
+    for number, phase in list(enumerate(further, start=1))[max(0, checkpoints.phase - 1) :]:
+        seed = frozen.plan.recipe.seed + number - 1
+        changed = partial(changed_by, further[: number - 1], backbone, phase)
+        checkpointer = checkpoints.for_phase(number, phase, history, changed)
+        if phase.changes_backbone:
+            history += _fine_tune(frozen, head, phase, seed, progress, checkpointer)
+            now = tensors_digest(backbone.state_dict())
+            continue
+        progress.stage("train", f"train the head further with {phase.train.optimizer}")
+        if now != embedded:
+            loaded = backbone.weights_digest
+            if now != published:
+                backbone.weights_digest = now  # how it runs is measured for these weights
+            frozen, embedded = embedded_anew(frozen, progress), now
+            # Phases that change it run as was measured for what they began with, resumed or not.
+            backbone.weights_digest = loaded
+        history += _train_head_further(frozen, head, phase, seed, progress, checkpointer)
+    if now != published:
+        backbone.weights_digest = now
+    valid = frozen.splits.valid
+    embeddings = frozen.valid if now == embedded else embed(frozen, [(valid, 1)], None, progress).embeddings
+    with torch.no_grad():
+        held_out = head(embeddings)
+    targets = torch.from_numpy(frozen.plan.task.targets(valid, frozen.state))
+    return Tuned(head, now != published, history, held_out, targets, fitted_on_valid=False)
+
+
+def _fine_tune(
+    frozen: Frozen,
+    head: nn.Sequential,
+    phase: Phase,
+    seed: int,
+    progress: Progress,
+    checkpointer: Checkpointer,
+) -> list[dict[str, Any]]:
+    """Train blocks of the backbone with the head; returns the history."""
+    recipe = frozen.plan.recipe
+    progress.stage("fine_tune", f"fine-tune {phase.title(len(frozen.backbone.blocks))}")
+    images, valid = (_examples(frozen, part, phase) for part in (frozen.splits.train, frozen.splits.valid))
+    how = (
+        recipe.augment or (),
+        frozen.machine,
+        frozen.plan.task.criterion,
+        seed,
+        progress,
+        recipe.text,
+        checkpointer,
+    )
+    entries = fine_tune(frozen.backbone, head, phase, images, valid, *how)
+    return [{"step": "fine_tune", **entry} for entry in entries]
+
+
+def _examples(frozen: Frozen, dataset: Dataset, phase: Phase) -> Examples:
+    task, state = frozen.plan.task, frozen.state
+    weights = task.weights(dataset, frozen.splits.labels, state, phase.train.class_weights)
+    return Examples(dataset, torch.from_numpy(task.targets(dataset, state)), weights)
+
+
+def _train_head_further(
+    frozen: Frozen,
+    head: nn.Sequential,
+    phase: Phase,
+    seed: int,
+    progress: Progress,
+    checkpointer: Checkpointer,
+) -> list[dict[str, Any]]:
+    """Train the head alone on embeddings; returns the history."""
+    train, valid = head_rows(frozen, phase)
+    head.requires_grad_(True)
+    entries = fit_minibatch(head, train, valid, phase.train, seed, progress, checkpointer=checkpointer)
+    return [{"step": "train", **entry} for entry in entries]

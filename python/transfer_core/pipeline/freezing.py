@@ -1,0 +1,97 @@
+"""Step 2 in detail: embed all examples once, and divide the data anew if images are near-duplicates."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from dataclasses import replace
+
+import torch
+
+from transfer_core.data import MODALITIES, DataSplits, left_over, naming_all
+from transfer_core.features import FeatureStore, Views, fit_backbone
+from transfer_core.features.check import undecodable
+from transfer_core.features.fitted import must_be_fitted
+from transfer_core.features.thumbnails import Seen
+from transfer_core.pipeline.artifacts import Chosen, Frozen
+from transfer_core.pipeline.embedding import embed
+from transfer_core.pipeline.near_duplicates import apart
+from transfer_core.runtime.progress import Progress
+
+
+def embed_all(chosen: Chosen, progress: Progress) -> Frozen:
+    """Embeddings of all examples; near-duplicate images end up on one side of the split."""
+    with _naming(chosen.splits, progress):
+        chosen, seen = _with_fitted_backbone(chosen, progress)
+    frozen = _embedded(chosen, seen, progress)
+    if seen is None:
+        return frozen
+    splits = apart(frozen, seen, progress)
+    if splits.parts == frozen.splits.parts:
+        return replace(frozen, splits=splits)
+    return _embedded(replace(chosen, splits=splits), None, progress)
+
+
+def embedded_anew(frozen: Frozen, progress: Progress) -> Frozen:
+    """The same with the embeddings of the backbone after fine-tuning."""
+    splits = frozen.splits
+    found = embed(frozen, [(splits.train, frozen.views), (splits.valid, 1)], None, progress)
+    train, valid = torch.tensor_split(found.embeddings, (len(frozen.train),))
+    return replace(frozen, train=train, valid=valid)
+
+
+def _embedded(chosen: Chosen, seen: Seen | None, progress: Progress) -> Frozen:
+    """Embeddings of all examples; thumbnails of decoded images are put into `seen`.
+
+    Where the plan changes the backbone, test images are only decoded: a broken one is reported before the
+    training, not after it.
+    """
+    plan, splits = chosen.plan, chosen.splits
+    views = Views(plan.recipe.augment or (), plan.recipe.seed).count
+    test_views = 0 if plan.changes_backbone else 1
+    parts = [(splits.train, views), (splits.valid, 1), (splits.test, test_views)]
+    inputs = sum(len(part) for part, rows in parts if rows)
+    many = MODALITIES[chosen.backbone.facts.modality].many
+    progress.stage("freeze", f"freeze it: embed {inputs} {many} once")
+    with _naming(splits, progress):
+        found = embed(chosen, parts, FeatureStore(), progress, seen)
+        bad = dict(found.bad)
+        if plan.changes_backbone:
+            bad |= undecodable(splits.test, chosen.backbone, plan.recipe.on_bad_input, progress, seen)
+    if bad:
+        splits = left_over(splits, bad)
+    train_rows = len(splits.train) * views
+    train, valid, test = torch.tensor_split(found.embeddings, (train_rows, train_rows + len(splits.valid)))
+    return Frozen(
+        plan,
+        chosen.backbone,
+        splits,
+        chosen.machine,
+        state=plan.task.fit(splits.labels, splits.train),
+        train=train,
+        valid=valid,
+        test=None if plan.changes_backbone else test,
+        views=views,
+    )
+
+
+def _with_fitted_backbone(chosen: Chosen, progress: Progress) -> tuple[Chosen, Seen | None]:
+    """The same with a backbone that is fitted on the training inputs, if it is of that kind; and a place for
+    thumbnails if images are still to be compared."""
+    recipe = chosen.plan.recipe
+    seen: Seen | None = None
+    if chosen.backbone.facts.modality == "image" and recipe.split.near_duplicates:
+        seen = {}
+    if not must_be_fitted(chosen.backbone):
+        return chosen, seen
+    if seen is not None:
+        chosen, seen = replace(chosen, splits=apart(chosen, seen, progress)), None
+    splits = chosen.splits
+    backbone = fit_backbone(
+        chosen.backbone, splits.train, splits.columns, recipe.on_bad_input, recipe.seed, progress
+    )
+    return replace(chosen, backbone=backbone), seen
+
+
+def _naming(splits: DataSplits, progress: Progress) -> AbstractContextManager[None]:
+    """Name all bad inputs of `splits` once one turns out bad."""
+    return naming_all((splits.train, splits.valid, splits.test), splits.modality, progress)

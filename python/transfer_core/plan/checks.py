@@ -1,0 +1,204 @@
+"""Checks of a recipe against its backbone and its task."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
+from typing import Any
+
+from transfer_core.backbones.facts import BackboneFacts
+from transfer_core.backbones.registry import is_fitted
+from transfer_core.plan.phases import phases
+from transfer_core.plan.presets import is_convex
+from transfer_core.recipe.messages import shown
+from transfer_core.recipe.schema import (
+    OF_MINIBATCHES,
+    ClassicHead,
+    Freeze,
+    KnnHead,
+    LogisticHead,
+    Lora,
+    RandomForestHead,
+    Recipe,
+    TextOptions,
+    Train,
+    Unfreeze,
+)
+from transfer_core.runtime.errors import DependencyError, Problem, RecipeError, did_you_mean
+from transfer_core.tasks import TASKS, Task
+from transfer_core.tasks.criteria import LABELS, VALUES
+
+
+def raise_if(problems: Sequence[Problem]) -> None:
+    """Raise `RecipeError` if there are problems; each is named once."""
+    if problems:
+        raise RecipeError(list(dict.fromkeys(problems)))
+
+
+def check_names(recipe: Recipe) -> None:
+    """Raise `RecipeError` unless the task and all losses exist."""
+    names = ["auto", *sorted(TASKS)]
+    losses = sorted(task.criterion.name for task in TASKS.values())
+    problems = [] if recipe.task in names else [Problem("task", _unknown("task", recipe.task, names))]
+    for path, train in train_steps(recipe):
+        if train.loss not in (None, *losses):
+            problems.append(Problem(f"{path}.loss", _unknown("loss", train.loss, losses)))
+    raise_if(problems)
+
+
+def check_representation(task: Task[Any], facts: BackboneFacts, fitting: Sequence[str]) -> None:
+    """Raise `RecipeError` unless the backbone gives the representation that the task needs.
+
+    Parameters
+    ----------
+    fitting
+        Names of backbones that do, for the message.
+    """
+    if task.needs not in facts.gives:
+        some = f". Try: {', '.join(fitting)}" if fitting else ""
+        gives = ", ".join(sorted(facts.gives))
+        message = f"{facts.name} gives {gives}, but {task.name} needs {task.needs}{some}"
+        raise RecipeError([Problem("backbone", message)])
+
+
+def train_steps(recipe: Recipe) -> list[tuple[str, Train]]:
+    """The user's train steps, each with its path in the recipe."""
+    steps = [(f"steps[{i}]", step) for i, step in enumerate(recipe.steps) if isinstance(step, Train)]
+    return steps or [("train", recipe.train)]
+
+
+def check_task(recipe: Recipe, task: Task[Any], labels: Sequence[str]) -> None:
+    """Raise unless head, losses and class weights of a complete recipe go with the task.
+
+    Raises
+    ------
+    RecipeError
+        At the word.
+    DependencyError
+        For a head of scikit-learn without scikit-learn.
+    """
+    trains = [step for step in recipe.steps if isinstance(step, Train)]
+    raise_if([problem for train in trains for problem in _train_problems(train, task, labels)])
+    head = recipe.head
+    if isinstance(head, ClassicHead) and not isinstance(head, KnnHead) and find_spec("sklearn") is None:
+        raise DependencyError(f"the head {head.__struct_config__.tag}", "scikit-learn", "sklearn")
+    if isinstance(head, LogisticHead) and task.criterion.layout == VALUES:
+        others = "linear, svm, random_forest, gradient_boosting or knn"
+        raise RecipeError([Problem("head", f"logistic is for classes. Try: {others}")])
+    weighted = any(train.class_weights not in (None, "none") for train in trains)
+    if weighted and isinstance(head, RandomForestHead) and task.criterion.layout == LABELS:
+        message = "a random forest has no weight for each label. Fix: take another head, or leave it out"
+        raise RecipeError([Problem("class_weights", message)])
+
+
+def _train_problems(train: Train, task: Task[Any], labels: Sequence[str]) -> Iterator[Problem]:
+    if train.loss not in (None, task.criterion.name):
+        message = f"{train.loss} does not go with {task.name}, which takes {task.criterion.name}"
+        yield Problem("loss", message)
+    if train.class_weights not in (None, "none"):
+        for message in task.class_weight_problems(train.class_weights, labels):
+            yield Problem("class_weights", message)
+
+
+def _unknown(kind: str, name: str | None, names: Sequence[str]) -> str:
+    nearest = did_you_mean(name or "", list(names))
+    return f"unknown {kind} {shown(name)}{nearest} (one of: {', '.join(names)})"
+
+
+def check_lbfgs(recipe: Recipe, draft: Recipe) -> None:
+    """L-BFGS needs a loss that is the same at every look, on rows that fit in memory.
+
+    `draft` has all of the user's train steps, perhaps after some of ours.
+    """
+    trains = [step for step in draft.steps if isinstance(step, Train)]
+    allowed = {0} if is_convex(draft.head) else set()
+    wrong = [i for i, train in enumerate(trains) if train.optimizer == "lbfgs" and i not in allowed]
+    message = (
+        "L-BFGS fits a linear head without dropout on a frozen backbone, in the first train step; "
+        "use adam, adamw or sgd"
+    )
+    _refuse(wrong, "optimizer", message, recipe, len(trains))
+
+
+def check_classic_head(recipe: Recipe, draft: Recipe) -> None:
+    """What scikit-learn fits is fitted at once, and no gradient reaches through it."""
+    if not isinstance(recipe.head, ClassicHead):
+        return
+    name = recipe.head.__struct_config__.tag
+    trains = [step for step in draft.steps if isinstance(step, Train)]
+    of_gradients = [*OF_MINIBATCHES, "optimizer", "momentum"]
+    for word in of_gradients:
+        said = [i for i, train in enumerate(trains) if getattr(train, word) is not None]
+        _refuse(said, word, f"a {name} head is fitted as a whole, without {word}", recipe, len(trains))
+    if isinstance(recipe.head, KnnHead):
+        weighted = [i for i, train in enumerate(trains) if train.class_weights not in (None, "none")]
+        message = "neighbours are counted, and have no weights: take another head, or leave it out"
+        _refuse(weighted, "class_weights", message, recipe, len(trains))
+    why = f"a {name} head lets no gradient through: leave the backbone frozen, or take head :linear or :mlp"
+    thaws = [i for i, step in enumerate(recipe.steps) if isinstance(step, Unfreeze | Lora)]
+    problems = [Problem(f"steps[{i}]", why) for i in thaws]
+    if not recipe.steps and recipe.preset != "fast":
+        problems.append(Problem("preset", f"{recipe.preset} fine-tunes, but {why}"))
+    if not problems and len(trains) > 1:
+        problems.append(Problem("steps", f"a {name} head is fitted once: leave one train step"))
+    if problems:
+        raise RecipeError(problems)
+
+
+def check_layer_decay(recipe: Recipe, draft: Recipe, blocks: Sequence[str]) -> None:
+    """A word that would do nothing is a mistake."""
+    found = phases(draft, blocks)
+    wrong = [i for i, phase in enumerate(found) if phase.train.layer_decay and not phase.changes_backbone]
+    message = "no block of the backbone trains in this step: unfreeze some before it, or leave it out"
+    _refuse(wrong, "layer_decay", message, recipe, len(found))
+
+
+def _refuse(wrong: Sequence[int], word: str, message: str, recipe: Recipe, trains: int) -> None:
+    """An error for `word` in the train steps with these numbers; of `trains` the user's own come last."""
+    said = [f"steps[{i}]" for i, step in enumerate(recipe.steps) if isinstance(step, Train)] or ["train"]
+    if wrong:
+        added = trains - len(said)
+        raise RecipeError([Problem(f"{said[i - added]}.{word}", message) for i in wrong])
+
+
+def check_backbone_can(recipe: Recipe, facts: BackboneFacts) -> None:
+    """Some backbones can only be used as they are, and some inputs can't be varied."""
+    problems = []
+    if recipe.augment and facts.modality != "image":
+        problems.append(Problem("augment", f"varies images, but {facts.name} takes a {facts.modality}"))
+    if not facts.trainable:
+        why = f"{facts.name} can only be used as it is: leave it frozen"
+        thaws = [i for i, step in enumerate(recipe.steps) if isinstance(step, Unfreeze | Lora)]
+        problems += [Problem(f"steps[{i}]", why) for i in thaws]
+        if recipe.preset != "fast":
+            problems.append(Problem("preset", f"{recipe.preset} fine-tunes, but {why}"))
+        if is_fitted(facts) and facts.modality == "text" and recipe.text != TextOptions():
+            problems.append(Problem("text", f"{facts.name} reads whole texts: leave it out"))
+        if not facts.plain and recipe.precision not in ("auto", "float32"):
+            message = f"{facts.name} runs in the precision that it was saved in: leave it out"
+            problems.append(Problem("precision", message))
+    if problems:
+        raise RecipeError(problems)
+
+
+def check_blocks(recipe: Recipe, blocks: Sequence[str]) -> None:
+    """Raise `RecipeError` if a step names blocks that the backbone lacks."""
+    problems = []
+    for i, step in enumerate(recipe.steps):
+        if isinstance(step, Train | Lora):
+            continue
+        count, word = (step.first, "first") if isinstance(step, Freeze) else (step.last, "last")
+        if count and count > len(blocks):
+            message = f"{recipe.backbone} has only {len(blocks)} blocks (got {count})"
+            problems.append(Problem(f"steps[{i}].{word}", message))
+        for name in step.blocks or ():
+            if name not in blocks:
+                nearest = did_you_mean(name, list(blocks))
+                message = f'unknown block "{name}"{nearest} ({_span(recipe, blocks)})'
+                problems.append(Problem(f"steps[{i}].blocks", message))
+    if problems:
+        raise RecipeError(problems)
+
+
+def _span(recipe: Recipe, blocks: Sequence[str]) -> str:
+    return f"{recipe.backbone} has {len(blocks)} blocks, {blocks[0]} … {blocks[-1]}"

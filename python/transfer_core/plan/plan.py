@@ -1,0 +1,173 @@
+"""The plan of a training: the complete recipe, its task and its phases. Nothing changes it later.
+
+`complete` needs no data and finds wrong words before any is read; `make_plan` needs the task and the labels
+of the data.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from msgspec.structs import replace
+
+from transfer_core.backbones.facts import BackboneFacts
+from transfer_core.plan import checks
+from transfer_core.plan.phases import Phase, phases
+from transfer_core.plan.presets import (
+    ENOUGH_TO_COMPARE,
+    complete_steps,
+    fill_train_steps,
+    must_gain,
+    preset_augmentation,
+    without_fine_tuning,
+)
+from transfer_core.recipe.schema import Recipe, TextOptions, Train
+from transfer_core.runtime.errors import Problem
+from transfer_core.tasks import TASKS, Task, named_task
+
+_SUGGESTED = 3
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A training, decided.
+
+    Attributes
+    ----------
+    recipe
+        Complete.
+    task
+        Targets, loss, decoding and metrics.
+    phases
+        The first fits the head on frozen features, the others train further.
+    proposes_views
+        Whether the random views are the preset's proposal, kept only if they lower the held-out loss.
+    warnings
+        Steps that were left out, and why.
+    """
+
+    recipe: Recipe
+    task: Task[Any]
+    phases: tuple[Phase, ...]
+    proposes_views: bool = False
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def head_phase(self) -> Phase:
+        """The phase that fits the head."""
+        return self.phases[0]
+
+    @property
+    def further_phases(self) -> tuple[Phase, ...]:
+        """The phases after it."""
+        return self.phases[1:]
+
+    @property
+    def changes_backbone(self) -> bool:
+        """Whether a phase trains blocks of the backbone."""
+        return any(phase.changes_backbone for phase in self.phases)
+
+    @property
+    def must_gain(self) -> bool:
+        """Whether fine-tuning is kept only after a significant gain in validation loss."""
+        return must_gain(self.recipe)
+
+    def without_views(self) -> Plan:
+        """The same without random views of the training examples."""
+        return dataclasses.replace(self, recipe=replace(self.recipe, augment=()))
+
+
+def complete(recipe: Recipe, facts: BackboneFacts) -> Recipe:
+    """Fill every field of `recipe` that does not depend on the data.
+
+    Raises
+    ------
+    RecipeError
+        For an unknown task or loss, blocks that the backbone lacks, a representation that it does not give,
+        or steps that can't be done with it.
+    """
+    blocks = facts.blocks
+    checks.check_names(recipe)
+    if task := named_task(recipe):
+        checks.check_representation(task, facts, list(islice(_fitting(task), _SUGGESTED)))
+    checks.check_blocks(recipe, blocks)
+    checks.check_backbone_can(recipe, facts)
+    head = recipe.head or (task or TASKS["classification"]).default_head
+    augment = recipe.augment if recipe.augment is not None else preset_augmentation(recipe, facts)
+    draft = replace(recipe, steps=complete_steps(recipe, blocks), head=head, augment=augment, train=Train())
+    # The name of these very files, where the user's may stand for others tomorrow.
+    draft = replace(draft, backbone=facts.name, text=_text_options(recipe, draft, facts))
+    checks.check_classic_head(recipe, draft)
+    checks.check_lbfgs(recipe, draft)
+    checks.check_layer_decay(recipe, draft, blocks)
+    return replace(draft, steps=fill_train_steps(draft, blocks))
+
+
+def make_plan(
+    given: Recipe,
+    recipe: Recipe,
+    facts: BackboneFacts,
+    task: Task[Any],
+    labels: Sequence[str],
+    validation_examples: int,
+) -> Plan:
+    """The plan for data of this task with these labels.
+
+    Parameters
+    ----------
+    given
+        The recipe of the user.
+    recipe
+        The same after `complete`.
+    validation_examples
+        With too few of them the fine-tuning that a preset proposes is left out: it could show no gain.
+
+    Raises
+    ------
+    RecipeError
+        If the loss, class weights or the head do not go with the task.
+    DependencyError
+        If the head needs a package that is missing.
+    """
+    checks.check_task(recipe, task, labels)
+    steps = tuple(
+        replace(step, loss=task.criterion.name) if isinstance(step, Train) else step for step in recipe.steps
+    )
+    recipe = replace(recipe, task=task.name, steps=steps)
+    warnings: tuple[str, ...] = ()
+    if must_gain(given) and not given.steps and validation_examples < ENOUGH_TO_COMPARE:
+        recipe = without_fine_tuning(recipe)
+        warnings = (
+            f"fine-tuning was left out: {validation_examples} validation examples are too few to show a gain "
+            f"({ENOUGH_TO_COMPARE} are needed)",
+        )
+    return Plan(recipe, task, tuple(phases(recipe, facts.blocks)), given.augment is None, warnings)
+
+
+def _fitting(task: Task[Any]) -> Iterator[str]:
+    """Names of backbones that give the representation that `task` needs."""
+    from transfer_core.backbones import all_facts
+
+    return (facts.name for facts in all_facts() if task.needs in facts.gives)
+
+
+def _text_options(recipe: Recipe, draft: Recipe, facts: BackboneFacts) -> TextOptions:
+    """How texts are read, with the length that the backbone's publisher reads."""
+    text, problems = recipe.text, []
+    if facts.modality != "text":
+        if text != TextOptions():
+            problems.append(
+                Problem("text", f"says how texts are read, but {facts.name} takes {facts.modality}s")
+            )
+    elif facts.positions and text.max_length and text.max_length > facts.positions:
+        message = f"{facts.name} reads at most {facts.positions} tokens (got {text.max_length})"
+        problems.append(Problem("text.max_length", message))
+    elif text.long == "window" and any(phase.changes_backbone for phase in phases(draft, facts.blocks)):
+        message = "windows are for a frozen backbone: use truncate, or leave it frozen"
+        problems.append(Problem("text.long", message))
+    checks.raise_if(problems)
+    return text if facts.modality != "text" else replace(text, max_length=text.max_length or facts.max_length)

@@ -1,0 +1,187 @@
+"""The interface of a task: everything that differs between classes, label sets, numbers, boxes or texts.
+
+A task is one module with a subclass of `Task`, and one line in `tasks/registry.py`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any, ClassVar, Generic, NamedTuple, TypeAlias, TypeVar
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import torch
+from msgspec import Meta
+from torch import Tensor
+
+from transfer_core.data import Dataset, DataSplits
+from transfer_core.data.example import Example
+from transfer_core.data.labelling import Strata, Targets
+from transfer_core.recipe.schema import Columns, Head, LinearHead
+from transfer_core.tasks.criteria import Criterion
+
+Array: TypeAlias = npt.NDArray[Any]
+# Targets are 32-bit numbers, and so are outputs: no value in a saved state comes near these limits.
+Amount: TypeAlias = Annotated[int, Meta(ge=0, le=2**53)]
+Value: TypeAlias = Annotated[float, Meta(ge=-1e100, le=1e100)]
+Size: TypeAlias = Annotated[float, Meta(ge=0, le=1e100)]
+Temperature: TypeAlias = Annotated[float, Meta(ge=1e-3, le=1e3)]
+
+
+class State(msgspec.Struct, frozen=True, kw_only=True):
+    """What a saved model keeps for its task: statistics of the training targets, calibration."""
+
+    def problems(self, labels: Sequence[str]) -> Iterator[str]:
+        """The rules between these fields and `labels` that do not hold; for states read from files."""
+        yield from ()
+
+
+class Recognition(NamedTuple):
+    """Labels that suggest a task; `warning` where another one may be meant."""
+
+    warning: str | None = None
+
+
+S = TypeVar("S", bound=State)
+
+
+class Task(ABC, Generic[S]):
+    """Targets, loss, decoding, calibration and metrics of one task.
+
+    Attributes
+    ----------
+    name
+        The recipe's word.
+    noun, nouns
+        Singular and plural of a label in messages.
+    categorical
+        Whether labels are names: each must occur in training, and no input has two different ones.
+    needs
+        The representation that a backbone must give: `pooled`, `feature_maps`, `tokens`, `encoder_decoder`.
+    criterion
+        The loss that heads and the backbone are trained with.
+    default_head
+        The head of a recipe without one.
+    state_type
+        The type of the state; its tag is `name`.
+    """
+
+    name: ClassVar[str]
+    noun: ClassVar[str]
+    nouns: ClassVar[str]
+    categorical: ClassVar[bool]
+    needs: ClassVar[str] = "pooled"
+    criterion: ClassVar[Criterion]
+    default_head: ClassVar[Head] = LinearHead()
+    state_type: type[S]
+
+    # Reading data: see `data.labelling.Labelling`.
+
+    @abstractmethod
+    def encode(
+        self, examples: Sequence[Example], columns: Columns, labels: Sequence[str] | None = None
+    ) -> tuple[tuple[str, ...], Targets]:
+        """The names of the outputs, and the targets (N, …)."""
+
+    @abstractmethod
+    def strata(self, targets: Targets) -> Strata:
+        """Strata of a stratified split."""
+
+    def recognize(self, labels: Sequence[Any]) -> Recognition | None:
+        """Whether `labels` (plain Python values and `Cell`s, at least one) suggest this task where the recipe
+        names none. Default: never."""
+        return None
+
+    def counts(self, targets: Targets, labels: Sequence[str]) -> npt.NDArray[np.int64]:
+        """Examples per label, (K,)."""
+        return np.zeros(0, np.int64)
+
+    def indices(self, target: Any) -> Sequence[int]:
+        """The numbers of the labels of one example."""
+        return ()
+
+    def describe(self, target: Any, labels: Sequence[str]) -> Any:
+        """The target of one example as plain data."""
+        return target
+
+    @abstractmethod
+    def variety_problem(
+        self, labels: Sequence[str], targets: Targets, inputs: str, part: str = ""
+    ) -> str | None:
+        """An error message if there is nothing to learn."""
+
+    def data_warnings(self, splits: DataSplits, weighted: bool) -> Iterator[str]:
+        """Properties of the data that make metrics mislead."""
+        yield from ()
+
+    def precision_of(self, measured: int) -> str:
+        """How coarse metrics of so few examples are, as a clause."""
+        return ""
+
+    # Training.
+
+    @abstractmethod
+    def fit(self, labels: Sequence[str], train: Dataset) -> S:
+        """Statistics of the training targets."""
+
+    def targets(self, dataset: Dataset, state: S) -> Array:
+        """Targets (N, …) as the loss takes them."""
+        return dataset.targets
+
+    def class_weight_problems(
+        self, class_weights: Mapping[str, float] | str, labels: Sequence[str]
+    ) -> Iterator[str]:
+        """Messages about class weights, `balanced` or by label, that this task can't use."""
+        yield from ()
+
+    def weights(
+        self,
+        dataset: Dataset,
+        labels: Sequence[str],
+        state: S,
+        class_weights: Mapping[str, float] | str | None,
+    ) -> Tensor:
+        """Weight of each example in the loss, (N,) float32, or (N, K) where each label has its own."""
+        return torch.ones(len(dataset))
+
+    # Prediction.
+
+    @abstractmethod
+    def decode(self, outputs: Tensor, state: S) -> Tensor:
+        """Outputs (N, K) of a head as probabilities or as values in the units of the targets, float64."""
+
+    @abstractmethod
+    def prediction(
+        self, values: list[float], labels: Sequence[str], state: S, level: float | None
+    ) -> dict[str, Any]:
+        """One decoded row as plain data (docs/reference/protocol.md); with a `level` its prediction set or
+        interval at that coverage."""
+
+    @abstractmethod
+    def metrics(
+        self, values: Tensor, targets: Array, labels: Sequence[str], state: S, seed: int
+    ) -> dict[str, Any]:
+        """Metrics of decoded rows (N, K) against the truth, beside those of a trivial baseline."""
+
+    @abstractmethod
+    def calibrate(self, state: S, outputs: Tensor, targets: Tensor) -> S:
+        """Calibrate on outputs (M, K), M ≥ 1, for held-out examples with `targets` as in the loss."""
+
+    def calibration_warnings(self, labels: Sequence[str], state: S, targets: Tensor) -> Iterator[str]:
+        """Labels whose calibration had no examples among the held-out `targets`."""
+        yield from ()
+
+    def shift_warnings(self, calibration: Array, splits: DataSplits, seed: int) -> Iterator[str]:
+        """Differences between the targets of calibration and test examples."""
+        yield from ()
+
+    def text_baseline(self, train: Dataset, test: Dataset) -> dict[str, float]:
+        """Metrics of a bag-of-words model on the same texts; empty where none is defined."""
+        return {}
+
+    def conformal_scores(self, state: S) -> Sequence[Sequence[float]] | None:
+        """Sorted nonconformity scores of held-out examples, per output; None where prediction sets are not
+        defined."""
+        return None
