@@ -59,6 +59,13 @@ RSpec.describe "Transfer::Python", :scratch do
     expect(File.exist?("#{@scratch}/started")).to be(false)
   end
 
+  it "repairs the managed environment with transfer setup, and another Python with its pip" do
+    commands = [managed_environment, "/my python/bin/python"].map do |python|
+      found(code: "puts Transfer::Python.repair_command(\"#{python}\")")
+    end
+    expect(commands).to eq(["transfer setup --force", "/my\\ python/bin/python -m pip install transfer-core"])
+  end
+
   it "finds the managed environment in TRANSFER_HOME and in XDG_DATA_HOME" do
     in_home = managed_environment("#{@scratch}/transfer_home")
     in_xdg = managed_environment("#{@scratch}/xdg/transfer")

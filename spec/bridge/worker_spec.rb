@@ -103,9 +103,11 @@ RSpec.describe "Transfer::Bridge::Pool::Worker" do
       expect(Leaks.children).to eq([])
     end
 
-    it "names a missing package and the fix" do
-      expect { ask(worker("no_start", "msgpack"), "pid") }
-        .to raise_error(Transfer::DependencyError, "#{Workers::PYTHON} has no module msgpack. Fix: transfer setup")
+    it "names a missing package and the command that installs it" do
+      expect { ask(worker("no_start", "msgpack"), "pid") }.to raise_error(
+        Transfer::DependencyError,
+        "#{Workers::PYTHON} has no module msgpack. Fix: #{Workers::PYTHON} -m pip install transfer-core"
+      )
     end
 
     it "reports the last output" do

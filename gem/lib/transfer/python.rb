@@ -2,6 +2,7 @@
 
 require "json"
 require "open3"
+require "shellwords"
 
 module Transfer
   # Finds the Python interpreter with the training core.
@@ -57,6 +58,15 @@ module Transfer
 
       # @return [String] the directory of the environment of `transfer setup`
       def environment = File.join(home, "env")
+
+      # @api private
+      # @param interpreter [String] one that lacks a required package
+      # @return [String] the command that installs the training core and its packages
+      def repair_command(interpreter)
+        return "transfer setup --force" if interpreter == File.join(environment, "bin/python")
+
+        "#{interpreter.shellescape} -m pip install transfer-core"
+      end
 
       # @return [Hash, nil] the options of the environment; nil if it is incomplete
       def environment_note

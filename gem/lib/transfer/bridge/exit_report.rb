@@ -15,7 +15,7 @@ module Transfer
       # @param note [String] added to the message
       # @return [DependencyError, OutOfMemory, WorkerCrashed]
       def to_error(note = "")
-        return DependencyError.new("#{program} has no module #{missing}. Fix: transfer setup") if missing
+        return DependencyError.new(missing_module) if missing
 
         crash = WorkerCrashed.new(pid:, exit_status: status&.exitstatus, signal:, stderr: output, note:)
         return crash unless out_of_memory?
@@ -24,6 +24,8 @@ module Transfer
       end
 
       private
+
+      def missing_module = "#{program} has no module #{missing}. Fix: #{Python.repair_command(program)}"
 
       def signal = status&.termsig && "SIG#{Signal.signame(status.termsig)}"
 

@@ -136,9 +136,9 @@ module Transfer
           @core = ::PyCall.import_module("transfer_core.worker.embedded")
         rescue ::PyCall::PyError => error
           missing = error.message[/No module named '?(\w+)/, 1]
-          raise DependencyError, "#{@python} has no module #{missing}. Fix: transfer setup" if missing
+          raise unusable(error) unless missing
 
-          raise unusable(error)
+          raise DependencyError, "#{@python} has no module #{missing}. Fix: #{Python.repair_command(@python)}"
         end
 
         # Wraps every fork of this process from now on.
