@@ -217,11 +217,11 @@ time.sleep(60)
         parent.communicate()
 
 
-def test_last_words_are_without_what_tensorflow_says_in_any_case(tmp_path):
+def test_the_error_output_is_without_the_lines_that_tensorflow_always_prints(tmp_path):
     child = object.__new__(Child)
     child._errors = (tmp_path / "errors").open("w+b")
     child._errors.write(b"I0000 00:00:1.1 port.cc] chatter\nfirst\nTraceback\n\nMemoryError\n")
-    assert child.last_words() == "\n  first\n  Traceback\n  MemoryError"
+    assert child.error_output() == "\n  first\n  Traceback\n  MemoryError"
     child._errors.close()
 
 
