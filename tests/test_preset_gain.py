@@ -64,6 +64,13 @@ def test_without_a_gain_the_result_is_that_of_fast(tiny, data, rate):
     fast = train(tiny, data)
     tuned = train(tiny, data, preset="balanced", learning_rate=rate, epochs=2)
     assert [entry["step"] for entry in tuned.history].count("fine_tune") == 2
+    assert [step.__struct_config__.tag for step in tuned.recipe.steps] == [
+        "freeze",
+        "train",
+        "unfreeze",
+        "train",
+    ]
+    assert tuned.recipe.augment == ()
     assert KEPT in tuned.warnings
     assert same(tuned, fast)
     assert tuned.metrics == fast.metrics

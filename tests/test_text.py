@@ -191,17 +191,6 @@ def test_last_blocks_train_and_the_others_stay(tiny):
     assert model.metrics["tfidf_accuracy"] > 0
 
 
-def test_the_preset_for_texts_fine_tunes_without_varying_them(tiny):
-    model = train(tiny, preset="balanced", epochs=1)
-    assert model.recipe.augment == ()
-    assert [step.__struct_config__.tag for step in model.recipe.steps] == [
-        "freeze",
-        "train",
-        "unfreeze",
-        "train",
-    ]
-
-
 @pytest.mark.parametrize("more", [[], [{"type": "freeze"}, {"type": "lora", "rank": 2}]])
 def test_a_training_goes_on_to_the_same_bits(tiny, monkeypatch, more):
     from transfer_core.runs import checkpoints

@@ -21,8 +21,8 @@ module Transfer
             --head gradient_boosting --backbone sklearn:ColumnTransformer
 
         The preset completes the recipe: fast (frozen features and the best linear
-        head), balanced (then fine-tune the last blocks) or best (then fine-tune all of
-        it, with augmentation).
+        head), balanced (then random crops, and fine-tune the last blocks) or best (then
+        fine-tune all blocks). What gains nothing is undone.
       TEXT
       shared_options :backbone, :preset, :task, *OPTIONS.values_at(*RecipeWords::GROUPS).flat_map(&:keys),
                      :trust, :force, :json
