@@ -32,6 +32,17 @@ RSpec.describe "Warnings of a training", :folder do
       expect(JSON.parse(json)["warnings"].map { |line| "Warning: #{line}\n" }).to eq(out.lines.grep(/^Warning/))
     end
 
+    it "does not predict a row with a list in a cell" do
+      rows = ['{"a": [1], "b": 2}', '{"a": 1, "b": 2}', '{"a": 1']
+      out, err, status = transfer("predict", @model, "--json", "-", input: rows.join("\n"))
+      expect([err, status]).to eq(["", 5])
+      expect(out.lines.map { |line| JSON.parse(line) }).to match(
+        [include("error" => include("code" => "data", "message" => /a cell is text/)), include("label" => "common"),
+         include("error" => include("code" => "data", "message" => /\Aline 3 of standard input: a row is a JSON/))]
+      )
+      expect(transfer("predict", @model, "--on-bad-input", "raise", rows[0])).to match(["", /a cell is text/, 3])
+    end
+
     it "is a fact of the model and of the job" do
       job = Transfer.train_async(data: @rare, quiet: true, **@words)
       expect(job.value.warnings).to include(/\Ano better than always answering "common"/).and eq(job.warnings)

@@ -40,9 +40,10 @@ module Transfer
 
       # @return [Hash{Symbol => Object}] `code`, `message`, and where known `path`, `fix` and the `problems` of a recipe
       def to_h
-        path = @error.path if @error.is_a?(DataError)
-        problems = recipe_problems&.map { |problem| { path: problem.path, **parts(problem.to_s) } }
-        { code:, **parts(messages.join("\n")), path:, problems: }.compact
+        texts = messages
+        problems = @error.problems.zip(texts).map { |problem, text| { path: problem.path, **parts(text) } } if recipe?
+        path = @error.details["path"] if @error.is_a?(Error)
+        { code:, **(texts.one? ? parts(texts.first) : { message: texts.join("\n") }), path:, problems: }.compact
       end
 
       private
@@ -67,7 +68,7 @@ module Transfer
       def messages
         texts = case @error
                 when Thor::Error then [usage]
-                when RecipeError then recipe_problems.map(&:to_s)
+                when RecipeError then @error.problems.map { |problem| problem.with(location: nil).to_s }
                 when Interrupt then [@error.message[/.+/] || "interrupted"]
                 when Error then [@error.message]
                 else ["#{@error.message} (#{@error.class}). Try: TRANSFER_DEBUG=1 prints the backtrace"]
@@ -75,8 +76,7 @@ module Transfer
         texts.map { |text| text.gsub(Regexp.union(IN_OPTIONS.keys), IN_OPTIONS) }
       end
 
-      # Without lines of code, which a command line has not.
-      def recipe_problems = (@error.problems.map { |problem| problem.with(location: nil) } if @error.is_a?(RecipeError))
+      def recipe? = @error.is_a?(RecipeError)
 
       def usage
         message = case @error

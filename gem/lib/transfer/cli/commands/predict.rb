@@ -68,7 +68,7 @@ module Transfer
           predictions = model.predict(readable, level: options[:level], on_bad_input: :mark).each
           batch.each do |line|
             result = line.error ? BadInput.new(line.text, DataError.new(line.error)) : predictions.next
-            raise result.error if result.failed? && options[:on_bad_input] == "raise"
+            raise data_error(result) if result.failed? && options[:on_bad_input] == "raise"
 
             yield line.text, result
           end
@@ -83,7 +83,10 @@ module Transfer
         rows(result.to_h).each { |cells| puts [*cells, input.tr("\t\n", " ")].join("\t") }
       end
 
-      def json(result) = result.failed? ? { error: Failure.new(result.error).to_h } : result.to_h
+      def json(result) = result.failed? ? { error: Failure.new(data_error(result)).to_h } : result.to_h
+
+      # An input of the wrong kind, such as a row with a list in a cell, is an ArgumentError in Ruby.
+      def data_error(result) = result.error.is_a?(Error) ? result.error : DataError.new(result.message)
 
       # A message about an input without a name of its own, such as a text, quotes the input.
       def message(input, result)
