@@ -1,4 +1,4 @@
-"""A loop over epochs that is stopped after any of them goes on to the same end."""
+"""A training loop that is resumed after any epoch ends with the same weights."""
 
 import pytest
 import torch
@@ -19,7 +19,7 @@ EPOCHS = 5
 
 
 def network():
-    """Convolutions as they lie in memory after `channels_last`, BatchNorm, dropout and a frozen layer."""
+    """Convolutions in `channels_last` memory layout, BatchNorm, dropout and a frozen layer."""
     with torch.random.fork_rng():
         torch.manual_seed(3)
         net = nn.Sequential(
@@ -52,10 +52,10 @@ def executed(net):
 
 
 class Memory:
-    """Keeps what a file would: arrays that nobody changes any more."""
+    """A checkpointer in memory: copies of the arrays, as a file holds them."""
 
     def __init__(self, first=None):
-        self.first, self.kept = first, []
+        self.first, self.saved = first, []
 
     def load(self):
         return self.first
@@ -64,7 +64,7 @@ class Memory:
         now = snapshot()
         arrays = {name: t.detach().numpy().copy(order="C") for name, t in now.tensors.items()}
         facts = {**now.facts, "history": [dict(entry) for entry in now.facts["history"]]}
-        self.kept.append(Snapshot(arrays, facts))
+        self.saved.append(Snapshot(arrays, facts))
 
 
 def trained(memory, validation=None, **words):
@@ -93,12 +93,12 @@ def trained(memory, validation=None, **words):
     ],
     ids=str,
 )
-def test_goes_on_to_the_same_end_after_any_epoch(words):
+def test_resumes_bit_by_bit_after_any_epoch(words):
     whole = Memory()
     state, history = trained(whole, **words)
-    assert len(whole.kept) == len(history) >= 4
-    for kept in whole.kept:
-        again, history_again = trained(Memory(kept), **words)
+    assert len(whole.saved) == len(history) >= 4
+    for saved in whole.saved:
+        again, history_again = trained(Memory(saved), **words)
         assert history_again == history
         assert [name for name in state if not torch.equal(state[name], again[name])] == []
 
@@ -110,7 +110,7 @@ def test_an_epoch_draws_the_same_numbers_whatever_came_before():
     torch.rand(5)
     other = Memory()
     trained(other, optimizer="adam")
-    assert whole.kept[-1].facts == other.kept[-1].facts
+    assert whole.saved[-1].facts == other.saved[-1].facts
 
 
 def test_the_state_of_an_optimizer_lies_in_memory_as_its_parameter_does():
@@ -119,7 +119,7 @@ def test_the_state_of_an_optimizer_lies_in_memory_as_its_parameter_does():
     net = network()
     parameters = [p for p in net.parameters() if p.requires_grad]
     optimizer = build_optimizer([Group(parameters)], Train(optimizer="adam", learning_rate=0.1))
-    LoopState(net, optimizer).restore(memory.kept[0])
+    LoopState(net, optimizer).restore(memory.saved[0])
     convolution = net[2].weight
     assert convolution.stride() != convolution.contiguous().stride()
     assert optimizer.state[convolution]["exp_avg"].stride() == convolution.stride()
@@ -131,7 +131,7 @@ def test_another_network_is_refused():
     other = nn.Linear(2, 2)
     state = LoopState(other, build_optimizer([Group(list(other.parameters()))], Train(optimizer="adam")))
     with pytest.raises(ConfigurationError) as error:
-        state.restore(memory.kept[0])
+        state.restore(memory.saved[0])
     assert str(error.value) == (
         "the checkpoint does not fit the network. "
         "Fix: resume with the version that wrote it, or start a new training"
