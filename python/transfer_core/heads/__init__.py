@@ -1,4 +1,4 @@
-"""Heads: the new layers, and how they are fitted on the features of a frozen backbone."""
+"""Heads: the new layers and their fit on features of a frozen backbone."""
 
 from transfer_core.heads.fit import FittedHead, fit_head
 from transfer_core.heads.modules import build_head

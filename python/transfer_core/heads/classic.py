@@ -1,8 +1,8 @@
-"""Heads that scikit-learn fits: logistic regression, support vectors, forests, boosting, nearest neighbours.
+"""Heads fitted by scikit-learn: logistic regression, support vectors, forests, boosting, nearest neighbors.
 
-What it fits becomes a layer of our own, and a saved head is numbers alone: to load and to use one takes no
-scikit-learn, of whatever version, and no file can make it run code or crash. scikit-learn's own trees and
-machines believe any index that a file gives them.
+Each fit is converted to a torch layer, so that a saved head consists of numbers alone: it is loaded and used
+without scikit-learn, and a file cannot make it run code or crash. scikit-learn's trees and machines do not
+check the indices that they read.
 """
 
 from __future__ import annotations
@@ -39,8 +39,7 @@ _FITS: dict[type, Fit] = {
 
 
 class ClassicFit(NamedTuple):
-    """A `layer` from features (N, D) to outputs (N, K); outputs (M, K) for rows with `held_out_targets`, each
-    from a fit that did not see its row; and the history."""
+    """A `layer` from features (N, D) to outputs (N, K), out-of-fold outputs `held_out` (M, K), history."""
 
     layer: nn.Module
     held_out: Tensor
@@ -57,37 +56,39 @@ def fit_classic(
     seed: int,
     progress: Progress,
 ) -> ClassicFit:
-    """Fit `rows`, at least two examples; and for the outputs that are held out, folds of them.
+    """Fit `rows`, at least two examples, and folds of them for out-of-fold outputs.
 
-    A fold that would leave a class without any example is passed over.
+    A fold whose training part lacks a class is skipped.
     """
     fit = _FITS[type(spec)]
     left_out = [out for out in left_out_rows(rows, folds, seed) if _all_classes_without(out, rows, outputs)]
     held_out = first_views(left_out, rows)
-    said: list[Tensor] = []
-    for done, (left, asked) in enumerate(zip(left_out, held_out, strict=True)):
+    predicted: list[Tensor] = []
+    for done, (left, scored) in enumerate(zip(left_out, held_out, strict=True)):
         progress.advance("train", done, len(left_out) + 1, "fits")
         layer = fit(spec, rows.take(_others(left, len(rows))), outputs, seed, progress.check)
-        said.append(layer(rows.features[asked]))
+        predicted.append(layer(rows.features[scored]))
     progress.advance("train", len(left_out), len(left_out) + 1, "fits")
     layer = fit(spec, rows, outputs, seed, progress.check)
     progress.advance("train", len(left_out) + 1, len(left_out) + 1, "fits")
-    asked = torch.cat([*held_out, torch.zeros(0, dtype=torch.int64)])
-    outputs_said = torch.cat([*said, torch.zeros(0, outputs)])
-    targets = rows.targets[asked]
-    history = [rows.criterion.validation_metrics(outputs_said, targets, rows.weights[asked])] if said else []
-    return ClassicFit(layer, outputs_said, targets, history)
+    scored = torch.cat([*held_out, torch.zeros(0, dtype=torch.int64)])
+    out_of_fold = torch.cat([*predicted, torch.zeros(0, outputs)])
+    targets = rows.targets[scored]
+    history = (
+        [rows.criterion.validation_metrics(out_of_fold, targets, rows.weights[scored])] if predicted else []
+    )
+    return ClassicFit(layer, out_of_fold, targets, history)
 
 
 def _all_classes_without(out: Tensor, rows: Rows, outputs: int) -> bool:
-    """Whether the rows that a fold doesn't hold out have every class."""
+    """Return whether the training part of a fold has every class."""
     if rows.criterion.layout != CLASSES:
         return True
     return len(torch.unique(rows.targets[_others(out, len(rows))])) == outputs
 
 
 def _others(rows: Tensor, count: int) -> Tensor:
-    """The numbers below `count` that are not among `rows`."""
+    """Return the numbers below `count` that are not in `rows`."""
     left = torch.ones(count, dtype=torch.bool)
     left[rows] = False
     return left.nonzero().flatten()

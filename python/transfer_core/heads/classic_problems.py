@@ -1,4 +1,4 @@
-"""What scikit-learn is asked to learn: one problem of all classes, or one for each label or value."""
+"""Problems that scikit-learn fits: one for all classes, or one per label or value."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from transfer_core.tasks.criteria import CLASSES, LABELS
 Array: TypeAlias = npt.NDArray[Any]
 # Raises `Cancelled` if the user asked to stop.
 Check: TypeAlias = Callable[[], None]
-# From a head's options, rows, the number of outputs, a seed and a check to the layer.
+# (options of the head, rows, number of outputs, seed, check) -> layer.
 Fit: TypeAlias = Callable[[Any, Rows, int, int, Check], nn.Module]
 
-# With fewer numbers than that, threads mostly wait for each other.
+# Number of values below which several threads are slower than one.
 _WORTH_SHARING = 1 << 20
 
 
 class Problem(NamedTuple):
-    """What one estimator learns: `truth` (N,) with `weights` (N,), for these `columns` of the outputs.
+    """Targets `truth` (N,) and `weights` (N,) of one estimator, for some `columns` of the outputs.
 
-    `weights` are None where all count the same: a forest would draw otherwise by ones.
+    `weights` is None if all are 1: with weights of 1 a forest draws other samples than without.
     """
 
     columns: list[int]
@@ -35,10 +35,7 @@ class Problem(NamedTuple):
 
     @property
     def certainty(self) -> float | None:
-        """The logit of a label that all examples have, or none: as if half of one more had it the other way.
-
-        None where there is something to learn.
-        """
+        """Logit of a constant label, as if half of one more example had the other value; None otherwise."""
         if not (self.truth == self.truth[0]).all():
             return None
         odds = float(np.log(2 * len(self.truth) + 1))
@@ -46,7 +43,7 @@ class Problem(NamedTuple):
 
 
 def problems_of(rows: Rows, outputs: int) -> Iterator[Problem]:
-    """One problem of several classes, or one for each label or value."""
+    """Yield one problem for all classes, or one per label or value."""
     targets, weights = rows.targets.numpy(), rows.weights.numpy().astype(np.float64)
     if rows.criterion.layout == CLASSES:
         yield Problem(list(range(outputs)), targets, none_if_equal(weights))
@@ -58,19 +55,19 @@ def problems_of(rows: Rows, outputs: int) -> Iterator[Problem]:
 
 
 def none_if_equal(weights: Array) -> Array | None:
-    """`weights` (N,), or None where all are 1."""
+    """Return `weights` (N,), or None if all are 1."""
     return None if (weights == 1).all() else weights
 
 
 def per_column(of_classes: Array, columns: list[int]) -> Array:
-    """scikit-learn's numbers (K, …), or (1, …) for the second of two classes, with a row for each column."""
+    """Return a row per column for numbers (K, …) of scikit-learn, (1, …) for the second of two classes."""
     if len(columns) == 2 and len(of_classes) == 1:
         return np.concatenate([-of_classes / 2, of_classes / 2])
     return of_classes
 
 
-def on_threads_that_pay(fit: Fit) -> Fit:
-    """The same with one thread where there is little to do."""
+def with_suitable_threads(fit: Fit) -> Fit:
+    """Limit a fit on few values to one thread."""
 
     @wraps(fit)
     def limited(spec: Any, rows: Rows, outputs: int, seed: int, check: Check) -> nn.Module:

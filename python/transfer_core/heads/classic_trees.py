@@ -1,4 +1,4 @@
-"""Heads of decision trees, grown by scikit-learn."""
+"""Tree heads fitted by scikit-learn."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from transfer_core.heads.classic_problems import (
     Check,
     Problem,
     none_if_equal,
-    on_threads_that_pay,
     per_column,
     problems_of,
+    with_suitable_threads,
 )
 from transfer_core.heads.rows import Rows
 from transfer_core.heads.trees import Boosted, Forest
 from transfer_core.recipe.schema import GradientBoostingHead, RandomForestHead
 from transfer_core.tasks.criteria import CLASSES, LABELS, VALUES
 
-# With fewer numbers times trees than that, threads are not worth starting.
+# Values times trees below which starting threads does not pay.
 _WORTH_SHARING = 1 << 24
 
-# Trees, or rounds of boosting, between two checks.
+# Trees, or rounds of boosting, between two checks for cancellation.
 _AT_ONCE = 20
 
 
 class Nodes(NamedTuple):
-    """A tree's nodes: (nodes,) each."""
+    """Nodes of a tree, arrays (nodes,)."""
 
     feature: Array
     threshold: Array
@@ -40,9 +40,9 @@ class Nodes(NamedTuple):
     is_leaf: Array
 
 
-@on_threads_that_pay
+@with_suitable_threads
 def random_forest(spec: RandomForestHead, rows: Rows, outputs: int, seed: int, check: Check) -> nn.Module:
-    """`RandomForestClassifier` or `RandomForestRegressor`, one for all outputs."""
+    """Fit `RandomForestClassifier` or `RandomForestRegressor`, one for all outputs."""
     from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 
     kind = rows.criterion.layout
@@ -58,15 +58,14 @@ def random_forest(spec: RandomForestHead, rows: Rows, outputs: int, seed: int, c
     nodes = [
         Nodes(t.feature, t.threshold, t.children_left, t.children_right, t.children_left < 0) for t in trees
     ]
-    return Forest(*_in_a_row(nodes), torch.from_numpy(values), torch.tensor(kind))
+    return Forest(*_concatenated(nodes), torch.from_numpy(values), torch.tensor(kind))
 
 
-@on_threads_that_pay
+@with_suitable_threads
 def gradient_boosting(
     spec: GradientBoostingHead, rows: Rows, outputs: int, seed: int, check: Check
 ) -> nn.Module:
-    """`HistGradientBoostingClassifier`, one for each label, or `HistGradientBoostingRegressor`, one for each
-    value."""
+    """Fit `HistGradientBoostingClassifier` per label, or `HistGradientBoostingRegressor` per value."""
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
     kind = rows.criterion.layout
@@ -84,7 +83,7 @@ def gradient_boosting(
             grown += _with_columns([tree.nodes for tree in trees], problem.columns)
     nodes, values, columns = zip(*grown, strict=True) if grown else ((), (np.zeros(0),), ())
     return Boosted(
-        *_in_a_row(nodes),
+        *_concatenated(nodes),
         torch.from_numpy(np.concatenate(values)),
         torch.tensor(columns, dtype=torch.int32),
         torch.from_numpy(baseline),
@@ -92,9 +91,9 @@ def gradient_boosting(
 
 
 def _with_columns(trees: list[Array], columns: list[int]) -> list[tuple[Nodes, Array, int]]:
-    """Each tree's nodes, the values of its leaves and the column that they are for.
+    """Return nodes, leaf values and output column per tree.
 
-    Of two classes there is one tree, for the second: half of what it says is for that one, half against the
+    Two classes share one tree, of the second class: half of its value counts for that class, half against the
     other.
     """
     shares = [(-0.5, columns[0]), (0.5, columns[1])] if len(columns) == 2 else [(1.0, k) for k in columns]
@@ -107,7 +106,7 @@ def _with_columns(trees: list[Array], columns: list[int]) -> list[tuple[Nodes, A
 
 
 def _grown(estimator: Any, word: str, trees: int, features: Array, problem: Problem, check: Check) -> Any:
-    """`estimator` fitted with so many trees, some at a time; boosting may be done with fewer."""
+    """Fit `estimator` with so many trees, some at a time; boosting may stop with fewer."""
     for so_far in [*range(_AT_ONCE, trees, _AT_ONCE), trees]:
         check()
         estimator.set_params(**{word: so_far}).fit(features, problem.truth, problem.weights)
@@ -117,7 +116,7 @@ def _grown(estimator: Any, word: str, trees: int, features: Array, problem: Prob
 
 
 def _votes(tree: Any, forest: Any, kind: int) -> Array:
-    """What each node of a forest's tree would say, (nodes, K) float32."""
+    """Return the votes (nodes, K) float32 of the nodes of a forest's tree."""
     values: Array = tree.value.astype(np.float32)  # (nodes, outputs, classes of an output)
     if kind == VALUES:
         return values[:, :, 0]
@@ -129,8 +128,8 @@ def _votes(tree: Any, forest: Any, kind: int) -> Array:
     return np.where(has_both, values[:, :, -1] / values.sum(axis=2), always)
 
 
-def _in_a_row(trees: tuple[Nodes, ...] | list[Nodes]) -> list[Tensor]:
-    """The tensors of `Trees`."""
+def _concatenated(trees: tuple[Nodes, ...] | list[Nodes]) -> list[Tensor]:
+    """Return the tensors of `Trees`."""
     sizes = [len(nodes.feature) for nodes in trees]
     roots = np.cumsum([0, *sizes])[:-1]
     nothing = Nodes(*[np.zeros(0, np.int64)] * 5)
@@ -147,7 +146,7 @@ def _in_a_row(trees: tuple[Nodes, ...] | list[Nodes]) -> list[Tensor]:
 
 
 def _depth(left: Array, right: Array, is_leaf: Array, roots: Array) -> int:
-    """How many steps the longest way takes."""
+    """Return the number of steps of the longest path."""
     inner, steps = roots[~is_leaf[roots]], 0
     while len(inner):
         below = np.concatenate([left[inner], right[inner]])

@@ -1,4 +1,4 @@
-"""Heads that weigh features or compare them with those of examples, fitted by scikit-learn."""
+"""Linear, support vector and nearest neighbor heads fitted by scikit-learn."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from torch.nn.functional import one_hot
 from transfer_core.heads.classic_problems import (
     Array,
     Check,
-    on_threads_that_pay,
     per_column,
     problems_of,
+    with_suitable_threads,
 )
 from transfer_core.heads.modules import fold_standardization
 from transfer_core.heads.neighbors import Neighbors
@@ -27,9 +27,9 @@ from transfer_core.tasks.criteria import CLASSES, LABELS, VALUES
 _MOST_STEPS = 1000
 
 
-@on_threads_that_pay
+@with_suitable_threads
 def logistic(spec: LogisticHead, rows: Rows, outputs: int, seed: int, check: Check) -> nn.Module:
-    """`LogisticRegression` on standardised features; one for each label."""
+    """Fit `LogisticRegression` on standardized features, one per label."""
     from sklearn.linear_model import LogisticRegression
 
     z, mean, scale = _prepared(rows)
@@ -52,9 +52,9 @@ def logistic(spec: LogisticHead, rows: Rows, outputs: int, seed: int, check: Che
     return layer
 
 
-@on_threads_that_pay
+@with_suitable_threads
 def support_vector_machine(spec: SvmHead, rows: Rows, outputs: int, seed: int, check: Check) -> nn.Module:
-    """`SVC` on standardised features, one for each label; `SVR` for each value."""
+    """Fit `SVC` on standardized features, one per label, or `SVR`, one per value."""
     from sklearn.svm import SVC, SVR
 
     z, mean, scale = _prepared(rows)
@@ -71,18 +71,18 @@ def support_vector_machine(spec: SvmHead, rows: Rows, outputs: int, seed: int, c
         estimator = (SVR if kind == VALUES else SVC)(C=spec.c, kernel=spec.kernel, gamma=gamma)
         fit = estimator.fit(z, problem.truth, problem.weights)
         if len(columns) > 2:
-            support, duels = _dense(fit.support_vectors_), _dense(fit.dual_coef_).T
-            numbers = (support, used, duels, fit.intercept_, fit.n_support_)
+            support, pair_weights = _dense(fit.support_vectors_), _dense(fit.dual_coef_).T
+            numbers = (support, used, pair_weights, fit.intercept_, fit.n_support_)
             return SupportVectors(mean, scale, *map(_tensor, numbers))
         dual[np.ix_(fit.support_, columns)] = per_column(_dense(fit.dual_coef_), columns).T
         intercept[columns] = per_column(fit.intercept_, columns)
-    used_rows, no_duels = np.flatnonzero(dual.any(axis=1)), np.zeros(0, np.int32)
-    numbers = (_dense(z[used_rows]), used, dual[used_rows], intercept, no_duels)
+    used_rows, no_pairs = np.flatnonzero(dual.any(axis=1)), np.zeros(0, np.int32)
+    numbers = (_dense(z[used_rows]), used, dual[used_rows], intercept, no_pairs)
     return SupportVectors(mean, scale, *map(_tensor, numbers))
 
 
 def nearest_neighbors(spec: KnnHead, rows: Rows, outputs: int, seed: int, check: Check) -> nn.Module:
-    """The examples themselves, as `KNeighborsClassifier` and `KNeighborsRegressor` keep them."""
+    """Store the examples, as `KNeighborsClassifier` and `KNeighborsRegressor` do."""
     kind = rows.criterion.layout
     mean, scale = standardization(rows.features)
     examples = (rows.features - mean) / scale
@@ -92,7 +92,7 @@ def nearest_neighbors(spec: KnnHead, rows: Rows, outputs: int, seed: int, check:
 
 
 def _prepared(rows: Rows) -> tuple[Any, Tensor, Tensor]:
-    """z (N, D) for scikit-learn, with the mean and the scale that it comes from; counts stay as they are."""
+    """Return standardized features (N, D) for scikit-learn, mean and scale; counts are not scaled."""
     if are_counts(rows.features):
         from scipy.sparse import csr_matrix
 
@@ -103,7 +103,7 @@ def _prepared(rows: Rows) -> tuple[Any, Tensor, Tensor]:
 
 
 def _scale_of(z: Any) -> float:
-    """The gamma that scikit-learn calls "scale": 1 / (D variance)."""
+    """Return the gamma that scikit-learn calls "scale": 1 / (D variance)."""
     mean = float(z.mean())
     variance = float((z.multiply(z) if hasattr(z, "multiply") else z * z).mean()) - mean**2
     return 1 / (int(z.shape[1]) * (variance or 1.0))
@@ -115,6 +115,6 @@ def _dense(numbers: Any) -> Array:
 
 
 def _tensor(numbers: Any) -> Tensor:
-    """float32 where it was float64: a head says no more digits."""
+    """Return a tensor, float32 in place of float64: a head needs no more digits."""
     tensor = torch.as_tensor(np.ascontiguousarray(numbers) if np.ndim(numbers) else numbers)
     return tensor.float() if tensor.dtype == torch.float64 and tensor.ndim else tensor

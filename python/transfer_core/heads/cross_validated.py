@@ -1,16 +1,15 @@
-"""The default head: a linear layer fitted to convergence, its L2 strength and the scaling of the features
-chosen by cross-validation.
+"""Default head: a linear layer fitted to convergence, with cross-validated L2 strength and feature scaling.
 
-Minimises, over W (K, D) and b (K,),
+Minimizes, over W (K, D) and b (K,),
 
     sum_n w_n loss(W x_n + b, y_n) / sum_n w_n + strength / 2 |W|²
 
 with x scaled features. The loss is cross-entropy for classes, half the squared error for values, and
-the sum of the binary cross-entropies for labels. All are convex, so there is nothing to tune: no learning
-rate, no number of epochs.
+the sum of the binary cross-entropies for labels. All are convex, so no learning rate and no number of epochs
+need tuning.
 
-The squared error has a closed form that is not used: with the curvature known, L-BFGS needs but a few steps,
-and no code of its own.
+The closed form of the squared error is not used: with a known Hessian L-BFGS needs few steps and no extra
+code.
 """
 
 from __future__ import annotations
@@ -24,8 +23,8 @@ from torch import Tensor
 from transfer_core.heads.coordinates import coordinates_of
 from transfer_core.heads.curvature import Curvature
 from transfer_core.heads.folds import a_part_of, first_views, left_out_rows, weights_without
+from transfer_core.heads.heartbeat import Heartbeat
 from transfer_core.heads.linear_problem import LinearProblems, linear_problems
-from transfer_core.heads.pulse import Pulse
 from transfer_core.heads.rows import Rows
 from transfer_core.heads.scaling import Scaling, scalings
 from transfer_core.runtime.progress import Progress
@@ -33,26 +32,26 @@ from transfer_core.training.batch import mean_loss
 
 STRENGTHS = tuple(10.0**e for e in (1, 0.5, 0, -0.5, -1, -1.5, -2, -2.5, -3, -3.5, -4))
 
-# Two scalings are compared on so many examples; what many show, a part shows.
+# Examples on which the two scalings are compared.
 ENOUGH_FOR_SCALING = 512
 
-# A scale for each feature is many numbers instead of one, and has to lower the loss to this share.
+# Share to which a scale per feature must lower the loss to be preferred to one scale for all.
 WORTH_MORE_NUMBERS = 0.99
 
-# All strengths for either scaling, and again on all examples; and the fit that stays.
+# All strengths for either scaling, again on all examples, and the final fit.
 MOST_FITS = 3 * len(STRENGTHS) + 1
 
-# What may be left to gain, as a share of the loss: little enough to compare scalings, and strengths, and for
-# probabilities within 0.001 of the exact minimum's.
+# Tolerances of the fits as shares of the loss: to compare scalings, to compare strengths, and of the final
+# fit, whose probabilities are within 0.001 of those of the exact minimum.
 ROUGH, COMPARED, CONVERGED = 1e-3, 4e-6, 5e-9
 
 
 @dataclass(frozen=True)
 class LinearFit:
-    """`weight` (K, D) and `bias` (K,) on features as they came.
+    """`weight` (K, D) and `bias` (K,) for unscaled features.
 
-    `held_out` (M, K) are outputs for rows with `held_out_targets`, each from a fit that did not see its row.
-    `path` has strength and held-out loss, one entry per strength that was tried, the strongest first.
+    `held_out` (M, K) are out-of-fold outputs for rows with `held_out_targets`. `path` has strength and
+    held-out loss of each strength that was tried, the strongest first.
     """
 
     weight: Tensor
@@ -65,8 +64,7 @@ class LinearFit:
 
 @dataclass(frozen=True)
 class Candidate:
-    """What B folds say about one strength: their `coefficients` (B, K, R + 1), the mean `loss` for the rows
-    they left out, and the `curvature` they were fitted with."""
+    """One strength on B folds: `coefficients` (B, K, R + 1), mean held-out `loss`, and `curvature`."""
 
     coefficients: Tensor
     loss: float
@@ -75,8 +73,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Search:
-    """The `problems` of folds, the rows that each is measured on, and the `tried` strengths by their place in
-    `STRENGTHS`."""
+    """`problems` and held-out rows of the folds, and the `tried` strengths by index in `STRENGTHS`."""
 
     problems: LinearProblems
     held_out: list[Tensor]
@@ -84,30 +81,30 @@ class Search:
 
     @property
     def chosen(self) -> int:
-        """The strength with the lowest held-out loss."""
+        """Index of the strength with the lowest held-out loss."""
         return min(self.tried, key=lambda i: self.tried[i].loss)
 
     @property
     def loss(self) -> float:
-        """That loss."""
+        """Lowest held-out loss."""
         return self.tried[self.chosen].loss
 
 
 def fit_linear(rows: Rows, outputs: int, folds: int, seed: int, progress: Progress) -> LinearFit:
-    """Fit `rows`, at least two examples, for the scaling and the strength with the lowest held-out loss."""
+    """Fit `rows`, at least two examples, with the scaling and strength of the lowest held-out loss."""
     progress.check()
-    pulse = Pulse(progress, "train", MOST_FITS, "fits")
-    scaling = _better_scaling(rows, outputs, folds, seed, pulse)
-    found = _search(rows, scaling, outputs, folds, seed, COMPARED, pulse)
+    heartbeat = Heartbeat(progress, "train", MOST_FITS, "fits")
+    scaling = _better_scaling(rows, outputs, folds, seed, heartbeat)
+    found = _search(rows, scaling, outputs, folds, seed, COMPARED, heartbeat)
     best, strength = found.tried[found.chosen], STRENGTHS[found.chosen]
     at = found.problems.at
-    everything = linear_problems(rows, at, rows.example_weights[None], outputs, pulse.check)
+    everything = linear_problems(rows, at, rows.example_weights[None], outputs, heartbeat.check)
     start = best.coefficients.mean(dim=0, keepdim=True)
     curvature = everything.curvature(start[0], best.curvature)
-    pulse.next()
+    heartbeat.next()
     solution = everything.solve(strength, start, curvature, CONVERGED)[0]
     weight, bias = at.on_features(solution[:, :-1], solution[:, -1])
-    pulse.finish()
+    heartbeat.finish()
     fits = zip(best.coefficients, found.held_out, strict=True)
     return LinearFit(
         weight=weight,
@@ -121,14 +118,14 @@ def fit_linear(rows: Rows, outputs: int, folds: int, seed: int, progress: Progre
     )
 
 
-def _better_scaling(rows: Rows, outputs: int, folds: int, seed: int, pulse: Pulse) -> Scaling:
-    """One scale for all features, unless a rough look at a part of the rows says that each needs its own."""
+def _better_scaling(rows: Rows, outputs: int, folds: int, seed: int, heartbeat: Heartbeat) -> Scaling:
+    """Return one scale for all features, or one each if that is clearly better on part of the rows."""
     *own, shared = scalings(rows.features)
     if not own:
         return shared
     some = a_part_of(rows, max(ENOUGH_FOR_SCALING, 5 * outputs), seed)
     alone, together = (
-        _search(some, scaling, outputs, folds, seed, ROUGH, pulse).loss for scaling in (own[0], shared)
+        _search(some, scaling, outputs, folds, seed, ROUGH, heartbeat).loss for scaling in (own[0], shared)
     )
     return own[0] if alone < WORTH_MORE_NUMBERS * together else shared
 
@@ -140,37 +137,38 @@ def _search(
     folds: int,
     seed: int,
     tolerance: float,
-    pulse: Pulse,
+    heartbeat: Heartbeat,
 ) -> Search:
-    """The strength with the lowest held-out loss, and what it takes to know that it is."""
+    """Search the strength with the lowest held-out loss."""
     at = coordinates_of(rows.features, scaling)
     left_out = left_out_rows(rows, folds, seed)
-    problems = linear_problems(rows, at, weights_without(left_out, rows), outputs, pulse.check)
+    problems = linear_problems(rows, at, weights_without(left_out, rows), outputs, heartbeat.check)
     held_out = first_views(left_out, rows)
 
-    def judged(strength: float, start: Tensor, known: Curvature | None) -> Candidate:
-        pulse.next()
+    def evaluate(strength: float, start: Tensor, known: Curvature | None) -> Candidate:
+        heartbeat.next()
         curvature = problems.curvature(start.mean(dim=0), known)
         coefficients = problems.solve(strength, start, curvature, tolerance)
         return Candidate(coefficients, _loss_of(problems, coefficients, rows, held_out), curvature)
 
-    return Search(problems, held_out, _lowest_in_a_valley(judged, problems.zeros()))
+    return Search(problems, held_out, _search_unimodal(evaluate, problems.zeros()))
 
 
-def _lowest_in_a_valley(
-    judged: Callable[[float, Tensor, Curvature | None], Candidate], zeros: Tensor
+def _search_unimodal(
+    evaluate: Callable[[float, Tensor, Curvature | None], Candidate], zeros: Tensor
 ) -> dict[int, Candidate]:
-    """Strengths by their place in `STRENGTHS`, as `judged` from a start and a curvature known nearby.
+    """Return the strengths that were tried, by index in `STRENGTHS`.
 
-    The loss has one valley. Every other strength is tried, from strong to weak, until the loss is 1 % above
-    its lowest, or, where it levels off, the strength in between has the lowest. Then the strengths beside the
-    best are. Each fit is of all folds in one batched solve.
+    `evaluate` takes a start and a known curvature. The held-out loss is assumed to be unimodal. Every second
+    strength is tried, from strong to weak, until the loss is 1 % above its lowest or, where it levels off,
+    the strength in between has the lowest; then the neighbors of the best. Each fit solves all folds in one
+    batch.
     """
     tried: dict[int, Candidate] = {}
 
     def attempt(i: int) -> int:
-        """Try a strength; returns the best so far."""
-        tried[i] = judged(STRENGTHS[i], *(_start(tried, i) or (zeros, None)))
+        """Try a strength; return the index of the best so far."""
+        tried[i] = evaluate(STRENGTHS[i], *(_start(tried, i) or (zeros, None)))
         return min(tried, key=lambda j: tried[j].loss)
 
     best = attempt(0)
@@ -188,7 +186,7 @@ def _lowest_in_a_valley(
 
 
 def _levels_off(tried: dict[int, Candidate], i: int) -> bool:
-    """Whether the last step changed the loss by little, and by less than the one before."""
+    """Return whether the last step lowered the loss by little, and by less than the step before."""
     if i < 4:
         return False
     first, second, third = (tried[j].loss for j in (i - 4, i - 2, i))
@@ -196,9 +194,10 @@ def _levels_off(tried: dict[int, Candidate], i: int) -> bool:
 
 
 def _start(tried: dict[int, Candidate], i: int) -> tuple[Tensor, Curvature] | None:
-    """Coefficients to start strength `i` from, and a curvature known nearby.
+    """Return starting coefficients for strength `i`, and the curvature of a neighbor.
 
-    Coefficients are smooth along the logarithm of the strength: the two next to it, or before it, tell.
+    Coefficients are smooth in the logarithm of the strength: they are interpolated, or extrapolated, from two
+    others.
     """
     if i - 1 in tried:
         return (tried[i - 1].coefficients + tried[i + 1].coefficients) / 2, tried[i - 1].curvature
@@ -208,7 +207,7 @@ def _start(tried: dict[int, Candidate], i: int) -> tuple[Tensor, Curvature] | No
 
 
 def _loss_of(problems: LinearProblems, coefficients: Tensor, rows: Rows, held_out: list[Tensor]) -> float:
-    """The mean loss for what each fold left out."""
+    """Return the mean loss on the held-out rows of all folds."""
     total = weights = 0.0
     for layer, out in zip(coefficients, held_out, strict=True):
         for some in torch.split(out, 4096):

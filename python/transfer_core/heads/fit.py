@@ -25,10 +25,10 @@ FOLDS = 5
 
 @dataclass(frozen=True)
 class FittedHead:
-    """A `module` from features (N, D) to outputs (N, K), and how it came about.
+    """A fitted `module` from features (N, D) to outputs (N, K), and its history.
 
-    `held_out` (M, K) are outputs for examples with `held_out_targets` that the fit did not see: what
-    the scores are calibrated on.
+    `held_out` (M, K) are outputs for examples, with `held_out_targets`, that the fit did not use; scores are
+    calibrated on them.
     """
 
     module: nn.Sequential
@@ -49,13 +49,13 @@ def fit_head(
 ) -> FittedHead:
     """Fit a new head on `rows`.
 
-    L-BFGS and scikit-learn are judged by cross-validation and leave `valid` alone; the other optimisers stop
-    early by it.
+    L-BFGS and scikit-learn use cross-validation and ignore `valid`; the other optimizers use it for early
+    stopping.
 
     Raises
     ------
     DataError
-        If `rows` show fewer than two examples.
+        If `rows` are of fewer than two examples.
     """
     examples = len(torch.unique(rows.groups))
     if examples < 2:

@@ -1,4 +1,4 @@
-"""The base of layers that are found by other means than gradients."""
+"""Base of layers that are not fitted by gradients."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from transfer_core.tasks.criteria import CLASSES, VALUES
 
 
 class FittedLayer(nn.Module):
-    """Features (N, D) in, outputs (N, K) out; `numbers` name its tensors, in the order of the arguments.
+    """A layer from features (N, D) to outputs (N, K).
 
-    Their shapes are known once it is fitted. Made without arguments it is empty, and takes the shapes of the
-    tensors that `load_state_dict` is given.
+    `numbers` name its tensors in the order of the arguments. Without arguments the layer is empty, and takes
+    its shapes from `load_state_dict`.
     """
 
     numbers: ClassVar[tuple[str, ...]]
@@ -25,12 +25,12 @@ class FittedLayer(nn.Module):
             self.register_buffer(name, tensor)
 
     def check(self, width: int, outputs: int) -> None:
-        """Check the numbers of a file for features of `width`, so that no feature makes an index go astray.
+        """Check the tensors of an untrusted file for features of `width`, so that all indices are in range.
 
         Raises
         ------
         ValueError
-            A tensor has another shape, or a number that is out of its range.
+            If a tensor has another shape, or a number is out of range.
         """
 
     def _check_shape(self, name: str, *shape: int) -> None:
@@ -39,7 +39,7 @@ class FittedLayer(nn.Module):
             raise ValueError(f"its head: {name} is of the shape {list(found)}, expected {list(shape)}")
 
     def _check_range(self, name: str, least: int, most: int) -> None:
-        """Whole numbers from `least` to `most`."""
+        """Check that a tensor holds whole numbers from `least` to `most`."""
         tensor: Tensor = getattr(self, name)
         if tensor.is_floating_point() or tensor.dtype == torch.bool:
             raise ValueError(f"its head: {name} is of {tensor.dtype}, expected whole numbers")
@@ -56,9 +56,9 @@ class FittedLayer(nn.Module):
 
 
 def outputs_of_votes(shares: Tensor, voters: int, kind: int) -> Tensor:
-    """Shares (N, K) of so many votes as logits: softmax, or for labels the sigmoid, gives them back.
+    """Convert shares (N, K) of votes to logits; softmax, or the sigmoid for labels, restores the shares.
 
-    What nobody voted for counts as half a vote: it has not been seen to be impossible. Values stay.
+    An output without votes counts as half a vote, so that its logit is finite. Values are returned unchanged.
     """
     if kind == VALUES:
         return shares

@@ -1,4 +1,4 @@
-"""Which rows a fit of cross-validation leaves out, and what it is judged by."""
+"""Folds of a cross-validation."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from torch import Tensor
 
 from transfer_core.heads.rows import Rows
 
-# So many held-out examples tell strengths apart; with more examples than that, fewer folds are fitted.
+# Held-out examples that suffice to compare strengths; with more examples, fewer folds are fitted.
 ENOUGH_HELD_OUT = 1000
 
 
 def fold_of(rows: Rows, folds: int, seed: int) -> Tensor:
-    """For each row the number of the fold that holds it out, (N,) int64.
+    """Return the number of the fold that holds out each row, (N,) int64.
 
-    Rows of one group share a fold; classes are spread evenly (stratified), and labels nearly so. With fewer
+    Rows of one group share a fold. Folds are stratified by class, or approximately by label set. With fewer
     groups than folds there is one group per fold.
     """
     generator = np.random.default_rng(seed)
@@ -31,7 +31,7 @@ def fold_of(rows: Rows, folds: int, seed: int) -> Tensor:
 
 
 def a_part_of(rows: Rows, examples: int, seed: int) -> Rows:
-    """All rows if they show at most so many examples, or else those of a part of them, about as many."""
+    """Return the rows of about `examples` examples, or all rows if there are no more."""
     parts = math.ceil(len(torch.unique(rows.folded_by)) / examples)
     if parts == 1:
         return rows
@@ -39,7 +39,7 @@ def a_part_of(rows: Rows, examples: int, seed: int) -> Rows:
 
 
 def left_out_rows(rows: Rows, folds: int, seed: int) -> list[Tensor]:
-    """The rows that each fold leaves out, for as many folds as it takes to leave out enough."""
+    """Return the held-out rows per fold, for as many folds as hold out enough examples."""
     examples = len(torch.unique(rows.folded_by))
     folds = min(folds, examples)
     fold = fold_of(rows, folds, seed)
@@ -48,14 +48,14 @@ def left_out_rows(rows: Rows, folds: int, seed: int) -> list[Tensor]:
 
 
 def first_views(left_out: list[Tensor], rows: Rows) -> list[Tensor]:
-    """Those of the rows that show an example as it is in use; an example's views stand together."""
+    """Return the rows that are the first, unaugmented view of their example; views of one are adjacent."""
     first = torch.ones(len(rows), dtype=torch.bool)
     first[1:] = rows.groups[1:] != rows.groups[:-1]
     return [left[first[left]] for left in left_out]
 
 
 def weights_without(left_out: list[Tensor], rows: Rows) -> Tensor:
-    """The rows' weights (B, N), 0 for what a fold leaves out."""
+    """Return the weights of the rows per fold, (B, N), 0 for held-out rows."""
     weights = rows.example_weights.repeat(len(left_out), 1)
     for fold, left in zip(weights, left_out, strict=True):
         fold[left] = 0

@@ -1,4 +1,4 @@
-"""The loss of a linear layer, for several problems that differ in how much each row counts."""
+"""Loss of a linear layer for several problems that differ in the weights of the rows."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from transfer_core.heads.products import product
 from transfer_core.heads.rows import Rows
 from transfer_core.tasks import Criterion
 
-# Rows are worked on in chunks whose features, or outputs for all problems, stay in a processor's cache.
+# Size of a chunk of rows whose features, or outputs for all problems, fit into the CPU cache.
 CHUNK_BYTES = 4 * 2**20
 
-# So many rows per coordinate show the shape of the curvature well enough.
+# Rows per coordinate that suffice to estimate the Hessian.
 ROWS_FOR_CURVATURE = 8
 
 
 @dataclass(frozen=True)
 class LinearProblems:
-    """B problems: minimise, over W (K, R + 1), whose last column is the bias,
+    """B problems: minimize, over W (K, R + 1), whose last column is the bias,
 
         sum_n share_bn loss(W (z_n, 1), y_n) + strength / 2 |W without the bias|²
 
     with the loss of `criterion`, summed over outputs.
 
     `targets` (N,) or (N, K); `share` (B, N), each row adding up to 1. `label_weights` (N, K), 1 on average,
-    are what each label of a row counts; None if all count the same. `check` is called for each chunk of rows
+    are the weights of the labels of a row; None if all are equal. `check` is called for each chunk of rows
     and may raise.
     """
 
@@ -44,14 +44,14 @@ class LinearProblems:
     label_weights: Tensor | None = None
 
     def zeros(self) -> Tensor:
-        """Where to start without a better idea, (B, K, R + 1)."""
+        """Return zero coefficients (B, K, R + 1), the default start."""
         return self.at.x.new_zeros(len(self.share), self.outputs, self.at.x.shape[1] + 1)
 
     def solve(self, strength: float, start: Tensor, curvature: Curvature, tolerance: float) -> Tensor:
-        """The minima (B, K, R + 1), from `start` (B, K, R + 1).
+        """Return the minima (B, K, R + 1), from `start` (B, K, R + 1).
 
-        L-BFGS works on variables whitened by `curvature`. Where the loss does not bend the same for all
-        outputs and rows, that is what is left for it to learn.
+        L-BFGS works on variables preconditioned by `curvature`, and corrects for Hessians that differ between
+        outputs.
         """
         white = curvature.whitening(strength)
 
@@ -67,7 +67,7 @@ class LinearProblems:
         return white.coefficients(found.view_as(start))
 
     def loss(self, coefficients: Tensor) -> tuple[Tensor, Tensor]:
-        """The losses (B,) without penalty, in double precision, and their gradients (B, K, R + 1)."""
+        """Return the losses (B,) without penalty, float64, and their gradients (B, K, R + 1)."""
         weight, bias = self._on_x(coefficients)
         loss = torch.zeros(len(coefficients), dtype=torch.float64)
         slope_x, slope_1 = torch.zeros_like(weight), torch.zeros_like(bias)
@@ -83,36 +83,36 @@ class LinearProblems:
         return loss, torch.cat([slope_z, slope_1[:, None]], dim=1).view_as(coefficients)
 
     def output(self, coefficients: Tensor, rows: Tensor) -> Tensor:
-        """The outputs (M, K) of one layer (K, R + 1) for the rows with these indices (M,)."""
+        """Return the outputs (M, K) of one layer (K, R + 1) for the rows with these indices (M,)."""
         weight, bias = self._on_x(coefficients[None])
         parts = [product(self.at.x[some], weight.T).add_(bias) for some in self._split(rows)]
         return torch.cat(parts)
 
     def curvature(self, coefficients: Tensor, known: Curvature | None) -> Curvature:
-        """How the loss bends at one layer (K, R + 1), measured on a part of the rows.
+        """Return the curvature of the loss at one layer (K, R + 1), estimated on part of the rows.
 
-        It is p (1 - p) per output and row for both cross-entropies, 1 for the squared error. A `known` one
-        that is not more than four times as strong is scaled: its matrix costs as much as many losses.
+        It is p (1 - p) per output and row for both cross-entropies, 1 for the squared error. A `known`
+        curvature of at most four times the mean is scaled instead: its matrix costs as much as many losses.
         """
         rows = torch.arange(0, len(self.targets), -(-len(self.targets) // self._enough))
         share = self.share[:, rows].mean(dim=0)
-        bends = (
+        second = (
             share
             / share.sum()
             * torch.cat([self._second_derivative(coefficients, some) for some in self._split(rows)])
         )
-        mean = max(float(bends.sum()), torch.finfo(bends.dtype).eps)
+        mean = max(float(second.sum()), torch.finfo(second.dtype).eps)
         if known and known.mean <= 4 * mean:
             return known.scaled_to(mean)
         width = self.at.x.shape[1]
         diagonal = self.at.uncorrelated
         found = self.at.x.new_zeros(width) if diagonal else self.at.x.new_zeros(width, width)
-        for some, bend in zip(self._split(rows), self._split(bends), strict=True):
+        for some, values in zip(self._split(rows), self._split(second), strict=True):
             z = (self.at.x[some] - self.at.shift) / self.at.unit
             if diagonal:
-                found += bend @ z.square()
+                found += values @ z.square()
             else:
-                found += product(z.T, z * bend[:, None])
+                found += product(z.T, z * values[:, None])
         return DiagonalCurvature(found, mean) if diagonal else FullCurvature(found, mean)
 
     @property
@@ -126,7 +126,7 @@ class LinearProblems:
         return None if self.label_weights is None else self.label_weights[rows]
 
     def _on_x(self, coefficients: Tensor) -> tuple[Tensor, Tensor]:
-        """Weight (BK, R) and bias (BK,) that do to x what `coefficients` (B, K, R + 1) do to z."""
+        """Convert `coefficients` (B, K, R + 1) for z to weight (BK, R) and bias (BK,) for x."""
         flat = coefficients.flatten(0, 1)
         weight = flat[:, :-1] / self.at.unit
         return weight, flat[:, -1] - weight @ self.at.shift
@@ -150,7 +150,7 @@ class LinearProblems:
 def linear_problems(
     rows: Rows, at: Coordinates, weights: Tensor, outputs: int, check: Callable[[], None]
 ) -> LinearProblems:
-    """One problem for each row of `weights` (B, N), in the coordinates `at`."""
+    """Return one problem per row of `weights` (B, N), in the coordinates `at`."""
     share = (weights / weights.sum(dim=1, keepdim=True)).to(at.x.dtype)
     label_weights = None
     if rows.weights.ndim == 2:

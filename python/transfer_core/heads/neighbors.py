@@ -1,4 +1,4 @@
-"""The nearest training examples."""
+"""k-nearest neighbors as a layer."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ _ROWS_AT_ONCE = 512
 
 
 class Neighbors(FittedLayer):
-    """The mean of what the nearest of `examples` (M, D) have in `votes` (M, K): a class, labels, values.
+    """Mean of the `votes` (M, K) of the `count` () nearest of `examples` (M, D): classes, labels or values.
 
-    Features are standardised before: z = (x - mean) / scale. `count` () says how many are near, `kind` () is
-    one of `outputs_of_votes`.
+    Features are standardized first: z = (x - mean) / scale. `kind` () is one of `outputs_of_votes`.
     """
 
     numbers = ("mean", "scale", "examples", "votes", "count", "kind")
@@ -40,12 +39,12 @@ class Neighbors(FittedLayer):
         self._check_range("kind", VALUES, LABELS)
 
     def forward(self, features: Tensor) -> Tensor:
-        """(N, D) -> (N, K)."""
+        """Return outputs (N, K) for features (N, D)."""
         return torch.cat([self._outputs(part) for part in torch.split(features, _ROWS_AT_ONCE)])
 
     def _outputs(self, features: Tensor) -> Tensor:
         z = (features - self.mean) / self.scale
-        # Squared, and without |z|², which is the same for all examples.
+        # Squared distance without |z|², which is the same for all examples.
         distances = self.examples.square().sum(dim=1) - 2 * z @ self.examples.T
         nearest = distances.topk(int(self.count), dim=1, largest=False).indices
         shares = self.votes[nearest].float().mean(dim=1)

@@ -1,4 +1,4 @@
-"""Features and what they should be turned into: the rows that a head is fitted on."""
+"""Rows that a head is fitted on: features, targets and weights."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Rows:
 
     @property
     def folded_by(self) -> Tensor:
-        """Equal for rows that share a fold, (N,)."""
+        """Fold group of each row, (N,) int64: equal for rows that share a fold."""
         return self.groups if self.fold_groups is None else self.fold_groups
 
     def __len__(self) -> int:
@@ -49,11 +49,11 @@ class Rows:
 
     @property
     def example_weights(self) -> Tensor:
-        """What each row counts as a whole, (N,)."""
+        """Weight of each row as a whole, (N,)."""
         return self.weights if self.weights.ndim == 1 else torch.ones(len(self))
 
     def take(self, indices: Tensor) -> Rows:
-        """The rows at `indices`."""
+        """Return the rows at `indices`."""
         return Rows(
             self.features[indices],
             self.targets[indices],
@@ -64,7 +64,7 @@ class Rows:
         )
 
     def joined(self, other: Rows) -> Rows:
-        """These rows and `other`, whose examples are different ones."""
+        """Return these rows and `other`, which are of different examples."""
         first_free = int(self.groups.max()) + 1 if len(self) else 0
         first_fold = int(self.folded_by.max()) + 1 if len(self) else 0
         return Rows(
@@ -78,7 +78,7 @@ class Rows:
 
 
 def _stacked(above: Tensor, below: Tensor) -> Tensor:
-    """`above` (N, D) on `below` (M, D), (N + M, D); neighbours in memory are not copied."""
+    """Concatenate `above` (N, D) and `below` (M, D); tensors adjacent in memory are not copied."""
     if above.is_contiguous() and below.is_contiguous() and _end(above) == below.data_ptr() and len(below):
         size = (len(above) + len(below), above.shape[1])
         return above.as_strided(size, above.stride())
@@ -97,9 +97,9 @@ def rows_of(
     views: int = 1,
     groups: Sequence[str] = (),
 ) -> Rows:
-    """Rows for `features` (N * views, D), where the views of an example stand next to each other.
+    """Return rows for `features` (N * views, D), in which the views of an example are adjacent.
 
-    `targets` and `weights` are per example, as are `groups`, whose examples share a fold.
+    `targets`, `weights` and `groups` are per example; examples of a group share a fold.
     """
     examples = torch.arange(len(targets)).repeat_interleave(views)
     numbers: dict[str, int] = {}

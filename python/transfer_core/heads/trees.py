@@ -1,4 +1,4 @@
-"""Decision trees, all of them walked down at the same time."""
+"""Ensembles of decision trees as layers, with all trees evaluated together."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from torch.nn.functional import embedding_bag
 from transfer_core.heads.fitted_layer import FittedLayer, outputs_of_votes
 from transfer_core.tasks.criteria import LABELS, VALUES
 
-# Steps that the longest way takes: as many are taken for every example.
+# Upper bound of `depth`: every example takes as many steps as the longest path.
 _DEEPEST = 100_000
 
-# Places in trees that are looked at together.
+# Examples times trees that are evaluated together.
 _PLACES_AT_ONCE = 1 << 20
 
 
 class Trees(FittedLayer):
-    """Which leaf of each tree an example comes to.
+    """Base of ensembles of T trees.
 
-    Nodes of all trees stand one after the other. From node n an example whose feature `feature[n]` is at most
-    `threshold[n]` goes to `left[n]`, any other to `right[n]`; a leaf leads to itself, and `leaf[n]` is its
-    number. `roots` (T,) are where trees begin, `depth` () the steps that the longest way takes.
+    The nodes of all trees are concatenated. From node n, an example with `feature[n]` at most `threshold[n]`
+    goes to `left[n]`, otherwise to `right[n]`; a leaf leads to itself, and `leaf[n]` is its number. `roots`
+    (T,) are the first nodes of the trees, `depth` () is the number of steps of the longest path.
     """
 
     numbers: ClassVar[tuple[str, ...]] = ("feature", "threshold", "left", "right", "leaf", "roots", "depth")
@@ -51,7 +51,7 @@ class Trees(FittedLayer):
         self._check_range("depth", 0, _DEEPEST)
 
     def leaves(self, features: Tensor) -> Tensor:
-        """(N, D) -> (N, T) int64."""
+        """Return the leaf of each example in each tree, (N, T) int64, for features (N, D)."""
         node = self.roots.long().expand(len(features), -1)
         for _ in range(min(int(self.depth), len(self.feature))):
             goes_left = features.gather(1, self.feature[node].long()) <= self.threshold[node]
@@ -59,18 +59,18 @@ class Trees(FittedLayer):
         return self.leaf[node].long()
 
     def forward(self, features: Tensor) -> Tensor:
-        """(N, D) -> (N, K)."""
+        """Return outputs (N, K) for features (N, D)."""
         at_once = max(1, _PLACES_AT_ONCE // max(1, len(self.roots)))
         parts = [self.outputs(self.leaves(part)) for part in torch.split(features, at_once)]
         return torch.cat(parts).float()
 
     def outputs(self, leaves: Tensor) -> Tensor:
-        """(N, T) -> (N, K)."""
+        """Return outputs (N, K) for leaves (N, T)."""
         raise NotImplementedError
 
 
 class Forest(Trees):
-    """Each tree votes; `values` (leaves, K) are the shares of its vote, or values that are averaged.
+    """Mean over trees of `values` (leaves, K): shares of votes, or numbers.
 
     `kind` () is one of `outputs_of_votes`.
     """
@@ -93,7 +93,7 @@ class Forest(Trees):
 
 
 class Boosted(Trees):
-    """Trees add up: `values` (leaves,) to the output `column` (T,) that a tree is for, on `baseline` (K,)."""
+    """Sum over trees of `values` (leaves,) per output `column` (T,), added to `baseline` (K,)."""
 
     numbers = (*Trees.numbers, "values", "column", "baseline")
 
