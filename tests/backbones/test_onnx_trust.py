@@ -167,7 +167,7 @@ def test_many_tensors_of_one_big_file_take_no_memory(tmp_path):
     for number, tensor in enumerate(tensors):
         tensor.name, tensor.dims[0] = f"numbers{number}", 1 << 28
     onnx.save(model([MEAN], tensors), tmp_path / "a.onnx")
-    with pytest.raises(ModelFileError, match=r"exceed the 2 GB of the format"):
+    with pytest.raises(ModelFileError, match=r"exceed the format's limit of 2 GB"):
         read_whole(tmp_path / "a.onnx")
 
 

@@ -150,7 +150,7 @@ class BackboneFacts(msgspec.Struct, frozen=True):
 
     @property
     def gives(self) -> frozenset[Representation]:
-        """The representations that the backbone provides: what a task's `needs` is matched with."""
+        """The representations that the backbone provides, to be matched with a task's `needs`."""
         optional: dict[Representation, bool] = {
             "feature_maps": bool(self.feature_maps),
             "tokens": self.token_states is not None,

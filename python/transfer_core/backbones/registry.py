@@ -186,7 +186,10 @@ def bare_name(name: str) -> str:
 
 @cache
 def library_version(source: str) -> str:
-    """The library that runs the blocks: `timm 1.0.22`; empty where there is none. Imports nothing."""
+    """Name and version of the library that runs the blocks, `timm 1.0.22`; empty if there is none.
+
+    Does not import it.
+    """
     known = sources().get(source)
     for package in known.packages if known else ():
         with suppress(PackageNotFoundError):
@@ -195,7 +198,7 @@ def library_version(source: str) -> str:
 
 
 def _prefix(name: str) -> str:
-    """What stands before the first `:` or `/`; empty if there is none."""
+    """The part of a name before the first `:` or `/`; empty if it has neither."""
     ends = [name.index(separator) for separator in ":/" if separator in name]
     return name[: min(ends)] if ends else ""
 

@@ -69,7 +69,7 @@ class Network:
 
     @property
     def token_states(self) -> TokenStates | None:
-        """The tokens that the last block gives; None for a convolutional network."""
+        """The output of the last block as tokens; None for a convolutional network."""
         return None if self.feature_maps else TokenStates(list(self.blocks)[-1], self.width)
 
 

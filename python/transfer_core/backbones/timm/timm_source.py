@@ -24,7 +24,7 @@ from transfer_core.backbones.timm.timm_listed import (
 
 _REPOSITORY = "https://github.com/huggingface/pytorch-image-models/blob/main"
 
-# Parts of timm's tags for weights without a classifier: what they were trained for.
+# Parts of timm's tags for weights without a classifier, by their training objective.
 _PAIRS = {
     "openai",
     "metaclip",
