@@ -12,7 +12,8 @@ from tiny_backbone import tiny_backbone
 from transfer_core import backbones
 from transfer_core.backbones import Backbone, all_facts
 from transfer_core.backbones.block_outputs import describe_outputs
-from transfer_core.backbones.representations import FeatureMap, TokenStates
+from transfer_core.backbones.huggingface.repository import local_repository
+from transfer_core.backbones.representations import EXAMPLES, FeatureMap, TokenStates
 from transfer_core.backbones.timm.timm_loading import load as load_timm
 from transfer_core.backbones.torchvision.torchvision_blocks import arrange
 from transfer_core.runtime.errors import ModelFileError, RecipeError
@@ -132,6 +133,13 @@ def test_timm_s_tokens_are_its_forward_features(name):
     assert mask.all()
 
 
+@pytest.mark.parametrize("needed", ["pooled", "feature_maps", "tokens"])
+def test_the_suggested_backbones_have_the_representation(needed):
+    for name in EXAMPLES[needed]:
+        if not name.startswith("hf/") or local_repository(name):
+            assert needed in backbones.facts(name).gives
+
+
 def test_a_network_of_fixed_size_has_no_maps():
     known = backbones.facts("timm/maxvit_rmlp_pico_rw_256")
     assert known.feature_maps == ()
@@ -153,7 +161,9 @@ def test_layouts_and_strides_from_shapes():
 
 def test_the_error_names_backbones_that_have_what_is_missing():
     backbone = tiny_backbone()
-    with pytest.raises(RecipeError, match=r"tiny has no token states. Fix: use a backbone that has them"):
+    with pytest.raises(
+        RecipeError, match=r"tiny has no tokens. Fix: use a backbone that has them, such as vit_b_16"
+    ):
         backbone.token_states(images())
     backbone.facts = msgspec.structs.replace(backbone.facts, token_states=TokenStates("absent", 6))
     with pytest.raises(ModelFileError, match="declares outputs of the blocks absent, which it lacks"):

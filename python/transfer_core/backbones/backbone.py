@@ -13,7 +13,7 @@ from torch.overrides import TorchFunctionMode
 from transfer_core.backbones.assets import Assets
 from transfer_core.backbones.facts import BackboneFacts, Preprocessing, WeightsFacts
 from transfer_core.backbones.registry import library_version
-from transfer_core.backbones.representations import Representation
+from transfer_core.backbones.representations import EXAMPLES, Representation
 from transfer_core.backbones.weights_reader import fit
 from transfer_core.runtime.errors import ModelFileError, Problem, RecipeError
 
@@ -116,7 +116,7 @@ class Backbone(nn.Module):
         """
         maps = self.facts.feature_maps
         if not maps:
-            raise _lacks(self.facts, "feature maps", "mobilenet_v2, resnet50")
+            raise _lacks(self.facts, "feature_maps")
         outputs = self._outputs_of({declared.block for declared in maps}, images)
         return tuple(
             outputs[declared.block].permute(0, 3, 1, 2) if declared.channels_last else outputs[declared.block]
@@ -145,7 +145,7 @@ class Backbone(nn.Module):
         """
         declared = self.facts.token_states
         if declared is None:
-            raise _lacks(self.facts, "token states", "vit_b_16, hf/bert-base-uncased")
+            raise _lacks(self.facts, "tokens")
         states = self._outputs_of({declared.block}, inputs)[declared.block]
         return states, (states != 0).any(dim=2)  # a token's vector is never zero, padding always
 
@@ -162,8 +162,9 @@ class Backbone(nn.Module):
         raise ModelFileError(f"{self.facts.name} declares outputs of the blocks {missing}, which it lacks")
 
 
-def _lacks(facts: BackboneFacts, representation: str, others: str) -> RecipeError:
-    message = f"{facts.name} has no {representation}. Fix: use a backbone that has them, such as {others}"
+def _lacks(facts: BackboneFacts, needed: Representation) -> RecipeError:
+    others = ", ".join(EXAMPLES[needed])
+    message = f"{facts.name} has no {needed}. Fix: use a backbone that has them, such as {others}"
     return RecipeError([Problem("backbone", message)])
 
 

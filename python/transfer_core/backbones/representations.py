@@ -15,6 +15,14 @@ from transfer_core.recipe.schema import Name
 # `encoder_decoder`: states of an encoder that a decoder attends to; no backbone provides them yet.
 Representation: TypeAlias = Literal["pooled", "feature_maps", "tokens", "encoder_decoder"]
 
+# Backbones to suggest if one lacks a representation that a task needs.
+EXAMPLES: dict[Representation, tuple[str, ...]] = {
+    "pooled": ("mobilenet_v2", "hf/sentence-transformers/all-MiniLM-L6-v2"),
+    "feature_maps": ("mobilenet_v2", "resnet50", "timm/efficientnet_b0"),
+    "tokens": ("vit_b_16", "timm/vit_tiny_patch16_224", "hf/sentence-transformers/all-MiniLM-L6-v2"),
+    "encoder_decoder": (),
+}
+
 Width: TypeAlias = Annotated[int, Meta(ge=1, le=1_000_000)]
 
 
