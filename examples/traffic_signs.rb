@@ -3,21 +3,27 @@
 # Recognize road signs in photos: 46 classes, a frozen MobileNetV2 and a linear head.
 # docs/guides/fields/traffic_signs.md explains it.
 #
-#   ruby -I gem/lib examples/traffic_signs.rb             # 20 photos of each sign
-#   ruby -I gem/lib examples/traffic_signs.rb 8           # 8 of each
-#   ruby -I gem/lib examples/traffic_signs.rb 20 balanced # then fine-tune the last blocks
+#   ruby -I gem/lib examples/traffic_signs.rb              # 20 photos of each sign
+#   ruby -I gem/lib examples/traffic_signs.rb 8            # 8 of each
+#   ruby -I gem/lib examples/traffic_signs.rb 20 fine_tune # then fine-tune the last blocks
 
 require "tmpdir"
 require "transfer"
 
-per_sign, preset = ARGV
-preset ||= "fast"
+per_sign, fine_tune = ARGV
 
 Dir.mktmpdir do |scratch|
   command = [*Transfer::Python.command, "#{__dir__}/signs.py", "#{scratch}/signs", *per_sign]
   system(*command) || abort("signs.py failed")
 
-  model = Transfer.train(backbone: "mobilenet_v2", data: "#{scratch}/signs/photos", preset:, seed: 0)
+  model = Transfer.train(backbone: "mobilenet_v2", data: "#{scratch}/signs/photos", seed: 0) do
+    freeze :backbone
+    train
+    if fine_tune
+      unfreeze last: 4
+      train epochs: 5
+    end
+  end
 
   low, high = model.metrics[:intervals][:accuracy]
   puts "#{model.labels.size} signs, #{model.metrics[:examples]} held-out photos"
