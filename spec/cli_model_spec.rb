@@ -211,7 +211,7 @@ RSpec.describe "A model on the command line", :scratch do
 
     it "is used with --trust only" do
       photo = Dir["#{@scratch}/photos/*/*.png"].first
-      expect(transfer("predict", model, photo)).to match(["", /say `--trust` if you trust it$/, 2])
+      expect(transfer("predict", model, photo)).to match(["", /Fix: `--trust` if you trust it$/, 2])
       expect(transfer("predict", model, photo, "--trust")).to match([/\t#{photo}$/, "", 0])
       Transfer.shutdown
       File.write("#{@scratch}/elsewhere/trusted", "")

@@ -4,27 +4,25 @@ module Transfer
   module CLI
     # Inputs of a model from the command line, or from standard input as its lines arrive.
     module Inputs
-      # Inputs of a batch: results of a long list appear while others are computed.
-      BATCH = 64
       CHUNK_BYTES = 64 * 1024
       # An input as text, its value for the model, or the message of an unusable one.
       Line = ::Data.define(:text, :value, :error)
-      private_constant :BATCH, :CHUNK_BYTES
+      private_constant :CHUNK_BYTES
 
       class << self
         # @param words [Array<String>] of the command line; `-` alone: standard input
         # @param modality [Symbol] of the model
-        # @yieldparam batch [Array<Line>] never waits for more lines while some have arrived
+        # @yieldparam lines [Array<Line>] never waits for more lines while some have arrived
         # @raise [Thor::Error] for a word that is not an input of the modality
-        def each_batch(words, modality)
+        def each_group(words, modality)
           if words == ["-"]
             number = 0
             arriving($stdin) do |some|
-              batch = some.filter_map { |bytes| line(bytes, number += 1, modality) }
-              yield batch if batch.any?
+              lines = some.filter_map { |bytes| line(bytes, number += 1, modality) }
+              yield lines if lines.any?
             end
           else
-            words.each_slice(BATCH) { |some| yield some.map { |text| Line.new(text, value(text, modality), nil) } }
+            yield words.map { |text| Line.new(text, value(text, modality), nil) }
           end
         end
 
@@ -73,7 +71,7 @@ module Transfer
           rest = "".b
           loop do
             *lines, rest = (rest << io.readpartial(CHUNK_BYTES).b).split("\n", -1)
-            lines.each_slice(BATCH) { |some| yield some.map { |line| line.delete_suffix("\r") } }
+            yield lines.map { |line| line.delete_suffix("\r") }
           end
         rescue EOFError
           yield [rest] unless rest.empty?

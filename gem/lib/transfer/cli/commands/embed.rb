@@ -22,7 +22,7 @@ module Transfer
         write = embeddings_writer
         check_named(inputs)
         loaded = open_model(model)
-        lines = Inputs.enum_for(:each_batch, inputs, loaded.modality).to_a.flatten
+        lines = Inputs.enum_for(:each_group, inputs, loaded.modality).to_a.flatten
         raise Thor::Error, "standard input has no inputs" if lines.empty?
 
         wrong = lines.find(&:error)

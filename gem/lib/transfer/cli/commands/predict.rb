@@ -63,16 +63,16 @@ module Transfer
       # @yieldparam input [String]
       # @yieldparam result [Prediction, BadInput]
       def each_result(model, inputs)
-        Inputs.each_batch(inputs, model.modality) do |batch|
-          readable = batch.reject(&:error).map(&:value)
-          predictions = model.predict(readable, level: options[:level], on_bad_input: :mark).each
-          batch.each do |line|
+        Inputs.each_group(inputs, model.modality) do |lines|
+          readable = lines.reject(&:error).map(&:value)
+          predictions = model.predict(readable.lazy, level: options[:level], on_bad_input: :mark)
+          lines.each do |line|
             result = line.error ? BadInput.new(line.text, DataError.new(line.error)) : predictions.next
             raise data_error(result) if result.failed? && options[:on_bad_input] == "raise"
 
             yield line.text, result
+            $stdout.flush # buffered unless it is a terminal
           end
-          $stdout.flush # buffered unless it is a terminal
         end
       end
 
