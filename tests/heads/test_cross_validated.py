@@ -85,8 +85,7 @@ def problem_of(rows, weights, outputs):
 def exact(rows, strength, outputs):
     """Our solution without a path before it: weight (K, D) and bias (K,)."""
     problem = problem_of(rows, rows.example_weights[None], outputs)
-    curvature = problem.curvature(problem.zeros()[0], None)
-    solution = problem.solve(strength, problem.zeros(), curvature, 1e-18)[0]
+    solution = problem.solve(strength, problem.zeros(), 1e-18)[0]
     weight, bias = problem.at.on_features(solution[:, :-1], solution[:, -1])
     return weight.numpy(), bias.numpy()
 

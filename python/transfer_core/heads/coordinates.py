@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from transfer_core.heads.products import product
 from transfer_core.heads.scaling import Scaling
 
 # Up to so many rows per feature, a copy of the features is small and pays off.
@@ -29,8 +28,6 @@ class Coordinates:
         (D,), of the features f: scaled features are (f - mean) / scale.
     basis
         (D, R), a column per coordinate; None if the coordinates are the scaled features.
-    uncorrelated
-        Whether the Gram matrix of the coordinates is diagonal.
     """
 
     x: Tensor
@@ -39,7 +36,6 @@ class Coordinates:
     mean: Tensor
     scale: Tensor
     basis: Tensor | None
-    uncorrelated: bool = False
 
     def on_features(self, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
         """Convert `weight` (K, R) and `bias` (K,) for z to (K, D) and (K,) for features."""
@@ -70,7 +66,7 @@ def coordinates_of(features: Tensor, scaling: Scaling) -> Coordinates:
     if rows < width:
         basis, triangle = torch.linalg.qr(z.T)
         z = triangle.T
-    _, axes = torch.linalg.eigh(product(z.T, z))
+    _, axes = torch.linalg.eigh(z.T @ z)
     zero = features.new_zeros(axes.shape[1])
-    basis = axes if basis is None else product(basis, axes)
-    return Coordinates(product(z, axes), zero, zero + 1, mean, scale, basis, uncorrelated=True)
+    basis = axes if basis is None else basis @ axes
+    return Coordinates(z @ axes, zero, zero + 1, mean, scale, basis)

@@ -8,8 +8,7 @@ with x scaled features. The loss is cross-entropy for classes, half the squared 
 the sum of the binary cross-entropies for labels. All are convex, so no learning rate and no number of epochs
 need tuning.
 
-The closed form of the squared error is not used: with a known Hessian L-BFGS needs few steps and no extra
-code.
+The closed form of the squared error is not used: L-BFGS needs no extra code for it.
 """
 
 from __future__ import annotations
@@ -21,7 +20,6 @@ import torch
 from torch import Tensor
 
 from transfer_core.heads.coordinates import coordinates_of
-from transfer_core.heads.curvature import Curvature
 from transfer_core.heads.folds import a_part_of, first_views, left_out_rows, weights_without
 from transfer_core.heads.heartbeat import Heartbeat
 from transfer_core.heads.linear_problem import LinearProblems, linear_problems
@@ -64,11 +62,10 @@ class LinearFit:
 
 @dataclass(frozen=True)
 class Candidate:
-    """One strength on B folds: `coefficients` (B, K, R + 1), mean held-out `loss`, and `curvature`."""
+    """One strength on B folds: `coefficients` (B, K, R + 1) and mean held-out `loss`."""
 
     coefficients: Tensor
     loss: float
-    curvature: Curvature
 
 
 @dataclass(frozen=True)
@@ -100,9 +97,8 @@ def fit_linear(rows: Rows, outputs: int, folds: int, seed: int, progress: Progre
     at = found.problems.at
     everything = linear_problems(rows, at, rows.example_weights[None], outputs, heartbeat.check)
     start = best.coefficients.mean(dim=0, keepdim=True)
-    curvature = everything.curvature(start[0], best.curvature)
     heartbeat.next()
-    solution = everything.solve(strength, start, curvature, CONVERGED)[0]
+    solution = everything.solve(strength, start, CONVERGED)[0]
     weight, bias = at.on_features(solution[:, :-1], solution[:, -1])
     heartbeat.finish()
     fits = zip(best.coefficients, found.held_out, strict=True)
@@ -145,21 +141,18 @@ def _search(
     problems = linear_problems(rows, at, weights_without(left_out, rows), outputs, heartbeat.check)
     held_out = first_views(left_out, rows)
 
-    def evaluate(strength: float, start: Tensor, known: Curvature | None) -> Candidate:
+    def evaluate(strength: float, start: Tensor) -> Candidate:
         heartbeat.next()
-        curvature = problems.curvature(start.mean(dim=0), known)
-        coefficients = problems.solve(strength, start, curvature, tolerance)
-        return Candidate(coefficients, _loss_of(problems, coefficients, rows, held_out), curvature)
+        coefficients = problems.solve(strength, start, tolerance)
+        return Candidate(coefficients, _loss_of(problems, coefficients, rows, held_out))
 
     return Search(problems, held_out, _search_unimodal(evaluate, problems.zeros()))
 
 
-def _search_unimodal(
-    evaluate: Callable[[float, Tensor, Curvature | None], Candidate], zeros: Tensor
-) -> dict[int, Candidate]:
+def _search_unimodal(evaluate: Callable[[float, Tensor], Candidate], zeros: Tensor) -> dict[int, Candidate]:
     """Return the strengths that were tried, by index in `STRENGTHS`.
 
-    `evaluate` takes a start and a known curvature. The held-out loss is assumed to be unimodal. Every second
+    `evaluate` takes a strength and a start. The held-out loss is assumed to be unimodal. Every second
     strength is tried, from strong to weak, until the loss is 1 % above its lowest or, where it levels off,
     the strength in between has the lowest; then the neighbors of the best. Each fit solves all folds in one
     batch.
@@ -168,7 +161,7 @@ def _search_unimodal(
 
     def attempt(i: int) -> int:
         """Try a strength; return the index of the best so far."""
-        tried[i] = evaluate(STRENGTHS[i], *(_start(tried, i) or (zeros, None)))
+        tried[i] = evaluate(STRENGTHS[i], _start(tried, i, zeros))
         return min(tried, key=lambda j: tried[j].loss)
 
     best = attempt(0)
@@ -193,17 +186,17 @@ def _levels_off(tried: dict[int, Candidate], i: int) -> bool:
     return third > 0.9 * second and second - third < first - second
 
 
-def _start(tried: dict[int, Candidate], i: int) -> tuple[Tensor, Curvature] | None:
-    """Return starting coefficients for strength `i`, and the curvature of a neighbor.
+def _start(tried: dict[int, Candidate], i: int, zeros: Tensor) -> Tensor:
+    """Return starting coefficients for strength `i`.
 
     Coefficients are smooth in the logarithm of the strength: they are interpolated, or extrapolated, from two
     others.
     """
     if i - 1 in tried:
-        return (tried[i - 1].coefficients + tried[i + 1].coefficients) / 2, tried[i - 1].curvature
+        return (tried[i - 1].coefficients + tried[i + 1].coefficients) / 2
     if i - 4 in tried:
-        return 2 * tried[i - 2].coefficients - tried[i - 4].coefficients, tried[i - 2].curvature
-    return (tried[i - 2].coefficients, tried[i - 2].curvature) if tried else None
+        return 2 * tried[i - 2].coefficients - tried[i - 4].coefficients
+    return tried[i - 2].coefficients if tried else zeros
 
 
 def _loss_of(problems: LinearProblems, coefficients: Tensor, rows: Rows, held_out: list[Tensor]) -> float:

@@ -9,17 +9,15 @@ import torch
 from torch import Tensor
 
 from transfer_core.heads.coordinates import Coordinates
-from transfer_core.heads.curvature import Curvature, DiagonalCurvature, FullCurvature
 from transfer_core.heads.lbfgs import minimize
-from transfer_core.heads.products import product
 from transfer_core.heads.rows import Rows
 from transfer_core.tasks import Criterion
 
 # Size of a chunk of rows whose features, or outputs for all problems, fit into the CPU cache.
 CHUNK_BYTES = 4 * 2**20
 
-# Rows per coordinate that suffice to estimate the Hessian.
-ROWS_FOR_CURVATURE = 8
+# Rows per coordinate that suffice to estimate the diagonal of the Hessian.
+ROWS_FOR_WHITENING = 8
 
 
 @dataclass(frozen=True)
@@ -47,24 +45,19 @@ class LinearProblems:
         """Return zero coefficients (B, K, R + 1), the default start."""
         return self.at.x.new_zeros(len(self.share), self.outputs, self.at.x.shape[1] + 1)
 
-    def solve(self, strength: float, start: Tensor, curvature: Curvature, tolerance: float) -> Tensor:
-        """Return the minima (B, K, R + 1), from `start` (B, K, R + 1).
-
-        L-BFGS works on variables preconditioned by `curvature`, and corrects for Hessians that differ between
-        outputs.
-        """
-        white = curvature.whitening(strength)
+    def solve(self, strength: float, start: Tensor, tolerance: float) -> Tensor:
+        """Return the minima (B, K, R + 1), found by preconditioned L-BFGS from `start` (B, K, R + 1)."""
+        unit = self._whitening(strength, start.mean(dim=0))
 
         def objective(flat: Tensor) -> tuple[Tensor, Tensor]:
-            coefficients = white.coefficients(flat.view_as(start))
+            coefficients = flat.view_as(start) * unit
             loss, gradient = self.loss(coefficients)
             weight = coefficients[..., :-1]
             loss += 0.5 * strength * weight.square().sum(dim=(1, 2))
             gradient[..., :-1] += strength * weight
-            return loss, white.slopes(gradient).flatten(1)
+            return loss, (gradient * unit).flatten(1)
 
-        found = minimize(objective, white.variables(start).flatten(1), tolerance)
-        return white.coefficients(found.view_as(start))
+        return minimize(objective, (start / unit).flatten(1), tolerance).view_as(start) * unit
 
     def loss(self, coefficients: Tensor) -> tuple[Tensor, Tensor]:
         """Return the losses (B,) without penalty, float64, and their gradients (B, K, R + 1)."""
@@ -73,11 +66,11 @@ class LinearProblems:
         slope_x, slope_1 = torch.zeros_like(weight), torch.zeros_like(bias)
         for part in self._chunks(len(weight)):
             x, share = self.at.x[part], self.share[:, part]
-            output = product(weight, x.T).add_(bias[:, None]).view(len(share), self.outputs, -1)
+            output = torch.addmm(bias[:, None], weight, x.T).view(len(share), self.outputs, -1)
             losses, slope = self.criterion.terms(output, self.targets[part], self._label_weights(part))
             loss += (losses * share).sum(dim=1, dtype=torch.float64)
             slope = slope.mul_(share[:, None]).flatten(0, 1)
-            slope_x += product(slope, x)
+            slope_x.addmm_(slope, x)
             slope_1 += slope.sum(dim=1)
         slope_z = (slope_x - slope_1[:, None] * self.at.shift) / self.at.unit
         return loss, torch.cat([slope_z, slope_1[:, None]], dim=1).view_as(coefficients)
@@ -85,39 +78,27 @@ class LinearProblems:
     def output(self, coefficients: Tensor, rows: Tensor) -> Tensor:
         """Return the outputs (M, K) of one layer (K, R + 1) for the rows with these indices (M,)."""
         weight, bias = self._on_x(coefficients[None])
-        parts = [product(self.at.x[some], weight.T).add_(bias) for some in self._split(rows)]
+        parts = [torch.addmm(bias, self.at.x[some], weight.T) for some in self._split(rows)]
         return torch.cat(parts)
 
-    def curvature(self, coefficients: Tensor, known: Curvature | None) -> Curvature:
-        """Return the curvature of the loss at one layer (K, R + 1), estimated on part of the rows.
+    def _whitening(self, strength: float, coefficients: Tensor) -> Tensor:
+        """Return units (R + 1,) of variables in which the penalized loss has second derivatives of about 1.
 
-        It is p (1 - p) per output and row for both cross-entropies, 1 for the squared error. A `known`
-        curvature of at most four times the mean is scaled instead: its matrix costs as much as many losses.
+        They come from the diagonal of the Hessian at one layer (K, R + 1), averaged over outputs and estimated on
+        part of the rows: p (1 - p) per output and row for both cross-entropies, 1 for the squared error.
         """
-        rows = torch.arange(0, len(self.targets), -(-len(self.targets) // self._enough))
+        step = -(-len(self.targets) // max(1, ROWS_FOR_WHITENING * self.at.x.shape[1]))
+        rows = torch.arange(0, len(self.targets), step)
         share = self.share[:, rows].mean(dim=0)
-        second = (
-            share
-            / share.sum()
-            * torch.cat([self._second_derivative(coefficients, some) for some in self._split(rows)])
-        )
-        mean = max(float(second.sum()), torch.finfo(second.dtype).eps)
-        if known and known.mean <= 4 * mean:
-            return known.scaled_to(mean)
-        width = self.at.x.shape[1]
-        diagonal = self.at.uncorrelated
-        found = self.at.x.new_zeros(width) if diagonal else self.at.x.new_zeros(width, width)
-        for some, values in zip(self._split(rows), self._split(second), strict=True):
-            z = (self.at.x[some] - self.at.shift) / self.at.unit
-            if diagonal:
-                found += values @ z.square()
-            else:
-                found += product(z.T, z * values[:, None])
-        return DiagonalCurvature(found, mean) if diagonal else FullCurvature(found, mean)
-
-    @property
-    def _enough(self) -> int:
-        return max(1, ROWS_FOR_CURVATURE * self.at.x.shape[1])
+        share = share / share.sum()
+        total, diagonal = 0.0, torch.zeros_like(self.at.unit)
+        for some, weights in zip(self._split(rows), self._split(share), strict=True):
+            second = weights * self._second_derivative(coefficients, some)
+            total += float(second.sum())
+            diagonal += second @ ((self.at.x[some] - self.at.shift) / self.at.unit).square()
+        eps = torch.finfo(diagonal.dtype).eps
+        diagonal += strength + eps * float(diagonal.sum())
+        return torch.cat([diagonal, diagonal.new_tensor([max(total, eps)])]).rsqrt()
 
     def _second_derivative(self, coefficients: Tensor, rows: Tensor) -> Tensor:
         return self.criterion.hessian(self.output(coefficients, rows), self._label_weights(rows))
