@@ -25,7 +25,6 @@ from transfer_core.worker.serving_line import Failed, Line, Loaded, tell_all
 from transfer_core.worker.serving_request import Asked, Finish, Tell
 from transfer_core.worker.serving_stats import ServingStats
 from transfer_core.worker.settings import Gathering, gathering
-from transfer_core.worker.standby import Standby
 
 if TYPE_CHECKING:
     from transfer_core.model.model import Model
@@ -39,7 +38,7 @@ class Serving:
     def __init__(self, models: ModelCache, gathering: Gathering, threads: int) -> None:
         self._models = models
         self._gathering = gathering
-        self._changed = Standby()
+        self._changed = threading.Condition()
         self._untaken: deque[Asked] = deque()  # an input of each in turn
         self._lines: WeakKeyDictionary[Model, Line] = WeakKeyDictionary()
         self._open = self._busy = 0
