@@ -3,6 +3,7 @@
 import os
 import tempfile
 import threading
+from types import SimpleNamespace
 
 import pytest
 
@@ -87,14 +88,24 @@ def no_bfloat16_operators(monkeypatch):
 
         return run
 
-    for name in ("_reorder_convolution_weight", "_reorder_linear_weight"):
-        monkeypatch.setattr(torch.ops.mkldnn, name, without_bfloat16(getattr(torch.ops.mkldnn, name)))
-    probes = (onednn.has_convolution, onednn.has_linear)
-    for probe in probes:
-        probe.cache_clear()
+    name = "_reorder_convolution_weight"
+    monkeypatch.setattr(torch.ops.mkldnn, name, without_bfloat16(getattr(torch.ops.mkldnn, name)))
+    onednn.has_convolution.cache_clear()
     yield
-    for probe in probes:
-        probe.cache_clear()
+    onednn.has_convolution.cache_clear()
+
+
+@pytest.fixture
+def no_onednn_operators(monkeypatch):
+    """A release of torch without oneDNN's fused operators."""
+    import torch
+
+    from transfer_core.runtime import onednn
+
+    monkeypatch.setattr(torch.ops, "mkldnn", SimpleNamespace())
+    onednn.has_convolution.cache_clear()
+    yield
+    onednn.has_convolution.cache_clear()
 
 
 @pytest.fixture(scope="session")

@@ -62,6 +62,21 @@ def test_the_stand_in_for_torch_s_compiler_gives_way_to_the_real_one():
     assert "torch._dynamo.eval_frame" in modules
 
 
+def test_where_the_stand_in_does_not_suffice_the_real_compiler_is_imported():
+    modules = imported_by(
+        "import torch, transfer_core.backbones.quick_import as quick;"
+        "from contextlib import contextmanager; from types import ModuleType as M; import sys\n"
+        "@contextmanager\n"
+        "def lacking():\n"
+        "    sys.modules['torch._dynamo'] = sys.modules['torch._dynamo.utils'] = M('torch._dynamo')\n"
+        "    yield\n"
+        "    del sys.modules['torch._dynamo'], sys.modules['torch._dynamo.utils']\n"
+        "quick._stand_in = lacking\n"
+        "import transfer_core.backbones.torchvision.torchvision_blocks"
+    )
+    assert {"torchvision.models.resnet", "torch._dynamo.eval_frame"} <= modules
+
+
 def test_a_saved_model_is_described_without_torch():
     modules = imported_by(
         "import transfer_core.worker.methods, transfer_core.model_file.format; "

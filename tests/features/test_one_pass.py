@@ -223,6 +223,17 @@ def test_without_the_operators_a_block_is_rounded_and_otherwise_unchanged(no_bfl
     torch.testing.assert_close(rounded(images.bfloat16()), plain(images.bfloat16()), rtol=0, atol=0)
 
 
+@torch.no_grad()
+def test_a_torch_without_the_operators_gives_the_same_embeddings(no_onednn_operators):
+    torch.manual_seed(0)
+    backbone = backbones.build("mobilenet_v3_small")
+    randomize_norms(backbone)
+    images = torch.randn(2, 3, 64, 64)
+    network = Variants(backbone, CPU).network(Plan(exact=99, dtype="float32", batch=2, fused=True))
+    assert not any(isinstance(module, OnePass) for module in network.modules())
+    torch.testing.assert_close(network(images), backbone.eval()(images), rtol=1e-4, atol=1e-5)
+
+
 @needs_bfloat16_operators
 @torch.no_grad()
 @pytest.mark.parametrize(("after", "joined"), [("sum", False), ("sum, relu", True)])

@@ -10,7 +10,6 @@ from tiny_encoder import POSITIONS, WIDTH, WORDS, tiny_encoder
 from transfer_core.backbones import load
 from transfer_core.data import Dataset
 from transfer_core.features import FeatureStore, Views, build_extractor, embed_dataset
-from transfer_core.features.packed import PackedLinear, pack
 from transfer_core.features.text import TextVariants, padded_length
 from transfer_core.features.tokens import Reader, padded
 from transfer_core.recipe.schema import TextOptions
@@ -184,16 +183,6 @@ def test_padding():
     assert padded([torch.ones(1, 2)], 2).tolist() == [[[1, 1], [0, 0]]]
     beyond_half = padded([torch.ones(1, 2).half(), torch.full((2, 2), 1e6)], 2)
     assert (beyond_half.dtype, beyond_half[1, 1, 1]) == (torch.float32, 1e6)
-
-
-def test_packed_dense_layers_give_what_torch_s_own_give():
-    block = torch.nn.Sequential(torch.nn.Linear(48, 32), torch.nn.GELU(), torch.nn.Linear(32, 8, bias=False))
-    x = torch.randn(3, 5, 48, generator=torch.Generator().manual_seed(0))
-    expected = block(x).detach()
-    packed = pack(block, torch.float32)
-    assert [type(layer) for layer in packed] == [PackedLinear, torch.nn.GELU, PackedLinear]
-    torch.testing.assert_close(packed(x), expected, atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(packed(x[:1, :1]), expected[:1, :1], atol=1e-5, rtol=1e-5)
 
 
 def test_the_backbone_itself_stays_as_it_is(tiny):

@@ -13,18 +13,34 @@ _COMPILER, _ITS_UTILITIES = "torch._dynamo", "torch._dynamo.utils"
 
 
 @contextmanager
-def without_compiler() -> Iterator[None]:
-    """Context in which `torch._dynamo` is an empty module, unless it was imported before.
+def without_compiler(module: str) -> Iterator[None]:
+    """Context in which `torch._dynamo`, whose import takes a second, is a stand-in with two functions.
 
-    Importing it takes a second. torchvision uses one function of it, when a detection operator runs; the
-    empty module forwards this call to the real one. timm uses its decorator `disable`.
+    torchvision uses one function of it, when a detection operator runs; the stand-in forwards this call to the
+    real module. timm uses its decorator `disable`. If `module` can't be imported with
+    the stand-in, as may be with another release, the block runs with the real compiler.
     """
-    if _COMPILER in sys.modules:
+    if _COMPILER in sys.modules or not _imports_with_stand_in(module):
         yield
-        return
+    else:
+        with _stand_in():
+            yield
+
+
+def _imports_with_stand_in(module: str) -> bool:
+    with _stand_in():
+        try:
+            importlib.import_module(module)
+        except (ImportError, AttributeError):
+            return False
+    return True
+
+
+@contextmanager
+def _stand_in() -> Iterator[None]:
     package, utilities = ModuleType(_COMPILER), ModuleType(_ITS_UTILITIES)
     package.__path__ = []
-    package.disable = _as_it_is  # type: ignore[attr-defined]
+    package.disable = _unchanged  # type: ignore[attr-defined]
     utilities.is_compile_supported = _is_compile_supported  # type: ignore[attr-defined]
     sys.modules |= {_COMPILER: package, _ITS_UTILITIES: utilities}
     try:
@@ -34,9 +50,9 @@ def without_compiler() -> Iterator[None]:
 
 
 def _is_compile_supported(device_type: str) -> bool:
-    answer: bool = importlib.import_module(_ITS_UTILITIES).is_compile_supported(device_type)
-    return answer
+    found: bool = importlib.import_module(_ITS_UTILITIES).is_compile_supported(device_type)
+    return found
 
 
-def _as_it_is(function: Any = None, *_: Any, **__: Any) -> Any:
-    return function or _as_it_is
+def _unchanged(function: Any = None, *_: Any, **__: Any) -> Any:
+    return function or _unchanged

@@ -19,7 +19,6 @@ from transfer_core.data.text import Text
 from transfer_core.features.inference import Plan, Variants
 from transfer_core.features.loading import Load, load_one
 from transfer_core.features.network import NetworkExtractor
-from transfer_core.features.packed import pack
 from transfer_core.features.parallel import map_on_cores, on_one_core
 from transfer_core.features.plan import agreeing_plan, remembered_plan
 from transfer_core.features.probe import PROBE_TEXTS
@@ -28,7 +27,7 @@ from transfer_core.recipe.schema import Augmentation, TextOptions
 from transfer_core.runtime.errors import DataError
 
 # Changes when embeddings of the same tokens do.
-TEXT_VERSION = 1
+TEXT_VERSION = 2
 
 # Tokens per forward pass: on a CPU the activations of so many stay near a core, a GPU wants more at once.
 BATCH_TOKENS = {"cpu": 512, "cuda": 32_768, "mps": 8_192}
@@ -47,17 +46,13 @@ class _Window:
 
 
 class TextVariants(Variants):
-    """See `Variants`: the embeddings of tokens stay in float32, and dense layers are packed."""
+    """See `Variants`; the embeddings of tokens stay in float32."""
 
     @torch.no_grad()
     def _prepare(self, dtypes: Sequence[Sequence[str]]) -> list[list[nn.Module]]:
         layers = zip(list(self.backbone.blocks)[1:], dtypes[1:], strict=True)
-        packed = [[self._layer(layer, getattr(torch, dtype)) for dtype in some] for layer, some in layers]
-        return [[self._first] * len(dtypes[0]), *packed]
-
-    def _layer(self, block: nn.Module, dtype: torch.dtype) -> nn.Module:
-        layer = self._copy(block)
-        return pack(layer, dtype) if self.device.type == "cpu" else layer.to(dtype)
+        copies = [[self._copy(layer).to(getattr(torch, dtype)) for dtype in some] for layer, some in layers]
+        return [[self._first] * len(dtypes[0]), *copies]
 
     @cached_property
     def _first(self) -> nn.Module:

@@ -187,9 +187,9 @@ def _cpu_is_fast_in_bfloat16() -> bool:
 def _cpu_has_bfloat16_operators() -> bool:
     import torch
 
-    from transfer_core.runtime.onednn import has_convolution, has_linear
+    from transfer_core.runtime.onednn import has_convolution
 
-    return has_convolution(torch.bfloat16) and has_linear(torch.bfloat16)
+    return has_convolution(torch.bfloat16)
 
 
 def _is_fast_in_bfloat16(device: torch.device) -> bool:

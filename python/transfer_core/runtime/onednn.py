@@ -31,20 +31,6 @@ def has_convolution(dtype: torch.dtype) -> bool:
     return _close(single, expected.relu()) and _close(fused, (expected + images.float()).relu())
 
 
-@cache
-def has_linear(dtype: torch.dtype) -> bool:
-    """Whether dense layers, with packed or plain weights, run on this CPU in `dtype`."""
-    rows, weight, bias = _example((8, 16), dtype), _example((4, 16), dtype), _example((4,), dtype)
-    try:
-        packed = torch.ops.mkldnn._reorder_linear_weight(weight, len(rows))
-        pointwise = torch.ops.mkldnn._linear_pointwise
-        found = [pointwise(rows, matrix, bias, "none", [], "") for matrix in (weight, packed)]
-    except (AttributeError, NotImplementedError, RuntimeError):
-        return False
-    expected = functional.linear(rows.float(), weight.float(), bias.float())
-    return all(_close(one, expected) for one in found)
-
-
 def _example(shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
     generator = torch.Generator().manual_seed(0)
     return torch.randn(shape, generator=generator).to(dtype)

@@ -17,7 +17,7 @@ from transfer_core.backbones.keras.keras_graph import DROPOUTS, Config, Node, Sl
 from transfer_core.backbones.keras.keras_merges import of_several, with_a_number
 from transfer_core.backbones.quick_import import without_compiler
 
-with without_compiler():
+with without_compiler("torchvision"):
     from torchvision.ops import StochasticDepth
 
 # A layer as a sequence of modules, by suffixes of its name; the module with its weights has an empty suffix.

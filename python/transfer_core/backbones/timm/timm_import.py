@@ -6,7 +6,7 @@ from transfer_core.backbones.quick_import import without_compiler
 from transfer_core.runtime.errors import DependencyError
 
 try:
-    with without_compiler():
+    with without_compiler("timm.models"):
         import timm
         import timm.models
         from timm.layers.conv2d_same import Conv2dSame

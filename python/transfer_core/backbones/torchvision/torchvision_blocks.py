@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from transfer_core.backbones.quick_import import without_compiler
 
-with without_compiler():
+with without_compiler("torchvision"):
     import torchvision
     from torchvision.models import convnext, efficientnet, squeezenet, swin_transformer
 
