@@ -16,9 +16,9 @@ _COMPILER, _ITS_UTILITIES = "torch._dynamo", "torch._dynamo.utils"
 def without_compiler(module: str) -> Iterator[None]:
     """Context in which `torch._dynamo`, whose import takes a second, is a stand-in with two functions.
 
-    torchvision uses one function of it, when a detection operator runs; the stand-in forwards this call to the
-    real module. timm uses its decorator `disable`. If `module` can't be imported with
-    the stand-in, as may be with another release, the block runs with the real compiler.
+    torchvision uses one function of it, when a detection operator runs; the stand-in forwards this call to
+    the real module. timm uses its decorator `disable`. If `module` can't be imported with the stand-in,
+    as may be with another release, the block runs with the real compiler.
     """
     if _COMPILER in sys.modules or not _imports_with_stand_in(module):
         yield

@@ -85,8 +85,7 @@ class LinearProblems:
         """Return units (R + 1,) of variables in which the penalized loss has second derivatives of about 1.
 
         They come from the diagonal of the Hessian at one layer (K, R + 1), averaged over outputs and
-        estimated on part of the rows: p (1 - p) per output and row for both cross-entropies, 1 for the squared
-        error.
+        estimated on part of the rows.
         """
         step = -(-len(self.targets) // max(1, ROWS_FOR_WHITENING * self.at.x.shape[1]))
         rows = torch.arange(0, len(self.targets), step)
