@@ -20,13 +20,14 @@ from transfer_core.plan.phases import Phase
 from transfer_core.recipe.schema import Crop, Flip, Train
 from transfer_core.runtime.errors import Cancelled, DataError, RecipeError
 from transfer_core.runtime.progress import Progress
-from transfer_core.tasks.criteria import CrossEntropy
+from transfer_core.tasks.criteria import CrossEntropy, SquaredError
 from transfer_core.training import optimizers
 from transfer_core.training.cpu_execution import CpuExecution
 from transfer_core.training.single_device_execution import single_device_execution
 
 CPU = torch.device("cpu")
 MACHINE = Machine(CPU, "float32")
+CROSS_ENTROPY = CrossEntropy()
 BLOCKS = ("stem", "middle", "last")
 STEP = Train(
     epochs=2,
@@ -80,12 +81,13 @@ def tune(
     seed=0,
     augmentations=(),
     progress=Progress(),
+    criterion=CROSS_ENTROPY,
     **words,
 ):
     """The backbone and the head after fine-tuning, and the history."""
     backbone, head = backbone or tiny_backbone(), head or new_head()
     phase = Phase(step(**words), tuple(trainable))
-    given = backbone, head, phase, images, valid, augmentations, MACHINE, CrossEntropy(), seed, progress
+    given = backbone, head, phase, images, valid, augmentations, MACHINE, criterion, seed, progress
     return backbone, head, fine_tune(*given)
 
 
@@ -284,7 +286,7 @@ def test_history(images):
 def test_regression(images):
     values = torch.rand(12, 2, generator=torch.Generator().manual_seed(0))
     some = images(12, targets=values)
-    backbone, head, history = tune(some, some, head=new_head(outputs=2), epochs=10)
+    backbone, head, history = tune(some, some, head=new_head(outputs=2), epochs=10, criterion=SquaredError())
     with torch.no_grad():
         outputs = head(backbone(batch_of(some, range(12), backbone.preprocessing)))
     error = float((outputs - values).square().mean())

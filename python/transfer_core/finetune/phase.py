@@ -26,7 +26,8 @@ from transfer_core.plan.phases import Phase
 from transfer_core.recipe.schema import Augmentation, TextOptions
 from transfer_core.runtime.devices import choose_dtype, fast_dtype
 from transfer_core.runtime.progress import Progress
-from transfer_core.training.batch import Batch, BatchSource, Criterion, Metrics
+from transfer_core.tasks import Criterion
+from transfer_core.training.batch import Batch, BatchSource, Metrics
 from transfer_core.training.checkpointer import NO_CHECKPOINTS, Checkpointer
 from transfer_core.training.execution import Execution, open_execution
 from transfer_core.training.loop import train_epochs

@@ -1,10 +1,10 @@
-"""Batches, and the loss and the metrics that a task computes on them."""
+"""Batches of a training, and the loss of their examples."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
@@ -14,16 +14,6 @@ Metrics: TypeAlias = dict[str, float]
 # (outputs, targets, weights) -> (), the sum over examples of weight times loss. A sum, not a mean: the losses
 # of micro-batches add up, and the caller divides by the sum of the weights of the whole batch.
 Loss: TypeAlias = Callable[[Tensor, Tensor, Tensor], Tensor]
-
-
-class Criterion(Protocol):
-    """Loss and validation metrics of a task, from outputs, targets and weights of the same N examples."""
-
-    def loss(self, outputs: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
-        """Return the sum over examples of weight times loss, a scalar tensor (see `Loss`)."""
-
-    def validation_metrics(self, outputs: Tensor, targets: Tensor, weights: Tensor) -> Metrics:
-        """Return `validation_loss`, the weighted mean loss, and the metrics of the task."""
 
 
 @dataclass(frozen=True)
