@@ -60,7 +60,7 @@ class Toy:
         assert not inputs
         return np.empty((0, 1), np.float32)
 
-    def tell(self, embeddings: Any, level: float | None = None) -> list[dict[str, float]]:
+    def predict_embeddings(self, embeddings: Any, level: float | None = None) -> list[dict[str, float]]:
         return [{"value": float(embedding[0])} for embedding in embeddings]
 
     def _wait_for(self, name: Any) -> None:
