@@ -13,7 +13,7 @@ RSpec.describe "docs/reference/recipe.md" do
       import json, sys
       from transfer_core.backbones import facts
       from transfer_core.runtime.errors import RecipeError
-      from transfer_core.plan.presets import complete
+      from transfer_core.plan.plan import complete
       from transfer_core.recipe.schema import to_plain
       from transfer_core.recipe.parser import parse_recipe
       def judge(recipe):
