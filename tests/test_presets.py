@@ -74,13 +74,13 @@ def test_fast_fits_a_linear_head_to_convergence():
 
 def test_balanced_goes_on_with_the_last_quarter():
     done = completed(preset="balanced")
-    assert done.steps == (Freeze(), LBFGS, Unfreeze(last=2), replace(ADAMW, early_stopping=2))
+    assert done.steps == (Freeze(), LBFGS, Unfreeze(last=2), replace(ADAMW, early_stopping=3))
     assert (done.head, done.augment) == (LinearHead(), (Crop(min_scale=0.8),))
 
 
 def test_best_goes_on_with_everything():
     done = completed(preset="best")
-    assert done.steps == (Freeze(), LBFGS, Unfreeze(all=True), replace(ADAMW, epochs=15, early_stopping=2))
+    assert done.steps == (Freeze(), LBFGS, Unfreeze(all=True), replace(ADAMW, epochs=15))
     assert done.augment == (Crop(min_scale=0.8),)
 
 

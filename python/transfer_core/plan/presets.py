@@ -123,6 +123,6 @@ def _finetune_defaults(optimizer: str, learning_rate: float, preset: str) -> Tra
         batch_size=32,
         schedule="cosine",
         warmup=0.1,
-        early_stopping=5 if preset == "fast" else 2,
+        early_stopping=3 if preset == "balanced" else 5,
         class_weights="none",
     )
