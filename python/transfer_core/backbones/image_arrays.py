@@ -19,7 +19,22 @@ def as_levels(images: Array) -> Array:
 
 
 def run_by(size: int, run: Run, images: Array) -> Array:
-    """Apply `run` to images (N, …) in batches of exactly `size`; the last batch is padded with copies."""
+    """Run a network with a fixed batch size; the last batch is padded with copies.
+
+    Parameters
+    ----------
+    size
+        The batch size.
+    run
+        The network, (size, …) -> (size, D).
+    images
+        (N, …).
+
+    Returns
+    -------
+    Array
+        (N, D).
+    """
     missing = -len(images) % size
     filled = np.concatenate([images, np.repeat(images[-1:], missing, axis=0)]) if missing else images
     parts = [run(filled[start : start + size]) for start in range(0, len(filled), size)]

@@ -59,8 +59,14 @@ class Loading(Protocol):
 
         Parameters
         ----------
+        facts
+            The result of `facts`.
         weights
             `pretrained`, `random`, the name of published weights, or the path of a file.
+        trust
+            Whether code that comes with the backbone may run.
+        progress
+            Receives the progress of downloads, and warnings.
 
         Raises
         ------
@@ -79,6 +85,17 @@ class Loading(Protocol):
         """Restore the backbone that `Backbone.state_dict()` was taken from, in eval mode.
 
         The source's files are not read: whatever the network needs beside its tensors is in its assets.
+
+        Parameters
+        ----------
+        facts
+            As they were when it was saved.
+        tensors
+            The state dict.
+        weights, digest
+            The `weights` and `weights_digest` of the saved backbone.
+        trust
+            Whether code may run that is not in the saved model.
 
         Raises
         ------

@@ -74,7 +74,17 @@ def find_weights(
 def local_copy(
     facts: BackboneFacts, wanted: str = "pretrained", progress: Progress | None = None
 ) -> FoundWeights | None:
-    """The published file that `find_weights` finds on this machine; None: it would download."""
+    """Find published weights on this machine; None if `find_weights` would download them.
+
+    Parameters
+    ----------
+    facts
+        The backbone.
+    wanted
+        `pretrained`, or the name of published weights.
+    progress
+        Receives warnings about copies with another digest.
+    """
     candidates = _candidates(facts, wanted)
     for place in places(candidates):
         for weights in candidates:

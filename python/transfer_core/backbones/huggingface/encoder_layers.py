@@ -162,9 +162,23 @@ def split_heads(x: Tensor, heads: int) -> Tensor:
 def attention(
     query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, scale: float, dropout: float
 ) -> Tensor:
-    """softmax(query keyᵀ scale + bias) value, from (N, heads, L, d) to (N, L, heads d).
+    """Scaled dot-product attention: softmax(query keyᵀ scale + bias) value (Vaswani et al. 2017, 3.2).
 
-    Vaswani et al. 2017, section 3.2.
+    Parameters
+    ----------
+    query, key, value
+        (N, heads, L, d).
+    bias
+        Broadcastable to (N, heads, L, L); None: no bias.
+    scale
+        Factor of the products.
+    dropout
+        Probability of dropping an attention weight.
+
+    Returns
+    -------
+    Tensor
+        (N, L, heads d).
     """
     if dropout:
         # Not torch's fused attention, whose dropout uses the RNG that all threads share.
@@ -186,6 +200,15 @@ def distance_buckets(length: int, buckets: int, furthest: int) -> Tensor:
 
     Half of the buckets are for tokens before, half for tokens after; of each half, one half has a bucket per
     distance, the other logarithmic buckets up to `furthest` (Raffel et al. 2020, T5, section 2.1).
+
+    Parameters
+    ----------
+    length
+        Number of tokens, L.
+    buckets
+        Number of buckets.
+    furthest
+        The distance at which the last bucket begins.
     """
     places = torch.arange(length)
     distance = places[None, :] - places[:, None]

@@ -64,7 +64,16 @@ def code_files(repository: Repository, config: Mapping[str, Any]) -> dict[str, b
 
 
 def code_network(repository: Repository, config: Mapping[str, Any], with_weights: bool) -> Network:
-    """Build the network with its own code, with the weights of the directory or random ones.
+    """Build the network with its own code.
+
+    Parameters
+    ----------
+    repository
+        Directory with the code.
+    config
+        Content of config.json.
+    with_weights
+        Whether to load the weights in the directory instead of drawing random ones.
 
     Raises
     ------

@@ -121,7 +121,17 @@ def supported_only(name: str) -> Iterator[None]:
 
 
 def own_tensors(network: Network, tensors: Mapping[str, Tensor], kind: str) -> dict[str, Tensor]:
-    """Rename a publisher's tensors to their names in a `Backbone`, without surplus ones (a classifier)."""
+    """Rename a publisher's tensors to their names in a `Backbone`, without surplus ones (a classifier).
+
+    Parameters
+    ----------
+    network
+        Defines the names.
+    tensors
+        By the publisher's names.
+    kind
+        The `model_type`, a possible prefix of the names.
+    """
     theirs = {_plain(name, kind): tensor for name, tensor in tensors.items()}
     return {own: theirs[name] for own, name in tensor_names(network).items() if name in theirs}
 

@@ -30,7 +30,17 @@ def pooling(config: Config, shape: Size) -> dict[str, Any] | None:
 def padding(
     kind: str, shape: Size, kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int]
 ) -> tuple[list[int], list[int]]:
-    """Padding before and after each spatial axis, in pixels; with "same", an odd one is after it."""
+    """Padding before and after each spatial axis, in pixels.
+
+    Parameters
+    ----------
+    kind
+        Keras' "valid" or "same"; with "same", an odd number has one more after the axis.
+    shape
+        Of the input, (N, C, H, W).
+    kernel, stride, dilation
+        Of the layer, per spatial axis.
+    """
     if kind.lower() != "same":
         return [0, 0], [0, 0]
     lacking = [

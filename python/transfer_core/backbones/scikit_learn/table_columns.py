@@ -145,7 +145,15 @@ def check_width(rows: Sequence[Sequence[Any]], columns: Columns, most: int, rare
 
 
 def complaints(rows: Sequence[Sequence[Any]], columns: Columns, most_categories: int) -> Iterator[str]:
-    """Warnings about columns that are useless or probably misread."""
+    """Warnings about columns that are useless or probably misread.
+
+    Parameters
+    ----------
+    rows, columns
+        The table.
+    most_categories
+        Maximum number of categories per column.
+    """
     by_column = zip(_by_column(rows, columns.names), columns.names, columns.numeric, strict=True)
     for cells, name, numeric in by_column:
         about = _about_numbers(cells) if numeric else _about_categories(cells, most_categories)

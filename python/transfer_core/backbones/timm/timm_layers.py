@@ -68,7 +68,15 @@ class SamePadding(nn.Module):
 
 @fx.wrap
 def padded(images: Tensor, kernel: Sequence[int], stride: Sequence[int]) -> Tensor:
-    """Pad images; one step for torch.fx, as it depends on the image size."""
+    """Pad images as TensorFlow's `same` does; one step for torch.fx, as it depends on the image size.
+
+    Parameters
+    ----------
+    images
+        (N, C, H, W).
+    kernel, stride
+        Of the convolution after it, per spatial axis.
+    """
     rows, columns = (
         max((math.ceil(size / s) - 1) * s + k - size, 0)
         for size, k, s in zip(images.shape[-2:], kernel, stride, strict=True)

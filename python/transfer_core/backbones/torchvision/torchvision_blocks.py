@@ -31,7 +31,17 @@ _INCEPTION = {"transform_input": True, "aux_logits": False, "init_weights": Fals
 
 
 def create(name: str, family: str, image_size: int) -> nn.Module:
-    """Create torchvision's model with its classifier; only ViT depends on `image_size`, in pixels."""
+    """Create torchvision's model with its classifier.
+
+    Parameters
+    ----------
+    name
+        torchvision's name.
+    family
+        See `BackboneFacts`.
+    image_size
+        Side of the images in pixels; only ViT depends on it.
+    """
     options: dict[str, Any] = {}
     if family in ("googlenet", "inception"):
         options = _INCEPTION
