@@ -50,12 +50,6 @@ class _Group:
         return (merges[-1:] or heavy or self.pieces)[0].name
 
 
-def block_names(network: Network) -> tuple[str, ...]:
-    """The names of the blocks that `arrange` makes."""
-    body, _ = _without_pool(network.pieces)
-    return tuple(_named(_groups(network.graph, body)))
-
-
 def arrange(network: Network) -> tuple[dict[str, nn.Module], nn.Module]:
     """Make the blocks, and the pooling of the last block's output to (N, embedding_width).
 

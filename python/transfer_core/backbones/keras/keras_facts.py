@@ -5,9 +5,10 @@ from __future__ import annotations
 from functools import lru_cache
 from pathlib import Path
 
+from transfer_core.backbones.block_outputs import describe_outputs
 from transfer_core.backbones.facts import BackboneFacts, Preprocessing, WeightsFacts
 from transfer_core.backbones.keras.keras_architecture import Architecture, of_application, of_file
-from transfer_core.backbones.keras.keras_blocks import block_names
+from transfer_core.backbones.keras.keras_blocks import arrange
 from transfer_core.backbones.keras.keras_network import build
 from transfer_core.backbones.keras.keras_published import CODE, published
 from transfer_core.backbones.registry import bare_name
@@ -22,6 +23,8 @@ def application(name: str) -> BackboneFacts:
     """The facts of `keras/NAME`."""
     known, architecture = published(bare_name(name)), of_application(name)
     network = build(architecture.graph, architecture.size, trust=False)
+    blocks, _ = arrange(network)
+    maps, tokens = describe_outputs(blocks, architecture.size, "meta")
     return BackboneFacts(
         name=name,
         source="keras",
@@ -34,8 +37,10 @@ def application(name: str) -> BackboneFacts:
         parameters=known.parameters,
         backbone_parameters=network.parameters,
         default=known.weights.name,
-        blocks=block_names(network),
+        blocks=tuple(blocks),
         weights=(known.weights,),
+        feature_maps=maps,
+        token_states=tokens,
     )
 
 
@@ -43,6 +48,8 @@ def file(name: str, path: Path, trust: bool) -> BackboneFacts:
     """The facts of the model in a `.keras` file."""
     architecture = of_file(path, trust)
     network = build(architecture.graph, architecture.size, trust)
+    blocks, _ = arrange(network)
+    maps, tokens = describe_outputs(blocks, architecture.size, "meta")
     weights = WeightsFacts(
         name=path.name,
         file=path.name,
@@ -62,8 +69,10 @@ def file(name: str, path: Path, trust: bool) -> BackboneFacts:
         parameters=network.parameters + _in_classifier(architecture),
         backbone_parameters=network.parameters,
         default=weights.name,
-        blocks=block_names(network),
+        blocks=tuple(blocks),
         weights=(weights,),
+        feature_maps=maps,
+        token_states=tokens,
         plain=not any(piece.foreign for piece in network.pieces),
     )
 
