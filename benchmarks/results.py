@@ -39,7 +39,9 @@ Peers follow their documented recipes:
 All of them get the settings that our worker gives itself: {settings}.
 They keep memory that is freed for the next batch, at the price of a higher peak.
 
-The photos are on white instead of transparent, since not all libraries know what transparent means."""
+The photos are on white instead of transparent, since not all libraries know what transparent means.
+
+What each hand-written accelerator gives, beside libraries: [ABLATIONS.md](ABLATIONS.md)."""
 
 
 def keep(name: str, measured: Measured, quick: bool) -> None:
