@@ -121,7 +121,7 @@ RSpec.describe "Mistakes", :end_to_end do
     expect(JSON.parse(prediction.to_json)).to eq(prediction.to_h.transform_keys(&:to_s))
     expect(JSON.parse(JSON.generate([prediction]))).to eq([prediction.as_json])
     code = "require 'active_support'; require 'active_support/json'; require 'transfer'; " \
-           "puts Transfer::Prediction.new('label' => 'a', 'score' => 0.5, 'scores' => { 'a' => 0.5 }).to_json"
+           "puts Transfer::Prediction.parse({ 'label' => 'a', 'score' => 0.5, 'scores' => { 'a' => 0.5 } }).to_json"
     out, status = Open3.capture2e(RbConfig.ruby, "-I", Scripts::LIB, "-e", code)
     expect([out, status.success?]).to eq([%({"label":"a","score":0.5,"scores":{"a":0.5}}\n), true])
   end
