@@ -1,4 +1,4 @@
-"""Tracing with torch.fx in a process where other threads run networks."""
+"""Tracing with torch.fx in a process where other threads run networks, and changes of traced modules."""
 
 from __future__ import annotations
 
@@ -39,3 +39,9 @@ class Tracer(fx.Tracer):
     def is_elsewhere(self) -> bool:
         """Whether the current thread is another one than the tracing one."""
         return threading.get_ident() != self._thread
+
+
+def replace_submodule(module: nn.Module, path: str, by: nn.Module) -> None:
+    """Replace the submodule at `path`, as `torch.nn.Module.set_submodule` does from torch 2.5 on."""
+    parent, _, name = path.rpartition(".")
+    setattr(module.get_submodule(parent), name, by)

@@ -15,7 +15,7 @@ from torch import fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from transfer_core.backbones import Backbone
-from transfer_core.backbones.tracing import Tracer
+from transfer_core.backbones.tracing import Tracer, replace_submodule
 
 Join: TypeAlias = Callable[[nn.Conv2d, nn.BatchNorm2d], nn.Module]
 
@@ -55,7 +55,7 @@ def join_norms(traced: fx.GraphModule, join: Join) -> fx.GraphModule:
         conv = modules.get(str(before.target))
         alone = len(before.users) == calls[before.target] == calls[node.target] == 1
         if type(conv) is nn.Conv2d and alone:
-            traced.set_submodule(str(before.target), join(conv, norm))
+            replace_submodule(traced, str(before.target), join(conv, norm))
             node.replace_all_uses_with(before)
             traced.graph.erase_node(node)
     traced.graph.lint()

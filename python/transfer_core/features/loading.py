@@ -1,4 +1,4 @@
-"""Decoding in threads, a little ahead of whoever uses the pixels."""
+"""Decode images in threads, a few batches ahead of the consumer."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ Loaded: TypeAlias = Pixels | DataError
 
 
 def load_batches(loads: Sequence[Load], size: int) -> Iterator[list[Loaded]]:
-    """The pixels of `loads` in order, `size` at a time, each image or the error of its decoding."""
+    """Yield the results of `loads` in order, `size` at a time: pixels, or the error of the decoding."""
     batches = (loads[start : start + size] for start in range(0, len(loads), size))
     return map_on_cores(lambda batch: [load_one(load) for load in batch], batches)
 
 
 def load_one(load: Load) -> Loaded:
-    """The pixels, or the error of their decoding."""
+    """Return the pixels, or the error of the decoding."""
     try:
         return load()
     except DataError as error:

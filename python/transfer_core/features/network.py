@@ -1,4 +1,4 @@
-"""A network that embeds, whatever goes into it."""
+"""Base of the extractors that run a network."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from transfer_core.features.sharing import Sharing
 
 @dataclass(frozen=True)
 class NetworkExtractor:
-    """What extractors of images and of texts have in common.
+    """Base of the extractors of images and texts.
 
     The network is prepared when the first input comes: where all embeddings are known, none does.
     """
@@ -38,8 +38,8 @@ class NetworkExtractor:
 
     @cached_property
     def network(self) -> Inference:
-        """A batch -> (N, D); later changes to the backbone don't reach it."""
-        # oneDNN lays weights out for the number of threads that it sees.
+        """The network, batch -> (N, D): a copy that later changes to the backbone don't affect."""
+        # oneDNN selects the layout of weights by the number of threads.
         network = on_one_core(lambda: self.variants.network(self.plan))
         self.variants.forget()
         return network

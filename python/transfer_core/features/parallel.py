@@ -1,4 +1,4 @@
-"""One core, one batch: the fastest way for a CPU to run a network over many images."""
+"""Data parallelism on CPU cores: one batch per core."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ B = TypeVar("B")
 
 
 def map_on_cores(work: Callable[[A], B], items: Iterable[A]) -> Iterator[B]:
-    """`work` on each of `items`, in order, on all cores, a few items ahead of the caller.
+    """Apply `work` to `items` on all cores and yield the results in order, a few items ahead of the caller.
 
     Torch works with one thread inside each: several that share every operation must wait for the slowest
     at each of them, and wait long if other programs use the cores as well. Results don't depend on the number
@@ -35,17 +35,17 @@ def map_on_cores(work: Callable[[A], B], items: Iterable[A]) -> Iterator[B]:
             yield pending.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)
-        # The number set last is what threads start with from then on.
+        # New threads start with the number set last.
         torch.set_num_threads(threads_before)
 
 
 def on_one_core(work: Callable[[], B]) -> B:
-    """The result of `work`, for which torch uses one thread, as it does within `map_on_cores`."""
+    """Return the result of `work`, computed with one torch thread, as in `map_on_cores`."""
     return next(map_on_cores(lambda _: work(), (None,)))
 
 
 def one_thread_inside() -> None:
-    """Torch uses one thread for what this thread computes from now on, whatever others set meanwhile."""
-    # Before it has asked for the number, a new thread's first operation takes what any thread has set last.
+    """Limit torch to one thread for the computations of this thread, whatever other threads set."""
+    # Until a new thread has read the number, its first operation uses the number set last by any thread.
     torch.get_num_threads()
     torch.set_num_threads(1)

@@ -1,4 +1,4 @@
-"""A part of a photo, resized and turned about its middle, without corners that show nothing."""
+"""Rotate a crop of a photo without empty corners."""
 
 from __future__ import annotations
 
@@ -13,11 +13,10 @@ from transfer_core.features.augment import Box
 def rotated(
     image: Image.Image, box: Box, degrees: float, size: int, resample: Image.Resampling
 ) -> Image.Image:
-    """The `box` of `image` as `size` x `size` pixels, turned clockwise by `degrees`.
+    """Resize the `box` of `image` to `size` x `size` pixels, rotated clockwise by `degrees`.
 
-    What comes into view beside the box is what the photo shows there, and beyond the photo's border its
-    mirror image, as in Keras and fastai. From corners that torchvision leaves black, a network would learn
-    that a photo was turned.
+    Corners are filled from the photo beside the box and, beyond its border, by reflection, as in Keras and
+    fastai. With black corners, as in torchvision, a network could detect the rotation.
     """
     margin = _margin(size, degrees)
     wide = _with_margin(image, box, margin, size, resample)
@@ -29,7 +28,7 @@ def rotated(
 
 
 def _margin(size: int, degrees: float) -> int:
-    """How far the corners of a turned square stand out beyond its sides, and a pixel to interpolate with."""
+    """Pixels by which the corners of a rotated square exceed its sides, plus one for interpolation."""
     angle = radians(degrees)
     return ceil((abs(cos(angle)) + abs(sin(angle)) - 1) * size / 2) + 1
 
@@ -37,7 +36,7 @@ def _margin(size: int, degrees: float) -> int:
 def _with_margin(
     image: Image.Image, box: Box, margin: int, size: int, resample: Image.Resampling
 ) -> Image.Image:
-    """The `box` as `size` x `size` pixels, and `margin` pixels more on each side at the same scale."""
+    """Resize the `box` to `size` x `size` pixels plus `margin` pixels on each side, at the same scale."""
     left, top, right, bottom = box
     before, after, left, right = _widened(left, right, image.width, size, margin)
     above, below, top, bottom = _widened(top, bottom, image.height, size, margin)
@@ -54,9 +53,9 @@ def _with_margin(
 
 
 def _widened(start: float, end: float, length: int, size: int, margin: int) -> tuple[int, int, float, float]:
-    """How many of `margin` pixels a side of the photo has before and after the box, and where they begin and
-    end; `size` pixels reach from `start` to `end`."""
+    """Extend the interval from `start` to `end`, which becomes `size` pixels, by up to `margin` pixels on
+    either side; return the pixels added before and after, and the new ends."""
     pixel = (end - start) / size
     before, after = min(margin, int(start / pixel)), min(margin, int((length - end) / pixel))
-    # A product may be a trifle larger than the quotient was.
+    # Rounding can move an end beyond the photo.
     return before, after, max(0.0, start - before * pixel), min(length, end + after * pixel)

@@ -1,4 +1,4 @@
-"""On a CPU, whether the cores share a forward pass over a few inputs, or one of them makes it alone."""
+"""Number of threads of a small forward pass on a CPU: one or all cores, selected by timing."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from time import perf_counter
 
 from transfer_core.runtime.devices import cores, torch_threads
 
-# How often each way is timed at least: at first a network also prepares itself for inputs of a new shape.
+# Minimum number of timings per choice: the first passes include preparation for a new input shape.
 FEW = 3
-# And at most, where they are close: a thread's first passes are slow, and other programs disturb some.
+# Maximum, if the choices are close: the first passes of a thread are slow, and other programs disturb some.
 MANY = 12
-# How many times as long a way takes that need not be timed any more.
+# Ratio of times from which a choice is clear.
 CLEARLY = 2
 
 
 class Sharing:
-    """Which of both is faster for how many inputs: found out by the first passes that are made.
+    """Select one thread or all cores per number of inputs, from the times of the first passes.
 
-    Threads meet after every operation. MobileNetV2 takes 4 ms for a photo on one core, and 10 on two that
-    sleep while they wait; ResNet-50 19 and 14 (AMD EPYC, bfloat16).
+    Threads synchronize after every operation. MobileNetV2 takes 4 ms for a photo on one core, and 10 on two
+    that sleep while they wait; ResNet-50 19 and 14 (AMD EPYC, bfloat16).
     """
 
     def __init__(self) -> None:
@@ -29,7 +29,7 @@ class Sharing:
 
     @contextmanager
     def threads_for(self, count: int) -> Iterator[None]:
-        """As many torch threads as pay, for the pass over `count` inputs that is made within."""
+        """Set the number of torch threads for the pass over `count` inputs in this context, and time it."""
         threads = self._choose(count)
         started = perf_counter()
         with torch_threads(threads):
@@ -39,7 +39,7 @@ class Sharing:
             known.append(perf_counter() - started)
 
     def _choose(self, count: int) -> int:
-        """1 or all, whichever was timed less often; once that is clear, the faster."""
+        """Return the choice with fewer timings, or the faster one once it is clear."""
         alone, shared = 1, cores()
         times = [self._seconds[count, threads] for threads in (alone, shared)]
         if not _is_clear(*times):
@@ -48,7 +48,7 @@ class Sharing:
 
 
 def _is_clear(one: list[float], other: list[float]) -> bool:
-    """Whether it is known which of two ways is faster, by the seconds that each took."""
+    """Whether the timings of two choices decide which is faster."""
     timed = min(len(one), len(other))
     if timed < FEW:
         return False

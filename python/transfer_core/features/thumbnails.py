@@ -1,4 +1,4 @@
-"""Thumbnails of images, to find near-duplicates by: taken where an image is decoded for its embedding."""
+"""Thumbnails for near-duplicate detection, made from images decoded for their embeddings."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ _AT_ONCE = 8
 def thumbnails_of(
     dataset: Dataset, preprocessing: Preprocessing, seen: Seen, progress: Progress
 ) -> Thumbnails:
-    """(N, WIDTH) for the images of `dataset`: those that were `seen`, else stored ones, else decoded now.
+    """Return thumbnails (N, WIDTH) of the images of `dataset`: stored, in `seen`, or decoded now.
 
-    All zero, which resembles nothing, for an image that can't be decoded any more.
+    An image that can't be decoded gets zeros, which match no other image.
     """
     store, owner = RowStore(paths.cache() / "near_duplicates.sqlite"), _owner(preprocessing)
     found = np.zeros((len(dataset), WIDTH), np.uint8)
@@ -51,6 +51,6 @@ def thumbnails_of(
 
 
 def _owner(preprocessing: Preprocessing) -> str:
-    """Names everything but the image that a thumbnail depends on."""
+    """Identify everything that a thumbnail depends on except the image."""
     how = (THUMBNAIL_VERSION, PIXELS_VERSION, PIL.__version__, preprocessing)
     return hashlib.sha256(repr(how).encode()).hexdigest()

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from transfer_core.backbones import Backbone
+from transfer_core.backbones.tracing import replace_submodule
 from transfer_core.plan.phases import Phase
 from transfer_core.recipe.schema import Lora, Recipe
 from transfer_core.runtime.errors import DependencyError, Problem, RecipeError
@@ -84,7 +85,7 @@ def adapted(backbone: Backbone, phase: Phase, seed: int) -> Iterator[tuple[str, 
             layer: Any = backbone.blocks.get_submodule(name)
             if merge:
                 layer.merge(safe_merge=True)
-            backbone.blocks.set_submodule(name, layer.base_layer)
+            replace_submodule(backbone.blocks, name, layer.base_layer)
 
 
 def only_adapters(block: nn.Module) -> None:

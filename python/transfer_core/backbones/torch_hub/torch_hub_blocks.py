@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from transfer_core.backbones.traced_chain import Link, chain_of
+from transfer_core.backbones.tracing import replace_submodule
 
 Blocks = dict[str, nn.Module]
 Parts = tuple[Blocks, nn.Module]
@@ -159,7 +160,7 @@ def _as_one(network: nn.Module, classifier: nn.Linear | None) -> Parts:
     """The network as one block; its classifier is replaced by a module that ends the forward pass."""
     for path, module in list(network.named_modules()):
         if module is classifier:
-            network.set_submodule(path, _Exit())
+            replace_submodule(network, path, _Exit())
     return {AS_ONE: _UntilExit(network)}, _Averaged()
 
 
