@@ -144,7 +144,7 @@ RSpec.describe "Serving", :end_to_end do
       File.truncate(file, 1000)
       expect(Array.new(3) { asked.predict(red).label }).to eq(%w[red red red])
       expect(log.string.lines.map { |line| line[/(?<= : ).*/] }).to match(
-        [/\A.*changing\.transfer is cut short.*; the model that was there before goes on\z/]
+        [/\A.*changing\.transfer is cut short.*; the previous model stays in use\z/]
       )
       expect { asked.reload }.to raise_error(Transfer::ModelFileError, /cut short/)
       put(@second)

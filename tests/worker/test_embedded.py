@@ -16,9 +16,9 @@ import pytest
 from transfer_core.runtime.errors import Cancelled
 from transfer_core.runtime.progress import Progress
 from transfer_core.worker import embedded
-from transfer_core.worker.methods import METHODS, UNGATHERED
+from transfer_core.worker.compute_lock import FairLock, exclusive
+from transfer_core.worker.methods import METHODS, UNBATCHED
 from transfer_core.worker.server import Method
-from transfer_core.worker.turns import Turns, in_turn
 from worker.client import PATIENCE_S, Client
 
 
@@ -76,7 +76,7 @@ def endless(monkeypatch: pytest.MonkeyPatch) -> SimpleQueue[str]:
             noted.put("ended")
 
     monkeypatch.setitem(METHODS, "train", Method(train, "compute"))
-    monkeypatch.setitem(UNGATHERED, "predict", Method(lambda call: "red", "compute"))
+    monkeypatch.setitem(UNBATCHED, "predict", Method(lambda call: "red", "compute"))
     return noted
 
 
@@ -125,22 +125,22 @@ def test_breaking_the_protocol_ends_it(capsys: pytest.CaptureFixture[str]) -> No
 
 
 def test_who_waits_comes_in_order_and_the_holder_last() -> None:
-    turns = Turns()
+    lock = FairLock()
     order: list[str] = []
 
     def wait_in_line(name: str) -> None:
-        with turns:
+        with lock:
             order.append(name)
 
     threads = []
-    with turns:
+    with lock:
         for name in ("first", "second"):
             threads.append(threading.Thread(target=wait_in_line, args=[name]))
-            before = len(turns._waiting)
+            before = len(lock._waiting)
             threads[-1].start()
-            while len(turns._waiting) == before:
+            while len(lock._waiting) == before:
                 pass
-        turns.pass_on()
+        lock.yield_to_waiting()
         order.append("holder")
     for thread in threads:
         thread.join()
@@ -148,13 +148,13 @@ def test_who_waits_comes_in_order_and_the_holder_last() -> None:
 
 
 def test_another_thread_of_a_computation_passes_nothing_on() -> None:
-    turns = Turns()
-    with turns:
-        waiting = threading.Thread(target=lambda: turns.__enter__() or turns.__exit__())
+    lock = FairLock()
+    with lock:
+        waiting = threading.Thread(target=lambda: lock.__enter__() or lock.__exit__())
         waiting.start()
-        while not turns._waiting:
+        while not lock._waiting:
             pass
-        helper = threading.Thread(target=turns.pass_on)
+        helper = threading.Thread(target=lock.yield_to_waiting)
         helper.start()
         helper.join()
         assert waiting.is_alive()
@@ -162,7 +162,7 @@ def test_another_thread_of_a_computation_passes_nothing_on() -> None:
 
 
 def test_a_computation_that_waits_for_rows_leaves_the_turn_to_others() -> None:
-    turns = Turns()
+    lock = FairLock()
     rows: SimpleQueue[str] = SimpleQueue()
 
     class Asking:
@@ -172,10 +172,10 @@ def test_a_computation_that_waits_for_rows_leaves_the_turn_to_others() -> None:
             yield rows.get()
 
     read: list[str] = []
-    method = in_turn(lambda call: read.extend(call.rows("s1")), turns)
+    method = exclusive(lambda call: read.extend(call.rows("s1")), lock)
     computing = threading.Thread(target=method, args=[Asking()])
     computing.start()
-    with turns:  # it waits for a row
+    with lock:  # it waits for a row
         rows.put("row")
     computing.join()
     assert read == ["row"]
@@ -185,8 +185,8 @@ def test_a_cancelled_computation_hears_of_it_in_turn() -> None:
     class Cancelling:
         progress = Progress(cancelled=lambda: True)
 
-    turns = Turns()
+    lock = FairLock()
     with pytest.raises(Cancelled):
-        in_turn(lambda call: call.progress.check(), turns)(Cancelling())
-    with turns:
+        exclusive(lambda call: call.progress.check(), lock)(Cancelling())
+    with lock:
         pass  # it was given back

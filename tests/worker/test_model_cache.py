@@ -15,7 +15,7 @@ import pytest
 
 from transfer_core.runtime.errors import ModelFileError, TransferWarning
 from transfer_core.worker.model_cache import ModelCache, ModelRef
-from transfer_core.worker.warned import warnings_to
+from transfer_core.worker.warning_capture import forward_warnings
 from worker.client import PATIENCE_S, wait_until
 
 
@@ -113,7 +113,7 @@ def test_the_old_model_goes_on_where_the_new_file_is_none(tmp_path: Path, damage
         write(path, damage, seconds=1)
     assert [shelf.open(path) for _ in range(3)] == ["model 1"] * 3
     assert shelf.reads == ["model 1", damage or ""]  # tried once
-    assert shelf.warnings == [f"{path} is no model; the model that was there before goes on"]
+    assert shelf.warnings == [f"{path} is no model; the previous model stays in use"]
     for _ in range(2):
         with pytest.raises(ModelFileError, match="is no model"):
             shelf.reload(path)
@@ -173,7 +173,7 @@ def test_what_was_never_a_model_takes_no_memory(tmp_path: Path) -> None:
             read(tmp_path / "nothing")
     with pytest.raises(RuntimeError, match="can't start"):
         shelf.cache.find(ModelRef(str(tmp_path / "b")), shelf.warnings.append, start)
-    assert list(shelf.cache._places) == [ModelRef(str(path))]
+    assert list(shelf.cache._entries) == [ModelRef(str(path))]
 
 
 def test_a_reload_waits_for_a_change_that_comes_while_it_reads(tmp_path: Path) -> None:
@@ -240,7 +240,7 @@ def test_who_has_it_read_is_told_what_it_warns_of() -> None:
     both_read = threading.Barrier(2)
 
     def one_of(name: str) -> None:
-        with warnings_to(told[name].append):
+        with forward_warnings(told[name].append):
             both_read.wait(PATIENCE_S)
             warnings.warn(f"{name} is old", TransferWarning, stacklevel=1)
             warnings.warn(f"{name} is slow", DeprecationWarning, stacklevel=1)

@@ -15,8 +15,8 @@ from transfer_core.runtime.errors import Cancelled, ConfigurationError, DataErro
 from transfer_core.worker import methods
 from transfer_core.worker.model_cache import ModelCache, ModelRef
 from transfer_core.worker.serving import Serving
-from transfer_core.worker.serving_request import Asked
-from transfer_core.worker.settings import Gathering, gathering, model_memory
+from transfer_core.worker.serving_request import PendingRequest
+from transfer_core.worker.settings import BatchingSettings, batching_settings, model_memory
 from worker.client import wait_until
 from worker.toys import PATIENCE_S, Caller, Toy
 
@@ -24,7 +24,7 @@ from worker.toys import PATIENCE_S, Caller, Toy
 class Desk:
     """Asks a `Serving` about toys: the path of a model is a name of `toys`."""
 
-    def __init__(self, threads: int, settings: Gathering, folder: Any, **toys: Toy) -> None:
+    def __init__(self, threads: int, settings: BatchingSettings, folder: Any, **toys: Toy) -> None:
         self.toys = {name: folder / name for name in toys}
         for path in self.toys.values():
             path.touch()
@@ -34,7 +34,7 @@ class Desk:
 
     def predict(self, *inputs: Any, toy: str = "toy", caller: Caller | None = None) -> Future[Any]:
         who = caller or Caller()
-        return self.serving.ask(who, self._ref(toy), inputs, methods._predictions, methods._listed)  # type: ignore[arg-type]
+        return self.serving.submit(who, self._ref(toy), inputs, methods._predictions, methods._listed)  # type: ignore[arg-type]
 
     def _ref(self, toy: str) -> ModelRef:
         return ModelRef(str(self.toys[toy]))
@@ -45,7 +45,7 @@ class Desk:
         self._cache._models.clear()
 
     def embed(self, *inputs: Any) -> Future[Any]:
-        return self.serving.ask(Caller(), self._ref("toy"), inputs, methods._embeddings, methods._stacked)  # type: ignore[arg-type]
+        return self.serving.submit(Caller(), self._ref("toy"), inputs, methods._embeddings, methods._stacked)  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -53,8 +53,8 @@ def desk(tmp_path: Any) -> Iterator[Callable[..., Desk]]:
     """Make a desk; its threads end after the test."""
     made: list[Desk] = []
 
-    def make(threads: int = 1, settings: Gathering | None = None, **toys: Toy) -> Desk:
-        made.append(Desk(threads, settings or Gathering(), tmp_path, **(toys or {"toy": Toy()})))
+    def make(threads: int = 1, settings: BatchingSettings | None = None, **toys: Toy) -> Desk:
+        made.append(Desk(threads, settings or BatchingSettings(), tmp_path, **(toys or {"toy": Toy()})))
         return made[-1]
 
     yield make
@@ -88,14 +88,14 @@ def test_no_more_than_a_batch_goes_together_and_rows_keep_their_order(desk: Call
     assert values(desk(toy=toy).predict(*range(10))) == list(range(10))
     assert [len(each) for each in toy.passes] == [4, 4, 2]
     toy = Toy()
-    at = desk(4, Gathering(batch_size=3), toy=toy)
+    at = desk(4, BatchingSettings(batch_size=3), toy=toy)
     assert at.embed(*range(50)).result(PATIENCE_S).tolist() == [[n] for n in range(50)]
     assert max(len(each) for each in toy.passes) <= 3
 
 
 def test_a_decoded_input_waits_for_others_as_long_as_is_said(desk: Callable[..., Desk]) -> None:
     toy = Toy()
-    at = desk(2, Gathering(wait_s=0.2), toy=toy)
+    at = desk(2, BatchingSettings(wait_s=0.2), toy=toy)
     both = at.predict(1), at.predict(2)
     assert [values(each) for each in both] == [[1], [2]]
     assert [sorted(each) for each in toy.passes] == [[1, 2]]
@@ -223,7 +223,7 @@ def test_where_the_system_gives_too_few_threads_none_is_left(monkeypatch: Any) -
 
     monkeypatch.setattr(threading.Thread, "start", grudging)
     with pytest.raises(RuntimeError, match="can't start"):
-        Serving(ModelCache(10), Gathering(), 4)
+        Serving(ModelCache(10), BatchingSettings(), 4)
     assert not any(thread.is_alive() for thread in started)
 
 
@@ -257,13 +257,15 @@ def test_no_model_is_read_for_a_cancelled_request(desk: Callable[..., Desk]) -> 
 def test_a_model_that_can_not_be_read_for_a_request_that_was_cancelled() -> None:
     """The cancel comes first, then the failure, in whatever order the threads look at them."""
     caller = Caller()
-    asked = Asked(ModelRef("m"), [1], methods._predictions, methods._listed, caller.progress.cancelled, print)
-    caller.cancel(asked.promise)
+    asked = PendingRequest(
+        ModelRef("m"), [1], methods._predictions, methods._listed, caller.progress.cancelled, print
+    )
+    caller.cancel(asked.future)
     assert not asked.begin()
     asked.fail(DataError("no model"))
     assert asked.settle() is None
     assert not asked.begin()
-    assert asked.promise.cancelled()
+    assert asked.future.cancelled()
 
 
 def test_a_request_that_is_cancelled_half_way_stops_there(desk: Callable[..., Desk]) -> None:
@@ -281,7 +283,7 @@ def test_a_request_that_is_cancelled_half_way_stops_there(desk: Callable[..., De
 
 def test_more_than_may_wait_are_refused_and_then_no_more(desk: Callable[..., Desk]) -> None:
     toy = Toy(gates={"pass": closed()})
-    at = desk(settings=Gathering(queue_limit=2), toy=toy)
+    at = desk(settings=BatchingSettings(queue_limit=2), toy=toy)
     both = [at.predict(1), at.predict(2)]
     with pytest.raises(Overloaded) as error:
         at.predict(3)
@@ -372,7 +374,7 @@ def test_what_can_be_seen(desk: Callable[..., Desk]) -> None:
 
 
 def test_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert gathering() == Gathering(None, 0.0, 1000)
+    assert batching_settings() == BatchingSettings(None, 0.0, 1000)
     assert 0 < model_memory() <= 2 * 10**9
     for name, value in (
         ("SERVING_BATCH_SIZE", "16"),
@@ -381,7 +383,7 @@ def test_settings(monkeypatch: pytest.MonkeyPatch) -> None:
         ("MODEL_MEMORY", "1000"),
     ):
         monkeypatch.setenv(f"TRANSFER_{name}", value)
-    assert gathering() == Gathering(16, 0.0025, 50)
+    assert batching_settings() == BatchingSettings(16, 0.0025, 50)
     assert model_memory() == 1000
 
 
@@ -389,5 +391,5 @@ def test_settings(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_settings_that_are_none(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     monkeypatch.setenv("TRANSFER_SERVING_BATCH_SIZE", value)
     with pytest.raises(ConfigurationError) as error:
-        gathering()
+        batching_settings()
     assert str(error.value) == f"TRANSFER_SERVING_BATCH_SIZE is a number of 1 or more, got {value!r}"

@@ -135,7 +135,7 @@ def test_a_model_is_exchanged_while_it_serves(worker: Client, trained: Path, tmp
         id = worker.request("predict", model=path, inputs=[photo])
         event, answer = worker.read(), worker.read()
         assert event[2]["call"] == answer[1] == id
-        assert event[2]["event"]["message"].endswith("; the model that was there before goes on")
+        assert event[2]["event"]["message"].endswith("; the previous model stays in use")
         assert set(answer[3][0]["scores"]) == set(COLORS)
         assert set(predict(worker, path, photo)) == set(COLORS)  # without another warning
         assert worker.call("describe", model=path)["type"] == "ModelFileError"

@@ -95,12 +95,12 @@ def test_blocks_never_overlap(file: int) -> None:
 def test_only_big_arrays_are_lent(file: int) -> None:
     memory = SharedMemory(-1, file)
     small = np.zeros(LARGEST_INLINE, np.uint8)
-    assert memory.lend(small) is small
-    assert memory.lend("text") == "text"
+    assert memory.share(small) is small
+    assert memory.share("text") == "text"
     half = np.zeros(LARGEST_INLINE, np.float16)
-    assert memory.lend(half) is half  # and is then refused as any other array of its kind
+    assert memory.share(half) is half  # and is then refused as any other array of its kind
     big = np.arange(LARGEST_INLINE, dtype=">f4").reshape(2, -1)[:, ::-1]
-    lent = memory.lend(big)
+    lent = memory.share(big)
     assert lent == TensorBlock("float32", big.shape, 0)
     np.testing.assert_array_equal(
         np.frombuffer(os.pread(file, big.nbytes, 64), "<f4").reshape(big.shape), big

@@ -78,7 +78,7 @@ class Call:
         with self._answer_lock:
             self._answered = True
         if self._promise:  # it is kept by a thread that works for others as well
-            self._outbox.send_in_any_case(frame)
+            self._outbox.send_without_blocking(frame)
         else:
             self._outbox.send(frame)
 

@@ -1,4 +1,4 @@
-"""What Ruby can call: one small function per method over the public API."""
+"""Methods of the worker: one small function per method over the public API."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ from typing import Any, Literal, cast
 
 from transfer_core.runtime.allocator import giving_memory_back
 from transfer_core.worker.calls import Call
+from transfer_core.worker.compute_lock import COMPUTE_LOCK, exclusive
 from transfer_core.worker.model_cache import ModelRef, models, open_model
 from transfer_core.worker.server import Method
 from transfer_core.worker.serving import serving
-from transfer_core.worker.turns import TURNS, in_turn
-from transfer_core.worker.warned import warnings_to
+from transfer_core.worker.warning_capture import forward_warnings
 
-# Nothing that is slow to import may stand above: the handshake comes first.
+# No slow imports at module level: the handshake must not wait for them.
 
 Plain = dict[str, Any]
-Inputs = list[Any]  # what a modality says: a union that msgspec does not check
-# Public keys of which one must have signed the model; None: it need not be signed.
+Inputs = list[Any]  # the type depends on the modality: msgspec can't check it
+# Public keys of which one must have signed the model; None: unsigned is allowed.
 Keys = list[bytes] | None
 # `mark` puts `{error:}` in place of the prediction of an input that can't be read.
 OnBadInput = Literal["raise", "mark"]
 
 
 def import_engines() -> None:
-    """Import what every training needs while Ruby still prepares its first call."""
-    # A package that is missing or broken is reported by the call that needs it.
+    """Warm up: import the modules of a training before the first call."""
+    # The call that needs a missing or broken package reports it.
     for name in ("torch", "transfer_core.pipeline.five_steps"):
         with suppress(Exception):
             importlib.import_module(name)
 
 
 def ping(call: Call) -> str:
-    """Proof of life."""
+    """Health check."""
     return "pong"
 
 
@@ -47,7 +47,7 @@ def train(call: Call, recipe: Plain) -> Plain:
     """Run a recipe; the model is on disk when this returns."""
     from transfer_core.recipe.parser import parse_recipe
 
-    parsed = parse_recipe(recipe)  # before torch is imported: what is wrong is told at once
+    parsed = parse_recipe(recipe)  # before torch is imported: errors are reported at once
     from transfer_core.pipeline import five_steps
 
     streams = _streams(call, recipe["data"], partial(_modality, parsed.backbone, parsed.trust))
@@ -60,7 +60,7 @@ def resume(call: Call, run: str, data: Any = None, trust: bool = False) -> Plain
     from transfer_core.pipeline import five_steps
 
     streams = _streams(call, data, partial(_modality_of_run, run, trust))
-    with _training_threads(), giving_memory_back(), warnings_to(call.progress.warning):
+    with _training_threads(), giving_memory_back(), forward_warnings(call.progress.warning):
         return five_steps.resume(run, data, streams, call.progress, trust).summary()
 
 
@@ -75,7 +75,7 @@ def check(call: Call, recipe: Plain) -> Plain:
 
 
 def runs(call: Call) -> list[Plain]:
-    """The runs of this machine."""
+    """List the runs of this machine."""
     from transfer_core.runs import list_runs
 
     return list_runs()
@@ -98,7 +98,7 @@ def prune_runs(
 
 
 def describe(call: Call, model: str, trust: bool = False, signed_by: Keys = None) -> Plain:
-    """What a saved model is, once its file is known to be whole; `trust` lets the code run that it names."""
+    """Verify the file of a saved model and summarize it; `trust` allows the code that it names to run."""
     from pathlib import Path
 
     from transfer_core.model_file import trust as trusted
@@ -112,9 +112,9 @@ def describe(call: Call, model: str, trust: bool = False, signed_by: Keys = None
 
 
 def reload(call: Call, model: str, signed_by: Keys = None) -> Plain:
-    """What a saved model is by now, once it is the one that predicts."""
+    """Load the current version of a saved model and summarize it."""
     found = models().reload(_ref(model, signed_by), call.progress.warning)
-    return cast(Plain, _known_as(model, found).summary())
+    return cast(Plain, _with_path(model, found).summary())
 
 
 def predict(
@@ -125,15 +125,15 @@ def predict(
     on_bad_input: OnBadInput = "raise",
     signed_by: Keys = None,
 ) -> Future[list[Plain]]:
-    """One prediction per input, in order, together with those that others ask for."""
-    tell = _predictions if level is None else partial(_predictions, level=level)
+    """Predict for each input, in order; concurrent requests share batches."""
+    decode = _predictions if level is None else partial(_predictions, level=level)
     marks = on_bad_input == "mark"
-    return serving().ask(call, _ref(model, signed_by), inputs, tell, _listed, marks)
+    return serving().submit(call, _ref(model, signed_by), inputs, decode, _listed, marks)
 
 
 def embed(call: Call, model: str, inputs: Inputs, signed_by: Keys = None) -> Future[Any]:
-    """Embeddings (N, W) float32, one row per input, together with those that others ask for."""
-    return serving().ask(call, _ref(model, signed_by), inputs, _embeddings, _stacked)
+    """Embeddings (N, D) float32, one row per input; concurrent requests share batches."""
+    return serving().submit(call, _ref(model, signed_by), inputs, _embeddings, _stacked)
 
 
 def predict_alone(
@@ -144,17 +144,17 @@ def predict_alone(
     on_bad_input: OnBadInput = "raise",
     signed_by: Keys = None,
 ) -> list[Plain]:
-    """One prediction per input, in order."""
+    """Predict for each input, in order, without micro-batching."""
     return cast(list[Plain], _open(call, model, signed_by).predict(inputs, level, on_bad_input))
 
 
 def embed_alone(call: Call, model: str, inputs: Inputs, signed_by: Keys = None) -> Any:
-    """Embeddings (N, W) float32, one row per input."""
+    """Embeddings (N, D) float32, one row per input, without micro-batching."""
     return _open(call, model, signed_by).embed(inputs)
 
 
 def serving_stats(call: Call) -> Plain:
-    """What goes on in serving."""
+    """Statistics of serving."""
     return serving().stats()
 
 
@@ -166,7 +166,7 @@ def evaluate(
     on_bad_input: Literal["raise", "skip"] = "raise",
     signed_by: Keys = None,
 ) -> Plain:
-    """Metrics on other labelled data."""
+    """Compute metrics on other labelled data."""
     streams = _streams(call, data, lambda: _open(call, model, signed_by).modality.name)
     return cast(
         Plain,
@@ -182,15 +182,15 @@ def save(
     mode: int | None = None,
     signed_by: Keys = None,
 ) -> Plain:
-    """Write a saved model elsewhere, with or without its backbone's weights; `mode` are a new file's
-    permissions.
+    """Write a saved model to another path, with or without its backbone's weights.
 
-    `sha512` is of the bytes in memory, so that its signature covers no file that was put there since.
+    `mode` are the permissions of a new file. The returned `sha512` is of the bytes in memory, so that a
+    signature never covers a file that another process has put there since.
     """
     from pathlib import Path
 
     digest = sha512()
-    known = _known_as(model, _open(call, model, signed_by))
+    known = _with_path(model, _open(call, model, signed_by))
     known.write(Path(path), backbone, None if mode is None else mode & 0o666, digest)
     return {"path": path, "bytes": os.path.getsize(path), "sha512": digest.hexdigest()}
 
@@ -203,7 +203,7 @@ def backbones(
     source: str | None = None,
     offline: bool = False,
 ) -> list[Plain]:
-    """The backbones that fit what is asked for, the most relevant first."""
+    """List the backbones that match the filters, the most relevant first."""
     import msgspec
 
     from transfer_core.backbones.catalogue import catalogue
@@ -212,7 +212,7 @@ def backbones(
 
 
 def backbone(call: Call, name: str, trust: bool = False) -> Plain:
-    """The facts of one backbone; `trust` lets the code run that comes with it."""
+    """Describe one backbone; `trust` allows its code to run."""
     import msgspec
 
     from transfer_core.backbones import facts
@@ -221,28 +221,28 @@ def backbone(call: Call, name: str, trust: bool = False) -> Plain:
 
 
 def doctor(call: Call, extras: Sequence[str] = (), torch: str | None = None) -> list[Plain]:
-    """Check the installation. `extras` and the build of `torch` (`cpu`, `12.6`) must be there."""
+    """Check the installation, with the required `extras` and build of `torch` (`cpu`, `12.6`)."""
     from transfer_core.doctor import examine
 
     return [asdict(check) for check in examine(extras, torch)]
 
 
 def cache_stats(call: Call) -> Plain:
-    """What the cache holds."""
+    """Statistics of the cache."""
     from transfer_core import cache
 
     return cache.stats()
 
 
 def cache_verify(call: Call) -> Plain:
-    """Look for damage in the cache, and drop what is damaged."""
+    """Verify the cache, and delete damaged entries."""
     from transfer_core import cache
 
     return cache.verify()
 
 
 def cache_prune(call: Call, max_bytes: int | None = None, older_than_s: float | None = None) -> Plain:
-    """Delete what was not used for long, or least recently."""
+    """Delete entries of the cache beyond an age or a size, the least recently used first."""
     from transfer_core import cache
 
     return cast(Plain, cache.prune(max_bytes, older_than_s))
@@ -257,7 +257,7 @@ def cache_clear(call: Call) -> Plain:
 
 @contextmanager
 def _training_threads() -> Iterator[None]:
-    """No more cores than a training may have."""
+    """Limit the compute threads of a training to `TRANSFER_TRAINING_THREADS`."""
     import torch
 
     from transfer_core.runtime.devices import at_most_cores, core_setting, cores, torch_threads
@@ -275,8 +275,8 @@ def _open(call: Call, path: str, keys: Keys) -> Any:
     return open_model(_ref(path, keys), call.progress.warning)
 
 
-def _known_as(path: str, model: Any) -> Any:
-    """The same model. Who had it read may have known its file by another path, where another is by now."""
+def _with_path(path: str, model: Any) -> Any:
+    """The same model at `path`: another request may have loaded it by a path that now holds another file."""
     from pathlib import Path
 
     return replace(model, path=Path(path))
@@ -301,7 +301,7 @@ def _stacked(model: Any, rows: Sequence[Any]) -> Any:
 
 
 def _streams(call: Call, source: Any, modality: Callable[[], str]) -> dict[str, Iterator[Plain]]:
-    """Ruby's rows for every `{stream: id}` in a recipe's `data`; `modality` says what their inputs are."""
+    """Ruby's rows for every `{stream: id}` in a recipe's `data`; `modality` returns that of their inputs."""
     match source:
         case {"stream": str(id)}:
             return {id: _rows(call, id, modality)}
@@ -331,8 +331,8 @@ def _modality_of_run(run: str, trust: bool) -> str:
 
 
 METHODS = {
-    "train": Method(in_turn(train, TURNS), "compute"),
-    "resume": Method(in_turn(resume, TURNS), "compute"),
+    "train": Method(exclusive(train, COMPUTE_LOCK), "compute"),
+    "resume": Method(exclusive(resume, COMPUTE_LOCK), "compute"),
     "check": Method(check, "evaluate"),
     "runs": Method(runs, "light"),
     "remove_run": Method(remove_run, "light"),
@@ -354,5 +354,5 @@ METHODS = {
     "ping": Method(ping, "now"),
 }
 
-# Where one computes at a time: Python within somebody else's process.
-UNGATHERED = {"predict": Method(predict_alone, "compute"), "embed": Method(embed_alone, "compute")}
+# Without micro-batching: in the embedded worker, one call computes at a time.
+UNBATCHED = {"predict": Method(predict_alone, "compute"), "embed": Method(embed_alone, "compute")}

@@ -1,7 +1,7 @@
-"""The saved models that were used last, kept in memory, and exchanged when their files change.
+"""LRU cache of loaded models, reloaded when their files change.
 
-Who first sees that a file has changed waits for the new model; until it is there, others get the old one.
-Where the new file is none, the old model goes on.
+The first request after a change waits for the new model; until it is loaded, others get the previous one.
+If the new file is missing or invalid, the previous model stays in use.
 """
 
 from __future__ import annotations
@@ -19,30 +19,30 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from transfer_core.model_file.usage import mark_used
+from transfer_core.worker.compute_lock import COMPUTE_LOCK
 from transfer_core.worker.settings import model_memory
-from transfer_core.worker.turns import TURNS
-from transfer_core.worker.warned import Warn, warnings_to
+from transfer_core.worker.warning_capture import Warn, forward_warnings
 
 if TYPE_CHECKING:
     from transfer_core.model.model import Model
     from transfer_core.model_file.signature import PublicKeys
 
-# Tells one version of a file from another: device, inode, time of the last change, size. If a signature is
-# demanded also those of its file, and the keys: a model is not answered for keys that did not verify it.
+# Identity of a file's version: device, inode, mtime, size. If a signature is required, also that of the
+# signature file and the keys: a cached model must not be served for keys that did not verify it.
 Version: TypeAlias = tuple[object, ...]
 Job: TypeAlias = Callable[[], None]
 
 
 class ModelRef(NamedTuple):
-    """A saved model, and the public keys of which one must have signed it; None: no signature is demanded."""
+    """Path of a saved model, and public keys of which one must have signed it; None: no signature needed."""
 
     path: str
     keys: PublicKeys | None = None
 
 
 @dataclass
-class Place:
-    """What is known of a reference: which version is in use, which is being read, and which is no model."""
+class Entry:
+    """Cache entry of a reference: the version in use, the pending load, and the last failed version."""
 
     version: Version | None = None
     loading: Future[Model] | None = None
@@ -50,173 +50,184 @@ class Place:
 
 
 def read_and_prepare(ref: ModelRef) -> Model:
-    """A model that is ready for its first input."""
+    """Load a model and warm it up."""
     from transfer_core.model.loading import open_model_file
 
-    _leave_imports_alone()
+    _exclude_imports_from_gc()
     model = open_model_file(Path(ref.path), keys=ref.keys)
     model.prepare()
     return model
 
 
 @cache
-def _leave_imports_alone() -> None:
-    """What was imported is no garbage: Python need not look through it, and stop all threads for 0.1 s."""
+def _exclude_imports_from_gc() -> None:
+    """Exclude imported modules from garbage collection, which would stop all threads for 0.1 s."""
     gc.freeze()
 
 
-def bytes_of(model: Model) -> int:
-    """What a model takes in memory: its weights, and what the network for predictions makes of them."""
+def memory_of(model: Model) -> int:
+    """Memory of a model in bytes: its weights, and their copy in the network optimized for prediction."""
     states = model.backbone.state_dict(), model.head.state_dict()
     return 2 * sum(int(tensor.nbytes) for state in states for tensor in state.values())
 
 
 @dataclass
 class ModelCache:
-    """At most `limit` bytes of models; the one that was used last stays in any case.
+    """LRU cache of at most `limit` bytes of models; the most recently used one is never evicted.
 
-    Who has a model read is warned of what there is to know of it.
+    Warnings of a load go to the request that triggered it.
     """
 
     limit: int
     read: Callable[[ModelRef], Any] = read_and_prepare
-    size: Callable[[Any], int] = bytes_of
-    _places: dict[ModelRef, Place] = field(default_factory=dict)
+    size: Callable[[Any], int] = memory_of
+    _entries: dict[ModelRef, Entry] = field(default_factory=dict)
     _models: OrderedDict[Version, tuple[Model, int]] = field(default_factory=OrderedDict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def find(self, ref: ModelRef, warn: Warn, start: Callable[[Job], None]) -> Model | Future[Model]:
-        """The model that `ref` names, or its promise if the caller is to wait for it.
+        """Look up the model of `ref`, or start loading it.
 
-        `start` is given what reads the file, if that is to be done now; `warn` is told what it warns of, and
-        if the file is no model, but an earlier version of it is here.
+        Parameters
+        ----------
+        ref
+            Path and keys of the saved model.
+        warn
+            Receives the warnings of the load, and a warning if the previous model stays in use.
+        start
+            Runs the load; called only if no other thread has started it.
+
+        Returns
+        -------
+        Model or Future
+            The cached model, or the future of the pending load.
         """
         version = _version(ref)
         mark_used(ref.path)
         with self._lock:
-            place = self._places.setdefault(ref, Place())
+            entry = self._entries.setdefault(ref, Entry())
             if version and version in self._models:
-                self._use(place, version)
+                self._use(entry, version)
                 return self._models[version][0]
-            former = self._models.get(place.version, (None, 0))[0] if place.version else None
-            known_bad = place.failed is not None and place.failed[0] == version
-            if former and (place.loading or known_bad):
+            former = self._models.get(entry.version, (None, 0))[0] if entry.version else None
+            known_bad = entry.failed is not None and entry.failed[0] == version
+            if former and (entry.loading or known_bad):
                 return former
-            if place.loading:
-                return place.loading
-            promise: Future[Model] = Future()
-            place.loading = promise
+            if entry.loading:
+                return entry.loading
+            future: Future[Model] = Future()
+            entry.loading = future
         try:
-            start(lambda: self._load(ref, place, version, former, promise, warn))
-        except BaseException as error:  # there may be no thread for it
+            start(lambda: self._load(ref, entry, version, former, future, warn))
+        except BaseException as error:  # the system may refuse a thread
             with self._lock:
-                place.loading = None
-                self._forget_unused_places()
-            promise.set_exception(error)
+                entry.loading = None
+                self._forget_unused_entries()
+            future.set_exception(error)
             raise
-        return promise
+        return future
 
     def open(self, ref: ModelRef, warn: Warn) -> Model:
-        """The model that `ref` names; this thread reads it if no other has."""
+        """Return the model of `ref`, loading it on this thread unless another thread does."""
         found = self.find(ref, warn, start=lambda job: job())
         if not isinstance(found, Future):
             return found
-        with TURNS.given_up():  # to whoever reads it
+        with COMPUTE_LOCK.released():  # for the thread that loads it
             return found.result()
 
     def reload(self, ref: ModelRef, warn: Warn) -> Model:
-        """The model that is in the file now.
+        """Load the current version of the file, and retry one that failed before.
 
         Raises
         ------
         ModelFileError
-            If it is none; where there is an earlier version of it, that goes on.
+            If the file is missing or invalid; a previous model stays in use.
         """
         with self._lock:
-            self._places.setdefault(ref, Place()).failed = None
-        told: list[str] = []  # of a file that is no model, the error alone
+            self._entries.setdefault(ref, Entry()).failed = None
+        captured: list[str] = []  # dropped if the load fails: the error alone is reported
         while True:
             self._wait_for_others(ref)
-            model, version = self.open(ref, told.append), _version(ref)
+            model, version = self.open(ref, captured.append), _version(ref)
             with self._lock:
-                place = self._places.get(ref)
-                if place and place.failed:
-                    raise place.failed[1]
+                entry = self._entries.get(ref)
+                if entry and entry.failed:
+                    raise entry.failed[1]
                 if version and model is self._models.get(version, (None, 0))[0]:
                     break
-        for message in told:
+        for message in captured:
             warn(message)
         return model
 
     def stats(self) -> dict[str, Any]:
-        """How many models are in memory, and what they take."""
+        """Number and bytes of the models in memory, and the limit."""
         with self._lock:
             return {"count": len(self._models), "bytes": self._bytes(), "limit": self.limit}
 
     def _wait_for_others(self, ref: ModelRef) -> None:
         with self._lock:
-            place = self._places.get(ref)
-            loading = place.loading if place else None
+            entry = self._entries.get(ref)
+            loading = entry.loading if entry else None
         if loading:
-            with TURNS.given_up():
+            with COMPUTE_LOCK.released():
                 wait([loading])
 
     def _load(
         self,
         ref: ModelRef,
-        place: Place,
+        entry: Entry,
         version: Version | None,
         former: Model | None,
-        promise: Future[Model],
+        future: Future[Model],
         warn: Warn,
     ) -> None:
         try:
-            # A network's first weights are drawn from the process's random numbers.
-            with TURNS, warnings_to(warn):
+            # Initializing a network draws from the global RNG.
+            with COMPUTE_LOCK, forward_warnings(warn):
                 model = self.read(ref)
         except BaseException as error:
-            _let_go(error)
+            _clear_frames(error)
             with self._lock:
-                place.loading, place.failed = None, (version, error)
-                self._forget_unused_places()
+                entry.loading, entry.failed = None, (version, error)
+                self._forget_unused_entries()
             if former is None:
-                promise.set_exception(error)
+                future.set_exception(error)
             else:
-                warn(f"{error}; the model that was there before goes on")
-                promise.set_result(former)
+                warn(f"{error}; the previous model stays in use")
+                future.set_result(former)
             return
         with self._lock:
-            place.loading = place.failed = None
+            entry.loading = entry.failed = None
             if version:
                 self._models[version] = (model, self.size(model))
-                self._use(place, version)
+                self._use(entry, version)
                 self._forget_least_used()
-        promise.set_result(model)
+        future.set_result(model)
 
-    def _use(self, place: Place, version: Version) -> None:
-        outdated, place.version = place.version, version
+    def _use(self, entry: Entry, version: Version) -> None:
+        outdated, entry.version = entry.version, version
         self._models.move_to_end(version)
-        if outdated != version and all(other.version != outdated for other in self._places.values()):
+        if outdated != version and all(other.version != outdated for other in self._entries.values()):
             self._models.pop(outdated, None)  # type: ignore[arg-type]
 
     def _forget_least_used(self) -> None:
         while len(self._models) > 1 and self._bytes() > self.limit:
             self._models.popitem(last=False)
-        self._forget_unused_places()
+        self._forget_unused_entries()
 
-    def _forget_unused_places(self) -> None:
-        self._places = {
-            ref: place
-            for ref, place in self._places.items()
-            if place.loading or place.version in self._models
+    def _forget_unused_entries(self) -> None:
+        self._entries = {
+            ref: entry
+            for ref, entry in self._entries.items()
+            if entry.loading or entry.version in self._models
         }
 
     def _bytes(self) -> int:
         return sum(size for _, size in self._models.values())
 
 
-def _let_go(error: BaseException | None) -> None:
-    """What the frames of a failure hold: the weights of a file that is no model."""
+def _clear_frames(error: BaseException | None) -> None:
+    """Drop the local variables of the traceback: they hold the weights of the invalid file."""
     while error:
         traceback.clear_frames(error.__traceback__)
         error = error.__cause__ or error.__context__
@@ -227,27 +238,27 @@ def _models() -> ModelCache:
     return ModelCache(model_memory())
 
 
-_making = threading.Lock()
+_creation_lock = threading.Lock()
 
 
 def models() -> ModelCache:
-    """Those of this process."""
-    with _making:
+    """The model cache of this process, created on first use."""
+    with _creation_lock:
         return _models()
 
 
 def open_model(ref: ModelRef, warn: Warn) -> Model:
-    """One of them, which this thread reads if nobody has."""
+    """Return a model from the cache of this process, loading it if needed."""
     return models().open(ref, warn)
 
 
 def _version(ref: ModelRef) -> Version | None:
-    """None if the file can't be reached."""
+    """Version of a reference; None if the file can't be accessed."""
     model = _file_version(ref.path)
     if model is None or ref.keys is None:
         return model
     from transfer_core.model_file.signature import (
-        SUFFIX,  # takes numpy along, which the handshake must not wait for
+        SUFFIX,  # imports numpy, too slow for the handshake
     )
 
     return *model, _file_version(ref.path + SUFFIX), ref.keys

@@ -35,7 +35,7 @@ class Outbox:
             self._changed.wait_for(lambda: self._backlog < LARGEST_BACKLOG)
             self._write_or_keep(frame)
 
-    def send_in_any_case(self, frame: bytes) -> None:
+    def send_without_blocking(self, frame: bytes) -> None:
         """The same, but it never blocks: for threads that also work for other readers."""
         with self._changed:
             self._write_or_keep(frame)

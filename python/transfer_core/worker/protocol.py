@@ -11,7 +11,7 @@ from typing import Any, BinaryIO, TypeAlias
 import msgpack
 
 from transfer_core.runtime.errors import ProtocolError
-from transfer_core.worker.sizes import check_decoded_size
+from transfer_core.worker.decoded_size import check_decoded_size
 from transfer_core.worker.tensors import Tensor, TensorBlock, from_numpy, parse_extension, render_extension
 
 VERSION = 1

@@ -191,7 +191,7 @@ class Server:
 
     def _render(self, call: Call, result: Any) -> bytes:
         try:
-            return render_response(call.id, None, self._memory.lend(result) if self._memory else result)
+            return render_response(call.id, None, self._memory.share(result) if self._memory else result)
         except BaseException as error:
             return _render_failure(call.id, error)
 

@@ -1,9 +1,8 @@
-"""Predictions that are asked for at the same time are computed together.
+"""Micro-batching: concurrent requests for predictions share forward passes.
 
-There is a thread per core. Each does what is due: a forward pass where enough inputs of a model are loaded,
-or where there is nothing left to load; else it loads the next input. So inputs are loaded on all cores while
-others are in the network, one that takes long to load delays nobody else, and a lone request stays with one
-thread.
+A pool has one thread per core. Each thread takes the next job: a forward pass if a batch is full or no input
+is left to load, otherwise loading one input. Inputs are thus decoded on all cores while others are in the
+network, a slow input delays no other request, and a single request stays on one thread.
 """
 
 from __future__ import annotations
@@ -19,12 +18,12 @@ from weakref import WeakKeyDictionary
 
 from transfer_core.runtime.devices import at_most_cores, cores
 from transfer_core.runtime.errors import Overloaded
+from transfer_core.worker.batch_queue import BatchQueue, Failure, LoadedInput, predict_batch
 from transfer_core.worker.calls import Call
 from transfer_core.worker.model_cache import ModelCache, ModelRef, models
-from transfer_core.worker.serving_line import Failed, Line, Loaded, tell_all
-from transfer_core.worker.serving_request import Asked, Finish, Tell
+from transfer_core.worker.serving_request import Finish, PendingRequest, Predict
 from transfer_core.worker.serving_stats import ServingStats
-from transfer_core.worker.settings import Gathering, gathering
+from transfer_core.worker.settings import BatchingSettings, batching_settings
 
 if TYPE_CHECKING:
     from transfer_core.model.model import Model
@@ -33,14 +32,14 @@ Job: TypeAlias = Callable[[], None]
 
 
 class Serving:
-    """Answers requests with the models of `models`, on `threads` threads of its own."""
+    """Micro-batching scheduler: serves requests with the models of `models` on `threads` threads."""
 
-    def __init__(self, models: ModelCache, gathering: Gathering, threads: int) -> None:
+    def __init__(self, models: ModelCache, settings: BatchingSettings, threads: int) -> None:
         self._models = models
-        self._gathering = gathering
+        self._settings = settings
         self._changed = threading.Condition()
-        self._untaken: deque[Asked] = deque()  # an input of each in turn
-        self._lines: WeakKeyDictionary[Model, Line] = WeakKeyDictionary()
+        self._pending: deque[PendingRequest] = deque()  # round-robin, one input per request
+        self._queues: WeakKeyDictionary[Model, BatchQueue] = WeakKeyDictionary()
         self._open = self._busy = 0
         self._stats = ServingStats()
         self._ended = False
@@ -50,47 +49,67 @@ class Serving:
                 thread = threading.Thread(target=self._work, name=f"transfer-serve-{number}", daemon=True)
                 thread.start()
                 self._threads.append(thread)
-        except BaseException:  # the system gives no more of them
+        except BaseException:  # the system refuses another thread
             self.end()
             raise
 
-    def ask(
+    def submit(
         self,
         call: Call,
         ref: ModelRef,
         inputs: Sequence[Any],
-        tell: Tell,
+        predict: Predict,
         finish: Finish,
         marks: bool = False,
     ) -> Future[Any]:
-        """The promise of `finish(model, results)`, with a result of `tell` for each input.
+        """Queue a request and return the future of its result.
 
-        With `marks`, the result of an input that can't be read is its mark (`bad_inputs`); else it fails the
-        request.
+        Parameters
+        ----------
+        call
+            The open call: its cancellation and its warnings.
+        ref
+            Reference of the saved model.
+        inputs
+            Inputs of the model's modality.
+        predict
+            Converts embeddings (N, D) to one result per row.
+        finish
+            Converts the results of all inputs to the result of the request.
+        marks
+            Whether an unreadable input gets its error mark as result (`bad_input_report.mark`); otherwise it
+            fails the request.
+
+        Returns
+        -------
+        Future
+            Resolves to `finish(model, results)`.
 
         Raises
         ------
         Overloaded
             If too many requests are open.
         """
-        asked = Asked(ref, inputs, tell, finish, call.progress.cancelled, call.progress.warning, marks)
+        request = PendingRequest(
+            ref, inputs, predict, finish, call.progress.cancelled, call.progress.warning, marks
+        )
         with self._changed:
-            if self._open >= self._gathering.queue_limit:
-                self._stats.note_refusal()
-                raise Overloaded(self._gathering.queue_limit)
+            if self._open >= self._settings.queue_limit:
+                self._stats.record_refusal()
+                raise Overloaded(self._settings.queue_limit)
             self._open += 1
-            self._untaken.append(asked)
+            self._pending.append(request)
             self._changed.notify()
-        asked.promise.add_done_callback(partial(self._note_answer, asked.since))
-        return asked.promise
+        request.future.add_done_callback(partial(self._record_latency, request.since))
+        return request.future
 
     def stats(self) -> dict[str, Any]:
-        """As `docs/reference/protocol.md` says under `serving`."""
+        """Statistics of serving as plain data (`docs/reference/protocol.md`, `serving`)."""
         with self._changed:
             return {"open": self._open, **self._stats.plain(), "models": self._models.stats()}
 
     def end(self) -> None:
-        """End all threads once nothing is due."""
+        """End all threads once no job is due."""
         with self._changed:
             self._ended = True
             self._changed.notify_all()
@@ -100,12 +119,12 @@ class Serving:
     def _work(self) -> None:
         while job := self._next():
             job()
-            del job  # it holds a model and inputs; this thread may now wait for long
+            del job  # frees its model and inputs: this thread may now wait for a long time
             with self._changed:
                 self._busy -= 1
 
     def _next(self) -> Job | None:
-        """What to do now, as soon as there is something; None at the end."""
+        """Wait for the next job; None after `end`."""
         with self._changed:
             while (job := self._due()) is None:
                 if self._ended:
@@ -115,140 +134,140 @@ class Serving:
             return job
 
     def _due(self) -> Job | None:
-        waiting = [(model, line) for model, line in self._lines.items() if line.can_start()]
-        for model, line in waiting:
-            if line.is_full():
-                return self._pass(model, line)
+        waiting = [(model, queue) for model, queue in self._queues.items() if queue.can_start()]
+        for model, queue in waiting:
+            if queue.is_full():
+                return self._pass(model, queue)
         if job := self._due_for_request():
             return job
-        for model, line in sorted(waiting, key=lambda each: each[1].since):
-            if line.since + self._gathering.wait_s <= monotonic():
-                return self._pass(model, line)
+        for model, queue in sorted(waiting, key=lambda each: each[1].since):
+            if queue.since + self._settings.wait_s <= monotonic():
+                return self._pass(model, queue)
         return None
 
     def _due_for_request(self) -> Job | None:
-        while asked := self._next_asked():
-            if asked.promise.cancelled():
+        while request := self._next_request():
+            if request.future.cancelled():
                 continue
-            if not asked.model:
-                return partial(self._find_model, asked)
-            if asked.begin() and asked.is_wanted():
-                number, input = asked.take()
-                if asked.untaken:
-                    self._untaken.append(asked)
-                return partial(self._load, asked, number, input)
-            return partial(self._settle, [asked])
+            if not request.model:
+                return partial(self._find_model, request)
+            if request.begin() and request.is_live():
+                number, input = request.take()
+                if request.pending:
+                    self._pending.append(request)
+                return partial(self._load, request, number, input)
+            return partial(self._settle, [request])
         return None
 
-    def _next_asked(self) -> Asked | None:
-        """The next request whose model has use for another input."""
-        for place, asked in enumerate(self._untaken):
-            if not (asked.model and self._lines[asked.model].is_far_ahead()):
-                del self._untaken[place]
-                return asked
+    def _next_request(self) -> PendingRequest | None:
+        """Remove and return the next request whose batch queue is not saturated."""
+        for place, request in enumerate(self._pending):
+            if not (request.model and self._queues[request.model].is_saturated()):
+                del self._pending[place]
+                return request
         return None
 
-    def _pass(self, model: Model, line: Line) -> Job:
-        """The next forward pass, on as many cores as nobody else needs."""
-        hands = min(len(self._threads), 1 + self._busy + len(self._untaken))
-        loaded = line.take()
-        self._changed.notify(len(self._untaken))  # who loads for this line may have waited
-        return partial(self._compute, model, line, loaded, len(self._threads) // hands)
+    def _pass(self, model: Model, queue: BatchQueue) -> Job:
+        """Job of the next forward pass, on an equal share of the cores."""
+        active = min(len(self._threads), 1 + self._busy + len(self._pending))
+        loaded = queue.take()
+        self._changed.notify(len(self._pending))  # loads for this queue may have been held back
+        return partial(self._compute, model, queue, loaded, len(self._threads) // active)
 
     def _pause(self) -> float | None:
-        """Seconds until something is due by itself."""
-        if not self._gathering.wait_s:
+        """Seconds until the oldest loaded input reaches its maximum wait; None without one."""
+        if not self._settings.wait_s:
             return None
-        waiting = [line.since for line in self._lines.values() if line.can_start()]
-        return max(0, min(waiting) + self._gathering.wait_s - monotonic()) if waiting else None
+        waiting = [queue.since for queue in self._queues.values() if queue.can_start()]
+        return max(0, min(waiting) + self._settings.wait_s - monotonic()) if waiting else None
 
-    def _find_model(self, asked: Asked) -> None:
+    def _find_model(self, request: PendingRequest) -> None:
         try:
-            found = self._models.find(asked.ref, asked.warn, start=_in_a_thread)
+            found = self._models.find(request.ref, request.warn, start=_in_a_thread)
         except BaseException as error:
-            self._fail(asked, error)
+            self._fail(request, error)
             return
         if isinstance(found, Future):
-            found.add_done_callback(partial(self._model_was_read, asked))
+            found.add_done_callback(partial(self._on_model_read, request))
         else:
-            self._begin(asked, found)
+            self._begin(request, found)
 
-    def _model_was_read(self, asked: Asked, read: Future[Model]) -> None:
+    def _on_model_read(self, request: PendingRequest, read: Future[Model]) -> None:
         if error := read.exception():
-            self._fail(asked, error)
+            self._fail(request, error)
             return
-        self._begin(asked, read.result())
+        self._begin(request, read.result())
         with self._changed:
             self._changed.notify()
 
-    def _begin(self, asked: Asked, model: Model) -> None:
+    def _begin(self, request: PendingRequest, model: Model) -> None:
         with self._changed:
-            if model not in self._lines:
+            if model not in self._queues:
                 at_once = len(self._threads) if model.device.type == "cpu" else 1
-                self._lines[model] = Line(self._gathering.batch_size or model.batch_size, at_once)
-            asked.model = model
-            if asked.count:
-                self._untaken.appendleft(asked)
-                self._changed.notify(asked.count - 1)  # this thread takes the first
-        self._settle([asked])
+                self._queues[model] = BatchQueue(self._settings.batch_size or model.batch_size, at_once)
+            request.model = model
+            if request.count:
+                self._pending.appendleft(request)
+                self._changed.notify(request.count - 1)  # this thread takes the first
+        self._settle([request])
 
-    def _load(self, asked: Asked, number: int, input: Any) -> None:
-        assert asked.model
+    def _load(self, request: PendingRequest, number: int, input: Any) -> None:
+        assert request.model
         error = content = None
         try:
-            content = asked.model.load(number, input, asked.count)
+            content = request.model.load(number, input, request.count)
         except BaseException as raised:
             error = raised
         with self._changed:
-            asked.note_loaded(number, error)
-            if not error and asked.is_wanted():
-                self._lines[asked.model].loaded.append(Loaded(asked, number, content, monotonic()))
-        self._settle([asked])
+            request.note_loaded(number, error)
+            if not error and request.is_live():
+                self._queues[request.model].loaded.append(LoadedInput(request, number, content, monotonic()))
+        self._settle([request])
 
-    def _compute(self, model: Model, line: Line, loaded: list[Loaded], most_cores: int) -> None:
+    def _compute(self, model: Model, queue: BatchQueue, loaded: list[LoadedInput], most_cores: int) -> None:
         with self._changed:
-            wanted = [each for each in loaded if each.asked.is_wanted()]
+            wanted = [each for each in loaded if each.request.is_live()]
         with at_most_cores(most_cores):
-            told = tell_all(model, wanted) if wanted else []
+            outcomes = predict_batch(model, wanted) if wanted else []
         with self._changed:
-            line.running -= 1
-            self._stats.note_batch(len(wanted))
-            for each, what in zip(wanted, told, strict=True):
-                if isinstance(what, Failed):
-                    each.asked.fail(what.error, each.number)
+            queue.running -= 1
+            self._stats.record_batch(len(wanted))
+            for each, outcome in zip(wanted, outcomes, strict=True):
+                if isinstance(outcome, Failure):
+                    each.request.fail(outcome.error, each.number)
                 else:
-                    each.asked.note_told(each.number, what)
-        self._settle(each.asked for each in loaded)
+                    each.request.add_result(each.number, outcome)
+        self._settle(each.request for each in loaded)
 
-    def _fail(self, asked: Asked, error: BaseException) -> None:
+    def _fail(self, request: PendingRequest, error: BaseException) -> None:
         with self._changed:
-            asked.fail(error)
-        self._settle([asked])
+            request.fail(error)
+        self._settle([request])
 
-    def _settle(self, requests: Iterable[Asked]) -> None:
+    def _settle(self, requests: Iterable[PendingRequest]) -> None:
         with self._changed:
-            settled = [keep for asked in requests if (keep := asked.settle())]
-        for keep_promise in settled:
-            keep_promise()
+            settled = [resolve for request in requests if (resolve := request.settle())]
+        for resolve in settled:
+            resolve()
 
-    def _note_answer(self, since: float, promise: Future[Any]) -> None:
+    def _record_latency(self, since: float, future: Future[Any]) -> None:
         with self._changed:
             self._open -= 1
-            if not promise.cancelled() and not promise.exception():
-                self._stats.note_answer(monotonic() - since)
+            if not future.cancelled() and not future.exception():
+                self._stats.record_latency(monotonic() - since)
 
 
 @cache
 def _serving() -> Serving:
-    return Serving(models(), gathering(), cores())
+    return Serving(models(), batching_settings(), cores())
 
 
-_making = threading.Lock()
+_creation_lock = threading.Lock()
 
 
 def serving() -> Serving:
-    """That of this process."""
-    with _making:
+    """The scheduler of this process, created on first use."""
+    with _creation_lock:
         return _serving()
 
 

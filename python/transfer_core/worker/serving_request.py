@@ -1,4 +1,4 @@
-"""One request for predictions or embeddings, whose inputs go through the hands of several threads."""
+"""State of one request for predictions or embeddings, shared by the serving threads."""
 
 from __future__ import annotations
 
@@ -16,93 +16,99 @@ if TYPE_CHECKING:
     from transfer_core.model.model import Model
     from transfer_core.worker.model_cache import ModelRef
 
-# From embeddings (N, W) to what is told of each; from what is told of its inputs to the answer of a request.
-Tell: TypeAlias = Callable[["Model", Any], Sequence[Any]]
+# From embeddings (N, D) to a result per row; from all results of a request to its response.
+Predict: TypeAlias = Callable[["Model", Any], Sequence[Any]]
 Finish: TypeAlias = Callable[["Model", Sequence[Any]], Any]
 
 
-class Asked:
-    """A request, and how far it is. Only who holds the lock of `Serving` may call its methods."""
+class PendingRequest:
+    """A request and its progress. Its methods require the lock of `Serving`."""
 
     def __init__(
         self,
         ref: ModelRef,
         inputs: Sequence[Any],
-        tell: Tell,
+        predict: Predict,
         finish: Finish,
         cancelled: Callable[[], bool],
         warn: Callable[[str], None],
         marks: bool = False,
     ) -> None:
         self.ref = ref
-        self.tell = tell
+        self.predict = predict
         self.warn = warn
         self.count = len(inputs)
         self.since = monotonic()
-        self.promise: Future[Any] = Future()
+        self.future: Future[Any] = Future()
         self.model: Model | None = None
-        self.untaken = deque(enumerate(inputs))
+        self.pending = deque(enumerate(inputs))
         self._finish = finish
         self._cancelled = cancelled
         self._marks = marks
         self._begun: bool | None = None
         self._settled = False
         self._loading = 0
-        self._told: dict[int, Any] = {}
+        self._results: dict[int, Any] = {}
         self._errors: dict[int, BaseException] = {}
 
     def begin(self) -> bool:
-        """From now on a cancel stops it at its next step only; False if it was cancelled before."""
+        """Mark the future as running; False if it was cancelled before.
+
+        From here on, a cancellation takes effect at the next step.
+        """
         if self._begun is None:
-            self._begun = self.promise.set_running_or_notify_cancel()
+            self._begun = self.future.set_running_or_notify_cancel()
         return self._begun
 
-    def is_wanted(self) -> bool:
-        """Whether to go on with what was taken of it."""
+    def is_live(self) -> bool:
+        """Whether it has neither failed nor been cancelled."""
         if not self._errors and self._cancelled():
             self.fail(Cancelled("cancelled"))
         return not self._errors
 
     def take(self) -> tuple[int, Any]:
-        """The next input, and its number."""
+        """Remove and return the next input with its index."""
         self._loading += 1
-        return self.untaken.popleft()
+        return self.pending.popleft()
 
     def note_loaded(self, number: int, error: BaseException | None) -> None:
-        """An input that was taken is ready for the network, or can't be read."""
+        """Record that an input was loaded, or failed to load with `error`."""
         self._loading -= 1
         if self._marks and isinstance(error, DataError):
-            self.note_told(number, mark(error))
+            self.add_result(number, mark(error))
         elif error:
             self.fail(error, number)
 
     def fail(self, error: BaseException, number: int = -1) -> None:
-        """Nothing more is taken of it. Of several errors that of the first input counts."""
+        """Fail the request and drop its inputs. Of several errors, that of the first input counts."""
         self._errors[number] = error
-        self.untaken.clear()
+        self.pending.clear()
 
-    def note_told(self, number: int, told: Any) -> None:
-        """What there is to tell of an input."""
-        self._told[number] = told
+    def add_result(self, number: int, result: Any) -> None:
+        """Record the result of an input."""
+        self._results[number] = result
 
     def settle(self) -> Callable[[], None] | None:
-        """Once everything is known, what keeps the promise: to be called without the lock, and given once."""
+        """Return the function that resolves the future, once, when all results or an error are there.
+
+        Call it without the lock: done-callbacks of the future run in it.
+        """
         if self._settled or (self._errors and self._loading):
             return None
-        if not self._errors and len(self._told) < self.count:
+        if not self._errors and len(self._results) < self.count:
             return None
         self._settled = True
         if not self.begin():
             return None
         if self._errors:
-            return partial(self.promise.set_exception, self._errors[min(self._errors)])
-        return self._keep_promise
+            return partial(self.future.set_exception, self._errors[min(self._errors)])
+        return self._resolve
 
-    def _keep_promise(self) -> None:
+    def _resolve(self) -> None:
         assert self.model
         try:
-            result = self._finish(self.model, [self._told[number] for number in range(self.count)])
+            result = self._finish(self.model, [self._results[number] for number in range(self.count)])
         except BaseException as error:
-            self.promise.set_exception(error)
+            self.future.set_exception(error)
         else:
-            self.promise.set_result(result)
+            self.future.set_result(result)

@@ -1,4 +1,4 @@
-"""What can be seen of serving from outside."""
+"""Serving statistics: batch sizes, latency percentiles, refused requests."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections import Counter, deque
 from math import ceil
 from typing import Any
 
-# How many durations are kept for the percentiles.
+# Sliding window of the latency percentiles, in requests.
 KEPT = 1000
 PERCENTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
 
 
 class ServingStats:
-    """Counts of a worker's life; of durations the last thousand. Callers hold a lock."""
+    """Counts since the worker started, and the latest `KEPT` latencies. Not thread-safe."""
 
     def __init__(self) -> None:
         self._batches: Counter[int] = Counter()
@@ -20,22 +20,22 @@ class ServingStats:
         self._seconds: deque[float] = deque(maxlen=KEPT)
         self._overloaded = 0
 
-    def note_batch(self, size: int) -> None:
-        """`size` inputs went through the network together; 0 if nobody wanted them any more."""
+    def record_batch(self, size: int) -> None:
+        """Record a forward pass of `size` inputs; 0 if all of them were cancelled."""
         if size:
             self._batches[size] += 1
             self._last = size
 
-    def note_answer(self, seconds: float) -> None:
-        """A request was answered so long after it came."""
+    def record_latency(self, seconds: float) -> None:
+        """Record the latency of a request, in seconds."""
         self._seconds.append(seconds)
 
-    def note_refusal(self) -> None:
-        """A request was refused, because too many waited."""
+    def record_refusal(self) -> None:
+        """Record a request refused at the queue limit."""
         self._overloaded += 1
 
     def plain(self) -> dict[str, Any]:
-        """As `docs/reference/protocol.md` says under `serving`."""
+        """Statistics as plain data (`docs/reference/protocol.md`, `serving`)."""
         count = self._batches.total()
         inputs = sum(size * times for size, times in self._batches.items())
         return {

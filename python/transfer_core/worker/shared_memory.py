@@ -49,7 +49,7 @@ class SharedMemory:
         _mark(self._its, value.offset, 0)
         return Tensor(value.dtype, value.shape, data)
 
-    def lend(self, value: Any) -> Any:
+    def share(self, value: Any) -> Any:
         """An array that is too big for the socket as a block with its numbers. Anything else as it is."""
         if not _is_big_array(value):
             return value

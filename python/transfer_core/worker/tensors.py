@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgpack
 
 from transfer_core.runtime.errors import ProtocolError
-from transfer_core.worker.sizes import check_decoded_size
+from transfer_core.worker.decoded_size import check_decoded_size
 
 if TYPE_CHECKING:
     import numpy as np

@@ -1,4 +1,4 @@
-"""The memory that MessagePack takes once it is decoded, found without decoding it: one byte can be a map."""
+"""Memory limit of decoded MessagePack, computed before decoding: one byte can be a map."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import re
 
 from transfer_core.runtime.errors import ProtocolError
 
-# Bytes of memory that a frame may take once it is decoded, besides the content of text and binary.
+# Memory limit of a decoded frame in bytes, apart from the content of text and binary.
 LARGEST_DECODED = 256 * 1024 * 1024
-# Bytes of memory that CPython needs at most per byte of a frame: empty maps and lists take 73.
+# Upper bound of CPython's memory per byte of a frame: empty maps and lists take 73.
 MOST_PER_BYTE = 80
 
 # Bytes of memory per value: docs/reference/protocol.md, "Frames".
@@ -41,12 +41,12 @@ _SMALL_VALUES = re.compile(rb"[\x00-\x7f\xc0-\xc3\xe0-\xff]*")
 
 
 def check_decoded_size(content: bytes, limit: int = LARGEST_DECODED) -> None:
-    """Refuse MessagePack that could take more than `limit` bytes of memory once it is decoded.
+    """Check that decoding `content` takes at most `limit` bytes of memory.
 
     Raises
     ------
     ProtocolError
-        If it could. Content that is no MessagePack is left to who decodes it.
+        If it could take more. Invalid MessagePack passes: the decoder reports it.
     """
     end = len(content)
     if end * MOST_PER_BYTE <= limit:
@@ -65,13 +65,13 @@ def check_decoded_size(content: bytes, limit: int = LARGEST_DECODED) -> None:
 
 
 def _length(content: bytes, at: int) -> int:
-    """Bytes of the text, binary or extension at `at`."""
+    """Length in bytes of the text, binary or extension at `at`."""
     width, besides = _LENGTHS[content[at]]
     return besides + int.from_bytes(content[at + 1 : at + 1 + width], "big")
 
 
 def _run(content: bytes, at: int, members: int) -> tuple[int, int]:
-    """How many numbers of one width a list begins with, and that width; its `members` begin at `at`."""
+    """Number and width of the leading numbers of one width in a list whose `members` start at `at`."""
     kind = content[at : at + 1]
     if not kind or _COSTS[kind[0]] not in (_SMALL, _NUMBER):
         return 0, 1

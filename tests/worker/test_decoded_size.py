@@ -14,7 +14,7 @@ import msgpack
 import pytest
 
 from transfer_core.runtime.errors import ProtocolError
-from transfer_core.worker import protocol, sizes
+from transfer_core.worker import decoded_size, protocol
 from worker.client import Client
 
 UNITS = {
@@ -74,14 +74,14 @@ def test_large_requests_pass() -> None:
 
 
 def test_memory_is_counted_as_the_protocol_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sizes, "MOST_PER_BYTE", math.inf)  # count in small frames, too
+    monkeypatch.setattr(decoded_size, "MOST_PER_BYTE", math.inf)  # count in small frames, too
     rng = random.Random(1)
     for _ in range(300):
         value = any_value(rng)
         content = msgpack.packb(value)
-        sizes.check_decoded_size(content, memory(value))
+        decoded_size.check_decoded_size(content, memory(value))
         with pytest.raises(ProtocolError):
-            sizes.check_decoded_size(content, memory(value) - 1)
+            decoded_size.check_decoded_size(content, memory(value) - 1)
 
 
 def any_value(rng: random.Random, depth: int = 0) -> Any:

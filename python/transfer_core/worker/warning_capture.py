@@ -1,4 +1,4 @@
-"""What Python warns of, told to the caller instead of standard error."""
+"""Forward Python warnings to the caller instead of standard error."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _show = warnings.showwarning
 
 
 @contextmanager
-def warnings_to(warn: Warn) -> Iterator[None]:
-    """Within, in this thread, a `TransferWarning` goes to `warn`; what libraries warn of among themselves
-    stays where it was. As ever in Python, the same warning comes once per process.
+def forward_warnings(warn: Warn) -> Iterator[None]:
+    """Forward each `TransferWarning` of this thread to `warn` within the block.
 
-    Not `warnings.catch_warnings`, which changes what all threads see.
+    Warnings of libraries are not forwarded. As always in Python, a warning is issued once per process.
+    `warnings.catch_warnings` would affect all threads.
     """
-    warnings.showwarning = _tell
+    warnings.showwarning = _forward
     before = _WARN.set(warn)
     try:
         yield
@@ -31,7 +31,7 @@ def warnings_to(warn: Warn) -> Iterator[None]:
         _WARN.reset(before)
 
 
-def _tell(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+def _forward(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
     warn = _WARN.get()
     if warn and issubclass(category, TransferWarning):
         warn(str(message))

@@ -1,0 +1,92 @@
+"""Batch queue of one model: loaded inputs in, one result or error per input out."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from transfer_core.worker.serving_request import PendingRequest
+
+if TYPE_CHECKING:
+    from transfer_core.model.model import Model
+
+
+class LoadedInput(NamedTuple):
+    """An input ready for the forward pass, loaded at the monotonic time `since`, in seconds."""
+
+    request: PendingRequest
+    number: int
+    content: Any
+    since: float
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Error in place of the result of an input."""
+
+    error: BaseException
+
+
+class BatchQueue:
+    """Queue for batches of up to `size` inputs, in up to `at_once` concurrent forward passes."""
+
+    def __init__(self, size: int, at_once: int) -> None:
+        self.running = 0
+        self.loaded: deque[LoadedInput] = deque()
+        self._size = size
+        self._at_once = at_once
+
+    @property
+    def since(self) -> float:
+        """Monotonic time in seconds at which the oldest input was loaded."""
+        return self.loaded[0].since
+
+    def can_start(self) -> bool:
+        """Whether there is an input and a free slot for a forward pass."""
+        return bool(self.loaded) and self.running < self._at_once
+
+    def is_full(self) -> bool:
+        """Whether a full batch is loaded."""
+        return len(self.loaded) >= self._size
+
+    def is_saturated(self) -> bool:
+        """Whether two batches are loaded and all slots are busy: load no more."""
+        return self.running == self._at_once and len(self.loaded) >= 2 * self._size
+
+    def take(self) -> list[LoadedInput]:
+        """Remove and return the next batch."""
+        self.running += 1
+        return [self.loaded.popleft() for _ in range(min(self._size, len(self.loaded)))]
+
+
+def predict_batch(model: Model, loaded: Sequence[LoadedInput]) -> list[Any]:
+    """Return a result or a `Failure` per input, by one forward pass.
+
+    If the pass fails, repeat it for each request alone: only the request that caused the failure fails.
+    """
+    try:
+        embeddings = model.embed_loads([partial(_content, each) for each in loaded])
+        outcomes: list[Any] = [None] * len(loaded)
+        for predict in {each.request.predict for each in loaded}:
+            rows = [row for row, each in enumerate(loaded) if each.request.predict is predict]
+            for row, outcome in zip(rows, predict(model, embeddings[rows]), strict=True):
+                outcomes[row] = outcome
+        return outcomes
+    except BaseException as error:
+        requests: dict[int, list[int]] = {}
+        for row, each in enumerate(loaded):
+            requests.setdefault(id(each.request), []).append(row)
+        if len(requests) == 1:
+            return [Failure(error)] * len(loaded)
+        outcomes = [None] * len(loaded)
+        for rows in requests.values():
+            for row, outcome in zip(rows, predict_batch(model, [loaded[row] for row in rows]), strict=True):
+                outcomes[row] = outcome
+        return outcomes
+
+
+def _content(loaded: LoadedInput) -> Any:
+    return loaded.content
