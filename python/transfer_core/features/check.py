@@ -1,4 +1,4 @@
-"""Finds the images that can't be decoded before anything expensive rests on them."""
+"""Find images that can't be decoded before expensive steps start."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ _AT_ONCE = 8
 def undecodable(
     dataset: Dataset, backbone: Backbone, on_bad_input: str, progress: Progress, seen: Seen | None
 ) -> dict[str, str]:
-    """The paths of the images for `backbone` that can't be decoded, each with the reason; thumbnails of the
-    others are put into `seen`.
+    """Map the paths of images that can't be decoded for `backbone` to the reasons; add thumbnails of the
+    others to `seen`.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The features of a dataset: from the store where they are known, computed and stored where not."""
+"""Features of a data set: read from the store, or computed and stored."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from transfer_core.recipe.schema import Augmentation
 from transfer_core.runtime.errors import DataError
 from transfer_core.runtime.progress import Progress, Step
 
-# How many random views stand beside the untouched one when the backbone is frozen.
+# Random views per image, beside the unchanged one, with a frozen backbone.
 RANDOM_VIEWS = 3
 _STORE_EVERY = 512
 
 
 @dataclass(frozen=True)
 class Views:
-    """What is embedded of each input: the untouched view, then `count` - 1 random ones."""
+    """Views embedded of each input: the unchanged one, then `count` - 1 random ones."""
 
     augmentations: tuple[Augmentation, ...] = ()
     seed: int = 0
@@ -51,7 +51,7 @@ class Views:
         return f"{digest}-{hashlib.sha256(kind).hexdigest()[:16]}"
 
     def load(self, input: Any, digest: str, view: int, extractor: Extractor) -> Any:
-        """What the backbone needs of one view; the same input, seed and number give the same view."""
+        """Load one view for the backbone; the same input, seed and number give the same view."""
         if view == 0:
             return extractor.load(input)
         rng = np.random.default_rng([self.seed, view, int(digest[:16], 16)])
@@ -60,8 +60,8 @@ class Views:
 
 @dataclass(frozen=True)
 class Features:
-    """`embeddings` of the inputs that could be read, the views of each together, in the order of the dataset;
-    `bad` maps each other input to the reason."""
+    """`embeddings` of the readable inputs in the order of the data set, the views of each in succession;
+    `bad` maps each unreadable input to the reason."""
 
     embeddings: Tensor
     bad: dict[Any, str]
@@ -79,10 +79,10 @@ def embed_dataset(
     noun: str = "images",
     seen: Seen | None = None,
 ) -> Features:
-    """The first `views_of[i]` views of each input i, from the store or computed now; thumbnails of images
-    that are decoded for it are put into `seen`.
+    """Embed the first `views_of[i]` views of each input i, or read them from the store; thumbnails of images
+    decoded for this are added to `seen`.
 
-    What is computed is stored as it comes: a run that is stopped half-way has done half the work.
+    Embeddings are stored as they are computed: a run that is stopped half-way keeps half of the work.
 
     Raises
     ------
@@ -125,7 +125,7 @@ def embed_dataset(
 def _load(
     dataset: Dataset, row: int, views: Views, view: int, extractor: Extractor, seen: Seen | None
 ) -> Any:
-    """What the backbone needs of a view of a file that still has the digest."""
+    """Load a view of a file, after checking that the file is unchanged."""
     input, digest = dataset.inputs[row], dataset.digests[row]
     loaded = views.load(input, digest, view, extractor)
     if stamp := dataset.stamps.get(input):
@@ -145,8 +145,8 @@ def _computed(
     step: Step,
     noun: str,
 ) -> Generator[tuple[str, Tensor | DataError], None, None]:
-    """Each key with its embedding or its error; embeddings are stored a few hundred at a time, and when it
-    ends, however it ends."""
+    """Yield each key with its embedding or its error; embeddings are stored some hundreds at a time, and at
+    the end, also after an error."""
     unsaved: list[tuple[str, Tensor]] = []
     done = 0
     try:
@@ -168,7 +168,7 @@ def _computed(
 def _finite(
     batch: list[tuple[int, Tensor | DataError]], inputs: Sequence[Any], noun: str
 ) -> list[tuple[int, Tensor | DataError]]:
-    """The batch with an error for each embedding that is none."""
+    """Replace embeddings that are not finite by errors."""
     rows = [outcome for _, outcome in batch if isinstance(outcome, Tensor)]
     if not rows or torch.isfinite(torch.stack(rows)).all():
         return batch

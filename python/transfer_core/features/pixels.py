@@ -1,4 +1,4 @@
-"""From an image file to the pixels that a backbone wants, the same way in training and in use."""
+"""Preprocess image files for a backbone, identically in training and prediction."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from transfer_core.features.augment import Box, augment, random_angle, random_cr
 from transfer_core.features.rotate import rotated
 from transfer_core.recipe.schema import Augmentation
 
-# Changes whenever the same file would give other pixels: stored features of older versions are then missed.
+# Increment when the same file gives other pixels: stored features of older versions are then not found.
 PIXELS_VERSION = 3
 
 Pixels: TypeAlias = npt.NDArray[np.uint8]
@@ -26,10 +26,10 @@ _FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.B
 
 
 def load_pixels(input: str | bytes, preprocessing: Preprocessing, name: str | None = None) -> Pixels:
-    """The centre of an image as uint8 (H, W, 3), H = W = crop_size; an error calls it `name`.
+    """Return the center crop of an image as uint8 (H, W, 3), H = W = crop_size; errors call it `name`.
 
-    One resize straight from the centre box gives what publishers get in two steps (shorter side to
-    resize_size, then the middle crop_size): it touches only pixels that are used.
+    One resize of the center box replaces the publishers' two steps (shorter side to resize_size, then the
+    middle crop_size): it computes only pixels that are used.
 
     Raises
     ------
@@ -46,9 +46,9 @@ def load_augmented_pixels(
     augmentations: Sequence[Augmentation],
     rng: np.random.Generator,
 ) -> Pixels:
-    """A random view of an image, uint8 (H, W, 3); raises as `load_pixels` does.
+    """Return a random view of an image, uint8 (H, W, 3); raises as `load_pixels` does.
 
-    Crop and rotation choose the place and happen in one resize; everything else changes the result of it.
+    Crop and rotation are part of the resize; other augmentations are applied to its result.
     """
     crop, degrees = random_crop(augmentations, rng), random_angle(augmentations, rng)
     at_least = crop.shorter_side(preprocessing.crop_size) if crop else preprocessing.resize_size
@@ -63,22 +63,22 @@ def load_augmented_pixels(
 
 
 def to_batch(pixels: Sequence[Pixels]) -> Tensor:
-    """A uint8 tensor (N, 3, H, W) in channels_last memory: a stack, without moving a byte twice."""
+    """Stack images into a uint8 tensor (N, 3, H, W) in channels_last memory, with one copy."""
     return torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2)
 
 
 def normalize(batch: Tensor, preprocessing: Preprocessing, dtype: torch.dtype) -> Tensor:
-    """uint8 (N, 3, H, W) as (x / 255 - mean) / std in `dtype`, on the batch's device."""
+    """Return (x / 255 - mean) / std of a uint8 batch (N, 3, H, W) in `dtype`, on its device."""
     mean = torch.tensor(preprocessing.mean, device=batch.device).view(1, 3, 1, 1)
     std = torch.tensor(preprocessing.std, device=batch.device).view(1, 3, 1, 1)
     return torch.addcmul(-mean / std, batch.float(), 1 / (255 * std)).to(dtype)
 
 
 def _centre_box(image: Image.Image, preprocessing: Preprocessing) -> Box:
-    """The part of `image` that publishers cut out, on their very grid of pixels.
+    """Return the center box of `image`, aligned to the pixel grid of the publishers.
 
-    They resize to whole pixels and cut at whole pixels: half a pixel beside it, fine detail differs by
-    several levels of 255 from what the weights were trained on.
+    They resize to whole pixels and crop at whole pixels: an offset of half a pixel changes fine detail by
+    several of 255 levels.
     """
     widest, highest = image.size if preprocessing.squash else (min(image.size), min(image.size))
     left, right = _middle(image.width, widest, preprocessing)
@@ -87,8 +87,8 @@ def _centre_box(image: Image.Image, preprocessing: Preprocessing) -> Box:
 
 
 def _middle(length: int, unit: int, preprocessing: Preprocessing) -> tuple[float, float]:
-    """Where the middle `crop_size` pixels of a side begin and end, in pixels before the resize, which makes
-    `resize_size` of `unit`."""
+    """Return the start and end of the middle `crop_size` pixels of a side, in pixels before the resize, which
+    maps `unit` to `resize_size`."""
     resized = int(preprocessing.resize_size * length / unit)
     start = round((resized - preprocessing.crop_size) / 2)
     return start * length / resized, (start + preprocessing.crop_size) * length / resized
