@@ -13,27 +13,6 @@ from processes import children
 os.environ["KERAS_BACKEND"] = "torch"
 
 
-# Files that take more than ten seconds, most of them for real weights or libraries that are extras. The fast
-# tier (`bin/test fast`) leaves them out.
-SLOW = {
-    "backbones": "catalogue huggingface keras onnx onnx_trust tensorflow tensorflow_trust timm timm_training"
-    " torch_hub torchvision",
-    "data": "image_limits parquet_limits",
-    "heads": "classic cross_validated",
-    "metrics": "multi_label",
-    "signature": "loading",
-    "worker": "serving_for_real sizes training",
-    "tests": "doctor examples flattering fuzz_model_files hostile_models imports model near_duplicates"
-    " pipeline precisions resume runs tasks",
-}
-
-
-def pytest_collection_modifyitems(items):
-    for item in items:
-        if item.path.stem.removeprefix("test_") in SLOW.get(item.path.parent.name, "").split():
-            item.add_marker(pytest.mark.slow)
-
-
 def environment():
     return {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
 

@@ -19,6 +19,8 @@ from transfer_core import __version__, doctor
 from transfer_core.backbones.catalogue import catalogue
 from transfer_core.doctor import Check
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

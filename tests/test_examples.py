@@ -5,6 +5,10 @@ import re
 import subprocess
 import sys
 
+import pytest
+
+pytestmark = pytest.mark.slow
+
 
 def example(name, *arguments):
     environment = {**os.environ, "PYTHONPATH": "python"}

@@ -11,6 +11,8 @@ from photos import COLORS, pixels, png
 from transfer_core.metrics.shift import chance_of_coverage
 from transfer_core.runtime.progress import Progress
 
+pytestmark = pytest.mark.slow
+
 NUMBERS = "sklearn:StandardScaler"
 
 

@@ -9,6 +9,8 @@ from forged import fields_of, forge, tensors_of
 from photos import class_folder, pixels, png
 from transfer_core.runtime.errors import ModelFileError, WeightsNotFound
 
+pytestmark = pytest.mark.slow
+
 PHOTO = png(pixels((60, 120, 200), seed=1))
 
 

@@ -8,6 +8,8 @@ import pytest
 
 from photos import class_folder
 
+pytestmark = pytest.mark.slow
+
 # Each costs a tenth of a second to several; a training needs none of them.
 SLOW = {
     "torch._dynamo",

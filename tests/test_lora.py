@@ -25,6 +25,8 @@ from transfer_core.runtime.errors import Cancelled, DependencyError, RecipeError
 from transfer_core.runtime.progress import Progress
 from transfer_core.tasks.criteria import CrossEntropy
 
+pytestmark = pytest.mark.extras
+
 MACHINE = Machine(torch.device("cpu"), "float32")
 RANK, ALPHA = 2, 6.0
 STEP = Train(

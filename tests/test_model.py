@@ -31,6 +31,8 @@ from transfer_core.runtime.errors import (
     TransferWarning,
 )
 
+pytestmark = pytest.mark.slow
+
 SUMMARY = {
     *("path", "task", "labels", "backbone", "embedding_width", "metrics", "history", "recipe", "sizes"),
     *("warnings", "created_at", "versions", "bytes", "modality", "columns", "data"),

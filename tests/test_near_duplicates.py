@@ -13,6 +13,8 @@ from photos import png
 from transfer_core.data import near_images
 from transfer_core.runtime.errors import Cancelled, DataError, RecipeError
 
+pytestmark = pytest.mark.slow
+
 MENTIONED = "near-duplicates"
 
 

@@ -18,6 +18,8 @@ from transfer_core.recipe.parser import parse_recipe
 from transfer_core.runtime.errors import Cancelled, ConfigurationError, DataError
 from transfer_core.runtime.progress import Progress
 
+pytestmark = pytest.mark.slow
+
 TUNE = [
     {"type": "freeze"},
     {"type": "train"},

@@ -10,6 +10,8 @@ import pytest
 import transfer_core
 from photos import COLORS, class_folder
 
+pytestmark = pytest.mark.slow
+
 # How oneDNN and ATen behave on a processor with AVX2 alone.
 AVX2_ONLY = {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}
 

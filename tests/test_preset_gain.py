@@ -9,6 +9,8 @@ from tiny_encoder import tiny_encoder
 from transfer_core.model_file.format import read_model
 from transfer_core.runtime.errors import Cancelled
 
+pytestmark = pytest.mark.extras
+
 WORDS = ["good", "bad", "fine", "awful", "train", "plane", "late", "early", "the", "a", "is", "was", "not"]
 WORDS += ["very", "it", "we", "you", "."]
 KEPT = "fine-tuning gained nothing; the frozen head was kept"

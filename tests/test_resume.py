@@ -15,6 +15,8 @@ import pytest
 from photos import class_folder
 from transfer_core.model_file.format import read_model
 
+pytestmark = pytest.mark.slow
+
 # All that can be in a phase: dropout, random views, warm-up, a head trained again on other embeddings.
 STEPS = [
     {"type": "freeze"},

@@ -30,6 +30,8 @@ from transfer_core.runtime.errors import Cancelled, ConfigurationError, DataErro
 from transfer_core.runtime.progress import Progress
 from transfer_core.training.checkpointer import Snapshot
 
+pytestmark = pytest.mark.slow
+
 TUNE = {
     "steps": [
         {"type": "freeze"},

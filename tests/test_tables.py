@@ -3,8 +3,6 @@
 import csv
 
 import numpy as np
-import pyarrow
-import pyarrow.parquet
 import pytest
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_wine
@@ -134,7 +132,10 @@ def write_csv(path, rows):
     return str(path)
 
 
+@pytest.mark.extras
 def test_the_same_table_from_every_source(people, tmp_path):
+    import pyarrow.parquet
+
     parquet = str(tmp_path / "people.parquet")
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist(people), parquet)
     columns = {"input": ["age", "city", "pool"], "target": "price"}

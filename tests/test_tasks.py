@@ -22,6 +22,8 @@ from transfer_core.model_file.format import read_model
 from transfer_core.runs import checkpoints
 from transfer_core.runtime.errors import Cancelled, RecipeError
 
+pytestmark = pytest.mark.slow
+
 NAMES = sorted(COLORS)
 
 

@@ -26,6 +26,8 @@ from transfer_core.runtime.errors import Cancelled, DataError, DependencyError, 
 from transfer_core.runtime.progress import Progress
 from transfer_core.tasks.criteria import CrossEntropy
 
+pytestmark = pytest.mark.extras
+
 LABELS = {"pleased": ["good", "fine"], "angry": ["bad", "awful"]}
 TUNE = [
     {"type": "freeze"},

@@ -21,6 +21,8 @@ from transfer_core.backbones.timm.timm_listed import all_listed, timm_list
 from transfer_core.runtime import paths
 from transfer_core.runtime.errors import RecipeError
 
+pytestmark = [pytest.mark.slow, pytest.mark.extras]
+
 # Small models of different kinds; `scripts/build_timm_facts.py --check` builds all.
 BUILT = timm.list_models(
     ["*_atto", "*_xs", "*18", "*_050", "*_002", "*_tiny_224", "*_nano", "*_s12"],

@@ -15,6 +15,8 @@ from transfer_core.backbones import facts, load, restore
 from transfer_core.backbones.huggingface.pooling import WAYS, Pool, Pooling
 from transfer_core.runtime.errors import ModelFileError, RecipeError, WeightsNotFound
 
+pytestmark = [pytest.mark.slow, pytest.mark.extras]
+
 MINILM = "hf/sentence-transformers/all-MiniLM-L6-v2"
 SMALL = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48}
 WORDS = {**SMALL, "vocab_size": 60}

@@ -13,6 +13,8 @@ from transfer_core.backbones.huggingface.model_card import Card, read_card
 from transfer_core.runtime.errors import RecipeError, WeightsNotFound
 from transfer_core.runtime.progress import Progress
 
+pytestmark = pytest.mark.extras
+
 COMMIT = "c0ffee" + "0" * 34
 
 

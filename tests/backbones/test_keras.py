@@ -30,9 +30,13 @@ from transfer_core.runtime.errors import (
 from transfer_core.runtime.progress import Progress
 from whole_job import check_frozen_and_kept, check_resumed, check_tuned
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:__array__ implementation:DeprecationWarning", "ignore:Skipping nested container:UserWarning"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.extras,
+    pytest.mark.filterwarnings(
+        "ignore:__array__ implementation:DeprecationWarning", "ignore:Skipping nested container:UserWarning"
+    ),
+]
 
 # The smallest images that they take, or a little more.
 SIZES = {

@@ -19,6 +19,8 @@ from transfer_core.backbones.onnx.onnx_tensor_files import read_whole
 from transfer_core.model.loading import load_model
 from transfer_core.runtime.errors import DependencyError, ModelFileError, RecipeError, WeightsNotFound
 
+pytestmark = [pytest.mark.slow, pytest.mark.extras]
+
 SIZE = 8
 
 

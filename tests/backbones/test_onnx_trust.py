@@ -20,6 +20,8 @@ from transfer_core.backbones.onnx.onnx_tensor_files import read_whole, tensor_fi
 from transfer_core.runtime.errors import ModelFileError, OutOfMemory
 from transfer_core.sandbox import landlock
 
+pytestmark = [pytest.mark.slow, pytest.mark.extras]
+
 confines = pytest.mark.skipif(not landlock.version(), reason="this kernel has no Landlock")
 
 MEAN = helper.make_node("ReduceMean", ["images"], ["means"], axes=[2, 3], keepdims=0)

@@ -2,7 +2,6 @@
 
 import msgspec
 import pytest
-import timm
 import torch
 import torchvision
 from torch import nn
@@ -14,7 +13,6 @@ from transfer_core.backbones import Backbone, all_facts
 from transfer_core.backbones.block_outputs import describe_outputs
 from transfer_core.backbones.huggingface.repository import local_repository
 from transfer_core.backbones.representations import EXAMPLES, FeatureMap, TokenStates
-from transfer_core.backbones.timm.timm_loading import load as load_timm
 from transfer_core.backbones.torchvision.torchvision_blocks import arrange
 from transfer_core.runtime.errors import ModelFileError, RecipeError
 from transfer_core.runtime.progress import Progress
@@ -89,6 +87,7 @@ def test_all_of_torchvision_s_networks_declare_maps_or_tokens_but_those_of_one_s
         assert {declared.block for declared in known.feature_maps} <= set(known.blocks)
 
 
+@pytest.mark.extras
 @pytest.mark.parametrize(
     ("name", "strides"),
     [
@@ -100,8 +99,10 @@ def test_all_of_torchvision_s_networks_declare_maps_or_tokens_but_those_of_one_s
 )
 @torch.no_grad()
 def test_timm_s_maps_are_those_of_features_only(name, strides):
+    import timm
+
     known = backbones.facts(f"timm/{name}")
-    backbone = load_timm(known, "random", False, Progress())
+    backbone = random_timm(known)
     model = timm.create_model(name, features_only=True).eval()
     tensors = _timm_model(name).state_dict().values()  # in the same order, under other names
     model.load_state_dict(dict(zip(model.state_dict(), tensors, strict=False)))
@@ -114,19 +115,28 @@ def test_timm_s_maps_are_those_of_features_only(name, strides):
         torch.testing.assert_close(found[stride], expected[stride], rtol=1e-4, atol=1e-5)
 
 
+def random_timm(known):
+    from transfer_core.backbones.timm import timm_loading
+
+    return timm_loading.load(known, "random", False, Progress())
+
+
 def _timm_model(name):
     """timm's model with the weights that `random` draws."""
+    import timm
+
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return timm.create_model(name).eval()
 
 
+@pytest.mark.extras
 @pytest.mark.parametrize(
     "name", ["vit_tiny_patch16_224", "deit_tiny_distilled_patch16_224", "beit_base_patch16_224"]
 )
 @torch.no_grad()
 def test_timm_s_tokens_are_its_forward_features(name):
-    backbone = load_timm(backbones.facts(f"timm/{name}"), "random", False, Progress())
+    backbone = random_timm(backbones.facts(f"timm/{name}"))
     states, mask = backbone.token_states(images(224, 224))
     expected = _timm_model(name).forward_features(images(224, 224))
     torch.testing.assert_close(states, expected, rtol=1e-4, atol=1e-5)
@@ -140,6 +150,7 @@ def test_the_suggested_backbones_have_the_representation(needed):
             assert needed in backbones.facts(name).gives
 
 
+@pytest.mark.extras
 def test_a_network_of_fixed_size_has_no_maps():
     known = backbones.facts("timm/maxvit_rmlp_pico_rw_256")
     assert known.feature_maps == ()

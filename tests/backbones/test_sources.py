@@ -162,6 +162,7 @@ def test_no_two_modules_have_a_name_that_is_also_in_this_room():
     assert set(own).isdisjoint(others)
 
 
+@pytest.mark.extras
 @pytest.mark.skipif(find_spec("tensorflow") is None, reason="needs TensorFlow")
 def test_tensorflow_s_process_imports_no_torch():
     code = (

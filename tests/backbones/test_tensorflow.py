@@ -25,6 +25,8 @@ from transfer_core.backbones.tensorflow.tensorflow_process import process_for
 from transfer_core.backbones.tensorflow.tfhub import cache_name
 from transfer_core.runtime.errors import DependencyError, ModelFileError, OutOfMemory, RecipeError
 
+pytestmark = [pytest.mark.slow, pytest.mark.extras]
+
 HANDLE = "google/imagenet/tiny/classification/4"
 MAKER = Path(__file__).with_name("make_saved_models.py")
 

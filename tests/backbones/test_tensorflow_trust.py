@@ -26,6 +26,8 @@ from transfer_core.runtime.errors import ModelFileError, OutOfMemory, RecipeErro
 from transfer_core.sandbox import landlock
 from transfer_core.sandbox.syscalls import architecture
 
+pytestmark = [pytest.mark.slow, pytest.mark.extras]
+
 MAKER = Path(__file__).with_name("make_hostile_models.py")
 SECRET = "s" * 1234
 

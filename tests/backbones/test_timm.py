@@ -17,6 +17,8 @@ from transfer_core.backbones.timm.timm_facts import weights_of
 from transfer_core.backbones.timm.timm_layers import SamePadding, with_plain_layers
 from transfer_core.runtime.errors import ModelFileError, RecipeError, WeightsNotFound
 
+pytestmark = [pytest.mark.slow, pytest.mark.extras]
+
 # A small member of each kind, how many blocks it gives, and one of them.
 MEMBERS = {
     "crossvit_tiny_240": (1, "network"),

@@ -15,6 +15,8 @@ from transfer_core import backbones
 from transfer_core.runtime.errors import WeightsNotFound
 from transfer_core.runtime.progress import Progress
 
+pytestmark = pytest.mark.extras
+
 NAME = "timm/test_resnet.r160_in1k"
 COMMIT = "c0ffee" + "0" * 34
 

@@ -11,6 +11,8 @@ from transfer_core.features import inference
 from transfer_core.model_file.format import read_model
 from transfer_core.runtime.errors import Cancelled
 
+pytestmark = [pytest.mark.slow, pytest.mark.extras]
+
 LITE0 = "timm/tf_efficientnet_lite0"
 TUNE = [
     {"type": "freeze"},

@@ -22,6 +22,8 @@ from transfer_core.runtime.errors import (
 )
 from whole_job import check_frozen_and_kept, check_resumed, check_tuned
 
+pytestmark = pytest.mark.slow
+
 HUBCONF = '''
 dependencies = ["torch"]
 

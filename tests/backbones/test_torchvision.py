@@ -10,6 +10,8 @@ from torch import nn
 from transfer_core.backbones import all_facts, facts, restore
 from transfer_core.backbones.backbone import OnlyShapes
 
+pytestmark = pytest.mark.slow
+
 GOOGLE = {"transform_input": True, "init_weights": False}  # as their published weights are used
 
 # One small member per family, and an image size that it can still take.

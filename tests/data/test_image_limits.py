@@ -13,6 +13,8 @@ from transfer_core.data import decode_image
 from transfer_core.runtime.errors import DataError
 from transfer_core.runtime.limits import DEFAULTS
 
+pytestmark = pytest.mark.slow
+
 DECODE = """
 for path in sys.argv[1:]:
     try:

@@ -145,6 +145,7 @@ def written(photo, tmp_path):
     }
 
 
+@pytest.mark.extras
 def test_all_ways_to_write_them_are_the_same(read, written):
     first = None
     for data, words in written.values():
@@ -160,6 +161,7 @@ def test_all_ways_to_write_them_are_the_same(read, written):
     assert [said(("cat", "dog", "owl"), [found[f"{i}.png"]])[0] for i in range(40)] == SETS
 
 
+@pytest.mark.extras
 def test_other_data_to_measure_on(read, measure, written):
     data, _ = written["columns"]
     columns = {"target": ["dog", "owl", "cat"]}
@@ -169,6 +171,7 @@ def test_other_data_to_measure_on(read, measure, written):
     assert len(by_lists) == 40
 
 
+@pytest.mark.extras
 def test_every_label_is_trained_and_measured(read, written):
     splits = read(*written["jsonl"][:1])
     assert (len(splits.train), len(splits.valid), len(splits.test)) == (27, 5, 8)

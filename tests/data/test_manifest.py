@@ -3,8 +3,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from transfer_core.data.image import IMAGE
@@ -141,9 +139,12 @@ def test_json_that_python_refuses(text):
     assert error(write(text, "set/x.jsonl")).startswith("set/x.jsonl line 1: not valid JSON, ")
 
 
+@pytest.mark.extras
 def test_parquet_with_paths():
-    pq.write_table(
-        pa.table({"path": ["a.jpg", "b.jpg"], "label": [1.5, 2.0], "split": ["train", "test"]}),
+    import pyarrow.parquet
+
+    pyarrow.parquet.write_table(
+        pyarrow.table({"path": ["a.jpg", "b.jpg"], "label": [1.5, 2.0], "split": ["train", "test"]}),
         "set/x.parquet",
     )
     assert [(e.input, e.label, e.split, e.name) for e in rows("set/x.parquet")] == [
@@ -152,15 +153,19 @@ def test_parquet_with_paths():
     ]
 
 
+@pytest.mark.extras
 @pytest.mark.parametrize("wrap", [lambda image: image, lambda image: {"bytes": image, "path": "a.png"}])
 def test_parquet_with_images(photo, wrap):
+    import pyarrow.parquet
+
     image = Path(photo("a.png")).read_bytes()
-    pq.write_table(pa.table({"image": [wrap(image)], "label": [7]}), "set/x.parquet")
+    pyarrow.parquet.write_table(pyarrow.table({"image": [wrap(image)], "label": [7]}), "set/x.parquet")
     (found,) = rows("set/x.parquet", Columns(input="image"))
     assert Path(found.input).read_bytes() == image
     assert (found.label, found.name) == (7, "set/x.parquet row 1")
 
 
+@pytest.mark.extras
 def test_a_file_that_is_not_parquet():
     assert error(write("path,label", "set/x.parquet")).startswith(
         "set/x.parquet is not a valid Parquet file: "

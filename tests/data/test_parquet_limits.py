@@ -14,6 +14,8 @@ from transfer_core.data.text import TEXT
 from transfer_core.recipe.schema import Columns
 from transfer_core.runtime.errors import DataError
 
+pytestmark = [pytest.mark.slow, pytest.mark.extras]
+
 IMPORTS = """
 from transfer_core.data import parquet
 from transfer_core.runtime.errors import DataError

@@ -5,8 +5,6 @@ import json
 from decimal import Decimal
 
 import numpy as np
-import pyarrow
-import pyarrow.parquet
 import pytest
 
 from transfer_core.data import read_labelled, read_splits
@@ -74,7 +72,10 @@ def test_an_empty_cell_is_none(csv, read):
     assert {row[1] for row in inputs(splits)} == {None}
 
 
+@pytest.mark.extras
 def test_the_types_of_a_parquet_file(tmp_path, read):
+    import pyarrow.parquet
+
     day = datetime.date(2024, 2, 3)
     columns = {
         "whole": [3, None],

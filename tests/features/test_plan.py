@@ -47,7 +47,9 @@ def test_the_probe_is_always_the_same_and_of_any_size():
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("name", ["mobilenet_v2", "timm/tf_efficientnet_lite0"])
+@pytest.mark.parametrize(
+    "name", ["mobilenet_v2", pytest.param("timm/tf_efficientnet_lite0", marks=pytest.mark.extras)]
+)
 def test_real_weights_keep_their_embeddings_on_other_photos(name):
     """The promise is a cosine of 0.999 on any photo, also on one that shows little: the plan was chosen on
     made-up ones."""

@@ -16,6 +16,8 @@ from transfer_core.recipe.schema import TextOptions
 from transfer_core.runtime.errors import DataError, ModelFileError, RecipeError
 from transfer_core.runtime.progress import Progress
 
+pytestmark = pytest.mark.extras
+
 CPU = torch.device("cpu")
 
 

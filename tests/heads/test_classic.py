@@ -35,6 +35,8 @@ from transfer_core.runtime.errors import Cancelled, DependencyError, RecipeError
 from transfer_core.runtime.progress import Progress
 from transfer_core.tasks import TASKS
 
+pytestmark = pytest.mark.slow
+
 WIDTH = 6
 LOGISTIC, SVM, LINEAR_SVM = LogisticHead(c=0.5), SvmHead(), SvmHead(c=0.5, kernel="linear")
 FOREST, BOOSTING, KNN = RandomForestHead(trees=25), GradientBoostingHead(trees=25), KnnHead(neighbors=4)

@@ -21,6 +21,8 @@ from transfer_core.heads.scaling import Scaling, scalings, standardization
 from transfer_core.runtime.errors import Cancelled
 from transfer_core.runtime.progress import Progress
 
+pytestmark = pytest.mark.slow
+
 
 def standardized(features):
     features = torch.as_tensor(np.asarray(features), dtype=torch.float32)

@@ -11,6 +11,8 @@ from transfer_core.metrics import fit_label_temperature, multi_label, multi_labe
 from transfer_core.metrics.bootstrap import resampled_counts
 from work import python_calls
 
+pytestmark = pytest.mark.slow
+
 
 def drawn(n, labels, share, seed=0, levels=None):
     rng = np.random.default_rng(seed)

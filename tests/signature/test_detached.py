@@ -18,6 +18,8 @@ from transfer_core.model_file.signature import private_key, sign_digest, verify_
 from transfer_core.model_file.signature.detached import LONGEST, parse
 from transfer_core.runtime.errors import ConfigurationError, ModelFileError, SignatureError
 
+pytestmark = pytest.mark.extras
+
 
 @pytest.fixture
 def saved(tmp_path):

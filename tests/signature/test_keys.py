@@ -14,6 +14,8 @@ from transfer_core.model_file.signature import private_key, required_keys
 from transfer_core.model_file.signature.keys import fingerprint, public_key
 from transfer_core.runtime.errors import ConfigurationError, SignatureError
 
+pytestmark = pytest.mark.extras
+
 
 def raw(private):
     return private.public_key().public_bytes_raw()

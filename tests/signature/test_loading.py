@@ -13,6 +13,8 @@ from signing_keys import is_signed, sign
 from transfer_core.runtime.errors import ConfigurationError, SignatureError
 from worker.client import REAL_WORKER, Client
 
+pytestmark = [pytest.mark.slow, pytest.mark.extras]
+
 
 @pytest.fixture(scope="module")
 def home_of_models(tmp_path_factory):

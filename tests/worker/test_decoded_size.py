@@ -17,6 +17,8 @@ from transfer_core.runtime.errors import ProtocolError
 from transfer_core.worker import decoded_size, protocol
 from worker.client import Client
 
+pytestmark = pytest.mark.slow
+
 UNITS = {
     "maps": b"\x80",
     "lists": b"\x90",

@@ -16,6 +16,8 @@ import transfer_core
 from photos import COLORS, class_folder, pixels, png, save
 from worker.client import REAL_WORKER, Client
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:

@@ -15,6 +15,8 @@ from PIL import Image
 
 from worker.client import REAL_WORKER, Client
 
+pytestmark = pytest.mark.slow
+
 COLORS = {"brick": (180, 60, 40), "sky": (60, 120, 200)}
 PER_CLASS = 6
 
