@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from transfer_core.runtime.errors import ProtocolError
-from transfer_core.worker.shared_memory import LARGEST_INLINE, Arena, SharedMemory, take_shared_memory
+from transfer_core.worker.shared_memory import LARGEST_INLINE, Arena, SharedMemory, adopt_shared_memory
 from transfer_core.worker.tensors import Tensor, TensorBlock
 from worker.client import FAKE_WORKER, Client, environment
 
@@ -149,7 +149,7 @@ def test_no_room_is_no_memory(forbidden: int) -> None:
 
 def test_inherited_files_are_moved_out_of_reach(file: int) -> None:
     its, ours = os.dup(file), os.dup(file)
-    memory = take_shared_memory(its, ours)
+    memory = adopt_shared_memory(its, ours)
     for descriptor in (its, ours):
         with pytest.raises(OSError, match="Bad file descriptor"):
             os.fstat(descriptor)

@@ -1,4 +1,4 @@
-"""The parameters of a request against the signature of the function that answers it."""
+"""Validation of request parameters against the signature of the method."""
 
 from __future__ import annotations
 
@@ -11,16 +11,30 @@ from transfer_core.runtime.errors import did_you_mean
 
 
 class BadCall(Exception):
-    """The caller asked for a method or a parameter that does not exist."""
+    """Unknown method, or invalid parameters."""
 
 
 def bind(name: str, run: Callable[..., Any], params: Mapping[str, Any]) -> dict[str, Any]:
-    """`params` converted to what `run` declares after its first parameter, which is the call.
+    """Convert `params` to the types that `run` declares, apart from its first parameter, the call.
+
+    Parameters
+    ----------
+    name
+        Name of the method in errors.
+    run
+        Function of the method.
+    params
+        Parameters of the request.
+
+    Returns
+    -------
+    dict
+        Keyword arguments for `run`.
 
     Raises
     ------
     BadCall
-        Naming everything that is missing, unknown or of another type.
+        If parameters are missing, unknown or of another type; the message names all of them.
     """
     declared = _declared(run)
     if not params and not declared:
@@ -36,7 +50,7 @@ def bind(name: str, run: Callable[..., Any], params: Mapping[str, Any]) -> dict[
 
 @cache
 def _declared(run: Callable[..., Any]) -> dict[str, bool]:
-    """Parameter names, and whether each may be left out."""
+    """Parameter names, and whether each is optional."""
     _, *parameters = inspect.signature(run).parameters.values()
     return {parameter.name: parameter.default is not parameter.empty for parameter in parameters}
 
@@ -52,7 +66,7 @@ def _convert(name: str, run: Callable[..., Any], params: Mapping[str, Any]) -> d
     types = _types(run)
     converted = {}
     for word, value in params.items():
-        if isinstance(value, str) and "\0" in value:  # names and paths, of which none can have one
+        if isinstance(value, str) and "\0" in value:  # all texts are names or paths
             raise BadCall(f"{name}: {word}: text with a NUL byte (got {value!r:.100})")
         try:
             converted[word] = msgspec.convert(value, types[word])

@@ -1,4 +1,4 @@
-"""What a method sees of its caller: a call to tell events to, to ask for rows, and that may be cancelled."""
+"""Open calls: progress events, row streams, cancellation and the response."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ ROWS_AT_ONCE = 64
 
 
 class Call:
-    """One open request of Ruby's."""
+    """An open request from Ruby."""
 
-    def __init__(self, id: int, outbox: Outbox, questions: Questions) -> None:
+    def __init__(self, id: int, outbox: Outbox, outgoing: OutgoingRequests) -> None:
         self.id = id
         self.progress = Progress(self._emit, self._is_cancelled)
         self._outbox = outbox
-        self._questions = questions
+        self._outgoing = outgoing
         self._cancelled = False
-        self._promise: Future[Any] | None = None
-        self._turn: Literal["waiting", "running", "never"] = "waiting"
-        self._turn_lock = threading.Lock()
+        self._future: Future[Any] | None = None
+        self._state: Literal["waiting", "running", "abandoned"] = "waiting"
+        self._state_lock = threading.Lock()
         self._answered = False
         self._answer_lock = threading.Lock()
 
     def rows(self, stream: str, modality: str = "image") -> Iterator[dict[str, Any]]:
-        """The rows of a stream of Ruby's, with inputs of that modality, fetched as they are consumed.
+        """Yield the rows of a stream of Ruby's, with inputs of that modality, fetched in batches on demand.
 
         Raises
         ------
@@ -45,39 +45,39 @@ class Call:
         done = False
         while not done:
             params = {"stream": stream, "max": ROWS_AT_ONCE, "modality": modality}
-            answer = self._questions.ask(self, "next_rows", params)
-            if answer.error is not None:
-                raise _rows_failure(stream, answer.error)
-            rows, done = _check_rows(answer.result)
+            response = self._outgoing.request(self, "next_rows", params)
+            if response.error is not None:
+                raise _rows_failure(stream, response.error)
+            rows, done = _check_rows(response.result)
             yield from rows
 
     def start(self) -> bool:
-        """False if the call was cancelled before its turn."""
-        with self._turn_lock:
-            if self._turn == "waiting":
-                self._turn = "running"
-        return self._turn == "running"
+        """Mark the call as running; False if it was cancelled before."""
+        with self._state_lock:
+            if self._state == "waiting":
+                self._state = "running"
+        return self._state == "running"
 
-    def expect(self, promise: Future[Any] | None) -> None:
-        """A cancel is to cancel `promise`, from which the answer will come."""
-        self._promise = promise
+    def expect(self, future: Future[Any] | None) -> None:
+        """Cancel `future`, which resolves to the response, when the call is cancelled."""
+        self._future = future
 
     def cancel(self) -> bool:
-        """Ask the call to stop; True if it has not begun, and now never will."""
+        """Request cancellation; True if the call has not started, and now never will."""
         self._cancelled = True
-        self._questions.abandon(self)
-        if promise := self._promise:
-            promise.cancel()
-        with self._turn_lock:
-            if self._turn == "waiting":
-                self._turn = "never"
-        return self._turn == "never"
+        self._outgoing.abandon(self)
+        if future := self._future:
+            future.cancel()
+        with self._state_lock:
+            if self._state == "waiting":
+                self._state = "abandoned"
+        return self._state == "abandoned"
 
     def answer(self, frame: bytes) -> None:
-        """Send the response; events that come later, from some thread left behind, are dropped."""
+        """Send the response; later events, from threads that still run, are dropped."""
         with self._answer_lock:
             self._answered = True
-        if self._promise:  # it is kept by a thread that works for others as well
+        if self._future:  # resolved by a thread that serves other clients, too
             self._outbox.send_without_blocking(frame)
         else:
             self._outbox.send(frame)
@@ -96,8 +96,8 @@ class Call:
         return self._cancelled
 
 
-class Questions:
-    """The worker's own open requests to Ruby."""
+class OutgoingRequests:
+    """Open requests from the worker to Ruby."""
 
     def __init__(self, outbox: Outbox) -> None:
         self._outbox = outbox
@@ -105,7 +105,7 @@ class Questions:
         self._open: dict[int, tuple[Call, SimpleQueue[Response | None]]] = {}
         self._lock = threading.Lock()
 
-    def ask(self, call: Call, method: str, params: dict[str, Any]) -> Response:
+    def request(self, call: Call, method: str, params: dict[str, Any]) -> Response:
         """Send a request and wait for its response; raises `Cancelled` when `call` is cancelled."""
         reply: SimpleQueue[Response | None] = SimpleQueue()
         with self._lock:
@@ -119,7 +119,7 @@ class Questions:
         return response
 
     def receive(self, response: Response) -> None:
-        """Hand a response to the thread that waits for it; raises `ProtocolError` if nobody asked."""
+        """Pass a response to the waiting thread; raises `ProtocolError` if its request is not open."""
         with self._lock:
             if response.id not in self._open:
                 raise ProtocolError(f"a response to request {response.id}, which is not open")
@@ -127,10 +127,10 @@ class Questions:
         reply.put(response)
 
     def abandon(self, call: Call) -> None:
-        """Wake the threads that wait on behalf of `call`. Their requests stay open until Ruby answers."""
+        """Wake the threads that wait on behalf of `call`. Their requests stay open until Ruby responds."""
         with self._lock:
-            for asker, reply in self._open.values():
-                if asker is call:
+            for caller, reply in self._open.values():
+                if caller is call:
                     reply.put(None)
 
 

@@ -1,4 +1,4 @@
-"""Those who share one worker: each has a connection, calls and memory of its own."""
+"""Clients of a shared worker: each has its own connection, calls and shared memory."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from transfer_core.runtime.errors import ProtocolError
 from transfer_core.worker.server import Method, Server
 from transfer_core.worker.shared_memory import SharedMemory
 
-# How long a client may take to introduce itself.
-INTRODUCTION_S = 5.0
-TAKEN, NO_MORE = b"+", b"-"
+# Timeout of the handshake.
+HANDSHAKE_S = 5.0
+ACCEPTED, DRAIN = b"+", b"-"
 STANDARD_ERROR = 2
 
 T = TypeVar("T")
 
 
 class Clients:
-    """Those who are connected. What they ask for at the same time is computed together (`serving.py`)."""
+    """Registry of the connected clients, whose concurrent requests share batches (`serving.py`)."""
 
     def __init__(self, methods: Mapping[str, Method], warm_up: Callable[[], None]) -> None:
         self._methods = {
@@ -37,13 +37,13 @@ class Clients:
         self._warm_up = warm_up
         self._connected: set[Client] = set()
         self._changed = threading.Condition()
-        self._left = time.monotonic()
+        self._last_left = time.monotonic()
         self.calls = 0
-        # A forked child (a DataLoader's) that outlives us must not keep the connections open.
+        # A forked child (of a DataLoader) that outlives the worker must not keep the connections open.
         os.register_at_fork(after_in_child=self._close)
 
-    def welcome(self, line: socket.socket) -> None:
-        """Serve who has connected, from a thread of its own; raises `RuntimeError` if there can be none."""
+    def add(self, line: socket.socket) -> None:
+        """Serve a new connection from a new thread; raises `RuntimeError` if the system refuses one."""
         client = Client(line)
         with self._changed:
             self._connected.add(client)
@@ -54,21 +54,21 @@ class Clients:
             raise
 
     def idle_s(self) -> float:
-        """Seconds since the last one has left; 0 while there is one."""
-        return 0 if self._connected else time.monotonic() - self._left
+        """Seconds since the last client disconnected; 0 while one is connected."""
+        return 0 if self._connected else time.monotonic() - self._last_left
 
-    def say_no_more(self) -> None:
-        """Tell all that there are to be no more calls. Those in flight go on."""
+    def drain(self) -> None:
+        """Ask all clients to send no more calls. Open calls continue."""
         for client in list(self._connected):
-            client.say_no_more()
+            client.drain()
 
-    def hang_up(self) -> None:
-        """Cancel all calls; they are answered before the connections end."""
+    def disconnect(self) -> None:
+        """Cancel all calls; each gets its response before the connections end."""
         for client in list(self._connected):
-            client.hang_up()
+            client.disconnect()
 
     def wait(self, timeout: float) -> bool:
-        """True once all have left, False if they have not after `timeout` seconds."""
+        """Wait at most `timeout` seconds for all clients to disconnect; return whether they have."""
         with self._changed:
             return self._changed.wait_for(lambda: not self._connected, timeout)
 
@@ -82,7 +82,7 @@ class Clients:
         except ProtocolError as error:
             print(f"transfer_core.worker: protocol error: {error}", file=sys.stderr, flush=True)
         except OSError:
-            pass  # it went, with bytes of ours unread
+            pass  # it disconnected before it read everything
         finally:
             self._forget(client)
 
@@ -90,7 +90,7 @@ class Clients:
         client.close()
         with self._changed:
             self._connected.remove(client)
-            self._left = time.monotonic()
+            self._last_left = time.monotonic()
             self._changed.notify_all()
 
     def _counted(self, run: Callable[..., T]) -> Callable[..., T]:
@@ -104,69 +104,69 @@ class Clients:
 
 
 class Client:
-    """One process of Ruby's. On its line it introduces itself, and each side sees when the other has gone."""
+    """A Ruby process; its control socket `line` carries the handshake, and closes when either side ends."""
 
     def __init__(self, line: socket.socket) -> None:
         self._line = line
         self._connection: socket.socket | None = None
         self._files: list[int] = []
-        self._state: Literal["new", "taken", "leaving"] = "new"
+        self._state: Literal["new", "accepted", "leaving"] = "new"
         self._state_lock = threading.Lock()
 
     def serve(self, methods: Mapping[str, Method], warm_up: Callable[[], None]) -> None:
-        """Return when it has left, and nothing is computed for it any more.
+        """Serve until the client has disconnected and its calls have ended.
 
         Raises
         ------
         ProtocolError
-            If it is another user's process, or says what it should not.
+            If it is a process of another user, or violates the protocol.
         OSError
-            If it went.
+            If it has disconnected.
         """
         _check_user(self._line)
-        self._connection, *files = self._meet()
+        self._connection, *files = self._handshake()
         with self._state_lock:
             if self._state == "leaving":
                 return
-            socket.send_fds(self._line, [TAKEN], [STANDARD_ERROR])
-            self._state = "taken"
+            socket.send_fds(self._line, [ACCEPTED], [STANDARD_ERROR])
+            self._state = "accepted"
         server = Server(self._connection, methods, warm_up, lost=lambda: None, memory=SharedMemory(*files))
         try:
             server.run()
         finally:
             server.end()
 
-    def say_no_more(self) -> None:
-        """It is to make no more calls; if it was not taken yet, it is not."""
+    def drain(self) -> None:
+        """Ask the client to send no more calls; before its handshake, refuse it."""
         with self._state_lock:
-            if self._state == "taken":
+            if self._state == "accepted":
                 with suppress(OSError):
-                    self._line.send(NO_MORE, socket.MSG_DONTWAIT)
+                    self._line.send(DRAIN, socket.MSG_DONTWAIT)
             self._state = "leaving"
 
-    def hang_up(self) -> None:
-        """Read nothing more from it."""
+    def disconnect(self) -> None:
+        """Stop reading from the client."""
         for each in (self._connection, self._line):
             if each:
                 with suppress(OSError):
                     each.shutdown(socket.SHUT_RD)
 
     def close(self) -> None:
-        """Close all that we have of it."""
+        """Close its sockets and files."""
         for each in (self._connection, self._line):
             if each:
                 each.close()
         while self._files:
             os.close(self._files.pop())
 
-    def _meet(self) -> tuple[socket.socket, int, int]:
-        """The socket and the two files that it sends."""
-        self._line.settimeout(INTRODUCTION_S)
+    def _handshake(self) -> tuple[socket.socket, int, int]:
+        """Receive the socket and the two files of the client."""
+        self._line.settimeout(HANDSHAKE_S)
         try:
-            said, self._files, *_ = socket.recv_fds(self._line, 1, 3, socket.MSG_CMSG_CLOEXEC)
+            received, self._files, *_ = socket.recv_fds(self._line, 1, 3, socket.MSG_CMSG_CLOEXEC)
         except TimeoutError:
-            raise ProtocolError(f"a client said nothing for {INTRODUCTION_S:.0f} s") from None
-        if not said:
+            raise ProtocolError(f"a client sent nothing for {HANDSHAKE_S:.0f} s") from None
+        if not received:
             raise ConnectionError
         kinds = [stat.S_IFMT(os.fstat(each).st_mode) for each in self._files]
         if kinds != [stat.S_IFSOCK, stat.S_IFREG, stat.S_IFREG]:

@@ -17,7 +17,7 @@ from dataclasses import replace
 from transfer_core.runtime.errors import ProtocolError
 from transfer_core.worker.compute_lock import COMPUTE_LOCK, exclusive
 from transfer_core.worker.methods import METHODS, UNBATCHED, import_engines
-from transfer_core.worker.process import wait_without_spinning
+from transfer_core.worker.process import use_passive_openmp_wait
 from transfer_core.worker.server import Method, Server
 from transfer_core.worker.shared_memory import SharedMemory
 
@@ -57,7 +57,7 @@ def serve(descriptor: int, its_memory: int, our_memory: int, ended: int, **setti
         else:
             os.environ[name] = value
     sys.stdout = sys.stderr  # libraries must not print to the host's output
-    wait_without_spinning()
+    use_passive_openmp_wait()
     copies = [os.dup(each) for each in (descriptor, its_memory, our_memory, ended)]
     threading.Thread(target=_serve, args=copies, name="transfer-server", daemon=True).start()
 
@@ -73,7 +73,7 @@ def _serve(descriptor: int, its_memory: int, our_memory: int, ended: int) -> Non
     except ProtocolError as error:
         print(f"transfer_core.worker: protocol error: {error}", file=sys.stderr, flush=True)
     except ConnectionError:
-        pass  # Ruby closed its end with bytes of ours unread
+        pass  # Ruby closed its end before it read everything
     finally:
         server.end()
         connection.close()

@@ -1,4 +1,4 @@
-"""From an exception to the error map that Ruby raises from."""
+"""Conversion of an exception to the error map of the protocol."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MOST_FRAMES = 50
 
 _SERVER_FILE = str(Path(__file__).with_name("server.py"))
 
-# The classes that Ruby knows by name.
+# Error classes that exist in Ruby under the same name.
 SHARED = {
     name: kind
     for name, kind in vars(errors).items()
@@ -23,7 +23,7 @@ SHARED = {
 
 
 def describe_failure(error: BaseException) -> dict[str, Any]:
-    """The map `{type, message, details, python_class, …}` of `docs/reference/protocol.md`."""
+    """Convert an exception to the map `{type, message, details, python_class, …}` of the protocol."""
     if not isinstance(error, TransferError) or isinstance(error, DependencyError):
         error = lack_of_memory(error) or error
     name = _shared_name(error)
@@ -45,16 +45,16 @@ def _shared_name(error: BaseException) -> str:
 
 
 def _message(error: BaseException, name: str) -> str:
-    said = text_of(error)
+    text = text_of(error)
     if name == "OutOfMemory" and not isinstance(error, TransferError):
-        first_line = said.partition("\n")[0]
+        first_line = text.partition("\n")[0]
         because = f" ({first_line})" if first_line else ""
         return f"out of memory{because}: use a smaller batch_size, or close other programs"
-    return said or type(error).__name__
+    return text or type(error).__name__
 
 
 def _shorten(value: Any) -> Any:
-    """The same with every text shortened."""
+    """Shorten every text in `value`."""
     match value:
         case str():
             return shortened(value)
@@ -71,7 +71,7 @@ def _class_name(error: BaseException) -> str:
 
 
 def _backtrace(error: BaseException) -> list[str]:
-    """Frames as Ruby writes them (`file:line:in 'name'`), innermost last, without the worker's own."""
+    """Traceback in Ruby's notation (`file:line:in 'name'`), innermost last, without the server's frames."""
     frames = traceback.extract_tb(error.__traceback__)
     theirs = [frame for frame in frames if frame.filename != _SERVER_FILE]
     return [f"{frame.filename}:{frame.lineno}:in '{frame.name}'" for frame in theirs[-MOST_FRAMES:]]

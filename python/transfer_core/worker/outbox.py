@@ -1,4 +1,4 @@
-"""Frames on their way to Ruby: in order, by any thread, and never more of them than Ruby reads."""
+"""Outgoing frames: thread-safe, in order, with back-pressure."""
 
 from __future__ import annotations
 
@@ -8,61 +8,61 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from itertools import count
 
-# What may wait for a reader that is slow; who sends more waits as well.
+# Bytes queued for a slow reader at most; `send` blocks beyond.
 LARGEST_BACKLOG = 8 * 1024 * 1024
 
 
 class Outbox:
-    """Writes at once while the socket takes it, else from a thread of its own.
+    """Send queue of a socket: writes directly while the socket accepts data, otherwise from its own thread.
 
-    `lost` is called from whichever thread finds the connection closed.
+    `lost` is called from the thread that finds the connection closed.
     """
 
     def __init__(self, connection: socket.socket, lost: Callable[[], None]) -> None:
         self._connection = connection
         self._lost = lost
-        self._waiting: OrderedDict[Hashable, memoryview] = OrderedDict()
+        self._queue: OrderedDict[Hashable, memoryview] = OrderedDict()
         self._backlog = 0
         self._writing = False
         self._closed = False
-        self._places = count()
+        self._sequence = count()
         self._changed = threading.Condition()
         threading.Thread(target=self._write_forever, name="transfer-writer", daemon=True).start()
 
     def send(self, frame: bytes) -> None:
-        """Send `frame` after all that were sent before; blocks while 8 MiB wait."""
+        """Send `frame` after all earlier ones; blocks while `LARGEST_BACKLOG` bytes are queued."""
         with self._changed:
             self._changed.wait_for(lambda: self._backlog < LARGEST_BACKLOG)
-            self._write_or_keep(frame)
+            self._write_or_queue(frame)
 
     def send_without_blocking(self, frame: bytes) -> None:
-        """The same, but it never blocks: for threads that also work for other readers."""
+        """Send `frame` without back-pressure: for threads that serve other clients, too."""
         with self._changed:
-            self._write_or_keep(frame)
+            self._write_or_queue(frame)
 
     def send_latest(self, frame: bytes, key: Hashable) -> None:
-        """Send `frame` in place of an earlier one with the same `key` that has not left yet; never blocks."""
+        """Send `frame`, replacing a queued one with the same `key`; never blocks."""
         with self._changed:
-            if (outdated := self._waiting.pop(key, None)) is not None:
+            if (outdated := self._queue.pop(key, None)) is not None:
                 self._backlog -= len(outdated)
             if rest := self._write_now(frame):
                 started = len(rest) < len(frame)
-                self._keep(next(self._places) if started else key, rest)
+                self._enqueue(next(self._sequence) if started else key, rest)
 
     def close(self) -> None:
-        """End the writing thread once nothing waits."""
+        """End the writing thread once the queue is empty."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
 
-    def _write_or_keep(self, frame: bytes) -> None:
+    def _write_or_queue(self, frame: bytes) -> None:
         if rest := self._write_now(frame):
-            self._keep(next(self._places), rest)
+            self._enqueue(next(self._sequence), rest)
 
     def _write_now(self, frame: bytes) -> memoryview:
-        """Write what the socket takes without blocking, unless others are in line; returns the rest."""
+        """Write as much as the socket accepts without blocking, if the queue is empty; return the rest."""
         rest = memoryview(frame)
-        if self._waiting or self._writing:
+        if self._queue or self._writing:
             return rest
         try:
             return rest[self._connection.send(frame, socket.MSG_DONTWAIT) :]
@@ -72,18 +72,18 @@ class Outbox:
             self._lost()
             return rest[:0]
 
-    def _keep(self, key: Hashable, rest: memoryview) -> None:
-        self._waiting[key] = rest
+    def _enqueue(self, key: Hashable, rest: memoryview) -> None:
+        self._queue[key] = rest
         self._backlog += len(rest)
         self._changed.notify_all()
 
     def _write_forever(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._waiting or self._closed)
-                if not self._waiting:
+                self._changed.wait_for(lambda: self._queue or self._closed)
+                if not self._queue:
                     return
-                _, rest = self._waiting.popitem(last=False)
+                _, rest = self._queue.popitem(last=False)
                 self._writing = True
             try:
                 self._connection.sendall(rest)

@@ -1,4 +1,4 @@
-"""What the worker does to its own process, before anything that could print or start threads is imported."""
+"""Process setup of the worker, before any import that could print or start threads."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import socket
 import sys
 from typing import Any
 
-# Above what libraries and their children are likely to open and close by number.
+# Above the descriptors that libraries and their children are likely to close by number.
 LOWEST_DESCRIPTOR = 64
 PR_SET_PDEATHSIG = 1
 
 
-def take_socket(descriptor: int) -> socket.socket:
-    """The inherited socket, out of reach of libraries that print to standard output and of our children.
+def adopt_socket(descriptor: int) -> socket.socket:
+    """Take over the inherited socket, safe from libraries that print and from child processes.
 
     Raises
     ------
@@ -36,7 +36,7 @@ def take_socket(descriptor: int) -> socket.socket:
 
 
 def print_to_standard_error() -> None:
-    """Standard input becomes empty, standard output becomes standard error."""
+    """Redirect standard input to /dev/null, and standard output to standard error."""
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.close(nothing)
@@ -44,16 +44,16 @@ def print_to_standard_error() -> None:
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
 
 
-def leave_signals_to_ruby() -> None:
-    """Ctrl-C goes to every process of the terminal; Ruby decides what it means for a call."""
+def ignore_interrupts() -> None:
+    """Ignore SIGINT: Ctrl-C reaches every process of the terminal, and Ruby cancels the calls."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def die_with_parent() -> None:
-    """Leave when the process that started us is gone, even if someone else holds its end of the socket.
+    """Exit when the parent process ends, even if another process holds its end of the socket.
 
-    Linux sends the signal when the parent's *thread* ends, which for Ruby is no reason to stop (prctl(2),
-    PR_SET_PDEATHSIG). So it is not SIGKILL but one that we can answer by looking who our parent is now.
+    Linux sends the signal when the parent's *thread* ends, at which Ruby may continue (prctl(2),
+    PR_SET_PDEATHSIG). So the signal is not SIGKILL but one whose handler checks for a new parent.
     """
     if sys.platform != "linux":
         return
@@ -69,9 +69,9 @@ def die_with_parent() -> None:
 
 
 def become_daemon() -> None:
-    """Go on in a child that nobody waits for, without a terminal, holding no folder.
+    """Continue in a detached child process, without a terminal, in the root directory.
 
-    Returns in the child alone: who started us sees us end with status 0.
+    Returns in the child only; the process that was started exits with status 0.
     """
     if os.fork():
         os._exit(0)
@@ -80,15 +80,15 @@ def become_daemon() -> None:
 
 
 def resident_memory() -> int:
-    """Bytes of this process that are in memory. Linux."""
+    """Resident set size of this process in bytes. Linux."""
     with open("/proc/self/statm") as file:
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def wait_without_spinning() -> None:
-    """Have torch's threads sleep while they wait for each other, unless the user's settings say otherwise.
+def use_passive_openmp_wait() -> None:
+    """Make OpenMP threads sleep instead of spin while they wait, unless the user has set the policy.
 
-    By default OpenMP's threads spin, which takes the cores from Ruby, and from the very thread that is
-    waited for: on a machine with other work a training is several times slower. Must come before torch.
+    Spinning threads take the cores from Ruby and from the thread that they wait for: on a busy machine a
+    training is several times slower. Must be called before torch is imported.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -23,7 +23,7 @@ REQUEST, RESPONSE, NOTIFICATION = 0, 1, 2
 
 @dataclass(frozen=True)
 class Request:
-    """Asks for exactly one response with the same `id`."""
+    """A request, which expects exactly one response with the same `id`."""
 
     id: int
     method: str
@@ -32,7 +32,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Response:
-    """`error` is None if the request succeeded, else the map that `docs/reference/protocol.md` describes."""
+    """A response; `error` is None on success, else the error map of `docs/reference/protocol.md`."""
 
     id: int
     error: dict[str, Any] | None
@@ -41,7 +41,7 @@ class Response:
 
 @dataclass(frozen=True)
 class Notification:
-    """Wants no answer."""
+    """A message without a response."""
 
     method: str
     params: dict[str, Any]
@@ -51,7 +51,7 @@ Message: TypeAlias = Request | Response | Notification
 
 
 def read_frame(stream: BinaryIO) -> bytes | None:
-    """The content of the next frame, None at the end of the stream.
+    """Read the content of the next frame; None at the end of the stream.
 
     Raises
     ------
@@ -75,7 +75,7 @@ def read_frame(stream: BinaryIO) -> bytes | None:
 
 
 def parse_message(content: bytes) -> Message:
-    """A frame's content as a checked message.
+    """Parse and validate the content of a frame.
 
     Raises
     ------
@@ -83,7 +83,7 @@ def parse_message(content: bytes) -> Message:
         If it is not MessagePack, or none of the three message shapes.
     """
     value = _unpack(content)
-    # True == 1 and 0.0 == 0, so the kind is told by its type as well.
+    # True == 1 and 0.0 == 0, so the type of the kind is checked, too.
     if type(value) is list and value and type(value[0]) is int:
         match value:
             case [0, id, method, params]:
@@ -96,17 +96,17 @@ def parse_message(content: bytes) -> Message:
 
 
 def render_request(id: int, method: str, params: dict[str, Any]) -> bytes:
-    """The frame of a request."""
+    """Serialize a request to a frame."""
     return _frame([REQUEST, id, method, params])
 
 
 def render_response(id: int, error: dict[str, Any] | None, result: Any) -> bytes:
-    """The frame of a response."""
+    """Serialize a response to a frame."""
     return _frame([RESPONSE, id, error, result])
 
 
 def render_notification(method: str, params: dict[str, Any]) -> bytes:
-    """The frame of a notification."""
+    """Serialize a notification to a frame."""
     return _frame([NOTIFICATION, method, params])
 
 
@@ -135,12 +135,12 @@ def _frame(message: list[Any]) -> bytes:
 
 
 def _render_other(value: Any) -> Any:
-    """Values that MessagePack does not know: tensors, arrays, NumPy's scalars, paths."""
+    """Convert values that MessagePack lacks: tensors, arrays, NumPy scalars, paths."""
     if isinstance(value, Tensor | TensorBlock):
         return render_extension(value)
     if isinstance(value, os.PathLike):
         return os.fspath(value)
-    # An array can only exist if someone imported numpy; the worker does not before its first call.
+    # An array can only exist if numpy is imported; importing it here would delay the handshake.
     if numpy := sys.modules.get("numpy"):
         if isinstance(value, numpy.ndarray):
             return render_extension(from_numpy(value))

@@ -1,4 +1,4 @@
-"""The read loop: one thread reads, some compute, one answers what must not wait for a computation."""
+"""Read loop of a connection: one thread reads, others run the methods."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeAlias
 import transfer_core
 from transfer_core.runtime.errors import Cancelled, ProtocolError, did_you_mean
 from transfer_core.worker.arguments import BadCall, bind
-from transfer_core.worker.calls import Call, Questions
+from transfer_core.worker.calls import Call, OutgoingRequests
 from transfer_core.worker.failures import describe_failure
 from transfer_core.worker.outbox import Outbox
 from transfer_core.worker.protocol import (
@@ -38,11 +38,15 @@ WARM_UP_AFTER_S = 0.2
 
 @dataclass(frozen=True)
 class Method:
-    """`run(call, **params)` gives the result.
+    """A method of the worker.
 
-    `lane` is the thread it runs on: `compute`, `evaluate` and `light` each take one call after the other,
-    `now` is the reading thread itself, for what takes microseconds, and so is `serve`: there, `run` gives a
-    promise.
+    Parameters
+    ----------
+    run
+        Called as `run(call, **params)`; returns the result.
+    lane
+        Thread that runs it. `compute`, `evaluate` and `light` each run one call at a time; `now` runs in the
+        reading thread, for calls that take microseconds; so does `serve`, where `run` returns a future.
     """
 
     run: Callable[..., Any]
@@ -50,10 +54,20 @@ class Method:
 
 
 class Server:
-    """Answers requests for `methods` until the connection ends.
+    """Server of one connection.
 
-    `warm_up` runs after `hello`, if no computation is asked for at once. `lost` is called from another thread
-    when that finds the connection closed. Without `memory`, arrays of any size take the way of the socket.
+    Parameters
+    ----------
+    connection
+        Blocking socket to Ruby.
+    methods
+        The methods by name.
+    warm_up
+        Runs after `hello`, unless a computation is requested at once.
+    lost
+        Called from another thread that finds the connection closed.
+    memory
+        Shared memory for large arrays; None: they are sent through the socket.
     """
 
     def __init__(
@@ -69,21 +83,21 @@ class Server:
         self._warm_up = warm_up
         self._memory = memory
         self._outbox = Outbox(connection, lost)
-        self._questions = Questions(self._outbox)
+        self._outgoing = OutgoingRequests(self._outbox)
         self._calls: dict[int, Call] = {}
         self._lanes: dict[str, Callable[[Job], None]] = {}
-        self._promises = 0
-        self._kept = threading.Condition()
+        self._open_futures = 0
+        self._futures_changed = threading.Condition()
 
     def run(self) -> None:
-        """Return at the end of the stream.
+        """Serve until the stream ends.
 
         Raises
         ------
         ProtocolError
-            When the other side breaks the protocol; the connection is of no more use.
+            If Ruby violates the protocol; the connection can't be used any more.
         """
-        if not self._greet(self._read()):
+        if not self._handshake(self._read()):
             return
         self._lanes = {
             "now": lambda job: job(),
@@ -97,33 +111,33 @@ class Server:
                 case Request(id, method, params):
                     self._open(Request(id, method, self._take_tensors(params)))
                 case Response():
-                    self._questions.receive(message)
+                    self._outgoing.receive(message)
                 case Notification("cancel", {"call": int(id), **others}) if not others:
                     self._cancel(id)
                 case Notification(method, params):
                     raise ProtocolError(f"unknown notification {method} {sorted(params)}")
 
     def end(self) -> None:
-        """Cancel what is being computed, wait until it has stopped, and end all threads but this one."""
+        """Cancel all calls, wait until they have stopped, and end all threads but this one."""
         for id in list(self._calls):
             self._cancel(id)
         for lane in self._lanes.values():
             if isinstance(lane, Lane):
                 lane.end()
-        with self._kept:
-            self._kept.wait_for(lambda: not self._promises)
+        with self._futures_changed:
+            self._futures_changed.wait_for(lambda: not self._open_futures)
         self._outbox.close()
 
     def _warm_up_if_idle(self) -> None:
-        if not self._promises:  # else what they need is imported already, and the rest would slow them down
+        if not self._open_futures:  # imports would slow down the requests that are open
             self._warm_up()
 
     def _read(self) -> Message | None:
         content = read_frame(self._stream)
         return None if content is None else parse_message(content)
 
-    def _greet(self, message: Message | None) -> bool:
-        """Answer `hello`; False if the stream ended before it."""
+    def _handshake(self, message: Message | None) -> bool:
+        """Respond to `hello`; False if the stream ended before it."""
         match message:
             case None:
                 return False
@@ -146,13 +160,13 @@ class Server:
             raise ProtocolError(f"request {request.id} is already open")
         if request.method == "hello":
             raise ProtocolError("hello is only the first message")
-        call = Call(request.id, self._outbox, self._questions)
+        call = Call(request.id, self._outbox, self._outgoing)
         self._calls[request.id] = call
         method = self._methods.get(request.method)
         self._lanes[method.lane if method else "now"](partial(self._answer, call, request))
 
     def _take_tensors(self, params: dict[str, Any]) -> dict[str, Any]:
-        # At once, whatever becomes of the call: so no block is ever left to nobody.
+        # At once, even if the call is cancelled later: otherwise its blocks would never be freed.
         if not self._memory:
             return params
         return {word: self._memory.receive(value) for word, value in params.items()}
@@ -166,28 +180,28 @@ class Server:
             self._close(call, _render_failure(call.id, error))
             return
         if isinstance(result, Future):
-            self._promised(call, result)
+            self._await_future(call, result)
         else:
             self._close(call, self._render(call, result))
 
-    def _promised(self, call: Call, promise: Future[Any]) -> None:
-        call.expect(promise)
-        with self._kept:
-            self._promises += 1
-        promise.add_done_callback(partial(self._keep, call))
+    def _await_future(self, call: Call, future: Future[Any]) -> None:
+        call.expect(future)
+        with self._futures_changed:
+            self._open_futures += 1
+        future.add_done_callback(partial(self._close_with, call))
 
-    def _keep(self, call: Call, promise: Future[Any]) -> None:
+    def _close_with(self, call: Call, future: Future[Any]) -> None:
         try:
-            error = Cancelled("cancelled") if promise.cancelled() else promise.exception()
+            error = Cancelled("cancelled") if future.cancelled() else future.exception()
             if error:
                 self._close(call, _render_failure(call.id, error))
             else:
-                self._close(call, self._render(call, promise.result()))
-            call.expect(None)  # a circle of references would keep the inputs until Python looks for such
+                self._close(call, self._render(call, future.result()))
+            call.expect(None)  # otherwise a reference cycle keeps the inputs until garbage collection
         finally:
-            with self._kept:
-                self._promises -= 1
-                self._kept.notify_all()
+            with self._futures_changed:
+                self._open_futures -= 1
+                self._futures_changed.notify_all()
 
     def _render(self, call: Call, result: Any) -> bytes:
         try:
@@ -209,7 +223,7 @@ class Server:
             self._close(call, _render_failure(id, Cancelled("cancelled")))
 
     def _close(self, call: Call, frame: bytes) -> None:
-        # Once Ruby has the response it may use the id again.
+        # Ruby may reuse the id once it has the response.
         del self._calls[call.id]
         call.answer(frame)
 
@@ -218,15 +232,15 @@ def _render_failure(id: int, error: BaseException) -> bytes:
     failure = describe_failure(error)
     try:
         return render_response(id, failure, None)
-    except Exception:  # there are too many details for a frame, or some that can't be sent
+    except Exception:  # the details exceed a frame, or can't be serialized
         return render_response(id, {**failure, "details": {}}, None)
 
 
 class Lane:
-    """A thread that runs the jobs it is given, one after the other.
+    """A thread with a FIFO queue of jobs.
 
-    `when_idle` comes first, unless there is a job within a moment: importing torch would slow down the light
-    calls of a worker that is wanted for nothing else.
+    `when_idle` runs first, unless a job arrives within `WARM_UP_AFTER_S`: importing torch would slow down the
+    light calls of a short-lived worker.
     """
 
     def __init__(self, name: str, when_idle: Job) -> None:
@@ -235,11 +249,11 @@ class Lane:
         self._thread.start()
 
     def __call__(self, job: Job) -> None:
-        """Do `job` after those that were given before."""
+        """Queue `job`."""
         self._jobs.put(job)
 
     def end(self) -> None:
-        """Wait until all jobs are done, and end the thread."""
+        """Run the queued jobs, and end the thread."""
         self._jobs.put(None)
         self._thread.join()
 
@@ -251,5 +265,5 @@ class Lane:
             job = self._jobs.get()
         while job is not None:
             job()
-            del job  # it holds what it was given; the next may be long in coming
+            del job  # frees its arguments before a possibly long wait
             job = self._jobs.get()

@@ -1,8 +1,7 @@
-"""Memory shared with Ruby: two files without a name, one per direction, for what is too big for the socket.
+"""Shared memory with Ruby: two unlinked files, one per direction, for arrays too large for the socket.
 
-`docs/reference/protocol.md`, "Shared memory", specifies blocks and write access. What is written goes
-through write(2), what is read through read(2): there is no mapping that a full disk, or a file that became
-shorter, could turn into SIGBUS.
+`docs/reference/protocol.md`, "Shared memory", specifies blocks and write access. Access is by read(2) and
+write(2), not by a mapping, in which a full disk or a truncated file raises SIGBUS.
 """
 
 from __future__ import annotations
@@ -23,14 +22,14 @@ LARGEST_INLINE = 256 * 1024
 
 
 class SharedMemory:
-    """What Ruby passed as `--memory ITS,OURS`: `its` is read, `ours` is written."""
+    """The two files of `--memory ITS,OURS`: `its` is read, `ours` is written."""
 
     def __init__(self, its: int, ours: int) -> None:
         self._its = its
         self._ours = Arena(ours)
 
     def receive(self, value: Any) -> Any:
-        """A block as a tensor that owns its bytes; the block is Ruby's again. Anything else as it is.
+        """Copy a block to a tensor and free the block; return any other value unchanged.
 
         Raises
         ------
@@ -50,15 +49,15 @@ class SharedMemory:
         return Tensor(value.dtype, value.shape, data)
 
     def share(self, value: Any) -> Any:
-        """An array that is too big for the socket as a block with its numbers. Anything else as it is."""
+        """Write an array larger than `LARGEST_INLINE` bytes to a block; return any other value unchanged."""
         if not _is_big_array(value):
             return value
         data = to_wire_order(value).reshape(-1).view("u1").data
         return TensorBlock(value.dtype.name, value.shape, self._ours.write(data))
 
 
-def take_shared_memory(its: int, ours: int) -> SharedMemory:
-    """The inherited files, out of reach of our children. Raises `OSError` if they are not open."""
+def adopt_shared_memory(its: int, ours: int) -> SharedMemory:
+    """Take over the inherited files, not inheritable by children; raises `OSError` if they are not open."""
     safe = [fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, LOWEST_DESCRIPTOR) for descriptor in (its, ours)]
     for descriptor in (its, ours):
         os.close(descriptor)
@@ -66,7 +65,7 @@ def take_shared_memory(its: int, ours: int) -> SharedMemory:
 
 
 class Arena:
-    """Blocks of a file that the other side reads and then frees."""
+    """Allocator of blocks in a file; Ruby frees each block after reading it."""
 
     def __init__(self, file: int) -> None:
         self._file = file
@@ -74,7 +73,7 @@ class Arena:
         self._lock = threading.Lock()
 
     def write(self, data: memoryview) -> int:
-        """Put `data` into a free block; returns its offset.
+        """Write `data` to a free block; return its offset.
 
         Raises
         ------
@@ -103,12 +102,12 @@ class Arena:
             self._blocks[index : index + 1] = [(offset, needed)]
             if room > needed:
                 self._blocks.insert(index + 1, (offset + needed, room - needed))
-                _mark(self._file, offset + needed, 0)  # there may be what lay in a larger block
+                _mark(self._file, offset + needed, 0)  # the bytes may be content of an earlier, larger block
             _mark(self._file, offset, size)
         return offset
 
     def _smallest_free(self, needed: int) -> int:
-        """The index of the smallest free block that has room, else of the last one, which can grow."""
+        """Index of the smallest free block with enough room, else of the last one, which can grow."""
         free = [
             (room, index)
             for index, (offset, room) in enumerate(self._blocks)
@@ -134,13 +133,13 @@ class Arena:
 
 
 def _is_big_array(value: Any) -> bool:
-    # Anything that has them is an array of numpy's; the worker does not import numpy to find out.
+    # Duck typing: importing numpy here would delay the handshake.
     dtype, size = getattr(value, "dtype", None), getattr(value, "nbytes", 0)
     return size > LARGEST_INLINE and getattr(dtype, "name", None) in ITEM_BYTES and hasattr(value, "astype")
 
 
 def _used(file: int, offset: int) -> int:
-    """How many bytes of a block are in use; 0 where the file ends before it."""
+    """Bytes in use of a block; 0 beyond the end of the file."""
     return int.from_bytes(os.pread(file, 8, offset), "little")
 
 

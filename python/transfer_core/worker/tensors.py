@@ -1,4 +1,4 @@
-"""Arrays on the wire: extension type 1 carries the bytes, type 2 says where they lie in shared memory."""
+"""Arrays on the wire: extension type 1 carries the bytes, type 2 their offset in shared memory."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ LARGEST_DESCRIPTION = 2000
 
 @dataclass(frozen=True)
 class Tensor:
-    """An array as it stands on the wire: little-endian, row-major."""
+    """An array in wire format: little-endian, row-major."""
 
     dtype: str
     shape: tuple[int, ...]
     data: bytes | bytearray
 
     def to_numpy(self) -> np.ndarray[Any, Any]:
-        """A writable array in this machine's byte order; it shares the bytes where these can be written."""
+        """Writable array in native byte order; it shares the bytes if these are writable."""
         import numpy as np
 
         little = np.frombuffer(self.data, dtype=np.dtype(self.dtype).newbyteorder("<")).reshape(self.shape)
@@ -48,7 +48,7 @@ class TensorBlock:
 
 
 def parse_extension(kind: int, payload: bytes) -> Tensor | TensorBlock:
-    """What an extension value means.
+    """Parse a MessagePack extension value.
 
     Raises
     ------
@@ -89,7 +89,7 @@ def render_extension(tensor: Tensor | TensorBlock) -> msgpack.ExtType:
 
 
 def from_numpy(array: np.ndarray[Any, Any]) -> Tensor:
-    """An array for the wire."""
+    """Convert an array to wire format."""
     dtype = array.dtype.name
     if dtype not in ITEM_BYTES:
         raise TypeError(f"an array of {dtype} can't be sent, only {', '.join(ITEM_BYTES)}")
@@ -97,12 +97,12 @@ def from_numpy(array: np.ndarray[Any, Any]) -> Tensor:
 
 
 def to_wire_order(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """The same numbers, little-endian and row-major; no copy if they are."""
+    """Convert an array to little-endian and row-major order; no copy if it already is."""
     import numpy as np
 
     return np.asarray(array, dtype=array.dtype.newbyteorder("<"), order="C")
 
 
 def byte_count(dtype: str, shape: list[int] | tuple[int, ...]) -> int:
-    """How many bytes a tensor takes."""
+    """Size of a tensor in bytes."""
     return ITEM_BYTES[dtype] * math.prod(shape)

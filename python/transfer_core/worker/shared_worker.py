@@ -1,6 +1,6 @@
-"""`--listen PLACE --lock N`: one worker for all processes of a user on this machine.
+"""Shared worker (`--listen PATH --lock N`): one worker for all processes of a user on this machine.
 
-`docs/reference/protocol.md`, "A shared worker", says how they find it and what passes between them.
+`docs/reference/protocol.md`, "A shared worker", specifies discovery and handshake.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from transfer_core.worker.process import (
 )
 from transfer_core.worker.server import Method
 
-# Who connects waits in line meanwhile.
+# Connections that the kernel queues.
 BACKLOG = 128
-LOOK_AROUND_S = 0.5
-# What is computed when we are told to end has this long to notice.
-PATIENCE_S = 2.0
-# What libraries print is kept for the error of a crash, and not forever.
+POLL_S = 0.5
+# Time for running calls to stop after SIGTERM.
+GRACE_S = 2.0
+# The output of libraries goes into the report of a crash; older output is discarded.
 LONGEST_OUTPUT = 1024 * 1024
 
 
 @dataclass(frozen=True)
 class Limits:
-    """How long the worker is kept, None: without a limit."""
+    """Limits at which the worker is replaced, or ends when idle; None: no limit."""
 
     idle_s: float | None = None
     lifetime_s: float | None = None
@@ -45,43 +45,43 @@ class Limits:
     memory: int | None = None
 
 
-class Place:
-    """`PATH.sock`, where the worker is found, and `PATH.lock`, which says that it is the only one.
+class Endpoint:
+    """Listening socket `PATH.sock`, and `PATH.lock`, which guarantees a single worker.
 
-    Whoever holds the lock may delete both. A lock that somebody else has put there is not ours.
+    Only the holder of the lock deletes both. A lock file that was replaced belongs to another worker.
     """
 
     def __init__(self, path: str, lock: int) -> None:
         self._socket, self._lock_file = f"{path}.sock", f"{path}.lock"
-        # Out of reach of our children: the lock would last as long as they do.
+        # Not inheritable: a child process would hold the lock as long as it runs.
         self._lock = fcntl.fcntl(lock, fcntl.F_DUPFD_CLOEXEC, LOWEST_DESCRIPTOR)
         os.close(lock)
         self._listener = _listen(path, self._socket)
-        self._alarm, self._bell = os.pipe()
+        self._wake_read, self._wake_write = os.pipe()
         self._is_open = True
-        self.is_given_up = False
+        self.shutdown_requested = False
         os.register_at_fork(after_in_child=self._close)
 
     def accept(self) -> socket.socket | None:
-        """A connection, None if nobody came for a moment, or if the place was given up."""
-        ready, _, _ = select.select([self._listener.fileno(), self._alarm], [], [], LOOK_AROUND_S)
+        """Accept a connection; None after `POLL_S` seconds, or when a shutdown was requested."""
+        ready, _, _ = select.select([self._listener.fileno(), self._wake_read], [], [], POLL_S)
         if self._listener.fileno() not in ready:
             return None
         line, _ = self._listener.accept()
         line.setblocking(True)
         return line
 
-    def give_up(self, *_: object) -> None:
-        """A signal's handler: wakes whoever waits in `accept`."""
-        self.is_given_up = True
-        os.write(self._bell, b".")
+    def request_shutdown(self, *_: object) -> None:
+        """Signal handler: request a shutdown and wake `accept`."""
+        self.shutdown_requested = True
+        os.write(self._wake_write, b".")
 
-    def is_found(self) -> bool:
-        """False once somebody has deleted the files."""
+    def is_reachable(self) -> bool:
+        """Whether the socket and the lock file still exist."""
         return self._has_lock() and os.path.exists(self._socket)
 
-    def leave(self) -> None:
-        """From now on another worker can be started."""
+    def withdraw(self) -> None:
+        """Remove socket and lock file, so that another worker can start."""
         if self._has_lock():
             for file in (self._socket, self._lock_file):
                 with suppress(FileNotFoundError):
@@ -101,7 +101,7 @@ class Place:
 
 
 def _listen(path: str, name: str) -> socket.socket:
-    # It gets its name when it can be connected to; that of one that was killed goes with it.
+    # Renamed once it accepts connections; this also replaces the socket of a worker that was killed.
     with suppress(FileNotFoundError):
         os.unlink(f"{path}.new")
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -114,36 +114,36 @@ def _listen(path: str, name: str) -> socket.socket:
 
 
 def listen(arguments: list[str], methods: Mapping[str, Method], warm_up: Callable[[], None]) -> NoReturn:
-    """Serve all who come, until a limit is reached and all have left, or until SIGTERM comes."""
+    """Serve clients until a limit is reached and all have disconnected, or until SIGTERM."""
     given = _parse(arguments)
     become_daemon()
     print_to_standard_error()
-    clients, place = Clients(methods, warm_up), Place(given.listen, given.lock)
-    signal.signal(signal.SIGTERM, place.give_up)
-    _welcome_all(place, clients, Limits(given.idle, given.lifetime, given.calls, given.memory))
-    place.leave()
-    clients.say_no_more()
-    while not place.is_given_up and not clients.wait(LOOK_AROUND_S):
-        _shorten_output()
-    if place.is_given_up:
-        clients.hang_up()
-        clients.wait(PATIENCE_S)
+    clients, endpoint = Clients(methods, warm_up), Endpoint(given.listen, given.lock)
+    signal.signal(signal.SIGTERM, endpoint.request_shutdown)
+    _accept_until_limit(endpoint, clients, Limits(given.idle, given.lifetime, given.calls, given.memory))
+    endpoint.withdraw()
+    clients.drain()
+    while not endpoint.shutdown_requested and not clients.wait(POLL_S):
+        _truncate_output()
+    if endpoint.shutdown_requested:
+        clients.disconnect()
+        clients.wait(GRACE_S)
     os._exit(0)
 
 
-def _welcome_all(place: Place, clients: Clients, limits: Limits) -> None:
-    began = looked = time.monotonic()
-    while not place.is_given_up:
+def _accept_until_limit(endpoint: Endpoint, clients: Clients, limits: Limits) -> None:
+    started = checked = time.monotonic()
+    while not endpoint.shutdown_requested:
         try:
-            if line := place.accept():
-                clients.welcome(line)
+            if line := endpoint.accept():
+                clients.add(line)
         except (OSError, RuntimeError):
-            time.sleep(LOOK_AROUND_S)  # too many files or threads: when some have left there is room again
-        if time.monotonic() - looked < LOOK_AROUND_S:
+            time.sleep(POLL_S)  # out of descriptors or threads: retry after other clients have disconnected
+        if time.monotonic() - checked < POLL_S:
             continue
-        looked = time.monotonic()
-        _shorten_output()
-        if not place.is_found() or _is_reached(limits, clients, looked - began):
+        checked = time.monotonic()
+        _truncate_output()
+        if not endpoint.is_reachable() or _is_reached(limits, clients, checked - started):
             return
 
 
@@ -156,7 +156,7 @@ def _is_reached(limits: Limits, clients: Clients, age_s: float) -> bool:
     )
 
 
-def _shorten_output() -> None:
+def _truncate_output() -> None:
     if os.fstat(STANDARD_ERROR).st_size > LONGEST_OUTPUT:
         os.ftruncate(STANDARD_ERROR, 0)
 
@@ -165,8 +165,8 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m transfer_core.worker")
     parser.add_argument("--listen", required=True, metavar="PATH", help="PATH.sock and PATH.lock")
     parser.add_argument("--lock", type=int, required=True, metavar="N", help="descriptor that holds the lock")
-    parser.add_argument("--idle", type=float, metavar="S", help="end when nobody was connected for so long")
-    parser.add_argument("--lifetime", type=float, metavar="S", help="be replaced when so old")
-    parser.add_argument("--calls", type=int, metavar="N", help="be replaced after so many")
-    parser.add_argument("--memory", type=int, metavar="BYTES", help="be replaced when so big")
+    parser.add_argument("--idle", type=float, metavar="S", help="end after S seconds without a client")
+    parser.add_argument("--lifetime", type=float, metavar="S", help="be replaced after S seconds")
+    parser.add_argument("--calls", type=int, metavar="N", help="be replaced after N calls")
+    parser.add_argument("--memory", type=int, metavar="BYTES", help="be replaced above this resident size")
     return parser.parse_args(arguments)

@@ -166,7 +166,7 @@ def test_who_waits_and_says_nothing_is_let_go(listen: Callable[..., Listener]) -
     silent = listener.connect()
     assert listener.client().call("echo", value=1) == 1
     assert silent.line.recv(1) == b""
-    assert "a client said nothing for 5 s" in listener.output.read_text()
+    assert "a client sent nothing for 5 s" in listener.output.read_text()
 
 
 def test_what_it_prints_does_not_become_long(listen: Callable[..., Listener]) -> None:
