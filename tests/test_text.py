@@ -128,8 +128,8 @@ def test_without_scikit_learn_the_baseline_is_missed(tiny, monkeypatch):
     events = []
     assert "tfidf_accuracy" not in train(tiny, events=events).metrics
     assert warnings(events)[-1] == (
-        "it is not known whether words alone would do as well: TF-IDF with logistic regression, the "
-        "baseline, needs the package scikit-learn. "
+        "no comparison with a bag-of-words baseline: TF-IDF with logistic regression, the baseline, "
+        "needs the package scikit-learn. "
         f"Fix: {sys.executable} -m pip install 'transfer-core[sklearn]'"
     )
 
