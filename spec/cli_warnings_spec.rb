@@ -25,7 +25,7 @@ RSpec.describe "Warnings of a training", :folder do
       expect(status).to eq(0)
       expect(out).to match(/^Balanced accuracy: 50.0 %, macro-F1: 0.4\d\d$/)
       expect(out).to match(/^Warning: the classes are unbalanced: \d+ training rows of "common", [1-3] of "rare"\. /)
-      expect(out).to match(/^Warning: no better than always answering "common": accuracy 0\.9\d+ /)
+      expect(out).to match(/^Warning: no better than always predicting "common": accuracy 0\.9\d+ /)
       expect(out).to match(/^Warning: no measured example of "rare" is recognised \(recall 0\)$/)
       expect(transfer("info", @model).first).to include(*out.lines.grep(/^Warning/))
       json = transfer(*@command, "--json").first
@@ -45,7 +45,7 @@ RSpec.describe "Warnings of a training", :folder do
 
     it "is a fact of the model and of the job" do
       job = Transfer.train_async(data: @rare, quiet: true, **@words)
-      expect(job.value.warnings).to include(/\Ano better than always answering "common"/).and eq(job.warnings)
+      expect(job.value.warnings).to include(/\Ano better than always predicting "common"/).and eq(job.warnings)
       expect(job.value.inspect).to match(/accuracy 0\.9\d+, balanced_accuracy 0\.5>\z/)
       expect(Transfer.load(@model).warnings).to eq(job.warnings)
     end

@@ -8,7 +8,7 @@ import sklearn.linear_model  # noqa: F401  sets variables of the environment whe
 
 import transfer_core
 from photos import COLORS, pixels, png
-from transfer_core.metrics.shift import chance_of_coverage
+from transfer_core.metrics.shift import coverage_p_value
 from transfer_core.runtime.progress import Progress
 
 pytestmark = pytest.mark.slow
@@ -43,7 +43,7 @@ class TestRareClasses:
         counts = dict(zip(model.labels, model.state.label_counts, strict=True))
         assert f'{counts["common"]} training rows of "common", {counts["rare"]} of "rare"' in message
         assert message.endswith("Try: class_weights: :balanced")
-        (message,) = about(model, 'no better than always answering "common"')
+        (message,) = about(model, 'no better than always predicting "common"')
         low, high = model.metrics["intervals"]["accuracy"]
         assert f"(95 % interval {low:.3g} to {high:.3g})" in message
         assert about(model, 'no measured example of "rare" is recognised')
@@ -72,7 +72,7 @@ class TestRareClasses:
 
 def test_a_regression_of_noise_is_no_better_than_the_mean():
     labels = np.random.default_rng(1).normal(size=60).tolist()
-    assert about(train(noise_rows(labels), head="linear"), "no better than always answering the mean: r2 ")
+    assert about(train(noise_rows(labels), head="linear"), "no better than always predicting the mean: r2 ")
 
 
 def test_labels_of_noise_are_no_better_than_the_same_for_all():
@@ -90,7 +90,7 @@ def test_evaluating_a_model_warns_as_well():
     events = []
     model.evaluate([{**row, "label": other[row["label"]]} for row in rows], progress=Progress(events.append))
     told = [event["message"] for event in events if event["event"] == "warning"]
-    assert told[0].startswith('no better than always answering "low": accuracy 0')
+    assert told[0].startswith('no better than always predicting "low": accuracy 0')
     assert [message[:24] for message in told[1:]] == ['no measured example of "']
 
 
@@ -287,7 +287,7 @@ class TestCalibrationAndTestData:
         covered = (distances[:, 49:] <= radius[:, None]).sum(axis=1)
         for hits in (20, 23, 25, 27):
             expected = (covered <= hits).mean()
-            assert chance_of_coverage(hits / 30, 30, 49, 0.9) == pytest.approx(expected, abs=0.01)
+            assert coverage_p_value(hits / 30, 30, 49, 0.9) == pytest.approx(expected, abs=0.01)
 
     def test_the_split_that_is_made_is_not_questioned(self):
         for seed in range(4):

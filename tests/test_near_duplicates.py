@@ -82,7 +82,7 @@ class TestImages:
             f"{count} images are near-duplicates of one another, in 30 groups; each group stays on one side "
             "of the split"
         )
-        assert about(model, "no better than always answering")
+        assert about(model, "no better than always predicting")
         flattered = train(list(copied(RANDOM)), split={"near_duplicates": False})
         assert flattered.metrics["accuracy"] > 0.85
         assert about(flattered) == []

@@ -7,15 +7,15 @@ import pytest
 
 from transfer_core.metrics.bootstrap import resampled_counts
 from transfer_core.metrics.conformal import (
-    ENOUGH,
-    class_distances,
+    MAX_SCORES,
+    calibration_rows,
+    class_scores,
     conformal_quantile,
-    fewest,
     in_set,
     interval_metrics,
+    min_held_out,
     set_metrics,
-    some_rows,
-    value_distances,
+    value_scores,
 )
 
 
@@ -25,7 +25,7 @@ def test_the_quantile_is_the_order_statistic_of_the_theorem(n, level):
     """With n + 1 exchangeable distinct numbers, each rank of the last one has the probability 1 / (n + 1)."""
     ranked = [float(i) for i in range(1, n + 1)]
     found = conformal_quantile(ranked, level)
-    if n < fewest(level):
+    if n < min_held_out(level):
         assert found is None
         return
     # The new number is at most the k-th smallest of the others if its rank among all is at most k.
@@ -35,17 +35,17 @@ def test_the_quantile_is_the_order_statistic_of_the_theorem(n, level):
 
 @pytest.mark.parametrize("level", [0.1, 1e-12, 1e-300])
 def test_a_tiny_level_takes_the_smallest_distance(level):
-    assert fewest(level) == 1
+    assert min_held_out(level) == 1
     assert conformal_quantile([1.0, 2.0], level) == 1.0
     assert conformal_quantile([], level) is None
 
 
 def test_the_fewest_examples_for_a_level():
     for level in (0.5, 0.9, 0.95, 0.99, 0.999):
-        n = fewest(level)
+        n = min_held_out(level)
         assert conformal_quantile([0.0] * n, level) is not None
         assert conformal_quantile([0.0] * (n - 1), level) is None
-    assert (fewest(0.9), fewest(0.95), fewest(0.99)) == (9, 19, 99)
+    assert (min_held_out(0.9), min_held_out(0.95), min_held_out(0.99)) == (9, 19, 99)
 
 
 @pytest.mark.parametrize("level", [0.8, 0.95])
@@ -57,7 +57,7 @@ def test_sets_hold_the_truth_as_often_as_promised(level):
         truth = rng.integers(4, size=120)
         logits = 3 * (rng.normal(size=(120, 4)) + np.eye(4)[truth])
         p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-        found = set_metrics(p[60:], truth[60:], [class_distances(p[:60], truth[:60])], 0, level)
+        found = set_metrics(p[60:], truth[60:], [class_scores(p[:60], truth[:60])], 0, level)
         coverage.append(found["coverage"])
         assert 1 <= found["mean_size"] <= 4
     # 60 of 61 ranks; the most probable class, which is always in the set, adds to it.
@@ -70,7 +70,7 @@ def test_intervals_hold_the_value_as_often_as_promised(level):
     coverage = []
     for _ in range(200):
         error = rng.standard_t(3, size=(120, 2)) * [1, 100]
-        distances = value_distances(error[:60], np.zeros((60, 2)))
+        distances = value_scores(error[:60], np.zeros((60, 2)))
         found = interval_metrics(error[60:], np.zeros((60, 2)), ["a", "b"], distances, 0, level)
         coverage.append([row["coverage"] for row in found["per_output"]])
     expected = math.ceil(61 * level) / 61
@@ -85,8 +85,8 @@ def test_a_set_is_what_is_within_the_quantile_and_never_empty():
 
 def test_distances_are_sorted_and_from_the_truth():
     p = np.array([[0.9, 0.1], [0.3, 0.7], [0.2, 0.8]])
-    assert class_distances(p, np.array([0, 0, 1])) == pytest.approx([0.1, 0.2, 0.7])
-    assert value_distances(np.array([[1.0, 5.0], [2.0, 1.0]]), np.array([[4.0, 5.0], [0.0, 3.0]])) == [
+    assert class_scores(p, np.array([0, 0, 1])) == pytest.approx([0.1, 0.2, 0.7])
+    assert value_scores(np.array([[1.0, 5.0], [2.0, 1.0]]), np.array([[4.0, 5.0], [0.0, 3.0]])) == [
         [2.0, 3.0],
         [0.0, 2.0],
     ]
@@ -121,10 +121,10 @@ def test_the_interval_of_the_coverage_is_a_bootstrap_of_its_examples():
     assert found["interval"] == pytest.approx(np.percentile(np.concatenate(drawn), [2.5, 97.5]), abs=0.02)
 
 
-@pytest.mark.parametrize("count", [0, 1, ENOUGH, ENOUGH + 1, 10 * ENOUGH + 7])
+@pytest.mark.parametrize("count", [0, 1, MAX_SCORES, MAX_SCORES + 1, 10 * MAX_SCORES + 7])
 def test_enough_rows_from_everywhere(count):
-    rows = some_rows(count)
-    assert min(count, ENOUGH // 2) < max(1, len(rows)) + 1
-    assert len(rows) <= ENOUGH
+    rows = calibration_rows(count)
+    assert min(count, MAX_SCORES // 2) < max(1, len(rows)) + 1
+    assert len(rows) <= MAX_SCORES
     assert len(set(np.diff(rows))) <= 1
-    assert count == 0 or count - rows[-1] <= -(-count // ENOUGH)
+    assert count == 0 or count - rows[-1] <= -(-count // MAX_SCORES)

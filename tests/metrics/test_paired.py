@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import permutation_test
 
-from transfer_core.metrics.paired import chance_of_gain
+from transfer_core.metrics.paired import gain_p_value
 
 
 @pytest.mark.parametrize(("count", "gain"), [(8, 0.3), (12, 0.0), (150, 0.1), (150, -0.2)])
@@ -20,10 +20,10 @@ def test_as_scipy(count, gain):
         vectorized=True,
         n_resamples=9999,
     ).pvalue
-    assert chance_of_gain(before, after) == pytest.approx(expected, abs=0.02)
-    assert chance_of_gain(before, after, seed=1) == pytest.approx(expected, abs=0.02)
+    assert gain_p_value(before, after) == pytest.approx(expected, abs=0.02)
+    assert gain_p_value(before, after, seed=1) == pytest.approx(expected, abs=0.02)
 
 
 def test_without_a_difference_nothing_was_gained():
     same = np.ones(30)
-    assert chance_of_gain(same, same) == chance_of_gain(np.empty(0), np.empty(0)) == 1.0
+    assert gain_p_value(same, same) == gain_p_value(np.empty(0), np.empty(0)) == 1.0

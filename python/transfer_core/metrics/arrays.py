@@ -1,4 +1,4 @@
-"""The shapes that metrics are computed from, checked once at the door."""
+"""Input validation and element-wise helpers for metrics."""
 
 from __future__ import annotations
 
@@ -12,7 +12,17 @@ Integers: TypeAlias = npt.NDArray[np.int64]
 
 
 def as_matrix(values: npt.ArrayLike, columns: int, name: str) -> Floats:
-    """`values` as float64 (N, columns) with N ≥ 1 and nothing but finite numbers, or a `ValueError`."""
+    """Convert `values` to float64 (N, columns); raise `ValueError` unless N ≥ 1 and all are finite.
+
+    Parameters
+    ----------
+    values
+        (N, columns).
+    columns
+        The expected width.
+    name
+        The name of `values` in error messages.
+    """
     matrix = np.asarray(values, dtype=np.float64)
     if matrix.ndim != 2 or matrix.shape[1] != columns:
         raise ValueError(f"{name} must have the shape (N, {columns}), got {matrix.shape}")
@@ -26,7 +36,17 @@ def as_matrix(values: npt.ArrayLike, columns: int, name: str) -> Floats:
 
 
 def as_classes(values: npt.ArrayLike, classes: int, name: str) -> Integers:
-    """`values` as int64 (N,), each an index below `classes`, with N ≥ 1, or a `ValueError`."""
+    """Convert `values` to int64 (N,); raise `ValueError` unless N ≥ 1 and all are indices below `classes`.
+
+    Parameters
+    ----------
+    values
+        (N,) integers.
+    classes
+        The number of classes.
+    name
+        The name of `values` in error messages.
+    """
     indices: npt.NDArray[Any] = np.asarray(values)
     if indices.ndim != 1 or len(indices) == 0 or indices.dtype.kind not in "iu":
         raise ValueError(
@@ -40,21 +60,31 @@ def as_classes(values: npt.ArrayLike, classes: int, name: str) -> Integers:
 
 
 def as_label_sets(values: npt.ArrayLike, labels: int, name: str) -> npt.NDArray[np.bool_]:
-    """`values` as bool (N, labels) with N ≥ 1 and nothing but 0 and 1, or a `ValueError`."""
+    """Convert `values` to bool (N, labels); raise `ValueError` unless N ≥ 1 and all are 0 or 1.
+
+    Parameters
+    ----------
+    values
+        (N, labels) of 0 and 1.
+    labels
+        The expected width.
+    name
+        The name of `values` in error messages.
+    """
     matrix = as_matrix(values, labels, name)
     if not np.isin(matrix, (0, 1)).all():
         raise ValueError(f"{name} must be 0 or 1")
     return matrix.astype(bool)
 
 
-def same_length(first: npt.NDArray[Any], second: npt.NDArray[Any]) -> None:
-    """A `ValueError` unless the two have one row per example."""
+def check_same_length(first: npt.NDArray[Any], second: npt.NDArray[Any]) -> None:
+    """Raise `ValueError` unless both have the same number of rows."""
     if len(first) != len(second):
         raise ValueError(f"one target per prediction is needed, got {len(second)} for {len(first)}")
 
 
 def ratio(numerator: npt.ArrayLike, denominator: npt.ArrayLike) -> Floats:
-    """Element by element `numerator / denominator`, with 0 wherever the denominator is 0."""
+    """Divide element-wise; 0 where the denominator is 0."""
     above, below = np.broadcast_arrays(np.asarray(numerator, np.float64), np.asarray(denominator, np.float64))
     quotient: Floats = np.divide(above, below, out=np.zeros(above.shape), where=below != 0)
     return quotient

@@ -1,4 +1,4 @@
-"""Percentile bootstrap: how much a metric would move had other examples been drawn.
+"""Percentile bootstrap: confidence intervals of metrics.
 
 Efron & Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13.
 """
@@ -19,16 +19,20 @@ DRAWS_PER_CHUNK = 1 << 18
 
 
 def resampled_counts(groups: Integers, seed: int, resamples: int = RESAMPLES) -> Iterator[Integers]:
-    """Draw N examples with replacement, `resamples` times, and count how many fell into each group.
+    """Draw N examples with replacement, `resamples` times, and count the draws of each group.
 
     Parameters
     ----------
     groups
-        (N,), the group of each example, 0 to G-1. What a metric can't tell apart goes into one group.
+        (N,), the group of each example, 0 to G-1. Examples that a metric treats alike share a group.
+    seed
+        Seed of the draws.
+    resamples
+        The number of resamples.
 
     Yields
     ------
-    (B, G) counts for a few resamples at a time, `resamples` rows altogether, each with the sum N.
+    (B, G) counts, B resamples at a time, `resamples` rows in total; each row sums to N.
     """
     rng = np.random.default_rng(seed)
     n, width = len(groups), int(groups.max()) + 1
@@ -41,6 +45,6 @@ def resampled_counts(groups: Integers, seed: int, resamples: int = RESAMPLES) ->
 
 
 def interval(values: npt.ArrayLike) -> list[float]:
-    """`[low, high]`: the middle 95 % of the resampled values."""
+    """95 % percentile interval of resampled values, `[low, high]`."""
     low, high = np.percentile(np.asarray(values, np.float64), PERCENTILES)
     return [float(low), float(high)]

@@ -1,4 +1,4 @@
-"""Do scores mean what they say, and the one number that mends it.
+"""Calibration: expected calibration error and temperature scaling.
 
 Guo, Pleiss, Sun & Weinberger, On Calibration of Modern Neural Networks, ICML 2017.
 https://arxiv.org/abs/1706.04599
@@ -9,22 +9,21 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from transfer_core.metrics.arrays import Floats, Integers, as_classes, as_matrix, same_length
+from transfer_core.metrics.arrays import Floats, Integers, as_classes, as_matrix, check_same_length
 
 BINS = 15
-COLDEST, HOTTEST = 0.05, 20.0
+MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 20.0
 TOLERANCE = 1e-10
 # Bisection alone needs 38 for the tolerance; Newton about 6.
-MOST_STEPS = 100
+MAX_STEPS = 100
 
 
 def expected_calibration_error(
     probabilities: npt.ArrayLike, targets: npt.ArrayLike, bins: int = BINS
 ) -> float:
-    """How far confidence and accuracy lie apart, on average: Σ_b (n_b / N) |accuracy_b - confidence_b|.
+    """Expected calibration error: Σ_b (n_b / N) |accuracy_b - confidence_b| (section 2, equation 3).
 
-    Predictions are sorted into `bins` equally wide bins ((b-1)/bins, b/bins] of their highest probability
-    (section 2, equation 3).
+    Predictions are sorted into equally wide bins ((b-1)/bins, b/bins] of their highest probability.
 
     Parameters
     ----------
@@ -32,6 +31,17 @@ def expected_calibration_error(
         (N, C).
     targets
         (N,) class indices.
+    bins
+        The number of bins.
+
+    Returns
+    -------
+    The error, 0 to 1.
+
+    Raises
+    ------
+    ValueError
+        Wrong shapes, no examples, or numbers that are not finite.
 
     Examples
     --------
@@ -41,22 +51,21 @@ def expected_calibration_error(
     scores, truth = _checked(probabilities, targets, "probabilities")
     confidence = scores.max(axis=1)
     correct = scores.argmax(axis=1) == truth
-    # The float32 sum of a softmax may exceed 1 by a hair, hence the clip.
+    # The float32 sum of a softmax may exceed 1 by rounding, hence the clip.
     bin_of = np.clip(np.searchsorted(np.linspace(0, 1, bins + 1), confidence) - 1, 0, bins - 1)
     gaps = np.bincount(bin_of, weights=correct - confidence, minlength=bins)
     return float(np.abs(gaps).sum() / len(truth))
 
 
 def fit_temperature(logits: npt.ArrayLike, targets: npt.ArrayLike) -> float:
-    """The temperature T between 0.05 and 20 for which softmax(logits / T) has the least log loss.
+    """Fit the temperature T, 0.05 to 20, for which softmax(logits / T) has the lowest log loss.
 
-    Temperature scaling (section 4.2): one number, fitted on held-out examples, that makes the scores
-    honest and leaves every prediction as it is. T > 1 softens an overconfident model.
+    Temperature scaling (section 4.2): one number, fitted on held-out examples, calibrates the scores and
+    leaves every predicted class as it is. T > 1 softens an overconfident model.
 
     The loss is convex in b = 1 / T. Its slope, mean(E_p[z] - z_target), is brought to zero by Newton's
-    method, with bisection wherever a step would leave the bracket. When the target has the highest logit
-    in every row (so also with one class) the loss only falls as T goes to 0: the data say nothing of
-    doubt, and T is 1.
+    method, with bisection wherever a step would leave the bracket. If the target has the highest logit in
+    every row (so also with one class), the loss falls monotonically as T goes to 0; T is then 1.
 
     Parameters
     ----------
@@ -80,9 +89,9 @@ def fit_temperature(logits: npt.ArrayLike, targets: npt.ArrayLike) -> float:
 
 
 def fit_label_temperature(logits: npt.ArrayLike, targets: npt.ArrayLike) -> float:
-    """The same for labels each of its own: sigmoid(logits / T) has the least log loss.
+    """Fit the temperature T for independent labels: sigmoid(logits / T) has the lowest log loss.
 
-    A label's sigmoid is the softmax of its logit beside a logit of 0, so each is an example of two classes.
+    A sigmoid is the softmax of a logit and a 0, so each label of each example is an example of two classes.
 
     Parameters
     ----------
@@ -99,19 +108,19 @@ def _checked(scores: npt.ArrayLike, targets: npt.ArrayLike, name: str) -> tuple[
     columns = np.shape(scores)[-1] if np.ndim(scores) else 0
     matrix = as_matrix(scores, columns, name)
     truth = as_classes(targets, columns, "targets")
-    same_length(matrix, truth)
+    check_same_length(matrix, truth)
     return matrix, truth
 
 
 def _root_of_slope(shifted: Floats, own: Floats) -> float:
-    """The b within [1 / HOTTEST, 1 / COLDEST] at which the loss is least."""
-    low, high = 1 / HOTTEST, 1 / COLDEST
+    """The b within [1 / MAX_TEMPERATURE, 1 / MIN_TEMPERATURE] that minimizes the loss."""
+    low, high = 1 / MAX_TEMPERATURE, 1 / MIN_TEMPERATURE
     if _slope(shifted, own, low)[0] >= 0:
         return low
     if _slope(shifted, own, high)[0] <= 0:
         return high
     b = 1.0
-    for _ in range(MOST_STEPS):
+    for _ in range(MAX_STEPS):
         slope, curvature = _slope(shifted, own, b)
         low, high = (b, high) if slope < 0 else (low, b)
         step = slope / curvature if curvature > 0 else np.inf

@@ -1,4 +1,4 @@
-"""How good a classifier is, as plain numbers."""
+"""Metrics of single-label classification."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from transfer_core.metrics.arrays import Floats, Integers, as_classes, as_matrix, ratio, same_length
+from transfer_core.metrics.arrays import Floats, Integers, as_classes, as_matrix, check_same_length, ratio
 from transfer_core.metrics.bootstrap import interval, resampled_counts
 from transfer_core.metrics.calibration import expected_calibration_error
 
@@ -23,20 +23,20 @@ def classification_metrics(
     train_targets: npt.ArrayLike,
     seed: int,
 ) -> dict[str, Any]:
-    """Everything we say about a classifier; the same numbers as scikit-learn with `zero_division=0`.
+    """Compute the metrics of a classifier; equal to scikit-learn's with `zero_division=0`.
 
     Parameters
     ----------
     probabilities
-        (N, C), each row sums to 1. The prediction is the first of the highest.
+        (N, C), each row sums to 1. The predicted class is the first with the highest probability.
     targets
         (N,) class indices, the truth.
     labels
         C class names.
     train_targets
-        (M,) class indices the model was trained on: the baseline always answers the commonest of them.
+        (M,) class indices of the training examples; the baseline predicts the most frequent one.
     seed
-        Of the bootstrap behind `intervals`.
+        Seed of the bootstrap behind `intervals`.
 
     Returns
     -------
@@ -51,8 +51,8 @@ def classification_metrics(
 
     Examples
     --------
-    >>> sure = [[0.9, 0.1], [0.2, 0.8], [0.7, 0.3], [0.6, 0.4]]
-    >>> metrics = classification_metrics(sure, [0, 1, 0, 1], ["cat", "dog"], [0, 0, 1], seed=0)
+    >>> scores = [[0.9, 0.1], [0.2, 0.8], [0.7, 0.3], [0.6, 0.4]]
+    >>> metrics = classification_metrics(scores, [0, 1, 0, 1], ["cat", "dog"], [0, 0, 1], seed=0)
     >>> metrics["accuracy"], metrics["baseline"], metrics["most_confused"]
     (0.75, {'label': 'cat', 'accuracy': 0.5}, [{'truth': 'dog', 'predicted': 'cat', 'count': 1}])
     """
@@ -60,20 +60,20 @@ def classification_metrics(
     scores = as_matrix(probabilities, classes, "probabilities")
     truth = as_classes(targets, classes, "targets")
     trained = as_classes(train_targets, classes, "train_targets")
-    same_length(scores, truth)
-    _must_be_probabilities(scores)
+    check_same_length(scores, truth)
+    _check_probabilities(scores)
 
     predicted = scores.argmax(axis=1)
     confusion = _confusion(truth, predicted, classes)
-    hits, support, answers = confusion.diagonal(), confusion.sum(axis=1), confusion.sum(axis=0)
+    hits, support, predictions = confusion.diagonal(), confusion.sum(axis=1), confusion.sum(axis=0)
     return {
         "accuracy": float(hits.sum() / len(truth)),
         "balanced_accuracy": float(ratio(hits, support)[support > 0].mean()),
-        "macro_f1": float(_macro_f1(hits, support + answers)),
+        "macro_f1": float(_macro_f1(hits, support + predictions)),
         **({"top_5_accuracy": _top_accuracy(scores, truth, TOP)} if classes > TOP else {}),
         "log_loss": _log_loss(scores, truth),
         "ece": expected_calibration_error(scores, truth),
-        "per_class": _per_class(hits, support, answers, labels),
+        "per_class": _per_class(hits, support, predictions, labels),
         "confusion_matrix": confusion.tolist(),
         "most_confused": _most_confused(confusion, labels),
         "baseline": _baseline(trained, support, labels),
@@ -82,7 +82,7 @@ def classification_metrics(
     }
 
 
-def _must_be_probabilities(scores: Floats) -> None:
+def _check_probabilities(scores: Floats) -> None:
     sums = scores.sum(axis=1)
     if scores.min() < 0 or np.abs(sums - 1).max() > 1e-3:
         raise ValueError(
@@ -98,15 +98,15 @@ def _confusion(truth: Integers, predicted: Integers, classes: int) -> Integers:
 
 
 def _macro_f1(hits: Integers, appearances: Integers) -> Floats:
-    """Mean over the last axis of F1 = 2 hits / appearances, among the classes that appear at all.
+    """Mean F1 = 2 hits / appearances over the last axis, among classes that occur as target or prediction.
 
-    `appearances` counts a class once as truth and once as prediction: 2 TP + FP + FN.
+    `appearances` is support plus predictions: 2 TP + FP + FN.
     """
     return ratio(ratio(2 * hits, appearances).sum(axis=-1), (appearances > 0).sum(axis=-1))
 
 
 def _top_accuracy(scores: Floats, truth: Integers, k: int) -> float:
-    """Share of examples whose class is among the k highest; of equals the first wins, as in argmax."""
+    """Top-k accuracy; ties go to the first class, as in argmax."""
     own = np.take_along_axis(scores, truth[:, None], axis=1)
     first = np.arange(scores.shape[1]) < truth[:, None]
     ahead = (scores > own) | ((scores == own) & first)
@@ -114,16 +114,17 @@ def _top_accuracy(scores: Floats, truth: Integers, k: int) -> float:
 
 
 def _log_loss(scores: Floats, truth: Integers) -> float:
-    """Mean of -ln of the true class's probability, kept away from 0 and 1 by the float64 epsilon."""
+    """Mean of -ln of the true class's probability, clipped to [ε, 1 - ε] with the float64 epsilon."""
     epsilon = np.finfo(np.float64).eps
     own = np.take_along_axis(scores, truth[:, None], axis=1)
     return float(-np.log(own.clip(epsilon, 1 - epsilon)).mean())
 
 
 def _per_class(
-    hits: Integers, support: Integers, answers: Integers, labels: Sequence[str]
+    hits: Integers, support: Integers, predictions: Integers, labels: Sequence[str]
 ) -> list[dict[str, Any]]:
-    columns = (ratio(hits, answers), ratio(hits, support), ratio(2 * hits, support + answers), support)
+    f1 = ratio(2 * hits, support + predictions)
+    columns = (ratio(hits, predictions), ratio(hits, support), f1, support)
     return [
         {"label": label, "precision": precision, "recall": recall, "f1": f1, "support": count}
         for label, precision, recall, f1, count in zip(labels, *(c.tolist() for c in columns), strict=True)
@@ -131,25 +132,25 @@ def _per_class(
 
 
 def _most_confused(confusion: Integers, labels: Sequence[str]) -> list[dict[str, Any]]:
-    """The commonest mistakes, "truth taken for predicted"; of equals the first in the order of the labels."""
-    mistakes = confusion - np.diag(confusion.diagonal())
-    order = np.argsort(-mistakes, axis=None, kind="stable")[:MOST_CONFUSED]
-    pairs = zip(*np.unravel_index(order, mistakes.shape), strict=True)
+    """The most frequent confusions; ties in the order of the labels."""
+    errors = confusion - np.diag(confusion.diagonal())
+    order = np.argsort(-errors, axis=None, kind="stable")[:MOST_CONFUSED]
+    pairs = zip(*np.unravel_index(order, errors.shape), strict=True)
     return [
-        {"truth": labels[truth], "predicted": labels[predicted], "count": int(mistakes[truth, predicted])}
+        {"truth": labels[truth], "predicted": labels[predicted], "count": int(errors[truth, predicted])}
         for truth, predicted in pairs
-        if mistakes[truth, predicted] > 0
+        if errors[truth, predicted] > 0
     ]
 
 
 def _baseline(trained: Integers, support: Integers, labels: Sequence[str]) -> dict[str, Any]:
-    """What always answering the commonest training class would reach."""
-    commonest = int(np.bincount(trained).argmax())
-    return {"label": labels[commonest], "accuracy": float(support[commonest] / support.sum())}
+    """Accuracy of always predicting the most frequent training class."""
+    majority = int(np.bincount(trained).argmax())
+    return {"label": labels[majority], "accuracy": float(support[majority] / support.sum())}
 
 
 def _intervals(truth: Integers, predicted: Integers, classes: int, seed: int) -> dict[str, list[float]]:
-    # Examples with the same truth and the same prediction are interchangeable here, so cells are drawn.
+    # Examples with the same target and prediction are interchangeable, so cells are drawn instead.
     cells, cell_of = np.unique(truth * classes + predicted, return_inverse=True)
     rows, columns = cells // classes, cells % classes
     hit = rows == columns
@@ -166,7 +167,7 @@ def _intervals(truth: Integers, predicted: Integers, classes: int, seed: int) ->
 
 
 def _sum_by_class(counts: Integers, class_of: Integers, classes: int) -> Integers:
-    """(B, cells) to (B, C): the counts of the cells of each class, added up."""
+    """Sum the counts (B, cells) of the cells of each class; (B, C)."""
     sums = np.zeros((len(counts), classes), np.int64)
     order = np.argsort(class_of, kind="stable")
     present, starts = np.unique(class_of[order], return_index=True)

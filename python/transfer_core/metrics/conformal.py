@@ -1,7 +1,7 @@
-"""How far held-out examples were from what was said of them, and what that promises for a new one.
+"""Split conformal prediction: nonconformity scores, quantiles, and metrics of prediction sets and intervals.
 
-Split conformal prediction: Vovk, Gammerman & Shafer, Algorithmic Learning in a Random World, 2005; Lei,
-G'Sell, Rinaldo, Tibshirani & Wasserman, Distribution-Free Predictive Inference for Regression, JASA 2018.
+Vovk, Gammerman & Shafer, Algorithmic Learning in a Random World, 2005; Lei, G'Sell, Rinaldo, Tibshirani &
+Wasserman, Distribution-Free Predictive Inference for Regression, JASA 2018.
 https://arxiv.org/abs/1604.04173
 """
 
@@ -17,55 +17,57 @@ import numpy.typing as npt
 from transfer_core.metrics.arrays import Floats, Integers
 from transfer_core.metrics.bootstrap import interval, resampled_counts
 
-# What the metrics are given at.
+# The coverage at which the metrics are computed.
 LEVEL = 0.9
 
-# So many held-out examples fix a level of 0.9 to within 1.4 points (two standard deviations).
-ENOUGH = 2000
+# Two standard deviations of the coverage at a level of 0.9 are 1.4 points with this many scores.
+MAX_SCORES = 2000
 
 
-def some_rows(count: int) -> Integers:
-    """At most `ENOUGH` row numbers of `count`, evenly spread: what the rows hold has no say in it."""
-    step = max(1, math.ceil(count / ENOUGH))
+def calibration_rows(count: int) -> Integers:
+    """Select at most `MAX_SCORES` of `count` row numbers, evenly spaced and independent of the data."""
+    step = max(1, math.ceil(count / MAX_SCORES))
     return np.arange(0, count, step)
 
 
-def fewest(level: float) -> int:
-    """So many held-out examples are needed for that level."""
+def min_held_out(level: float) -> int:
+    """The smallest number of held-out examples for which a finite quantile at `level` exists."""
     return max(1, math.ceil(round(level / (1 - level), 9)))
 
 
-def conformal_quantile(distances: Sequence[float], level: float) -> float | None:
-    """The ⌈(n + 1) level⌉-th smallest of n sorted `distances`; None if n is too small for that.
+def conformal_quantile(scores: Sequence[float], level: float) -> float | None:
+    """The ⌈(n + 1) level⌉-th smallest of n sorted nonconformity scores; None if n is too small.
 
-    The distance of one more example, drawn as these were, is at most that with a probability of at least
-    `level`, whatever the model and the data are (Lei et al. 2018, theorem 2.2).
+    The score of a new exchangeable example is at most this quantile with a probability of at least `level`,
+    for any model and data distribution (Lei et al. 2018, theorem 2.2).
 
     Examples
     --------
     >>> conformal_quantile([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9], 0.8)
     0.8
     """
-    rank = max(1, math.ceil(round((len(distances) + 1) * level, 9)))
-    return distances[rank - 1] if rank <= len(distances) else None
+    rank = max(1, math.ceil(round((len(scores) + 1) * level, 9)))
+    return scores[rank - 1] if rank <= len(scores) else None
 
 
-def class_distances(probabilities: Floats, targets: Integers) -> list[float]:
-    """Sorted, 1 - p of the true class (Sadinle, Lei & Wasserman, Least Ambiguous Set-Valued Classifiers with
-    Bounded Error Levels, JASA 2019)."""
+def class_scores(probabilities: Floats, targets: Integers) -> list[float]:
+    """Sorted nonconformity scores of a classifier: 1 - p of the true class.
+
+    Sadinle, Lei & Wasserman, Least Ambiguous Set-Valued Classifiers with Bounded Error Levels, JASA 2019.
+    """
     own = np.take_along_axis(probabilities, targets[:, None], axis=1)[:, 0]
-    distances: list[float] = np.sort(1 - own).tolist()
-    return distances
+    scores: list[float] = np.sort(1 - own).tolist()
+    return scores
 
 
-def value_distances(values: Floats, targets: Floats) -> list[list[float]]:
-    """Sorted, |y - ŷ|, a list for each output."""
-    distances: list[list[float]] = np.sort(np.abs(values - targets), axis=0).T.tolist()
-    return distances
+def value_scores(values: Floats, targets: Floats) -> list[list[float]]:
+    """Sorted nonconformity scores of a regression: |y - ŷ|, a list per output."""
+    scores: list[list[float]] = np.sort(np.abs(values - targets), axis=0).T.tolist()
+    return scores
 
 
 def in_set(probabilities: npt.NDArray[Any], quantile: float) -> npt.NDArray[np.bool_]:
-    """(N, C) the classes that may be true: those within the quantile, and always the most probable one, so
+    """Prediction sets as bool (N, C): the classes within the quantile, and always the most probable one, so
     that no set is empty."""
     within: npt.NDArray[np.bool_] = 1 - probabilities <= quantile
     within[np.arange(len(within)), probabilities.argmax(axis=1)] = True
@@ -75,13 +77,31 @@ def in_set(probabilities: npt.NDArray[Any], quantile: float) -> npt.NDArray[np.b
 def set_metrics(
     probabilities: Floats,
     targets: Integers,
-    distances: Sequence[Sequence[float]],
+    scores: Sequence[Sequence[float]],
     seed: int,
     level: float = LEVEL,
 ) -> dict[str, Any]:
-    """`level`, `coverage` (the share of examples whose set holds the truth) with its `interval`, `mean_size`
-    of the sets, and `calibrated_on`, the number of distances; empty if these are too few for the level."""
-    quantile = conformal_quantile(distances[0], level) if distances else None
+    """Compute coverage and mean size of prediction sets.
+
+    Parameters
+    ----------
+    probabilities
+        (N, C).
+    targets
+        (N,) class indices.
+    scores
+        One list of sorted nonconformity scores, or none.
+    seed
+        Seed of the bootstrap behind `interval`.
+    level
+        The requested coverage, between 0 and 1.
+
+    Returns
+    -------
+    `level`, `coverage` (the share of sets that contain the target) with its `interval`, `mean_size` of the
+    sets, and `calibrated_on`, the number of scores; empty if there are too few for the level.
+    """
+    quantile = conformal_quantile(scores[0], level) if scores else None
     if quantile is None:
         return {}
     within = in_set(probabilities, quantile)
@@ -90,7 +110,7 @@ def set_metrics(
         "level": level,
         **_coverage(covered.astype(np.float64), seed),
         "mean_size": float(within.sum(axis=1).mean()),
-        "calibrated_on": len(distances[0]),
+        "calibrated_on": len(scores[0]),
     }
 
 
@@ -98,13 +118,31 @@ def interval_metrics(
     values: Floats,
     targets: Floats,
     names: Sequence[str],
-    distances: Sequence[Sequence[float]],
+    scores: Sequence[Sequence[float]],
     seed: int,
     level: float = LEVEL,
 ) -> dict[str, Any]:
-    """`level`, `coverage` (the share of values within their interval) with its `interval`, `calibrated_on`,
-    and `per_output` by name `coverage` and `width`; empty if too few examples were held out for the level."""
-    halves = [conformal_quantile(own, level) for own in distances]
+    """Compute coverage and width of prediction intervals.
+
+    Parameters
+    ----------
+    values, targets
+        (N, K) predictions and truth.
+    names
+        K names of the outputs.
+    scores
+        Sorted nonconformity scores, a list per output, or none.
+    seed
+        Seed of the bootstrap behind `interval`.
+    level
+        The requested coverage, between 0 and 1.
+
+    Returns
+    -------
+    `level`, `coverage` (the share of values within their interval) with its `interval`, `calibrated_on`, and
+    `per_output` with `name`, `coverage` and `width`; empty if there are too few scores for the level.
+    """
+    halves = [conformal_quantile(own, level) for own in scores]
     known = [half for half in halves if half is not None]
     if len(known) < len(names):
         return {}
@@ -116,12 +154,12 @@ def interval_metrics(
             {"name": name, "coverage": share, "width": 2 * half}
             for name, share, half in zip(names, covered.mean(axis=0).tolist(), known, strict=True)
         ],
-        "calibrated_on": len(distances[0]),
+        "calibrated_on": len(scores[0]),
     }
 
 
 def _coverage(covered: Floats, seed: int) -> dict[str, Any]:
-    """The mean of the examples' shares (N,), and how far it can be trusted."""
+    """Mean coverage of the examples (N,) with its bootstrap interval."""
     shares, group_of = np.unique(covered, return_inverse=True)
     means = [counts @ shares / len(covered) for counts in resampled_counts(group_of, seed)]
     return {"coverage": float(covered.mean()), "interval": interval(np.concatenate(means))}

@@ -10,7 +10,7 @@ _PERMUTATIONS = 9999
 _SIGNS_PER_CHUNK = 1 << 18
 
 
-def chance_of_gain(before: npt.NDArray[np.float64], after: npt.NDArray[np.float64], seed: int = 0) -> float:
+def gain_p_value(before: npt.NDArray[np.float64], after: npt.NDArray[np.float64], seed: int = 0) -> float:
     """One-sided p-value that the mean loss fell from `before` to `after` by chance.
 
     The paired randomization test of Fisher (The Design of Experiments, 1935, section 21): if neither model is
@@ -32,9 +32,9 @@ def chance_of_gain(before: npt.NDArray[np.float64], after: npt.NDArray[np.float6
     --------
     >>> import numpy as np
     >>> before = np.full(20, 0.5)
-    >>> chance_of_gain(before, before - np.linspace(0.1, 0.3, 20)) < 0.001
+    >>> gain_p_value(before, before - np.linspace(0.1, 0.3, 20)) < 0.001
     True
-    >>> chance_of_gain(before, before)
+    >>> gain_p_value(before, before)
     1.0
     """
     gains = before - after

@@ -1,6 +1,6 @@
-"""How well scores put what is relevant first: average precision, along examples or along labels.
+"""Ranking metrics: average precision, label ranking average precision, ranking loss.
 
-Schapire & Singer, BoosTexter, Machine Learning 39, 2000, section 5, has the measures along labels.
+The metrics along labels are those of Schapire & Singer, BoosTexter, Machine Learning 39, 2000, section 5.
 """
 
 from __future__ import annotations
@@ -16,10 +16,16 @@ from transfer_core.metrics.arrays import Floats, Integers, ratio
 
 @dataclass(frozen=True)
 class Ranking:
-    """Lists of items, each by score, the highest first.
+    """Items of R lists, sorted by descending score.
 
-    `order` (R, M) has the items of each list in that order, `relevant` (R, M) bool says which of them ought
-    to be first, and `last` (R, M) is where the items with the same score end: they count as one rank.
+    Attributes
+    ----------
+    order
+        (R, M) item numbers, highest score first.
+    relevant
+        (R, M) bool, the relevance of each item in that order.
+    last
+        (R, M) the last position with the same score: tied items share a rank.
     """
 
     order: Integers
@@ -28,7 +34,7 @@ class Ranking:
 
 
 def ranking(scores: Floats, relevant: npt.NDArray[np.bool_]) -> Ranking:
-    """Each row of `scores` (R, M) as a list."""
+    """Rank the items of each row of `scores` (R, M)."""
     order = np.argsort(-scores, axis=1, kind="stable")
     sorted_scores = np.take_along_axis(scores, order, axis=1)
     places = np.broadcast_to(np.arange(scores.shape[1]), scores.shape)
@@ -40,9 +46,9 @@ def ranking(scores: Floats, relevant: npt.NDArray[np.bool_]) -> Ranking:
 
 
 def average_precision(ranked: Ranking) -> Floats:
-    """(R,) the mean, over the relevant items of a list, of the share of relevant ones down to them.
+    """Average precision, (R,): the mean precision at the rank of each relevant item.
 
-    The area under the curve of precision over recall, without interpolation; 0 if nothing is relevant.
+    The area under the precision-recall curve without interpolation; 0 if nothing is relevant.
     """
     found = _found(ranked)
     precision = np.where(ranked.relevant, found / (ranked.last + 1), 0.0)
@@ -50,16 +56,16 @@ def average_precision(ranked: Ranking) -> Floats:
 
 
 def label_ranking_average_precision(ranked: Ranking) -> Floats:
-    """(R,) average precision of the labels of each example; 1 where no label, or each, belongs to it."""
+    """Label ranking average precision of each example, (R,); 1 where none or all of its labels are true."""
     relevant = ranked.relevant.sum(axis=1)
     decided = (relevant > 0) & (relevant < ranked.relevant.shape[1])
     return np.where(decided, average_precision(ranked), 1.0)
 
 
 def ranking_loss(ranked: Ranking) -> Floats:
-    """(R,) of the pairs of a label that belongs and one that doesn't, the share in the wrong order.
+    """Ranking loss, (R,): the share of (relevant, irrelevant) pairs in the wrong order.
 
-    Equal scores are wrong; 0 where there is no such pair.
+    Ties count as wrong; 0 where there is no such pair.
     """
     relevant = ranked.relevant.sum(axis=1)
     ahead = np.where(ranked.relevant, ranked.last + 1 - _found(ranked), 0).sum(axis=1)
@@ -67,7 +73,7 @@ def ranking_loss(ranked: Ranking) -> Floats:
 
 
 def resampled_average_precision(ranked: Ranking, counts: npt.NDArray[Any]) -> Floats:
-    """(B, R) the same where item m counts `counts[b, m]` times, (B, M); 0 if nothing relevant is left."""
+    """Average precision of B resamples, (B, R), in which item m occurs `counts[b, m]` times, (B, M)."""
     found = np.empty((len(counts), len(ranked.order)))
     for row, (order, relevant, last) in enumerate(
         zip(ranked.order, ranked.relevant, ranked.last, strict=True)
@@ -75,7 +81,7 @@ def resampled_average_precision(ranked: Ranking, counts: npt.NDArray[Any]) -> Fl
         weight = np.take(counts, order, axis=1)
         hits = np.flatnonzero(relevant)
         own = np.take(weight, hits, axis=1)
-        # Down to the end of each relevant item's rank: all items, and the relevant ones among them.
+        # Cumulative to the end of each relevant item's rank, because tied items share a rank.
         items = np.take(np.cumsum(weight, axis=1), last[hits], axis=1)
         so_far = np.cumsum(own, axis=1)[:, np.searchsorted(hits, last[hits], side="right") - 1]
         found[:, row] = ratio((own * ratio(so_far, items)).sum(axis=1), own.sum(axis=1))
@@ -83,6 +89,6 @@ def resampled_average_precision(ranked: Ranking, counts: npt.NDArray[Any]) -> Fl
 
 
 def _found(ranked: Ranking) -> Integers:
-    """(R, M) the relevant items down to the end of each item's rank."""
+    """Number of relevant items up to the end of each item's rank, (R, M)."""
     so_far: Integers = np.cumsum(ranked.relevant, axis=1)
     return np.take_along_axis(so_far, ranked.last, axis=1)

@@ -1,4 +1,4 @@
-"""How good a regressor is, as plain numbers."""
+"""Metrics of regression."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from transfer_core.metrics.arrays import Floats, as_matrix, same_length
+from transfer_core.metrics.arrays import Floats, as_matrix, check_same_length
 from transfer_core.metrics.bootstrap import interval, resampled_counts
 
 # A variance this small next to the largest squared deviation is rounding: the targets are constant.
@@ -22,10 +22,10 @@ def regression_metrics(
     train_targets: npt.ArrayLike,
     seed: int,
 ) -> dict[str, Any]:
-    """Everything we say about a regressor: R², mean absolute error and root mean squared error.
+    """Compute R², mean absolute error and root mean squared error.
 
-    The numbers are the plain mean over the K outputs, as scikit-learn's `uniform_average`; `per_output`
-    has each. Where the targets are constant R² is 1 for perfect predictions and 0 for all others.
+    Each metric is the mean over the K outputs, as scikit-learn's `uniform_average`; `per_output` has each.
+    For constant targets R² is 1 for perfect predictions and 0 for all others.
 
     Parameters
     ----------
@@ -34,9 +34,9 @@ def regression_metrics(
     names
         K names of the outputs.
     train_targets
-        (M, K), what the model was trained on: the baseline always answers their mean.
+        (M, K) training targets; the baseline predicts their mean.
     seed
-        Of the bootstrap behind `intervals`.
+        Seed of the bootstrap behind `intervals`.
 
     Returns
     -------
@@ -55,12 +55,12 @@ def regression_metrics(
     (0.5, 0.333, True)
     """
     outputs = len(names)
-    answers = as_matrix(predictions, outputs, "predictions")
+    predicted = as_matrix(predictions, outputs, "predictions")
     truth = as_matrix(targets, outputs, "targets")
     trained = as_matrix(train_targets, outputs, "train_targets")
-    same_length(answers, truth)
+    check_same_length(predicted, truth)
 
-    moments = _moments(answers, truth)
+    moments = _moments(predicted, truth)
     r2, mae, rmse = _scores(moments.mean(axis=0), _rounding(truth))
     _, base_mae, base_rmse = _scores(_moments(trained.mean(axis=0), truth).mean(axis=0), _rounding(truth))
     return {
@@ -77,15 +77,15 @@ def regression_metrics(
     }
 
 
-def _moments(answers: Floats, truth: Floats) -> Floats:
-    """(N, 4, K), whose mean over examples decides every score: |e|, e², y - ȳ and (y - ȳ)²."""
-    error = answers - truth
+def _moments(predicted: Floats, truth: Floats) -> Floats:
+    """Sufficient statistics of every metric, (N, 4, K): |e|, e², y - ȳ and (y - ȳ)²."""
+    error = predicted - truth
     centred = truth - truth.mean(axis=0)
     return np.stack([np.abs(error), error**2, centred, centred**2], axis=1)
 
 
 def _rounding(truth: Floats) -> Floats:
-    """(K,) the variance below which targets count as constant."""
+    """Variance up to which targets count as constant, (K,)."""
     limit: Floats = ROUNDING * ((truth - truth.mean(axis=0)) ** 2).max(axis=0)
     return limit
 

@@ -1,4 +1,4 @@
-"""Two-sample checks that calibration and measured examples are drawn alike, as calibration assumes."""
+"""Two-sample tests for distribution shift between calibration and test examples."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from transfer_core.data.bad_input import printable
 
-# A warning is wrong so often if the examples are drawn alike.
+# The false positive rate of a warning for exchangeable examples.
 _SIGNIFICANT = 0.01
 # Smaller differences of the shares of classes (total variation distance) are not worth a warning.
 _DIFFERENCE = 0.1
@@ -19,32 +19,46 @@ _PERMUTATIONS = 999
 
 
 def coverage_warnings(metrics: Mapping[str, Any]) -> Iterator[str]:
-    """A warning if sets or intervals hold the truth more rarely than chance explains, were calibration and
-    measured examples alike."""
+    """Warn if the coverage of sets or intervals is significantly too low for exchangeable examples."""
     found = metrics.get("conformal")
     if not found:
         return
     coverages = [(row["name"], row["coverage"]) for row in found.get("per_output", [])]
     for name, coverage in coverages or [(None, found["coverage"])]:
-        chance = chance_of_coverage(coverage, metrics["examples"], found["calibrated_on"], found["level"])
-        if chance < _SIGNIFICANT / max(1, len(coverages)):
-            what = "sets" if name is None else f'intervals of "{printable(name)}"'
+        p_value = coverage_p_value(coverage, metrics["examples"], found["calibrated_on"], found["level"])
+        if p_value < _SIGNIFICANT / max(1, len(coverages)):
+            kind = "sets" if name is None else f'intervals of "{printable(name)}"'
             yield (
-                f"{what} at a level of {found['level']:g} hold the truth in {coverage:.1%} of the measured "
-                f"examples (p = {chance:.2g}): these are unlike the calibration examples. Try: train on data "
-                "like that in use"
+                f"{kind} at a level of {found['level']:g} hold the truth in {coverage:.1%} of the measured "
+                f"examples (p = {p_value:.2g}): these are unlike the calibration examples. Try: train on "
+                "data like that in use"
             )
 
 
-def chance_of_coverage(coverage: float, measured: int, calibrated: int, level: float) -> float:
-    """The probability of that coverage or less, if all examples are exchangeable.
+def coverage_p_value(coverage: float, measured: int, calibrated: int, level: float) -> float:
+    """One-sided p-value of the observed coverage for exchangeable examples.
 
     The number of covered examples is beta-binomial (Vovk, Conditional Validity of Inductive Conformal
     Predictors, 2012). As a two-sample test it is Mathisen's (Annals of Mathematical Statistics 14, 1943).
 
+    Parameters
+    ----------
+    coverage
+        Share of the measured examples that are covered, 0 to 1.
+    measured
+        The number of measured examples.
+    calibrated
+        The number of calibration examples.
+    level
+        The requested coverage, between 0 and 1.
+
+    Returns
+    -------
+    The probability of this coverage or less.
+
     Examples
     --------
-    >>> round(chance_of_coverage(0.82, 100, 99, 0.9), 3), round(chance_of_coverage(0.9, 100, 99, 0.9), 1)
+    >>> round(coverage_p_value(0.82, 100, 99, 0.9), 3), round(coverage_p_value(0.9, 100, 99, 0.9), 1)
     (0.051, 0.5)
     """
     rank = max(1, math.ceil(round((calibrated + 1) * level, 9)))
@@ -61,9 +75,18 @@ def chance_of_coverage(coverage: float, measured: int, calibrated: int, level: f
 def balance_warnings(
     calibration: npt.NDArray[Any], measured: npt.NDArray[Any], labels: Sequence[str], seed: int
 ) -> Iterator[str]:
-    """A warning if the shares of the classes differ between calibration (M,) and measured examples (N,).
+    """Warn if the class frequencies of calibration and test examples differ: chi-square permutation test.
 
-    The chi-square statistic of both counts, with its distribution under random exchange of the examples.
+    Parameters
+    ----------
+    calibration
+        (M,) class indices of the calibration examples.
+    measured
+        (N,) class indices of the test examples.
+    labels
+        The class names.
+    seed
+        Seed of the permutations.
     """
     one, other = (np.bincount(part, minlength=len(labels)) for part in (calibration, measured))
     if not one.sum() or not other.sum():

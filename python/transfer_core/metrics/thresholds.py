@@ -1,4 +1,4 @@
-"""From which score on a label is said: for each label the threshold with the best F1 on held-out examples."""
+"""Decision thresholds of multi-label models: the threshold of each label that maximizes its F1."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import numpy.typing as npt
 
 from transfer_core.metrics.arrays import Floats
 
-UNDECIDED = 0.5
+DEFAULT_THRESHOLD = 0.5
 
 
 def best_thresholds(probabilities: npt.ArrayLike, targets: npt.ArrayLike) -> Floats:
-    """(K,) thresholds; a label is said where its probability is at least that.
+    """Choose the threshold of each label, (K,), that maximizes its F1 on held-out examples.
 
-    Of the sorted scores of a label the first m are said, for the m with the highest F1 = 2 TP / (m + P), and
-    of equals the smallest m; the threshold stands midway between the last that is said and the next. A label
-    that no example has says nothing: its threshold is one half.
+    A label is predicted for the m examples with its highest scores, for the m with the highest
+    F1 = 2 TP / (m + P), the smallest m on ties; the threshold is midway between the scores m and m + 1. The
+    threshold of a label without positive examples is 0.5.
 
     Parameters
     ----------
@@ -40,11 +40,11 @@ def best_thresholds(probabilities: npt.ArrayLike, targets: npt.ArrayLike) -> Flo
 def _best(scores: Floats, truth: npt.NDArray[np.bool_]) -> float:
     positives = truth.sum()
     if positives == 0:
-        return UNDECIDED
+        return DEFAULT_THRESHOLD
     order = np.argsort(-scores, kind="stable")
     scores, hits = scores[order], np.cumsum(truth[order])
     f1 = 2 * hits / (np.arange(1, len(scores) + 1) + positives)
-    f1[:-1][scores[1:] == scores[:-1]] = 0  # equal scores are said together
-    said = int(f1.argmax())
-    below = scores[said + 1] if said + 1 < len(scores) else 0.0
-    return float((scores[said] + below) / 2)
+    f1[:-1][scores[1:] == scores[:-1]] = 0  # no threshold separates equal scores
+    last = int(f1.argmax())
+    below = scores[last + 1] if last + 1 < len(scores) else 0.0
+    return float((scores[last] + below) / 2)

@@ -28,7 +28,7 @@ from transfer_core.features import (
     build_extractor,
     embed_dataset,
 )
-from transfer_core.metrics.shortfalls import shortfalls
+from transfer_core.metrics.baseline_warnings import baseline_warnings
 from transfer_core.model.files import save_model, write_model
 from transfer_core.model.restore import Misfit, restore_state, use_of
 from transfer_core.model_file.format import Digest, ModelHeader
@@ -265,7 +265,7 @@ class Model:
             progress.stage("evaluate", f"measure on {len(dataset)} {self.modality.many}")
             with naming_all([dataset], self.modality, progress):
                 measured = self.measure(dataset, progress, asked.on_bad_input)
-        for warning in shortfalls(measured):
+        for warning in baseline_warnings(measured):
             progress.warning(warning)
         return measured
 

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from transfer_core.metrics.paired import chance_of_gain
+from transfer_core.metrics.paired import gain_p_value
 from transfer_core.pipeline.artifacts import Frozen, Tuned
 
 SIGNIFICANT = 0.05
@@ -37,5 +37,5 @@ def gained(frozen: Frozen, before: Tensor, tuned: Tuned) -> bool:
         parts = (torch.split(part, 1) for part in (outputs, tuned.held_out_targets, weights))
         return np.array([float(plan.task.criterion.loss(*row)) for row in zip(*parts, strict=True)])
 
-    chance = chance_of_gain(of_examples(before), of_examples(tuned.held_out), plan.recipe.seed)
+    chance = gain_p_value(of_examples(before), of_examples(tuned.held_out), plan.recipe.seed)
     return chance <= SIGNIFICANT

@@ -17,7 +17,7 @@ from transfer_core.data.example import Example
 from transfer_core.data.labelling import Strata, Targets
 from transfer_core.data.labels import check_label_count, check_present, clean_name, plain
 from transfer_core.metrics import classification_metrics, fit_temperature
-from transfer_core.metrics.conformal import class_distances, in_set, set_metrics, some_rows
+from transfer_core.metrics.conformal import calibration_rows, class_scores, in_set, set_metrics
 from transfer_core.metrics.shift import balance_warnings
 from transfer_core.metrics.tfidf import tfidf_metrics
 from transfer_core.recipe.schema import Columns
@@ -173,8 +173,8 @@ class Classification(Task[ClassificationState]):
     def calibrate(self, state: ClassificationState, outputs: Tensor, targets: Tensor) -> ClassificationState:
         """Temperature scaling, and nonconformity scores."""
         state = replace(state, temperature=fit_temperature(outputs.numpy(), targets.numpy()))
-        some = some_rows(len(outputs))
-        scores = class_distances(self.decode(outputs[some], state).numpy(), targets[some].numpy())
+        some = calibration_rows(len(outputs))
+        scores = class_scores(self.decode(outputs[some], state).numpy(), targets[some].numpy())
         return replace(state, nonconformity=tuple(scores))
 
     def shift_warnings(self, calibration: Array, splits: DataSplits, seed: int) -> Iterator[str]:

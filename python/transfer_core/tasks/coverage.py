@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from numbers import Real
 
-from transfer_core.metrics.conformal import conformal_quantile, fewest
+from transfer_core.metrics.conformal import conformal_quantile, min_held_out
 from transfer_core.recipe.messages import shown
 from transfer_core.runtime.errors import Problem, RecipeError
 
@@ -34,6 +34,6 @@ def _problem(given: object, task: str, scores: Scores | None) -> str | None:
     if scores is None:
         return f"prediction sets are not available for {task} models"
     held_out = len(scores[0]) if scores else 0
-    if held_out >= fewest(level):
+    if held_out >= min_held_out(level):
         return None
-    return f"{level:g} needs at least {fewest(level)} held-out examples, and this model has {held_out}"
+    return f"{level:g} needs at least {min_held_out(level)} held-out examples, and this model has {held_out}"

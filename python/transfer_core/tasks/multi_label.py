@@ -17,7 +17,7 @@ from transfer_core.data.bad_input import listed
 from transfer_core.data.example import Cell, Example
 from transfer_core.data.labelling import Strata, Targets
 from transfer_core.metrics import fit_label_temperature, multi_label_metrics
-from transfer_core.metrics.thresholds import UNDECIDED, best_thresholds
+from transfer_core.metrics.thresholds import DEFAULT_THRESHOLD, best_thresholds
 from transfer_core.recipe.schema import Columns, Probability
 from transfer_core.tasks.criteria import BinaryCrossEntropy
 from transfer_core.tasks.label_sets import label_sets
@@ -166,8 +166,9 @@ class MultiLabel(Task[MultiLabelState]):
         chosen = targets.any(dim=0).tolist() if state.thresholds else [False] * len(labels)
         unknown = [label for label, has in zip(labels, chosen, strict=True) if not has]
         if unknown:
-            yield f"no held-out example has the label {listed(unknown)}: its threshold is {UNDECIDED:g}"
+            names = listed(unknown)
+            yield f"no held-out example has the label {names}: its threshold is {DEFAULT_THRESHOLD:g}"
 
 
 def _thresholds(state: MultiLabelState, labels: Sequence[str]) -> tuple[float, ...]:
-    return state.thresholds or (UNDECIDED,) * len(labels)
+    return state.thresholds or (DEFAULT_THRESHOLD,) * len(labels)

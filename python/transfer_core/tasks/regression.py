@@ -17,7 +17,7 @@ from transfer_core.data.example import Example
 from transfer_core.data.labelling import Strata, Targets
 from transfer_core.data.labels import check_label_count, check_present, number, plain
 from transfer_core.metrics import regression_metrics
-from transfer_core.metrics.conformal import interval_metrics, some_rows, value_distances
+from transfer_core.metrics.conformal import calibration_rows, interval_metrics, value_scores
 from transfer_core.recipe.schema import Columns
 from transfer_core.runtime.errors import DataError
 from transfer_core.tasks.coverage import quantile
@@ -152,9 +152,9 @@ class Regression(Task[RegressionState]):
 
     def calibrate(self, state: RegressionState, outputs: Tensor, targets: Tensor) -> RegressionState:
         """Nonconformity scores."""
-        some = some_rows(len(outputs))
+        some = calibration_rows(len(outputs))
         values, truth = (self.decode(part[some], state).numpy() for part in (outputs, targets))
-        return replace(state, nonconformity=tuple(map(tuple, value_distances(values, truth))))
+        return replace(state, nonconformity=tuple(map(tuple, value_scores(values, truth))))
 
     def conformal_scores(self, state: RegressionState) -> Sequence[Sequence[float]]:
         """Absolute errors per output."""

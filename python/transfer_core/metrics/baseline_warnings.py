@@ -1,4 +1,4 @@
-"""Warnings about metrics that flatter: no gain over the baseline, classes that are never recognised."""
+"""Warnings about weak metrics: no improvement over the baseline, classes with recall 0."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from typing import Any
 from transfer_core.data.bad_input import listed
 
 
-def shortfalls(metrics: Mapping[str, Any]) -> Iterator[str]:
-    """A sentence for each reason to distrust the first number of `metrics`, those of any task.
+def baseline_warnings(metrics: Mapping[str, Any]) -> Iterator[str]:
+    """Warn if the main metric is no better than its baseline, or a class has recall 0; for any task.
 
     A model counts as no better than its baseline unless the 95 % interval of its metric lies above the
     baseline's, which is 0 for r2.
 
     Examples
     --------
-    >>> [*shortfalls({"r2": 0.1, "intervals": {"r2": [-0.5, 0.3]}})]
-    ['no better than always answering the mean: r2 0.1 (95 % interval -0.5 to 0.3), the baseline 0']
+    >>> [*baseline_warnings({"r2": 0.1, "intervals": {"r2": [-0.5, 0.3]}})]
+    ['no better than always predicting the mean: r2 0.1 (95 % interval -0.5 to 0.3), the baseline 0']
     """
     if "accuracy" in metrics:
         baseline = metrics["baseline"]
-        always = f"always answering {listed([baseline['label']])}"
+        always = f"always predicting {listed([baseline['label']])}"
         yield from _no_better(metrics, "accuracy", always, baseline["accuracy"])
         missed = [row["label"] for row in metrics["per_class"] if row["support"] and not row["recall"]]
         if missed:
@@ -30,7 +30,7 @@ def shortfalls(metrics: Mapping[str, Any]) -> Iterator[str]:
         reference = metrics["baseline"]["mean_average_precision"]
         yield from _no_better(metrics, "mean_average_precision", "giving all the same scores", reference)
     elif "r2" in metrics:
-        yield from _no_better(metrics, "r2", "always answering the mean", 0.0)
+        yield from _no_better(metrics, "r2", "always predicting the mean", 0.0)
 
 
 def _no_better(metrics: Mapping[str, Any], name: str, baseline: str, reference: float) -> Iterator[str]:
