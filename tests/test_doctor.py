@@ -123,7 +123,7 @@ def test_the_build_of_torch() -> None:
     found = "CPU" if here == "cpu" else f"CUDA {here}"
     for wanted, other in ((here, None), ("1.2", "--cuda 1.2")):
         check = {check.name: check for check in doctor.examine(torch=wanted)}["torch build"]
-        detail = f"{found}, asked for was CUDA 1.2" if other else found
+        detail = f"{found}, expected CUDA 1.2" if other else found
         assert check == Check(
             "torch build", other is None, detail, other and f"transfer setup --force {other}"
         )

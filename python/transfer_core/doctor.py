@@ -53,14 +53,14 @@ LEAST_FREE_MEMORY = 1_000_000_000
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at.
+    """Result of one check.
 
     Parameters
     ----------
     detail
-        What was found.
+        Finding in words.
     remedy
-        The command that mends it; None where all is well or no command would help.
+        Command that fixes the finding; None if the check passed or no command helps.
     """
 
     name: str
@@ -70,14 +70,14 @@ class Check:
 
 
 def examine(extras: Sequence[str] = (), torch: str | None = None) -> Iterator[Check]:
-    """All checks, in the order in which a training would fail. Importing torch takes seconds.
+    """Yield all checks, in the order in which a training would fail. Importing torch takes seconds.
 
     Parameters
     ----------
     extras
-        The extras that must be installed.
+        Extras that must be installed.
     torch
-        The build of torch that must be installed: `cpu` or a CUDA version; None: any.
+        Required build of torch: `cpu` or a CUDA version; None: any.
     """
     yield check_python()
     yield Check("transfer_core", True, f"{__version__} in {Path(__file__).parent}")
@@ -97,7 +97,7 @@ def examine(extras: Sequence[str] = (), torch: str | None = None) -> Iterator[Ch
 
 
 def check_python() -> Check:
-    """The interpreter that runs this."""
+    """Check the version of the Python interpreter."""
     found = sys.version_info[:3]
     detail = f"{'.'.join(map(str, found))} at {sys.executable}"
     if found >= OLDEST_PYTHON:
@@ -107,7 +107,7 @@ def check_python() -> Check:
 
 
 def check_package(package: str, module: str) -> Check:
-    """A package is installed, and its module can really be imported."""
+    """Check that a package is installed and its module can be imported."""
     try:
         installed = version(package)
     except PackageNotFoundError:
@@ -118,19 +118,19 @@ def check_package(package: str, module: str) -> Check:
 
 
 def check_build(wanted: str) -> Check:
-    """torch was built for the CUDA version that was asked for, or for the CPU alone."""
+    """Check that torch is the requested build: for a CUDA version, or for the CPU."""
     from torch import version as built
 
     found = built.cuda or "cpu"
     if found == wanted:
         return Check("torch build", True, _build_name(found))
     option = "--cpu" if wanted == "cpu" else f"--cuda {wanted}"
-    detail = f"{_build_name(found)}, asked for was {_build_name(wanted)}"
+    detail = f"{_build_name(found)}, expected {_build_name(wanted)}"
     return Check("torch build", False, detail, f"{SETUP} --force {option}")
 
 
 def check_extra(extra: str) -> Check:
-    """The modules of an extra can be imported. Importing some takes seconds."""
+    """Check that the modules of an extra can be imported. Some imports take seconds."""
     for package, module in EXTRAS.get(extra, {}).items():
         if fault := _import_fault(module):
             detail = f"the package {package} {fault}"
@@ -139,7 +139,7 @@ def check_extra(extra: str) -> Check:
 
 
 def check_device() -> Check:
-    """The device that `device: auto` takes."""
+    """Report the device that `device: auto` selects."""
     import torch
 
     from transfer_core.runtime.devices import available_devices
@@ -153,7 +153,7 @@ def check_device() -> Check:
 
 
 def check_weights() -> Check:
-    """Backbones whose weights need no download, those of `transfer backbones --offline`."""
+    """Report the backbones whose weights need no download (`transfer backbones --offline`)."""
     from transfer_core.backbones.catalogue import catalogue
 
     present = [entry.name for entry in catalogue(offline=True)]
@@ -166,7 +166,7 @@ def check_weights() -> Check:
 
 
 def check_home() -> Check:
-    """The folder for everything that is kept."""
+    """Check that `TRANSFER_HOME` is writable and private."""
     home = paths.home()
     if not _writable(home):
         remedy = f"export TRANSFER_HOME={shlex.quote(str(Path.home() / 'transfer'))}"
@@ -181,7 +181,7 @@ def check_home() -> Check:
 
 
 def check_runs() -> Check:
-    """The trainings that are kept, and whether they can be trusted."""
+    """Count the stored runs, and check that no other user could have written to them."""
     from transfer_core.runs.listing import STATUSES, states
 
     found = states()
@@ -193,7 +193,7 @@ def check_runs() -> Check:
 
 
 def check_disk() -> Check:
-    """Room on the disk of that folder."""
+    """Check the free space on the disk of `TRANSFER_HOME`."""
     free = shutil.disk_usage(_nearest_folder(Path(os.path.realpath(paths.home())))).free
     if free >= LEAST_FREE_DISK:
         return Check("disk", True, f"{_size(free)} free")
@@ -202,7 +202,7 @@ def check_disk() -> Check:
 
 
 def check_memory() -> Check:
-    """Memory that a training could use."""
+    """Check the free memory."""
     total, free = machine_memory()
     detail = f"{_size(free)} free of {_size(total)}"
     ok = free >= LEAST_FREE_MEMORY
@@ -210,7 +210,7 @@ def check_memory() -> Check:
 
 
 def check_sandbox() -> Check:
-    """Confinement of the process that runs SavedModels without trust, measured in another process."""
+    """Probe the sandbox for SavedModels without trust, in a separate process."""
     from transfer_core.sandbox.probe import ATTEMPTS, gaps
 
     possible = gaps()
@@ -233,7 +233,7 @@ MACHINE: dict[str, Callable[[], Check]] = {
 
 
 def _import_fault(module: str) -> str | None:
-    """The reason why a module can't be imported, as a predicate."""
+    """Reason why a module can't be imported, as a predicate; None if it can."""
     try:
         import_module(module)
     except ModuleNotFoundError as error:
@@ -252,7 +252,7 @@ def _first_line(error: BaseException) -> str:
 
 
 def _nearest_folder(path: Path) -> Path:
-    """The folder itself, or the one that it would be made in; also a link to nowhere, which is in the way."""
+    """The directory itself, or its nearest existing parent; a dangling link counts as existing."""
     return next(folder for folder in (path, *path.absolute().parents) if os.path.lexists(folder))
 
 
@@ -265,13 +265,13 @@ def _bytes_in(folder: Path) -> int:
     count = 0
     for where, _, names in os.walk(folder):
         for name in names:
-            with suppress(FileNotFoundError):  # another process may be clearing up
+            with suppress(FileNotFoundError):  # another process may delete files meanwhile
                 count += os.lstat(os.path.join(where, name)).st_size
     return count
 
 
 def _size(count: int) -> str:
-    """As everywhere else: `41.6 MB`."""
+    """Format a number of bytes: `41.6 MB`."""
     for unit, size in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if count >= size:
             return f"{count / size:.1f} {unit}"

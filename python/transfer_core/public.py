@@ -1,4 +1,4 @@
-"""`transfer_core.train`, the recipe's words as keywords, and `transfer_core.resume`."""
+"""Public functions `train`, `check` and `resume`, with the fields of a recipe as keywords."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def train(
     cancelled: Callable[[], bool] | None = None,
     **words: Any,
 ) -> Model:
-    """Train a model on the caller's own data.
+    """Train a model on labelled data.
 
     Parameters
     ----------
@@ -36,18 +36,23 @@ def train(
     on_event
         Called with each event (`docs/reference/protocol.md`).
     cancelled
-        Asked often; training ends with `Cancelled` once it says True.
+        Called often; the training ends with `Cancelled` once it returns True.
     words
-        Any other word of a recipe (`docs/reference/recipe.md`). Words of a `train` step (`epochs=5`) may
-        stand alone.
+        Other fields of a recipe (`docs/reference/recipe.md`). Fields of its `train` step may be given
+        directly (`epochs=5`).
+
+    Returns
+    -------
+    Model
+        The trained model, saved in its run folder.
 
     Raises
     ------
     TransferError
-        Whatever is wrong with the recipe, the data, the weights or the machine.
+        If the recipe, the data or the weights are invalid, or the machine lacks memory or a package.
     """
     source, streams = name_streams(data)
-    recipe = parse_recipe({"backbone": backbone, "data": source, **_sorted_by_place(words)})
+    recipe = parse_recipe({"backbone": backbone, "data": source, **_with_train_step(words)})
     return five_steps.run(recipe, streams, _progress(on_event, cancelled))
 
 
@@ -59,18 +64,19 @@ def check(
     cancelled: Callable[[], bool] | None = None,
     **words: Any,
 ) -> DataReport:
-    """Check data as `train` does, and decode every image, without a training.
+    """Validate data as `train` does, and decode every image, without a training.
 
     Parameters
     ----------
     data, on_event, cancelled, words
         As for `train`.
     backbone
-        The network to be trained, which decides whether inputs are images, texts or rows of a table.
+        Backbone of the training; it determines whether inputs are images, texts or rows of a table.
 
     Returns
     -------
-    A report: `ok`, `problems` that would stop the training, `warnings`, `labels` with counts, `sizes`.
+    DataReport
+        `ok`, `problems` that would stop the training, `warnings`, `labels` with counts, `sizes`.
 
     Raises
     ------
@@ -78,7 +84,7 @@ def check(
         If the recipe is wrong, or the check was cancelled.
     """
     source, streams = name_streams(data)
-    recipe = parse_recipe({"backbone": backbone, "data": source, **_sorted_by_place(words)})
+    recipe = parse_recipe({"backbone": backbone, "data": source, **_with_train_step(words)})
     return check_data(recipe, streams, _progress(on_event, cancelled))
 
 
@@ -90,26 +96,31 @@ def resume(
     on_event: Callable[[Event], None] | None = None,
     cancelled: Callable[[], bool] | None = None,
 ) -> Model:
-    """Resume an interrupted training, to the model that it would have given, to the last bit.
+    """Resume an interrupted training; the result is bit-identical to that of an uninterrupted one.
 
     Parameters
     ----------
     run
-        Its id: the name of its directory in `TRANSFER_HOME`/runs. `resumable()` lists them; `Cancelled`
-        has it as `run`. With `trust` also the path of a directory.
+        Id of the run: the name of its directory in `TRANSFER_HOME`/runs. `resumable()` lists the ids, and
+        `Cancelled` has one as `run`. With `trust` also the path of a directory.
     trust
-        Whether the content of the run may be read, and run the code that its recipe names, although it is
-        not a run of this user that began here.
+        Whether a run that did not start under this user here may be read, and the code that its recipe names
+        may run.
     data
-        The same examples, where they are by now; must be given if the training began with rows.
+        The same examples at their current location; required if the training was given rows.
     on_event, cancelled
         As for `train`.
+
+    Returns
+    -------
+    Model
+        The trained model, saved in its run folder.
 
     Raises
     ------
     TransferError
-        As `train` does; `ConfigurationError` if there is no such run, it needs `trust`, or a process
-        trains it at this moment; `DataError` if its examples have changed.
+        As `train` does; `ConfigurationError` if there is no such run, it needs `trust`, or another
+        process is training it; `DataError` if its examples have changed.
     """
     if not isinstance(run, str):
         raise RecipeError([Problem("run", f"expected the id of a run (got {shown(run)})")])
@@ -127,8 +138,8 @@ def _progress(on_event: Callable[[Event], None] | None, cancelled: Callable[[], 
     return Progress(on_event or defaults.emit, cancelled or defaults.cancelled)
 
 
-def _sorted_by_place(words: Mapping[str, Any]) -> dict[str, Any]:
-    """The recipe's own words, and under `train` those of a `train` step."""
+def _with_train_step(words: Mapping[str, Any]) -> dict[str, Any]:
+    """Move the fields of a `train` step under `train`."""
     known = [*Recipe.__struct_fields__, *Train.__struct_fields__]
     unknown = [word for word in words if word not in known]
     if unknown:

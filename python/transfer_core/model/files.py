@@ -1,4 +1,4 @@
-"""Write a model to its file, sign it, and note the trust in its code."""
+"""Write a model file, sign it, and record that its code is trusted."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def write_model(model: Model, path: Path, backbone: bool, mode: int | None, dige
             f"{path} names another format than .transfer, and export to {path.suffix} is not supported."
             f" Fix: save to {path.with_suffix('.transfer').name}"
         )
-    # Not a copy of the file that it came from: that may be gone, or be another model's by now.
+    # Not a copy of the file at `model.path`, which may be gone or replaced.
     header = model.header if backbone else without_backbone(model.header, path)
     written = write_parts(path, header, model.backbone, model.head, mode, digest)
     mark_saved(model.path)
@@ -63,7 +63,21 @@ def write_parts(
     mode: int | None,
     digest: Digest | None = None,
 ) -> ModelContent:
-    """Write a file of these parts."""
+    """Write a model file from header, backbone and head.
+
+    Parameters
+    ----------
+    path
+        Target file.
+    header
+        Header; `backbone.inside` decides whether the backbone is written.
+    backbone, head
+        Modules with the tensors.
+    mode
+        Permissions of a new file; None: 0666 less the umask.
+    digest
+        Updated with the bytes of the file.
+    """
     tensors = {f"{HEAD_PREFIX}{name}": tensor for name, tensor in head.state_dict().items()}
     if header.backbone.inside:
         tensors |= {f"{BACKBONE_PREFIX}{name}": tensor for name, tensor in backbone.state_dict().items()}

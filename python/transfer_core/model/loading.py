@@ -1,4 +1,4 @@
-"""Load saved models, and keep new ones."""
+"""Load saved models, and save newly trained ones."""
 
 from __future__ import annotations
 
@@ -32,12 +32,16 @@ def load_model(
     trust: bool = False,
     signed_by: Any = None,
 ) -> Model:
-    """Read a saved model.
+    """Load a saved model.
 
     Parameters
     ----------
+    path
+        File of the model; `~` is expanded.
+    progress
+        Receives events while weights are read.
     trust
-        Whether code that the file names may run, from now on. It need not be said of models trained here.
+        Whether code that the file names may run, now and later. Not needed for models trained here.
     signed_by
         An Ed25519 public key or several: paths to PEM or OpenSSH text, such text, or objects of
         `cryptography`. One of them must have signed the file, which is verified before it is parsed. None:
@@ -61,7 +65,7 @@ def load_model(
 def open_model_file(
     path: Path, progress: Progress = Progress(), trust: bool = False, keys: PublicKeys | None = None
 ) -> Model:
-    """`load_model` with the public keys of which one must have signed the file; None: none need have."""
+    """Load a saved model signed by one of `keys`; None: no signature needed. See `load_model`."""
     header, arrays, digest = model_file.read_model(path, keys)
     mark_used(path)
     if message := cache.ignored():
@@ -79,7 +83,7 @@ def open_model_file(
 
 
 def save_new(path: Path, header: ModelHeader, backbone: Backbone, head: nn.Sequential) -> Model:
-    """Write a model that was just trained, and return it with its header as any reader will see it."""
+    """Save a newly trained model, and return it with the header as loaded from the file."""
     saved = write_parts(path, header, backbone, head, FILE)
     note_identity(backbone)
     if header.recipe.get("trust"):

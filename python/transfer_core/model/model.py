@@ -48,8 +48,10 @@ Embeddings: TypeAlias = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Model:
-    """A backbone, a head and their header; `path` is the file it was saved to or read from, `digest` that of
-    the content that was written or read."""
+    """A trained model: backbone, head and header.
+
+    `path` is the file that it was saved to or loaded from, `digest` the digest of that file's content.
+    """
 
     path: Path
     header: ModelHeader
@@ -64,7 +66,7 @@ class Model:
 
     @property
     def metrics(self) -> dict[str, Any]:
-        """Measured on examples that took no part in training; empty if none were held out."""
+        """Metrics on the held-out set; empty if there is none."""
         return self.header.metrics
 
     @property
@@ -79,7 +81,7 @@ class Model:
 
     @property
     def modality(self) -> Modality:
-        """What an input is."""
+        """Modality of the inputs: image, text or table."""
         return MODALITIES[self.header.modality]
 
     @property
@@ -95,7 +97,7 @@ class Model:
 
     @cached_property
     def recipe(self) -> Recipe:
-        """What this model was trained by, presets filled in."""
+        """Recipe of the training, with presets filled in."""
         return parse_recipe(self.header.recipe)
 
     def __repr__(self) -> str:
@@ -130,9 +132,9 @@ class Model:
         DataError
             If inputs can't be read and `on_bad_input` is `raise`.
         RecipeError
-            If the model can't keep the level, or `on_bad_input` is none of the three.
+            If the model has no prediction sets at this level, or `on_bad_input` is invalid.
         ModelFileError
-            If what the model's file holds can't be computed, or gives no finite numbers.
+            If the network of the file can't be computed, or its outputs are not finite.
         """
         self._check_level(level)
         check_on_bad_input(on_bad_input)
@@ -169,7 +171,7 @@ class Model:
             yield from self.predict(batch, level, on_bad_input)
 
     def predict_embeddings(self, embeddings: Embeddings, level: float | None = None) -> list[dict[str, Any]]:
-        """The predictions for embeddings (N, embedding_width); raises as `predict` does."""
+        """Predict from embeddings (N, embedding_width); raises as `predict` does."""
         self._check_level(level)
         with use_of(self.path):
             values = self._decoded(torch.from_numpy(embeddings))
@@ -178,7 +180,7 @@ class Model:
             return [self.task.prediction(row, self.labels, self.state, level) for row in values.tolist()]
 
     def embed(self, inputs: Input | Sequence[Input]) -> Embeddings:
-        """The embedding (embedding_width,), float32, of one input, or those (N, embedding_width) of many.
+        """Compute the embedding (embedding_width,) float32 of one input, or (N, embedding_width) of N inputs.
 
         Raises
         ------
@@ -190,7 +192,7 @@ class Model:
         return self.embed_loads(self._loads(cast(Sequence[Input], inputs)))
 
     def load(self, number: int, input: Input, of: int) -> Any:
-        """What the network needs of one of the inputs that are asked about; raises `DataError`."""
+        """Load input `number` of `of` for the network; raises `DataError`."""
         name = _name(self.modality.one, number, of)
         try:
             with use_of(self.path):
@@ -199,7 +201,7 @@ class Model:
             raise by_itself(error) from None
 
     def embed_loads(self, loads: Sequence[Load]) -> Embeddings:
-        """The embeddings (N, embedding_width) of N `loads`; raises one `DataError` for all that fail."""
+        """Compute embeddings (N, embedding_width) of N `loads`; raises one `DataError` for all that fail."""
         embeddings, bad = self._embed_readable(loads)
         if bad:
             raise together(list(bad.values()), len(loads))
@@ -210,7 +212,7 @@ class Model:
         return [partial(self.load, *one, len(inputs)) for one in enumerate(inputs)]
 
     def _embed_readable(self, loads: Sequence[Load]) -> tuple[Embeddings, dict[int, DataError]]:
-        """The embeddings of the inputs that can be read, and the errors of the others by their number."""
+        """Embeddings of the readable inputs, and the errors of the others by index."""
         bad: dict[int, DataError] = {}
         with use_of(self.path):
             rows = torch.empty(len(loads), self._extractor.width)
@@ -236,14 +238,30 @@ class Model:
         streams: Mapping[str, Iterable[Row]] | None = None,
         progress: Progress = Progress(),
     ) -> dict[str, Any]:
-        """Metrics on other labelled data: anything that `train` takes as `data`.
+        """Compute metrics on other labelled data.
 
-        `streams` are the rows behind `data` that is a recipe's `{"stream": name}`.
+        Parameters
+        ----------
+        data
+            Any source that `train` accepts.
+        columns
+            Columns of input and label; None: those of the training.
+        on_bad_input
+            `raise` or `skip` inputs that can't be read.
+        streams
+            Rows by name, for `data` that is `{"stream": name}`.
+        progress
+            Receives events, and cancels.
+
+        Returns
+        -------
+        dict
+            Metrics of the task, compared with a baseline.
 
         Raises
         ------
         DataError
-            If an image can't be decoded, or has a label that the model doesn't know.
+            If an image can't be decoded, or has a label that is not among `labels`.
         RecipeError
             If `data` or `columns` are not as in a recipe.
         """
@@ -270,7 +288,7 @@ class Model:
         return measured
 
     def measure(self, dataset: Dataset, progress: Progress, on_bad_input: str = "raise") -> dict[str, Any]:
-        """Metrics on a dataset whose targets are this model's labels or outputs."""
+        """Compute metrics on a dataset whose targets are this model's labels or outputs."""
         store = None if self.header.backbone.fine_tuned else FeatureStore()
         once = [1] * len(dataset)
         found = embed_dataset(
@@ -290,7 +308,7 @@ class Model:
         return self.score(found.embeddings, dataset.targets)
 
     def score(self, embeddings: Tensor, targets: npt.NDArray[Any]) -> dict[str, Any]:
-        """Metrics for embeddings (N, D) with the truth (N,) or (N, K), beside the trivial baseline."""
+        """Compute metrics and baseline from embeddings (N, D) and targets (N,) or (N, K)."""
         seed = int(self.header.recipe.get("seed", 0))
         return self.task.metrics(self._decoded(embeddings), targets, self.labels, self.state, seed)
 
@@ -333,29 +351,29 @@ class Model:
         return summarize(self.path, self.header)
 
     def _is_one(self, inputs: Any) -> bool:
-        """Also of what is neither one input nor several: `load` says what is wrong with it."""
+        """Whether this is one input; True for invalid values, too, which `load` reports."""
         several = isinstance(inputs, Iterable) and not isinstance(inputs, Mapping)
         return self.modality.is_one(inputs) or not several
 
     def _columns(self, columns: Any) -> Any:
-        """The columns of data to measure on: those of the training, unless others are said."""
-        said = columns or self.header.recipe.get("columns") or {}
-        if isinstance(said, Mapping) and self.header.columns and not said.get("input"):
-            return {**said, "input": list(self.header.columns)}
-        return said
+        """Columns of evaluation data: those given, otherwise those of the training."""
+        chosen = columns or self.header.recipe.get("columns") or {}
+        if isinstance(chosen, Mapping) and self.header.columns and not chosen.get("input"):
+            return {**chosen, "input": list(self.header.columns)}
+        return chosen
 
     @property
     def batch_size(self) -> int:
-        """Inputs per forward pass, as many as are fastest."""
+        """Fastest number of inputs per forward pass, as measured."""
         return self._extractor.batch_size
 
     @property
     def device(self) -> torch.device:
-        """Where the network runs."""
+        """Device of the network."""
         return self._extractor.device
 
     def prepare(self) -> None:
-        """Make ready what else the first input would wait for."""
+        """Warm up the network, so that the first input is not slower."""
         with use_of(self.path):
             self._extractor.prepare()
 
@@ -369,7 +387,7 @@ class Model:
 
     @torch.no_grad()
     def _decoded(self, embeddings: Tensor) -> Tensor:
-        # A linear head multiplies with each of its numbers once per row; others do about as much.
+        # The work of a linear head is rows times parameters; other heads need about as much.
         with as_many_threads_as_pay(len(embeddings) * self._head_size):
             return self.task.decode(self.head(embeddings), self.state)
 

@@ -1,6 +1,6 @@
-"""From the header and the tensors of a saved model to its backbone and head, or a `ModelFileError`.
+"""Restore backbone and head from the header and tensors of a saved model.
 
-The file may be anybody's: nothing in it is believed before it was checked.
+The file is untrusted: every value is validated before use.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ HEAD_PREFIX = "head."
 # Products of weights with embeddings stay within 32-bit numbers.
 _LARGEST = 1e30
 
-# The side of the largest images that torchvision's networks were published for, and a little more.
+# Slightly above the largest input size of torchvision's networks, in pixels.
 _USUAL_CROP = 640
 
-# What becomes a problem of the caller, not of the file, though the file names it.
+# Recipe fields whose errors the caller can fix, although they are in the file.
 _OF_THE_CALLER = {"trust"}
 
 T = TypeVar("T")
@@ -51,9 +51,9 @@ class Misfit(ValueError):
 
 @contextmanager
 def use_of(path: Path) -> Iterator[None]:
-    """Turn whatever the content of the saved model at `path` makes fail into a `ModelFileError`.
+    """Convert errors caused by the content of the saved model at `path` to `ModelFileError`.
 
-    Weights that are not found, missing packages, code that may not run and lack of memory stay as they are.
+    Errors for missing weights or packages, untrusted code and lack of memory pass unchanged.
     """
     try:
         yield
@@ -65,7 +65,7 @@ def use_of(path: Path) -> Iterator[None]:
         raise ModelFileError(f"{path} can't be used: {error}") from error
     except TransferError:
         raise
-    # Libraries that are given numbers of others raise nearly anything.
+    # With untrusted numbers, libraries raise nearly any exception.
     except Exception as error:
         if lack_of_memory(error):
             raise
@@ -74,7 +74,7 @@ def use_of(path: Path) -> Iterator[None]:
 
 
 def restore_state(header: ModelHeader) -> State:
-    """The state of a saved model's task.
+    """Restore the task state of a saved model.
 
     Raises
     ------
@@ -88,18 +88,18 @@ def restore_state(header: ModelHeader) -> State:
 
 
 def restore_head(header: ModelHeader, tensors: Mapping[str, Tensor]) -> nn.Sequential:
-    """The head of a saved model, in eval mode.
+    """Restore the head of a saved model, in eval mode.
 
     Raises
     ------
     Misfit
-        It does not fit the header, or gives no finite numbers.
+        It does not fit the header, or its outputs are not finite.
     """
     outputs = len(header.labels)
     try:
         head = build_head(_head_in(header), header.embedding_width, outputs, None)
         head.load_state_dict(_under(HEAD_PREFIX, tensors), assign=True)
-    except (IndexError, RuntimeError) as error:  # what torch raises for wrong shapes, types and places
+    except (IndexError, RuntimeError) as error:  # torch raises these for wrong shapes, dtypes and devices
         raise Misfit("its head does not fit its header") from error
     _check_numbers(head, HEAD_PREFIX)
     for layer in head:
@@ -109,7 +109,7 @@ def restore_head(header: ModelHeader, tensors: Mapping[str, Tensor]) -> nn.Seque
             raise Misfit(f"its head has the weight {parameter:g}, expected at most {_LARGEST:g}")
     head.eval().requires_grad_(False)
     try:
-        # Expanded, it takes no memory, whatever width a header claims.
+        # An expanded tensor takes no memory, for any width in the header.
         with torch.no_grad():
             found = head(torch.zeros(1, 1).expand(1, header.embedding_width))
     except (IndexError, RuntimeError) as error:
@@ -122,7 +122,7 @@ def restore_head(header: ModelHeader, tensors: Mapping[str, Tensor]) -> nn.Seque
 def restore_backbone(
     header: ModelHeader, tensors: Mapping[str, Tensor], progress: Progress, trust: bool
 ) -> Backbone:
-    """The backbone of a saved model, in eval mode.
+    """Restore the backbone of a saved model, in eval mode.
 
     Raises
     ------
@@ -136,7 +136,7 @@ def restore_backbone(
     if header.backbone.inside:
         backbone = _inside(header, _under(BACKBONE_PREFIX, tensors), trust)
     else:
-        backbone = _found_again(header, progress, trust)
+        backbone = _with_external_weights(header, progress, trust)
     facts = backbone.facts
     _check_equal("modality", header.modality, facts.modality)
     _check_equal("embedding_width", header.embedding_width, facts.embedding_width)
@@ -165,12 +165,12 @@ def _inside(header: ModelHeader, tensors: Mapping[str, Tensor], trust: bool) -> 
     source = header.backbone
     facts = _facts(header)
     published = {weights.name: weights for weights in facts.weights}
-    said = header.preprocessing
-    # The file's own preprocessing: what is published about the weights may change, a saved model must not.
+    stored = header.preprocessing
+    # The stored preprocessing: published metadata may change, a saved model must not.
     weights = replace(
         published.get(source.weights, facts.default_weights),
         name=source.weights,
-        preprocessing=_converted(said, Preprocessing, "preprocessing") if said else None,
+        preprocessing=_converted(stored, Preprocessing, "preprocessing") if stored else None,
     )
     if facts.modality == "image" and not weights.preprocessing:
         raise Misfit("preprocessing: is missing, as a backbone for images needs it")
@@ -191,15 +191,17 @@ def _inside(header: ModelHeader, tensors: Mapping[str, Tensor], trust: bool) -> 
 
 
 def _may_be_large(facts: BackboneFacts, preprocessing: Preprocessing) -> bool:
-    """Whether one image could take much memory or time: the file describes the layers, or the network is a
-    published one for larger images than usual."""
+    """Whether one image could take much memory or time.
+
+    True if the file describes the layers, or a published network takes larger images than usual.
+    """
     return not sources()[facts.source].fixed_networks or preprocessing.crop_size > _USUAL_CROP
 
 
 def _facts(header: ModelHeader) -> BackboneFacts:
     source = header.backbone
     if source.facts is None:
-        # Of a name alone, without looking into files and folders that it may name.
+        # By name only: paths in an untrusted header are not opened.
         if not source_of(source.name).published:
             raise Misfit(f"backbone.facts: is missing, as {source.name} needs it")
         return backbones.facts(source.name)
@@ -209,9 +211,9 @@ def _facts(header: ModelHeader) -> BackboneFacts:
     return facts
 
 
-def _found_again(header: ModelHeader, progress: Progress, trust: bool) -> Backbone:
+def _with_external_weights(header: ModelHeader, progress: Progress, trust: bool) -> Backbone:
     source = header.backbone
-    # The digest first: a file that the header names is not parsed unless it is the one of the training.
+    # The digest first: the named file is parsed only if it is the one of the training.
     is_other = is_path(source.weights) and _is_other(Path(source.weights), source.weights_digest)
     if not is_other:
         found = backbones.load(source.name, source.weights, progress, trust)
@@ -225,7 +227,7 @@ def _found_again(header: ModelHeader, progress: Progress, trust: bool) -> Backbo
 
 
 def _is_other(path: Path, digest: str) -> bool:
-    """Whether there is a file, and with another digest."""
+    """Whether the file exists with another digest."""
     path = path.expanduser()
     return path.is_file() and sha256(path) != digest
 
@@ -236,7 +238,7 @@ def _check_equal(field: str, found: object, expected: object) -> None:
 
 
 def _check_numbers(module: nn.Module, prefix: str) -> None:
-    """No NaN anywhere; no infinity but in constants that a network computes with (masks, limits)."""
+    """Check that tensors are finite; constants (masks, limits) may hold infinity."""
     parameters = {name for name, _ in module.named_parameters()}
     for name, tensor in module.state_dict().items():
         if not tensor.is_floating_point() or _is_finite(tensor):
@@ -248,12 +250,12 @@ def _check_numbers(module: nn.Module, prefix: str) -> None:
 
 
 def _is_finite(tensor: Tensor) -> bool:
-    # A sum is fast and keeps NaN and infinity; it may also overflow.
+    # A sum is fast and propagates NaN and infinity; it may overflow, hence the second test.
     return bool(tensor.sum().isfinite()) or bool(tensor.isfinite().all())
 
 
 def _too_large(layer: nn.Module) -> float:
-    """The largest parameter of a layer, if it is too large."""
+    """Largest absolute parameter of a layer if beyond `_LARGEST`, else 0."""
     largest = max((float(p.detach().abs().max()) for p in layer.parameters() if p.numel()), default=0.0)
     return largest if largest > _LARGEST else 0.0
 

@@ -54,10 +54,10 @@ BACKBONE_PREFIX = "backbone."
 
 
 class Digest(Protocol):
-    """A digest that is still open, as `hashlib` makes it."""
+    """Incremental digest, as in `hashlib`."""
 
     def update(self, data: bytes | memoryview, /) -> None:
-        """Continue with these bytes."""
+        """Append bytes."""
 
 
 class ModelContent(NamedTuple):
@@ -78,7 +78,7 @@ def write_model(
 ) -> ModelContent:
     """Save a model; an existing file is replaced in one step, and a failure leaves it as it was.
 
-    A signature of the file before is removed.
+    The signature of a replaced file is removed.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ def write_model(
     mode
         Permissions of a new file, default: 0666 less the umask.
     digest
-        Is updated with the bytes of the file, as they are in memory.
+        Updated with the bytes of the file, as they are in memory.
 
     Returns
     -------
@@ -114,15 +114,15 @@ def write_model(
 
 
 def read_header(path: str | Path) -> ModelHeader:
-    """Everything but the tensors, without reading them; raises `ModelFileError`."""
+    """Read the header without the tensors; raises `ModelFileError`."""
     with _reading(path) as file:
         return _read_entry(file, path)[0]
 
 
 def read_model(path: str | Path, keys: PublicKeys | None = None) -> ModelContent:
-    """The content of a model file, checked byte by byte; raises `ModelFileError`.
+    """Read a model file and verify its checksums; raises `ModelFileError`.
 
-    One of `keys` must have signed the file, which is verified before it is parsed; None: none need have.
+    One of `keys` must have signed the file, which is verified before it is parsed; None: no signature needed.
     """
     with _reading(path) as file:
         source = file if keys is None else _verified(file, path, keys)
@@ -134,7 +134,7 @@ def read_model(path: str | Path, keys: PublicKeys | None = None) -> ModelContent
 
 
 def without_backbone(header: ModelHeader, target: str | Path) -> ModelHeader:
-    """The header of a small file, for whose backbone the published weights are found again on loading.
+    """Header of a file without backbone, whose published weights are looked up on loading.
 
     Raises
     ------
@@ -167,7 +167,7 @@ def tensors_digest(tensors: Mapping[str, Any]) -> str:
 
 
 def _as_array(name: str, tensor: Any) -> Array:
-    """Row-major and little-endian, as the file wants it."""
+    """Convert to a row-major little-endian array."""
     if hasattr(tensor, "detach"):
         try:
             tensor = tensor.detach().cpu().numpy()
@@ -185,7 +185,7 @@ def _unknown_type(name: str, dtype: object) -> str:
 
 @contextmanager
 def _reading(path: str | Path) -> Iterator[BinaryIO]:
-    """Open a saved model; whatever is wrong with the file becomes a `ModelFileError`."""
+    """Open a saved model; convert errors of the file to `ModelFileError`."""
     shown = str(path).replace("\0", "\\0")
     try:
         with opened(path) as file:
@@ -210,7 +210,7 @@ def _verified(file: BinaryIO, path: str | Path, keys: PublicKeys) -> BinaryIO:
 
 
 def _read_entry(file: BinaryIO, path: str | Path) -> tuple[ModelHeader, str, Table]:
-    """The header, the tensors' digest and their places, from a file that is as long as it says."""
+    """Read the header, the digest of the tensors and their offsets, and check the length of the file."""
     table = read_table(file)
     if ENTRY not in table.metadata:
         raise ModelFileError(f"{path} is a safetensors file, but was not saved by Transfer")

@@ -41,7 +41,7 @@ class BackboneSource(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DataPart(msgspec.Struct, frozen=True):
-    """So many examples, and the use of them."""
+    """Number of examples of a part of the data, and their use."""
 
     name: Short
     examples: Amount
@@ -107,7 +107,7 @@ class ModelHeader(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Version(msgspec.Struct):
-    """The fields that are read before the others."""
+    """Fields that are decoded before the others."""
 
     format_version: Annotated[int, Meta(ge=1)]
     tensors_sha256: str = ""

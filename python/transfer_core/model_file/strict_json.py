@@ -1,4 +1,4 @@
-"""JSON from files of others: bounded, no name twice, and errors that name the field and its value."""
+"""Strict JSON for untrusted files: bounded size, no duplicate names, errors that name field and value."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ T = TypeVar("T")
 # Lists and objects; a parser takes up to 250 bytes for each.
 MOST_CONTAINERS = 500_000
 
-# Where there may be an integer that 64 bits don't hold: rare, as looking at each costs time.
+# Candidates for integers beyond 64 bits; only then is each integer parsed in Python, which is slow.
 _LONG_INTEGER = re.compile(rb"[\[:,]\s*-?\d{19}")
 
 _WHERE = re.compile(r"^(?P<what>.*?)(?: - at `(?P<key>key in )?\$(?P<path>.*)`)?$", re.DOTALL)

@@ -1,4 +1,4 @@
-"""What is told of a saved model to whoever asks; needs no torch."""
+"""Summary of a saved model as plain data, without torch."""
 
 from __future__ import annotations
 

@@ -1,9 +1,8 @@
-"""The trust list: saved models and runs whose code may run, because they were made here or the user
-vouched for them.
+"""Trust list: digests of the saved models and runs whose code may run.
 
-A file can't vouch for itself: its content was chosen by its author. So the list is kept outside of it, and is
-ignored where another user could have written to it. It holds digests of content that is in memory: no path is
-read again, where another file may be by then.
+Models trained here and those that the user trusts are listed. The list is separate from the files, whose
+authors choose their content, and is ignored if another user could have written to it. Digests are of content
+in memory: a path could hold another file when it is read again.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from transfer_core.runtime.permissions import FILE, exposure, make_directory, re
 
 
 def trust(digest: str, name: str) -> None:
-    """Let the code that a saved model names run from now on.
+    """Trust the code that a saved model names, from now on.
 
     Parameters
     ----------
@@ -35,7 +34,7 @@ def trust(digest: str, name: str) -> None:
     Raises
     ------
     ConfigurationError
-        If that can't be noted, or another user could change the note.
+        If the list can't be written, or another user could change it.
     """
     _note(digest, name)
 
@@ -46,7 +45,7 @@ def is_trusted(digest: str) -> bool:
 
 
 def trust_run(id: str, recipe: Mapping[str, Any]) -> None:
-    """Let the code of the recipe's backbone run whenever the run `id` is resumed; raises as `trust` does."""
+    """Trust the code of the recipe's backbone when the run `id` is resumed; raises as `trust` does."""
     _note(_run_digest(id, recipe), f"the run {id}")
 
 
@@ -56,7 +55,7 @@ def is_run_trusted(id: str, recipe: Mapping[str, Any]) -> bool:
 
 
 def list_path() -> Path:
-    """The file of the list: a digest per line."""
+    """Path of the list, a text file with a digest per line."""
     return home() / "trusted"
 
 
@@ -66,7 +65,7 @@ def _note(digest: str, name: str) -> None:
         require_private(list_path())
         if _is_noted(digest):
             return
-        # One write per line: lines of other processes can't come in between.
+        # One write per line, so that lines of concurrent processes don't interleave.
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         file = os.open(list_path(), flags, FILE)
         try:

@@ -21,7 +21,7 @@ _PATH_BENEATH = 1
 
 _WRITE_FILE, _READ_FILE, _READ_DIR, _TRUNCATE = 1 << 1, 1 << 2, 1 << 3, 1 << 14
 
-# How many access rights to files each version of the interface knows; the newest is the last.
+# Number of file access rights by version of the interface; the last is the newest.
 _RIGHTS_BY_VERSION = (0, 13, 14, 15, 15, 16)
 # From these versions on: TCP sockets can't bind and connect; no signals to others, no abstract sockets.
 _NETWORK_VERSION, _SCOPE_VERSION = 4, 6
