@@ -119,13 +119,15 @@ class Model:
 
         Parameters
         ----------
+        inputs
+            One input of the model's modality, or an iterable of them.
         level
             Coverage such as 0.9: adds `set`, a list of classes, or `interval`, `[low, high]`, or
             `intervals` by name, which contain the truth with that probability (docs/reference/tasks.md).
         on_bad_input
             For inputs that can't be read: `raise` one error that names all of them, `skip` them with a
-            warning (one input alone gives None), or `mark`: `{"error": message}`, and `path` where a file is
-            to blame, in place of the prediction.
+            warning (one input alone gives None), or `mark`: `{"error": message}`, with the
+            `path` of an unreadable file, in place of the prediction.
 
         Raises
         ------
@@ -159,7 +161,14 @@ class Model:
     ) -> Iterator[dict[str, Any] | None]:
         """Yield the predictions of `predict` for any iterable, `batch_size` inputs at a time.
 
-        Only one batch is in memory. With `raise` the error names the bad inputs of one batch.
+        Parameters
+        ----------
+        inputs
+            Iterable of inputs, consumed lazily: only one batch is in memory.
+        level, on_bad_input
+            As for `predict`. With `raise` the error names the bad inputs of one batch.
+        batch_size
+            Inputs per batch.
 
         Raises
         ------
@@ -267,22 +276,22 @@ class Model:
         """
         source, rows = name_streams(data)
         words = {"data": source, "backbone": self.header.backbone.name, "on_bad_input": on_bad_input}
-        asked = parse_recipe({**words, "columns": self._columns(columns)})
+        recipe = parse_recipe({**words, "columns": self._columns(columns)})
         with spool_folder() as spool:
             dataset = read_labelled(
-                asked.data,
+                recipe.data,
                 self.modality,
                 self.labels,
                 self.task,
-                asked.columns,
-                asked.on_bad_input,
+                recipe.columns,
+                recipe.on_bad_input,
                 rows or streams or {},
                 spool,
                 progress,
             )
             progress.stage("evaluate", f"measure on {len(dataset)} {self.modality.many}")
             with naming_all([dataset], self.modality, progress):
-                measured = self.measure(dataset, progress, asked.on_bad_input)
+                measured = self.measure(dataset, progress, recipe.on_bad_input)
         for warning in baseline_warnings(measured):
             progress.warning(warning)
         return measured
@@ -321,16 +330,23 @@ class Model:
     ) -> Path:
         """Write the model to `path`; without its backbone the file is small, but needs the weights to load.
 
-        A link at `path` is replaced, not followed.
-
         Parameters
         ----------
+        path
+            Target file; a link is replaced, not followed.
+        backbone
+            Whether to include the weights of the backbone.
         mode
             Permissions of a new file, default: 0666 less the umask. A file of the same user that is replaced
             keeps its own.
         sign
             An Ed25519 private key: a path to PEM (PKCS #8), such text, or an object of `cryptography`. The
-            signature is written to `path`.sig. Without a key, a signature of the file before is removed.
+            signature is written to `path`.sig. Without a key, the signature of a replaced file is removed.
+
+        Returns
+        -------
+        Path
+            The file that was written.
 
         Raises
         ------
@@ -343,7 +359,20 @@ class Model:
         return save_model(self, Path(os.path.expanduser(path)), backbone, mode, sign)
 
     def write(self, path: Path, backbone: bool, mode: int | None, digest: Digest) -> None:
-        """Write the model unsigned, and update `digest` with the bytes of the file; raises as `save` does."""
+        """Write the model without a signature, and update `digest` with the bytes of the file.
+
+        Parameters
+        ----------
+        path, backbone, mode
+            As for `save`.
+        digest
+            Incremental hash, such as `hashlib.sha512()`.
+
+        Raises
+        ------
+        ConfigurationError
+            As `save`.
+        """
         write_model(self, path, backbone, mode, digest)
 
     def summary(self) -> dict[str, Any]:

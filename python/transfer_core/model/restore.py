@@ -124,6 +124,15 @@ def restore_backbone(
 ) -> Backbone:
     """Restore the backbone of a saved model, in eval mode.
 
+    Parameters
+    ----------
+    header, tensors
+        Content of the file.
+    progress
+        Receives events while weights are read.
+    trust
+        Whether code that the header names may run.
+
     Raises
     ------
     Misfit

@@ -1,6 +1,6 @@
 """Read safetensors files that other processes may change: by read(2) from one descriptor, never mapped.
 
-A mapped file that becomes shorter kills the process that looks at it (SIGBUS); read(2) returns fewer bytes.
+Access to a mapped file that was truncated kills the process (SIGBUS); read(2) returns fewer bytes.
 No torch. The format: https://huggingface.co/docs/safetensors
 """
 
@@ -23,9 +23,9 @@ from msgspec import Meta
 from transfer_core.model_file import strict_json
 from transfer_core.recipe.messages import shown
 
-# The limit of safetensors itself.
+# Same limit as in the safetensors library, in bytes.
 LONGEST_HEADER = 100_000_000
-# Names and values in the table of contents: a tensor has four.
+# Names and values in the table of contents; four per tensor.
 MOST_FIELDS = 1_000_000
 
 Array: TypeAlias = npt.NDArray[Any]
@@ -35,7 +35,7 @@ ITEM_BYTES = {
     **{"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1, "BOOL": 1},
     **{"I64": 8, "I32": 4, "I16": 2, "I8": 1, "U64": 8, "U32": 4, "U16": 2, "U8": 1},
 }
-# The types that numpy has, little-endian.
+# Types that numpy supports, little-endian.
 NUMPY_DTYPES = {
     **{"F64": "<f8", "F32": "<f4", "F16": "<f2", "BOOL": "|b1"},
     **{"I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "|i1", "U64": "<u8", "U32": "<u4", "U16": "<u2"},
@@ -44,11 +44,11 @@ NUMPY_DTYPES = {
 
 
 class Malformed(Exception):
-    """The file is not what it should be; the message is a predicate: `is cut short: 9 of 20 bytes …`."""
+    """Invalid file; the message is a predicate: `is cut short: 9 of 20 bytes …`."""
 
 
 class NotSafetensors(Malformed):
-    """The file does not begin as a safetensors file does."""
+    """The file does not begin with a safetensors header."""
 
 
 class NotRegular(Malformed):
@@ -56,7 +56,7 @@ class NotRegular(Malformed):
 
 
 class Place(msgspec.Struct, frozen=True):
-    """A tensor in the table of contents; offsets are in bytes from the end of the header."""
+    """Entry of a tensor in the table of contents; offsets are in bytes from the end of the header."""
 
     dtype: str
     shape: Annotated[tuple[Annotated[int, Meta(ge=0, le=2**48)], ...], Meta(max_length=32)]
@@ -65,7 +65,7 @@ class Place(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class Table:
-    """The table of contents: tensors by name in the order of the file, and the bytes that the file must have.
+    """Table of contents: tensors by name in file order, and the expected sizes.
 
     `begin` is the offset of the first tensor in the file, `size` the size of the file.
     """
@@ -89,7 +89,7 @@ def opened(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """
     if "\0" in os.fspath(path):
         raise OSError(errno.EINVAL, "the path has a NUL character")
-    # Opened first and examined then: by its name it could be exchanged in between. A pipe must not block.
+    # Opened before it is examined, as the path could be replaced in between. Opening a pipe must not block.
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -106,7 +106,7 @@ def read_table(file: BinaryIO) -> Table:
     Raises
     ------
     Malformed
-        It is none.
+        The table is invalid or too large.
     """
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
@@ -191,7 +191,7 @@ def read_arrays(file: BinaryIO, table: Table) -> dict[str, Array]:
 
 
 def _raw_header(file: BinaryIO, size: int) -> bytes:
-    """The JSON at the start of the file, with its padding."""
+    """Read the JSON at the start of the file, with its padding."""
     if size == 0:
         raise Malformed("is empty")
     start = file.read(9)
@@ -203,7 +203,7 @@ def _raw_header(file: BinaryIO, size: int) -> bytes:
     raw = b"{" + file.read(length - 1)
     if len(raw) < length:
         raise Malformed("is cut short: it has become shorter while it was read")
-    # Padding is spaces; JSON parsers would let another kind of blank pass unnoticed.
+    # Padding is spaces; JSON parsers would accept other whitespace, too.
     if not raw.rstrip(b" ").endswith(b"}"):
         raise Malformed("is damaged: its header does not end as JSON does")
     return raw

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 Array: TypeAlias = npt.NDArray[Any]
 
-# numpy's names of types, and those of the format.
+# Type names of numpy and of the format.
 DTYPES = {
     "float64": "F64",
     "float32": "F32",

@@ -1,4 +1,4 @@
-"""Removal of runs: one, those beyond given limits, or those beyond the limits of automatic upkeep."""
+"""Removal of runs: by id, beyond given limits, or by automatic upkeep."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from transfer_core.runtime.progress import Progress
 
 DAY_S = 86_400.0
 DEFAULT_BYTES, DEFAULT_KEEP_S = 5 * 10**9, 30 * DAY_S
-# Automatic upkeep keeps the only copy of a result so much longer, and removes nothing for its size before
-# so many days.
+# Automatic upkeep keeps the only copy of a model this many times longer, and removes no run
+# for its size within this time.
 _LONGER_IF_NOT_SAVED = 3
 _NOT_FOR_SIZE_WITHIN_S = 7 * DAY_S
 _NAMED = 3
@@ -62,17 +62,17 @@ def remove(id: str) -> dict[str, Any]:
 def prune(
     max_bytes: int | None = None, older_than_s: float | None = None, dry_run: bool = False
 ) -> list[dict[str, Any]]:
-    """Remove runs, those that were not used for the longest time first; never one that a process trains.
+    """Remove runs, the least recently used first; never one that is being trained.
 
-    Without arguments, the limits of automatic upkeep hold (`TRANSFER_RUNS_KEEP`, `TRANSFER_RUNS_LIMIT`).
+    Without arguments, the limits of automatic upkeep apply (`TRANSFER_RUNS_KEEP`, `TRANSFER_RUNS_LIMIT`).
 
     Parameters
     ----------
     max_bytes
         Remove finished runs, those whose model was saved elsewhere first, then interrupted ones, until all
-        runs take at most so many bytes.
+        runs take at most this many bytes.
     older_than_s
-        Remove all runs that were not used for so many seconds.
+        Remove all runs that were not used for this many seconds.
     dry_run
         Remove nothing.
 
@@ -103,7 +103,7 @@ def prune(
 
 
 def upkeep(progress: Progress) -> None:
-    """Keep to the limits of automatic upkeep, and warn of runs that were removed."""
+    """Apply the limits of automatic upkeep, and warn of removed runs."""
     if removed := [run["id"] for run in prune()]:
         names = ", ".join(removed[:_NAMED]) + (", …" if len(removed) > _NAMED else "")
         progress.warning(
@@ -113,14 +113,14 @@ def upkeep(progress: Progress) -> None:
 
 
 def _beyond(found: list[RunState], keep_s: float, limit: int) -> list[RunState]:
-    """The runs that were not used for `keep_s`, and those that are in the way of `limit` bytes."""
+    """Runs that were not used for `keep_s`, and as many others as exceed `limit` bytes."""
     old = [state for state in _removable(found) if _age(state) > keep_s]
     left = [state for state in found if state not in old]
     return old + _first(_removable(left), left, limit)
 
 
 def _due(found: list[RunState], keep_s: float, limit: int) -> list[RunState]:
-    """The runs that automatic upkeep removes."""
+    """Runs that automatic upkeep removes."""
     old = [
         state
         for state in _removable(found)
@@ -132,7 +132,7 @@ def _due(found: list[RunState], keep_s: float, limit: int) -> list[RunState]:
 
 
 def _first(candidates: Iterable[RunState], found: Iterable[RunState], limit: int) -> list[RunState]:
-    """As many of the candidates as must go until the rest of `found` takes at most `limit` bytes."""
+    """The first candidates whose removal leaves at most `limit` bytes in `found`."""
     excess, chosen = sum(state.bytes for state in found) - limit, []
     for state in candidates:
         if excess > 0:
@@ -152,7 +152,7 @@ def _age(state: RunState) -> float:
 
 
 def _delete(folder: RunFolder) -> None:
-    """Remove the files that are ours, and the directory if it is empty then; raises `OSError`."""
+    """Remove the files of the run, and the directory if it is then empty; raises `OSError`."""
     lock = folder.lock()
     with os.fdopen(lock, "wb"):
         folder.sweep()

@@ -22,7 +22,7 @@ _GENERATED_ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{6}")
 
 @dataclass(frozen=True)
 class RunState:
-    """A run as far as the names, sizes and times of its files tell.
+    """State of a run, from the names, sizes and times of its files.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ def resumable() -> list[dict[str, Any]]:
 
 
 def find_state(id: str) -> RunState:
-    """The run of that id; raises `ConfigurationError` with the nearest id if there is none."""
+    """Find the run with this id; raises `ConfigurationError` with the nearest id if there is none."""
     found = states()
     for state in found:
         if state.folder.id == id:
@@ -82,7 +82,7 @@ def find_state(id: str) -> RunState:
 
 
 def describe(state: RunState) -> dict[str, Any]:
-    """One element of `list_runs`."""
+    """Describe a run as an element of `list_runs`."""
     folder, recipe, created_at, position = state.folder, None, None, None
     if state.status == "finished":
         with suppress(ModelFileError):
@@ -140,7 +140,7 @@ def _status(folder: RunFolder) -> str:
 
 
 def _time_in(id: str) -> str | None:
-    """The time in a generated id, which is that of its start."""
+    """Start time of a run from its generated id; None for another id."""
     with suppress(ValueError):
         began = datetime.strptime(id[:15], "%Y%m%d-%H%M%S")
         return began.replace(tzinfo=timezone.utc).isoformat(timespec="seconds")

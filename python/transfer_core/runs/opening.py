@@ -163,7 +163,7 @@ def _removed_if_useless(folder: RunFolder) -> Iterator[None]:
         yield
     except BaseException as error:
         was_stopped = isinstance(error, (Cancelled, KeyboardInterrupt))
-        can_go_on = folder.checkpoint.exists() and not isinstance(error, RecipeError)
-        if not (was_stopped or can_go_on or folder.model.exists()):
+        can_resume = folder.checkpoint.exists() and not isinstance(error, RecipeError)
+        if not (was_stopped or can_resume or folder.model.exists()):
             shutil.rmtree(folder.path, ignore_errors=True)
         raise

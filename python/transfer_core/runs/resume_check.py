@@ -104,13 +104,13 @@ def refuse_other_examples(before: str, splits: DataSplits, run: str) -> None:
     missing = Counter(before[start : start + width] for start in range(0, len(before), width))
     missing.subtract(token for token, _ in now)
     unknown = [printable(path) for token, path in now if missing[token] < 0]
-    gone = sum(count for count in missing.values() if count > 0)
+    lost = sum(count for count in missing.values() if count > 0)
     names = ", ".join(unknown[:_NAMED]) + (", …" if len(unknown) > _NAMED else "")
     if unknown:
         what = f"{len(unknown)} of the examples have changed ({names})"
-        what += f", and {gone} of the original examples are missing" if gone else ""
+        what += f", and {lost} of the original examples are missing" if lost else ""
     else:
-        what = f"{gone} of the original examples are missing" if gone else "their order differs"
+        what = f"{lost} of the original examples are missing" if lost else "their order differs"
     raise DataError(
         f"the data has changed since the run {run} began: {what}. "
         "Fix: restore the data, or start a new training"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from transfer_core.sandbox import landlock, resource_limits, seccomp
 
-# Shared libraries, random numbers, and the descriptions of the processor that libraries choose their code by.
+# Shared libraries, random devices, and CPU information by which libraries select their kernels.
 _SYSTEM = (
     *("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/nix/store", "/etc/ld.so.cache"),
     *("/dev/null", "/dev/random", "/dev/urandom"),
@@ -69,5 +69,5 @@ def _library_files(packages: Iterable[str]) -> Iterator[Path]:
         spec = find_spec(package)
         if spec and spec.origin:
             yield Path(spec.origin).parents[1]
-    # Of this package alone: beside it may be somebody's project.
+    # This package only: its parent may be a user's project.
     yield Path(__file__).parents[1]

@@ -1,4 +1,4 @@
-"""Measure what a confined process can still do on this machine: `python -m transfer_core.sandbox.probe`."""
+"""Probe the gaps of confinement on this machine: `python -m transfer_core.sandbox.probe`."""
 
 from __future__ import annotations
 
@@ -47,12 +47,12 @@ def read_a_file(inside: Path) -> None:
 
 
 def write_a_file(inside: Path) -> None:
-    """Overwrite it."""
+    """Overwrite that file."""
     inside.write_text("changed")
 
 
 def make_a_file(inside: Path) -> None:
-    """Create another beside it."""
+    """Create a file in the same directory."""
     inside.with_name("new").touch(exist_ok=False)
 
 

@@ -1,4 +1,4 @@
-"""seccomp (Linux 3.17): the system calls that all threads of this process can't make any more.
+"""seccomp filters (Linux 3.17): deny system calls to all threads of this process.
 
 A filter is a program of the classic BPF (`seccomp(2)`); the kernel runs it before each system call.
 """
@@ -98,7 +98,7 @@ def _denied(numbers: Iterable[int], error: int = errno.EPERM) -> list[Instructio
 
 
 def _with_argument(number: int, tests: list[Instruction]) -> list[Instruction]:
-    """Run `tests` for this system call and then go on with its number, which other rules compare."""
+    """Run `tests` for this system call, then reload its number for the next rules."""
     body = [*tests, (_LOAD, 0, 0, _NUMBER)]
     return [(_IF_EQUAL, 0, len(body), number), *body]
 
@@ -122,5 +122,5 @@ def _denied_unless_zero(number: int, argument: int) -> list[Instruction]:
 
 
 def _load(argument: int, half: int = 0) -> Instruction:
-    """The lower or, at byte 4, the upper half of an argument; both architectures are little-endian."""
+    """Load the lower half of an argument, or the upper at byte 4; both architectures are little-endian."""
     return (_LOAD, 0, 0, _ARGUMENTS + 8 * argument + half)

@@ -9,7 +9,7 @@ Numbers: TypeAlias = dict[str, tuple[int | None, int | None]]
 
 ARCHITECTURES = ("x86_64", "aarch64")
 
-# Sockets, other programs and processes, and parts of the kernel that a computation has no use for.
+# Sockets, other programs and processes, and kernel interfaces that no computation needs.
 REACH: Numbers = {
     "socket": (41, 198),
     "socketpair": (53, 199),
@@ -116,11 +116,11 @@ SPECIAL: Numbers = {
 
 
 def architecture() -> int | None:
-    """Place of this machine's architecture in `ARCHITECTURES`; None if it is not there."""
+    """Index of this machine's architecture in `ARCHITECTURES`; None if unsupported."""
     machine = platform.machine()
     return ARCHITECTURES.index(machine) if machine in ARCHITECTURES else None
 
 
 def present(numbers: Numbers, architecture: int) -> dict[str, int]:
-    """The calls that an architecture has."""
+    """System calls that exist on an architecture."""
     return {name: number for name, row in numbers.items() if (number := row[architecture]) is not None}
