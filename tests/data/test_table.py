@@ -178,7 +178,7 @@ class TestAsked:
     @pytest.mark.parametrize(
         ("asked", "message"),
         [
-            ({"age": 3}, 'the row: has no "city" (the model knows: "age", "city")'),
+            ({"age": 3}, 'the row: has no "city" (expected: "age", "city")'),
             ([3, "Ulm"], "the row: expected a row {column: value}, not list"),
             ({"age": {}, "city": "Ulm"}, "the row: age is text or a number, not dict"),
         ],

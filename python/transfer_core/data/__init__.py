@@ -1,4 +1,4 @@
-"""The data room: from folders, manifests and streams to three datasets, and from files to pixels."""
+"""Read folders, manifests and streams into training, validation and test datasets; decode images."""
 
 from typing import Any, TypeAlias
 

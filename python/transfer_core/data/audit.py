@@ -1,4 +1,4 @@
-"""What would make a training fail, or its figures mislead, found before anything expensive."""
+"""Data validation before training: errors, and warnings about misleading metrics."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _FEW_MEASURED = 20
 
 
 def check_split_marks(examples: Sequence[Example]) -> None:
-    """Either no example names its split or all do, and some are there to train on."""
+    """Raise `DataError` unless no example has a split, or all have one and some are for training."""
     counts = Counter(example.split for example in examples)
     if None in counts and len(counts) > 1:
         name = next(printable(example.name) for example in examples if example.split is None)
@@ -32,7 +32,21 @@ def check_split_marks(examples: Sequence[Example]) -> None:
 def check_variety(
     task: Labelling, labels: Sequence[str], targets: Targets, found: Found, modality: Modality
 ) -> None:
-    """There is something to learn, and no class folder is empty."""
+    """Raise `DataError` if the targets do not vary or a class folder is empty.
+
+    Parameters
+    ----------
+    task
+        The task that encoded the targets.
+    labels
+        K names of classes, labels or outputs.
+    targets
+        (N, …) encoded targets.
+    found
+        The examples, and the empty class folders.
+    modality
+        The kind of input, for messages.
+    """
     if found.empty:
         folders = ", ".join(printable(folder) for folder in found.empty)
         raise DataError(f"no images in the class folder {folders} (add photos or remove it)")
@@ -44,7 +58,19 @@ def check_variety(
 def check_labels_kept(
     task: Labelling, labels: Sequence[str], before: Targets, after: Targets, modality: Modality
 ) -> None:
-    """No class or label lost all its inputs to `on_bad_input: :skip`."""
+    """Raise `DataError` if `on_bad_input: :skip` removed all inputs of a class or label.
+
+    Parameters
+    ----------
+    task
+        The task that encoded the targets.
+    labels
+        K names of classes, labels or outputs.
+    before, after
+        Encoded targets (N, …) and (M, …), before and after bad inputs were skipped.
+    modality
+        The kind of input, for messages.
+    """
     counts, left, noun = task.counts(before, labels), task.counts(after, labels), task.noun
     for index in np.flatnonzero(left == 0).tolist():
         count = f"{counts[index]} {modality.many}"
@@ -55,8 +81,7 @@ def check_labels_kept(
 
 
 def check_divisible(task: Labelling, labels: Sequence[str], data: Dataset, modality: Modality) -> None:
-    """Each class or label, or a regression as a whole, has two distinct inputs: one to train on, one to
-    measure."""
+    """Raise `DataError` unless each class or label, or a whole regression, has two distinct inputs."""
     one = modality.one
     if not task.categorical:
         if len(set(data.digests)) < 2:
@@ -75,8 +100,7 @@ def check_divisible(task: Labelling, labels: Sequence[str], data: Dataset, modal
 
 
 def check_trained_labels(splits: DataSplits) -> None:
-    """Every class or label that is measured or chosen by is trained on, no label with every example, and no
-    single value alone."""
+    """Raise `DataError` unless the training part has all labels of the other parts and varies."""
     task, labels = splits.task, splits.labels
     if not len(splits.train):
         raise DataError(f"no training {splits.modality.many} are left: all are also held out")
@@ -93,7 +117,7 @@ def check_trained_labels(splits: DataSplits) -> None:
 
 
 def warnings(splits: DataSplits, weighted: bool) -> Iterator[str]:
-    """Properties of the data that make metrics mislead; `weighted`: rare classes have larger weights."""
+    """Warn about data that makes metrics misleading; `weighted`: rare classes have larger weights."""
     yield from splits.task.data_warnings(splits, weighted)
     if splits.task.categorical:
         yield from _unmeasured(splits)
@@ -121,12 +145,12 @@ def _alike(task: Labelling, labels: Sequence[str]) -> Iterator[str]:
 
 
 def _photos(modality: Modality) -> str:
-    """What people call images that they could add."""
+    """The word for additional inputs in a remedy."""
     return "photos" if modality.name == "image" else modality.many
 
 
 def _wrapper_hint(examples: Sequence[Example]) -> str:
-    """Unpacked archives often hold the class folders one level down: `photos/photos/cat`."""
+    """Suggest the folder one level down, as in unpacked archives: `photos/photos/cat`."""
     paths = (example.input for example in examples if isinstance(example.input, str))
     folders = {os.path.dirname(path) for path in paths if not is_spooled(path)}
     common = os.path.commonpath(folders) if len({os.path.isabs(f) for f in folders}) == 1 else ""

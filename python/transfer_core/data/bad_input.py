@@ -1,4 +1,4 @@
-"""One input that can't be used: how it is opened, and how its error is worded everywhere."""
+"""Errors about unusable inputs: opening files, and consistent messages."""
 
 from __future__ import annotations
 
@@ -15,8 +15,6 @@ from transfer_core.runtime.errors import DataError, shortened
 LONGEST_VALUE = 400
 
 _WAY_OUT = "(fix or remove it, or use on_bad_input: :skip)"
-
-
 _WAY_OUT_OF_MANY = "(fix or remove them, or use on_bad_input: :skip)"
 
 
@@ -25,16 +23,26 @@ class BadInput(DataError):
 
 
 class Unreadable(Exception):
-    """Why one input can't be used; the caller, who knows its name, makes a `DataError` of it."""
+    """The reason that an input can't be used; the caller adds the name of the input in a `DataError`."""
 
 
 def bad_input(name: str, reason: str, path: str | None = None) -> BadInput:
-    """The error for the input that messages call `name`."""
+    """Build the error for one input with the display name `name`."""
     return BadInput(f"{printable(name)}: {reason} {_WAY_OUT}", escaped(path) if path else None)
 
 
 def bad_inputs(reasons: Mapping[str, str], many: str, paths: Sequence[str] = ()) -> BadInput:
-    """One error for all inputs that can't be used, from name to reason; `paths` are those of image files."""
+    """Build one error for all unusable inputs.
+
+    Parameters
+    ----------
+    reasons
+        Display name to reason.
+    many
+        The plural of the kind of input.
+    paths
+        Paths of those that are image files.
+    """
     if len(reasons) == 1:
         ((name, reason),) = reasons.items()
         return bad_input(name, reason, *paths)
@@ -44,7 +52,7 @@ def bad_inputs(reasons: Mapping[str, str], many: str, paths: Sequence[str] = ())
 
 
 def reason_in(message: str, path: str) -> str:
-    """The bare reason in the message of a `bad_input` error for `path`.
+    """Extract the reason from the message of a `bad_input` error for `path`.
 
     >>> reason_in(str(bad_input("a.jpg", "the file is empty")), "a.jpg")
     'the file is empty'
@@ -52,13 +60,13 @@ def reason_in(message: str, path: str) -> str:
     return message.removeprefix(f"{printable(path)}: ").removesuffix(f" {_WAY_OUT}")
 
 
-def by_itself(error: DataError) -> DataError:
-    """The same for an input that was asked about by itself: there is nothing to leave out."""
+def without_skip_hint(error: DataError) -> DataError:
+    """Remove the hint at `on_bad_input: :skip` where a single input was given."""
     return DataError(str(error).removesuffix(f" {_WAY_OUT}"), error.path)
 
 
 def printable(text: str) -> str:
-    r"""`text` as messages quote it: shortened, on one line and in valid UTF-8.
+    r"""Escape and shorten `text` for a message: one line of valid UTF-8.
 
     >>> printable("caf\udce9\n.jpg")
     'caf\\udce9\\n.jpg'
@@ -67,25 +75,25 @@ def printable(text: str) -> str:
 
 
 def escaped(text: str) -> str:
-    """`text` on one line and in valid UTF-8, whatever bytes a file name held."""
+    """Escape unprintable characters and surrogates; one line of valid UTF-8."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def listed(names: Sequence[str]) -> str:
-    """`"cat", "dog"`; of more than 10 the first, and how many others there are."""
+    """Quote and join names, `"cat", "dog"`; the first 10 and a count of the rest."""
     shown = ", ".join(f'"{printable(name)}"' for name in names[:10])
     return f"{shown} and {len(names) - 10} more" if len(names) > 10 else shown
 
 
 def counted(count: int, one: str = "image", many: str = "images") -> str:
-    """`1 image`, `2 images`."""
+    """Format a count with its noun: `1 image`, `2 images`."""
     return f"1 {one}" if count == 1 else f"{count} {many}"
 
 
-def told(input: Any, message: str) -> str:
-    """`a.jpg: the file is empty`, of an input and the message of its `bad_input` error, or the bare reason.
+def named_reason(input: Any, message: str) -> str:
+    """Format `a.jpg: the file is empty` from an input and the reason or its `bad_input` error message.
 
-    The message about a row of a table shows the row itself.
+    Messages about rows of a table already contain the row.
     """
     if isinstance(input, str):
         return f"{printable(input)}: {reason_in(message, input)}"
@@ -93,8 +101,8 @@ def told(input: Any, message: str) -> str:
 
 
 def left_out(bad: Mapping[Any, str]) -> str:
-    """The warning about inputs that were skipped: `bad` has the message of each."""
-    found = listed_in_full([told(input, message) for input, message in bad.items()])
+    """The warning about skipped inputs; `bad` maps each to its message."""
+    found = listed_in_full([named_reason(input, message) for input, message in bad.items()])
     if any(isinstance(input, str) for input in bad):
         return f"left out {counted(len(bad))} that can't be decoded: {found}"
     return f"left out {counted(len(bad), 'row', 'rows')} that can't be read: {found}"
@@ -106,7 +114,7 @@ def open_input(path: str) -> BinaryIO:
     Raises
     ------
     Unreadable
-        The file is missing, a folder, forbidden, or its name can't travel as UTF-8.
+        The file is missing, a folder or not readable, or its name is not valid UTF-8.
     """
     try:
         path.encode()
@@ -131,5 +139,5 @@ def open_input(path: str) -> BinaryIO:
 
 
 def explain(error: Exception) -> str:
-    """`input/output error`, in the system's words."""
+    """The system's message in lower case: `input/output error`."""
     return (getattr(error, "strerror", None) or str(error)).lower()

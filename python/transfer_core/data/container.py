@@ -1,4 +1,4 @@
-"""Checks on the container of an image, before a decoder allocates memory for what the header claims."""
+"""Checks on image containers before a decoder allocates the memory that the header declares."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _TILE_SIDES = (322, 323)  # TIFF 6.0, section 15
 
 
 def problem_before_opening(content: bytes) -> str | None:
-    """A reason not to let Pillow open this file, or None.
+    """The reason that Pillow must not open this file, or None.
 
     Pillow allocates the canvas of a WebP when it opens it, and decodes every scan of a JPEG.
     """
@@ -34,7 +34,7 @@ def problem_before_opening(content: bytes) -> str | None:
 
 
 def problem_of_opened(image: Image.Image) -> str | None:
-    """A reason not to decode an image whose header Pillow has read, or None."""
+    """The reason that an opened image must not be decoded, or None."""
     if problem := excess_pixels(*image.size):
         return problem
     width, height = (getattr(image, "tag_v2", {}).get(tag, 1) for tag in _TILE_SIDES)
@@ -55,7 +55,7 @@ def excess_pixels(width: int, height: int) -> str | None:
 
 
 def _webp_size(content: bytes) -> tuple[int, int]:
-    """Width and height in the first chunk (RFC 9649); zeros if they are damaged, which Pillow finds."""
+    """Width and height from the first chunk (RFC 9649); zeros if damaged, which Pillow reports later."""
     kind, body = content[12:16], content[20:30]
     if len(body) < 10:
         return 0, 0
@@ -69,9 +69,9 @@ def _webp_size(content: bytes) -> tuple[int, int]:
 
 
 def _has_many_scans(content: bytes) -> bool:
-    """Whether a JPEG has too many scans up to its end: those of thumbnails or after the image don't count.
+    """Whether a JPEG has more than `MOST_SCANS` scans, not counting thumbnails and data after its end.
 
-    Of a sequential JPEG whose first scan holds all components the decoder reads no other.
+    The decoder reads only the first scan of a sequential JPEG if that scan has all components.
     """
     scans = components = 0
     sequential = False
@@ -88,7 +88,7 @@ def _has_many_scans(content: bytes) -> bool:
 
 
 def _segments(content: bytes) -> Iterator[tuple[int, int]]:
-    """Markers, and the place of the length that follows most of them, up to the end of the image."""
+    """Markers with the offset after each, up to the end of the image."""
     place = 2
     while found := _MARKER.search(content, place):
         marker, place = found[1][0], found.end()

@@ -1,4 +1,4 @@
-"""The end of this room: columns of paths, digests and targets, in three parts."""
+"""Datasets: columns of inputs, digests and targets, split into training, validation and test parts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from transfer_core.data.bad_input import printable, told
+from transfer_core.data.bad_input import named_reason, printable
 from transfer_core.data.example import Part
 from transfer_core.data.image import IMAGE
 from transfer_core.data.labelling import Labelling, Targets
@@ -18,12 +18,20 @@ from transfer_core.runtime.errors import DataError
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Columns of equal length; images themselves stay on disk.
+    """N labelled inputs as columns of equal length; images stay on disk.
 
-    `inputs` are paths of images, texts, or rows of a table (see `Modality`), `digests` the sha256 of their
-    bytes in hex, `targets` as the task encodes them (N, …).
-    `stamps` tell a file's state when its digest was taken, by path. Rows with the same of `groups` stay
-    on one side of a split; by default these are the digests.
+    Attributes
+    ----------
+    inputs
+        Paths of images, texts, or rows of a table (see `Modality`).
+    digests
+        sha256 of each input, in hex.
+    targets
+        Encoded targets (N, …).
+    stamps
+        Path to the state of the file when its digest was taken.
+    groups
+        Rows with equal groups stay on one side of a split. Default: the digests.
     """
 
     inputs: tuple[Any, ...]
@@ -40,7 +48,7 @@ class Dataset:
         return len(self.inputs)
 
     def take(self, indices: Iterable[int]) -> Dataset:
-        """The rows at `indices`, in that order."""
+        """Select the rows at `indices`, in that order."""
         rows = [int(i) for i in indices]
         return Dataset(
             tuple(self.inputs[i] for i in rows),
@@ -51,7 +59,7 @@ class Dataset:
         )
 
     def joined(self, *others: Dataset) -> Dataset:
-        """Its rows, then those of the others."""
+        """Concatenate with the rows of `others`."""
         parts = (self, *others)
         return Dataset(
             tuple(input for part in parts for input in part.inputs),
@@ -64,15 +72,15 @@ class Dataset:
 
 @dataclass(frozen=True, eq=False)
 class Pool:
-    """All usable examples; `given` are the parts that the data names, `named` the groups of the user, both
-    (N,)."""
+    """All usable examples before the split; `given` are the parts that the data names, `named` the groups of
+    the user, both (N,)."""
 
     data: Dataset
     given: tuple[Part | None, ...]
     named: tuple[str | None, ...]
 
     def without(self, bad: Mapping[Any, str]) -> Pool:
-        """Leave out the inputs that are keys of `bad`."""
+        """Remove the inputs that are keys of `bad`."""
         rows = [row for row, input in enumerate(self.data.inputs) if input not in bad]
         given, named = tuple(self.given[row] for row in rows), tuple(self.named[row] for row in rows)
         return Pool(self.data.take(rows), given, named)
@@ -80,14 +88,30 @@ class Pool:
 
 @dataclass(frozen=True, eq=False)
 class DataSplits:
-    """`train` fits, `valid` chooses, `test` is only measured.
+    """Training, validation and test parts of the data.
 
-    `labels` are the names of classes or labels in sorted order, or those of a regression's outputs.
-    `test_name` is what the user calls the measured part: `valid` where they gave train and valid and no test.
-    `skipped` are the inputs left out with `on_bad_input: :skip`, each as `name: reason`. `columns` name the
-    cells of inputs that are rows of a table. `modality` says what inputs are. `pool` has the
-    examples before they were divided, `warnings` are about near-duplicates, of which there
-    are so many, and groups.
+    Attributes
+    ----------
+    task
+        Encoding and checks of labels.
+    labels
+        Sorted names of classes or labels, or names of a regression's outputs.
+    train, valid, test
+        Examples for fitting, for model selection, and for the final metrics.
+    test_name
+        The user's name of the test part: `valid` if they gave train and valid and no test.
+    skipped
+        Inputs skipped with `on_bad_input: :skip`, each as `name: reason`.
+    columns
+        Names of the cells of inputs that are rows of a table.
+    modality
+        The kind of input.
+    pool
+        The examples before the split.
+    warnings
+        About near-duplicates and groups.
+    near_duplicates
+        The number of examples that are near-duplicates.
     """
 
     task: Labelling
@@ -109,24 +133,24 @@ class DataSplits:
         return self.train.inputs, self.valid.inputs, self.test.inputs
 
     def without(self, bad: Mapping[Any, str]) -> DataSplits:
-        """Leave out inputs that turned out to be undecodable.
+        """Remove inputs that can't be decoded.
 
         Parameters
         ----------
         bad
-            Path to reason; the message of the `DataError` that `decode_image` raised will do.
+            Path to reason, or to the message of the `DataError` that `decode_image` raised.
 
         Raises
         ------
         DataError
-            A class has no training image left, or a part that was there has none at all.
+            A class has no training image left, or all inputs of a part are removed.
         """
         left = replace(
             self,
             train=_without(self.train, bad),
             valid=_without(self.valid, bad),
             test=_without(self.test, bad),
-            skipped=self.skipped + tuple(told(input, reason) for input, reason in bad.items()),
+            skipped=self.skipped + tuple(named_reason(input, reason) for input, reason in bad.items()),
             pool=self.pool.without(bad) if self.pool else None,
         )
         for name, before, after in (

@@ -1,4 +1,4 @@
-"""One encoded image to 8-bit RGB: upright, on white, and never more pixels than are needed."""
+"""Decode images to 8-bit RGB: EXIF orientation, transparency on white, reduced-size JPEG decoding."""
 
 from __future__ import annotations
 
@@ -33,15 +33,21 @@ _UPRIGHT = {
 def decode_image(input: str | bytes, at_least: int | None = None, name: str | None = None) -> Image.Image:
     """Decode the first frame of an image file, or of its bytes, to RGB.
 
-    EXIF rotation is applied, transparency is laid on white, 16-bit grey is scaled to 8 bits.
+    EXIF rotation is applied, transparency is composited on white, 16-bit grey is scaled to 8 bits.
 
     Parameters
     ----------
+    input
+        The path of a file, or its bytes.
     at_least
-        The shorter side that is needed. A JPEG is decoded at 1/2, 1/4 or 1/8 of its size where that still
-        is at least this long: several times faster for a photo.
+        The required length of the shorter side, in pixels. A JPEG is decoded at 1/2, 1/4 or 1/8 of its size
+        if that is still at least this long. Default: full size.
     name
-        What an error calls the image; its path by default.
+        The display name in errors. Default: the path.
+
+    Returns
+    -------
+    An image of mode RGB.
 
     Raises
     ------
@@ -56,7 +62,7 @@ def decode_image(input: str | bytes, at_least: int | None = None, name: str | No
 
 
 def _read(input: str | bytes) -> bytes:
-    """The bytes of the image; of too many none is read."""
+    """Read the encoded image, up to `max_image_bytes`."""
     if isinstance(input, bytes):
         content = input
     else:
@@ -97,7 +103,7 @@ def _decode(content: bytes, path: str, at_least: int | None) -> Image.Image:
 
 
 def _above_pillows_limit(error: Exception) -> str:
-    """The message for an image of which Pillow has told the number of pixels alone."""
+    """The message for an image that Pillow refused because of its number of pixels."""
     pixels = re.search("[0-9]+", str(error))
     found = f"its {pixels[0] if pixels else 'many'} pixels"
     problem = excess("max_pixels", int(pixels[0]), found) if pixels else None
@@ -105,7 +111,7 @@ def _above_pillows_limit(error: Exception) -> str:
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:
-    """16-bit grey with its range scaled to 8 bits, where Pillow's own conversion clips it."""
+    """Scale 16-bit grey to 8 bits; Pillow's own conversion clips it."""
     if not image.mode.startswith(("I", "F")):
         return image
     if image.mode == "F":
@@ -122,7 +128,7 @@ def _eight_bit(image: Image.Image) -> Image.Image:
 
 
 def _on_white(image: Image.Image) -> Image.Image:
-    """RGB without transparency, whether it was a channel, a palette entry or one colour."""
+    """Convert to RGB with transparency composited on white."""
     if not image.has_transparency_data:
         return image.convert("RGB")
     see_through = image
@@ -134,7 +140,7 @@ def _on_white(image: Image.Image) -> Image.Image:
 
 
 def _upright(image: Image.Image, pixels: Image.Image) -> Image.Image:
-    """`pixels` turned as the EXIF data of `image` say; damaged EXIF data say nothing."""
+    """Apply the EXIF orientation of `image` to `pixels`; damaged EXIF data are ignored."""
     try:
         turn = _UPRIGHT.get(image.getexif().get(_ORIENTATION, 1))
     except Exception:

@@ -1,4 +1,4 @@
-"""All usable examples, their division into parts, and warnings about near-duplicates and groups."""
+"""Split the usable examples with groups and near-duplicates kept together, and warn about leakage."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ _SHOWN = 60
 
 @dataclass(frozen=True, eq=False)
 class Division:
-    """The `pool` with its groups, and its `parts`; so many examples are near-duplicates (`similar`), in so
-    many `groups`."""
+    """A split: the `pool` with its groups, its `parts`, and the numbers of near-duplicates (`similar`) and of
+    their `groups`."""
 
     pool: Pool
     parts: Parts
@@ -34,8 +34,20 @@ class Division:
 
 
 def divide(pool: Pool, edges: Sequence[Edge], strata: Strata, recipe: Recipe, modality: Modality) -> Division:
-    """Complete the split that the data brings, or make one, with groups and the near-duplicates that `edges`
-    connect on one side.
+    """Complete the given split, or make one, with groups and near-duplicates on one side.
+
+    Parameters
+    ----------
+    pool
+        All usable examples.
+    edges
+        Pairs of near-duplicate rows.
+    strata
+        The class of each row, or its labels as bool (N, K).
+    recipe
+        Sizes of the split, the column of groups, and the seed.
+    modality
+        The kind of input, for messages.
 
     Raises
     ------
@@ -88,7 +100,7 @@ def _warnings(
 def _on_both_sides(
     found: Division, groups: Groups, similar: npt.NDArray[np.bool_], made: bool, modality: Modality
 ) -> Iterator[str]:
-    """A warning about measured near-duplicates of examples that are fitted or chosen by."""
+    """Warn about test examples that are near-duplicates of training or validation examples."""
     pool, parts = found.pool, found.parts
     fitted = {groups.similar[row]: row for row in (*parts.train, *parts.valid) if similar[row]}
     both = [row for row in parts.test if similar[row] and groups.similar[row] in fitted]
@@ -107,7 +119,7 @@ def _on_both_sides(
 
 
 def _shown(pool: Pool, rows: Sequence[int], modality: Modality) -> str:
-    """`, for example a.jpg and b.jpg`, where inputs can be shown."""
+    """The clause `, for example a.jpg and b.jpg`; empty if the inputs have no text or path."""
     shown = [pool.data.inputs[row] for row in rows]
     longest = _SHOWN if modality.name == "text" else None
     texts = [text for text in shown if isinstance(text, str) and not is_spooled(text)]

@@ -1,4 +1,4 @@
-"""What every source of data is read into: one list of labelled references."""
+"""Labelled examples: the common form of all data sources."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeAlias
 
 Part: TypeAlias = Literal["train", "valid", "test"]
 
-# Every spelling that is understood in a folder name or a split column, in lower case.
+# Accepted names of folders and values of a split column, in lower case.
 PART_NAMES: dict[str, Part] = {
     "train": "train",
     "training": "train",
@@ -21,19 +21,31 @@ PART_NAMES: dict[str, Part] = {
 
 
 class Cell(str):
-    """Text out of a file without types (CSV), where 3.5 can only be written as `"3.5"`."""
+    """Text from an untyped file (CSV), in which the number 3.5 is written as `3.5` too."""
 
     __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One input and its label, before anything was opened.
+    """One input and its label, before any file is opened.
 
-    `input` is the path of an image, a text or two, or a tuple of cells, whose names are `columns`. `label` is
-    as the source has it: text, a number, a list or tuple of numbers. `split` is None where the source names
-    none. `name` is what messages call it: `photos/cat/1.jpg`, `labels.csv line 12`. With a `problem` the
-    caller could not read the input, which is None. Examples of one `group` stay on one side of a split.
+    Attributes
+    ----------
+    input
+        The path of an image, one or two texts, or a tuple of cells; None with a `problem`.
+    label
+        As in the source: text, a number, a list or tuple.
+    split
+        None if the source names none.
+    name
+        The display name: `photos/cat/1.jpg`, `labels.csv line 12`.
+    columns
+        The names of the cells.
+    problem
+        The reason that the caller could not read the input.
+    group
+        Examples of one group stay on one side of a split.
     """
 
     input: Any
@@ -46,7 +58,7 @@ class Example:
 
 
 def group_named(value: Any) -> str | None:
-    """The name of a group as text, `3` and `3.0` alike; None for an empty cell."""
+    """Normalize the name of a group, `3` and `3.0` alike; None for an empty cell."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return None if value is None or not str(value).strip() else str(value).strip()
@@ -54,7 +66,7 @@ def group_named(value: Any) -> str | None:
 
 @dataclass(frozen=True)
 class Found:
-    """All a source holds; `empty` are the class folders for training that have no images."""
+    """The content of a source; `empty` are training class folders without images."""
 
     examples: Sequence[Example]
     empty: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""The sha256 of every file, and early word of those that are no images."""
+"""sha256 of every file, and early detection of files that are not images."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import closing
 from dataclasses import dataclass
 
 from transfer_core.cache.digests import Seen, is_settled, known_digests, remember, stamp_of
-from transfer_core.data.bad_input import Unreadable, bad_input, by_itself, explain, open_input
+from transfer_core.data.bad_input import Unreadable, bad_input, explain, open_input, without_skip_hint
 from transfer_core.data.container import excess_bytes
 from transfer_core.data.formats import HEADER_BYTES, complaint
 from transfer_core.runtime.devices import cores
@@ -23,8 +23,7 @@ _REMEMBER_EVERY = 1000
 
 @dataclass(frozen=True, slots=True)
 class Fingerprint:
-    """`digest` is the sha256 in hex, `stamp` the state of the file that had it; where `problem` is not None
-    the file can't be used."""
+    """sha256 (`digest`) in hex and the state (`stamp`) of a file, or the `problem` that makes it unusable."""
 
     digest: str
     problem: str | None = None
@@ -32,10 +31,9 @@ class Fingerprint:
 
 
 def fingerprints(paths: Sequence[str], progress: Progress) -> list[Fingerprint]:
-    """One fingerprint per path, in order.
+    """Fingerprint each path, in order.
 
-    A path that occurs twice is read once; a file that an earlier call has read and that has not changed since
-    is not read.
+    Each distinct path is read once; files with an unchanged stamp are cache hits and are not read.
     """
     distinct = list(dict.fromkeys(paths))
     known = known_digests(distinct)
@@ -53,29 +51,37 @@ def fingerprints(paths: Sequence[str], progress: Progress) -> list[Fingerprint]:
 
 
 def check_unchanged(path: str, stamp: str, digest: str) -> None:
-    """That the file, which has just been read, still has the digest that was taken when it had `stamp`.
+    """Check that a file is unchanged since its digest was taken.
+
+    Parameters
+    ----------
+    path
+        The file.
+    stamp
+        Its state when the digest was taken.
+    digest
+        Its sha256 at that time, in hex.
 
     Raises
     ------
     DataError
-        If it has another.
+        If the digest differs.
     """
     try:
         if stamp_of(os.stat(path)) == stamp:
             return
     except OSError:
-        pass  # gone, which `_read` says
-    # A new name, a right or another copy in its place changes the stamp too.
+        pass  # `_read` reports a missing file
+    # A rename, new permissions or an identical copy change the stamp too.
     found, _ = _read(path)
     if found.digest != digest:
-        raise by_itself(bad_input(path, found.problem or "it was changed while it was in use", path))
+        raise without_skip_hint(bad_input(path, found.problem or "it was changed while it was in use", path))
 
 
 def _remembered(
     readings: Iterable[tuple[Fingerprint, Seen | None]],
 ) -> Generator[Fingerprint, None, None]:
-    """The fingerprints. What was seen is kept for other calls, some files at a time and when it ends, however
-    it ends."""
+    """Yield the fingerprints and cache their digests in batches, also if the caller stops early."""
     fresh: list[Seen] = []
     try:
         for fingerprint, seen in readings:
@@ -90,8 +96,7 @@ def _remembered(
 
 
 def _read(path: str) -> tuple[Fingerprint, Seen | None]:
-    """Read one file in chunks; the header is looked at on the way. What may have changed meanwhile, or could
-    change unseen, was not `Seen`."""
+    """Read one file in chunks and check its header; `Seen` only if its digest may be cached."""
     try:
         with open_input(path) as file:
             before = os.fstat(file.fileno())

@@ -1,4 +1,4 @@
-"""A class folder: `photos/cat/1.jpg`, or `photos/train/cat/1.jpg` where the folder brings its own split."""
+"""Read class folders: `photos/cat/1.jpg`, or `photos/train/cat/1.jpg` with a split."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from transfer_core.runtime.errors import DataError
 # Copies of the folder tree, without images, that archives from macOS and Synology drives leave behind.
 _NOT_CLASSES = ("__MACOSX", "@eaDir")
 _MANIFESTS = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
-# What asking a link whether it is a folder raises where it leads to itself, or through a file.
+# Errors of `is_dir` for a link that leads to itself, or through a file.
 _LEADS_NOWHERE = (errno.ELOOP, errno.ENOTDIR, errno.ENAMETOOLONG)
 
 
@@ -28,8 +28,7 @@ def read_folder(root: str) -> Found:
     Raises
     ------
     DataError
-        No images, an image outside the class folders, a layout that can be read in two ways, or a folder that
-        can't be listed, or is gone before it is.
+        No images, an image outside the class folders, an ambiguous layout, or a folder that can't be listed.
     """
     try:
         return _read(root)
@@ -45,17 +44,15 @@ def _read(root: str) -> Found:
         return _merge(_read_classes(os.path.join(root, name), part) for name, part in parts.items())
     found = _read_classes(root, None)
     if not found.examples and not images:
-        raise DataError(
-            f"{_shown(root)} holds no images{_what_is_there(root)}; {_expected(root)}", escaped(root)
-        )
+        raise DataError(f"{_shown(root)} holds no images{_entries(root)}; {_expected(root)}", escaped(root))
     return found
 
 
 def _parts(root: str, folders: list[str]) -> dict[str, Part]:
-    """The folders that are a split; none if `root` holds classes.
+    """Map the folders that are split parts; empty if `root` contains classes.
 
-    `train` is also a thing one photographs. It is a split if it holds class folders, or if every folder
-    beside it is called like one; then all of them must be.
+    `train` may also be a class. It is a split part if it contains class folders, or if all folders beside it
+    are named like parts; then all of them must be parts.
     """
     named = {name: PART_NAMES[name.lower()] for name in folders if name.lower() in PART_NAMES}
     nested = [name for name in named if _holds_class_folders(os.path.join(root, name))]
@@ -101,9 +98,9 @@ def _merge(parts: Iterable[Found]) -> Found:
 
 
 def _images_under(folder: str) -> Iterator[str]:
-    """Every image in `folder` and the folders inside, each real folder once, so that links can't loop.
+    """List images recursively; each real folder once, so that symbolic links can't loop.
 
-    A link back to the folder around `folder` isn't followed: that one holds the other classes.
+    Links to the parent of `folder` aren't followed: it contains the other classes.
     """
     seen = {_identity(os.path.dirname(folder))}
     waiting = [folder]
@@ -140,7 +137,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
     except OSError as error:
-        # What is called an image is reported when it is read. The rest may be a class: it must not be missed.
+        # A broken link with an image extension is reported when it is read; others may be classes.
         if has_image_extension(entry.name) or error.errno in _LEADS_NOWHERE:
             return False
         raise
@@ -155,8 +152,8 @@ def _outside(root: str, folders: list[str], images: list[str]) -> str:
     return f"{alone}{_manifest_hint(root)}; {_expected(root)}"
 
 
-def _what_is_there(root: str) -> str:
-    """What was found instead of images, as a clause."""
+def _entries(root: str) -> str:
+    """The entries found instead of images, as a clause."""
     names = sorted(os.listdir(root))
     if not names:
         return ", it is empty"

@@ -1,4 +1,4 @@
-"""Which files are images: by extension in a folder listing, by their first bytes once opened."""
+"""Image formats: detection by extension in a listing, and by signature once opened."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ READABLE = {
     "TIFF": (".tif", ".tiff"),
 }
 
-# Photos all the same: leaving them out of a folder in silence would hide half of someone's images.
+# Photos in formats that Pillow can't decode: an error, because skipping them silently would lose examples.
 UNREADABLE_PHOTOS = {
     "HEIC": (".heic", ".heif"),
     "AVIF": (".avif",),
@@ -22,7 +22,7 @@ UNREADABLE_PHOTOS = {
     "JPEG 2000": (".jp2", ".j2k"),
 }
 
-# What a photo was made from. It often lies beside the photo, and is no example of its own.
+# Source files that often lie beside the photo made from them; not examples of their own.
 ORIGINALS = {
     "SVG": (".svg", ".svgz"),
     "Photoshop": (".psd",),
@@ -49,7 +49,7 @@ _SIGNATURES = (
     (b"8BPS", "Photoshop"),
 )
 
-# What files that are no images begin with.
+# Signatures of common files that are not images.
 _NO_IMAGES = {
     b"%PDF": "a PDF document, not an image",
     b"PK\x03\x04": "a ZIP archive or an office document, not an image",
@@ -63,15 +63,15 @@ _EXPECTED = "expected JPEG, PNG, WebP, GIF, BMP or TIFF"
 
 
 def has_image_extension(name: str) -> bool:
-    """True for `IMG_1.JPG` and `x.heic`, False for `README.txt`, `Thumbs.db` and `IMG_1.CR2`."""
+    """Whether a name has the extension of a photo: `IMG_1.JPG`, `x.heic`; not `README.txt`, `IMG_1.CR2`."""
     return _extension(name) in _LISTED
 
 
 def complaint(header: bytes, name: str = "") -> str | None:
-    """Why a file that begins with `header` can't be decoded, or None if it may be an image.
+    """The reason that a file that begins with `header` can't be decoded, or None if it may be an image.
 
-    The content decides, not the name: a JPEG called `x.heic` is fine. Only camera raw files, which
-    begin like any TIFF, are known by the extension of `name`.
+    The content decides, not the name: a JPEG named `x.heic` is accepted. Only camera raw files, which start
+    like any TIFF, are recognized by the extension of `name`.
     """
     if not header:
         return "the file is empty"
@@ -105,7 +105,7 @@ def _format_of_header(header: bytes) -> str | None:
 
 
 def _format_of_brand(brand: bytes) -> str | None:
-    """The image formats among ISO base media files (ISO/IEC 14496-12), whose other brands are videos."""
+    """The image format of an ISO base media file (ISO/IEC 14496-12); None for other brands."""
     if brand in (b"avif", b"avis"):
         return "AVIF"
     return "HEIC" if brand[:3] in (b"hei", b"hev", b"mif", b"msf") else None

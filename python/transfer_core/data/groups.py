@@ -1,4 +1,4 @@
-"""Groups of examples that stay on one side of a split: copies, near-duplicates, groups of the user."""
+"""Grouped splits: union of copies, near-duplicates and user-defined groups."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-# A group that holds a larger share of a class leaves too little of it for the other side.
+# A group with a larger share of a class leaves too little of it for the other side.
 _LARGEST_SHARE = 0.8
-# Near-duplicates in too large a group must be nearer than that, as a share of the usual threshold.
+# Stricter thresholds for near-duplicates in oversized groups, as shares of the usual one.
 _STRICTER = (1 / 3, 1 / 10, -1.0)
 
 
 class Edge(NamedTuple):
-    """Two rows that are near-duplicates; `distance` is 0 to 1, a share of what still counts as one."""
+    """A pair of near-duplicate rows; `distance` is relative to the threshold, 0 to 1."""
 
     first: int
     second: int
@@ -24,7 +24,7 @@ class Edge(NamedTuple):
 
 
 class DisjointSets:
-    """Rows 0 to N - 1, united step by step (union-find with path halving)."""
+    """Union-find with path halving over rows 0 to N - 1."""
 
     def __init__(self, count: int) -> None:
         self._parent = list(range(count))
@@ -37,19 +37,19 @@ class DisjointSets:
         return row
 
     def unite(self, first: int, second: int) -> None:
-        """Make the sets of both rows one."""
+        """Merge the sets of both rows."""
         a, b = sorted((self.find(first), self.find(second)))
         self._parent[b] = a
 
     def labels(self) -> npt.NDArray[np.int64]:
-        """(N,), the smallest row of each row's set."""
+        """The smallest row of each row's set, (N,)."""
         return np.array([self.find(row) for row in range(len(self._parent))], np.int64)
 
 
 @dataclass(frozen=True)
 class Groups:
-    """`keys` (N,) are equal for rows that stay together; `similar` (N,) for rows that near-duplicates
-    connect, also where these are too many to stay together."""
+    """Groups of N rows: `keys` are equal for rows that stay together, `similar` for connected near-duplicates
+    even if their group is too large to stay together."""
 
     keys: tuple[str, ...]
     similar: npt.NDArray[np.int64]
@@ -61,18 +61,19 @@ def group_rows(
     edges: Sequence[Edge],
     strata: Sequence[int] | npt.NDArray[np.bool_],
 ) -> Groups:
-    """Unite rows of one digest, of one name of the user's, and near-duplicates.
+    """Merge copies, rows of one user-defined group, and near-duplicates.
 
     The key of a group is the smallest of its digests: without groups, keys are digests.
 
     Parameters
     ----------
     digests, named
-        (N,); None for a row that the user puts in no group.
+        (N,) digests and user-defined groups; None for a row without a group.
+    edges
+        Pairs of near-duplicate rows.
     strata
-        The class of each row, all zero for regression; or which row has which label, bool (N, K). A group of
-        near-duplicates that holds nearly all of one would leave nothing to measure: there only the nearer
-        ones stay together.
+        The class of each row, all zero for regression; or labels as bool (N, K). In a group of
+        near-duplicates with nearly all of a class, only the nearest stay together.
     """
     copies = _united(len(digests), _chains(digests))
     similar = together = _with_edges(copies, edges)
@@ -100,7 +101,7 @@ def _united(count: int, pairs: Iterable[tuple[int, int]]) -> npt.NDArray[np.int6
 
 
 def _chains(names: Iterable[Hashable]) -> Iterable[tuple[int, int]]:
-    """Pairs that connect all rows of one name; None is no name."""
+    """Pairs that connect all rows with equal names; None is no name."""
     first: dict[Hashable, int] = {}
     for row, name in enumerate(names):
         if name is not None and first.setdefault(name, row) != row:
@@ -114,7 +115,7 @@ def _by_class(classes: Sequence[int]) -> list[npt.NDArray[np.int64]]:
 
 
 def _too_large(labels: npt.NDArray[np.int64], members: Sequence[npt.NDArray[Any]]) -> set[int]:
-    """The labels of sets of several rows that hold too large a share of the members of a class."""
+    """Labels of sets of several rows with more than `_LARGEST_SHARE` of a class."""
     found: set[int] = set()
     for rows in members:
         own, counts = np.unique(labels[rows], return_counts=True)

@@ -1,4 +1,4 @@
-"""Images as inputs: files, or bytes that are put into files."""
+"""Image inputs: files, or bytes written to temporary files."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ class ImageModality:
     """See `Modality`."""
 
     name, one, many = "image", "image", "images"
-    # An image with two labels is a mistake.
+    # An image with two labels is a labelling error.
     has_one_label = True
 
     def columns(
-        self, header: Sequence[str], said: str | tuple[str, ...] | None, other: Sequence[str]
+        self, header: Sequence[str], chosen: str | tuple[str, ...] | None, other: Sequence[str]
     ) -> tuple[str, ...]:
         """One column, usually `path`."""
-        if isinstance(said, tuple) and len(said) != 1:
-            raise DataError(f"columns.input: an image is one column, got {len(said)}")
-        return said if isinstance(said, tuple) else (said or "path",)
+        if isinstance(chosen, tuple) and len(chosen) != 1:
+            raise DataError(f"columns.input: an image is one column, got {len(chosen)}")
+        return chosen if isinstance(chosen, tuple) else (chosen or "path",)
 
     def from_cells(
         self, cells: Sequence[Any], columns: Sequence[str], where: str, folder: str, spool: Path
     ) -> Located:
-        """A path relative to the manifest; or an image's bytes, bare or as Hugging Face has them."""
+        """A path relative to the manifest; or an image's bytes, bare or in a Hugging Face image struct."""
         (image,) = cells
         if isinstance(image, Mapping):
             image = image.get("bytes") or image.get("path")
@@ -46,7 +46,7 @@ class ImageModality:
         raise DataError(f"{where}: {columns[0]} is empty, expected the path of an image")
 
     def from_row(self, value: Any, where: str, spool: Path) -> Located:
-        """A path, or the bytes of an encoded image, which are put under `spool`."""
+        """A path, or the bytes of an encoded image, which are written to `spool`."""
         if isinstance(value, bytes | bytearray | memoryview):
             return Located(spool_bytes(bytes(value), spool), where)
         if isinstance(value, str | os.PathLike):
@@ -63,7 +63,7 @@ class ImageModality:
         return undecodable(inputs, progress)
 
     def near_duplicates(self, inputs: Sequence[Any], check: Callable[[], None]) -> list[Edge]:
-        """None yet: pixels are decoded once, when they are embedded."""
+        """Empty: images are compared later, when they are decoded for the embedding."""
         return []
 
     def is_one(self, value: Any) -> bool:

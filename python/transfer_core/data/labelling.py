@@ -1,4 +1,4 @@
-"""What reading and splitting data need of a task; `tasks.Task` implements it."""
+"""The interface of a task for reading and splitting data; `tasks.Task` implements it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Labelling(Protocol):
     Attributes
     ----------
     name
-        The recipe's word for the task.
+        The name of the task in a recipe.
     noun, nouns
         Singular and plural of a label in messages: `class`, `classes`.
     categorical
@@ -41,7 +41,16 @@ class Labelling(Protocol):
     def encode(
         self, examples: Sequence[Example], columns: Columns, labels: Sequence[str] | None = None
     ) -> tuple[tuple[str, ...], Targets]:
-        """The names of the outputs, and the targets (N, …); with `labels` those of a trained model.
+        """Encode labels: the names of the outputs, and the targets (N, …).
+
+        Parameters
+        ----------
+        examples
+            N labelled examples.
+        columns
+            The target columns.
+        labels
+            The labels of a trained model. Default: those of the examples.
 
         Raises
         ------
@@ -64,14 +73,25 @@ class Labelling(Protocol):
     def variety_problem(
         self, labels: Sequence[str], targets: Targets, inputs: str, part: str = ""
     ) -> str | None:
-        """An error message if there is nothing to learn; `inputs` is the plural of an input, `part` is
-        `training ` where targets are a part of all."""
+        """An error message if the targets do not vary.
+
+        Parameters
+        ----------
+        labels
+            K names.
+        targets
+            (N, …) encoded targets.
+        inputs
+            The plural of the kind of input.
+        part
+            `training ` if the targets are those of one part. Default: empty.
+        """
 
     def data_warnings(self, splits: DataSplits, weighted: bool) -> Iterator[str]:
         """Properties of the data that make metrics mislead; `weighted`: rare labels have larger weights."""
 
     def precision_of(self, measured: int) -> str:
-        """How coarse metrics of so few `measured` examples are, as a clause, or nothing."""
+        """The resolution of metrics on `measured` examples, as a clause; may be empty."""
 
 
 # From a recipe and all labels to the task, and a warning where another task may be meant.

@@ -1,4 +1,4 @@
-"""Labels as they come from files and callers: cells, numbers of other libraries, names."""
+"""Normalize and validate raw labels from files and callers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def check_label_count(labels: Sequence[Any], many: str) -> None:
 
 
 def clean_name(text: str, where: str) -> str:
-    """A label as text in NFC, without spaces around it; `DataError`, naming `where`, if nothing is left."""
+    """Normalize a label to NFC without surrounding spaces; raise `DataError` if it is empty or too long."""
     name = unicodedata.normalize("NFC", text).strip()
     if not name:
         raise DataError(f"{printable(where)}: the label is empty")
@@ -50,7 +50,7 @@ def check_present(example: Example, label: Any) -> None:
 
 
 def plain(label: Any) -> Any:
-    """`label` without NumPy's and decimal's types."""
+    """Convert NumPy and decimal types to plain Python values."""
     if isinstance(label, bool | str):
         return label
     if hasattr(label, "tolist"):
@@ -61,7 +61,7 @@ def plain(label: Any) -> Any:
 
 
 def number(label: Any) -> float | None:
-    """`label` as a number; None for text that isn't one (Python would also read `1_000`)."""
+    """Convert `label` to a number; None for other text (also `1_000`, which Python would accept)."""
     if isinstance(label, bool) or not isinstance(label, str | int | float):
         return None
     try:

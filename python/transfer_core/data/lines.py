@@ -1,4 +1,4 @@
-"""Lines of a text file that a reader takes one at a time, with a limit on their length."""
+"""Iterate over the lines of a text file with a limit on record length."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from transfer_core.runtime.limits import excess, limit
 
 
 class Lines(Iterator[str]):
-    """The lines of `file`, those of one record with at most `max_line_length` characters together.
+    """Lines of `file`, at most `max_line_length` characters per record.
 
-    A record of a CSV file may have several lines: the reader sets `length` to 0 where one ends.
+    A CSV record may span several lines: the reader resets `length` to 0 after each record.
     """
 
     def __init__(self, file: TextIO, path: str) -> None:

@@ -1,4 +1,4 @@
-"""An input where it was found."""
+"""An input with its display name."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 
 class Located(NamedTuple):
-    """An input, what messages call it, and the names of its columns if it has any."""
+    """An input, its display name, and the names of its columns if it has any."""
 
     input: Any
     name: str

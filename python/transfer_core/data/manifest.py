@@ -1,4 +1,4 @@
-"""A manifest: a CSV, JSONL or Parquet file that lists inputs and their labels."""
+"""Read manifests: CSV, JSONL or Parquet files of inputs and labels."""
 
 from __future__ import annotations
 
@@ -24,22 +24,34 @@ from transfer_core.runtime.limits import excess, limit
 _DEEPEST = 20
 
 Record: TypeAlias = Mapping[str, Any]
-# What messages call a row, its cells, and the columns of its input.
+# The display name of a row, its cells, and the columns of its input.
 Row: TypeAlias = tuple[str, Record, tuple[str, ...]]
 
 
 def read_manifest(
     path: str, columns: Columns, modality: Modality, spool: Path, group: str | None = None
 ) -> Iterator[Example]:
-    """Read the rows of a manifest; paths in it are relative to its own folder, images in it go to `spool`.
-    The column `group`, if it is a name, says which rows belong together.
+    """Read the rows of a manifest.
+
+    Parameters
+    ----------
+    path
+        The file; its extension decides the format. Paths in it are relative to its folder.
+    columns
+        Names of the input, target and split columns.
+    modality
+        The kind of input.
+    spool
+        Temporary directory for embedded images.
+    group
+        Name of the column of groups. Default: none.
 
     Raises
     ------
     DataError
-        A column is missing, a row is malformed, or its input is empty; names the line.
+        A column is missing, a row is malformed, or its input is empty; the message has the line.
     DependencyError
-        A Parquet file, and no pyarrow.
+        A Parquet file without pyarrow.
     """
     read = _READERS.get(os.path.splitext(path)[1].lower())
     if read is None:
@@ -63,12 +75,12 @@ def _label(record: Record, target: str | tuple[str, ...]) -> Any:
 
 
 def _read_csv(path: str, columns: Columns, modality: Modality, group: str | None) -> Iterator[Row]:
-    """Comma, semicolon or tab, whichever the header uses most; blank rows are passed over."""
+    """Read rows separated by the most frequent of comma, semicolon and tab in the header; skip blank rows."""
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
             delimiter = max(",;\t", key=next(Lines(file, path), "").count)
             file.seek(0)
-            # The limit of this module is of the whole process; that of `Lines` is below it.
+            # The limit of the csv module is process-wide; `Lines` enforces the configured one.
             csv.field_size_limit(max(csv.field_size_limit(), limit("max_line_length")))
             lines = Lines(file, path)
             rows = csv.reader(lines, delimiter=delimiter, strict=True)
@@ -90,7 +102,7 @@ def _read_csv(path: str, columns: Columns, modality: Modality, group: str | None
 
 
 def _read_jsonl(path: str, columns: Columns, modality: Modality, group: str | None) -> Iterator[Row]:
-    """One JSON object a line; a key that later rows lack is an empty cell."""
+    """Read one JSON object per line; missing keys are empty cells."""
     try:
         with open(path, encoding="utf-8-sig") as file:
             needed: list[str] = []
@@ -130,7 +142,7 @@ def _is_deeper(value: Any, levels: int) -> bool:
 
 
 def _read_parquet(path: str, columns: Columns, modality: Modality, group: str | None) -> Iterator[Row]:
-    """Batch by batch, and only the columns that are needed."""
+    """Read the required columns in batches."""
     try:
         import pyarrow
     except ImportError:
@@ -155,8 +167,7 @@ _READERS: dict[str, Callable[[str, Columns, Modality, str | None], Iterator[Row]
 def _check_columns(
     path: str, found: Sequence[str], columns: Columns, modality: Modality, group: str | None
 ) -> tuple[tuple[str, ...], list[str]]:
-    """The columns of the input, and all columns to read. Only `split` may be missing, and only under its
-    default name."""
+    """The input columns, and all columns to read; only a `split` column of the default name is optional."""
     targets = (columns.target,) if isinstance(columns.target, str) else columns.target
     split = [columns.split] if columns.split in found or columns.split != Columns().split else []
     if problem := excess("max_columns", len(found), f"its {len(found)} columns"):
@@ -179,7 +190,7 @@ def _check_columns(
 
 
 def _fix(modality: Modality, columns: Columns, missing: str, inputs: Sequence[str]) -> str:
-    """The way out where a column of a default name is missing, as a clause."""
+    """The remedy for a missing column of a default name, as a clause."""
     if missing == columns.target == Columns().target:
         return '. Fix: columns: { target: "…" } names the column of the labels'
     if missing not in inputs or columns.input is not None:

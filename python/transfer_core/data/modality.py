@@ -1,4 +1,4 @@
-"""What an input is: an image, a text, a row of a table. All that reading data must know of it."""
+"""Modalities: how inputs of each kind (image, text, row of a table) are read and checked."""
 
 from __future__ import annotations
 
@@ -16,10 +16,9 @@ from transfer_core.runtime.progress import Progress
 
 
 class Modality(Protocol):
-    """`one` and `many` are what messages call inputs of this kind.
+    """Reading and checks of one kind of input; `one` and `many` are its nouns in messages.
 
-    An input itself is the path of a file for an image, a `str` or a tuple of two for a text, a tuple of cells
-    for a row of a table.
+    An image is the path of a file, a text a `str` or a tuple of two, a row of a table a tuple of cells.
     """
 
     @property
@@ -36,36 +35,62 @@ class Modality(Protocol):
 
     @property
     def has_one_label(self) -> bool:
-        """Whether the same input can't rightly have two labels."""
+        """Whether equal inputs with different labels are an error."""
 
     def columns(
-        self, header: Sequence[str], said: str | tuple[str, ...] | None, other: Sequence[str]
+        self, header: Sequence[str], chosen: str | tuple[str, ...] | None, other: Sequence[str]
     ) -> tuple[str, ...]:
-        """The columns of a manifest that hold the input: those that were `said`, or the usual ones; `other`
-        columns hold targets and splits."""
+        """The input columns of a manifest.
+
+        Parameters
+        ----------
+        header
+            All columns.
+        chosen
+            The input columns of the recipe; None for the defaults.
+        other
+            Target and split columns.
+        """
 
     def from_cells(
         self, cells: Sequence[Any], columns: Sequence[str], where: str, folder: str, spool: Path
     ) -> Located:
-        """The input of a manifest's row; raises `DataError`."""
+        """Convert the cells of a manifest row to an input.
+
+        Parameters
+        ----------
+        cells, columns
+            Values and names of the input columns.
+        where
+            The display name of the row.
+        folder
+            The folder of the manifest.
+        spool
+            Temporary directory for embedded images.
+
+        Raises
+        ------
+        DataError
+            The cells are not an input of this kind.
+        """
 
     def from_row(self, value: Any, where: str, spool: Path) -> Located:
-        """The input that a caller hands over; raises `DataError`."""
+        """Convert the `input` of a streamed row; raises `DataError`."""
 
     def fingerprints(self, inputs: Sequence[Any], progress: Progress) -> list[Fingerprint]:
-        """A digest of each input, or why it can't be used."""
+        """Compute a digest of each input, or the reason that it can't be used."""
 
     def undecodable(self, inputs: Sequence[Any], progress: Progress) -> dict[int, str]:
-        """The numbers of the inputs with a digest that still can't be decoded, each with the reason."""
+        """Decode all inputs; map the number of each that fails to the reason."""
 
     def near_duplicates(self, inputs: Sequence[Any], check: Callable[[], None]) -> list[Edge]:
-        """Pairs that connect the near-duplicates; those of images are found later, in their pixels."""
+        """Pairs of near-duplicates; empty for images, which are compared once they are decoded."""
 
     def is_one(self, value: Any) -> bool:
-        """Whether a caller handed over one input, and not several."""
+        """Whether `value` is a single input rather than several."""
 
     def from_caller(self, value: Any, name: str, columns: Sequence[str]) -> Any:
-        """The input that a caller wants an answer for, called `name`; raises `DataError`."""
+        """Convert an input to predict, with the display name `name`; raises `DataError`."""
 
 
 MODALITIES: dict[str, Modality] = {modality.name: modality for modality in (IMAGE, TEXT, TABLE)}

@@ -2,7 +2,7 @@
 
 Candidates have similar perceptual hashes: 64 signs of low frequencies (pHash; Zauner, Implementation and
 Benchmarking of Perceptual Image Hash Functions, 2010). A candidate is a near-duplicate if the other
-image, moved and stretched by a little and with another contrast, explains nearly all of its detail: linear
+image, slightly shifted and scaled and with another contrast, explains nearly all of its detail: linear
 regression on the image and its derivatives (Lucas & Kanade, An Iterative Image Registration Technique,
 IJCAI 1981). The simpler an image is, the more must be explained: digits are alike without being copies.
 """
@@ -36,7 +36,7 @@ _BLOCK, _CHUNK = 256, 4096
 
 
 def thumbnail(pixels: npt.NDArray[np.uint8]) -> Thumbnails:
-    """(WIDTH,) for an image (H, W, 3), H = W."""
+    """Compute the thumbnail (WIDTH,) of a square image (H, W, 3)."""
     image = Image.fromarray(pixels).reduce(max(1, len(pixels) // SIDE)).convert("YCbCr")
     small = np.asarray(image.resize((SIDE, SIDE), Image.Resampling.BOX))
     color = np.rint(small[:, :, 1:].mean(axis=(0, 1))).astype(np.uint8)
@@ -44,7 +44,7 @@ def thumbnail(pixels: npt.NDArray[np.uint8]) -> Thumbnails:
 
 
 def near_images(thumbnails: Thumbnails, check: Callable[[], None]) -> list[Edge]:
-    """Pairs that connect all near-duplicates of N thumbnails (N, WIDTH); `check` is called now and then."""
+    """Pairs that connect all near-duplicates of thumbnails (N, WIDTH); `check` raises on cancellation."""
     if len(thumbnails) < 2:
         return []
     codes, mirrored = _codes(thumbnails)
@@ -70,7 +70,7 @@ def near_images(thumbnails: Thumbnails, check: Callable[[], None]) -> list[Edge]
 
 
 def _candidates(agreement: Floats, start: int) -> tuple[Numbers, Numbers]:
-    """Numbers of rows, and for each that of an earlier row with a similar hash, of many the most similar."""
+    """Rows paired with earlier rows of similar hash, at most the `_MOST_CANDIDATES` most similar each."""
     similar = np.tril(agreement >= 64 - 2 * _DIFFERENT_BITS, start - 1)
     for row in np.flatnonzero(similar.sum(axis=1) > _MOST_CANDIDATES):
         found = np.flatnonzero(similar[row])
@@ -80,8 +80,8 @@ def _candidates(agreement: Floats, start: int) -> tuple[Numbers, Numbers]:
 
 
 def _unexplained(thumbnails: Thumbnails, rows: Numbers, flip: bool, targets: Floats) -> Floats:
-    """(P,), the share of each of `targets` (P, D) that the image of its row, or its mirror image, can't
-    explain."""
+    """Unexplained share, (P,), of each of `targets` (P, D) in the regression on its row's image or, with
+    `flip`, on the mirror image."""
     different, which = np.unique(rows, return_inverse=True)
     smooth = _smooth(_brightness(thumbnails[different]))
     smooth = smooth[:, :, ::-1] if flip else smooth
@@ -98,8 +98,8 @@ def _unexplained(thumbnails: Thumbnails, rows: Numbers, flip: bool, targets: Flo
 
 
 def _details(thumbnails: Thumbnails) -> tuple[Floats, Floats]:
-    """The detail of each image as a vector (N, D) of length 1, and the number of frequencies (N,) that make
-    it up: the participation ratio of their power. An image of one colour has none, and resembles none."""
+    """Unit vectors of detail (N, D), and the effective number of frequencies (N,): the participation ratio of
+    their power. Images of one colour have no detail and match no image."""
     vectors, ratios = [], []
     for start in range(0, len(thumbnails), _CHUNK):
         detail = _laplacian(_smooth(_brightness(thumbnails[start : start + _CHUNK])))
@@ -127,7 +127,7 @@ def _codes(thumbnails: Thumbnails) -> tuple[Floats, Floats]:
     waves = _cosines(SIDE)[1:9]
     parts = [thumbnails[start : start + _CHUNK] for start in range(0, len(thumbnails), _CHUNK)]
     found = np.concatenate([(waves @ _brightness(part) @ waves.T).reshape(-1, 64) for part in parts])
-    # Mirrored, the odd frequencies of the rows have the other sign.
+    # Mirroring flips the sign of odd row frequencies.
     signs = np.tile(np.where(np.arange(1, 9) % 2, np.float32(-1), np.float32(1)), 8)
     return _above_median(found), _above_median(found * signs)
 
@@ -145,7 +145,7 @@ def _smooth(images: Floats) -> Floats:
 
 
 def _laplacian(images: Floats) -> Floats:
-    """(…, SIDE - 4, SIDE - 4): without the border, where a copy that was cropped lacks something."""
+    """Laplacian (…, SIDE - 4, SIDE - 4) without the border, which differs in cropped copies."""
     middle = images[..., 1:-1, 1:-1]
     beside = images[..., :-2, 1:-1] + images[..., 2:, 1:-1] + images[..., 1:-1, :-2] + images[..., 1:-1, 2:]
     inner: Floats = (beside - 4 * middle)[..., 1:-1, 1:-1]
@@ -153,7 +153,7 @@ def _laplacian(images: Floats) -> Floats:
 
 
 def _cosines(side: int) -> Floats:
-    """(side, side), the waves of the discrete cosine transform."""
+    """Basis of the discrete cosine transform, (side, side)."""
     numbers = np.arange(side)
     waves: Floats = np.cos(np.pi / side * numbers[:, None] * (numbers + 0.5)).astype(np.float32)
     return waves

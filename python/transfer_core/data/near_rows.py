@@ -1,4 +1,4 @@
-"""Near-duplicate rows of a table: the same to 6 digits, case and spaces, and not by chance."""
+"""Near-duplicate rows of a table: equal to 6 digits, case and spaces, and unlikely by chance."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Any
 from transfer_core.data.example import Cell
 from transfer_core.data.groups import Edge
 
-# So many other rows may be expected to be the same by chance.
+# The largest expected number of equal rows under independence.
 _BY_CHANCE = 0.05
 
 
 def near_rows(rows: Sequence[tuple[Any, ...]], check: Callable[[], None]) -> list[Edge]:
-    """Pairs that connect all near-duplicates of N rows; `check` is called now and then.
+    """Pairs that connect all near-duplicates of N rows; `check` raises on cancellation.
 
-    Where a table has few categories, rows are equal by chance. Equal rows count as duplicates if hardly one
-    would be expected were the columns independent: N times the product of the shares of their cells.
+    In a table of few categories, rows are equal by chance. Equal rows count as duplicates if their expected
+    number under independent columns, N times the product of the shares of their cells, is small.
     """
     plain = [tuple(map(_plain, row)) for row in rows]
     check()
@@ -39,7 +39,7 @@ def _expected(cells: tuple[Any, ...], counts: Sequence[Counter[Any]], rows: int)
 
 
 def _plain(cell: Any) -> Any:
-    """Numbers to 6 digits, also those in a file without types; text in lower case, with single spaces."""
+    """Normalize a cell: numbers to 6 digits, text to lower case with single spaces."""
     if isinstance(cell, str) and not isinstance(cell, Cell):
         return " ".join(cell.casefold().split())
     try:

@@ -1,7 +1,7 @@
-"""Near-duplicate texts: the same but for case, punctuation, links, mentions and a few words.
+"""Near-duplicate texts: equal up to case, punctuation, links, mentions and a few words.
 
-MinHash (Broder, On the Resemblance and Containment of Documents, 1997) of the runs of 5 characters, compared
-in bands (Leskovec, Rajaraman & Ullman, Mining of Massive Datasets, chapter 3), in time linear in the texts.
+MinHash (Broder, On the Resemblance and Containment of Documents, 1997) of 5-character shingles with banded
+locality-sensitive hashing (Leskovec, Rajaraman & Ullman, Mining of Massive Datasets, chapter 3): linear time.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ _ADDRESSED = re.compile(r"https?://\S+|www\.\S+|@\w+")
 _BETWEEN_WORDS = re.compile(r"[\W_]+")
 _RUN = 5
 _MOST_CHARACTERS = 10_000
-_FEWEST_RUNS = 16  # of shorter texts one word is a large part: they must be equal
+_FEWEST_RUNS = 16  # shorter texts must be equal: one word is a large part of them
 _BANDS, _ROWS = 16, 4
 _SIMILARITY = 0.75
 _CHARACTERS_AT_ONCE = 1 << 20
 
 
 def near_texts(texts: Sequence[Any], check: Callable[[], None]) -> list[Edge]:
-    """Pairs that connect all near-duplicates of N texts or pairs of texts; `check` is called now and then."""
+    """Pairs that connect all near-duplicates of N texts or text pairs; `check` raises on cancellation."""
     first: dict[str, int] = {}
     edges = []
     for row, text in enumerate(texts):
@@ -54,7 +54,7 @@ def near_texts(texts: Sequence[Any], check: Callable[[], None]) -> list[Edge]:
 
 
 def normalized(text: Any) -> str:
-    """Lower case, without links and mentions, a space between words.
+    """Normalize a text: lower case, no links and mentions, single spaces between words.
 
     >>> normalized("RT @anna: What a DAY!! https://t.co/x")
     'rt what a day'
@@ -65,7 +65,7 @@ def normalized(text: Any) -> str:
 
 
 def _signatures(names: Sequence[str], check: Callable[[], None]) -> Iterator[Hashes]:
-    """(n, permutations) for some of the texts at a time: the smallest hash of their runs."""
+    """MinHash signatures (n, permutations), n texts at a time."""
     ends = np.cumsum([len(name) for name in names])
     start = 0
     while start < len(names):
@@ -92,7 +92,7 @@ def _minima(names: Sequence[str]) -> Hashes:
 
 
 def _in_one_bucket(signatures: Hashes) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Pairs of texts with an equal band: each with the first of its bucket."""
+    """Candidate pairs with an equal band: each text with the first of its bucket."""
     pairs = []
     for band in range(_BANDS):
         values = np.ascontiguousarray(signatures[:, band * _ROWS : (band + 1) * _ROWS])
@@ -106,7 +106,7 @@ def _in_one_bucket(signatures: Hashes) -> tuple[npt.NDArray[np.int64], npt.NDArr
 
 
 def _mixed(values: Hashes) -> Hashes:
-    """Values whose every bit depends on every bit of the old ones (the finalizer of splitmix64)."""
+    """Mix the bits of each value (the finalizer of splitmix64)."""
     values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return values ^ (values >> np.uint64(31))

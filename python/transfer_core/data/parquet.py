@@ -1,4 +1,4 @@
-"""Rows of a Parquet file, a few at a time, in memory that does not depend on how well it is compressed."""
+"""Read Parquet files in batches of bounded memory, independent of the compression ratio."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from transfer_core.runtime.errors import DataError
 from transfer_core.runtime.limits import excess
 
 _MOST_ROWS = 256
-# Bytes that a batch of rows takes at most, unless one row takes more.
+# Maximum bytes of a batch, unless a single row is larger.
 _BATCH_BYTES = 128 * 10**6
-# A page has a megabyte in general: so many of that size would be above any limit.
+# Pages are usually a megabyte: this many exceed every limit on bytes.
 _MOST_PAGES = 10**6
 # Encodings in parquet.thrift: PLAIN, PLAIN_DICTIONARY, RLE_DICTIONARY.
 _WITH_DICTIONARY = {0, 2, 8}
@@ -24,7 +24,7 @@ _TEXTS = ("string", "large_string", "string_view", "binary", "large_binary", "bi
 
 
 def column_names(path: str) -> list[str]:
-    """The names of the columns, from the footer; an error of pyarrow's if it is none."""
+    """Read the column names from the footer; raises an error of pyarrow for a damaged file."""
     from pyarrow.parquet import ParquetFile
 
     with ParquetFile(path) as file:
@@ -32,12 +32,12 @@ def column_names(path: str) -> list[str]:
 
 
 def records(path: str, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """The cells of these columns, row by row.
+    """Yield the cells of these columns, row by row.
 
     Raises
     ------
     DataError
-        The file is above a limit, damaged, or a column has values that can't be inputs or labels.
+        The file exceeds a limit or is damaged, or a column has an unsupported type.
     """
     from pyarrow.parquet import ParquetFile
 
@@ -46,11 +46,11 @@ def records(path: str, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
         rows = file.metadata.num_rows
         _check(path, "max_rows", rows, f"its {rows} rows")
         leaves = _leaves(file, columns, path)
-    # Of lists of texts that could take much, only the numbers of entries of the dictionary are decoded.
+    # Large lists of texts are decoded to dictionary indices, which bounds their memory.
     numbers = [leaf.path for leaf in leaves if leaf.has_dictionary and leaf.most_bytes > _BATCH_BYTES]
     with ParquetFile(path, read_dictionary=numbers) as file:
         decoded = 0
-        # A batch has one dictionary of each list, as Arrow wants it, and so has a row group.
+        # Arrow requires one dictionary per batch, and dictionaries differ between row groups.
         for group in range(file.num_row_groups):
             options = {"row_groups": [group], "columns": list(columns)}
             for batch in file.iter_batches(batch_size=_rows_at_a_time(leaves), **options):
@@ -61,8 +61,8 @@ def records(path: str, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
 
 @dataclass
 class _Leaf:
-    """A column of values: whether it has lists of texts, its largest page in bytes, its values, and the
-    encodings of its pages."""
+    """A leaf column: whether it has lists of texts (`repeated`), its `largest` page in bytes, its number of
+    `values`, and the encodings of its pages."""
 
     number: int
     path: str
@@ -73,12 +73,12 @@ class _Leaf:
 
     @property
     def has_dictionary(self) -> bool:
-        """Whether Arrow can decode its lists of texts to numbers of entries of a dictionary."""
+        """Whether Arrow can decode its lists of texts to dictionary indices."""
         return self.repeated and self.encodings <= _WITH_DICTIONARY
 
     @property
     def most_bytes(self) -> int:
-        """Of its values, each of which may be as long as a page."""
+        """Upper bound of the decoded bytes: each value may be as long as the largest page."""
         return self.values * self.largest
 
     def add(self, page: Page) -> None:
@@ -89,7 +89,7 @@ class _Leaf:
 
 
 def _leaves(file: Any, columns: Sequence[str], path: str) -> list[_Leaf]:
-    """The leaves of these columns, whose pages together are within the limits."""
+    """The leaves of these columns; raises `DataError` if their pages exceed the limits."""
     wanted = set(columns)
     leaves = [
         _Leaf(number, column.path, column.physical_type == "BYTE_ARRAY" and column.max_repetition_level > 0)
@@ -120,7 +120,7 @@ def _pages(metadata: Any, leaves: Sequence[_Leaf], path: str) -> Iterator[tuple[
         for group in map(metadata.row_group, range(metadata.num_row_groups)):
             for leaf in leaves:
                 chunk = group.column(leaf.number)
-                # As Arrow decides it.
+                # The same rule as in Arrow.
                 dictionary, start = chunk.dictionary_page_offset or 0, chunk.data_page_offset
                 start = dictionary if 0 < dictionary < start else start
                 found = 0
@@ -132,13 +132,13 @@ def _pages(metadata: Any, leaves: Sequence[_Leaf], path: str) -> Iterator[tuple[
 
 
 def _rows_at_a_time(leaves: Sequence[_Leaf]) -> int:
-    """A value that is not repeated is at most as long as its page, or as the page of its dictionary."""
+    """Batch size for which a batch is within `_BATCH_BYTES`: a value is at most as long as its page."""
     longest = sum(leaf.largest for leaf in leaves)
     return max(1, min(_MOST_ROWS, _BATCH_BYTES // max(1, longest)))
 
 
 def _decoded_bytes(column: Any, path: str) -> int:
-    """Bytes of a column of a batch, each text of a dictionary as often as it occurs."""
+    """Decoded bytes of a column of a batch, with dictionary entries counted per occurrence."""
     from pyarrow import compute, types
 
     size: int = column.nbytes
@@ -158,7 +158,7 @@ def _check(path: str, name: str, found: int, described: str) -> None:
 
 
 def _check_types(schema: Any, columns: Sequence[str], path: str) -> None:
-    """Only types whose values take no more memory than the pages say, lists apart."""
+    """Raise `DataError` unless the decoded size of every column is bounded by its pages, apart from lists."""
     for name in columns:
         kind = schema.field(name).type
         if not _is_plain(kind, levels=2):

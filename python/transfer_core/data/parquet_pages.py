@@ -1,6 +1,6 @@
-"""Sizes of the pages of a Parquet file, read from their headers: the footer's sums are only claims.
+"""Page sizes of a Parquet file, read from page headers because the sums in the footer are not trustworthy.
 
-A reader allocates what the header of a page says, and decompression fails where a page holds more.
+A reader allocates the size in the page header, and decompression fails if the page is larger.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 _TRUE, _FALSE, _I8, _I16, _I32, _I64, _DOUBLE, _BINARY, _LIST, _SET, _MAP, _STRUCT = range(1, 13)
 _DEEPEST = 16
 _LARGEST_INTEGER = 2**31 - 1
-# Arrow's own limit on the header of a page.
+# Bytes to read; the last is Arrow's limit on page headers.
 _WINDOWS = (1 << 12, 1 << 17, 1 << 24)
 # Fields of PageHeader in parquet.thrift, and for each kind of data page the field of its encoding.
 _DECOMPRESSED, _COMPRESSED, _VALUES = 2, 3, 1
@@ -21,12 +21,12 @@ _ENCODINGS = {5: 2, 8: 4}
 
 
 class Damaged(ValueError):
-    """The header of a page is not as parquet.thrift has it."""
+    """A page header that is not valid according to parquet.thrift."""
 
 
 @dataclass(frozen=True)
 class Page:
-    """Bytes after decompression, the values of rows in it, and their encoding; a dictionary has none."""
+    """Decompressed bytes, number of values, and their encoding; None for a dictionary."""
 
     size: int
     values: int
@@ -34,7 +34,14 @@ class Page:
 
 
 def pages(file: BinaryIO, start: int, length: int) -> Iterator[Page]:
-    """The pages of a column chunk of `length` bytes that begins at `start`.
+    """Yield the pages of a column chunk.
+
+    Parameters
+    ----------
+    file
+        The Parquet file.
+    start, length
+        Offset and length of the chunk, in bytes.
 
     Raises
     ------
@@ -58,7 +65,7 @@ def pages(file: BinaryIO, start: int, length: int) -> Iterator[Page]:
 
 
 def _header(file: BinaryIO, place: int) -> tuple[dict[int, Any], int]:
-    """A page's header, and how many bytes it has."""
+    """The fields of a page header, and its length in bytes."""
     for window in _WINDOWS:
         file.seek(place)
         data = file.read(window)
@@ -78,7 +85,7 @@ def _integer(fields: Any, number: int) -> int:
 
 
 def _struct(data: bytes, place: int, levels: int) -> tuple[dict[int, Any], int]:
-    """Fields by number, None for those of no use, and the place after it; `IndexError` where `data` ends."""
+    """Parse a struct: fields by number, None for unused types, and the end offset."""
     if not levels:
         raise Damaged("the header of a page is nested too deeply")
     fields: dict[int, Any] = {}
@@ -99,7 +106,7 @@ def _value(data: bytes, place: int, kind: int, levels: int) -> tuple[Any, int]:
         return None, place
     if kind in (_I32, _I16, _I64):
         value, place = _zigzag(data, place)
-        # Another width is skipped by a reader that wants 32 bits.
+        # Readers skip a field of another width than 32 bits.
         return value if kind == _I32 else None, place
     if kind == _BINARY:
         size, place = _varint(data, place)

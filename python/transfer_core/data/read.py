@@ -1,4 +1,4 @@
-"""The way from a recipe to three datasets: gather, label, fingerprint, split, audit."""
+"""Read the data of a recipe into datasets: gather, encode labels, fingerprint, split, validate."""
 
 from __future__ import annotations
 
@@ -32,18 +32,22 @@ def read_splits(
     spool: Path,
     progress: Progress,
 ) -> DataSplits:
-    """Find, label, check and split everything that the recipe's `data` names, decoding nothing.
+    """Read, encode, check and split the data of a recipe, without decoding inputs.
 
     Parameters
     ----------
+    recipe
+        The recipe.
     modality
         Kind of input.
     choose_task
-        The task from the recipe and all labels.
+        Selects the task from the recipe and all labels.
     streams
-        The rows behind each `{"stream": name}` of the recipe.
+        Name to the rows of each `{"stream": name}` of the recipe.
     spool
-        Folder for images that come as bytes; their paths end up in the datasets.
+        Temporary directory for images given as bytes; the datasets contain paths in it.
+    progress
+        Progress events and cancellation.
 
     Raises
     ------
@@ -86,12 +90,12 @@ def read_splits(
 
 
 def left_over(splits: DataSplits, bad: Mapping[Any, str]) -> DataSplits:
-    """`splits` without inputs that turned out to be undecodable, each with the reason.
+    """Remove undecodable inputs from `splits`; `bad` maps each to its reason.
 
     Raises
     ------
     DataError
-        As `DataSplits.without`, or what is left can't be trained on.
+        As `DataSplits.without`, or the rest can't be trained on.
     """
     left = splits.without(bad)
     audit.check_trained_labels(left)
@@ -99,12 +103,16 @@ def left_over(splits: DataSplits, bad: Mapping[Any, str]) -> DataSplits:
 
 
 def regrouped(splits: DataSplits, edges: Sequence[Edge], recipe: Recipe) -> DataSplits:
-    """`splits` divided anew with the near-duplicates that `edges` connect on one side.
+    """Split again with the near-duplicates that `edges` connect on one side.
 
     Parameters
     ----------
+    splits
+        The previous split.
     edges
-        Between rows of `splits.pool`.
+        Pairs of rows of `splits.pool`.
+    recipe
+        Sizes of the split, the column of groups, and the seed.
     """
     assert splits.pool
     strata = splits.task.strata(splits.pool.data.targets)
@@ -112,13 +120,13 @@ def regrouped(splits: DataSplits, edges: Sequence[Edge], recipe: Recipe) -> Data
 
 
 def warn_of(splits: DataSplits, recipe: Recipe, progress: Progress) -> None:
-    """Warn of all in the data, as it is divided in the end, that makes metrics mislead."""
+    """Warn about properties of the final split that make metrics misleading."""
     for message in (*splits.warnings, *audit.warnings(splits, weighted=_has_class_weights(recipe))):
         progress.warning(message)
 
 
 def _splits(facts: DataSplits, division: Division) -> DataSplits:
-    """`facts` with these parts."""
+    """Fill in the parts of a division."""
     data, parts = division.pool.data, division.parts
     splits = replace(
         facts,
@@ -145,9 +153,24 @@ def read_labelled(
     spool: Path,
     progress: Progress,
 ) -> Dataset:
-    """Labelled inputs to measure a trained model on, whose `labels` and `task` they must share.
+    """Read labelled inputs to evaluate a trained model on.
 
-    Where the source brings a split, its `test` part is read, or else its `valid` part.
+    If the source has a split, its `test` part is read, else its `valid` part.
+
+    Parameters
+    ----------
+    source
+        A source, or a path.
+    modality, labels, task, columns
+        Kind of input, labels, task and column names of the model.
+    on_bad_input
+        `raise`, or `skip` to leave unusable inputs out with a warning.
+    streams
+        Name to rows, for a stream source.
+    spool
+        Temporary directory for images given as bytes.
+    progress
+        Progress events and cancellation.
 
     Raises
     ------
@@ -172,7 +195,7 @@ def _measured(examples: Sequence[Example]) -> list[Example]:
 
 
 def _same_columns(examples: Sequence[Example]) -> tuple[str, ...]:
-    """The names of the inputs' columns, which all examples share."""
+    """The column names of the inputs; raises `DataError` unless all examples share them."""
     readable = [example for example in examples if example.problem is None]
     first = readable[0] if readable else examples[0]
     for example in readable:

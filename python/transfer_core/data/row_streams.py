@@ -1,4 +1,4 @@
-"""`data` as a Python caller gives it: paths as a recipe has them too, or rows that a recipe can only name."""
+"""Replace iterables of rows in `data` by named streams, as a recipe requires."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Rows = Iterable[Row]
 
 
 def name_streams(data: Any) -> tuple[Any, dict[str, Rows]]:
-    """`data` with a name in place of each iterable of rows, and the rows by these names.
+    """Replace each iterable of rows in `data` by a name; return the rows by name as well.
 
     >>> name_streams({"train": "photos", "test": [{"input": "a.jpg", "label": "cat"}]})
     ({'train': 'photos', 'test': {'stream': 'test'}}, {'test': [{'input': 'a.jpg', 'label': 'cat'}]})
@@ -25,7 +25,7 @@ def name_streams(data: Any) -> tuple[Any, dict[str, Rows]]:
 
 
 def _name(data: Any, name: str) -> tuple[Any, dict[str, Rows]]:
-    """What is neither a path nor rows stays as it is, for the recipe to judge."""
+    """Name one source; other values pass unchanged, because the recipe parser reports them."""
     if isinstance(data, os.PathLike):
         return os.fspath(data), {}
     if isinstance(data, str | bytes | Mapping) or not isinstance(data, Iterable):

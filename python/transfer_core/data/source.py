@@ -1,4 +1,4 @@
-"""From the recipe's `data` to one list of examples, whatever kind of source it names."""
+"""Read a recipe's `data` source (folder, manifest, stream or splits) into examples."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ _ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What reading a source needs beside the source: what inputs are, column names, open streams, where bytes
-    go, and the column of groups."""
+    """Context of reading a source: kind of input, column names, open streams, temporary directory, progress
+    and the column of groups."""
 
     modality: Modality
     columns: Columns
@@ -43,13 +43,13 @@ class Surroundings:
 
 
 def read_source(source: Source, around: Surroundings) -> Found:
-    """All examples of `source`, in its own order.
+    """Read all examples of `source`, in its order.
 
     Raises
     ------
     DataError
-        The path doesn't exist or is of no known kind, the source is empty, or an example of a named
-        part (`data: {train: …}`) says that it belongs to another one.
+        The path doesn't exist or has an unsupported type, the source is empty, or an example of a named part
+        (`data: {train: …}`) is marked as another part.
     """
     if not isinstance(source, Splits):
         return _read_one(source, around)
@@ -166,7 +166,7 @@ def _nearest_sibling(path: str) -> str:
 
 
 def _known_misfit(path: str) -> str | None:
-    """What a path names instead of a folder or a manifest, with the way out."""
+    """The kind of an unsupported file, with the remedy."""
     if has_image_extension(path):
         return "one image, expected a folder of class folders or a manifest"
     name = path.lower()

@@ -1,8 +1,8 @@
-"""Which rows train, which choose and which are only measured. Numbers in, row numbers out.
+"""Deterministic stratified and grouped split into training, validation and test rows.
 
-There is no random generator here. The rows of a class are ordered by sha256(seed, digest), so the
-split depends on the seed and the inputs alone: not on the folder, the names or the order of listing,
-and adding a photo hardly moves the others. Label sets are dealt out in the same order.
+The rows of a class are ordered by sha256(seed, digest), so the split depends only on the seed and the inputs,
+not on folders, names or listing order, and an additional input hardly moves the others. Label sets are
+distributed in the same order.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Rows: TypeAlias = list[int]
 
 @dataclass(frozen=True)
 class Parts:
-    """Row numbers of each part, ascending; `copies` were given for fitting but are held out as well."""
+    """Row numbers of each part, ascending; `copies` are excluded because they are copies of held-out rows."""
 
     train: Rows
     valid: Rows
@@ -41,19 +41,27 @@ def split_rows(
     seed: int,
     groups: Sequence[str] | None = None,
 ) -> Parts:
-    """Complete the split that the data brings, `given`, or make one.
+    """Complete a given split, or make one.
 
     Parameters
     ----------
     given
-        The part of each row; None for all rows if the data brings no split.
+        The part of each of N rows; None for all rows without a split.
     strata
-        The class of each row, each of which is split in the same shares; all zero for regression. Or which
-        row has which label, bool (N, K); then each label is, as nearly as can be.
+        The class of each row, all zero for regression; classes are split in equal shares. Or labels as bool
+        (N, K), which are split in approximately equal shares.
     digests
-        Rows of the same digest are copies. Those of held-out rows are left out of what is fitted.
+        Rows of the same digest are copies. Copies of held-out rows are left out of training.
+    sizes
+        Shares of the test and validation parts.
+    seed
+        Seed of the order.
     groups
-        Rows of the same group go to the same side, unless the data says otherwise; by default copies do.
+        Rows of the same group go to the same side, unless `given` separates them. Default: the digests.
+
+    Returns
+    -------
+    Row numbers of each part.
     """
     groups = digests if groups is None else groups
     if not isinstance(strata, np.ndarray):
@@ -79,7 +87,7 @@ def split_rows(
 
 
 def _one_of_group(strata: Sequence[int], groups: Sequence[str]) -> list[int]:
-    """The same where a group agrees on its class; where it doesn't, the rarest of its classes for all."""
+    """Give all rows of a group one stratum: the rarest of their classes."""
     common = Counter(strata)
     shared: dict[str, int] = {}
     for group, stratum in zip(groups, strata, strict=True):
@@ -90,7 +98,7 @@ def _one_of_group(strata: Sequence[int], groups: Sequence[str]) -> list[int]:
 def _carve(
     rows: Iterable[int], strata: Strata, groups: Sequence[str], sizes: SplitSizes, seed: int
 ) -> tuple[Rows, Rows]:
-    """Split what may be trained on into `train` and `valid`."""
+    """Split the rows for training into `train` and `valid`."""
     rows = list(rows)
     valid = _hold_out(rows, sizes.valid, 0, strata, groups, seed)
     return _rest(rows, valid), valid
@@ -99,7 +107,7 @@ def _carve(
 def _hold_out(
     rows: Iterable[int], share: float, at_least: int, strata: Strata, groups: Sequence[str], seed: int
 ) -> Rows:
-    """About `share` of the rows of each stratum, at least `at_least`, and never its last group."""
+    """Select about `share` of the rows of each stratum, at least `at_least`, and never its last group."""
     if isinstance(strata, np.ndarray):
         return hold_out_labels(rows, share, at_least, strata, groups, seed)
     members: dict[int, dict[str, Rows]] = {}
@@ -114,7 +122,7 @@ def _hold_out(
 
 
 def _quotas(counts: Sequence[int], share: float, at_least: int) -> list[int]:
-    """`share` of each count in whole rows, which together are `share` of all (largest remainders first)."""
+    """Allocate `share` of each count in whole rows by the largest remainder method."""
     if share == 0 or not counts:
         return [0] * len(counts)
     exact = np.array(counts) * share
@@ -126,7 +134,7 @@ def _quotas(counts: Sequence[int], share: float, at_least: int) -> list[int]:
 
 
 def _draw(copies: dict[str, Rows], quota: int, seed: int) -> Rows:
-    """Whole groups of copies, up to `quota` rows, in the order of the hash."""
+    """Select whole groups of copies, up to `quota` rows, in hash order."""
     ordered = in_hash_order(copies, seed)
     drawn: Rows = []
     groups = 0

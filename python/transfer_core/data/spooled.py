@@ -1,4 +1,4 @@
-"""Images that come as bytes, as files."""
+"""Write images given as bytes to temporary files."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from transfer_core.runtime.errors import ConfigurationError
 
 
 def spool_bytes(image: bytes, spool: Path) -> str:
-    """Write an encoded image to `spool` under its sha256, unless it is there; returns its path."""
+    """Write an encoded image to `spool` under its sha256, unless it exists; returns its path."""
     digest = hashlib.sha256(image).hexdigest()
     target = spool / digest[:2] / digest
     if target.exists():

@@ -1,4 +1,4 @@
-"""Iterative stratification: hold out a share of the examples in which every label keeps its own share.
+"""Iterative stratification: hold out examples with every label in proportion.
 
 Sechidis, Tsoumakas & Vlahavas, On the Stratification of Multi-Label Data, ECML PKDD 2011, algorithm 1, for
 two parts and without a random generator: examples are taken in the order of a hash.
@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 
 def in_hash_order(digests: Iterable[str], seed: int) -> list[str]:
-    """The digests in an order that depends on the seed and on each of them alone."""
+    """Sort digests by sha256(seed, digest)."""
     return sorted(digests, key=lambda digest: hashlib.sha256(f"{seed}/{digest}".encode()).digest())
 
 
@@ -26,17 +26,29 @@ def hold_out_labels(
     digests: Sequence[str],
     seed: int,
 ) -> list[int]:
-    """About `share` of the rows of each label and of those without it.
+    """Select about `share` of the rows with each label and of those without it.
 
-    Of a label, and of what lacks it, one distinct input always stays; `at_least` of its rows are held out
+    At least one distinct input with and without each label remains; `at_least` rows of each are held out
     unless that takes the last of another.
 
     Parameters
     ----------
+    rows
+        The row numbers to select from.
+    share
+        The share to hold out, 0 to 1.
+    at_least
+        The minimum number of rows per label.
     members
-        (N, K), which of all rows has which label.
+        (N, K) bool, the labels of all rows.
     digests
-        Rows of the same digest go to the same side.
+        (N,); rows of the same digest go to the same side.
+    seed
+        Seed of the order.
+
+    Returns
+    -------
+    Row numbers, ascending.
     """
     copies: dict[str, list[int]] = {}
     for row in rows:
@@ -44,7 +56,7 @@ def hold_out_labels(
     groups = [copies[digest] for digest in in_hash_order(copies, seed)]
     if share == 0 or len(groups) < 2:
         return []
-    # Not to have a label is a label, too: else all examples without one could end up on the same side.
+    # The absence of a label is balanced too: else all examples without it could end up on one side.
     counts = np.array([[*members[group].sum(axis=0), *(~members[group]).sum(axis=0)] for group in groups])
     held = _assign(counts, np.array([len(group) for group in groups]), share, at_least)
     return sorted(row for group, is_held in zip(groups, held, strict=True) if is_held for row in group)
@@ -53,10 +65,10 @@ def hold_out_labels(
 def _assign(
     counts: npt.NDArray[np.int64], sizes: npt.NDArray[np.int64], share: float, at_least: int
 ) -> npt.NDArray[np.bool_]:
-    """Which of G groups are held out, (G,), for the rows (G, L) that each has of each label, and in all (G,).
+    """Assign G groups to a side, (G,) True if held out, from rows per label (G, L) and in total (G,).
 
-    The label with the fewest groups left is dealt out next, each group to the side that lacks more of this
-    label; or if that is the same, more of all.
+    The label with the fewest unassigned groups is next; each group goes to the side with the larger deficit
+    of this label, or on a tie of all rows.
     """
     has = counts > 0
     distinct = has.sum(axis=0)
@@ -71,7 +83,7 @@ def _assign(
             own = has[group]
             lack = (kept_wants[label], kept_lacks), (held_wants[label], held_lacks)
             hold = lack[0] < lack[1]
-            # The last that could still be on a side goes there, and training comes first.
+            # The last available group of a label goes to the side that still lacks it, training first.
             if (of_kept[own] == 1).any():
                 hold = False
             elif at_least and ((of_held[own] == 1) & (distinct[own] > 1)).any():
@@ -87,7 +99,7 @@ def _assign(
                 kept_wants -= counts[group]
                 kept_lacks -= sizes[group]
     if not held.any():
-        # Something to choose by, or to measure on, if no label loses its last.
+        # Hold out at least one group if no label loses its last.
         spare = [group for group in range(len(counts)) if (of_kept[has[group]] > 1).all()]
         held[spare[:1]] = True
     return held

@@ -1,4 +1,4 @@
-"""Rows that a caller hands over one at a time: an Active Record relation, an Enumerable, a Python list."""
+"""Read streamed rows: an Active Record relation, an Enumerable, a Python iterable."""
 
 from __future__ import annotations
 
@@ -14,23 +14,33 @@ from transfer_core.runtime.errors import DataError, did_you_mean
 Row: TypeAlias = Mapping[str, Any]
 
 _WORDS = ("input", "label", "split")
-# In place of `input`, where the caller could not read it.
+# In place of `input` if the caller could not read it.
 _PROBLEM = ("problem", "name")
 
 
 def read_stream(
     rows: Iterable[Row], modality: Modality, spool: Path, group: str | None = None
 ) -> Iterator[Example]:
-    """Read rows `{input:, label:, split:}`; `split` may be missing, and there is `group` if it is a name.
-    `{problem:, name:}` stand for an input that the caller could not read.
+    """Read rows `{input:, label:, split:}`, `split` being optional.
 
-    An image's bytes are written to `spool` as they come, under the name of their sha256: only one image is in
-    memory at a time, and the same image is kept once.
+    A row with `{problem:, name:}` instead of `input` stands for an input that the caller could not read.
+    Image bytes are written to `spool` under their sha256: one image is in memory at a time.
+
+    Parameters
+    ----------
+    rows
+        The rows.
+    modality
+        The kind of input.
+    spool
+        Temporary directory for image bytes.
+    group
+        Name of the column of groups. Default: none.
 
     Raises
     ------
     DataError
-        A row without `input`, `label` or `group`, or with another word.
+        A row without `input`, `label` or `group`, or with an unknown key.
     """
     for number, row in enumerate(rows, start=1):
         where = f"row {number}"
@@ -45,7 +55,7 @@ def read_stream(
 
 
 def part_named(value: Any, where: str) -> Part | None:
-    """`"val"` → `"valid"`; None for a missing or empty value."""
+    """Normalize the name of a part, `"val"` to `"valid"`; None for a missing or empty value."""
     if value is None or str(value).strip() == "":
         return None
     word = str(value).strip().lower()

@@ -1,4 +1,4 @@
-"""Rows of a table as inputs: a tuple of cells, each text, a number, or None where it is empty."""
+"""Table inputs: rows as tuples of cells, each text, a number, or None if empty."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ class TableModality:
     """See `Modality`."""
 
     name, one, many = "table", "row", "rows"
-    # Rows may be alike and end differently.
+    # Equal rows may have different labels.
     has_one_label = False
 
     def columns(
-        self, header: Sequence[str], said: str | tuple[str, ...] | None, other: Sequence[str]
+        self, header: Sequence[str], chosen: str | tuple[str, ...] | None, other: Sequence[str]
     ) -> tuple[str, ...]:
-        """The columns that were said, or all that are neither target nor split and have a name: pandas
-        numbers the rows in one without."""
-        if said is not None:
-            return (said,) if isinstance(said, str) else said
+        """The chosen columns, or all named ones but targets and split; pandas writes its index without a
+        name."""
+        if chosen is not None:
+            return (chosen,) if isinstance(chosen, str) else chosen
         columns = tuple(name for name in header if name not in other and name)
         if not columns:
             raise DataError("the table has no columns but those of the targets")
@@ -50,7 +50,7 @@ class TableModality:
     def from_cells(
         self, cells: Sequence[Any], columns: Sequence[str], where: str, folder: str, spool: Path
     ) -> Located:
-        """The cells, empty text as None."""
+        """The cells, with empty text as None."""
         return Located(_row(columns, cells, where), where, tuple(columns))
 
     def from_row(self, value: Any, where: str, spool: Path) -> Located:
@@ -65,9 +65,9 @@ class TableModality:
         return Located(_row(columns, [named[name] for name in columns], where), where, columns)
 
     def fingerprints(self, inputs: Sequence[Any], progress: Progress) -> list[Fingerprint]:
-        """The sha256 of the cells as JSON, and of how many rows before are the same.
+        """The sha256 of the cells as JSON and of the number of equal rows before.
 
-        Rows that are alike are different observations, as in a table of few categories, and not copies.
+        Equal rows are distinct observations, as in a table of few categories, not copies.
         """
         seen: Counter[str] = Counter()
         prints = []
@@ -81,11 +81,11 @@ class TableModality:
         return prints
 
     def undecodable(self, inputs: Sequence[Any], progress: Progress) -> dict[int, str]:
-        """None: they are read already."""
+        """Empty: rows are already read."""
         return {}
 
     def near_duplicates(self, inputs: Sequence[Any], check: Callable[[], None]) -> list[Edge]:
-        """Rows that are the same, and not by chance."""
+        """Rows that are equal, and unlikely by chance."""
         return near_rows(inputs, check)
 
     def is_one(self, value: Any) -> bool:
@@ -93,27 +93,27 @@ class TableModality:
         return isinstance(value, Mapping)
 
     def from_caller(self, value: Any, name: str, columns: Sequence[str]) -> Any:
-        """The cells of a mapping in the order of `columns`; it may have others, too."""
+        """The cells of a mapping in the order of `columns`; other keys are ignored."""
         if not isinstance(value, Mapping):
             raise DataError(f"{name}: expected a row {{column: value}}, not {type(value).__name__}")
         _check_count(value, name)
         if missing := [column for column in columns if column not in value]:
-            raise DataError(f"{name}: has no {listed(missing)} (the model knows: {listed(columns)})")
+            raise DataError(f"{name}: has no {listed(missing)} (expected: {listed(columns)})")
         row = _row(columns, [value[column] for column in columns], name)
         if problem := _too_long(row):
             raise DataError(f"{name}: {problem}")
         return row
 
 
-def with_columns(example: Example, said: str | tuple[str, ...] | None) -> Example:
-    """The row of a table with the columns that were said, in their order; any other example as it is.
+def with_columns(example: Example, columns: str | tuple[str, ...] | None) -> Example:
+    """Select the chosen columns of a table row, in their order; other examples pass unchanged.
 
     Raises
     ------
     DataError
-        If it lacks one of them.
+        If a column is missing.
     """
-    chosen = (said,) if isinstance(said, str) else said
+    chosen = (columns,) if isinstance(columns, str) else columns
     if not example.columns or not chosen:
         return example
     cells = dict(zip(example.columns, example.input, strict=True))
@@ -128,7 +128,7 @@ def _check_count(cells: Mapping[Any, Any], where: str) -> None:
 
 
 def _too_long(row: Sequence[Cell]) -> str | None:
-    """A message about the longest cell if it is above `max_text_length`."""
+    """An error message if the longest cell exceeds `max_text_length`."""
     longest = max((len(cell) for cell in row if isinstance(cell, str)), default=0)
     return excess("max_text_length", longest, f"the {longest} characters of a cell")
 
@@ -138,7 +138,7 @@ def _row(columns: Sequence[str], cells: Sequence[Any], where: str) -> tuple[Cell
 
 
 def _cell(value: Any, column: str, where: str) -> Cell:
-    """`value` as one of the types of a cell; text from a file stays text, even `"3.5"`, times become text."""
+    """Convert `value` to a cell type; text stays text, even `"3.5"`, and times become text."""
     if isinstance(value, np.datetime64):
         value = None if np.isnat(value) else str(value)
     if hasattr(value, "tolist"):

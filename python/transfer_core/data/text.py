@@ -1,4 +1,4 @@
-"""Texts as inputs, one by one or in pairs (a question and an answer, two sentences)."""
+"""Text inputs: single texts or pairs (a question and an answer, two sentences)."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ class TextModality:
     """See `Modality`."""
 
     name, one, many = "text", "text", "texts"
-    # People say the same and mean something else.
+    # Equal texts may have different labels.
     has_one_label = False
 
     def columns(
-        self, header: Sequence[str], said: str | tuple[str, ...] | None, other: Sequence[str]
+        self, header: Sequence[str], chosen: str | tuple[str, ...] | None, other: Sequence[str]
     ) -> tuple[str, ...]:
         """One column, usually `text`, or two."""
-        columns = said if isinstance(said, tuple) else (said or "text",)
+        columns = chosen if isinstance(chosen, tuple) else (chosen or "text",)
         if len(columns) > 2:
             raise DataError(f"columns.input: a text is one column or two, got {len(columns)}")
         return columns
@@ -53,7 +53,7 @@ class TextModality:
         return [_fingerprint(text) for text in progress.track(inputs, "choose", len(inputs), "texts")]
 
     def undecodable(self, inputs: Sequence[Any], progress: Progress) -> dict[int, str]:
-        """None: they are read already."""
+        """Empty: texts are already read."""
         return {}
 
     def near_duplicates(self, inputs: Sequence[Any], check: Callable[[], None]) -> list[Edge]:
@@ -95,7 +95,7 @@ def _fingerprint(text: Text) -> Fingerprint:
     if problem := excess("max_text_length", length, f"its {length} characters"):
         return Fingerprint("", problem)
     try:
-        # A pair is no text that anybody wrote: the separator is a character that texts don't have.
+        # The separator keeps pairs distinct from single texts: it does not occur in texts.
         return Fingerprint(hashlib.sha256("\x1f".join(parts).encode()).hexdigest())
     except UnicodeEncodeError:
         return Fingerprint("", "the text is not valid Unicode")

@@ -1,4 +1,4 @@
-"""Decoding of all images at the smallest scale, to find the damaged ones."""
+"""Find damaged images by decoding all of them at the smallest scale."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from transfer_core.runtime.progress import Progress
 
 
 def undecodable(paths: Sequence[str], progress: Progress) -> dict[int, str]:
-    """The numbers of the images that can't be decoded, each with the reason."""
+    """Map the number of each image that can't be decoded to the reason."""
     pool = ThreadPoolExecutor(cores(), thread_name_prefix="decode")
     try:
         reasons = progress.track(pool.map(_reason, paths), "choose", len(paths), "images")

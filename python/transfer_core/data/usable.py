@@ -1,4 +1,4 @@
-"""Leave out the inputs that can't be used, or raise one error that names all of them."""
+"""Skip unusable inputs, or raise one error that lists all of them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ OnBadInput: TypeAlias = Literal["raise", "skip"]
 
 @dataclass(frozen=True)
 class Usable:
-    """The examples that can be used, as they were found and as a dataset; `skipped` are the others."""
+    """Usable examples, raw and as a dataset; `skipped` are messages about the others."""
 
     examples: list[Example]
     data: Dataset
@@ -40,7 +40,24 @@ def keep_usable(
     modality: Modality,
     progress: Progress,
 ) -> Usable:
-    """Fingerprint all inputs; those that are no images (or texts), or have two labels, can't be used.
+    """Fingerprint all inputs and skip, or report, invalid ones and those with contradictory labels.
+
+    Parameters
+    ----------
+    examples
+        N examples.
+    task
+        The task that encoded the targets.
+    labels
+        K names of classes, labels or outputs.
+    targets
+        (N, …) encoded targets.
+    on_bad_input
+        `raise`, or `skip` to leave unusable inputs out with a warning.
+    modality
+        The kind of input.
+    progress
+        Progress events and cancellation.
 
     Raises
     ------
@@ -71,7 +88,7 @@ def keep_usable(
 
 @contextmanager
 def naming_all(parts: Sequence[Dataset], modality: Modality, progress: Progress) -> Iterator[None]:
-    """When one input of `parts` turns out bad within the block, decode all, and name all bad ones."""
+    """Turn a `BadInput` from the block into one error that lists all undecodable inputs of `parts`."""
     try:
         yield
     except BadInput:
@@ -85,7 +102,7 @@ def naming_all(parts: Sequence[Dataset], modality: Modality, progress: Progress)
 def _fingerprints(
     examples: Sequence[Example], modality: Modality, progress: Progress
 ) -> Sequence[Fingerprint]:
-    """A digest of each input, or the reason why it can't be used, which the caller may have found."""
+    """Fingerprints of all inputs, with the problems that the caller found."""
     readable = [example.input for example in examples if example.problem is None]
     found = iter(modality.fingerprints(readable, progress))
     return [Fingerprint("", example.problem) if example.problem else next(found) for example in examples]
@@ -106,7 +123,7 @@ def _with_two_labels(
     targets: Targets,
     digests: Sequence[str],
 ) -> dict[int, str]:
-    """The rows whose image also occurs with another label, or other labels, each with the reason."""
+    """Map the rows whose image also occurs with other labels to the reason."""
     kinds = targets if targets.ndim == 1 else np.unique(targets, axis=0, return_inverse=True)[1].reshape(-1)
     differing = _differing(kinds, digests, rows)
     return {
@@ -123,7 +140,7 @@ def _labels_of(described: str | Sequence[str]) -> str:
 
 
 def _differing(targets: Targets, digests: Sequence[str], rows: Sequence[int]) -> dict[int, int]:
-    """Each of `rows` whose image occurs with another class too, and the first row that says so."""
+    """Map each of `rows` whose image also has another class to the first row with that class."""
     copies: dict[str, list[int]] = {}
     for row in rows:
         copies.setdefault(digests[row], []).append(row)

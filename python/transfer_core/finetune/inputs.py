@@ -19,7 +19,7 @@ from torch import Tensor
 
 from transfer_core.backbones import Preprocessing
 from transfer_core.data import Dataset
-from transfer_core.data.bad_input import by_itself
+from transfer_core.data.bad_input import without_skip_hint
 from transfer_core.features import (
     ImageExtractor,
     Load,
@@ -109,5 +109,5 @@ def _batched(rows: Iterator[Tensor], size: int) -> Iterator[Tensor]:
 
 def _readable(outcome: T | DataError) -> T:
     if isinstance(outcome, DataError):
-        raise by_itself(outcome)  # inputs can no longer be skipped
+        raise without_skip_hint(outcome)  # inputs can no longer be skipped
     return outcome

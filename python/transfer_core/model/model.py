@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from transfer_core.backbones import Backbone
 from transfer_core.data import MODALITIES, Dataset, Input, Modality, Row, naming_all, read_labelled
-from transfer_core.data.bad_input import by_itself, counted
+from transfer_core.data.bad_input import counted, without_skip_hint
 from transfer_core.data.row_streams import name_streams
 from transfer_core.features import (
     Extractor,
@@ -207,7 +207,7 @@ class Model:
             with use_of(self.path):
                 return self._extractor.load(self.modality.from_caller(input, name, self.header.columns), name)
         except DataError as error:
-            raise by_itself(error) from None
+            raise without_skip_hint(error) from None
 
     def embed_loads(self, loads: Sequence[Load]) -> Embeddings:
         """Compute embeddings (N, embedding_width) of N `loads`; raises one `DataError` for all that fail."""
