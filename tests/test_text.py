@@ -302,7 +302,7 @@ def test_options_that_can_t_be(tiny):
             str(raised.value)
             == "text.long: windows are for a frozen backbone: use truncate, or leave it frozen"
         )
-    with pytest.raises(RecipeError, match=r"^text: says how texts are read, but mobilenet_v2 takes images$"):
+    with pytest.raises(RecipeError, match=r"^text: applies to texts, but mobilenet_v2 takes images$"):
         train("mobilenet_v2", text={"max_length": 4})
     with pytest.raises(RecipeError, match=r"^augment: varies images, but hf/.* takes a text$"):
         train(tiny, augment=["flip"])

@@ -62,23 +62,23 @@ def test_labels_of_a_trained_model():
         'the model has no label "cow" (its labels: "bird", "cat", "dog")'
     )
     assert failure(label_sets, examples((1, 0)), Columns(target=("dog", "cat")), known) == (
-        'no column says whether a label is "bird", which the model knows'
+        'the data has no column for the labels "bird" of the model'
     )
 
 
 @pytest.mark.parametrize(
     ("bad", "message"),
     [
-        (None, "the label is missing (an empty list says that there is none)"),
+        (None, "the label is missing (an empty list means no label)"),
         (
             "cat",
             '"cat" is one label, but multi_label takes a list of labels each, in a manifest or in rows '
-            "(a folder can't say it)",
+            "(not in a folder)",
         ),
         (
             3,
             "3 is one label, but multi_label takes a list of labels each, in a manifest or in rows "
-            "(a folder can't say it)",
+            "(not in a folder)",
         ),
         (
             ["cat", 1],
@@ -192,7 +192,7 @@ def test_a_folder_is_no_way_to_say_it(read, class_folder):
     message = failure(read, class_folder("photos", cat=3, dog=3), task="multi_label")
     assert message.endswith(
         '0.png: "cat" is one label, but multi_label takes a list of labels each, in a manifest or in rows '
-        "(a folder can't say it)"
+        "(not in a folder)"
     )
 
 

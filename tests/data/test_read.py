@@ -185,7 +185,7 @@ def test_what_is_left_without_undecodable_files_is_audited_again(read, class_fol
     assert len(left.pool.data) == 54
     warn_of(left, recipe, progress)
     assert warned[1:] == [
-        'test has no image of "dog"; the metrics say nothing about it',
+        'test has no image of "dog"; the metrics do not cover it',
         "only 6 images are measured, each of them is 17 points of accuracy",
     ]
 
@@ -369,7 +369,7 @@ def test_warnings_about_classes(read, class_folder, warned):
     assert warned == [
         'the classes are unbalanced: 22 training images of "cat", 2 of "dog". '
         "Compare balanced_accuracy and macro_f1, not accuracy. Try: class_weights: :balanced",
-        'test has no image of "dog"; the metrics say nothing about it',
+        'test has no image of "dog"; the metrics do not cover it',
         'the classes "Dog", "dog" differ only in upper and lower case; are they one?',
     ]
     warned.clear()

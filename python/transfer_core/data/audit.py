@@ -132,7 +132,7 @@ def _unmeasured(splits: DataSplits) -> Iterator[str]:
     missing = [label for label, count in zip(splits.labels, measured, strict=True) if count == 0]
     if missing and len(splits.test):
         one = splits.modality.one
-        yield f"{splits.test_name} has no {one} of {listed(missing)}; the metrics say nothing about it"
+        yield f"{splits.test_name} has no {one} of {listed(missing)}; the metrics do not cover it"
 
 
 def _alike(task: Labelling, labels: Sequence[str]) -> Iterator[str]:

@@ -29,9 +29,8 @@ _LEFT_OUT = "left out "
 class DataReport:
     """Result of a check.
 
-    `problems` stop a training, `warnings` don't. `labels` are the numbers of usable inputs by label (empty
-    of a regression), `sizes` those of `train`, `valid` and `test`. `task` is None where the data can't be
-    read.
+    `problems` prevent a training, `warnings` don't. `labels` are the numbers of usable inputs by label (empty
+    for a regression), `sizes` those of `train`, `valid` and `test`. `task` is None if the data can't be read.
     """
 
     modality: str
@@ -47,7 +46,7 @@ class DataReport:
         return not self.problems
 
     def to_dict(self) -> dict[str, Any]:
-        """The same as plain data, with `ok`."""
+        """Convert to plain data, with `ok`."""
         return {"ok": self.ok, **asdict(self)}
 
 
@@ -56,10 +55,19 @@ def check_data(
 ) -> DataReport:
     """Read and check the data of `recipe` as a training does, and decode every image.
 
+    Parameters
+    ----------
+    recipe
+        The recipe.
+    streams
+        Name to the rows of each stream of the recipe.
+    progress
+        Progress events and cancellation.
+
     Raises
     ------
     RecipeError
-        If the recipe is wrong.
+        If the recipe is invalid.
     """
     known = backbones.facts(recipe.backbone, recipe.trust)
     completed = complete(recipe, known)
@@ -104,7 +112,7 @@ def _labels(splits: DataSplits) -> dict[str, int]:
 
 
 def _listening(progress: Progress) -> tuple[Progress, list[str]]:
-    """A progress without warnings, and the list of them."""
+    """A progress that collects warnings in a list instead of emitting them."""
     warnings: list[str] = []
 
     def emit(event: Event) -> None:

@@ -7,7 +7,7 @@ from transfer_core.pipeline.artifacts import Frozen, Tuned
 
 
 def data_summary(frozen: Frozen, tuned: Tuned) -> DataSummary:
-    """The summary of the model file; parts of no example are left out."""
+    """Summarize the parts of the data for the model file, without empty ones."""
     splits = frozen.splits
     measured = splits.test_name
     carved = "valid" if measured == "test" else "held out of train"

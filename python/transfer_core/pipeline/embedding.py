@@ -17,8 +17,25 @@ def embed(
     progress: Progress,
     seen: Seen | None = None,
 ) -> Features:
-    """Embeddings of each dataset with so many views per image; thumbnails of decoded images are put into
-    `seen`."""
+    """Embed datasets with the frozen backbone.
+
+    Parameters
+    ----------
+    chosen
+        The plan and the backbone.
+    parts
+        Each dataset with its number of views per input.
+    store
+        The feature cache; None if the backbone was fine-tuned.
+    progress
+        Progress events and cancellation.
+    seen
+        Collects thumbnails of decoded images. Default: none.
+
+    Returns
+    -------
+    The embeddings of all parts, concatenated, and the inputs that can't be decoded.
+    """
     recipe, machine = chosen.plan.recipe, chosen.machine
     extractor = build_extractor(chosen.backbone, machine.device, machine.precision, recipe.text)
     views_of = [views for part, views in parts for _ in range(len(part))]

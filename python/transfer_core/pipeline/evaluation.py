@@ -15,7 +15,7 @@ from transfer_core.runtime.progress import Progress
 
 
 def measure(draft: Model, frozen: Frozen, progress: Progress) -> dict[str, Any]:
-    """The metrics of `draft` on the test examples, and warnings about them; none if nothing was held out."""
+    """Evaluate `draft` on the test examples and warn about weak metrics; empty without test examples."""
     test = frozen.splits.test
     if not len(test):
         progress.warning("nothing was held out, so the model was not measured")
@@ -28,7 +28,7 @@ def measure(draft: Model, frozen: Frozen, progress: Progress) -> dict[str, Any]:
 
 
 def shifted(frozen: Frozen, tuned: Tuned, metrics: Mapping[str, Any]) -> Iterator[str]:
-    """Warnings if calibration and test examples are not alike."""
+    """Warn about distribution shift between calibration and test examples."""
     splits = frozen.splits
     yield from coverage_warnings(metrics)
     if metrics and len(tuned.held_out):

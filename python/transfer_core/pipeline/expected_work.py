@@ -1,4 +1,4 @@
-"""Expected work of a training's phases, for its share done and its time left."""
+"""Expected work of each phase of a training, for overall progress."""
 
 from __future__ import annotations
 

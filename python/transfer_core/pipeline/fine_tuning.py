@@ -51,7 +51,7 @@ def _train_history(fitted: FittedHead) -> list[dict[str, Any]]:
 
 
 def _restore_published(frozen: Frozen, progress: Progress) -> None:
-    """Give the backbone its published weights again."""
+    """Restore the published weights of the backbone."""
     recipe, backbone = frozen.plan.recipe, frozen.backbone
     published = backbones.load(recipe.backbone, recipe.weights, progress, recipe.trust)
     backbone.load_state_dict(published.state_dict())
@@ -78,9 +78,9 @@ def _all_phases(frozen: Frozen, fitted: FittedHead, checkpoints: RunCheckpoints,
         if now != embedded:
             loaded = backbone.weights_digest
             if now != published:
-                backbone.weights_digest = now  # how it runs is measured for these weights
+                backbone.weights_digest = now  # execution settings are measured per weights
             frozen, embedded = embedded_anew(frozen, progress), now
-            # Phases that change it run as was measured for what they began with, resumed or not.
+            # Fine-tuning uses the settings measured for its initial weights, resumed or not.
             backbone.weights_digest = loaded
         history += _train_head_further(frozen, head, phase, seed, progress, checkpointer)
     if now != published:

@@ -48,10 +48,10 @@ def run(
     Raises
     ------
     TransferError
-        Whatever is wrong with the recipe, the data, the weights or the machine.
+        For errors of the recipe, the data, the weights or the machine.
     """
     upkeep(progress)
-    # Made before the training: that the model can't be kept is not told after it.
+    # Created before the training, so that an unwritable directory is reported first.
     with new_run(stored(recipe), library_versions()) as folder:
         return _five_steps(folder, recipe, streams or {}, progress)
 
@@ -63,16 +63,20 @@ def resume(
     progress: Progress = Progress(),
     trust: bool = False,
 ) -> Model:
-    """Resume an interrupted run, to the model that it would have given; a finished run gives its model.
+    """Resume an interrupted run and return its model; a finished run returns its saved model.
 
     Parameters
     ----------
     name
         The id of the run; with `trust` also the path of its directory.
     data
-        Where its examples are by now, plain, as in a recipe.
+        The current location of its examples, plain, as in a recipe. Default: unchanged.
+    streams
+        Name to the rows of each stream of the recipe.
+    progress
+        Progress events and cancellation.
     trust
-        Whether the content of the run may be read and run code, although another user could have written it.
+        Whether the run may be read and run code although another user could have written to it.
 
     Raises
     ------
@@ -127,7 +131,7 @@ def choose(recipe: Recipe, streams: Mapping[str, Iterable[Row]], spool: Path, pr
 
 
 def freeze(chosen: Chosen, progress: Progress) -> Frozen:
-    """Step 2: with the backbone frozen, each input needs one decode and one forward pass, ever."""
+    """Step 2: embed all examples with the frozen backbone, one forward pass each."""
     frozen = embed_all(chosen, progress)
     warn_of(frozen.splits, frozen.plan.recipe, progress)
     return frozen
@@ -156,12 +160,24 @@ def add_head_and_train(
 def fine_tune_backbone(
     frozen: Frozen, head: FittedHead, checkpoints: RunCheckpoints, progress: Progress
 ) -> Tuned:
-    """Step 5: train through the backbone, as often as the recipe says."""
+    """Step 5: train the further phases of the recipe."""
     return train_further(frozen, head, checkpoints, progress)
 
 
 def evaluate(frozen: Frozen, tuned: Tuned, path: Path, warnings: list[str], progress: Progress) -> Model:
-    """Calibrate the scores, measure on the examples that took no part, and save at `path`."""
+    """Calibrate the scores, evaluate on the test examples, and save at `path`.
+
+    Parameters
+    ----------
+    frozen, tuned
+        Outputs of steps 2 and 5.
+    path
+        The model file.
+    warnings
+        The warnings of this run, for the header.
+    progress
+        Progress events and cancellation.
+    """
     splits = frozen.splits
     progress.stage("evaluate", f"evaluate on {len(splits.test)} {splits.test_name} {splits.modality.many}")
     draft = Model(Path(), header_of(frozen, tuned), frozen.backbone, tuned.head)
@@ -177,12 +193,12 @@ def evaluate(frozen: Frozen, tuned: Tuned, path: Path, warnings: list[str], prog
 
 
 def _gained_nothing(tuned: Tuned) -> bool:
-    """Whether blocks trained, and no epoch had a lower validation loss than the head on frozen features."""
+    """Whether fine-tuning ran, and no epoch had a lower validation loss than the frozen head."""
     return not tuned.backbone_changed and any(entry["step"] == "fine_tune" for entry in tuned.history)
 
 
 def _listening(progress: Progress, overall: Overall) -> tuple[Progress, list[str]]:
-    """The same progress with each warning once and the events of `overall`; and the list of its warnings."""
+    """Deduplicate warnings and add the events of `overall`; returns the progress and the list of warnings."""
     warnings: list[str] = []
 
     def emit(event: Event) -> None:

@@ -1,4 +1,4 @@
-"""Step 2 in detail: embed all examples once, and divide the data anew if images are near-duplicates."""
+"""Step 2 in detail: embed all examples once, and split again if images are near-duplicates."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from transfer_core.runtime.progress import Progress
 
 
 def embed_all(chosen: Chosen, progress: Progress) -> Frozen:
-    """Embeddings of all examples; near-duplicate images end up on one side of the split."""
+    """Embed all examples; near-duplicate images end up on one side of the split."""
     with _naming(chosen.splits, progress):
         chosen, seen = _with_fitted_backbone(chosen, progress)
     frozen = _embedded(chosen, seen, progress)
@@ -32,7 +32,7 @@ def embed_all(chosen: Chosen, progress: Progress) -> Frozen:
 
 
 def embedded_anew(frozen: Frozen, progress: Progress) -> Frozen:
-    """The same with the embeddings of the backbone after fine-tuning."""
+    """Replace the embeddings by those of the fine-tuned backbone."""
     splits = frozen.splits
     found = embed(frozen, [(splits.train, frozen.views), (splits.valid, 1)], None, progress)
     train, valid = torch.tensor_split(found.embeddings, (len(frozen.train),))
@@ -40,10 +40,10 @@ def embedded_anew(frozen: Frozen, progress: Progress) -> Frozen:
 
 
 def _embedded(chosen: Chosen, seen: Seen | None, progress: Progress) -> Frozen:
-    """Embeddings of all examples; thumbnails of decoded images are put into `seen`.
+    """Embed all examples; thumbnails of decoded images are collected in `seen`.
 
-    Where the plan changes the backbone, test images are only decoded: a broken one is reported before the
-    training, not after it.
+    If the plan changes the backbone, test images are only decoded, so that damaged ones are reported before
+    the training.
     """
     plan, splits = chosen.plan, chosen.splits
     views = Views(plan.recipe.augment or (), plan.recipe.seed).count
@@ -75,8 +75,8 @@ def _embedded(chosen: Chosen, seen: Seen | None, progress: Progress) -> Frozen:
 
 
 def _with_fitted_backbone(chosen: Chosen, progress: Progress) -> tuple[Chosen, Seen | None]:
-    """The same with a backbone that is fitted on the training inputs, if it is of that kind; and a place for
-    thumbnails if images are still to be compared."""
+    """Fit the backbone on the training inputs if it is of that kind; also return a collector of thumbnails if
+    images are still to be compared."""
     recipe = chosen.plan.recipe
     seen: Seen | None = None
     if chosen.backbone.facts.modality == "image" and recipe.split.near_duplicates:
@@ -93,5 +93,5 @@ def _with_fitted_backbone(chosen: Chosen, progress: Progress) -> tuple[Chosen, S
 
 
 def _naming(splits: DataSplits, progress: Progress) -> AbstractContextManager[None]:
-    """Name all bad inputs of `splits` once one turns out bad."""
+    """Report all undecodable inputs of `splits` in one error."""
     return naming_all((splits.train, splits.valid, splits.test), splits.modality, progress)

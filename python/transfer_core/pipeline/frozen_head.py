@@ -1,4 +1,4 @@
-"""Steps 3 and 4 in detail: fit the head on embeddings, and choose the views that it is fitted on."""
+"""Steps 3 and 4 in detail: fit the head on embeddings, with or without random views."""
 
 from __future__ import annotations
 
@@ -18,7 +18,19 @@ from transfer_core.training.checkpointer import NO_CHECKPOINTS, Checkpointer
 def fit_frozen_head(
     frozen: Frozen, with_valid: bool, progress: Progress, checkpointer: Checkpointer = NO_CHECKPOINTS
 ) -> FittedHead:
-    """A head on the embeddings; `with_valid`, also fitted on validation examples if it cross-validates."""
+    """Fit a head on the embeddings.
+
+    Parameters
+    ----------
+    frozen
+        The embeddings.
+    with_valid
+        Whether a head that cross-validates is also fitted on validation examples.
+    progress
+        Progress events and cancellation.
+    checkpointer
+        Saves checkpoints. Default: none.
+    """
     recipe, phase = frozen.plan.recipe, frozen.plan.head_phase
     assert recipe.head is not None
     train, valid = head_rows(frozen, phase)
@@ -29,7 +41,7 @@ def fit_frozen_head(
 
 
 def head_rows(frozen: Frozen, phase: Phase) -> tuple[Rows, Rows]:
-    """Training and validation rows of a head, weighted as the phase says."""
+    """Training and validation rows of a head, with the class weights of the phase."""
     return (
         _rows(frozen, frozen.splits.train, frozen.train, phase, frozen.views),
         _rows(frozen, frozen.splits.valid, frozen.valid, phase, 1),
@@ -47,10 +59,17 @@ def with_and_without_views(frozen: Frozen) -> list[Frozen]:
 def fit_best(
     candidates: list[Frozen], with_valid: bool, progress: Progress, checkpointer: Checkpointer
 ) -> tuple[Frozen, FittedHead]:
-    """The candidate with the lowest held-out loss, and its head; the first one if there is no such loss.
+    """Select the candidate with the lowest held-out loss, and its head; the first if there is no such loss.
 
-    The loss is cross-validated where the head is, else of the validation examples, and always of untouched
-    examples. Progress and checkpoints are those of the last candidate.
+    The loss is cross-validated if the head is, else on the validation examples, and always without random
+    views. Progress and checkpoints are those of the last candidate.
+
+    Parameters
+    ----------
+    candidates
+        Embeddings with and without random views.
+    with_valid, progress, checkpointer
+        As for `fit_frozen_head`.
     """
     *others, last = candidates
     quiet = Progress(cancelled=progress.cancelled)

@@ -1,4 +1,4 @@
-"""Whether fine-tuning improved on the head that was fitted on frozen features."""
+"""Significance test of fine-tuning against the head on frozen features."""
 
 from __future__ import annotations
 
@@ -22,10 +22,12 @@ def gained(frozen: Frozen, before: Tensor, tuned: Tuned) -> bool:
 
     Parameters
     ----------
+    frozen
+        The plan and the validation examples.
     before
         (M, K) outputs of the frozen head for the validation examples.
     tuned
-        The end of fine-tuning, with its outputs for the same examples.
+        The result of fine-tuning, with its outputs for the same examples.
     """
     plan = frozen.plan
     if not plan.must_gain:

@@ -1,4 +1,4 @@
-"""Near-duplicate images on one side of the split, which is made before they are decoded."""
+"""Keep near-duplicate images on one side of the split, once they are decoded."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from transfer_core.runtime.progress import Progress
 
 
 def apart(chosen: Chosen, seen: Seen, progress: Progress) -> DataSplits:
-    """The splits of `chosen`, divided anew if there are near-duplicates among its images."""
+    """Split again if there are near-duplicates among the images of `chosen`."""
     splits = chosen.splits
     assert splits.pool
     thumbnails = thumbnails_of(splits.pool.data, chosen.backbone.preprocessing, seen, progress)

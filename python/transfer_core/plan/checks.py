@@ -47,10 +47,14 @@ def check_names(recipe: Recipe) -> None:
 
 
 def check_representation(task: Task[Any], facts: BackboneFacts, fitting: Sequence[str]) -> None:
-    """Raise `RecipeError` unless the backbone gives the representation that the task needs.
+    """Raise `RecipeError` unless the backbone outputs the representation that the task needs.
 
     Parameters
     ----------
+    task
+        The task.
+    facts
+        The backbone.
     fitting
         Names of backbones that do, for the message.
     """
@@ -68,12 +72,21 @@ def train_steps(recipe: Recipe) -> list[tuple[str, Train]]:
 
 
 def check_task(recipe: Recipe, task: Task[Any], labels: Sequence[str]) -> None:
-    """Raise unless head, losses and class weights of a complete recipe go with the task.
+    """Check that head, losses and class weights of a complete recipe match the task.
+
+    Parameters
+    ----------
+    recipe
+        The complete recipe.
+    task
+        The task.
+    labels
+        K names of classes, labels or outputs.
 
     Raises
     ------
     RecipeError
-        At the word.
+        If an option does not match.
     DependencyError
         For a head of scikit-learn without scikit-learn.
     """
@@ -106,9 +119,9 @@ def _unknown(kind: str, name: str | None, names: Sequence[str]) -> str:
 
 
 def check_lbfgs(recipe: Recipe, draft: Recipe) -> None:
-    """L-BFGS needs a loss that is the same at every look, on rows that fit in memory.
+    """Check that L-BFGS gets a deterministic loss on rows in memory: a linear head on a frozen backbone.
 
-    `draft` has all of the user's train steps, perhaps after some of ours.
+    `draft` has the user's train steps, possibly preceded by steps of the preset.
     """
     trains = [step for step in draft.steps if isinstance(step, Train)]
     allowed = {0} if is_convex(draft.head) else set()
@@ -121,15 +134,15 @@ def check_lbfgs(recipe: Recipe, draft: Recipe) -> None:
 
 
 def check_classic_head(recipe: Recipe, draft: Recipe) -> None:
-    """What scikit-learn fits is fitted at once, and no gradient reaches through it."""
+    """Check that a head fitted without gradients has no mini-batch options and a frozen backbone."""
     if not isinstance(recipe.head, ClassicHead):
         return
     name = recipe.head.__struct_config__.tag
     trains = [step for step in draft.steps if isinstance(step, Train)]
     of_gradients = [*OF_MINIBATCHES, "optimizer", "momentum"]
     for word in of_gradients:
-        said = [i for i, train in enumerate(trains) if getattr(train, word) is not None]
-        _refuse(said, word, f"a {name} head is fitted as a whole, without {word}", recipe, len(trains))
+        wrong = [i for i, train in enumerate(trains) if getattr(train, word) is not None]
+        _refuse(wrong, word, f"a {name} head is fitted as a whole, without {word}", recipe, len(trains))
     if isinstance(recipe.head, KnnHead):
         weighted = [i for i, train in enumerate(trains) if train.class_weights not in (None, "none")]
         message = "neighbours are counted, and have no weights: take another head, or leave it out"
@@ -146,7 +159,7 @@ def check_classic_head(recipe: Recipe, draft: Recipe) -> None:
 
 
 def check_layer_decay(recipe: Recipe, draft: Recipe, blocks: Sequence[str]) -> None:
-    """A word that would do nothing is a mistake."""
+    """Raise `RecipeError` for a layer decay in a step that trains no block of the backbone."""
     found = phases(draft, blocks)
     wrong = [i for i, phase in enumerate(found) if phase.train.layer_decay and not phase.changes_backbone]
     message = "no block of the backbone trains in this step: unfreeze some before it, or leave it out"
@@ -154,15 +167,15 @@ def check_layer_decay(recipe: Recipe, draft: Recipe, blocks: Sequence[str]) -> N
 
 
 def _refuse(wrong: Sequence[int], word: str, message: str, recipe: Recipe, trains: int) -> None:
-    """An error for `word` in the train steps with these numbers; of `trains` the user's own come last."""
-    said = [f"steps[{i}]" for i, step in enumerate(recipe.steps) if isinstance(step, Train)] or ["train"]
+    """Raise `RecipeError` for `word` in the train steps `wrong`; the user's are the last of `trains`."""
+    given = [f"steps[{i}]" for i, step in enumerate(recipe.steps) if isinstance(step, Train)] or ["train"]
     if wrong:
-        added = trains - len(said)
-        raise RecipeError([Problem(f"{said[i - added]}.{word}", message) for i in wrong])
+        added = trains - len(given)
+        raise RecipeError([Problem(f"{given[i - added]}.{word}", message) for i in wrong])
 
 
 def check_backbone_can(recipe: Recipe, facts: BackboneFacts) -> None:
-    """Some backbones can only be used as they are, and some inputs can't be varied."""
+    """Check augmentation, fine-tuning, text options and precision against the backbone's capabilities."""
     problems = []
     if recipe.augment and facts.modality != "image":
         problems.append(Problem("augment", f"varies images, but {facts.name} takes a {facts.modality}"))

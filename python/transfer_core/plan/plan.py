@@ -1,7 +1,7 @@
-"""The plan of a training: the complete recipe, its task and its phases. Nothing changes it later.
+"""The immutable plan of a training: the complete recipe, its task and its phases.
 
-`complete` needs no data and finds wrong words before any is read; `make_plan` needs the task and the labels
-of the data.
+`complete` needs no data and reports errors before any is read; `make_plan` needs the task and the labels of
+the data.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _SUGGESTED = 3
 
 @dataclass(frozen=True)
 class Plan:
-    """A training, decided.
+    """The resolved configuration of a training.
 
     Attributes
     ----------
@@ -63,7 +63,7 @@ class Plan:
 
     @property
     def further_phases(self) -> tuple[Phase, ...]:
-        """The phases after it."""
+        """The phases after the head phase."""
         return self.phases[1:]
 
     @property
@@ -77,7 +77,7 @@ class Plan:
         return must_gain(self.recipe)
 
     def without_views(self) -> Plan:
-        """The same without random views of the training examples."""
+        """Return the plan without random views of the training examples."""
         return dataclasses.replace(self, recipe=replace(self.recipe, augment=()))
 
 
@@ -87,8 +87,7 @@ def complete(recipe: Recipe, facts: BackboneFacts) -> Recipe:
     Raises
     ------
     RecipeError
-        For an unknown task or loss, blocks that the backbone lacks, a representation that it does not give,
-        or steps that can't be done with it.
+        For an unknown task or loss, or blocks, steps or a representation that the backbone does not support.
     """
     blocks = facts.blocks
     checks.check_names(recipe)
@@ -99,7 +98,7 @@ def complete(recipe: Recipe, facts: BackboneFacts) -> Recipe:
     head = recipe.head or (task or TASKS["classification"]).default_head
     augment = recipe.augment if recipe.augment is not None else preset_augmentation(recipe, facts)
     draft = replace(recipe, steps=complete_steps(recipe, blocks), head=head, augment=augment, train=Train())
-    # The name of these very files, where the user's may stand for others tomorrow.
+    # The resolved name, because the user's may refer to other files later.
     draft = replace(draft, backbone=facts.name, text=_text_options(recipe, draft, facts))
     checks.check_classic_head(recipe, draft)
     checks.check_lbfgs(recipe, draft)
@@ -115,7 +114,7 @@ def make_plan(
     labels: Sequence[str],
     validation_examples: int,
 ) -> Plan:
-    """The plan for data of this task with these labels.
+    """Make the plan for data of this task with these labels.
 
     Parameters
     ----------
@@ -123,8 +122,14 @@ def make_plan(
         The recipe of the user.
     recipe
         The same after `complete`.
+    facts
+        The backbone.
+    task
+        The task.
+    labels
+        K names of classes, labels or outputs.
     validation_examples
-        With too few of them the fine-tuning that a preset proposes is left out: it could show no gain.
+        Their number; with too few, a preset's fine-tuning is skipped because it could not show a gain.
 
     Raises
     ------
@@ -149,20 +154,18 @@ def make_plan(
 
 
 def _fitting(task: Task[Any]) -> Iterator[str]:
-    """Names of backbones that give the representation that `task` needs."""
+    """Names of backbones that output the representation that `task` needs."""
     from transfer_core.backbones import all_facts
 
     return (facts.name for facts in all_facts() if task.needs in facts.gives)
 
 
 def _text_options(recipe: Recipe, draft: Recipe, facts: BackboneFacts) -> TextOptions:
-    """How texts are read, with the length that the backbone's publisher reads."""
+    """Text options with the publisher's maximum length as default."""
     text, problems = recipe.text, []
     if facts.modality != "text":
         if text != TextOptions():
-            problems.append(
-                Problem("text", f"says how texts are read, but {facts.name} takes {facts.modality}s")
-            )
+            problems.append(Problem("text", f"applies to texts, but {facts.name} takes {facts.modality}s"))
     elif facts.positions and text.max_length and text.max_length > facts.positions:
         message = f"{facts.name} reads at most {facts.positions} tokens (got {text.max_length})"
         problems.append(Problem("text.max_length", message))

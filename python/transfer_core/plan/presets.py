@@ -1,4 +1,4 @@
-"""Defaults of a recipe by preset. They are written into the recipe, so that `model.recipe` shows them."""
+"""Defaults of a recipe by preset, written into the recipe so that `model.recipe` shows them."""
 
 from __future__ import annotations
 
@@ -67,15 +67,14 @@ def preset_augmentation(recipe: Recipe, facts: BackboneFacts) -> tuple[Augmentat
 
 
 def fill_train_steps(recipe: Recipe, blocks: Sequence[str]) -> tuple[Step, ...]:
-    """The steps with all options of `train`."""
+    """Fill in all options of the `train` steps."""
     head_alone, *further = phases(recipe, blocks)
     filled = iter([_fill_head(head_alone.train, recipe), *(_fill_finetune(p, recipe) for p in further)])
     return tuple(next(filled) if isinstance(step, Train) else step for step in recipe.steps)
 
 
 def _fill_head(train: Train, recipe: Recipe) -> Train:
-    """L-BFGS where the problem is convex and the user said nothing that it doesn't know; what scikit-learn
-    fits has no optimizer."""
+    """Default to L-BFGS for a convex loss without mini-batch options; classic heads have no optimizer."""
     if isinstance(recipe.head, ClassicHead):
         return replace(train, class_weights=train.class_weights or "none")
     of_minibatches = any(getattr(train, word) is not None for word in OF_MINIBATCHES)
@@ -91,8 +90,8 @@ def _fill_finetune(phase: Phase, recipe: Recipe) -> Train:
 
 
 def _filled(train: Train, optimizer: Optimizer, defaults: Train) -> Train:
-    said = {word: value for word, value in asdict(train).items() if value is not None}
-    return replace(defaults, **{**said, "optimizer": optimizer})
+    given = {word: value for word, value in asdict(train).items() if value is not None}
+    return replace(defaults, **{**given, "optimizer": optimizer})
 
 
 def is_convex(head: Head | None) -> bool:

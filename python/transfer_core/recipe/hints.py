@@ -1,8 +1,8 @@
-"""Words of other tools, and the recipe's way to write them."""
+"""Option names of other tools, and their equivalents in a recipe."""
 
 from __future__ import annotations
 
-# Other names of a word of the recipe.
+# Synonyms of recipe options.
 SYNONYMS = {
     "lr": "learning_rate",
     "n_epochs": "epochs",
@@ -29,7 +29,7 @@ _BACKBONE = 'Fix: backbone: "mobilenet_v2"'
 _DEVICE = "Fix: device: :cuda"
 _CORES = "the setting TRANSFER_THREADS limits the cores. Fix: leave it out"
 
-# What to write instead, where no single word of the recipe has that meaning.
+# Remedies for names without a direct equivalent.
 INSTEAD = {
     "callbacks": "Fix: on(:epoch) { |epoch| … } in Ruby, progress= in Python",
     "callback": "Fix: on(:epoch) { |epoch| … } in Ruby, progress= in Python",
@@ -63,7 +63,7 @@ INSTEAD = {
     "train_test_split": _HELD_OUT,
 }
 
-# The words of a recipe that have no default, with examples.
+# Examples of the required options.
 EXAMPLES = {
     "backbone": (
         'Fix: backbone: "mobilenet_v2" (images), "hf/sentence-transformers/all-MiniLM-L6-v2" (texts)'

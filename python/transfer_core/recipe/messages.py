@@ -1,4 +1,4 @@
-"""What to tell the user about a word or a value that does not belong in a recipe."""
+"""Error messages about unknown options and invalid values of a recipe."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from transfer_core.recipe.hints import INSTEAD, SYNONYMS
 from transfer_core.recipe.schema import PathSource, Splits, StreamSource
 from transfer_core.runtime.errors import did_you_mean
 
-# Where the type alone says too little; by path, or by the path's last word.
+# Descriptions of expected values where the type alone is not specific; by path, or by its last word.
 EXPECTED = {
     "": "the words of a recipe",
     "data": "a path, or a path each for train, valid and test",
@@ -30,32 +30,49 @@ EXPECTED = {
 
 
 def wrong_value(value: Any, expected: Any, path: str) -> str:
-    """`expected a whole number of at least 1 (got 0)`, or the valid names and the nearest of them.
+    """Describe an invalid value: `expected a whole number of at least 1 (got 0)`, or the valid names.
 
-    `expected` is the field's type, `path` where the value stands.
+    Parameters
+    ----------
+    value
+        The value given.
+    expected
+        The type of the field.
+    path
+        The path of the field.
     """
     word = _last_word(path)
     if (most := most_of(expected)) is not None and isinstance(value, Sized) and len(value) > most:
-        what = "characters" if isinstance(value, str) else "values"
-        return f"expected at most {most} {what} (got {len(value)})"
+        unit = "characters" if isinstance(value, str) else "values"
+        return f"expected at most {most} {unit} (got {len(value)})"
     if isinstance(value, str) and "\0" in value:
         return f"expected no NUL character (got {shown(value)})"
     choices = names_of(expected)
     if choices and isinstance(value, str):
         kind = {"steps": "step", "augment": "augmentation"}.get(word, word)
         return f"unknown {kind} {shown(value)}{did_you_mean(value, choices)} (one of: {', '.join(choices)})"
-    what = EXPECTED.get(path) or EXPECTED.get(word) or described(expected)
-    return f"expected {what} (got {shown(value)}){_as_a_share(value, path)}"
+    description = EXPECTED.get(path) or EXPECTED.get(word) or described(expected)
+    return f"expected {description} (got {shown(value)}){_as_a_share(value, path)}"
 
 
 def _as_a_share(value: Any, path: str) -> str:
-    """A percentage as the share that it probably is, as a clause."""
+    """Suggest the share for a value given as a percentage, as a clause."""
     is_number = path in ("split.test", "split.valid") and isinstance(value, int | float)
     return f", did you mean {value / 100:g}?" if is_number and 1 < value < 100 else ""
 
 
 def unknown_word(word: object, struct: type[msgspec.Struct], known: Sequence[str]) -> str:
-    """`unknown word "epoch" for train, did you mean "epochs"? (one of: …)`."""
+    """Describe an unknown option: `unknown word "epoch" for train, did you mean "epochs"? (one of: …)`.
+
+    Parameters
+    ----------
+    word
+        The name given.
+    struct
+        The type of the part of the recipe.
+    known
+        Its valid options.
+    """
     tag = struct.__struct_config__.tag
     where = f" for {tag}" if tag and struct not in (Splits, PathSource, StreamSource) else ""
     if str(word) in INSTEAD:
@@ -68,7 +85,7 @@ def unknown_word(word: object, struct: type[msgspec.Struct], known: Sequence[str
 
 
 def described(expected: Any) -> str:
-    """The type in the words of a user: `a list of names`, `a number above 0`."""
+    """Describe a type for users: `a list of names`, `a number above 0`."""
     names = names_of(expected)
     if names:
         return _either(names)
@@ -106,7 +123,7 @@ def _either(names: list[str]) -> str:
 
 
 def _range(meta: Meta) -> str:
-    """`of at least 1`, `above 0 and below 1`."""
+    """Describe bounds: `of at least 1`, `above 0 and below 1`."""
     bounds = (
         ("of at least", meta.ge),
         ("above", meta.gt),
@@ -117,7 +134,7 @@ def _range(meta: Meta) -> str:
 
 
 def shown(value: Any) -> str:
-    """A value as the user would write it in Ruby or JSON, shortened."""
+    """Format a value as in Ruby or JSON, shortened."""
     try:
         text = "nothing" if value is None else json.dumps(value, ensure_ascii=False)
     except (TypeError, ValueError, RecursionError):
@@ -136,7 +153,7 @@ def without_bounds(expected: Any) -> Any:
 
 
 def most_of(expected: Any) -> int | None:
-    """How many characters or values the type takes at most, over its alternatives; None: any number."""
+    """The maximum length over the alternatives of a type, in characters or values; None if unlimited."""
     metas = (meta for member in members_of(expected) for meta in getattr(member, "__metadata__", ()))
     return max((meta.max_length for meta in metas if meta.max_length is not None), default=None)
 

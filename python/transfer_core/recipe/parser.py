@@ -1,4 +1,4 @@
-"""From whatever the user wrote to a `Recipe`, or to a list of everything that is wrong with it."""
+"""Parse and validate recipes: plain data to a `Recipe`, or a list of all errors."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from transfer_core.recipe.messages import (
 from transfer_core.recipe.schema import OF_MINIBATCHES, Columns, Freeze, Recipe, Train, Unfreeze
 from transfer_core.runtime.errors import Problem, RecipeError
 
-# Words of a part of a recipe: no part takes as many, and for each that is unknown the nearest is looked up.
+# Options of one part: no part has as many, and each unknown one costs a search for the nearest name.
 _MOST_WORDS = 100
 
 
 def parse_recipe(words: Mapping[str, Any]) -> Recipe:
-    """Read plain data into a recipe.
+    """Parse plain data into a recipe.
 
     Short forms are allowed for `data` (a path, or a dict with `train`, `valid`, `test`), for `head` and
     `augment` (names).
@@ -37,7 +37,7 @@ def parse_recipe(words: Mapping[str, Any]) -> Recipe:
     Raises
     ------
     RecipeError
-        With one problem per wrong word or value, each with its path (`steps[1].epochs`) and the
+        With one problem per unknown option or invalid value, each with its path (`steps[1].epochs`) and the
         valid names.
     """
     problems: list[Problem] = []
@@ -82,7 +82,7 @@ def _expand_part(source: Any) -> Any:
 
 
 def _parse(value: Any, expected: Any, path: str, problems: list[Problem]) -> Any:
-    """`value` as the type `expected`; what does not fit is added to `problems`."""
+    """Convert `value` to the type `expected`; errors are appended to `problems`."""
     if structs_of(expected) and isinstance(value, Mapping):
         return _parse_struct(value, expected, path, problems)
     if (most := most_of(expected)) is not None and isinstance(value, Sized) and len(value) > most:
@@ -147,7 +147,7 @@ def _struct_element(expected: Any) -> Any:
 
 
 def _plain_number(value: Any) -> Any:
-    """Other libraries' numbers, NumPy's above all, as Python's."""
+    """Convert numbers of other libraries, such as NumPy, to Python's."""
     if type(value) in (bool, int, float) or not isinstance(value, numbers.Real):
         return value
     return int(value) if isinstance(value, numbers.Integral) else float(value)
@@ -160,14 +160,14 @@ def _is_finite(value: Any) -> bool:
 
 
 def _with_train_step(recipe: Recipe) -> Recipe:
-    """Training words beside steps that only freeze and unfreeze are the step that follows them."""
+    """Append training options given beside steps that only freeze and unfreeze as their `train` step."""
     if not recipe.steps or recipe.train == Train() or any(isinstance(step, Train) for step in recipe.steps):
         return recipe
     return msgspec.structs.replace(recipe, steps=(*recipe.steps, recipe.train), train=Train())
 
 
 def _check_combinations(recipe: Recipe, problems: list[Problem]) -> None:
-    """Rules between fields that need no knowledge of the backbone or of the data."""
+    """Check the rules between fields that do not depend on the backbone or the data."""
     _check_columns(recipe.columns, problems)
     if recipe.steps and recipe.train != Train():
         problems.append(Problem("train", "give training words either as keywords or as steps, not both"))

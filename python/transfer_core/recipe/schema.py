@@ -1,4 +1,4 @@
-"""The recipe: everything that decides a training, as immutable plain data.
+"""The recipe schema: the complete, immutable configuration of a training.
 
 Ruby's DSL, Python's `train()` and the command line all build the same recipe; the saved model
 contains it. Fields that are `None` were left out by the user: `presets.complete` fills them.
@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 import msgspec
 from msgspec import Meta
 
-# A recipe also comes from saved models of others: nothing in it may take time or memory without bounds.
+# Recipes are also read from untrusted model files: their size must be bounded.
 LONGEST_NAME, MOST_NAMES = 4096, 100_000
 
 Name: TypeAlias = Annotated[str, Meta(max_length=LONGEST_NAME, pattern=r"^[^\0]*$")]
@@ -41,13 +41,13 @@ class PathSource(Base, frozen=True, tag="path"):
 
 
 class StreamSource(Base, frozen=True, tag="stream"):
-    """Rows `{input, label}` that the caller hands over one batch at a time."""
+    """Rows `{input, label}` that the caller streams in batches."""
 
     stream: Name
 
 
 class Splits(Base, frozen=True, tag="splits"):
-    """Separate sources for training, for choosing (`valid`) and for the final measure (`test`)."""
+    """Separate sources for training, model selection (`valid`) and final metrics (`test`)."""
 
     train: PathSource | StreamSource
     valid: PathSource | StreamSource | None = None
@@ -71,7 +71,7 @@ class Columns(Base, frozen=True):
 
 
 class SplitSizes(Base, frozen=True):
-    """How much is held out where the data brings no split: `test` of all, `valid` of what remains.
+    """Held-out shares if the data has no split: `test` of all rows, `valid` of the remaining ones.
 
     Rows with the same value in the column `group` stay on one side, and so do `near_duplicates`.
     """
@@ -83,8 +83,8 @@ class SplitSizes(Base, frozen=True):
 
 
 class TextOptions(Base, frozen=True):
-    """How long texts are read: `max_length` tokens (none: as many as the backbone takes), of which a longer
-    text is cut (`truncate`) or averaged over several windows (`window`)."""
+    """Tokenization of texts: `max_length` in tokens (None: the backbone's), and truncation or averaging over
+    several windows (`long`) of longer texts."""
 
     max_length: Count | None = None
     long: Literal["truncate", "window"] = "truncate"
@@ -164,12 +164,12 @@ class GradientBoostingHead(Base, frozen=True, tag="gradient_boosting"):
 
 
 class KnnHead(Base, frozen=True, tag="knn"):
-    """The vote, or the mean, of the nearest `neighbors`."""
+    """k-nearest neighbours: majority vote, or mean."""
 
     neighbors: Count = 5
 
 
-# What scikit-learn fits, and no gradient reaches.
+# Heads without gradients, which can't be trained together with the backbone.
 ClassicHead: TypeAlias = LogisticHead | SvmHead | RandomForestHead | GradientBoostingHead | KnnHead
 
 Head: TypeAlias = LinearHead | MlpHead | ClassicHead
@@ -186,7 +186,7 @@ class Freeze(Base, frozen=True, tag="freeze"):
 
 
 class Unfreeze(Base, frozen=True, tag="unfreeze"):
-    """Let the `last` blocks, the named `blocks`, or `all` of the backbone train again."""
+    """Resume training of the `last` blocks, the named `blocks`, or `all` of the backbone."""
 
     last: Some | None = None
     blocks: Annotated[tuple[Name, ...], Meta(max_length=MOST_NAMES)] | None = None
@@ -194,8 +194,8 @@ class Unfreeze(Base, frozen=True, tag="unfreeze"):
 
 
 class Lora(Base, frozen=True, tag="lora"):
-    """Let small adapters of this `rank` train beside the dense layers of the backbone, which stay as they are
-    and take the adapters' sum in at the end (Hu et al. 2021, LoRA); `alpha` / `rank` scales them."""
+    """Train low-rank adapters of this `rank` beside the frozen dense layers of the backbone, merged into them
+    at the end (Hu et al. 2021, LoRA); `alpha` / `rank` scales them."""
 
     rank: Width = 8
     alpha: Positive = 16.0
@@ -207,12 +207,12 @@ Schedule: TypeAlias = Literal["constant", "cosine"]
 
 
 class Train(Base, frozen=True, tag="train"):
-    """Fit what is not frozen.
+    """Train the head and the blocks that are not frozen.
 
     `early_stopping` is the number of epochs without a better validation loss after which training
     ends (0: never). `warmup` is the share of all steps during which the learning rate rises from 0.
-    `class_weights` is `balanced`, `none`, or a weight per label. `layer_decay` makes each block of the
-    backbone learn slower than the one above it, by this factor.
+    `class_weights` is `balanced`, `none`, or a weight per label. `layer_decay` multiplies the
+    learning rate of each block relative to the block above it.
     """
 
     epochs: Some | None = None
@@ -229,7 +229,7 @@ class Train(Base, frozen=True, tag="train"):
     layer_decay: Annotated[float, Meta(gt=0, le=1)] | None = None
 
 
-# The training words of Adam, AdamW and SGD, which L-BFGS has no use for.
+# Options of mini-batch optimizers (Adam, AdamW, SGD), which do not apply to L-BFGS.
 OF_MINIBATCHES = (
     "epochs",
     "learning_rate",
@@ -248,12 +248,12 @@ Precision: TypeAlias = Literal["auto", "float32", "bfloat16", "float16"]
 
 
 class Recipe(Base, frozen=True, kw_only=True):
-    """The whole contract of one training.
+    """The complete configuration of one training.
 
-    `train` holds the training words that were given without any steps (`Transfer.train(epochs: 5)`):
+    `train` has the training options given without steps (`Transfer.train(epochs: 5)`):
     they go into the last `train` step of the preset. `weights` is `pretrained`, `random`, the name of
     a published file (`IMAGENET1K_V1`), or a path. `task` and `loss` are names that `tasks` registers.
-    `trust` allows to run code that comes with the backbone.
+    `trust` allows running code that comes with the backbone.
     """
 
     version: Literal[1] = 1
@@ -277,6 +277,6 @@ class Recipe(Base, frozen=True, kw_only=True):
 
 
 def to_plain(recipe: Recipe) -> dict[str, Any]:
-    """The recipe as dicts, lists, strings and numbers; `parse_recipe` reads it back unchanged."""
+    """Convert to dicts, lists, strings and numbers; `parse_recipe` restores the same recipe."""
     plain: dict[str, Any] = msgspec.to_builtins(recipe)
     return plain

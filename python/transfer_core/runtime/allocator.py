@@ -1,4 +1,4 @@
-"""What becomes of memory that is freed. Other C libraries than glibc are left as they are."""
+"""Tuning of glibc's allocator for freed memory; no effect with other C libraries."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3
 
 
 def keep_freed_memory() -> None:
-    """Have glibc keep memory that is freed, up to 512 MiB: a network asks for the same sizes in every batch.
+    """Keep up to 512 MiB of freed memory for reuse, because every batch allocates the same sizes.
 
-    Without it each batch gives its activations back to the system and gets them anew, page by page
-    (mallopt(3)).
+    Otherwise each batch returns its activations to the system and page-faults them in again (mallopt(3)).
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt and os.confstr("CS_GNU_LIBC_VERSION"):
@@ -25,10 +24,9 @@ def keep_freed_memory() -> None:
 
 @contextmanager
 def giving_memory_back() -> Iterator[None]:
-    """Afterwards the system gets the memory that glibc kept for the next batch: there is none for a while.
+    """Return the memory that glibc kept for further batches to the system when the block ends.
 
-    What follows would come on top of it.
-    Threads that allocate meanwhile may wait for some milliseconds (malloc_trim(3)).
+    Threads that allocate at that moment may wait for some milliseconds (malloc_trim(3)).
     """
     try:
         yield

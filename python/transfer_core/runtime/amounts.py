@@ -1,4 +1,4 @@
-"""Times as users write them (`30d`), and settings that may be `none`. For sizes: `limits.size`."""
+"""Parse durations (`30d`) and optional limits (`none`) from settings. For sizes: `limits.size`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
 def seconds(text: str) -> float | None:
-    """Seconds of `12h`, `30d` or `60`; None if `text` is no time.
+    """Parse a duration, `12h`, `30d` or `60`, to seconds; None if `text` is invalid.
 
     >>> seconds("12h")
     43200.0
@@ -25,7 +25,20 @@ def seconds(text: str) -> float | None:
 
 
 def setting(variable: str, parse: Callable[[str], T | None], default: T, unlimited: T, example: str) -> T:
-    """The limit in an environment variable: `default` if it is not set, `unlimited` for `none`.
+    """Read a limit from an environment variable.
+
+    Parameters
+    ----------
+    variable
+        The name of the variable.
+    parse
+        Converts its text; None if the text is invalid.
+    default
+        The value if it is not set.
+    unlimited
+        The value for `none`.
+    example
+        A description of valid values, for the message.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Several inputs that can't be read: messages that name them, a file with all of them, marks of `predict`."""
+"""Reports of unreadable inputs: messages, a file with the complete list, and error entries of `predict`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MOST_LISTS = 20
 
 
 def check_on_bad_input(value: Any) -> None:
-    """Raise `RecipeError` unless `value` is one of the words that `predict` takes."""
+    """Raise `RecipeError` unless `value` is a valid `on_bad_input` of `predict`."""
     words = get_args(OnBadInput)
     if value not in words:
         nearest = did_you_mean(value, words)
@@ -30,19 +30,19 @@ def check_on_bad_input(value: Any) -> None:
 
 
 def mark(error: DataError) -> dict[str, str]:
-    """The entry that takes the place of a prediction: `error`, and `path` where a file is to blame."""
+    """The entry in place of a prediction: `error`, and `path` if the input is a file."""
     return {"error": str(error), **error.details}
 
 
 def together(errors: Sequence[DataError], of: int) -> DataError:
-    """One error for all bad inputs among `of`; that of a single one stays as it is."""
+    """Combine the errors of bad inputs among `of` inputs; a single error is returned unchanged."""
     if len(errors) == 1:
         return errors[0]
     return DataError(f"{len(errors)} of {of} inputs can't be used: {named(list(map(str, errors)))}")
 
 
 def named(reasons: Sequence[str]) -> str:
-    """The first 20 of `reasons`, and how many there are beyond.
+    """Join the first 20 of `reasons`, with a count of the rest.
 
     >>> named(["a.jpg: no such file", "b.jpg: the file is empty"])
     'a.jpg: no such file; b.jpg: the file is empty'
@@ -52,7 +52,7 @@ def named(reasons: Sequence[str]) -> str:
 
 
 def listed_in_full(reasons: Sequence[str]) -> str:
-    """As `named`; of more than 20 also the path of a file with all of them, a line each."""
+    """As `named`; with more than 20 also the path of a file with all of them, one per line."""
     path = _write(reasons) if len(reasons) > MOST_NAMED else None
     return f"{named(reasons)} (all {len(reasons)}: {path})" if path else named(reasons)
 
@@ -60,7 +60,17 @@ def listed_in_full(reasons: Sequence[str]) -> str:
 def in_order(
     predictions: Sequence[dict[str, Any]], bad: Mapping[int, DataError], keep_marks: bool
 ) -> list[dict[str, Any]]:
-    """The predictions of the readable inputs, with a mark at the number of each bad one, or without them."""
+    """Insert an error entry at the position of each bad input, unless `keep_marks` is False.
+
+    Parameters
+    ----------
+    predictions
+        Predictions of the readable inputs, in order.
+    bad
+        Position to error of each bad input.
+    keep_marks
+        Whether to insert entries.
+    """
     if not keep_marks:
         return list(predictions)
     good = iter(predictions)

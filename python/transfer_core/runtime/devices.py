@@ -1,4 +1,4 @@
-"""Which device, which precision and how many cores a computation uses."""
+"""Select the device, the precision and the number of cores and threads."""
 
 from __future__ import annotations
 
@@ -19,26 +19,27 @@ _MOST_CORES: ContextVar[int | None] = ContextVar("most_cores", default=None)
 
 
 def cores() -> int:
-    """How many cores a computation may use: `TRANSFER_THREADS`, or those that this process may run on. What
-    work is cut by is `machine_cores`: results differ by no more than a product's rounding (in a large head).
+    """The number of cores for a computation: `TRANSFER_THREADS`, or those available to this process.
+
+    Work is divided by `machine_cores` instead, so that results differ by rounding at most (in a large head).
 
     Raises
     ------
     ConfigurationError
-        If `TRANSFER_THREADS` is no such number.
+        If `TRANSFER_THREADS` is not a number of cores.
     """
     chosen = core_setting("TRANSFER_THREADS") or _present_cores()
     return min(chosen, _MOST_CORES.get() or chosen)
 
 
 def machine_cores() -> int:
-    """How many cores this machine has, whoever may use them."""
+    """The number of cores of this machine, available to this process or not."""
     return os.cpu_count() or 1
 
 
 @contextmanager
 def at_most_cores(limit: int | None) -> Iterator[None]:
-    """Within, `cores` are not more than `limit`, in this thread; None changes nothing."""
+    """Limit `cores` to `limit` within the block, in this thread; None changes nothing."""
     before = _MOST_CORES.set(limit or _MOST_CORES.get())
     try:
         yield
@@ -47,19 +48,19 @@ def at_most_cores(limit: int | None) -> Iterator[None]:
 
 
 def core_setting(variable: str) -> int | None:
-    """The number of cores that an environment variable says, None if it says nothing.
+    """Read a number of cores from an environment variable; None if it is not set.
 
     Raises
     ------
     ConfigurationError
-        If it is no whole number of 1 or more.
+        If it is not a whole number of at least 1.
     """
-    said = os.environ.get(variable, "").strip()
-    if not said:
+    value = os.environ.get(variable, "").strip()
+    if not value:
         return None
-    if not said.isdecimal() or int(said) < 1:
-        raise ConfigurationError(f"{variable} is a number of cores, 1 or more, got {said!r}")
-    return int(said)
+    if not value.isdecimal() or int(value) < 1:
+        raise ConfigurationError(f"{variable} is a number of cores, 1 or more, got {value!r}")
+    return int(value)
 
 
 def _present_cores() -> int:
@@ -68,12 +69,12 @@ def _present_cores() -> int:
 
 
 def choose_device(wanted: str = "auto") -> torch.device:
-    """The device for `wanted`: `auto` takes cuda, then mps, then cpu.
+    """Select a device: `auto` prefers cuda, then mps, then cpu.
 
     Raises
     ------
     ConfigurationError
-        If the wanted device is not there; the message names those that are.
+        If the device is not available; the message lists the available ones.
     """
     import torch
 
@@ -88,7 +89,7 @@ def choose_device(wanted: str = "auto") -> torch.device:
 
 
 def available_devices() -> list[str]:
-    """Names of the devices that torch can use here, fastest kind first; `cpu` is always the last."""
+    """Names of the available torch devices, fastest kind first, `cpu` last."""
     import torch
 
     cuda = [f"cuda:{i}" for i in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
@@ -97,15 +98,15 @@ def available_devices() -> list[str]:
 
 
 def choose_dtype(precision: str, device: torch.device) -> torch.dtype:
-    """The floating-point type in which blocks of the backbone train.
+    """Select the floating-point type for training blocks of the backbone.
 
-    `auto` is float32 on a CPU, whose bfloat16 saves a training next to nothing, and the fastest type with
-    float32's range on a GPU that has it.
+    `auto` is float32 on a CPU, where bfloat16 speeds up training very little, and bfloat16 on GPUs that
+    support it natively.
 
     Raises
     ------
     ConfigurationError
-        For float16 on a CPU, which has no fast arithmetic in it.
+        For float16 on a CPU, which has no fast arithmetic for it.
     """
     import torch
 
@@ -118,9 +119,9 @@ def choose_dtype(precision: str, device: torch.device) -> torch.dtype:
 
 
 def fast_dtype(device: torch.device) -> str | None:
-    """The type below float32 that the device calculates in by itself, for a network that only infers.
+    """The native reduced-precision type of the device for inference; None if it has none.
 
-    float16 where there is hardware for it: with 11 bits it rounds less than bfloat16 with 8.
+    float16 is preferred where the hardware supports it: its significand has 11 bits, bfloat16's has 8.
     """
     import torch
 
@@ -130,7 +131,7 @@ def fast_dtype(device: torch.device) -> str | None:
 
 
 def precision_warning(precision: str, device: torch.device) -> str | None:
-    """A warning for a precision that the device computes correctly but slowly; None if there is no reason."""
+    """A warning for a precision that the device only emulates slowly, or None."""
     if precision != "bfloat16" or device.type != "cpu" or _cpu_has_bfloat16_operators():
         return None
     return (
@@ -141,10 +142,9 @@ def precision_warning(precision: str, device: torch.device) -> str | None:
 
 @contextmanager
 def as_many_threads_as_pay(multiplications: int) -> Iterator[None]:
-    """Torch works with one thread within, if a step of so many multiplications is too small to share.
+    """Limit torch to one thread within the block if a step of so many multiplications is too small to share.
 
-    Threads meet after every operation. Where one takes microseconds they would mostly wait for each other,
-    and on a machine with other work for their turn.
+    Threads synchronize after every operation; for operations of microseconds the overhead exceeds the gain.
     """
     import torch
 
@@ -154,9 +154,9 @@ def as_many_threads_as_pay(multiplications: int) -> Iterator[None]:
 
 @contextmanager
 def torch_threads(count: int) -> Iterator[None]:
-    """Torch shares each operation among `count` threads within, in this thread.
+    """Set torch's intra-op threads to `count` within the block, in this thread.
 
-    Threads that use torch for the first time start with the number that any thread has set last.
+    Threads that use torch for the first time start with the number that any thread set last.
     """
     import torch
 
@@ -169,8 +169,8 @@ def torch_threads(count: int) -> Iterator[None]:
 
 
 def choose_like(device: str, precision: str) -> tuple[torch.device, str]:
-    """Device and precision of a model that may come from another machine; `auto` replaces a device that is
-    absent here and a precision that is impossible or slow here."""
+    """Select device and precision for a model from another machine; `auto` replaces an unavailable device and
+    an unsupported or slow precision."""
     chosen = choose_device(device if _is_among(device, available_devices()) else "auto")
     impossible = precision == "float16" and chosen.type == "cpu"
     return chosen, "auto" if impossible or precision_warning(precision, chosen) else precision
@@ -193,7 +193,7 @@ def _cpu_has_bfloat16_operators() -> bool:
 
 
 def _is_fast_in_bfloat16(device: torch.device) -> bool:
-    """Not `torch.cuda.is_bf16_supported`, which also says yes where it is only emulated, and slow."""
+    """Whether a GPU has native bfloat16; `torch.cuda.is_bf16_supported` is also True if it is emulated."""
     import torch
 
     return device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)

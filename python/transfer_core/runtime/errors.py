@@ -1,6 +1,6 @@
-"""Every error that a user can meet, one class per kind of mending.
+"""Errors raised to users, one class per kind of remedy.
 
-The class name crosses the wire: Ruby raises `Transfer::<the same name>`.
+The class name crosses the bridge: Ruby raises `Transfer::<the same name>`.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class TransferError(Exception):
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong in a recipe: where (`steps[1].epochs`) and what."""
+    """One error in a recipe: its path (`steps[1].epochs`) and message."""
 
     path: str
     message: str
@@ -52,7 +52,7 @@ class Problem:
 
 
 class RecipeError(TransferError):
-    """A word or a value in a recipe is wrong; lists every problem that was found."""
+    """Invalid options or values in a recipe; lists every problem found."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         super().__init__("; ".join(str(problem) for problem in problems))
@@ -65,7 +65,7 @@ class RecipeError(TransferError):
 
 
 class DataError(TransferError):
-    """The user's data can't be trained on as it is; the message names the file and the way out."""
+    """The data can't be used as it is; the message has the file and the remedy."""
 
     def __init__(self, message: str, path: str | None = None) -> None:
         super().__init__(message)
@@ -78,11 +78,11 @@ class DataError(TransferError):
 
 
 class ConfigurationError(TransferError):
-    """The machine or the settings can't do what was asked (a device, a folder, a variable)."""
+    """The machine or its settings don't support the request (a device, a folder, a variable)."""
 
 
 class WeightsNotFound(TransferError):
-    """No copy of the pretrained weights was found; the message lists where we looked."""
+    """No copy of the pretrained weights was found; the message lists the searched locations."""
 
 
 class ModelFileError(TransferError):
@@ -102,7 +102,7 @@ class DependencyError(TransferError):
 
 
 class ProtocolError(TransferError):
-    """The other end of the wire sent something that is not the protocol."""
+    """The other end of the bridge violated the protocol."""
 
 
 class Cancelled(TransferError):
@@ -119,7 +119,7 @@ class Cancelled(TransferError):
 
 
 class Overloaded(TransferError):
-    """More predictions are asked for than may wait; asked again later, it can be answered."""
+    """The prediction queue is full; the request can be retried later."""
 
     def __init__(self, limit: int) -> None:
         super().__init__(
@@ -130,7 +130,7 @@ class Overloaded(TransferError):
 
     @property
     def details(self) -> dict[str, Any]:
-        """How many there may be."""
+        """The limit of the queue."""
         return {"limit": self.limit}
 
 
@@ -139,15 +139,15 @@ class OutOfMemory(TransferError):
 
 
 class TransferWarning(UserWarning):
-    """Something the user should know, where no call is there to be told."""
+    """A warning outside of any call that could report it."""
 
 
-# No name is as long, and the search for the nearest takes time with the square of it.
+# The search takes quadratic time in the length, and no valid name is this long.
 _LONGEST_WORD = 200
 
 
 def did_you_mean(word: object, known: Sequence[str]) -> str:
-    """The nearest known name as a clause (`, did you mean "adam"?`), or the empty string.
+    """Suggest the nearest known name as a clause (`, did you mean "adam"?`), or an empty string.
 
     >>> did_you_mean("mobilnet_v2", ["mobilenet_v2", "resnet18"])
     ', did you mean "mobilenet_v2"?'

@@ -14,7 +14,7 @@ NOTE = "transfer-setup.json"
 
 
 def note() -> dict[str, Any] | None:
-    """The options with which `transfer setup` made the environment of this interpreter; None: it did not."""
+    """The options with which `transfer setup` created this environment; None if it did not."""
     with suppress(OSError, ValueError):
         found = json.loads((Path(sys.prefix) / NOTE).read_bytes())
         return found if isinstance(found, dict) else None
@@ -22,7 +22,7 @@ def note() -> dict[str, Any] | None:
 
 
 def install_command(package: str, extra: str = "") -> str:
-    """The command that installs one of our extras, or else the package itself."""
+    """The command that installs an extra of transfer_core, or else the package itself."""
     if extra and (found := note()) is not None:
         broken = extra in found.get("extras", ())
         return f"transfer setup {'--force ' if broken else ''}--extras {extra}"
@@ -30,7 +30,7 @@ def install_command(package: str, extra: str = "") -> str:
 
 
 def repair_command(package: str) -> str:
-    """The command that installs a required package again."""
+    """The command that reinstalls a required package."""
     return "transfer setup --force" if note() is not None else f"{pip_install()} --force-reinstall {package}"
 
 

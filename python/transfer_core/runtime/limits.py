@@ -1,4 +1,4 @@
-"""Limits on inputs, so that a small file can't cost much time or memory. Each has a setting and a default."""
+"""Limits on inputs, each with a setting and a default, against inputs that exhaust time or memory."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ _BINARY_UNITS = {"KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
 
 
 def limit(name: str) -> int:
-    """The limit called `name`: its environment variable (`TRANSFER_MAX_PIXELS`), or the default.
+    """Read the limit `name` from its environment variable (`TRANSFER_MAX_PIXELS`), or the default.
 
     Raises
     ------
     ConfigurationError
-        If the variable is no whole number above 0, nor, of a limit in bytes, a size such as `2GB`.
+        If the variable is not a whole number above 0 or, for a limit in bytes, a size such as `2GB`.
     """
     variable = f"TRANSFER_{name.upper()}"
     text = os.environ.get(variable, "").strip()
@@ -61,7 +61,7 @@ def raise_limit(name: str) -> str:
 
 
 def size(text: str) -> int | None:
-    """Bytes of `2GB`, `500 MiB`, `1000`; None if `text` is no size.
+    """Parse a size, `2GB`, `500 MiB` or `1000`, to bytes; None if `text` is invalid.
 
     >>> size("500 MiB")
     524288000

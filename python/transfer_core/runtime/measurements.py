@@ -1,4 +1,4 @@
-"""What was measured on this machine is remembered: how fast it is doesn't change from run to run."""
+"""Persistent cache of performance measurements per machine."""
 
 from __future__ import annotations
 
@@ -20,20 +20,18 @@ from transfer_core.runtime.atomic import replacing
 from transfer_core.runtime.errors import ConfigurationError
 from transfer_core.runtime.permissions import FILE, exposure, make_directory
 
-# A fine-tuned backbone is measured under a name of its own; the oldest names make room.
+# Every fine-tuned backbone adds an entry; the oldest are evicted.
 _MOST = 1000
-# The lock is held for milliseconds; whoever was stopped meanwhile must not stop the others for long.
+# The lock is held for milliseconds; a process stopped while it holds it must not block others for long.
 _PATIENCE_S = 1.0
 
 
 def remembered(key: str, measure: Callable[[], Any]) -> Any:
-    """The value of `measure()` (plain JSON data), from an earlier time if there was one on such a machine.
+    """Return `measure()` (plain JSON data), cached per machine type.
 
-    Processes that measure at the same time all get the value that was written first: what follows from it is
-    the same in all of them. Where nothing can be written, or another user could write, each process measures
-    for itself, once.
-    Where nothing can be locked, or the process that holds the lock is stopped, two that write in one moment
-    may differ.
+    Processes that measure concurrently all get the value that was written first, so that they behave alike.
+    If the cache can't be written, or another user could write to it, each process measures once. Without a
+    lock (not supported, or held by a stopped process), concurrent writers may differ.
     """
     name = f"{_machine()} | {key}"
     path = paths.cache() / "measurements.json"
@@ -50,7 +48,7 @@ def remembered(key: str, measure: Callable[[], Any]) -> Any:
 
 
 def known(beginning: str) -> dict[str, Any]:
-    """What is remembered of such a machine as this under keys that begin so, the oldest first."""
+    """Cached measurements of this machine type whose keys start with `beginning`, oldest first."""
     names = f"{_machine()} | "
     found = {
         name.removeprefix(names): value for name, value in _read(paths.cache() / "measurements.json").items()
@@ -63,7 +61,7 @@ _here: dict[tuple[Path, str], Any] = {}
 
 @cache
 def _machine() -> str:
-    """The processor, how many of it, and the torch that it runs."""
+    """The machine type: processor, number of cores, version of torch."""
     processor = platform.processor() or platform.machine()
     with suppress(OSError):
         names = re.findall(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
@@ -77,11 +75,11 @@ def _machine() -> str:
 
 @contextmanager
 def _one_at_a_time(path: Path) -> Iterator[None]:
-    """No other process is in this block meanwhile, unless it stays there for long or there are no locks."""
+    """Hold a lock between processes; give up waiting after `_PATIENCE_S` seconds."""
     with ExitStack() as held:
         with suppress(OSError):
             make_directory(path.parent)
-            # Not the file itself: `_write` puts another in its place. NFS locks only what is open to write.
+            # A separate file, because `_write` replaces the other. NFS locks only files open for writing.
             flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
             lock = held.enter_context(os.fdopen(os.open(path.with_suffix(".lock"), flags, FILE), "r+b"))
             limit = time.monotonic() + _PATIENCE_S

@@ -1,4 +1,4 @@
-"""Tell exceptions that say that memory ran out from all others."""
+"""Detect out-of-memory exceptions."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 import sys
 from errno import ENOMEM
 
-# As glibc's loader, the system, torch, MPS, C++ and Python's threads say it.
+# Messages of glibc's loader, the system, torch, MPS, C++ and Python's threads.
 _NO_MEMORY = re.compile(
     "failed to map segment from shared object|[Cc]annot allocate memory|can't allocate memory"
     "|MPS backend out of memory|std::bad_alloc|can't start new thread"
@@ -14,8 +14,7 @@ _NO_MEMORY = re.compile(
 
 
 def lack_of_memory(error: BaseException) -> BaseException | None:
-    """The exception that says that memory ran out: the error, or one among its causes. A library that can't
-    be imported for lack of memory is not missing."""
+    """Find an out-of-memory exception: the error, or one of its causes, such as that of a failed import."""
     seen: set[int] = set()
     came_of: BaseException | None = error
     while came_of is not None and id(came_of) not in seen:
@@ -27,10 +26,10 @@ def lack_of_memory(error: BaseException) -> BaseException | None:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether this very exception says that memory ran out."""
+    """Whether this exception itself, without its causes, is an out-of-memory error."""
     if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == ENOMEM):
         return True
-    # Of a library that is not loaded, of a CPU's memory and of MPS there is no class to tell it by.
+    # Failed library loads, CPU memory and MPS have no exception class of their own.
     if not isinstance(error, (ImportError, OSError, RuntimeError)):
         return False
     # Only a torch that is imported can have run out of memory.
@@ -39,7 +38,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def text_of(error: BaseException) -> str:
-    """The message; empty for a foreign class whose `__str__` is broken, which must not hide the error."""
+    """The message; empty if a foreign `__str__` raises, which must not hide the error."""
     try:
         return str(error)
     except Exception:

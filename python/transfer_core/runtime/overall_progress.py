@@ -1,4 +1,4 @@
-"""Share of a training that is done, and the time that is left."""
+"""Overall progress of a training: share done and remaining time."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Overall:
             self._epoch, self._epochs = float(event["number"]), event["of"]
         within = event["done"] / event["total"] if kind == "progress" and event["total"] else 0.0
         if self._epoch == 0.0 and event.get("unit") == "batches":
-            within = 0.0  # of one epoch among a number that its end tells
+            within = 0.0  # the number of epochs is unknown until the first one ends
         if kind not in ("stage", "epoch", "progress") or self._current < 0:
             return None
         self._share = max(self._share, self._done(within))
@@ -55,7 +55,7 @@ class Overall:
         return {"event": "overall", "share": self._share, "seconds_left": self._seconds_left(now)}
 
     def _enter(self, step: Step) -> None:
-        """The next phase of this step begins; a step that was not expected changes nothing."""
+        """Enter the next phase of this step; unexpected steps are ignored."""
         later = range(self._current + 1, len(self._phases))
         self._current = next((i for i in later if self._phases[i][0] == step), self._current)
         self._epoch, self._epochs = 0.0, 1

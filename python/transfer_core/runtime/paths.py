@@ -1,4 +1,4 @@
-"""Where things are kept on this machine. One folder, `TRANSFER_HOME`, holds all of it."""
+"""Paths of persistent files, all in one directory, `TRANSFER_HOME`."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ def home() -> Path:
 
 
 def runs() -> Path:
-    """A folder per training, which holds the trained model."""
+    """The directory of runs: one directory per training, with its model."""
     return home() / "runs"
 
 
 def cache() -> Path:
-    """What can be deleted at any time and computed again."""
+    """The cache directory, safe to delete at any time."""
     return home() / "cache"
 
 
 def offline() -> bool:
-    """True if `TRANSFER_OFFLINE` forbids downloads."""
+    """Whether `TRANSFER_OFFLINE` forbids downloads."""
     return os.environ.get("TRANSFER_OFFLINE", "").lower() not in ("", "0", "false", "no", "off")
 
 

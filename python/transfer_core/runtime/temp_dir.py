@@ -1,4 +1,4 @@
-"""A folder for the images of one call. What a process that was killed left behind, the next call removes."""
+"""Temporary directory for the images of one call, with removal of directories of killed processes."""
 
 from __future__ import annotations
 
@@ -11,22 +11,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-# Names that nobody else gives to what is theirs: such a folder may be removed.
+# A distinctive prefix, because directories with it may be removed.
 _PREFIX = "transfer-spool-"
 _LOCK = ".transfer-spool.lock"
 
 
 @contextmanager
 def spool_folder() -> Iterator[Path]:
-    """A new folder in the system's temporary one, private, gone when the block ends.
+    """Create a private temporary directory that is removed when the block ends.
 
-    A process that is killed can't tidy up, but the kernel lets go of its lock: that is how the folder is
-    known to be abandoned.
+    The kernel releases the lock of a killed process, which marks its directory as abandoned.
     """
     _remove_abandoned()
     with tempfile.TemporaryDirectory(prefix=_PREFIX, ignore_cleanup_errors=True) as name:
         folder = Path(name)
-        # Renamed when it is locked: nobody ever finds it free.
+        # Renamed once locked, so that no process finds the lock file unlocked.
         unlocked = folder / "unlocked"
         with open(unlocked, "xb") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
@@ -35,7 +34,7 @@ def spool_folder() -> Iterator[Path]:
 
 
 def is_spooled(path: str) -> bool:
-    """Whether a file lies in such a folder: it will never be seen again after the call."""
+    """Whether a file is in such a directory and disappears after the call."""
     return path.startswith(os.path.join(tempfile.gettempdir(), _PREFIX))
 
 

@@ -70,7 +70,7 @@ class Classification(Task[ClassificationState]):
         return known, np.array([index[name] for name in names], dtype=np.int64)
 
     def recognize(self, labels: Sequence[Any]) -> Recognition:
-        """Whatever is no other task, with a warning where numbers become classes."""
+        """All labels not recognized by another task; with a warning if numbers become classes."""
         numbers = whole_numbers(labels)
         if numbers is None:
             return Recognition(amounts_warning(labels))
@@ -124,7 +124,7 @@ class Classification(Task[ClassificationState]):
     def class_weight_problems(
         self, class_weights: Mapping[str, float] | str, labels: Sequence[str]
     ) -> Iterator[str]:
-        """Names that are no classes."""
+        """Messages about unknown classes."""
         yield from unknown_names(class_weights, labels, self.noun, self.nouns)
 
     def weights(
@@ -186,7 +186,7 @@ class Classification(Task[ClassificationState]):
         return tfidf_metrics(train.inputs, train.targets, test.inputs, test.targets)
 
     def conformal_scores(self, state: ClassificationState) -> Sequence[Sequence[float]]:
-        """Of the true class."""
+        """Scores of the true class."""
         return (state.nonconformity,) if state.nonconformity else ()
 
 

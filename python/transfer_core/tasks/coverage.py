@@ -21,7 +21,7 @@ def check_level(level: float | None, task: str, scores: Scores | None) -> None:
 
 
 def quantile(scores: Sequence[float], level: float) -> float:
-    """The conformal quantile at a level that `check_level` let pass."""
+    """The conformal quantile at a level that passed `check_level`."""
     found = conformal_quantile(scores, level)
     assert found is not None
     return found

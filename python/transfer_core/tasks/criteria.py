@@ -20,7 +20,7 @@ class Criterion(ABC):
     Attributes
     ----------
     name
-        The recipe's word.
+        The name of the loss in a recipe.
     layout
         `CLASSES`, `LABELS` or `VALUES`.
     """
@@ -53,7 +53,7 @@ class Criterion(ABC):
 
     @abstractmethod
     def strata(self, targets: Tensor) -> np.ndarray:
-        """A number for each row, (N,) int64: rows that are neighbours in its order go to different folds."""
+        """Stratification keys, (N,) int64: rows adjacent in their order go to different folds."""
 
 
 class CrossEntropy(Criterion):

@@ -1,4 +1,4 @@
-"""Any number of labels for each example: from lists of names, cells that hold several, a column per label."""
+"""Encode label sets from lists of names, delimited cells, or one column per label."""
 
 from __future__ import annotations
 
@@ -16,22 +16,30 @@ from transfer_core.recipe.schema import Columns
 from transfer_core.runtime.errors import DataError
 
 _BETWEEN = re.compile(r"[|;]")
-_SAYS = {"1": True, "true": True, "0": False, "false": False}
+_FLAGS = {"1": True, "true": True, "0": False, "false": False}
 
 
 def label_sets(
     examples: Sequence[Example], columns: Columns, labels: Sequence[str] | None = None
 ) -> tuple[tuple[str, ...], Targets]:
-    """The sorted names, and which example has which label: bool, (N, K).
+    """Encode label sets: the sorted names, and bool (N, K).
 
-    One target column, and a row, holds a list of names, perhaps an empty one; in a CSV file it is text with
-    `|` or `;` between the names. Several target columns are a label each and hold 0 or 1. With `labels`,
-    those of a trained model, a name that is not among them is an error.
+    A single target column has lists of names, which may be empty; in a CSV file the names are separated by
+    `|` or `;`. Several target columns have 0 or 1 for one label each.
+
+    Parameters
+    ----------
+    examples
+        N labelled examples.
+    columns
+        The target columns.
+    labels
+        The labels of a trained model; other names are an error. Default: those of the examples.
 
     Raises
     ------
     DataError
-        A label is missing, a single name, or holds what is neither a name nor 0 or 1.
+        A label is missing, is not a list, or is neither a name nor 0 or 1.
     """
     if isinstance(columns.target, str):
         sets = [_names(example) for example in examples]
@@ -45,7 +53,7 @@ def label_sets(
     if unknown := sorted(found - set(known)):
         raise DataError(f"the model has no label {listed(unknown)} (its labels: {listed(known)})")
     if not isinstance(columns.target, str) and (missing := sorted(set(known) - found)):
-        raise DataError(f"no column says whether a label is {listed(missing)}, which the model knows")
+        raise DataError(f"the data has no column for the labels {listed(missing)} of the model")
     column = {name: number for number, name in enumerate(known)}
     has = np.zeros((len(sets), len(known)), dtype=bool)
     for row, one in enumerate(sets):
@@ -58,11 +66,11 @@ def _names(example: Example) -> set[str]:
     if isinstance(label, Cell):
         return {clean_name(part, example.name) for part in _BETWEEN.split(label) if part.strip()}
     if label is None:
-        raise DataError(f"{where}: the label is missing (an empty list says that there is none)")
+        raise DataError(f"{where}: the label is missing (an empty list means no label)")
     if not isinstance(label, list | tuple | set | frozenset):
         raise DataError(
             f"{where}: {_shown(label)} is one label, but multi_label takes a list of labels each, "
-            "in a manifest or in rows (a folder can't say it)"
+            "in a manifest or in rows (not in a folder)"
         )
     for part in label:
         if not isinstance(part, str):
@@ -80,10 +88,10 @@ def _marked(example: Example, names: Sequence[str]) -> set[str]:
         raise DataError(f"{where}: {len(parts)} numbers, but columns.target names {len(names)} labels")
     found = set()
     for name, part in zip(names, map(plain, parts), strict=True):
-        said = _SAYS.get(str(int(part) if part in (0, 1) else part).strip().lower())
-        if said is None:
+        flag = _FLAGS.get(str(int(part) if part in (0, 1) else part).strip().lower())
+        if flag is None:
             raise DataError(f"{where}: the label {listed([name])} is {_shown(part)}, expected 0 or 1")
-        if said:
+        if flag:
             found.add(name)
     return found
 

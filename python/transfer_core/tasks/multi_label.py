@@ -27,7 +27,7 @@ from transfer_core.tasks.task import Amount, Array, Recognition, State, Task, Te
 
 class MultiLabelState(State, frozen=True, kw_only=True, tag="multi_label"):
     """`label_counts` of `examples` training examples have each label; `temperature` divides the outputs
-    before the sigmoid; a label is predicted from its probability in `thresholds` on."""
+    before the sigmoid; a label is predicted if its probability is at least its threshold."""
 
     label_counts: tuple[Amount, ...] = ()
     examples: Amount = 0
@@ -108,7 +108,7 @@ class MultiLabel(Task[MultiLabelState]):
     def class_weight_problems(
         self, class_weights: Mapping[str, float] | str, labels: Sequence[str]
     ) -> Iterator[str]:
-        """Names that are no labels."""
+        """Messages about unknown labels."""
         yield from unknown_names(class_weights, labels, self.noun, self.nouns)
 
     def weights(
@@ -137,7 +137,7 @@ class MultiLabel(Task[MultiLabelState]):
     def prediction(
         self, values: list[float], labels: Sequence[str], state: MultiLabelState, level: float | None
     ) -> dict[str, Any]:
-        """`labels`, perhaps none, and `scores` of all of them; the highest first."""
+        """`labels`, which may be empty, and `scores` of all labels; highest first."""
         rows = zip(labels, values, _thresholds(state, labels), strict=True)
         ranked = sorted(rows, key=lambda row: -row[1])
         return {
@@ -162,7 +162,7 @@ class MultiLabel(Task[MultiLabelState]):
     def calibration_warnings(
         self, labels: Sequence[str], state: MultiLabelState, targets: Tensor
     ) -> Iterator[str]:
-        """Labels without an example to choose their threshold by."""
+        """Labels without positive held-out examples to fit their threshold on."""
         chosen = targets.any(dim=0).tolist() if state.thresholds else [False] * len(labels)
         unknown = [label for label, has in zip(labels, chosen, strict=True) if not has]
         if unknown:

@@ -34,7 +34,7 @@ def by_name(class_weights: Mapping[str, float], labels: Sequence[str]) -> Tensor
 def unknown_names(
     class_weights: Mapping[str, float] | str, labels: Sequence[str], noun: str, nouns: str
 ) -> Iterator[str]:
-    """A message for each name in `class_weights` that is no label."""
+    """A message for each unknown label in `class_weights`."""
     for name in class_weights if isinstance(class_weights, Mapping) else ():
         if name not in labels:
             some = ", ".join(labels[:5]) + (", …" if len(labels) > 5 else "")

@@ -1,4 +1,4 @@
-"""Labels that are whole numbers or amounts written as text: the task they suggest, and a warning."""
+"""Task inference for numeric labels, with warnings about ambiguous ones."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from transfer_core.data.bad_input import printable
 from transfer_core.data.example import Cell
 from transfer_core.data.labels import number
 
-# Up to so many different whole numbers are the names of classes: digits, star ratings.
+# Up to this many distinct whole numbers are class names: digits, star ratings.
 _FEW = 10
-# Classification can't measure a class of one example: with this share of such values it is regression.
+# A class of one example can't be evaluated: with this share of such values the task is regression.
 _RARE = 0.25
 _TASK_WORDS = "say task: :regression if they are amounts, task: :classification if they name classes"
 
 
 def numbers_of(labels: Sequence[Any]) -> list[float] | None:
-    """All labels as numbers; None if one is something else."""
+    """Convert all labels to numbers; None if one is not a number."""
     numbers = [number(label) for label in labels if isinstance(label, Cell | int | float)]
     known = [value for value in numbers if value is not None]
     return known if len(known) == len(labels) else None
 
 
 def whole_numbers(labels: Sequence[Any]) -> list[float] | None:
-    """All labels as whole numbers; None if one is something else."""
+    """Convert all labels to whole numbers; None if one is not a whole number."""
     numbers = numbers_of(labels)
     if numbers is None or not all(math.isfinite(value) and value.is_integer() for value in numbers):
         return None

@@ -13,7 +13,7 @@ from transfer_core.tasks.multi_label import MultiLabel
 from transfer_core.tasks.regression import Regression
 from transfer_core.tasks.task import State, Task
 
-# In the order in which they are asked to recognize labels; the last takes all.
+# In order of recognition; the last accepts all labels.
 TASKS: dict[str, Task[Any]] = {task.name: task for task in (MultiLabel(), Regression(), Classification())}
 
 

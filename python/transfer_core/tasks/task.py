@@ -31,10 +31,10 @@ Temperature: TypeAlias = Annotated[float, Meta(ge=1e-3, le=1e3)]
 
 
 class State(msgspec.Struct, frozen=True, kw_only=True):
-    """What a saved model keeps for its task: statistics of the training targets, calibration."""
+    """State of a task in a saved model: statistics of the training targets, calibration."""
 
     def problems(self, labels: Sequence[str]) -> Iterator[str]:
-        """The rules between these fields and `labels` that do not hold; for states read from files."""
+        """Violated rules between these fields and `labels`; for states read from files."""
         yield from ()
 
 
@@ -53,13 +53,13 @@ class Task(ABC, Generic[S]):
     Attributes
     ----------
     name
-        The recipe's word.
+        The name of the task in a recipe.
     noun, nouns
         Singular and plural of a label in messages.
     categorical
         Whether labels are names: each must occur in training, and no input has two different ones.
     needs
-        The representation that a backbone must give: `pooled`, `feature_maps`, `tokens`, `encoder_decoder`.
+        The representation that a backbone must output: `pooled`, `feature_maps`, `tokens`, `encoder_decoder`.
     criterion
         The loss that heads and the backbone are trained with.
     default_head
@@ -110,14 +110,14 @@ class Task(ABC, Generic[S]):
     def variety_problem(
         self, labels: Sequence[str], targets: Targets, inputs: str, part: str = ""
     ) -> str | None:
-        """An error message if there is nothing to learn."""
+        """An error message if the targets do not vary."""
 
     def data_warnings(self, splits: DataSplits, weighted: bool) -> Iterator[str]:
         """Properties of the data that make metrics mislead."""
         yield from ()
 
     def precision_of(self, measured: int) -> str:
-        """How coarse metrics of so few examples are, as a clause."""
+        """The resolution of metrics on `measured` examples, as a clause."""
         return ""
 
     # Training.
