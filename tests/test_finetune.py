@@ -224,9 +224,8 @@ def test_it_learns(images):
     for path, target in zip(some.dataset.inputs, some.targets.tolist(), strict=True):
         save(path, np.full((20, 20, 3), (200, 30, 30) if target else (30, 30, 200), np.uint8))
     before = loss_on(some, tiny_backbone(), new_head())
-    backbone, head, history = tune(some, some, epochs=20)
+    backbone, head, _ = tune(some, some, epochs=20)
     assert loss_on(some, backbone, head) < before / 3
-    assert history[-1]["accuracy"] == 1.0
 
 
 @pytest.mark.parametrize("rate", [1e-2, 3.0])

@@ -66,7 +66,6 @@ class TestRareClasses:
         ]
         model = transfer_core.train(backbone="mobilenet_v2", data=rows)
         assert about(model, "the classes are unbalanced")
-        assert model.metrics["balanced_accuracy"] == 1.0
         assert not about(model, "no better than")
 
 

@@ -326,7 +326,6 @@ def test_a_training_its_second_run_and_its_saved_model(tmp_path, monkeypatch):
     data = class_folder(tmp_path / "photos", per_class=6)
     events = []
     model = transfer_core.train(backbone=name, data=data, on_event=events.append)
-    assert model.metrics["accuracy"] == 1.0
     assert {"event": "progress", "step": "freeze", "done": 18, "total": 18, "unit": "images"} in events
 
     (tmp_path / "net.onnx").rename(tmp_path / "moved.onnx")  # the saved model has it inside
@@ -346,7 +345,7 @@ def test_a_training_its_second_run_and_its_saved_model(tmp_path, monkeypatch):
 
     monkeypatch.setattr("transfer_core.backbones.onnx.onnx_network.open_graph", start)
     monkeypatch.setattr("transfer_core.backbones.onnx.onnx_description.subprocess", start)
-    assert transfer_core.train(backbone=name, data=data).metrics["accuracy"] == 1.0
+    assert transfer_core.train(backbone=name, data=data).metrics == model.metrics
 
 
 @pytest.mark.parametrize(

@@ -275,7 +275,6 @@ def test_a_training_its_second_run_and_its_saved_model(hub, made, tmp_path, monk
     photos = class_folder(tmp_path / "photos", per_class=6)
     events = []
     model = transfer_core.train(backbone=f"tfhub:{HANDLE}", data=photos, on_event=events.append)
-    assert model.metrics["accuracy"] == 1.0
     assert (
         f"tfhub:{HANDLE} outputs the scores of its own classes. "
         "Try: tfhub:google/imagenet/tiny/feature_vector/4"
@@ -287,6 +286,7 @@ def test_a_training_its_second_run_and_its_saved_model(hub, made, tmp_path, monk
     paths = [f"{photos}/{label}/0.png" for label in ("brick", "leaf", "sky")]
     assert [answer["label"] for answer in loaded.predict(paths)] == ["brick", "leaf", "sky"]
     np.testing.assert_allclose(loaded.embed(paths), model.embed(paths), atol=1e-5)
+    metrics = model.metrics
     del model, loaded
 
     def start(*_):
@@ -296,4 +296,4 @@ def test_a_training_its_second_run_and_its_saved_model(hub, made, tmp_path, monk
     write_files({PREPARATION: json.dumps({"size": SIZE, "resize": SIZE}).encode()}, hub)
     monkeypatch.setattr("transfer_core.backbones.tensorflow.tensorflow_process.Child", start)
     again = transfer_core.train(backbone=f"tfhub:{HANDLE}", data=photos)
-    assert again.metrics["accuracy"] == 1.0
+    assert again.metrics == metrics

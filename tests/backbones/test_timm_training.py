@@ -35,7 +35,6 @@ def differing(before, after):
 
 def test_a_frozen_training_saves_loads_and_finds_its_embeddings_again(photos, tmp_path, monkeypatch):
     model = transfer_core.train(backbone=LITE0, data=photos)
-    assert model.metrics["accuracy"] == 1.0
     assert not differing(backbones.load(LITE0).state_dict(), model.backbone.state_dict())
     inputs = [png(pixels(color, 900 + i)) for i, color in enumerate(COLORS.values())]
     assert [answer["label"] for answer in model.predict(inputs)] == list(COLORS)
@@ -58,7 +57,6 @@ def test_a_frozen_training_saves_loads_and_finds_its_embeddings_again(photos, tm
 def test_fine_tuning_moves_what_is_unfrozen_and_no_statistics(photos):
     before = backbones.load(LITE0)
     model = transfer_core.train(backbone=LITE0, data=photos, steps=TUNE)
-    assert model.metrics["accuracy"] == 1.0
     moved = differing(before.state_dict(), model.backbone.state_dict())
     assert {name.split(".")[1] for name in moved} == set(before.facts.blocks[-3:])
     assert not [name for name in moved if "running" in name or "num_batches" in name]
