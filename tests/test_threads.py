@@ -12,10 +12,10 @@ from transfer_core.features.parallel import map_on_cores, one_thread_inside
 from transfer_core.features.sharing import Sharing
 from transfer_core.runtime.devices import (
     WORTH_SHARING,
-    as_many_threads_as_pay,
     at_most_cores,
     cores,
     machine_cores,
+    threads_for_work,
     torch_threads,
 )
 from transfer_core.runtime.errors import ConfigurationError
@@ -31,14 +31,14 @@ def two_threads():
 
 def test_a_step_that_is_too_small_to_share_has_one_thread(two_threads, monkeypatch):
     monkeypatch.setenv("TRANSFER_THREADS", "8")
-    with as_many_threads_as_pay(WORTH_SHARING - 1):
+    with threads_for_work(WORTH_SHARING - 1):
         assert torch.get_num_threads() == 1
     assert torch.get_num_threads() == 2
-    with as_many_threads_as_pay(WORTH_SHARING):
+    with threads_for_work(WORTH_SHARING):
         assert torch.get_num_threads() == 2
-    with as_many_threads_as_pay(WORTH_SHARING), at_most_cores(1):
+    with threads_for_work(WORTH_SHARING), at_most_cores(1):
         assert torch.get_num_threads() == 2
-    with at_most_cores(1), as_many_threads_as_pay(WORTH_SHARING):
+    with at_most_cores(1), threads_for_work(WORTH_SHARING):
         assert torch.get_num_threads() == 1
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from transfer_core.data import read_labelled, read_splits, warn_of
+from transfer_core.data import emit_data_warnings, read_labelled, read_splits
 from transfer_core.data.image import IMAGE
 from transfer_core.recipe.parser import parse_recipe
 from transfer_core.runtime.progress import Progress
@@ -61,7 +61,7 @@ def read(tmp_path, progress):
     def read(data, streams=None, **words):
         recipe = parse_recipe({"data": data, "backbone": "mobilenet_v2", **words})
         splits = read_splits(recipe, IMAGE, choose_task, streams or {}, tmp_path / "spool", progress)
-        warn_of(splits, recipe, progress)
+        emit_data_warnings(splits, recipe, progress)
         return splits
 
     return read

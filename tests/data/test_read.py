@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from transfer_core.data import Dataset, left_over, read_splits, warn_of
+from transfer_core.data import Dataset, emit_data_warnings, left_over, read_splits
 from transfer_core.data.image import IMAGE
 from transfer_core.recipe.parser import parse_recipe
 from transfer_core.runtime.errors import Cancelled, DataError
@@ -183,7 +183,7 @@ def test_what_is_left_without_undecodable_files_is_audited_again(read, class_fol
     left = left_over(splits, dogs)
     assert len(left.test) == 6
     assert len(left.pool.data) == 54
-    warn_of(left, recipe, progress)
+    emit_data_warnings(left, recipe, progress)
     assert warned[1:] == [
         'test has no image of "dog"; the metrics do not cover it',
         "only 6 images are measured, each of them is 17 points of accuracy",

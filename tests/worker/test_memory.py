@@ -33,7 +33,7 @@ def test_a_second_batch_of_the_same_size_costs_no_page_faults():
 
 KEPT = """
 from concurrent.futures import ThreadPoolExecutor
-from transfer_core.runtime.allocator import giving_memory_back, keep_freed_memory
+from transfer_core.runtime.allocator import releasing_memory, keep_freed_memory
 keep_freed_memory()
 def resident():  # exactly: statm is some hundred pages for each core behind
     with open("/proc/self/smaps_rollup") as file:
@@ -45,7 +45,7 @@ with ThreadPoolExecutor(1) as lane:
     before = resident()
     lane.submit(train).result()
     kept = resident() - before
-    with giving_memory_back():
+    with releasing_memory():
         lane.submit(train).result()
     print(kept, resident() - before)
 """

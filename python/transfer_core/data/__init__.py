@@ -6,7 +6,7 @@ from transfer_core.data.dataset import Dataset, DataSplits
 from transfer_core.data.decode import decode_image
 from transfer_core.data.labelling import Labelling, Strata, Targets
 from transfer_core.data.modality import MODALITIES, Modality
-from transfer_core.data.read import left_over, read_labelled, read_splits, regrouped, warn_of
+from transfer_core.data.read import emit_data_warnings, left_over, read_labelled, read_splits, resplit
 from transfer_core.data.stream import Row
 from transfer_core.data.usable import naming_all
 
@@ -24,10 +24,10 @@ __all__ = [
     "Strata",
     "Targets",
     "decode_image",
+    "emit_data_warnings",
     "left_over",
     "naming_all",
     "read_labelled",
     "read_splits",
-    "regrouped",
-    "warn_of",
+    "resplit",
 ]

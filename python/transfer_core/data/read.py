@@ -15,7 +15,7 @@ from transfer_core.data.example import Example
 from transfer_core.data.groups import Edge
 from transfer_core.data.labelling import ChooseTask, Labelling
 from transfer_core.data.modality import Modality
-from transfer_core.data.source import Surroundings, read_source
+from transfer_core.data.source import SourceContext, read_source
 from transfer_core.data.split import Parts
 from transfer_core.data.stream import Row
 from transfer_core.data.usable import OnBadInput, keep_usable
@@ -54,8 +54,8 @@ def read_splits(
     DataError
         The data can't be trained on as it is; docs/guides/your_data.md lists the rules.
     """
-    around = Surroundings(modality, recipe.columns, streams, spool, progress, recipe.split.group)
-    found = read_source(recipe.data, around)
+    context = SourceContext(modality, recipe.columns, streams, spool, progress, recipe.split.group)
+    found = read_source(recipe.data, context)
     audit.check_split_marks(found.examples)
     task, warning = choose_task(recipe, (example.label for example in found.examples))
     if warning:
@@ -102,7 +102,7 @@ def left_over(splits: DataSplits, bad: Mapping[Any, str]) -> DataSplits:
     return left
 
 
-def regrouped(splits: DataSplits, edges: Sequence[Edge], recipe: Recipe) -> DataSplits:
+def resplit(splits: DataSplits, edges: Sequence[Edge], recipe: Recipe) -> DataSplits:
     """Split again with the near-duplicates that `edges` connect on one side.
 
     Parameters
@@ -119,7 +119,7 @@ def regrouped(splits: DataSplits, edges: Sequence[Edge], recipe: Recipe) -> Data
     return _splits(splits, divide(splits.pool, edges, strata, recipe, splits.modality))
 
 
-def warn_of(splits: DataSplits, recipe: Recipe, progress: Progress) -> None:
+def emit_data_warnings(splits: DataSplits, recipe: Recipe, progress: Progress) -> None:
     """Warn about properties of the final split that make metrics misleading."""
     for message in (*splits.warnings, *audit.warnings(splits, weighted=_has_class_weights(recipe))):
         progress.warning(message)
@@ -178,7 +178,7 @@ def read_labelled(
         As `read_splits`, or a label that the model doesn't have.
     """
     source = PathSource(source) if isinstance(source, str) else source
-    found = read_source(source, Surroundings(modality, columns, streams, spool, progress))
+    found = read_source(source, SourceContext(modality, columns, streams, spool, progress))
     examples = _measured(found.examples)
     if not examples:
         raise DataError(f"there are no labelled {modality.many} to measure on")

@@ -30,7 +30,7 @@ _ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class SourceContext:
     """Context of reading a source: kind of input, column names, open streams, temporary directory, progress
     and the column of groups."""
 
@@ -42,7 +42,7 @@ class Surroundings:
     group: str | None = None
 
 
-def read_source(source: Source, around: Surroundings) -> Found:
+def read_source(source: Source, context: SourceContext) -> Found:
     """Read all examples of `source`, in its order.
 
     Raises
@@ -52,13 +52,13 @@ def read_source(source: Source, around: Surroundings) -> Found:
         (`data: {train: …}`) is marked as another part.
     """
     if not isinstance(source, Splits):
-        return _read_one(source, around)
+        return _read_one(source, context)
     named: dict[Part, PathSource | StreamSource | None]
     named = {"train": source.train, "valid": source.valid, "test": source.test}
     given = {part: one for part, one in named.items() if one is not None}
     if len(given) == 1:
-        return _read_one(source.train, around)
-    parts = {part: _read_one(one, around) for part, one in given.items()}
+        return _read_one(source.train, context)
+    parts = {part: _read_one(one, context) for part, one in given.items()}
     return Found(
         [_placed(example, part) for part, found in parts.items() for example in found.examples],
         parts["train"].empty,
@@ -74,9 +74,9 @@ def _placed(example: Example, part: Part) -> Example:
     )
 
 
-def _read_one(source: PathSource | StreamSource, around: Surroundings) -> Found:
+def _read_one(source: PathSource | StreamSource, context: SourceContext) -> Found:
     if isinstance(source, StreamSource):
-        return _read_rows(source, around)
+        return _read_rows(source, context)
     path = os.path.expanduser(source.path)
     if not path:
         raise DataError("the path of the data is empty, expected a folder or a manifest")
@@ -85,17 +85,17 @@ def _read_one(source: PathSource | StreamSource, around: Surroundings) -> Found:
     if not os.path.exists(path):
         raise DataError(f"{printable(source.path)} does not exist{_nearest_sibling(path)}", escaped(path))
     if os.path.isdir(path):
-        if around.modality.name != "image":
+        if context.modality.name != "image":
             raise DataError(
-                f"{printable(path)} is a folder, but this backbone takes {around.modality.many}: "
+                f"{printable(path)} is a folder, but this backbone takes {context.modality.many}: "
                 "name a manifest (.csv, .jsonl, .parquet)",
                 escaped(path),
             )
         if kind := _detection_dataset(path):
             raise DataError(f"{printable(path)} {_of_boxes(kind)}", escaped(path))
-        if around.group:
+        if context.group:
             raise DataError(
-                f'{printable(path)} is a folder, which has no column "{printable(around.group)}" for split '
+                f'{printable(path)} is a folder, which has no column "{printable(context.group)}" for split '
                 "group:. Fix: name a manifest with the columns path, label and that one",
                 escaped(path),
             )
@@ -107,8 +107,8 @@ def _read_one(source: PathSource | StreamSource, around: Surroundings) -> Found:
     try:
         _check_size(path)
         examples = _collect(
-            read_manifest(path, around.columns, around.modality, around.spool, around.group),
-            around.progress,
+            read_manifest(path, context.columns, context.modality, context.spool, context.group),
+            context.progress,
             printable(path),
         )
     except OSError as error:
@@ -119,14 +119,14 @@ def _read_one(source: PathSource | StreamSource, around: Surroundings) -> Found:
     return Found(examples)
 
 
-def _read_rows(source: StreamSource, around: Surroundings) -> Found:
-    if source.stream not in around.streams:
+def _read_rows(source: StreamSource, context: SourceContext) -> Found:
+    if source.stream not in context.streams:
         raise DataError(f'no stream is called "{source.stream}"')
-    rows = read_stream(around.streams[source.stream], around.modality, around.spool, around.group)
-    chosen = (with_columns(row, around.columns.input) for row in rows)
-    examples = _collect(chosen, around.progress, "the data")
+    rows = read_stream(context.streams[source.stream], context.modality, context.spool, context.group)
+    chosen = (with_columns(row, context.columns.input) for row in rows)
+    examples = _collect(chosen, context.progress, "the data")
     if not examples:
-        raise DataError(f"the data has no rows, expected {{input:, label:}} for each {around.modality.one}")
+        raise DataError(f"the data has no rows, expected {{input:, label:}} for each {context.modality.one}")
     return Found(examples)
 
 

@@ -14,7 +14,7 @@ from transfer_core.heads.modules import build_head, fold_standardization, last_d
 from transfer_core.heads.rows import Rows
 from transfer_core.heads.scaling import standardization
 from transfer_core.recipe.schema import ClassicHead, Head, Train
-from transfer_core.runtime.devices import as_many_threads_as_pay
+from transfer_core.runtime.devices import threads_for_work
 from transfer_core.runtime.errors import DataError
 from transfer_core.runtime.progress import Progress
 from transfer_core.training.batch import Metrics
@@ -66,7 +66,7 @@ def fit_head(
     generator = torch.Generator().manual_seed(seed)
     head = build_head(spec, rows.features.shape[1], outputs, generator)
     at_once = len(rows) * FOLDS if train.optimizer == "lbfgs" else train.batch_size or 1
-    with as_many_threads_as_pay(at_once * rows.features.shape[1] * outputs):
+    with threads_for_work(at_once * rows.features.shape[1] * outputs):
         if train.optimizer == "lbfgs":
             return _fit_by_cross_validation(head, rows, outputs, seed, progress)
         return _fit_in_epochs(head, train, rows, valid, seed, progress, checkpointer)

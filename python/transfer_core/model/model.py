@@ -36,7 +36,7 @@ from transfer_core.model_file.summary import summarize
 from transfer_core.recipe.parser import parse_recipe
 from transfer_core.recipe.schema import Recipe
 from transfer_core.runtime.bad_input_report import OnBadInput, check_on_bad_input, in_order, together
-from transfer_core.runtime.devices import as_many_threads_as_pay, choose_like
+from transfer_core.runtime.devices import choose_like, threads_for_work
 from transfer_core.runtime.errors import DataError, TransferWarning
 from transfer_core.runtime.progress import Progress
 from transfer_core.runtime.temp_dir import spool_folder
@@ -417,7 +417,7 @@ class Model:
     @torch.no_grad()
     def _decoded(self, embeddings: Tensor) -> Tensor:
         # The work of a linear head is rows times parameters; other heads need about as much.
-        with as_many_threads_as_pay(len(embeddings) * self._head_size):
+        with threads_for_work(len(embeddings) * self._head_size):
             return self.task.decode(self.head(embeddings), self.state)
 
     @cached_property

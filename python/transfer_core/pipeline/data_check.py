@@ -10,7 +10,7 @@ import numpy as np
 from msgspec import structs
 
 from transfer_core import backbones
-from transfer_core.data import MODALITIES, DataSplits, Row, left_over, read_splits, warn_of
+from transfer_core.data import MODALITIES, DataSplits, Row, emit_data_warnings, left_over, read_splits
 from transfer_core.data.bad_input import left_out
 from transfer_core.plan.plan import complete
 from transfer_core.recipe.schema import Recipe
@@ -95,7 +95,7 @@ def _read(
         if bad:
             progress.warning(left_out(bad))
             splits = left_over(splits, bad)
-        warn_of(splits, recipe, progress)
+        emit_data_warnings(splits, recipe, progress)
         return splits
 
 

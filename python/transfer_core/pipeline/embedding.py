@@ -6,7 +6,7 @@ from transfer_core.data import MODALITIES, Dataset
 from transfer_core.features import Features, FeatureStore, Views, build_extractor, embed_dataset
 from transfer_core.features.thumbnails import Seen
 from transfer_core.pipeline.artifacts import Chosen
-from transfer_core.runtime.allocator import giving_memory_back
+from transfer_core.runtime.allocator import releasing_memory
 from transfer_core.runtime.progress import Progress, Step
 
 
@@ -43,7 +43,7 @@ def embed(
     step: Step = "freeze" if store else "fine_tune"
     first, *rest = (part for part, _ in parts)
     many = MODALITIES[chosen.backbone.facts.modality].many
-    with giving_memory_back():
+    with releasing_memory():
         return embed_dataset(
             first.joined(*rest),
             views_of,

@@ -14,7 +14,7 @@ import msgspec
 import torch
 
 from transfer_core import backbones, cache
-from transfer_core.data import MODALITIES, Row, read_splits, warn_of
+from transfer_core.data import MODALITIES, Row, emit_data_warnings, read_splits
 from transfer_core.finetune import Machine, check_adapters
 from transfer_core.heads import FittedHead, build_head
 from transfer_core.model.loading import open_model_file, save_new
@@ -133,7 +133,7 @@ def choose(recipe: Recipe, streams: Mapping[str, Iterable[Row]], spool: Path, pr
 def freeze(chosen: Chosen, progress: Progress) -> Frozen:
     """Step 2: embed all examples with the frozen backbone, one forward pass each."""
     frozen = embed_all(chosen, progress)
-    warn_of(frozen.splits, frozen.plan.recipe, progress)
+    emit_data_warnings(frozen.splits, frozen.plan.recipe, progress)
     return frozen
 
 

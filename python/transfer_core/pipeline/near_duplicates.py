@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from transfer_core.data import DataSplits, regrouped
+from transfer_core.data import DataSplits, resplit
 from transfer_core.data.near_images import near_images
 from transfer_core.features.thumbnails import Seen, thumbnails_of
 from transfer_core.pipeline.artifacts import Chosen
@@ -15,4 +15,4 @@ def apart(chosen: Chosen, seen: Seen, progress: Progress) -> DataSplits:
     assert splits.pool
     thumbnails = thumbnails_of(splits.pool.data, chosen.backbone.preprocessing, seen, progress)
     edges = near_images(thumbnails, progress.check)
-    return regrouped(splits, edges, chosen.plan.recipe) if edges else splits
+    return resplit(splits, edges, chosen.plan.recipe) if edges else splits

@@ -23,7 +23,7 @@ def keep_freed_memory() -> None:
 
 
 @contextmanager
-def giving_memory_back() -> Iterator[None]:
+def releasing_memory() -> Iterator[None]:
     """Return the memory that glibc kept for further batches to the system when the block ends.
 
     Threads that allocate at that moment may wait for some milliseconds (malloc_trim(3)).

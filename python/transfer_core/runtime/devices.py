@@ -141,7 +141,7 @@ def precision_warning(precision: str, device: torch.device) -> str | None:
 
 
 @contextmanager
-def as_many_threads_as_pay(multiplications: int) -> Iterator[None]:
+def threads_for_work(multiplications: int) -> Iterator[None]:
     """Limit torch to one thread within the block if a step of so many multiplications is too small to share.
 
     Threads synchronize after every operation; for operations of microseconds the overhead exceeds the gain.

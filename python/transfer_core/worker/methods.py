@@ -12,7 +12,7 @@ from functools import partial
 from hashlib import sha512
 from typing import Any, Literal, cast
 
-from transfer_core.runtime.allocator import giving_memory_back
+from transfer_core.runtime.allocator import releasing_memory
 from transfer_core.worker.calls import Call
 from transfer_core.worker.compute_lock import COMPUTE_LOCK, exclusive
 from transfer_core.worker.model_cache import ModelRef, models, open_model
@@ -51,7 +51,7 @@ def train(call: Call, recipe: Plain) -> Plain:
     from transfer_core.pipeline import five_steps
 
     streams = _streams(call, recipe["data"], partial(_modality, parsed.backbone, parsed.trust))
-    with _training_threads(), giving_memory_back():
+    with _training_threads(), releasing_memory():
         return five_steps.run(parsed, streams, call.progress).summary()
 
 
@@ -60,7 +60,7 @@ def resume(call: Call, run: str, data: Any = None, trust: bool = False) -> Plain
     from transfer_core.pipeline import five_steps
 
     streams = _streams(call, data, partial(_modality_of_run, run, trust))
-    with _training_threads(), giving_memory_back(), forward_warnings(call.progress.warning):
+    with _training_threads(), releasing_memory(), forward_warnings(call.progress.warning):
         return five_steps.resume(run, data, streams, call.progress, trust).summary()
 
 
