@@ -247,3 +247,29 @@ def test_blocks_that_the_backbone_lacks():
         'steps[3].blocks: unknown block "blok3", did you mean "block3"? (tiny has 8 blocks, block0 … block7)',
         'steps[3].blocks: unknown block "stem" (tiny has 8 blocks, block0 … block7)',
     ]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            {"task": "clasification"},
+            'task: unknown task "clasification", did you mean "classification"? '
+            "(one of: auto, classification, multi_label, regression)",
+        ),
+        (
+            {"steps": (Freeze(), Train(loss="cross_entropi"))},
+            'steps[1].loss: unknown loss "cross_entropi", did you mean "cross_entropy"? '
+            "(one of: binary_cross_entropy, cross_entropy, mean_squared_error)",
+        ),
+        (
+            {"train": Train(loss="hinge")},
+            'train.loss: unknown loss "hinge" '
+            "(one of: binary_cross_entropy, cross_entropy, mean_squared_error)",
+        ),
+    ],
+)
+def test_names_of_tasks_and_losses(words, message):
+    with pytest.raises(RecipeError) as caught:
+        completed(**words)
+    assert [str(problem) for problem in caught.value.problems] == [message]

@@ -1,6 +1,6 @@
 """The interface of a task: everything that differs between classes, label sets, numbers, boxes or texts.
 
-A task is one module with a subclass of `Task`, and one line in `tasks/registry.py`.
+A task is one module with a subclass of `Task`, and one line in `tasks/task_registry.py`.
 """
 
 from __future__ import annotations
