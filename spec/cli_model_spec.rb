@@ -158,6 +158,8 @@ RSpec.describe "A model on the command line", :scratch do
       yield feed, out
       feed.close
       [Process.wait2(pid).last.exitstatus, err.read]
+    ensure
+      [feed, out].each(&:close)
     end
 
     it "prints a line as soon as its input has arrived" do
