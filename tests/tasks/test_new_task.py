@@ -88,7 +88,7 @@ def test_a_backbone_must_give_the_representation_that_it_needs(registered, monke
     facts = [transfer_core.backbones.facts(name) for name in named]
     assert named
     for each in facts:
-        check_representation(TASKS["log_regression"], each, [])
+        check_representation(TASKS["log_regression"], each)
 
 
 def test_a_state_in_contradiction_to_its_labels(registered):

@@ -17,18 +17,14 @@ import torch
 from torch import Tensor, nn
 
 from transfer_core.backbones import Backbone
-from transfer_core.data import MODALITIES, Dataset, Input, Modality, Row, naming_all, read_labelled
+from transfer_core.data import MODALITIES, Input, Modality, Row
 from transfer_core.data.bad_input import counted, without_skip_hint
-from transfer_core.data.row_streams import name_streams
 from transfer_core.features import (
     Extractor,
-    FeatureStore,
     Load,
-    Views,
     build_extractor,
-    embed_dataset,
 )
-from transfer_core.metrics.baseline_warnings import baseline_warnings
+from transfer_core.model.evaluation import evaluate
 from transfer_core.model.files import save_model, write_model
 from transfer_core.model.restore import Misfit, restore_state, use_of
 from transfer_core.model_file.format import Digest, ModelHeader
@@ -39,7 +35,6 @@ from transfer_core.runtime.bad_input_report import OnBadInput, check_on_bad_inpu
 from transfer_core.runtime.devices import choose_like, threads_for_work
 from transfer_core.runtime.errors import DataError, TransferWarning
 from transfer_core.runtime.progress import Progress
-from transfer_core.runtime.temp_dir import spool_folder
 from transfer_core.tasks import TASKS, State, Task
 from transfer_core.tasks.coverage import check_level
 
@@ -205,7 +200,7 @@ class Model:
         name = _name(self.modality.one, number, of)
         try:
             with use_of(self.path):
-                return self._extractor.load(self.modality.from_caller(input, name, self.header.columns), name)
+                return self.extractor.load(self.modality.from_caller(input, name, self.header.columns), name)
         except DataError as error:
             raise without_skip_hint(error) from None
 
@@ -224,8 +219,8 @@ class Model:
         """Embeddings of the readable inputs, and the errors of the others by index."""
         bad: dict[int, DataError] = {}
         with use_of(self.path):
-            rows = torch.empty(len(loads), self._extractor.width)
-            for batch in self._extractor.embed_all(loads, few=True):
+            rows = torch.empty(len(loads), self.extractor.width)
+            for batch in self.extractor.embed_all(loads, few=True):
                 for row, outcome in batch:
                     if isinstance(outcome, DataError):
                         bad[row] = outcome
@@ -274,47 +269,7 @@ class Model:
         RecipeError
             If `data` or `columns` are not as in a recipe.
         """
-        source, rows = name_streams(data)
-        words = {"data": source, "backbone": self.header.backbone.name, "on_bad_input": on_bad_input}
-        recipe = parse_recipe({**words, "columns": self._columns(columns)})
-        with spool_folder() as spool:
-            dataset = read_labelled(
-                recipe.data,
-                self.modality,
-                self.labels,
-                self.task,
-                recipe.columns,
-                recipe.on_bad_input,
-                rows or streams or {},
-                spool,
-                progress,
-            )
-            progress.stage("evaluate", f"measure on {len(dataset)} {self.modality.many}")
-            with naming_all([dataset], self.modality, progress):
-                measured = self.measure(dataset, progress, recipe.on_bad_input)
-        for warning in baseline_warnings(measured):
-            progress.warning(warning)
-        return measured
-
-    def measure(self, dataset: Dataset, progress: Progress, on_bad_input: str = "raise") -> dict[str, Any]:
-        """Compute metrics on a dataset whose targets are this model's labels or outputs."""
-        store = None if self.header.backbone.fine_tuned else FeatureStore()
-        once = [1] * len(dataset)
-        found = embed_dataset(
-            dataset,
-            once,
-            Views(),
-            self._extractor,
-            store,
-            progress,
-            "evaluate",
-            on_bad_input,
-            self.modality.many,
-        )
-        dataset = dataset.take(i for i, path in enumerate(dataset.inputs) if path not in found.bad)
-        if not len(dataset):
-            raise DataError(f"none of the {self.modality.many} to measure on can be read")
-        return self.score(found.embeddings, dataset.targets)
+        return evaluate(self, data, columns, on_bad_input, streams or {}, progress)
 
     def score(self, embeddings: Tensor, targets: npt.NDArray[Any]) -> dict[str, Any]:
         """Compute metrics and baseline from embeddings (N, D) and targets (N,) or (N, K)."""
@@ -384,30 +339,24 @@ class Model:
         several = isinstance(inputs, Iterable) and not isinstance(inputs, Mapping)
         return self.modality.is_one(inputs) or not several
 
-    def _columns(self, columns: Any) -> Any:
-        """Columns of evaluation data: those given, otherwise those of the training."""
-        chosen = columns or self.header.recipe.get("columns") or {}
-        if isinstance(chosen, Mapping) and self.header.columns and not chosen.get("input"):
-            return {**chosen, "input": list(self.header.columns)}
-        return chosen
-
     @property
     def batch_size(self) -> int:
         """Fastest number of inputs per forward pass, as measured."""
-        return self._extractor.batch_size
+        return self.extractor.batch_size
 
     @property
     def device(self) -> torch.device:
         """Device of the network."""
-        return self._extractor.device
+        return self.extractor.device
 
     def prepare(self) -> None:
         """Warm up the network, so that the first input is not slower."""
         with use_of(self.path):
-            self._extractor.prepare()
+            self.extractor.prepare()
 
     @cached_property
-    def _extractor(self) -> Extractor:
+    def extractor(self) -> Extractor:
+        """Computes embeddings of inputs."""
         device, precision = choose_like(self.recipe.device, self.recipe.precision)
         return build_extractor(self.backbone, device, precision, self.recipe.text)
 

@@ -8,6 +8,7 @@ from typing import Any
 from transfer_core.backbones.registry import is_fitted
 from transfer_core.metrics.baseline_warnings import baseline_warnings
 from transfer_core.metrics.shift import coverage_warnings
+from transfer_core.model.evaluation import measure as measure_on
 from transfer_core.model.model import Model
 from transfer_core.pipeline.artifacts import Frozen, Tuned
 from transfer_core.runtime.errors import DependencyError
@@ -21,7 +22,7 @@ def measure(draft: Model, frozen: Frozen, progress: Progress) -> dict[str, Any]:
         progress.warning("nothing was held out, so the model was not measured")
         return {}
     known = frozen.test
-    metrics = draft.measure(test, progress) if known is None else draft.score(known, test.targets)
+    metrics = measure_on(draft, test, progress) if known is None else draft.score(known, test.targets)
     for warning in baseline_warnings(metrics):
         progress.warning(warning)
     return metrics | _of_words_alone(frozen, metrics, progress)

@@ -25,7 +25,7 @@ from transfer_core.runtime.progress import Progress
 from transfer_core.training.checkpointer import Checkpointer
 
 
-def train_further(
+def fine_tune_backbone(
     frozen: Frozen, fitted: FittedHead, checkpoints: RunCheckpoints, progress: Progress
 ) -> Tuned:
     """Train the further phases of the plan; without a gain the head is fitted as on a frozen backbone."""

@@ -22,7 +22,7 @@ from transfer_core.model.model import Model
 from transfer_core.pipeline.artifacts import Chosen, Frozen, Tuned
 from transfer_core.pipeline.evaluation import measure, shifted
 from transfer_core.pipeline.expected_work import expected_work
-from transfer_core.pipeline.fine_tuning import train_further
+from transfer_core.pipeline.fine_tuning import fine_tune_backbone
 from transfer_core.pipeline.freezing import embed_all
 from transfer_core.pipeline.frozen_head import fit_best, with_and_without_views
 from transfer_core.pipeline.header import header_of
@@ -155,13 +155,6 @@ def add_head_and_train(
     # Further phases choose the best epoch by the validation examples: the head is not fitted on them.
     candidates = with_and_without_views(frozen)
     return fit_best(candidates, not plan.further_phases, progress, checkpointer)
-
-
-def fine_tune_backbone(
-    frozen: Frozen, head: FittedHead, checkpoints: RunCheckpoints, progress: Progress
-) -> Tuned:
-    """Step 5: train the further phases of the recipe."""
-    return train_further(frozen, head, checkpoints, progress)
 
 
 def evaluate(frozen: Frozen, tuned: Tuned, path: Path, warnings: list[str], progress: Progress) -> Model:

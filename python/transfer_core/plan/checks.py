@@ -8,6 +8,7 @@ from typing import Any
 
 from transfer_core.backbones.facts import BackboneFacts
 from transfer_core.backbones.registry import is_fitted
+from transfer_core.backbones.representations import EXAMPLES
 from transfer_core.plan.phases import phases
 from transfer_core.plan.presets import is_convex
 from transfer_core.recipe.messages import shown
@@ -46,23 +47,12 @@ def check_names(recipe: Recipe) -> None:
     raise_if(problems)
 
 
-def check_representation(task: Task[Any], facts: BackboneFacts, fitting: Sequence[str]) -> None:
-    """Raise `RecipeError` unless the backbone outputs the representation that the task needs.
-
-    Parameters
-    ----------
-    task
-        The task.
-    facts
-        The backbone.
-    fitting
-        Names of backbones that do, for the message.
-    """
+def check_representation(task: Task[Any], facts: BackboneFacts) -> None:
+    """Raise `RecipeError` unless the backbone outputs the representation that the task needs."""
     if task.needs not in facts.gives:
-        some = f". Try: {', '.join(fitting)}" if fitting else ""
-        gives = ", ".join(sorted(facts.gives))
-        message = f"{facts.name} gives {gives}, but {task.name} needs {task.needs}{some}"
-        raise RecipeError([Problem("backbone", message)])
+        gives, fitting = ", ".join(sorted(facts.gives)), ", ".join(EXAMPLES[task.needs])
+        message = f"{facts.name} gives {gives}, but {task.name} needs {task.needs}"
+        raise RecipeError([Problem("backbone", f"{message}. Try: {fitting}" if fitting else message)])
 
 
 def train_steps(recipe: Recipe) -> list[tuple[str, Train]]:

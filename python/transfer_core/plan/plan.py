@@ -7,9 +7,8 @@ the data.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 from msgspec.structs import replace
@@ -28,8 +27,6 @@ from transfer_core.plan.presets import (
 from transfer_core.recipe.schema import Recipe, TextOptions, Train
 from transfer_core.runtime.errors import Problem
 from transfer_core.tasks import TASKS, Task, named_task
-
-_SUGGESTED = 3
 
 
 @dataclass(frozen=True)
@@ -92,7 +89,7 @@ def complete(recipe: Recipe, facts: BackboneFacts) -> Recipe:
     blocks = facts.blocks
     checks.check_names(recipe)
     if task := named_task(recipe):
-        checks.check_representation(task, facts, list(islice(_fitting(task), _SUGGESTED)))
+        checks.check_representation(task, facts)
     checks.check_blocks(recipe, blocks)
     checks.check_backbone_can(recipe, facts)
     head = recipe.head or (task or TASKS["classification"]).default_head
@@ -134,10 +131,11 @@ def make_plan(
     Raises
     ------
     RecipeError
-        If the loss, class weights or the head do not go with the task.
+        If the backbone, the loss, class weights or the head do not go with the task.
     DependencyError
         If the head needs a package that is missing.
     """
+    checks.check_representation(task, facts)
     checks.check_task(recipe, task, labels)
     steps = tuple(
         replace(step, loss=task.criterion.name) if isinstance(step, Train) else step for step in recipe.steps
@@ -151,13 +149,6 @@ def make_plan(
             f"({ENOUGH_TO_COMPARE} are needed)",
         )
     return Plan(recipe, task, tuple(phases(recipe, facts.blocks)), given.augment is None, warnings)
-
-
-def _fitting(task: Task[Any]) -> Iterator[str]:
-    """Names of backbones that output the representation that `task` needs."""
-    from transfer_core.backbones import all_facts
-
-    return (facts.name for facts in all_facts() if task.needs in facts.gives)
 
 
 def _text_options(recipe: Recipe, draft: Recipe, facts: BackboneFacts) -> TextOptions:

@@ -16,6 +16,7 @@ import torch
 from msgspec import Meta
 from torch import Tensor
 
+from transfer_core.backbones.representations import Representation
 from transfer_core.data import Dataset, DataSplits
 from transfer_core.data.example import Example
 from transfer_core.data.labelling import Strata, Targets
@@ -72,7 +73,7 @@ class Task(ABC, Generic[S]):
     noun: ClassVar[str]
     nouns: ClassVar[str]
     categorical: ClassVar[bool]
-    needs: ClassVar[str] = "pooled"
+    needs: ClassVar[Representation] = "pooled"
     criterion: ClassVar[Criterion]
     default_head: ClassVar[Head] = LinearHead()
     state_type: type[S]

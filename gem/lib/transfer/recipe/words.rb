@@ -20,7 +20,7 @@ module Transfer
       # @!method precision(name)
       #   `:auto` (default), `:float32`, `:bfloat16` or `:float16`.
       # @!method preset(name)
-      #   `:fast` (default), `:balanced` or `:best`: fills in what was left out.
+      #   `:fast` (default), `:balanced` or `:best`: defaults of all other options.
       # @!method on_bad_input(name)
       #   `:raise` (default) or `:skip`.
       %w[backbone weights trust task seed device precision preset on_bad_input].each do |word|

@@ -9,7 +9,7 @@ module Transfer
         RETRY_S = 0.02
         OPTIONS = { idle_stop: "--idle", max_lifetime: "--lifetime", max_requests: "--calls",
                     max_memory: "--memory" }.freeze
-        # A started worker may be told to end before it has accepted us.
+        # A starting worker may receive a stop request before it accepts this connection.
         MAX_STARTS = 3
         # The byte that goes with the passed descriptors.
         HELLO = "+"

@@ -1,0 +1,89 @@
+"""Evaluate a trained model on labelled data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from transfer_core.data import Dataset, Row, naming_all, read_labelled
+from transfer_core.data.row_streams import name_streams
+from transfer_core.features import FeatureStore, Views, embed_dataset
+from transfer_core.metrics.baseline_warnings import baseline_warnings
+from transfer_core.model_file.format import ModelHeader
+from transfer_core.recipe.parser import parse_recipe
+from transfer_core.runtime.errors import DataError
+from transfer_core.runtime.progress import Progress
+from transfer_core.runtime.temp_dir import spool_folder
+
+if TYPE_CHECKING:
+    from transfer_core.model.model import Model
+
+
+def evaluate(
+    model: Model,
+    data: Any,
+    columns: Mapping[str, Any] | None,
+    on_bad_input: str,
+    streams: Mapping[str, Iterable[Row]],
+    progress: Progress,
+) -> dict[str, Any]:
+    """See `Model.evaluate`."""
+    source, rows = name_streams(data)
+    words = {"data": source, "backbone": model.header.backbone.name, "on_bad_input": on_bad_input}
+    recipe = parse_recipe({**words, "columns": _columns(model.header, columns)})
+    with spool_folder() as spool:
+        dataset = read_labelled(
+            recipe.data,
+            model.modality,
+            model.labels,
+            model.task,
+            recipe.columns,
+            recipe.on_bad_input,
+            rows or streams,
+            spool,
+            progress,
+        )
+        progress.stage("evaluate", f"measure on {len(dataset)} {model.modality.many}")
+        with naming_all([dataset], model.modality, progress):
+            measured = measure(model, dataset, progress, recipe.on_bad_input)
+    for warning in baseline_warnings(measured):
+        progress.warning(warning)
+    return measured
+
+
+def measure(
+    model: Model, dataset: Dataset, progress: Progress, on_bad_input: str = "raise"
+) -> dict[str, Any]:
+    """Compute metrics on a dataset whose targets are the model's labels or outputs.
+
+    Parameters
+    ----------
+    model, dataset
+        The model, and N examples.
+    progress
+        Receives events, and cancels.
+    on_bad_input
+        `raise` or `skip` inputs that can't be read.
+
+    Raises
+    ------
+    DataError
+        If an input can't be read and `on_bad_input` is `raise`, or none can.
+    """
+    store = None if model.header.backbone.fine_tuned else FeatureStore()
+    once, many = [1] * len(dataset), model.modality.many
+    found = embed_dataset(
+        dataset, once, Views(), model.extractor, store, progress, "evaluate", on_bad_input, many
+    )
+    dataset = dataset.take(i for i, path in enumerate(dataset.inputs) if path not in found.bad)
+    if not len(dataset):
+        raise DataError(f"none of the {many} to measure on can be read")
+    return model.score(found.embeddings, dataset.targets)
+
+
+def _columns(header: ModelHeader, given: Any) -> Any:
+    """The columns to evaluate on: those of the training, unless others are given."""
+    columns = given or header.recipe.get("columns") or {}
+    if isinstance(columns, Mapping) and header.columns and not columns.get("input"):
+        return {**columns, "input": list(header.columns)}
+    return columns
