@@ -4,15 +4,15 @@ import pytest
 
 import transfer_core
 from photos import class_folder
-from transfer_core.runtime.overall_progress import Overall
+from transfer_core.runtime.overall_progress import ExpectedPhase, Overall
 
 PHASES = [
-    ("choose", 10.0),
-    ("freeze", 40.0),
-    ("head", 0.0),
-    ("train", 10.0),
-    ("fine_tune", 30.0),
-    ("evaluate", 10.0),
+    ExpectedPhase("choose", 10.0),
+    ExpectedPhase("freeze", 40.0),
+    ExpectedPhase("head", 0.0),
+    ExpectedPhase("train", 10.0),
+    ExpectedPhase("fine_tune", 30.0, epochs=3),
+    ExpectedPhase("evaluate", 10.0),
 ]
 
 
@@ -67,6 +67,13 @@ def test_the_share_never_falls(overall):
     assert overall.after(stage("choose"))["share"] == pytest.approx(0.5)
 
 
+def test_inputs_and_batches_before_the_first_epoch_ends_are_a_part_of_it(overall):
+    overall.after(stage("fine_tune"))
+    assert overall.after(progress(40, 40))["share"] == pytest.approx(0.7)
+    assert overall.after({**progress(1, 8), "unit": "batches"})["share"] == pytest.approx(0.7)
+    assert overall.after(epoch(1, 3))["share"] == pytest.approx(0.7)
+
+
 def test_nothing_is_known_before_the_phases_are():
     assert Overall().after(stage("choose")) is None
 
@@ -88,5 +95,9 @@ def test_a_training_tells_a_rising_share(tmp_path, words):
     assert shares == sorted(shares)
     assert 0 <= shares[0] <= 0.6
     assert 0.8 <= shares[-1] < 1
+    tuned = next((i for i, event in enumerate(events) if event.get("step") == "fine_tune"), None)
+    if tuned is not None:
+        first = next(i for i, event in enumerate(events[tuned:], tuned) if event["event"] == "epoch")
+        assert max(event["share"] for event in events[:first] if event["event"] == "overall") < 0.8
     warnings = [event["message"] for event in events if event["event"] == "warning"]
     assert len(warnings) == len(set(warnings))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from time import monotonic
+from typing import NamedTuple
 
 from transfer_core.runtime.progress import Event, Step
 
@@ -11,6 +12,14 @@ from transfer_core.runtime.progress import Event, Step
 _FIRST_S, _FIRST_SHARE = 1.0, 0.03
 # Seconds between two events.
 _EVERY_S = 0.1
+
+
+class ExpectedPhase(NamedTuple):
+    """A phase to come: its `work` in any unit, and the number of its epochs."""
+
+    step: Step
+    work: float
+    epochs: int = 1
 
 
 class Overall:
@@ -24,14 +33,13 @@ class Overall:
         self._clock = clock
         self._began = clock()
         self._last = self._began - _EVERY_S
-        self._phases: list[tuple[Step, float]] = []
+        self._phases: list[ExpectedPhase] = []
         self._current = -1
-        self._epoch = 0.0
-        self._epochs = 1
+        self._epoch = 0
         self._share = 0.0
 
-    def expect(self, phases: Sequence[tuple[Step, float]]) -> None:
-        """Set the phases to come, in order, each with its expected work in any unit; the first has begun."""
+    def expect(self, phases: Sequence[ExpectedPhase]) -> None:
+        """Set the phases to come, in order; the first has begun."""
         self._phases = list(phases)
         self._current = 0
 
@@ -41,10 +49,8 @@ class Overall:
         if kind == "stage":
             self._enter(event["step"])
         elif kind == "epoch":
-            self._epoch, self._epochs = float(event["number"]), event["of"]
+            self._epoch = event["number"]
         within = event["done"] / event["total"] if kind == "progress" and event["total"] else 0.0
-        if self._epoch == 0.0 and event.get("unit") == "batches":
-            within = 0.0  # the number of epochs is unknown until the first one ends
         if kind not in ("stage", "epoch", "progress") or self._current < 0:
             return None
         self._share = max(self._share, self._done(within))
@@ -57,14 +63,15 @@ class Overall:
     def _enter(self, step: Step) -> None:
         """Enter the next phase of this step; unexpected steps are ignored."""
         later = range(self._current + 1, len(self._phases))
-        self._current = next((i for i in later if self._phases[i][0] == step), self._current)
-        self._epoch, self._epochs = 0.0, 1
+        self._current = next((i for i in later if self._phases[i].step == step), self._current)
+        self._epoch = 0
 
     def _done(self, within: float) -> float:
-        total = sum(work for _, work in self._phases)
-        before = sum(work for _, work in self._phases[: self._current])
-        part = min(1.0, (self._epoch + within) / self._epochs)
-        return min(0.99, (before + self._phases[self._current][1] * part) / total) if total else 0.0
+        total = sum(phase.work for phase in self._phases)
+        before = sum(phase.work for phase in self._phases[: self._current])
+        current = self._phases[self._current]
+        part = min(1.0, (self._epoch + within) / current.epochs)
+        return min(0.99, (before + current.work * part) / total) if total else 0.0
 
     def _seconds_left(self, now: float) -> float | None:
         elapsed = now - self._began
