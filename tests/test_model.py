@@ -141,8 +141,8 @@ def test_a_few_embeddings_are_told_by_one_thread(model, monkeypatch):
 
     watched = replace(model, head=nn.Sequential(Watched(), nn.Linear(4, len(model.labels))))
     with torch_threads(2):
-        watched.predict_embeddings(np.zeros((1, 4), np.float32))
-        watched.predict_embeddings(np.zeros((1000, 4), np.float32))
+        watched.predictions(np.zeros((1, 4), np.float32))
+        watched.predictions(np.zeros((1000, 4), np.float32))
         assert torch.get_num_threads() == 2
     assert seen == [1, min(2, cores())]
 

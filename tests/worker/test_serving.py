@@ -6,7 +6,6 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -202,8 +201,7 @@ def test_a_thread_that_waits_holds_no_model(desk: Callable[..., Desk]) -> None:
 
 
 def test_a_model_whose_passes_are_behind_holds_up_no_other(desk: Callable[..., Desk]) -> None:
-    gpu = SimpleNamespace(type="cuda")
-    toys = {"toy": Toy(device=gpu, gates={"pass": closed()}), "other": Toy(device=gpu)}
+    toys = {"toy": Toy(concurrent=False, gates={"pass": closed()}), "other": Toy(concurrent=False)}
     at = desk(4, **toys)
     many = at.predict(*range(100))
     wait_until(lambda: len(toys["toy"].loaded) >= 12, "loading")
@@ -320,7 +318,7 @@ def test_each_model_has_its_own_passes(desk: Callable[..., Desk]) -> None:
 
 
 def test_a_gpu_makes_one_pass_at_a_time_and_little_is_loaded_ahead(desk: Callable[..., Desk]) -> None:
-    toy = Toy(device=SimpleNamespace(type="cuda"), gates={"pass": closed()})
+    toy = Toy(concurrent=False, gates={"pass": closed()})
     at = desk(4, toy=toy)
     many = at.predict(*range(100))
     wait_until(lambda: len(toy.loaded) >= 12, "loading")
@@ -336,8 +334,8 @@ def test_cores_that_nobody_else_needs_are_lent(desk: Callable[..., Desk], monkey
     monkeypatch.setenv("TRANSFER_THREADS", "8")
     lent = []
     toy = Toy(gates={"pass": closed()})
-    embed = toy.embed_loads
-    toy.embed_loads = lambda loads: [lent.append(cores()), embed(loads)][1]  # type: ignore[method-assign]
+    embed = toy.compute_all
+    toy.compute_all = lambda loads: [lent.append(cores()), embed(loads)][1]  # type: ignore[method-assign]
     at = desk(8, toy=toy)
     first = at.predict(1)
     wait_until(lambda: len(lent) == 1, "the first pass")

@@ -6,7 +6,6 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -26,7 +25,7 @@ class Toy:
     """
 
     batch_size: int = 4
-    device: Any = field(default_factory=lambda: SimpleNamespace(type="cpu"))
+    concurrent: bool = True
     gates: dict[Any, threading.Event] = field(default_factory=dict)
     loaded: list[Any] = field(default_factory=list)
     passes: list[list[Any]] = field(default_factory=list)
@@ -41,7 +40,7 @@ class Toy:
             raise DataError(f"image {number + 1} of {of}: bad")
         return input
 
-    def embed_loads(self, loads: Sequence[Callable[[], Any]]) -> Any:
+    def compute_all(self, loads: Sequence[Callable[[], Any]]) -> Any:
         contents = [load() for load in loads]
         with self._lock:
             self._running += 1
@@ -56,12 +55,19 @@ class Toy:
             with self._lock:
                 self._running -= 1
 
+    @property
+    def predictor(self) -> Toy:
+        return self
+
+    def embeddings(self, computed: Any) -> Any:
+        return computed
+
     def embed(self, inputs: Sequence[Any]) -> Any:
         assert not inputs
         return np.empty((0, 1), np.float32)
 
-    def predict_embeddings(self, embeddings: Any, level: float | None = None) -> list[dict[str, float]]:
-        return [{"value": float(embedding[0])} for embedding in embeddings]
+    def predictions(self, computed: Any, level: float | None = None) -> list[dict[str, float]]:
+        return [{"value": float(embedding[0])} for embedding in computed]
 
     def _wait_for(self, name: Any) -> None:
         if gate := self.gates.get(name):

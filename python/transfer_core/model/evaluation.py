@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from transfer_core.data import Dataset, Row, naming_all, read_labelled
+from transfer_core.data import Row, naming_all, read_labelled
 from transfer_core.data.row_streams import name_streams
-from transfer_core.features import FeatureStore, Views, embed_dataset
 from transfer_core.metrics.baseline_warnings import baseline_warnings
 from transfer_core.model_file.format import ModelHeader
 from transfer_core.recipe.parser import parse_recipe
-from transfer_core.runtime.errors import DataError
 from transfer_core.runtime.progress import Progress
 from transfer_core.runtime.temp_dir import spool_folder
 
@@ -45,40 +43,10 @@ def evaluate(
         )
         progress.stage("evaluate", f"measure on {len(dataset)} {model.modality.many}")
         with naming_all([dataset], model.modality, progress):
-            measured = measure(model, dataset, progress, recipe.on_bad_input)
+            measured: dict[str, Any] = model.predictor.evaluate(dataset, recipe.on_bad_input, progress)
     for warning in baseline_warnings(measured):
         progress.warning(warning)
     return measured
-
-
-def measure(
-    model: Model, dataset: Dataset, progress: Progress, on_bad_input: str = "raise"
-) -> dict[str, Any]:
-    """Compute metrics on a dataset whose targets are the model's labels or outputs.
-
-    Parameters
-    ----------
-    model, dataset
-        The model, and N examples.
-    progress
-        Receives events, and cancels.
-    on_bad_input
-        `raise` or `skip` inputs that can't be read.
-
-    Raises
-    ------
-    DataError
-        If an input can't be read and `on_bad_input` is `raise`, or none can.
-    """
-    store = None if model.header.backbone.fine_tuned else FeatureStore()
-    once, many = [1] * len(dataset), model.modality.many
-    found = embed_dataset(
-        dataset, once, Views(), model.extractor, store, progress, "evaluate", on_bad_input, many
-    )
-    dataset = dataset.take(i for i, path in enumerate(dataset.inputs) if path not in found.bad)
-    if not len(dataset):
-        raise DataError(f"none of the {many} to measure on can be read")
-    return model.score(found.embeddings, dataset.targets)
 
 
 def _columns(header: ModelHeader, given: Any) -> Any:

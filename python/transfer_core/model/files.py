@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from transfer_core.backbones import Backbone
-from transfer_core.model.restore import HEAD_PREFIX
 from transfer_core.model_file import format as model_file
 from transfer_core.model_file import trust
 from transfer_core.model_file.format import (
     BACKBONE_PREFIX,
+    HEAD_PREFIX,
     Digest,
     ModelContent,
     ModelHeader,
@@ -59,7 +59,7 @@ def write_parts(
     path: Path,
     header: ModelHeader,
     backbone: Backbone,
-    head: nn.Sequential,
+    head: nn.Module,
     mode: int | None,
     digest: Digest | None = None,
 ) -> ModelContent:

@@ -14,7 +14,8 @@ from transfer_core import cache
 from transfer_core.backbones import Backbone
 from transfer_core.model.files import write_parts
 from transfer_core.model.model import Model
-from transfer_core.model.restore import restore_backbone, restore_head, restore_state, use_of
+from transfer_core.model.predictor import predictor_module
+from transfer_core.model.restore import restore_backbone, restore_state, use_of
 from transfer_core.model.weights_identity import note_identity
 from transfer_core.model_file import format as model_file
 from transfer_core.model_file import trust as trust_list
@@ -24,6 +25,7 @@ from transfer_core.model_file.usage import mark_used
 from transfer_core.runtime.errors import TransferWarning
 from transfer_core.runtime.permissions import FILE
 from transfer_core.runtime.progress import Progress
+from transfer_core.tasks import TASKS
 
 
 def load_model(
@@ -76,13 +78,13 @@ def open_model_file(
         trust = trust_list.is_trusted(digest)
     tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
     with use_of(path):
-        restore_state(header)
-        head = restore_head(header, tensors)
+        restore_state(header)  # checks the name of the task
+        head = predictor_module(TASKS[header.task]).restore_head(header, tensors)
         backbone = restore_backbone(header, tensors, progress, trust)
     return Model(path, header, backbone, head, digest)
 
 
-def save_new(path: Path, header: ModelHeader, backbone: Backbone, head: nn.Sequential) -> Model:
+def save_new(path: Path, header: ModelHeader, backbone: Backbone, head: nn.Module) -> Model:
     """Save a newly trained model, and return it with the header as loaded from the file."""
     saved = write_parts(path, header, backbone, head, FILE)
     note_identity(backbone)

@@ -13,27 +13,24 @@ from typing import Any, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from transfer_core.backbones import Backbone
 from transfer_core.data import MODALITIES, Input, Modality, Row
 from transfer_core.data.bad_input import counted, without_skip_hint
 from transfer_core.features import (
-    Extractor,
     Load,
-    build_extractor,
 )
 from transfer_core.model.evaluation import evaluate
 from transfer_core.model.files import save_model, write_model
-from transfer_core.model.restore import Misfit, restore_state, use_of
+from transfer_core.model.predictor import Computed, Predictor, predictor_module
+from transfer_core.model.restore import restore_state, use_of
 from transfer_core.model_file.format import Digest, ModelHeader
 from transfer_core.model_file.summary import summarize
 from transfer_core.recipe.parser import parse_recipe
 from transfer_core.recipe.schema import Recipe
 from transfer_core.runtime.bad_input_report import OnBadInput, check_on_bad_input, in_order, together
-from transfer_core.runtime.devices import choose_like, threads_for_work
-from transfer_core.runtime.errors import DataError, TransferWarning
+from transfer_core.runtime.errors import ConfigurationError, DataError, TransferWarning
 from transfer_core.runtime.progress import Progress
 from transfer_core.tasks import TASKS, State, Task
 from transfer_core.tasks.coverage import check_level
@@ -51,7 +48,7 @@ class Model:
     path: Path
     header: ModelHeader
     backbone: Backbone
-    head: nn.Sequential
+    head: nn.Module
     digest: str = ""
 
     @property
@@ -137,15 +134,15 @@ class Model:
         check_on_bad_input(on_bad_input)
         if self._is_one(inputs):
             return next(iter(self.predict([cast(Input, inputs)], level, on_bad_input)), None)
-        embeddings, bad = self._embed_readable(self._loads(cast(Iterable[Input], inputs)))
-        count = len(embeddings) + len(bad)
+        computed, bad = self.compute(self._loads(cast(Iterable[Input], inputs)))
+        count = len(computed) + len(bad)
         if bad and on_bad_input == "raise":
             raise together(list(bad.values()), count)
         if bad and on_bad_input == "skip":
             many = counted(len(bad), "input", "inputs")
             message = f"left out {many} of {count} that can't be read: {together(list(bad.values()), count)}"
             warnings.warn(message, TransferWarning, stacklevel=2)
-        return in_order(self.predict_embeddings(embeddings, level), bad, keep_marks=on_bad_input == "mark")
+        return in_order(self.predictions(computed, level), bad, keep_marks=on_bad_input == "mark")
 
     def predict_each(
         self,
@@ -174,14 +171,11 @@ class Model:
         while batch := list(islice(source, batch_size)):
             yield from self.predict(batch, level, on_bad_input)
 
-    def predict_embeddings(self, embeddings: Embeddings, level: float | None = None) -> list[dict[str, Any]]:
-        """Predict from embeddings (N, embedding_width); raises as `predict` does."""
+    def predictions(self, computed: Computed, level: float | None = None) -> list[dict[str, Any]]:
+        """Predict from results of `compute`, such as embeddings (N, D); raises as `predict` does."""
         self._check_level(level)
         with use_of(self.path):
-            values = self._decoded(torch.from_numpy(embeddings))
-            if not values.isfinite().all():
-                raise Misfit("its predictions are not finite numbers")
-            return [self.task.prediction(row, self.labels, self.state, level) for row in values.tolist()]
+            return self.predictor.predictions(computed, level)
 
     def embed(self, inputs: Input | Sequence[Input]) -> Embeddings:
         """Compute the embedding (embedding_width,) float32 of one input, or (N, embedding_width) of N inputs.
@@ -193,46 +187,52 @@ class Model:
         """
         if self._is_one(inputs):
             return cast(Embeddings, self.embed([cast(Input, inputs)])[0])
-        return self.embed_loads(self._loads(cast(Sequence[Input], inputs)))
+        return self.embeddings(self.compute_all(self._loads(cast(Sequence[Input], inputs))))
 
     def load(self, number: int, input: Input, of: int) -> Any:
         """Load input `number` of `of` for the network; raises `DataError`."""
         name = _name(self.modality.one, number, of)
         try:
             with use_of(self.path):
-                return self.extractor.load(self.modality.from_caller(input, name, self.header.columns), name)
+                return self.predictor.load(self.modality.from_caller(input, name, self.header.columns), name)
         except DataError as error:
             raise without_skip_hint(error) from None
 
-    def embed_loads(self, loads: Sequence[Load]) -> Embeddings:
-        """Compute embeddings (N, embedding_width) of N `loads`; raises one `DataError` for all that fail."""
-        embeddings, bad = self._embed_readable(loads)
+    def compute(self, loads: Sequence[Load]) -> tuple[Computed, dict[int, DataError]]:
+        """Compute from N `loads` what predictions need: embeddings (N, D), boxes, texts.
+
+        Returns
+        -------
+        computed
+            A result for each readable input.
+        bad
+            The errors of the others by index.
+        """
+        with use_of(self.path):
+            return self.predictor.compute(loads)
+
+    def compute_all(self, loads: Sequence[Load]) -> Computed:
+        """The results of `compute`; raises one `DataError` for all loads that fail."""
+        computed, bad = self.compute(loads)
         if bad:
             raise together(list(bad.values()), len(loads))
-        return embeddings
+        return computed
+
+    def embeddings(self, computed: Computed) -> Embeddings:
+        """The embeddings (N, D) among results of `compute`.
+
+        Raises
+        ------
+        ConfigurationError
+            If the task is not computed from embeddings.
+        """
+        if self.task.needs != "pooled":
+            raise ConfigurationError(f"a model for {self.task.name} has no embeddings of whole inputs")
+        return np.asarray(computed, np.float32)
 
     def _loads(self, inputs: Iterable[Input]) -> list[Load]:
         inputs = list(inputs)
         return [partial(self.load, *one, len(inputs)) for one in enumerate(inputs)]
-
-    def _embed_readable(self, loads: Sequence[Load]) -> tuple[Embeddings, dict[int, DataError]]:
-        """Embeddings of the readable inputs, and the errors of the others by index."""
-        bad: dict[int, DataError] = {}
-        with use_of(self.path):
-            rows = torch.empty(len(loads), self.extractor.width)
-            for batch in self.extractor.embed_all(loads, few=True):
-                for row, outcome in batch:
-                    if isinstance(outcome, DataError):
-                        bad[row] = outcome
-                    elif outcome.shape != rows.shape[1:]:
-                        raise Misfit(f"embedding_width: its network gives {outcome.numel()} numbers")
-                    else:
-                        rows[row] = outcome
-            if bad:
-                rows = rows[[row for row in range(len(loads)) if row not in bad]]
-            if not rows.isfinite().all():
-                raise Misfit("its embeddings are not finite numbers")
-        return rows.numpy(), dict(sorted(bad.items()))
 
     def evaluate(
         self,
@@ -270,11 +270,6 @@ class Model:
             If `data` or `columns` are not as in a recipe.
         """
         return evaluate(self, data, columns, on_bad_input, streams or {}, progress)
-
-    def score(self, embeddings: Tensor, targets: npt.NDArray[Any]) -> dict[str, Any]:
-        """Compute metrics and baseline from embeddings (N, D) and targets (N,) or (N, K)."""
-        seed = int(self.header.recipe.get("seed", 0))
-        return self.task.metrics(self._decoded(embeddings), targets, self.labels, self.state, seed)
 
     def save(
         self,
@@ -339,39 +334,18 @@ class Model:
         several = isinstance(inputs, Iterable) and not isinstance(inputs, Mapping)
         return self.modality.is_one(inputs) or not several
 
-    @property
-    def batch_size(self) -> int:
-        """Fastest number of inputs per forward pass, as measured."""
-        return self.extractor.batch_size
-
-    @property
-    def device(self) -> torch.device:
-        """Device of the network."""
-        return self.extractor.device
+    @cached_property
+    def predictor(self) -> Predictor:
+        """Computes predictions for the task."""
+        return predictor_module(self.task).predictor(self)
 
     def prepare(self) -> None:
         """Warm up the network, so that the first input is not slower."""
         with use_of(self.path):
-            self.extractor.prepare()
-
-    @cached_property
-    def extractor(self) -> Extractor:
-        """Computes embeddings of inputs."""
-        device, precision = choose_like(self.recipe.device, self.recipe.precision)
-        return build_extractor(self.backbone, device, precision, self.recipe.text)
+            self.predictor.prepare()
 
     def _check_level(self, level: float | None) -> None:
         check_level(level, self.header.task, self.task.conformal_scores(self.state))
-
-    @torch.no_grad()
-    def _decoded(self, embeddings: Tensor) -> Tensor:
-        # The work of a linear head is rows times parameters; other heads need about as much.
-        with threads_for_work(len(embeddings) * self._head_size):
-            return self.task.decode(self.head(embeddings), self.state)
-
-    @cached_property
-    def _head_size(self) -> int:
-        return sum(tensor.numel() for tensor in self.head.state_dict().values())
 
 
 def _name(one: str, number: int, of: int) -> str:

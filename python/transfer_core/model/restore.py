@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-import torch
 from msgspec.structs import replace
 from torch import Tensor, nn
 
@@ -19,22 +18,13 @@ from transfer_core.backbones import Backbone, BackboneFacts, Preprocessing
 from transfer_core.backbones.compute_limits import ComputeLimitExceeded, check_compute
 from transfer_core.backbones.registry import source_of, sources
 from transfer_core.backbones.weights import is_path, sha256
-from transfer_core.heads import build_head
-from transfer_core.heads.fitted_layer import FittedLayer
 from transfer_core.model.weights_identity import check_identity
 from transfer_core.model_file.format import BACKBONE_PREFIX, ModelHeader
 from transfer_core.model_file.strict_json import convert
-from transfer_core.recipe.parser import parse_recipe
-from transfer_core.recipe.schema import Head
 from transfer_core.runtime.errors import ModelFileError, RecipeError, TransferError
 from transfer_core.runtime.memory_errors import lack_of_memory
 from transfer_core.runtime.progress import Progress
 from transfer_core.tasks import State, read_state
-
-HEAD_PREFIX = "head."
-
-# Products of weights with embeddings stay within 32-bit numbers.
-_LARGEST = 1e30
 
 # Slightly above the largest input size of torchvision's networks, in pixels.
 _USUAL_CROP = 640
@@ -87,38 +77,6 @@ def restore_state(header: ModelHeader) -> State:
         raise Misfit(str(error)) from None
 
 
-def restore_head(header: ModelHeader, tensors: Mapping[str, Tensor]) -> nn.Sequential:
-    """Restore the head of a saved model, in eval mode.
-
-    Raises
-    ------
-    Misfit
-        It does not fit the header, or its outputs are not finite.
-    """
-    outputs = len(header.labels)
-    try:
-        head = build_head(_head_in(header), header.embedding_width, outputs, None)
-        head.load_state_dict(_under(HEAD_PREFIX, tensors), assign=True)
-    except (IndexError, RuntimeError) as error:  # torch raises these for wrong shapes, dtypes and devices
-        raise Misfit("its head does not fit its header") from error
-    _check_numbers(head, HEAD_PREFIX)
-    for layer in head:
-        if isinstance(layer, FittedLayer):
-            _check_fitted(layer, header.embedding_width, outputs)
-        elif parameter := _too_large(layer):
-            raise Misfit(f"its head has the weight {parameter:g}, expected at most {_LARGEST:g}")
-    head.eval().requires_grad_(False)
-    try:
-        # An expanded tensor takes no memory, for any width in the header.
-        with torch.no_grad():
-            found = head(torch.zeros(1, 1).expand(1, header.embedding_width))
-    except (IndexError, RuntimeError) as error:
-        raise Misfit("its head does not fit its header") from error
-    if found.shape != (1, outputs) or not found.isfinite().all():
-        raise Misfit("its head does not give a finite number for each label")
-    return head
-
-
 def restore_backbone(
     header: ModelHeader, tensors: Mapping[str, Tensor], progress: Progress, trust: bool
 ) -> Backbone:
@@ -143,31 +101,14 @@ def restore_backbone(
         See `backbones.load`.
     """
     if header.backbone.inside:
-        backbone = _inside(header, _under(BACKBONE_PREFIX, tensors), trust)
+        backbone = _inside(header, under(BACKBONE_PREFIX, tensors), trust)
     else:
         backbone = _with_external_weights(header, progress, trust)
     facts = backbone.facts
     _check_equal("modality", header.modality, facts.modality)
     _check_equal("embedding_width", header.embedding_width, facts.embedding_width)
-    _check_numbers(backbone, BACKBONE_PREFIX)
+    check_numbers(backbone, BACKBONE_PREFIX)
     return backbone
-
-
-def _check_fitted(layer: FittedLayer, width: int, outputs: int) -> None:
-    try:
-        layer.check(width, outputs)
-    except ValueError as error:
-        raise Misfit(str(error)) from None
-
-
-def _head_in(header: ModelHeader) -> Head:
-    try:
-        recipe = parse_recipe(header.recipe)
-    except RecipeError as error:
-        raise Misfit(f"its recipe is wrong: {error}") from error
-    if recipe.head is None:
-        raise Misfit("its recipe has no head")
-    return recipe.head
 
 
 def _inside(header: ModelHeader, tensors: Mapping[str, Tensor], trust: bool) -> Backbone:
@@ -246,7 +187,7 @@ def _check_equal(field: str, found: object, expected: object) -> None:
         raise Misfit(f"{field}: expected {expected} (got {found})")
 
 
-def _check_numbers(module: nn.Module, prefix: str) -> None:
+def check_numbers(module: nn.Module, prefix: str) -> None:
     """Check that tensors are finite; constants (masks, limits) may hold infinity."""
     parameters = {name for name, _ in module.named_parameters()}
     for name, tensor in module.state_dict().items():
@@ -263,12 +204,6 @@ def _is_finite(tensor: Tensor) -> bool:
     return bool(tensor.sum().isfinite()) or bool(tensor.isfinite().all())
 
 
-def _too_large(layer: nn.Module) -> float:
-    """Largest absolute parameter of a layer if beyond `_LARGEST`, else 0."""
-    largest = max((float(p.detach().abs().max()) for p in layer.parameters() if p.numel()), default=0.0)
-    return largest if largest > _LARGEST else 0.0
-
-
 def _converted(value: object, expected: type[T], field: str) -> T:
     try:
         return convert(value, expected, field)
@@ -276,5 +211,6 @@ def _converted(value: object, expected: type[T], field: str) -> T:
         raise Misfit(str(error)) from None
 
 
-def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors whose names begin with `prefix`, by the rest of the name."""
     return {name[len(prefix) :]: tensor for name, tensor in tensors.items() if name.startswith(prefix)}

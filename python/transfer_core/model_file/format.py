@@ -51,6 +51,7 @@ __all__ = [
 
 ENTRY = "transfer"
 BACKBONE_PREFIX = "backbone."
+HEAD_PREFIX = "head."
 
 
 class Digest(Protocol):

@@ -11,7 +11,7 @@ from transfer_core.backbones import Backbone
 from transfer_core.data import DataSplits
 from transfer_core.finetune import Machine
 from transfer_core.plan.plan import Plan
-from transfer_core.tasks import State
+from transfer_core.tasks import PooledTask, State
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Chosen:
 
 @dataclass(frozen=True)
 class Frozen(Chosen):
-    """Output of step 2: embeddings (N, D) of each part; `train` has `views` rows per example.
+    """Output of step 2 on pooled embeddings (N, D) of each part; `train` has `views` rows per example.
 
     `test` is None where the backbone changes before it is measured. `state` has the statistics of the
     training targets.
@@ -37,6 +37,12 @@ class Frozen(Chosen):
     valid: Tensor
     test: Tensor | None
     views: int
+
+    @property
+    def task(self) -> PooledTask[Any]:
+        """The task of the plan."""
+        assert isinstance(self.plan.task, PooledTask)
+        return self.plan.task
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from typing import Any
 from transfer_core.backbones.registry import is_fitted
 from transfer_core.metrics.baseline_warnings import baseline_warnings
 from transfer_core.metrics.shift import coverage_warnings
-from transfer_core.model.evaluation import measure as measure_on
 from transfer_core.model.model import Model
+from transfer_core.model.pooled_predictor import PooledPredictor
 from transfer_core.pipeline.artifacts import Frozen, Tuned
 from transfer_core.runtime.errors import DependencyError
 from transfer_core.runtime.progress import Progress
@@ -21,8 +21,12 @@ def measure(draft: Model, frozen: Frozen, progress: Progress) -> dict[str, Any]:
     if not len(test):
         progress.warning("nothing was held out, so the model was not measured")
         return {}
-    known = frozen.test
-    metrics = measure_on(draft, test, progress) if known is None else draft.score(known, test.targets)
+    predictor, known = draft.predictor, frozen.test
+    assert isinstance(predictor, PooledPredictor)
+    if known is None:
+        metrics = predictor.evaluate(test, "raise", progress)
+    else:
+        metrics = predictor.score(known, test.targets)
     for warning in baseline_warnings(metrics):
         progress.warning(warning)
     return metrics | _of_words_alone(frozen, metrics, progress)
@@ -34,7 +38,7 @@ def shifted(frozen: Frozen, tuned: Tuned, metrics: Mapping[str, Any]) -> Iterato
     yield from coverage_warnings(metrics)
     if metrics and len(tuned.held_out):
         calibration, seed = tuned.held_out_targets.numpy(), frozen.plan.recipe.seed
-        yield from frozen.plan.task.shift_warnings(calibration, splits, seed)
+        yield from frozen.task.shift_warnings(calibration, splits, seed)
 
 
 def _of_words_alone(frozen: Frozen, metrics: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
@@ -44,7 +48,7 @@ def _of_words_alone(frozen: Frozen, metrics: Mapping[str, Any], progress: Progre
     if facts.modality != "text" or is_fitted(facts):
         return {}
     try:
-        found = frozen.plan.task.text_baseline(splits.train.joined(splits.valid), splits.test)
+        found = frozen.task.text_baseline(splits.train.joined(splits.valid), splits.test)
     except DependencyError as error:
         progress.warning(f"no comparison with a bag-of-words baseline: {error}")
         return {}

@@ -10,7 +10,8 @@ from torch import nn
 
 from transfer_core import backbones
 from transfer_core.data import Dataset
-from transfer_core.finetune import Examples, fine_tune
+from transfer_core.finetune import Examples
+from transfer_core.finetune import fine_tune as train_blocks
 from transfer_core.heads import FittedHead
 from transfer_core.heads.minibatch import fit_minibatch
 from transfer_core.model_file.format import tensors_digest
@@ -25,9 +26,7 @@ from transfer_core.runtime.progress import Progress
 from transfer_core.training.checkpointer import Checkpointer
 
 
-def fine_tune_backbone(
-    frozen: Frozen, fitted: FittedHead, checkpoints: RunCheckpoints, progress: Progress
-) -> Tuned:
+def fine_tune(frozen: Frozen, fitted: FittedHead, checkpoints: RunCheckpoints, progress: Progress) -> Tuned:
     """Train the further phases of the plan; without a gain the head is fitted as on a frozen backbone."""
     plan = frozen.plan
     if not plan.further_phases:
@@ -89,7 +88,7 @@ def _all_phases(frozen: Frozen, fitted: FittedHead, checkpoints: RunCheckpoints,
     embeddings = frozen.valid if now == embedded else embed(frozen, [(valid, 1)], None, progress).embeddings
     with torch.no_grad():
         held_out = head(embeddings)
-    targets = torch.from_numpy(frozen.plan.task.targets(valid, frozen.state))
+    targets = torch.from_numpy(frozen.task.targets(valid, frozen.state))
     return Tuned(head, now != published, history, held_out, targets, fitted_on_valid=False)
 
 
@@ -108,18 +107,18 @@ def _fine_tune(
     how = (
         recipe.augment or (),
         frozen.machine,
-        frozen.plan.task.criterion,
+        frozen.task.criterion,
         seed,
         progress,
         recipe.text,
         checkpointer,
     )
-    entries = fine_tune(frozen.backbone, head, phase, images, valid, *how)
+    entries = train_blocks(frozen.backbone, head, phase, images, valid, *how)
     return [{"step": "fine_tune", **entry} for entry in entries]
 
 
 def _examples(frozen: Frozen, dataset: Dataset, phase: Phase) -> Examples:
-    task, state = frozen.plan.task, frozen.state
+    task, state = frozen.task, frozen.state
     weights = task.weights(dataset, frozen.splits.labels, state, phase.train.class_weights)
     return Examples(dataset, torch.from_numpy(task.targets(dataset, state)), weights)
 

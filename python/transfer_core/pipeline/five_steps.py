@@ -1,7 +1,8 @@
 """Transfer learning in its five steps, from a recipe to a trained and evaluated model.
 
 1. Choose a pretrained backbone, 2. freeze it, 3. add a new head, 4. train the head, 5. fine-tune (optional);
-then evaluate on examples that took no part in training.
+then evaluate on examples that took no part in training. Step 1 is here; the others depend on the
+representation that the task needs, and are in the modules that `steps` lists.
 """
 
 from __future__ import annotations
@@ -10,22 +11,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import msgspec
-import torch
-
 from transfer_core import backbones, cache
-from transfer_core.data import MODALITIES, Row, emit_data_warnings, read_splits
+from transfer_core.data import MODALITIES, Row, read_splits
 from transfer_core.finetune import Machine, check_adapters
-from transfer_core.heads import FittedHead, build_head
-from transfer_core.model.loading import open_model_file, save_new
+from transfer_core.model.loading import open_model_file
 from transfer_core.model.model import Model
-from transfer_core.pipeline.artifacts import Chosen, Frozen, Tuned
-from transfer_core.pipeline.evaluation import measure, shifted
-from transfer_core.pipeline.expected_work import expected_work
-from transfer_core.pipeline.fine_tuning import fine_tune_backbone
-from transfer_core.pipeline.freezing import embed_all
-from transfer_core.pipeline.frozen_head import fit_best, with_and_without_views
-from transfer_core.pipeline.header import header_of
+from transfer_core.pipeline.artifacts import Chosen
+from transfer_core.pipeline.steps import steps_for
 from transfer_core.plan.plan import complete, make_plan
 from transfer_core.recipe.schema import Recipe
 from transfer_core.runs import RunFolder, find_run, new_run, old_run, upkeep
@@ -37,7 +29,6 @@ from transfer_core.runtime.progress import Event, Progress
 from transfer_core.runtime.temp_dir import spool_folder
 from transfer_core.runtime.version import library_versions
 from transfer_core.tasks import TASKS, choose_task
-from transfer_core.training.checkpointer import NO_CHECKPOINTS
 
 
 def run(
@@ -102,11 +93,12 @@ def _five_steps(
     with spool_folder() as spool:
         chosen = choose(recipe, streams, spool, progress)
         agree(folder, chosen.plan.recipe, chosen.splits, progress)
-        overall.expect(expected_work(chosen))
-        frozen = freeze(chosen, progress)
-        frozen, head = add_head_and_train(frozen, checkpoints, progress)
-        tuned = fine_tune_backbone(frozen, head, checkpoints, progress)
-        model = evaluate(frozen, tuned, folder.model, warnings, progress)
+        steps = steps_for(chosen.plan.task)
+        overall.expect(steps.expected_work(chosen))
+        frozen = steps.freeze(chosen, progress)
+        frozen, head = steps.add_head_and_train(frozen, checkpoints, progress)
+        tuned = steps.fine_tune(frozen, head, checkpoints, progress)
+        model = steps.evaluate(frozen, tuned, folder.model, warnings, progress)
     folder.finish()
     return model
 
@@ -128,66 +120,6 @@ def choose(recipe: Recipe, streams: Mapping[str, Iterable[Row]], spool: Path, pr
     backbone = backbones.load(recipe.backbone, recipe.weights, progress, recipe.trust)
     check_adapters(recipe, backbone)
     return Chosen(plan, backbone, splits, Machine(device, recipe.precision))
-
-
-def freeze(chosen: Chosen, progress: Progress) -> Frozen:
-    """Step 2: embed all examples with the frozen backbone, one forward pass each."""
-    frozen = embed_all(chosen, progress)
-    emit_data_warnings(frozen.splits, frozen.plan.recipe, progress)
-    return frozen
-
-
-def add_head_and_train(
-    frozen: Frozen, checkpoints: RunCheckpoints, progress: Progress
-) -> tuple[Frozen, FittedHead]:
-    """Steps 3 and 4: a new head for these labels, fitted on the embeddings that lower its held-out loss."""
-    plan, outputs = frozen.plan, len(frozen.splits.labels)
-    head, train = plan.recipe.head, plan.head_phase.train
-    assert head is not None
-    progress.stage("head", f"add a {head.__struct_config__.tag} head with {outputs} outputs")
-    if checkpoints.phase > 0 and not plan.must_gain:  # the checkpoint of a later phase has its weights
-        layers = build_head(head, frozen.backbone.facts.embedding_width, outputs, torch.Generator())
-        return frozen, FittedHead(layers, [], torch.empty(0), torch.empty(0))
-    how = f" with {train.optimizer}" if train.optimizer else ""
-    progress.stage("train", f"train the head{how}")
-    resumed = checkpoints.phase > 0
-    checkpointer = NO_CHECKPOINTS if resumed else checkpoints.for_phase(0, plan.head_phase, [])
-    # Further phases choose the best epoch by the validation examples: the head is not fitted on them.
-    candidates = with_and_without_views(frozen)
-    return fit_best(candidates, not plan.further_phases, progress, checkpointer)
-
-
-def evaluate(frozen: Frozen, tuned: Tuned, path: Path, warnings: list[str], progress: Progress) -> Model:
-    """Calibrate the scores, evaluate on the test examples, and save at `path`.
-
-    Parameters
-    ----------
-    frozen, tuned
-        Outputs of steps 2 and 5.
-    path
-        The model file.
-    warnings
-        The warnings of this run, for the header.
-    progress
-        Progress events and cancellation.
-    """
-    splits = frozen.splits
-    progress.stage("evaluate", f"evaluate on {len(splits.test)} {splits.test_name} {splits.modality.many}")
-    draft = Model(Path(), header_of(frozen, tuned), frozen.backbone, tuned.head)
-    for warning in frozen.plan.task.calibration_warnings(splits.labels, draft.state, tuned.held_out_targets):
-        progress.warning(warning)
-    if _gained_nothing(tuned):
-        progress.warning("fine-tuning gained nothing; the frozen head was kept")
-    metrics = measure(draft, frozen, progress)
-    for warning in shifted(frozen, tuned, metrics):
-        progress.warning(warning)
-    header = msgspec.structs.replace(draft.header, metrics=metrics, warnings=tuple(warnings))
-    return save_new(path, header, frozen.backbone, tuned.head)
-
-
-def _gained_nothing(tuned: Tuned) -> bool:
-    """Whether fine-tuning ran, and no epoch had a lower validation loss than the frozen head."""
-    return not tuned.backbone_changed and any(entry["step"] == "fine_tune" for entry in tuned.history)
 
 
 def _listening(progress: Progress, overall: Overall) -> tuple[Progress, list[str]]:

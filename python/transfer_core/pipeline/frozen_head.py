@@ -79,7 +79,7 @@ def fit_best(
 
 
 def _rows(frozen: Frozen, dataset: Dataset, embeddings: Tensor, phase: Phase, views: int) -> Rows:
-    task, state = frozen.plan.task, frozen.state
+    task, state = frozen.task, frozen.state
     weights = task.weights(dataset, frozen.splits.labels, state, phase.train.class_weights)
     return rows_of(embeddings, task.targets(dataset, state), weights, task.criterion, views, dataset.groups)
 

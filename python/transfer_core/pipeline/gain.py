@@ -33,11 +33,11 @@ def gained(frozen: Frozen, before: Tensor, tuned: Tuned) -> bool:
     if not plan.must_gain:
         return tuned.backbone_changed or not all(phase.changes_backbone for phase in plan.further_phases)
     class_weights = plan.head_phase.train.class_weights
-    weights = plan.task.weights(frozen.splits.valid, frozen.splits.labels, frozen.state, class_weights)
+    weights = frozen.task.weights(frozen.splits.valid, frozen.splits.labels, frozen.state, class_weights)
 
     def of_examples(outputs: Tensor) -> npt.NDArray[np.float64]:
         parts = (torch.split(part, 1) for part in (outputs, tuned.held_out_targets, weights))
-        return np.array([float(plan.task.criterion.loss(*row)) for row in zip(*parts, strict=True)])
+        return np.array([float(frozen.task.criterion.loss(*row)) for row in zip(*parts, strict=True)])
 
     chance = gain_p_value(of_examples(before), of_examples(tuned.held_out), plan.recipe.seed)
     return chance <= SIGNIFICANT

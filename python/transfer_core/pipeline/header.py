@@ -16,7 +16,7 @@ from transfer_core.runtime.version import library_versions
 
 def header_of(frozen: Frozen, tuned: Tuned) -> ModelHeader:
     """The header without metrics and warnings; its state is calibrated if there are held-out outputs."""
-    task, state = frozen.plan.task, frozen.state
+    task, state = frozen.task, frozen.state
     if len(tuned.held_out):
         state = task.calibrate(state, tuned.held_out, tuned.held_out_targets)
     splits, backbone = frozen.splits, frozen.backbone

@@ -26,7 +26,7 @@ from transfer_core.recipe.schema import (
     Unfreeze,
 )
 from transfer_core.runtime.errors import DependencyError, Problem, RecipeError, did_you_mean
-from transfer_core.tasks import TASKS, Task
+from transfer_core.tasks import TASKS, PooledTask, Task
 from transfer_core.tasks.criteria import LABELS, VALUES
 
 
@@ -39,7 +39,7 @@ def raise_if(problems: Sequence[Problem]) -> None:
 def check_names(recipe: Recipe) -> None:
     """Raise `RecipeError` unless the task and all losses exist."""
     names = ["auto", *sorted(TASKS)]
-    losses = sorted(task.criterion.name for task in TASKS.values())
+    losses = sorted(task.loss for task in TASKS.values())
     problems = [] if recipe.task in names else [Problem("task", _unknown("task", recipe.task, names))]
     for path, train in train_steps(recipe):
         if train.loss not in (None, *losses):
@@ -83,6 +83,12 @@ def check_task(recipe: Recipe, task: Task[Any], labels: Sequence[str]) -> None:
     trains = [step for step in recipe.steps if isinstance(step, Train)]
     raise_if([problem for train in trains for problem in _train_problems(train, task, labels)])
     head = recipe.head
+    if head and not isinstance(head, task.heads):
+        tags = ", ".join(str(kind.__struct_config__.tag) for kind in task.heads)
+        message = f"{task.name} has no head {head.__struct_config__.tag} (one of: {tags})"
+        raise RecipeError([Problem("head", message)])
+    if not isinstance(task, PooledTask):
+        return
     if isinstance(head, ClassicHead) and not isinstance(head, KnnHead) and find_spec("sklearn") is None:
         raise DependencyError(f"the head {head.__struct_config__.tag}", "scikit-learn", "sklearn")
     if isinstance(head, LogisticHead) and task.criterion.layout == VALUES:
@@ -95,8 +101,8 @@ def check_task(recipe: Recipe, task: Task[Any], labels: Sequence[str]) -> None:
 
 
 def _train_problems(train: Train, task: Task[Any], labels: Sequence[str]) -> Iterator[Problem]:
-    if train.loss not in (None, task.criterion.name):
-        message = f"{train.loss} does not go with {task.name}, which takes {task.criterion.name}"
+    if train.loss not in (None, task.loss):
+        message = f"{train.loss} does not go with {task.name}, which takes {task.loss}"
         yield Problem("loss", message)
     if train.class_weights not in (None, "none"):
         for message in task.class_weight_problems(train.class_weights, labels):

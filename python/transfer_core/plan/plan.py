@@ -14,19 +14,16 @@ from typing import Any
 from msgspec.structs import replace
 
 from transfer_core.backbones.facts import BackboneFacts
-from transfer_core.plan import checks
+from transfer_core.backbones.representations import Representation
+from transfer_core.plan import checks, presets
 from transfer_core.plan.phases import Phase, phases
-from transfer_core.plan.presets import (
-    ENOUGH_TO_COMPARE,
-    complete_steps,
-    fill_train_steps,
-    must_gain,
-    preset_augmentation,
-    without_fine_tuning,
-)
+from transfer_core.plan.presets import ENOUGH_TO_COMPARE, Presets, must_gain, without_fine_tuning
 from transfer_core.recipe.schema import Recipe, TextOptions, Train
 from transfer_core.runtime.errors import Problem
 from transfer_core.tasks import TASKS, Task, named_task
+
+# The presets of the tasks that need a representation.
+PRESETS: dict[Representation, Presets] = {"pooled": presets}
 
 
 @dataclass(frozen=True)
@@ -92,15 +89,17 @@ def complete(recipe: Recipe, facts: BackboneFacts) -> Recipe:
         checks.check_representation(task, facts)
     checks.check_blocks(recipe, blocks)
     checks.check_backbone_can(recipe, facts)
-    head = recipe.head or (task or TASKS["classification"]).default_head
-    augment = recipe.augment if recipe.augment is not None else preset_augmentation(recipe, facts)
-    draft = replace(recipe, steps=complete_steps(recipe, blocks), head=head, augment=augment, train=Train())
+    task = task or TASKS["classification"]
+    head, preset = recipe.head or task.default_head, PRESETS[task.needs]
+    augment = recipe.augment if recipe.augment is not None else preset.preset_augmentation(recipe, facts)
+    steps = preset.complete_steps(recipe, blocks)
+    draft = replace(recipe, steps=steps, head=head, augment=augment, train=Train())
     # The resolved name, because the user's may refer to other files later.
     draft = replace(draft, backbone=facts.name, text=_text_options(recipe, draft, facts))
     checks.check_classic_head(recipe, draft)
     checks.check_lbfgs(recipe, draft)
     checks.check_layer_decay(recipe, draft, blocks)
-    return replace(draft, steps=fill_train_steps(draft, blocks))
+    return replace(draft, steps=preset.fill_train_steps(draft, blocks))
 
 
 def make_plan(
@@ -136,10 +135,10 @@ def make_plan(
         If the head needs a package that is missing.
     """
     checks.check_representation(task, facts)
+    if named_task(given) is None and task.needs != "pooled":  # recognized from the data after `complete`
+        recipe = complete(replace(given, task=task.name), facts)
     checks.check_task(recipe, task, labels)
-    steps = tuple(
-        replace(step, loss=task.criterion.name) if isinstance(step, Train) else step for step in recipe.steps
-    )
+    steps = tuple(replace(step, loss=task.loss) if isinstance(step, Train) else step for step in recipe.steps)
     recipe = replace(recipe, task=task.name, steps=steps)
     warnings: tuple[str, ...] = ()
     if must_gain(given) and not given.steps and validation_examples < ENOUGH_TO_COMPARE:

@@ -1,8 +1,12 @@
-"""Defaults of a recipe by preset, written into the recipe so that `model.recipe` shows them."""
+"""Defaults of a recipe by preset, written into the recipe so that `model.recipe` shows them.
+
+This module implements `Presets` for the tasks on pooled embeddings.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 from msgspec.structs import asdict, replace
 
@@ -25,6 +29,19 @@ from transfer_core.recipe.schema import (
 
 # Fewer validation examples leave the paired test without power: only a large gain would show.
 ENOUGH_TO_COMPARE = 100
+
+
+class Presets(Protocol):
+    """Defaults for the tasks that need one representation."""
+
+    def preset_augmentation(self, recipe: Recipe, facts: BackboneFacts) -> tuple[Augmentation, ...]:
+        """The augmentation of a recipe without one."""
+
+    def complete_steps(self, recipe: Recipe, blocks: Sequence[str]) -> tuple[Step, ...]:
+        """The user's steps or the preset's, made complete, with at least one `train` step."""
+
+    def fill_train_steps(self, recipe: Recipe, blocks: Sequence[str]) -> tuple[Step, ...]:
+        """The steps of a recipe with complete steps, with all options of its `train` steps."""
 
 
 def without_fine_tuning(recipe: Recipe) -> Recipe:

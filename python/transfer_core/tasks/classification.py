@@ -26,7 +26,7 @@ from transfer_core.tasks.coverage import quantile
 from transfer_core.tasks.criteria import CrossEntropy
 from transfer_core.tasks.named_labels import balanced_weights, by_name, counts_problem, unknown_names
 from transfer_core.tasks.number_labels import amounts_warning, whole_number_task, whole_numbers
-from transfer_core.tasks.task import Amount, Array, Recognition, Size, State, Task, Temperature
+from transfer_core.tasks.task import Amount, Array, PooledTask, Recognition, Size, State, Temperature
 
 # The largest class is this many times the smallest: the classes are unbalanced.
 _IMBALANCE = 10
@@ -47,13 +47,14 @@ class ClassificationState(State, frozen=True, kw_only=True, tag="classification"
             yield "nonconformity: expected sorted numbers"
 
 
-class Classification(Task[ClassificationState]):
+class Classification(PooledTask[ClassificationState]):
     """See `Task`."""
 
     name = "classification"
     noun, nouns = "class", "classes"
     categorical = True
     criterion = CrossEntropy()
+    loss = criterion.name
     state_type = ClassificationState
 
     def encode(

@@ -22,7 +22,7 @@ from transfer_core.recipe.schema import Columns, Probability
 from transfer_core.tasks.criteria import BinaryCrossEntropy
 from transfer_core.tasks.label_sets import label_sets
 from transfer_core.tasks.named_labels import balanced_weights, by_name, counts_problem, unknown_names
-from transfer_core.tasks.task import Amount, Array, Recognition, State, Task, Temperature
+from transfer_core.tasks.task import Amount, Array, PooledTask, Recognition, State, Temperature
 
 
 class MultiLabelState(State, frozen=True, kw_only=True, tag="multi_label"):
@@ -40,13 +40,14 @@ class MultiLabelState(State, frozen=True, kw_only=True, tag="multi_label"):
         yield from counts_problem("thresholds", self.thresholds, labels)
 
 
-class MultiLabel(Task[MultiLabelState]):
+class MultiLabel(PooledTask[MultiLabelState]):
     """See `Task`."""
 
     name = "multi_label"
     noun, nouns = "label", "labels"
     categorical = True
     criterion = BinaryCrossEntropy()
+    loss = criterion.name
     state_type = MultiLabelState
 
     def encode(

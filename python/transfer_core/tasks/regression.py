@@ -23,7 +23,7 @@ from transfer_core.runtime.errors import DataError
 from transfer_core.tasks.coverage import quantile
 from transfer_core.tasks.criteria import SquaredError
 from transfer_core.tasks.number_labels import numbers_of, whole_number_task, whole_numbers
-from transfer_core.tasks.task import Array, Recognition, Size, State, Task, Value
+from transfer_core.tasks.task import Array, PooledTask, Recognition, Size, State, Value
 
 # Values keep 64 bits, as differences between large ones need; within this range nothing overflows.
 _LARGEST = float(np.finfo(np.float32).max)
@@ -49,13 +49,14 @@ class RegressionState(State, frozen=True, kw_only=True, tag="regression"):
             yield "nonconformity: expected sorted numbers"
 
 
-class Regression(Task[RegressionState]):
+class Regression(PooledTask[RegressionState]):
     """See `Task`."""
 
     name = "regression"
     noun, nouns = "output", "outputs"
     categorical = False
     criterion = SquaredError()
+    loss = criterion.name
     state_type = RegressionState
 
     def encode(

@@ -1,13 +1,14 @@
 """The interface of a task: everything that differs between classes, label sets, numbers, boxes or texts.
 
-A task is one module with a subclass of `Task`, and one line in `tasks/task_registry.py`.
+A task is one module with a subclass of `Task`, and one line in `tasks/task_registry.py`. Tasks whose heads
+output numbers (N, K) for a vector per input are subclasses of `PooledTask`.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Any, ClassVar, Generic, NamedTuple, TypeAlias, TypeVar
+from typing import Annotated, Any, ClassVar, Generic, NamedTuple, TypeAlias, TypeVar, get_args
 
 import msgspec
 import numpy as np
@@ -20,7 +21,7 @@ from transfer_core.backbones.representations import Representation
 from transfer_core.data import Dataset, DataSplits
 from transfer_core.data.example import Example
 from transfer_core.data.labelling import Strata, Targets
-from transfer_core.recipe.schema import Columns, Head, LinearHead
+from transfer_core.recipe.schema import ClassicHead, Columns, Head, LinearHead, MlpHead
 from transfer_core.tasks.criteria import Criterion
 
 Array: TypeAlias = npt.NDArray[Any]
@@ -49,7 +50,7 @@ S = TypeVar("S", bound=State)
 
 
 class Task(ABC, Generic[S]):
-    """Targets, loss, decoding, calibration and metrics of one task.
+    """Labels of one task: reading, checking and statistics.
 
     Attributes
     ----------
@@ -61,8 +62,11 @@ class Task(ABC, Generic[S]):
         Whether labels are names: each must occur in training, and no input has two different ones.
     needs
         The representation that a backbone must output: `pooled`, `feature_maps`, `tokens`, `encoder_decoder`.
-    criterion
-        The loss that heads and the backbone are trained with.
+        It determines the pipeline (`pipeline.steps`) and the predictor (`model.predictor`).
+    loss
+        The name of the loss in a recipe.
+    heads
+        The types of heads that fit the task.
     default_head
         The head of a recipe without one.
     state_type
@@ -73,9 +77,10 @@ class Task(ABC, Generic[S]):
     noun: ClassVar[str]
     nouns: ClassVar[str]
     categorical: ClassVar[bool]
-    needs: ClassVar[Representation] = "pooled"
-    criterion: ClassVar[Criterion]
-    default_head: ClassVar[Head] = LinearHead()
+    needs: ClassVar[Representation]
+    loss: ClassVar[str]
+    heads: ClassVar[tuple[type[msgspec.Struct], ...]]
+    default_head: ClassVar[Head]
     state_type: type[S]
 
     # Reading data: see `data.labelling.Labelling`.
@@ -127,15 +132,35 @@ class Task(ABC, Generic[S]):
     def fit(self, labels: Sequence[str], train: Dataset) -> S:
         """Statistics of the training targets."""
 
-    def targets(self, dataset: Dataset, state: S) -> Array:
-        """Targets (N, …) as the loss takes them."""
-        return dataset.targets
-
     def class_weight_problems(
         self, class_weights: Mapping[str, float] | str, labels: Sequence[str]
     ) -> Iterator[str]:
         """Messages about class weights, `balanced` or by label, that this task can't use."""
         yield from ()
+
+    def conformal_scores(self, state: S) -> Sequence[Sequence[float]] | None:
+        """Sorted nonconformity scores of held-out examples, per output; None where prediction sets are not
+        defined."""
+        return None
+
+
+class PooledTask(Task[S]):
+    """A task whose heads output numbers (N, K) for embeddings (N, D).
+
+    Attributes
+    ----------
+    criterion
+        The loss that heads and the backbone are trained with.
+    """
+
+    needs: ClassVar[Representation] = "pooled"
+    heads: ClassVar[tuple[type[msgspec.Struct], ...]] = (LinearHead, MlpHead, *get_args(ClassicHead))
+    default_head: ClassVar[Head] = LinearHead()
+    criterion: ClassVar[Criterion]
+
+    def targets(self, dataset: Dataset, state: S) -> Array:
+        """Targets (N, …) as the loss takes them."""
+        return dataset.targets
 
     def weights(
         self,
@@ -181,8 +206,3 @@ class Task(ABC, Generic[S]):
     def text_baseline(self, train: Dataset, test: Dataset) -> dict[str, float]:
         """Metrics of a bag-of-words model on the same texts; empty where none is defined."""
         return {}
-
-    def conformal_scores(self, state: S) -> Sequence[Sequence[float]] | None:
-        """Sorted nonconformity scores of held-out examples, per output; None where prediction sets are not
-        defined."""
-        return None

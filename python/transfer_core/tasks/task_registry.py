@@ -22,7 +22,7 @@ def named_task(recipe: Recipe) -> Task[Any] | None:
     if recipe.task != "auto":
         return TASKS[recipe.task]
     losses = {step.loss for step in (*recipe.steps, recipe.train) if isinstance(step, Train)}
-    return next((task for task in TASKS.values() if task.criterion.name in losses), None)
+    return next((task for task in TASKS.values() if task.loss in losses), None)
 
 
 def choose_task(recipe: Recipe, labels: Iterable[Any]) -> tuple[Task[Any], str | None]:

@@ -68,11 +68,11 @@ def predict_batch(model: Model, loaded: Sequence[LoadedInput]) -> list[Any]:
     If the pass fails, repeat it for each request alone: only the request that caused the failure fails.
     """
     try:
-        embeddings = model.embed_loads([partial(_content, each) for each in loaded])
+        computed = model.compute_all([partial(_content, each) for each in loaded])
         outcomes: list[Any] = [None] * len(loaded)
         for predict in {each.request.predict for each in loaded}:
             rows = [row for row, each in enumerate(loaded) if each.request.predict is predict]
-            for row, outcome in zip(rows, predict(model, embeddings[rows]), strict=True):
+            for row, outcome in zip(rows, predict(model, [computed[row] for row in rows]), strict=True):
                 outcomes[row] = outcome
         return outcomes
     except BaseException as error:

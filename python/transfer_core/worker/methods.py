@@ -282,16 +282,16 @@ def _with_path(path: str, model: Any) -> Any:
     return replace(model, path=Path(path))
 
 
-def _predictions(model: Any, embeddings: Any, level: float | None = None) -> list[Plain]:
-    return cast(list[Plain], model.predict_embeddings(embeddings, level))
+def _predictions(model: Any, computed: Any, level: float | None = None) -> list[Plain]:
+    return cast(list[Plain], model.predictions(computed, level))
 
 
 def _listed(model: Any, predictions: Sequence[Plain]) -> list[Plain]:
     return list(predictions)
 
 
-def _embeddings(model: Any, embeddings: Any) -> Any:
-    return embeddings
+def _embeddings(model: Any, computed: Any) -> Any:
+    return model.embeddings(computed)
 
 
 def _stacked(model: Any, rows: Sequence[Any]) -> Any:

@@ -73,7 +73,7 @@ class Serving:
         inputs
             Inputs of the model's modality.
         predict
-            Converts embeddings (N, D) to one result per row.
+            Converts results of `Model.compute` to one result per row.
         finish
             Converts the results of all inputs to the result of the request.
         marks
@@ -203,8 +203,10 @@ class Serving:
     def _begin(self, request: PendingRequest, model: Model) -> None:
         with self._changed:
             if model not in self._queues:
-                at_once = len(self._threads) if model.device.type == "cpu" else 1
-                self._queues[model] = BatchQueue(self._settings.batch_size or model.batch_size, at_once)
+                at_once = len(self._threads) if model.predictor.concurrent else 1
+                self._queues[model] = BatchQueue(
+                    self._settings.batch_size or model.predictor.batch_size, at_once
+                )
             request.model = model
             if request.count:
                 self._pending.appendleft(request)

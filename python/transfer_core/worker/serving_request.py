@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from transfer_core.model.model import Model
     from transfer_core.worker.model_cache import ModelRef
 
-# From embeddings (N, D) to a result per row; from all results of a request to its response.
+# From results of `Model.compute` to a result per row; from all results of a request to its response.
 Predict: TypeAlias = Callable[["Model", Any], Sequence[Any]]
 Finish: TypeAlias = Callable[["Model", Sequence[Any]], Any]
 
