@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import fx, nn
 
-_one_at_a_time = threading.RLock()
+one_at_a_time = threading.RLock()
 
 
 class Tracer(fx.Tracer):
@@ -20,7 +20,7 @@ class Tracer(fx.Tracer):
 
     def trace(self, *args: Any, **kwargs: Any) -> fx.Graph:
         """Trace as `torch.fx.Tracer.trace`, one thread at a time: two would not undo each other's patches."""
-        with _one_at_a_time:
+        with one_at_a_time:
             self._thread = threading.get_ident()
             return super().trace(*args, **kwargs)
 

@@ -47,7 +47,7 @@ def _greatest(x: Tensor, lengths: Tensor) -> Tensor:
 
 
 def _last(x: Tensor, lengths: Tensor) -> Tensor:
-    return x[torch.arange(len(x), device=x.device), lengths - 1]
+    return x[torch.arange(x.shape[0], device=x.device), lengths - 1]
 
 
 MODULES = "modules.json"

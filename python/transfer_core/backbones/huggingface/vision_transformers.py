@@ -53,7 +53,7 @@ class Tokens(nn.Module):
         """(N, 3, H, W) -> (N, 1 + patches, D)."""
         patches = self.patches(images)
         tokens = torch.cat(
-            (self.class_token.expand(len(images), -1, -1), patches.flatten(2).transpose(1, 2)), 1
+            (self.class_token.expand(images.shape[0], -1, -1), patches.flatten(2).transpose(1, 2)), 1
         )
         return self.dropout(tokens + self._positions(*patches.shape[2:]))  # type: ignore[no-any-return]
 

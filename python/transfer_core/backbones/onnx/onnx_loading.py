@@ -20,6 +20,7 @@ from transfer_core.backbones.foreign_network import (
     preprocessing,
 )
 from transfer_core.backbones.onnx.onnx_description import describe
+from transfer_core.backbones.onnx.onnx_interface import with_standard_interface
 from transfer_core.backbones.onnx.onnx_network import FILE, OnnxNetwork
 from transfer_core.backbones.onnx.onnx_tensor_files import read_whole
 from transfer_core.runtime.errors import ModelFileError, WeightsNotFound
@@ -56,6 +57,11 @@ def restore(
     if FILE not in files:
         raise ModelFileError(f"the saved model lacks the file {FILE} of {facts.name}")
     return _backbone(facts, files, weights, digest, trust)
+
+
+def onnx_graph(backbone: Backbone, given: str, result: str) -> bytes:
+    """See `graph.onnx_graph`: the file itself, with the names and layouts of a converted backbone."""
+    return with_standard_interface(backbone.assets.files()[FILE], backbone.facts.name, given, result)
 
 
 def _backbone(

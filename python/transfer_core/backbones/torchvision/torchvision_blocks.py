@@ -257,7 +257,7 @@ class _Tokens(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:  # (N, 3, H, W) -> (N, 1 + patches, width)
         patches: Tensor = self.conv_proj(images).flatten(2).transpose(1, 2)
-        first = self.class_token.expand(len(patches), -1, -1)
+        first = self.class_token.expand(patches.shape[0], -1, -1)
         tokens: Tensor = torch.cat((first, patches), 1) + self.pos_embedding
         return tokens
 
