@@ -1,0 +1,1 @@
+"""Selection of backbones and of examples to label, computed from embeddings; no torch here."""
