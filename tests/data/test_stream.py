@@ -49,7 +49,7 @@ def test_one_image_is_in_memory_at_a_time(tmp_path):
         ({"label": "cat"}, "row 1: input is missing (a row is {input:, label:})"),
         (
             {"inputs": "a", "label": "b"},
-            'row 1: unknown word "inputs", did you mean "input"? (one of: input, label, split)',
+            'row 1: unknown word "inputs", did you mean "input"? (one of: input, label, boxes, split)',
         ),
         ({"input": 3, "label": "b"}, "row 1: input is a path or the bytes of an image, not int"),
         (

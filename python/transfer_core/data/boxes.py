@@ -75,19 +75,22 @@ class Boxes:
         (B,) bool: boxes around groups, see `Box`.
     areas
         (B,) float64: areas of the objects, see `Box`.
+    size
+        Width and height of the upright photo in pixels.
     """
 
     corners: npt.NDArray[np.float64]
     classes: npt.NDArray[np.int64]
     crowd: npt.NDArray[np.bool_]
     areas: npt.NDArray[np.float64]
+    size: tuple[float, float]
 
     def __len__(self) -> int:
         return len(self.classes)
 
     def take(self, rows: Any) -> Boxes:
         """Select boxes by index or mask."""
-        return Boxes(self.corners[rows], self.classes[rows], self.crowd[rows], self.areas[rows])
+        return Boxes(self.corners[rows], self.classes[rows], self.crowd[rows], self.areas[rows], self.size)
 
     @property
     def objects(self) -> Boxes:
@@ -126,6 +129,7 @@ def boxes_of(
     classes: npt.ArrayLike,
     crowd: npt.ArrayLike | None = None,
     areas: npt.ArrayLike | None = None,
+    size: tuple[float, float] = (0, 0),
 ) -> Boxes:
     """Build `Boxes` from corners (B, 4) and classes (B,); `areas` default to those of the boxes.
 
@@ -137,7 +141,7 @@ def boxes_of(
     four = np.asarray(corners, np.float64).reshape(-1, 4)
     flags = np.zeros(len(four), bool) if crowd is None else np.asarray(crowd, bool)
     sizes = (four[:, 2:] - four[:, :2]).prod(axis=1) if areas is None else np.asarray(areas, np.float64)
-    return Boxes(four, np.asarray(classes, np.int64).reshape(-1), flags, sizes)
+    return Boxes(four, np.asarray(classes, np.int64).reshape(-1), flags, sizes, size)
 
 
 def detections_of(corners: npt.ArrayLike, classes: npt.ArrayLike, scores: npt.ArrayLike) -> Detections:

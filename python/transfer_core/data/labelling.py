@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from transfer_core.data.example import Example
 from transfer_core.recipe.schema import Columns, Recipe
+from transfer_core.runtime.progress import Progress
 
 if TYPE_CHECKING:
     from transfer_core.data.dataset import DataSplits
@@ -37,6 +38,21 @@ class Labelling(Protocol):
     noun: ClassVar[str]
     nouns: ClassVar[str]
     categorical: ClassVar[bool]
+
+    def checked(
+        self, examples: Sequence[Example], on_bad_input: Literal["raise", "skip"], progress: Progress
+    ) -> Sequence[Example]:
+        """Check labels against their inputs; an unusable example gets a `problem`.
+
+        Parameters
+        ----------
+        examples
+            N labelled examples.
+        on_bad_input
+            With `skip`, parts of a label that can be left out are, with a warning.
+        progress
+            Progress events, warnings and cancellation.
+        """
 
     def encode(
         self, examples: Sequence[Example], columns: Columns, labels: Sequence[str] | None = None

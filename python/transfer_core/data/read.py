@@ -54,14 +54,18 @@ def read_splits(
     DataError
         The data can't be trained on as it is; docs/guides/your_data.md lists the rules.
     """
-    context = SourceContext(modality, recipe.columns, streams, spool, progress, recipe.split.group)
+    context = SourceContext(
+        modality, recipe.columns, streams, spool, progress, recipe.split.group, recipe.task
+    )
     found = read_source(recipe.data, context)
     audit.check_split_marks(found.examples)
     task, warning = choose_task(recipe, (example.label for example in found.examples))
     if warning:
         progress.warning(warning)
+    found = replace(found, examples=task.checked(found.examples, recipe.on_bad_input, progress))
     labels, targets = task.encode(found.examples, recipe.columns)
-    audit.check_variety(task, labels, targets, found, modality)
+    if all(example.problem is None for example in found.examples):  # else problems are reported first
+        audit.check_variety(task, labels, targets, found, modality)
 
     columns = _same_columns(found.examples)
     kept = keep_usable(found.examples, task, labels, targets, recipe.on_bad_input, modality, progress)
@@ -178,8 +182,8 @@ def read_labelled(
         As `read_splits`, or a label that the model doesn't have.
     """
     source = PathSource(source) if isinstance(source, str) else source
-    found = read_source(source, SourceContext(modality, columns, streams, spool, progress))
-    examples = _measured(found.examples)
+    found = read_source(source, SourceContext(modality, columns, streams, spool, progress, task=task.name))
+    examples = task.checked(_measured(found.examples), on_bad_input, progress)
     if not examples:
         raise DataError(f"there are no labelled {modality.many} to measure on")
     known, targets = task.encode(examples, columns, labels)

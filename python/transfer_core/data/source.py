@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from transfer_core.data.bad_input import escaped, printable
+from transfer_core.data.box_rows import box_columns, expected_columns, one_per_image, with_box_lists
+from transfer_core.data.box_source import header, layout, no_boxes, read_boxes
+from transfer_core.data.boxes import BoxLabel
 from transfer_core.data.example import Example, Found, Part
 from transfer_core.data.folder import read_folder
 from transfer_core.data.formats import has_image_extension
@@ -21,18 +24,19 @@ from transfer_core.runtime.errors import DataError, did_you_mean
 from transfer_core.runtime.limits import excess
 from transfer_core.runtime.progress import Progress
 
+# The name of the task whose labels are boxes.
+DETECTION = "detection"
 # Rows after which their number is compared with the limit.
 _COUNTED_EVERY = 100
 _SPREADSHEETS = (".xlsx", ".xls", ".xlsm", ".ods", ".numbers")
-_YOLO = ("data.yaml", "data.yml", "dataset.yaml")
 _DOCUMENTS = (".pdf", ".doc", ".docx", ".odt", ".rtf")
 _ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
 
 
 @dataclass(frozen=True)
 class SourceContext:
-    """Context of reading a source: kind of input, column names, open streams, temporary directory, progress
-    and the column of groups."""
+    """Context of reading a source: kind of input, column names, open streams, temporary directory, progress,
+    the column of groups, and the name of the task, `auto` where the recipe has none."""
 
     modality: Modality
     columns: Columns
@@ -40,6 +44,12 @@ class SourceContext:
     spool: Path
     progress: Progress
     group: str | None = None
+    task: str = "auto"
+
+    @property
+    def may_have_boxes(self) -> bool:
+        """Whether data with boxes are read as such."""
+        return self.modality.name == "image" and self.task in ("auto", DETECTION)
 
 
 def read_source(source: Source, context: SourceContext) -> Found:
@@ -85,38 +95,60 @@ def _read_one(source: PathSource | StreamSource, context: SourceContext) -> Foun
     if not os.path.exists(path):
         raise DataError(f"{printable(source.path)} does not exist{_nearest_sibling(path)}", escaped(path))
     if os.path.isdir(path):
-        if context.modality.name != "image":
-            raise DataError(
-                f"{printable(path)} is a folder, but this backbone takes {context.modality.many}: "
-                "name a manifest (.csv, .jsonl, .parquet)",
-                escaped(path),
-            )
-        if kind := _detection_dataset(path):
-            raise DataError(f"{printable(path)} {_of_boxes(kind)}", escaped(path))
-        if context.group:
-            raise DataError(
-                f'{printable(path)} is a folder, which has no column "{printable(context.group)}" for split '
-                "group:. Fix: name a manifest with the columns path, label and that one",
-                escaped(path),
-            )
-        found = read_folder(path)
-        _check_count(len(found.examples), 0, printable(path))
-        return found
-    if kind := _known_misfit(path):
+        return _read_folder(path, context)
+    if kind := _known_misfit(path, context):
         raise DataError(f"{printable(path)} is {kind}", escaped(path))
     try:
         _check_size(path)
-        examples = _collect(
-            read_manifest(path, context.columns, context.modality, context.spool, context.group),
-            context.progress,
-            printable(path),
-        )
+        examples = _read_file(path, context)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise DataError(f"{printable(path)} can't be read: {reason}", escaped(path)) from error
     if not examples:
         raise DataError(f"{printable(path)} has no rows", escaped(path))
     return Found(examples)
+
+
+def _read_folder(path: str, context: SourceContext) -> Found:
+    if context.modality.name != "image":
+        raise DataError(
+            f"{printable(path)} is a folder, but this backbone takes {context.modality.many}: "
+            "name a manifest (.csv, .jsonl, .parquet)",
+            escaped(path),
+        )
+    if context.group:
+        raise DataError(
+            f'{printable(path)} is a folder, which has no column "{printable(context.group)}" for split '
+            "group:. Fix: name a manifest with the columns path, label and that one",
+            escaped(path),
+        )
+    if not context.may_have_boxes:
+        if kind := layout(path):
+            raise DataError(f"{printable(path)} {_of_boxes(kind)}", escaped(path))
+    elif boxes := read_boxes(path, context.progress):
+        return Found(boxes)
+    elif context.task == DETECTION:
+        raise no_boxes(path)
+    found = read_folder(path)
+    _check_count(len(found.examples), 0, printable(path))
+    return found
+
+
+def _read_file(path: str, context: SourceContext) -> list[Example]:
+    """Read a manifest, or a file with boxes."""
+    if context.may_have_boxes and (boxes := read_boxes(path, context.progress)):
+        return boxes
+    columns = context.columns
+    if context.may_have_boxes and (of_boxes := box_columns(header(path), columns)):
+        columns = of_boxes
+    elif context.task == DETECTION:
+        columns = expected_columns(columns)
+    rows = read_manifest(path, columns, context.modality, context.spool, context.group)
+    if columns is context.columns:
+        return _collect(rows, context.progress, printable(path))
+    if isinstance(columns.target, str):
+        return _collect(with_box_lists(rows), context.progress, printable(path))
+    return one_per_image(_checking(rows, context.progress), columns.target)
 
 
 def _read_rows(source: StreamSource, context: SourceContext) -> Found:
@@ -127,14 +159,22 @@ def _read_rows(source: StreamSource, context: SourceContext) -> Found:
     examples = _collect(chosen, context.progress, "the data")
     if not examples:
         raise DataError(f"the data has no rows, expected {{input:, label:}} for each {context.modality.one}")
+    if isinstance(examples[0].label, BoxLabel) and not context.may_have_boxes:
+        raise DataError("the rows have boxes, which need task: :detection and a backbone for images")
     return Found(examples)
+
+
+def _checking(examples: Iterable[Example], progress: Progress) -> Iterator[Example]:
+    """The same examples, with a check for cancellation at each."""
+    for example in examples:
+        progress.check()
+        yield example
 
 
 def _collect(examples: Iterable[Example], progress: Progress, where: str) -> list[Example]:
     collected: list[Example] = []
     cells = 0
-    for example in examples:
-        progress.check()
+    for example in _checking(examples, progress):
         collected.append(example)
         cells += len(example.columns)
         if not len(collected) % _COUNTED_EVERY:
@@ -165,7 +205,7 @@ def _nearest_sibling(path: str) -> str:
     return did_you_mean(os.path.basename(missing), [printable(name) for name in siblings])
 
 
-def _known_misfit(path: str) -> str | None:
+def _known_misfit(path: str, context: SourceContext) -> str | None:
     """The kind of an unsupported file, with the remedy."""
     if has_image_extension(path):
         return "one image, expected a folder of class folders or a manifest"
@@ -176,31 +216,15 @@ def _known_misfit(path: str) -> str | None:
         return "a spreadsheet. Fix: save it as CSV (UTF-8)"
     if name.endswith(_DOCUMENTS):
         return "a document. Fix: write its texts into a CSV with the columns text and label"
-    if os.path.basename(name) in _YOLO:
-        return "the file of a YOLO data set for object detection, which is not supported"
+    if kind := layout(path):
+        return None if context.may_have_boxes else f"the file of a {kind} data set, for task: :detection"
     if name.endswith(".json"):
         return "one JSON document. Fix: JSON Lines, an object a line (.jsonl); for photos a folder per label"
     return None
 
 
-def _detection_dataset(folder: str) -> str | None:
-    """The layout of a data set with boxes, for object detection: COCO or YOLO."""
-    entries = set(os.listdir(folder))
-    if "annotations" in entries and any(
-        name.endswith(".json") for name in _listed(os.path.join(folder, "annotations"))
-    ):
-        return "COCO"
-    has_yaml = entries.intersection(_YOLO)
-    has_labels = any(name.endswith(".txt") for name in _listed(os.path.join(folder, "labels")))
-    return "YOLO" if has_yaml or has_labels else None
-
-
-def _listed(folder: str) -> list[str]:
-    return os.listdir(folder) if os.path.isdir(folder) else []
-
-
-def _of_boxes(layout: str) -> str:
+def _of_boxes(kind: str) -> str:
     return (
-        f"has the {layout} layout of object detection, which is not supported. Fix: for classification, move"
-        " each label's photos into a folder of its name"
+        f"has the {kind} layout of object detection. Fix: task: :detection; or for classification, move each "
+        "label's photos into a folder of its name"
     )

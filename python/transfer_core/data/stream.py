@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from transfer_core.data.bad_input import printable
+from transfer_core.data.box_rows import BOXES, box_label
 from transfer_core.data.example import PART_NAMES, Example, Part, group_named
 from transfer_core.data.modality import Modality
 from transfer_core.runtime.errors import DataError, did_you_mean
 
 Row: TypeAlias = Mapping[str, Any]
 
-_WORDS = ("input", "label", "split")
+_WORDS = ("input", "label", BOXES, "split")
 # In place of `input` if the caller could not read it.
 _PROBLEM = ("problem", "name")
 
@@ -21,7 +22,7 @@ _PROBLEM = ("problem", "name")
 def read_stream(
     rows: Iterable[Row], modality: Modality, spool: Path, group: str | None = None
 ) -> Iterator[Example]:
-    """Read rows `{input:, label:, split:}`, `split` being optional.
+    """Read rows `{input:, label:, split:}` or, of images with boxes, `{input:, boxes:, split:}`.
 
     A row with `{problem:, name:}` instead of `input` stands for an input that the caller could not read.
     Image bytes are written to `spool` under their sha256: one image is in memory at a time.
@@ -40,7 +41,7 @@ def read_stream(
     Raises
     ------
     DataError
-        A row without `input`, `label` or `group`, or with an unknown key.
+        A row without `input`, a label or `group`, or with an unknown key.
     """
     for number, row in enumerate(rows, start=1):
         where = f"row {number}"
@@ -48,10 +49,14 @@ def read_stream(
         split, kin = part_named(row.get("split"), where), group_named(row[group]) if group else None
         if "problem" in row:
             name, problem = str(row.get("name", where)), str(row["problem"])
-            yield Example(None, row["label"], split, name, problem=problem, group=kin)
+            yield Example(None, _label(row, where), split, name, problem=problem, group=kin)
             continue
         input, name, columns = modality.from_row(row["input"], where, spool)
-        yield Example(input, row["label"], split, name, columns, group=kin)
+        yield Example(input, _label(row, where), split, name, columns, group=kin)
+
+
+def _label(row: Row, where: str) -> Any:
+    return box_label(row[BOXES], where) if BOXES in row else row["label"]
 
 
 def part_named(value: Any, where: str) -> Part | None:
@@ -76,6 +81,8 @@ def _check_words(row: Any, where: str, group: str | None) -> None:
             raise DataError(
                 f'{where}: unknown word "{printable(str(word))}"{nearest} (one of: {", ".join(_WORDS)})'
             )
-    for word in ("problem" if "problem" in row else "input", "label"):
+    if BOXES in row and row.get("label") is not None:
+        raise DataError(f"{where}: label and boxes, expected one of them (a row is {{input:, boxes:}})")
+    for word in ("problem" if "problem" in row else "input", BOXES if BOXES in row else "label"):
         if row.get(word) is None:
             raise DataError(f"{where}: {word} is missing (a row is {{input:, label:}})")

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
-
-import numpy as np
+from typing import Any, Literal, TypeAlias
 
 from transfer_core.data.bad_input import BadInput, bad_inputs, counted, listed, printable
 from transfer_core.data.dataset import Dataset
@@ -124,32 +122,23 @@ def _with_two_labels(
     digests: Sequence[str],
 ) -> dict[int, str]:
     """Map the rows whose image also occurs with other labels to the reason."""
-    kinds = targets if targets.ndim == 1 else np.unique(targets, axis=0, return_inverse=True)[1].reshape(-1)
-    differing = _differing(kinds, digests, rows)
-    return {
-        row: f"it is the same image as {printable(examples[other].name)}, "
-        f"which has {_labels_of(task.describe(targets[other], labels))}"
-        for row, other in differing.items()
-    }
-
-
-def _labels_of(described: str | Sequence[str]) -> str:
-    if isinstance(described, str):
-        return f"the label {listed([described])}"
-    return f"the labels {listed(described)}" if described else "no label"
-
-
-def _differing(targets: Targets, digests: Sequence[str], rows: Sequence[int]) -> dict[int, int]:
-    """Map each of `rows` whose image also has another class to the first row with that class."""
     copies: dict[str, list[int]] = {}
     for row in rows:
         copies.setdefault(digests[row], []).append(row)
-    differing = {}
+    reasons: dict[int, str] = {}
     for same in copies.values():
-        first: dict[int, int] = {}
-        for row in same:
-            first.setdefault(int(targets[row]), row)
-        if len(first) > 1:
-            for row in same:
-                differing[row] = min(other for target, other in first.items() if target != targets[row])
-    return dict(sorted(differing.items()))
+        described = [task.describe(targets[row], labels) for row in same] if len(same) > 1 else []
+        for row, label in zip(same, described, strict=False):
+            other = next((n for n, one in enumerate(described) if one != label), None)
+            if other is not None:
+                name = printable(examples[same[other]].name)
+                reasons[row] = f"it is the same image as {name}, which has {_labels_of(described[other])}"
+    return dict(sorted(reasons.items()))
+
+
+def _labels_of(described: Any) -> str:
+    if isinstance(described, str):
+        return f"the label {listed([described])}"
+    if all(isinstance(name, str) for name in described):
+        return f"the labels {listed(described)}" if described else "no label"
+    return "other boxes"

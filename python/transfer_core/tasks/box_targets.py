@@ -49,7 +49,7 @@ def encode_boxes(
         encoded = boxes_of([box.corners for box in row.boxes], [index[name] for name in own])
         areas = [encoded.areas[i] if box.area is None else box.area for i, box in enumerate(row.boxes)]
         crowd = [box.crowd for box in row.boxes]
-        targets.append(boxes_of(encoded.corners, encoded.classes, crowd, areas))
+        targets.append(boxes_of(encoded.corners, encoded.classes, crowd, areas, row.size or (0, 0)))
     return known, ragged(targets)
 
 
@@ -65,6 +65,20 @@ def boxes_per_class(targets: Targets, classes: int) -> npt.NDArray[np.int64]:
     """Boxes of each class, (K,)."""
     every = [boxes.objects.classes for boxes in targets]
     return np.bincount(np.concatenate([np.zeros(0, np.int64), *every]), minlength=classes)
+
+
+def typical_boxes(targets: Targets, classes: int) -> npt.NDArray[np.float64]:
+    """The mean box of each class (K, 4): centre x, centre y, width and height as shares of the photo."""
+    objects = [boxes.objects for boxes in targets if boxes.size[0] and boxes.size[1]]
+    typical = np.tile([0.5, 0.5, 1.0, 1.0], (classes, 1))
+    if not objects:
+        return typical
+    shares = np.concatenate([boxes.corners / np.tile(boxes.size, 2) for boxes in objects])
+    kinds = np.concatenate([boxes.classes for boxes in objects])
+    centred = np.hstack([(shares[:, :2] + shares[:, 2:]) / 2, shares[:, 2:] - shares[:, :2]])
+    for kind in np.unique(kinds):
+        typical[kind] = centred[kinds == kind].mean(axis=0)
+    return typical
 
 
 def box_warnings(splits: DataSplits) -> Iterator[str]:

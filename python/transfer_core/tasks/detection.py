@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from transfer_core.data import DataSplits
-from transfer_core.data.boxes import as_rows
+from transfer_core.data import Dataset, DataSplits
+from transfer_core.data.box_checks import check_examples
+from transfer_core.data.boxes import BoxLabel, as_rows
 from transfer_core.data.example import Example
 from transfer_core.data.labelling import Strata, Targets
 from transfer_core.recipe.schema import Columns, Probability
-from transfer_core.tasks.box_targets import box_warnings, boxes_per_class, encode_boxes, has_class
+from transfer_core.runtime.progress import Progress
+from transfer_core.tasks.box_targets import (
+    box_warnings,
+    boxes_per_class,
+    encode_boxes,
+    has_class,
+    typical_boxes,
+)
 from transfer_core.tasks.named_labels import counts_problem
-from transfer_core.tasks.task import Amount, Size, State, Task, Value
+from transfer_core.tasks.task import Amount, Recognition, Size, State, Task, Value
 
 
 class DetectionState(State, frozen=True, kw_only=True, tag="detection"):
@@ -49,7 +57,18 @@ class Detection(Task[DetectionState]):
     noun, nouns = "class", "classes"
     categorical = True
     needs = "feature_maps"
+    loss = "detection"
     state_type = DetectionState
+
+    def recognize(self, labels: Sequence[Any]) -> Recognition | None:
+        """Boxes."""
+        return Recognition() if isinstance(labels[0], BoxLabel) else None
+
+    def checked(
+        self, examples: Sequence[Example], on_bad_input: Literal["raise", "skip"], progress: Progress
+    ) -> Sequence[Example]:
+        """Check the boxes against their photos, and convert them to pixels."""
+        return check_examples(examples, on_bad_input, progress)
 
     def encode(
         self, examples: Sequence[Example], columns: Columns, labels: Sequence[str] | None = None
@@ -88,3 +107,13 @@ class Detection(Task[DetectionState]):
     def data_warnings(self, splits: DataSplits, weighted: bool) -> Iterator[str]:
         """Classes with few boxes."""
         yield from box_warnings(splits)
+
+    def fit(self, labels: Sequence[str], train: Dataset) -> DetectionState:
+        """Boxes per class, and the mean box of each."""
+        counts = boxes_per_class(train.targets, len(labels)).tolist()
+        typical = tuple((x, y, w, h) for x, y, w, h in typical_boxes(train.targets, len(labels)).tolist())
+        return DetectionState(label_counts=tuple(counts), typical=typical)
+
+    def conformal_scores(self, state: DetectionState) -> Sequence[Sequence[float]]:
+        """Margins of held-out objects."""
+        return (state.nonconformity,) if state.nonconformity else ()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Any, ClassVar, Generic, NamedTuple, TypeAlias, TypeVar, get_args
+from typing import Annotated, Any, ClassVar, Generic, Literal, NamedTuple, TypeAlias, TypeVar, get_args
 
 import msgspec
 import numpy as np
@@ -22,6 +22,7 @@ from transfer_core.data import Dataset, DataSplits
 from transfer_core.data.example import Example
 from transfer_core.data.labelling import Strata, Targets
 from transfer_core.recipe.schema import ClassicHead, Columns, Head, LinearHead, MlpHead
+from transfer_core.runtime.progress import Progress
 from transfer_core.tasks.criteria import Criterion
 
 Array: TypeAlias = npt.NDArray[Any]
@@ -84,6 +85,12 @@ class Task(ABC, Generic[S]):
     state_type: type[S]
 
     # Reading data: see `data.labelling.Labelling`.
+
+    def checked(
+        self, examples: Sequence[Example], on_bad_input: Literal["raise", "skip"], progress: Progress
+    ) -> Sequence[Example]:
+        """Check labels against their inputs. Default: no checks."""
+        return examples
 
     @abstractmethod
     def encode(
