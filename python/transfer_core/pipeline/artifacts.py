@@ -46,13 +46,35 @@ class Frozen(Chosen):
 
 
 @dataclass(frozen=True)
-class Tuned:
-    """Output of step 5: the head, whether the backbone changed, the history, outputs (M, K) for examples that
-    no step was fitted on, with their targets, and whether the head is fitted on validation examples too."""
+class Trained:
+    """Output of step 5 for any task.
 
-    head: nn.Sequential
+    Attributes
+    ----------
+    head
+        The trained head.
+    backbone_changed
+        Whether blocks of the backbone were trained.
+    history
+        One entry per epoch, or per regularization strength.
+    calibrated
+        Number of held-out examples that calibrate the model.
+    fitted_on_valid
+        Whether the head is fitted on validation examples too.
+    """
+
+    head: nn.Module
     backbone_changed: bool
     history: list[dict[str, Any]]
+    calibrated: int
+    fitted_on_valid: bool
+
+
+@dataclass(frozen=True)
+class Tuned(Trained):
+    """Output of step 5 on pooled embeddings, with outputs (M, K) for examples that no step was fitted on and
+    their targets."""
+
+    head: nn.Sequential
     held_out: Tensor
     held_out_targets: Tensor
-    fitted_on_valid: bool

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from transfer_core.data import DataSplits
 from transfer_core.model_file.header import DataPart, DataSummary
-from transfer_core.pipeline.artifacts import Frozen, Tuned
+from transfer_core.pipeline.artifacts import Trained
 
 
-def data_summary(frozen: Frozen, tuned: Tuned) -> DataSummary:
+def data_summary(splits: DataSplits, trained: Trained) -> DataSummary:
     """Summarize the parts of the data for the model file, without empty ones."""
-    splits = frozen.splits
     measured = splits.test_name
     carved = "valid" if measured == "test" else "held out of train"
-    in_turn = tuned.fitted_on_valid
+    in_turn = trained.fitted_on_valid
     how = "cross-validation" if in_turn else carved
     chooses = "fitted, and in turn held out to calibrate" if in_turn else "chooses the best epoch, calibrates"
     copies = len(splits.pool.data) - sum(map(len, splits.parts)) if splits.pool else 0
@@ -26,8 +26,8 @@ def data_summary(frozen: Frozen, tuned: Tuned) -> DataSummary:
         examples=sum(count for _, count, _ in parts),
         parts=tuple(DataPart(name, count, use) for name, count, use in parts if count),
         fitted=len(splits.train) + (len(splits.valid) if in_turn else 0),
-        calibrated=len(tuned.held_out),
-        calibrated_by=how if len(tuned.held_out) else "",
+        calibrated=trained.calibrated,
+        calibrated_by=how if trained.calibrated else "",
         measured=len(splits.test),
         near_duplicates=splits.near_duplicates,
     )

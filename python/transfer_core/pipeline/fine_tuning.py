@@ -31,8 +31,7 @@ def fine_tune(frozen: Frozen, fitted: FittedHead, checkpoints: RunCheckpoints, p
     plan = frozen.plan
     if not plan.further_phases:
         everything = plan.head_phase.cross_validates
-        held_out = (fitted.held_out, fitted.held_out_targets)
-        return Tuned(fitted.module, False, _train_history(fitted), *held_out, everything)
+        return _frozen_head(fitted, _train_history(fitted), everything)
     with torch.no_grad():
         before = fitted.module(frozen.valid)
     tuned = _all_phases(frozen, fitted, checkpoints, progress)
@@ -41,8 +40,13 @@ def fine_tune(frozen: Frozen, fitted: FittedHead, checkpoints: RunCheckpoints, p
     if tuned.backbone_changed:
         _restore_published(frozen, progress)
     refitted = fit_frozen_head(frozen, True, Progress(cancelled=progress.cancelled))
-    held_out = (refitted.held_out, refitted.held_out_targets)
-    return Tuned(refitted.module, False, tuned.history, *held_out, plan.head_phase.cross_validates)
+    return _frozen_head(refitted, tuned.history, plan.head_phase.cross_validates)
+
+
+def _frozen_head(fitted: FittedHead, history: list[dict[str, Any]], fitted_on_valid: bool) -> Tuned:
+    """The result of step 5 with a head on the published backbone."""
+    held_out, targets = fitted.held_out, fitted.held_out_targets
+    return Tuned(fitted.module, False, history, len(held_out), fitted_on_valid, held_out, targets)
 
 
 def _train_history(fitted: FittedHead) -> list[dict[str, Any]]:
@@ -89,7 +93,7 @@ def _all_phases(frozen: Frozen, fitted: FittedHead, checkpoints: RunCheckpoints,
     with torch.no_grad():
         held_out = head(embeddings)
     targets = torch.from_numpy(frozen.task.targets(valid, frozen.state))
-    return Tuned(head, now != published, history, held_out, targets, fitted_on_valid=False)
+    return Tuned(head, now != published, history, len(held_out), False, held_out, targets)
 
 
 def _fine_tune(

@@ -68,8 +68,11 @@ def evaluate(frozen: Frozen, tuned: Tuned, path: Path, warnings: list[str], prog
     """
     splits = frozen.splits
     progress.stage("evaluate", f"evaluate on {len(splits.test)} {splits.test_name} {splits.modality.many}")
-    draft = Model(Path(), header_of(frozen, tuned), frozen.backbone, tuned.head)
-    for warning in frozen.task.calibration_warnings(splits.labels, draft.state, tuned.held_out_targets):
+    state = frozen.state
+    if tuned.calibrated:
+        state = frozen.task.calibrate(state, tuned.held_out, tuned.held_out_targets)
+    draft = Model(Path(), header_of(frozen, state, tuned), frozen.backbone, tuned.head)
+    for warning in frozen.task.calibration_warnings(splits.labels, state, tuned.held_out_targets):
         progress.warning(warning)
     if _gained_nothing(tuned):
         progress.warning("fine-tuning gained nothing; the frozen head was kept")
