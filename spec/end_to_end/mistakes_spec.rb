@@ -54,8 +54,8 @@ RSpec.describe "Mistakes", :end_to_end do
       file("table.xlsx", "PK\x03\x04") => /is a spreadsheet\. Fix: save it as CSV/,
       file("report.pdf", "%PDF-1.4") => /is a document\. Fix: write its texts into a CSV/,
       file("list.json", "[]") => /is one JSON document\. Fix: JSON Lines/,
-      File.join(@scratch, "coco") => /has the COCO layout of object detection/,
-      File.join(@scratch, "yolo") => /has the YOLO layout of object detection/,
+      File.join(@scratch, "coco") => /is not a COCO document: Object missing required field `images`/,
+      File.join(@scratch, "yolo") => /has no names of classes\. Fix: names: \[first, second, …\] in data\.yaml/,
       file("texts.csv", "text,label\ngood,pos\nbad,neg\n") =>
         /has no column "path" \(found: "text", "label"\)\. This backbone takes images\. Fix: columns: { input: "…" }/
     }.each { |data, expected| expect { train(data:) }.to raise_error(Transfer::DataError, expected) }

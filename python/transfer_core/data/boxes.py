@@ -7,7 +7,7 @@ edge, y from the top edge; a box covers x1 ≤ x < x2 and y1 ≤ y < y2, and may
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -163,7 +163,14 @@ def ragged(rows: Iterable[Any]) -> npt.NDArray[np.object_]:
     return array
 
 
-def as_rows(boxes: Boxes, labels: Sequence[str]) -> list[dict[str, Any]]:
+def clipped(found: Detections, size: tuple[int, int]) -> Detections:
+    """Clip boxes to a photo of this width and height; boxes outside are removed."""
+    corners = np.clip(found.corners, 0, np.tile(size, 2))
+    inside = replace(found, corners=corners)
+    return inside.take((corners[:, 2:] > corners[:, :2]).all(axis=1))
+
+
+def as_rows(boxes: Boxes | Detections, labels: Sequence[str]) -> list[dict[str, Any]]:
     """Convert to plain data: `label`, `x`, `y`, `width` and `height` of each box."""
     rows = []
     for (x1, y1, x2, y2), kind in zip(boxes.corners.tolist(), boxes.classes.tolist(), strict=True):

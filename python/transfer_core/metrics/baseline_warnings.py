@@ -29,6 +29,13 @@ def baseline_warnings(metrics: Mapping[str, Any]) -> Iterator[str]:
     elif "mean_average_precision" in metrics:
         reference = metrics["baseline"]["mean_average_precision"]
         yield from _no_better(metrics, "mean_average_precision", "giving all the same scores", reference)
+    elif "average_precision" in metrics:
+        if metrics["intervals"]:
+            reference = metrics["baseline"]["average_precision"]
+            yield from _no_better(metrics, "average_precision", "the mean box of each class", reference)
+        missed = [row["label"] for row in metrics["per_class"] if row["support"] and not row["recall"]]
+        if missed:
+            yield f"no measured object of {listed(missed)} is found (recall 0)"
     elif "r2" in metrics:
         yield from _no_better(metrics, "r2", "always predicting the mean", 0.0)
 

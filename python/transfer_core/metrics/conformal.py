@@ -108,7 +108,7 @@ def set_metrics(
     covered = np.take_along_axis(within, targets[:, None], axis=1)[:, 0]
     return {
         "level": level,
-        **_coverage(covered.astype(np.float64), seed),
+        **mean_coverage(covered.astype(np.float64), seed),
         "mean_size": float(within.sum(axis=1).mean()),
         "calibrated_on": len(scores[0]),
     }
@@ -149,7 +149,7 @@ def interval_metrics(
     covered = np.abs(values - targets) <= np.array(known)
     return {
         "level": level,
-        **_coverage(covered.mean(axis=1), seed),
+        **mean_coverage(covered.mean(axis=1), seed),
         "per_output": [
             {"name": name, "coverage": share, "width": 2 * half}
             for name, share, half in zip(names, covered.mean(axis=0).tolist(), known, strict=True)
@@ -158,8 +158,8 @@ def interval_metrics(
     }
 
 
-def _coverage(covered: Floats, seed: int) -> dict[str, Any]:
-    """Mean coverage of the examples (N,) with its bootstrap interval."""
+def mean_coverage(covered: Floats, seed: int) -> dict[str, Any]:
+    """Mean `coverage` of N examples, each 0 to 1, with its bootstrap `interval`."""
     shares, group_of = np.unique(covered, return_inverse=True)
     means = [counts @ shares / len(covered) for counts in resampled_counts(group_of, seed)]
     return {"coverage": float(covered.mean()), "interval": interval(np.concatenate(means))}

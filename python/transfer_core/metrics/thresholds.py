@@ -34,11 +34,21 @@ def best_thresholds(probabilities: npt.ArrayLike, targets: npt.ArrayLike) -> Flo
     [0.3]
     """
     scores, truth = np.asarray(probabilities, np.float64), np.asarray(targets, bool)
-    return np.array([_best(scores[:, k], truth[:, k]) for k in range(scores.shape[1])])
+    return np.array(
+        [best_threshold(scores[:, k], truth[:, k], int(truth[:, k].sum())) for k in range(scores.shape[1])]
+    )
 
 
-def _best(scores: Floats, truth: npt.NDArray[np.bool_]) -> float:
-    positives = truth.sum()
+def best_threshold(scores: Floats, truth: npt.NDArray[np.bool_], positives: int) -> float:
+    """As `best_thresholds` for one label.
+
+    Parameters
+    ----------
+    scores, truth
+        (N,) of the examples that have a score.
+    positives
+        P, of which some may have no score.
+    """
     if positives == 0:
         return DEFAULT_THRESHOLD
     order = np.argsort(-scores, kind="stable")
