@@ -14,16 +14,18 @@ from typing import TYPE_CHECKING, Any
 from transfer_core.runtime.version import __version__
 
 if TYPE_CHECKING:
+    from transfer_core.data.drawing import draw
     from transfer_core.model.loading import load_model as load
     from transfer_core.model.model import Model
     from transfer_core.public import check, resume, train
     from transfer_core.runs import resumable
 
-__all__ = ["Model", "__version__", "check", "load", "resumable", "resume", "train"]
+__all__ = ["Model", "__version__", "check", "draw", "load", "resumable", "resume", "train"]
 
 # torch takes a second to import: nothing that needs it is imported before it is used.
 _LAZY = {
     "check": ("transfer_core.public", "check"),
+    "draw": ("transfer_core.data.drawing", "draw"),
     "train": ("transfer_core.public", "train"),
     "resume": ("transfer_core.public", "resume"),
     "resumable": ("transfer_core.runs", "resumable"),

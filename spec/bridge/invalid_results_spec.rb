@@ -49,6 +49,19 @@ RSpec.describe "An invalid result" do
     "per_label" => [{ "label" => "red", "average_precision" => 0.5, "precision" => 0.5, "recall" => 0.5, "f1" => 0.5,
                       "threshold" => 0.5, "support" => 1 }]
   }
+  sides = { "x" => 1, "y" => 2.5, "width" => 3, "height" => 4 }
+  box = { "label" => "red", "score" => 0.75, **sides }
+  boxes = { "boxes" => [box], "width" => 30, "height" => 20 }
+  of_boxes = {
+    "average_precision" => 0.5, "average_precision_50" => 0.75, "average_precision_75" => 0.25,
+    "average_precision_small" => nil, "average_precision_medium" => 0.5, "average_precision_large" => 0.5,
+    "precision" => 0.5, "recall" => 0.5, "f1" => 0.5, "boxes" => 3, "baseline" => { "average_precision" => 0.1 },
+    "per_class" => [{ "label" => "red", "average_precision" => 0.5, "average_precision_50" => nil, "precision" => 0.5,
+                      "recall" => 0.5, "f1" => 0.5, "threshold" => 0.5, "support" => 3 }],
+    "worst" => [{ "image" => "a.jpg", "missed" => 1, "wrong" => 2 }], "examples" => 2,
+    "intervals" => { "average_precision" => [0, 1] },
+    "conformal" => { "level" => 0.9, "coverage" => 0.9, "margin" => 0.25, **around }
+  }
   of_values = { "mae" => 0.5, "baseline" => { "mae" => 0.5 }, "r2" => 0.5, "rmse" => 0.5, "examples" => 2 }
   summary = {
     "path" => "/m.transfer", "task" => "classification", "labels" => %w[red blue], "backbone" => "b",
@@ -92,6 +105,14 @@ RSpec.describe "An invalid result" do
     "predict intervals" => [[{ "values" => { "a" => 0.5 }, "intervals" => { "a" => [0, 1] } }],
                             ->(_) { model.predict("a", level: 0.9).intervals.each_value.map(&:sum) }],
     "predict a set" => [[{ **classes, "set" => ["red"] }], ->(_) { model.predict("a", level: 0.9).set.join }],
+    "predict boxes" => [[boxes], lambda { |_|
+      model.predict("a").then { |told| [told.to_s, told.inspect, told.to_json, told.labels, told.boxes.sum(&:x)] }
+    }],
+    "predict outer boxes" => [[{ **boxes, "boxes" => [{ **box, "outer" => sides }] }],
+                              ->(_) { model.predict("a", level: 0.9).boxes.sum { |found| found.outer[:width] } }],
+    "draw" => [{ "path" => "/x.png", "bytes" => 10 }, lambda { |_|
+      Transfer::Prediction.parse(boxes, "/a.jpg").draw("/x.png").to_s
+    }],
     "embed" => [Transfer::Tensor.from([[1, 2], [3, 4]]), ->(_) { model.embed(%w[a b]).map(&:sum) }],
     "evaluate" => [metrics, lambda { |_|
       found = model.evaluate("x")
@@ -100,6 +121,10 @@ RSpec.describe "An invalid result" do
     "evaluate labels" => [of_labels, lambda { |_|
       found = model.evaluate("x")
       [report.metrics(found, "photos"), report.per_class(found, "photos")]
+    }],
+    "evaluate boxes" => [of_boxes, lambda { |_|
+      found = model.evaluate("x")
+      [report.metrics(found, "photos"), report.coverage(found), report.per_class(found, "photos")]
     }],
     "evaluate values" => [of_values, ->(_) { report.metrics(model.evaluate("x"), "photos") }],
     "check" => [{ "modality" => "image", "task" => nil, "problems" => ["p"], "warnings" => ["w"],
@@ -164,7 +189,7 @@ RSpec.describe "An invalid result" do
       [classes,
        { **classes, "label" => "green" }] => /\Apredict: the result\[1\] is .*, expected a label with a score\z/,
       [{ 5 => 1 }] => "the result[0] is {5=>1}, expected a map with label, score, scores; or with labels, scores; " \
-                      "or with value; or with values; or with error",
+                      "or with boxes, width, height; or with value; or with values; or with error",
       [{ **classes, 5 => 1 }] => "the result[0].5 is 5, expected a key that is text",
       [{ **classes, "note" => "\xFF" }] => 'the result[0].note is "\xFF", expected valid UTF-8',
       "all of them" => 'the result is "all of them", expected a list'

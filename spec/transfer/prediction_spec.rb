@@ -30,6 +30,49 @@ RSpec.describe Transfer::Prediction do
     expect([many.value, many.to_h]).to eq([nil, { values: { "x" => 1.0 }, intervals: { "x" => [0.5, 1.5] } }])
   end
 
+  describe "of boxes" do
+    let(:stop) { { "label" => "stop", "score" => 0.9, "x" => 1.5, "y" => 2, "width" => 30, "height" => 40 } }
+    let(:two) { parse(boxes: [stop, { **stop, "label" => "turn", "score" => 0.5 }], width: 100, height: 80) }
+
+    it "has boxes, labels and a count" do
+      box = two.boxes.first
+      expect([box.label, box.score, box.x, box.y, box.width, box.height, box.outer])
+        .to eq(["stop", 0.9, 1.5, 2, 30, 40, nil])
+      expect([two.labels, two.count, two["turn"].map(&:score), two[:owl]]).to eq([%w[stop turn], 2, [0.5], []])
+      expect([two.width, two.height]).to eq([100, 80])
+      expect([two.to_s, two.inspect]).to eq(["stop 0.900, turn 0.500",
+                                             "#<Transfer::Prediction stop 0.900, turn 0.500>"])
+      expect(parse(boxes: [], width: 1, height: 1).inspect).to eq("#<Transfer::Prediction no object>")
+    end
+
+    it "has outer boxes with a level" do
+      outer = { "x" => 0, "y" => 0, "width" => 90, "height" => 80 }
+      found = parse(boxes: [{ **stop, "outer" => outer, "age" => 3 }], width: 100, height: 80)
+      expect(found.boxes.first.outer).to eq({ x: 0, y: 0, width: 90, height: 80 })
+      expect(found.to_h[:boxes].first.keys).to eq(%i[label score x y width height outer])
+    end
+
+    it "is matched, compared and frozen" do
+      matched = case two
+                in { boxes: [{ label: "stop", x: }, *] } then x
+                end
+      expect(matched).to eq(1.5)
+      expect(Ractor.shareable?(two)).to be(true)
+      expect(two).to eq(described_class::Detection.new(boxes: two.boxes, width: 100, height: 80, image: "a.jpg"))
+    end
+
+    it "is JSON" do
+      found = parse(boxes: [stop], width: 100, height: 80)
+      box = '{"label":"stop","score":0.9,"x":1.5,"y":2,"width":30,"height":40}'
+      expect(found.to_json).to eq(%({"boxes":[#{box}],"width":100,"height":80}))
+      expect(found.boxes.to_json).to eq("[#{box}]")
+    end
+
+    it "is drawn on a photo that is known" do
+      expect { two.draw("out.png") }.to raise_error(ArgumentError, /is not known. Fix: draw\(file, image: …\)/)
+    end
+  end
+
   it "has the readers of its task alone" do
     readers = [cat, parse(labels: [], scores:), parse(value: 1.0)].map do |prediction|
       %i[label labels scores top value values set interval].select { |name| prediction.respond_to?(name) }

@@ -102,6 +102,22 @@ RSpec.describe "Transfer::Source" do
       .to eq([{ "input" => "/a.jpg", "label" => [1, 2] }])
   end
 
+  it "takes boxes in place of a label, from hashes and from objects" do
+    box = { "label" => "stop", "x" => 1, "y" => 2.5, "width" => 3, "height" => 4 }
+    record = Struct.new(:label, :x, :y, :width, :height, :id)
+    photo = Struct.new(:input, :boxes)
+    data = [{ input: "/a.jpg", boxes: [box.transform_keys(&:to_sym)] }, { "input" => "/b.jpg", "boxes" => [] },
+            photo.new("/c.jpg", [record.new(:stop, 1, 2.5, 3, 4, 7)])]
+    expect(pull(data)["rows"]).to eq(
+      [{ "input" => "/a.jpg", "boxes" => [box] }, { "input" => "/b.jpg", "boxes" => [] },
+       { "input" => "/c.jpg", "boxes" => [box] }]
+    )
+    expect { pull([{ input: "/a.jpg", boxes: 3 }]) }
+      .to raise_error(Transfer::DataError, "row 1: boxes is Integer, expected a list")
+    expect { pull([{ input: "/a.jpg", boxes: [{ x: Object.new }] }]) }
+      .to raise_error(Transfer::DataError, "row 1: a box is { label:, x:, y:, width:, height: }; got Object")
+  end
+
   it "reads a CSV, whose other columns are the cells of a table's row" do
     table = CSV.parse("rooms,city,label\n3,Ulm,1.5\n", headers: true, header_converters: :symbol, converters: :numeric)
     expect(pull(table, columns: { "input" => "city" })["rows"].first).to include("label" => 1.5)

@@ -157,7 +157,7 @@ def test_worst_images_precision_and_recall():
     metrics = detection_metrics(
         found, truth, ["a", "b"], [0.5, 0.5], np.ones((2, 4)), [1, 1], 0, ["x.jpg", "y.jpg"]
     )
-    assert metrics["worst"] == [{"image": "x.jpg", "missed": 1, "false": 1}]
+    assert metrics["worst"] == [{"image": "x.jpg", "missed": 1, "wrong": 1}]
     assert (metrics["precision"], metrics["recall"]) == (2 / 3, 2 / 3)
     assert [row["support"] for row in metrics["per_class"]] == [2, 1]
     assert metrics["per_class"][0]["curve"][-1] == [1.0, 1.0]

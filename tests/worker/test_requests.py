@@ -70,6 +70,7 @@ def requests(given: dict[str, str]) -> dict[str, list[dict[str, Any]]]:
         "steps": [{"type": "freeze"}, {"type": "train", "epochs": 1}],
         "seed": 1,
     }
+    box = {"x": 1.0, "y": 2.0, "width": 3.0, "height": 4.0}
     evaluated = {"data": given["table"], "columns": {"target": "label"}, "on_bad_input": "raise"}
     return {
         "train": [
@@ -91,6 +92,13 @@ def requests(given: dict[str, str]) -> dict[str, list[dict[str, Any]]]:
                 "path": f"{given['folder']}/copy.transfer",
                 "backbone": True,
                 "mode": 0o644,
+            }
+        ],
+        "draw": [
+            {
+                "image": given["photo"],
+                "prediction": {"boxes": [{**box, "label": "stop", "score": 0.5}]},
+                "path": f"{given['folder']}/drawn.png",
             }
         ],
         "backbones": [

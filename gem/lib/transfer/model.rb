@@ -43,7 +43,7 @@ module Transfer
     attr_reader :recipe
     # @return [Array<String>] the warnings of the training: reasons to distrust data, settings or metrics
     attr_reader :warnings
-    # @return [Symbol] :classification, :multi_label or :regression
+    # @return [Symbol] :classification, :multi_label, :regression or :detection
     attr_reader :task
     # @return [Symbol] of the inputs: :image, :text or :table
     attr_reader :modality
@@ -73,6 +73,8 @@ module Transfer
     #   probability
     # @param on_bad_input [Symbol] for inputs that can't be read: :raise one error that names all of them (of a batch),
     #   :skip them with a warning (one input alone gives nil), or :mark: a {BadInput} in place of the prediction
+    # @param tile [Boolean] true: objects are also looked for in overlapping parts of images that are much larger than
+    #   the network's input (object detection)
     # @yieldparam prediction [Prediction, BadInput] in the order of the inputs; the next batch is predicted meanwhile
     # @return [Prediction, BadInput, nil] of one input
     # @return [Array<Prediction, BadInput>] of many
@@ -84,9 +86,9 @@ module Transfer
     # @raise [RecipeError] if the model can't guarantee this coverage
     # @example
     #   model.predict(Photo.find_each.lazy, on_bad_input: :mark) { |prediction| puts prediction }
-    def predict(input, level: nil, on_bad_input: :raise, &)
+    def predict(input, level: nil, on_bad_input: :raise, tile: false, &)
       on_bad_input = one_of(%i[raise skip mark], on_bad_input)
-      params = { "level" => level && Float(level), "on_bad_input" => "mark" }.compact
+      params = { "level" => level && Float(level), "on_bad_input" => "mark", "tile" => (tile ? true : nil) }.compact
       many = Input.several?(input)
       streamed = block_given? || input.is_a?(Enumerator::Lazy)
       predictions = Predictions.new(batches(many ? input : [input], streamed), on_bad_input, streamed:) do |inputs|
@@ -114,7 +116,7 @@ module Transfer
       many ? embeddings.to_a : embeddings.to_a.first
     end
 
-    # @param data a source with labels, as in a recipe: a path, or rows `{input:, label:}`
+    # @param data a source with labels, as in a recipe: a path, or rows `{input:, label:}` or `{input:, boxes:}`
     # @param columns [Hash, nil] names of a manifest's columns
     # @param on_bad_input [Symbol] :raise or :skip
     # @return [Hash{Symbol => Object}] metrics

@@ -3,7 +3,8 @@
 require_relative "value_object"
 
 module Transfer
-  # The prediction for one input, a frozen value per task: {Classification}, {MultiLabel} or {Regression}.
+  # The prediction for one input, a frozen value per task: {Classification}, {MultiLabel},
+  # {Regression} or {Detection}.
   #
   # @example
   #   case model.predict("new.jpg", level: 0.9)
@@ -14,17 +15,19 @@ module Transfer
     include ValueObject
 
     # The class of a prediction by the field that only this class has.
-    CLASSES = { "label" => :Classification, "labels" => :MultiLabel,
+    CLASSES = { "label" => :Classification, "labels" => :MultiLabel, "boxes" => :Detection,
                 "value" => :Regression, "values" => :Regression }.freeze
     private_constant :CLASSES
 
     # @param plain [Hash{String => Object}] as the worker sends it
+    # @param input [Object, nil] the input on the wire, which a prediction of boxes draws on
     # @return [Prediction]
     # @api private
-    def self.parse(plain)
+    def self.parse(plain, input = nil)
       _, name = CLASSES.find { |field, _| plain.key?(field) }
       kind = const_get(name)
-      kind.new(**plain.transform_keys(&:to_sym).slice(*kind.members))
+      fields = plain.transform_keys(&:to_sym).slice(*kind.members)
+      kind == Detection ? kind.new(**fields, image: input) : kind.new(**fields)
     end
 
     # @api private
@@ -51,3 +54,4 @@ end
 require_relative "prediction/classification"
 require_relative "prediction/multi_label"
 require_relative "prediction/regression"
+require_relative "prediction/detection"

@@ -56,7 +56,7 @@ module Transfer
     end
 
     def result(entry, plain, sent)
-      return Prediction.parse(plain) unless plain.key?("error")
+      return Prediction.parse(plain, entry.wire) unless plain.key?("error")
 
       message = @batches.recount(plain["error"], sent)
       BadInput.new(entry.value, DataError.new(message, details: plain.slice("path")))

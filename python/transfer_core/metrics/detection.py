@@ -160,20 +160,20 @@ def _baseline(truth: Sequence[Boxes], classes: int, typical: Floats, shares: Flo
 
 
 def _worst(coco: CocoMetrics, cutoffs: Floats, names: Sequence[str]) -> list[dict[str, Any]]:
-    """The images with the most missed and false boxes."""
+    """The images with the most missed and wrong boxes."""
     found, matches = coco.found, coco.matches
     above = found.scores >= cutoffs[found.kind]
     taken = matches.true_of[:, 0]
-    false = above & (taken < 0) & ~matches.ignored[:, 0]
+    wrong = above & (taken < 0) & ~matches.ignored[:, 0]
     missed = matches.counted.copy()
     missed[taken[above & (taken >= 0)]] = False
-    false_count = np.bincount(found.image[false], minlength=found.images)
+    wrong_count = np.bincount(found.image[wrong], minlength=found.images)
     missed_count = np.bincount(found.true_image[missed], minlength=found.images)
-    order = np.argsort(-(false_count + missed_count), kind="stable")[:_WORST]
+    order = np.argsort(-(wrong_count + missed_count), kind="stable")[:_WORST]
     return [
-        {"image": names[row], "missed": int(missed_count[row]), "false": int(false_count[row])}
+        {"image": names[row], "missed": int(missed_count[row]), "wrong": int(wrong_count[row])}
         for row in order
-        if missed_count[row] + false_count[row]
+        if missed_count[row] + wrong_count[row]
     ]
 
 

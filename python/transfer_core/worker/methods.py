@@ -195,6 +195,14 @@ def save(
     return {"path": path, "bytes": os.path.getsize(path), "sha512": digest.hexdigest()}
 
 
+def draw(call: Call, image: Any, prediction: Plain, path: str) -> Plain:
+    """Write a photo with the predicted boxes to `path`."""
+    from transfer_core.data.drawing import draw as draw_prediction
+
+    draw_prediction(image, prediction, path)
+    return {"path": path, "bytes": os.path.getsize(path)}
+
+
 def backbones(
     call: Call,
     task: str | None = None,
@@ -344,6 +352,7 @@ METHODS = {
     "describe": Method(describe, "light"),
     "reload": Method(reload, "light"),
     "save": Method(save, "light"),
+    "draw": Method(draw, "light"),
     "backbones": Method(backbones, "light"),
     "backbone": Method(backbone, "light"),
     "doctor": Method(doctor, "light"),

@@ -6,6 +6,7 @@ module Transfer
     # docs/reference/protocol.md for their meaning.
     module MethodSchemas
       range = { where: [[:finite], "two numbers", ->(value) { value.size == 2 }] }
+      place = %w[x y width height].to_h { |side| [side, :finite] }
       # @param level [Boolean] true: with prediction sets or intervals
       predictions = lambda do |level|
         conformal = ->(key, schema) { level ? { key => schema } : {} }
@@ -14,6 +15,8 @@ module Transfer
         [{ one_of: [
           { where: [classes, "a label with a score", ->(value) { value["scores"].key?(value["label"]) }] },
           { where: [labels, "labels with scores", ->(value) { (value["labels"] - value["scores"].keys).empty? }] },
+          { "boxes" => [{ "label" => :text, "score" => :share, **place, **conformal["outer", place] }],
+            "width" => :count, "height" => :count },
           { "value" => :finite, **conformal["interval", range] },
           { "values" => { each: :finite }, **conformal["intervals", { each: range }] },
           { "error" => :text, "path?" => :text }
@@ -22,19 +25,28 @@ module Transfer
 
       measured = { "examples" => :count, "intervals?" => { each: range },
                    "conformal?" => { "level" => :finite, "coverage" => :finite, "interval" => range,
-                                     "mean_size?" => :finite } }
+                                     "mean_size?" => :finite, "margin?" => :finite } }
       per = ->(*names) { [{ "label" => :text, "support" => :count, **names.to_h { |name| [name, :finite] } }] }
       classification = { "accuracy" => :finite, "baseline" => { "label" => :text, "accuracy" => :finite },
                          "most_confused" => [{ "truth" => :text, "predicted" => :text, "count" => :count }],
                          "balanced_accuracy" => :finite, "macro_f1" => :finite,
                          "tfidf_accuracy?" => :finite, "tfidf_macro_f1?" => :finite,
                          "per_class?" => per["precision", "recall", "f1"], **measured }
+      average = { maybe: :finite }
+      per_box = [{ "label" => :text, "average_precision" => average, "average_precision_50" => average,
+                   "precision" => :finite, "recall" => :finite, "f1" => :finite, "threshold" => :finite,
+                   "support" => :count }]
       tfidf = ->(value) { value.key?("tfidf_accuracy") == value.key?("tfidf_macro_f1") }
       metrics = { one_of: [
         { where: [classification, "both metrics of TF-IDF or none", tfidf] },
         { "mean_average_precision" => :finite, "baseline" => { "mean_average_precision" => :finite },
           "micro_f1" => :finite, "macro_f1" => :finite, "exact_match" => :finite,
           "per_label?" => per["average_precision", "precision", "recall", "f1", "threshold"], **measured },
+        { "average_precision" => average, "average_precision_50" => average, "average_precision_75" => average,
+          **%w[small medium large].to_h { |size| ["average_precision_#{size}", average] },
+          "precision" => :finite, "recall" => :finite, "f1" => :finite, "boxes" => :count,
+          "baseline" => { "average_precision" => average }, "per_class" => per_box,
+          "worst" => [{ "image" => :text, "missed" => :count, "wrong" => :count }], **measured },
         { "mae" => :finite, "baseline" => { "mae" => :finite }, "r2" => :finite, "rmse" => :finite, **measured }
       ] }
 
@@ -73,6 +85,7 @@ module Transfer
         "runs" => [run], "remove_run" => run, "prune_runs" => [run],
         "predict" => predictions[false], "embed" => :embeddings, "evaluate" => metrics,
         "save" => { "path" => :text, "bytes" => :count, "sha512" => :sha512 },
+        "draw" => { "path" => :text, "bytes" => :count },
         "backbones" => [listed],
         "backbone" => { **facts, "embedding_width" => :count, "blocks" => [:text], "weights" => [weights],
                                  "default" => :text, "code_license" => :text, "max_length?" => { maybe: :count } },
@@ -109,6 +122,7 @@ module Transfer
         "embed" => ["'s number of rows", ->(result) { result.shape.first }, one_each],
         "describe" => [".path", ->(result) { result["path"] }, ->(params) { params["model"] }],
         "reload" => [".path", ->(result) { result["path"] }, ->(params) { params["model"] }],
+        "draw" => [".path", ->(result) { result["path"] }, ->(params) { params["path"] }],
         "save" => [".path", ->(result) { result["path"] }, ->(params) { params["path"] }]
       }.freeze
       private_constant :RESULTS, :PREDICTIONS_AT_LEVEL, :EVENTS, :ERROR, :REPEATED

@@ -27,7 +27,7 @@ module Transfer
         time: ["a time in ISO 8601", ->(value) { text[value] && Date._iso8601(value).key?(:sec) }],
         status: ["a status", ->(value) { %w[running interrupted finished damaged untrusted].include?(value) }],
         sha512: ["128 hexadecimal digits", ->(value) { text[value] && value.match?(/\A\h{128}\z/) }],
-        task: ["a task", ->(value) { %w[classification multi_label regression].include?(value) }],
+        task: ["a task", ->(value) { %w[classification multi_label regression detection].include?(value) }],
         modality: ["a modality", ->(value) { %w[image text table].include?(value) }],
         embeddings: ["a float32 tensor of two dimensions",
                      ->(value) { value.is_a?(Tensor) && value.dtype == "float32" && value.shape.size == 2 }]

@@ -45,6 +45,7 @@ module Transfer
 
           nouns = "#{metrics[:examples]} #{nouns}"
           return multi_label(metrics, nouns) if metrics.key?(:mean_average_precision)
+          return detection(metrics, nouns) if metrics.key?(:average_precision)
 
           metrics.key?(:accuracy) ? classification(metrics, nouns) : regression(metrics, nouns)
         end
@@ -53,6 +54,8 @@ module Transfer
         def coverage(metrics)
           found = metrics[:conformal] or return []
           low, high = found[:interval].map { |share| percent(share) }
+          return margins(found, low, high) if found[:margin]
+
           size = ", mean size #{format('%.1f', found[:mean_size])}" if found[:mean_size]
           ["Prediction #{size ? 'sets' : 'intervals'} at level #{percent(found[:level])}: " \
            "coverage #{percent(found[:coverage])} (95 % interval #{low} to #{high})#{size}"]
@@ -76,6 +79,10 @@ module Transfer
         # @param nouns [String] such as `images`
         # @return [String, nil] a table of precision, recall, F1 and support of each class or label
         def per_class(metrics, nouns)
+          if metrics.key?(:average_precision)
+            columns = %w[average_precision average_precision_50 precision recall f1 threshold]
+            return table(metrics[:per_class], "class", columns.map(&:to_sym), "boxes")
+          end
           return table(metrics[:per_class], "class", %i[precision recall f1], nouns) if metrics[:per_class]
 
           columns = %i[average_precision precision recall f1 threshold]
@@ -121,9 +128,35 @@ module Transfer
            "Micro-F1 #{shares[0]}, macro-F1 #{shares[1]}, exact match #{shares[2]}"]
         end
 
+        def detection(metrics, nouns)
+          average = ->(suffix) { known(metrics[:"average_precision#{suffix}"]) }
+          ["Average precision (IoU 0.5 to 0.95) on #{nouns} with #{metrics[:boxes]} boxes: #{average['']}" \
+           "#{interval(metrics, :average_precision) { |share| percent(share) }}",
+           "At IoU 0.5: #{average['_50']}, at 0.75: #{average['_75']}; small objects #{average['_small']}, medium " \
+           "#{average['_medium']}, large #{average['_large']}",
+           "Baseline (the mean box of each class): #{known(metrics[:baseline][:average_precision])}",
+           "Precision #{percent(metrics[:precision])}, recall #{percent(metrics[:recall])}, F1 " \
+           "#{format('%.3f', metrics[:f1])} at the thresholds of the classes", *worst(metrics[:worst])]
+        end
+
+        def worst(images)
+          return [] if images.empty?
+
+          shown = images.first(3).map { |one| "#{one[:image]} (#{one[:missed]} missed, #{one[:wrong]} wrong)" }
+          ["Worst images: #{shown.join(', ')}"]
+        end
+
+        def margins(found, low, high)
+          ["Outer boxes at level #{percent(found[:level])}: coverage #{percent(found[:coverage])} " \
+           "(95 % interval #{low} to #{high}), margins of #{percent(found[:margin])} of the sides"]
+        end
+
+        def known(share) = share ? percent(share) : "unknown"
+
         def table(rows, first, columns, nouns)
           cells = rows.map do |row|
-            [row[:label], *row.values_at(*columns).map { |score| format("%.3f", score) }, row[:support]]
+            scores = row.values_at(*columns).map { |score| score ? format("%.3f", score) : "" }
+            [row[:label], *scores, row[:support]]
           end
           Table.render([[first, *columns.map { |name| name.to_s.tr("_", " ") }, nouns], *cells])
         end

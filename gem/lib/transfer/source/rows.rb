@@ -4,9 +4,14 @@ module Transfer
   class Source
     # The rows of an Enumerable or of an Active Record relation, in the wire's form.
     #
-    # A row is a Hash, an object with methods of the columns' names such as a record, or a pair of input and label.
+    # A row is a Hash, an object with methods of the columns' names such as a record, or a pair of input and label. In
+    # place of a label it may have `boxes`, a list of rows with `label`, `x`, `y`, `width` and `height`.
     # `columns` renames them; the file of a record with one attachment needs no name.
     class Rows
+      BOXES = "boxes"
+      SIDES = %w[label x y width height].freeze
+      private_constant :BOXES, :SIDES
+
       # @param columns [Hash{String => Object}, nil] `{"input" => "photo", "target" => "species"}`
       # @param group [Array(String, Proc), Array(String, nil), nil] name of the group, and the block that returns it
       def initialize(items, columns = nil, group = nil)
@@ -35,7 +40,7 @@ module Transfer
 
       def wire(item, number, modality)
         item = item.to_hash if defined?(CSV::Row) && item.is_a?(CSV::Row) # its methods are not its columns
-        row = { **input(item, number, modality), "label" => label(item, number) }
+        row = { **input(item, number, modality), **answer(item, number) }
         split = field(item, @split)
         row["split"] = in_row(number) { Plain.text(split.to_s) } unless split.nil?
         row[@group] = group(item, number) if @group
@@ -86,6 +91,30 @@ module Transfer
       end
 
       def pair?(item) = item.is_a?(Array) && item.size == 2
+
+      # The label, or the boxes of a row that has these instead.
+      def answer(item, number)
+        boxes = field(item, BOXES) if !pair?(item) && boxes_instead?(item)
+        return { "label" => label(item, number) } if boxes.nil?
+        raise DataError, "row #{number}: boxes is #{boxes.class}, expected a list" unless boxes.respond_to?(:map)
+
+        { BOXES => boxes.map { |box| box(box, number) } }
+      end
+
+      def boxes_instead?(item)
+        names = Input.named(item)&.keys&.map(&:to_s) || []
+        return names.include?(BOXES) unless item.respond_to?(BOXES)
+
+        @target == "label" && !names.include?("label") && !item.respond_to?("label")
+      end
+
+      # Whatever is missing or of another kind is reported by the core, with the number of the box.
+      def box(box, number)
+        in_row(number, "a box is { label:, x:, y:, width:, height: }; ") do
+          given = box.is_a?(Hash) ? box.transform_keys(&:to_s) : SIDES.to_h { |name| [name, field(box, name)] }
+          given.transform_values { |value| Plain.scalar(value) }
+        end
+      end
 
       def label(item, number)
         return in_row(number) { Plain.scalar(item.last) } if pair?(item)

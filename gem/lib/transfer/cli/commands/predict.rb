@@ -10,7 +10,8 @@ module Transfer
         An input is an image file, a text, or in JSON a pair of texts or a row of a
         table; - reads inputs from standard input, one per line. Prints a line per input
         as it is computed, with tabs: label, score (0 to 1) and input; for multi-label
-        models the labels, with | between them; for regression the value.
+        models the labels, with | between them; for regression the value; for object
+        detection a line per box: label, score, x, y, width, height and input.
 
           transfer predict signs.transfer a.jpg b.jpg
           transfer predict signs.transfer --top 3 a.jpg
@@ -19,6 +20,7 @@ module Transfer
           transfer predict mood.transfer "What a day!"
           transfer predict mood.transfer -- "-5 degrees and rain"
           transfer predict prices.transfer '{"rooms": 3, "city": "Ulm"}'
+          transfer predict signs.transfer street.jpg --draw street-found.png
 
         Words after -- are inputs, even if they begin with -. With --json each line is a
         JSON object. An input that can't be read is a line on standard error, in JSON an
@@ -26,6 +28,8 @@ module Transfer
       TEXT
       option :top, type: :numeric, banner: "N", desc: "Print the N most probable labels, a line each"
       option :level, type: :numeric, banner: "SHARE", desc: "Add the prediction set or interval at this coverage"
+      option :tile, type: :boolean, desc: "Detect in overlapping parts of large images, too"
+      option :draw, banner: "FILE", desc: "Draw the boxes on the image, and write it to this file"
       option :on_bad_input, banner: "WORD", enum: %w[mark skip raise], default: "mark",
                             desc: "mark, skip or raise unreadable inputs (mark)"
       shared_options :trust, :signed_by
@@ -33,11 +37,13 @@ module Transfer
       def predict(model, *inputs)
         check_top
         check_named(inputs)
+        check_drawn(inputs)
         loaded = open_model(model)
         count = Hash.new(0)
         each_result(loaded, inputs) do |input, result|
           count[result.ok?] += 1
           show(input, result) if result.ok? || !skip_bad?
+          draw(result) if options[:draw] && result.ok?
         end
         return unless count[false].positive?
         return warn("transfer: warning: skipped #{count[false]} inputs that can't be read") if skip_bad?
@@ -58,6 +64,16 @@ module Transfer
         raise Thor::Error, "name at least one input, or - to read them from standard input" if inputs.empty?
       end
 
+      def check_drawn(inputs)
+        raise Thor::Error, "--draw takes one image" if options[:draw] && (inputs.size > 1 || inputs == ["-"])
+      end
+
+      def draw(result)
+        raise Thor::Error, "--draw needs a model for object detection" unless result.respond_to?(:draw)
+
+        warn "transfer: wrote #{result.draw(options[:draw])}" unless options[:json]
+      end
+
       def skip_bad? = options[:on_bad_input] == "skip"
 
       # @yieldparam input [String]
@@ -65,7 +81,7 @@ module Transfer
       def each_result(model, inputs)
         Inputs.each_group(inputs, model.modality) do |lines|
           readable = lines.reject(&:error).map(&:value)
-          predictions = model.predict(readable.lazy, level: options[:level], on_bad_input: :mark)
+          predictions = model.predict(readable.lazy, level: options[:level], on_bad_input: :mark, tile: options[:tile])
           lines.each do |line|
             result = line.error ? BadInput.new(line.text, DataError.new(line.error)) : predictions.next
             raise data_error(result) if result.failed? && options[:on_bad_input] == "raise"
@@ -98,12 +114,19 @@ module Transfer
       # @return [Array<Array>] the cells of each line
       def rows(prediction)
         case prediction
+        in { boxes: } then boxes.map { |box| box_cells(box) }
         in { labels: } unless options[:top] then [[labels.join("|")]]
         in { scores: }
           scores.first(options[:top] || 1).map { |label, score| [label, format("%.4f", score), *coverage(prediction)] }
         in { values: } then [[*values.map { |pair| pair.join("=") }, *coverage(prediction)]]
         in { value: } then [[value, *coverage(prediction)]]
         end
+      end
+
+      # With --level also the sides of the outer box.
+      def box_cells(box)
+        sides = [box, box[:outer]].compact.flat_map { |one| one.values_at(:x, :y, :width, :height) }
+        [box[:label], format("%.4f", box[:score]), *sides.map { |side| format("%.1f", side) }]
       end
 
       # The prediction set or the intervals, with --level.
