@@ -229,4 +229,5 @@ void Init_transfer_native(void) {
   init_mapping(native);
   init_views(native);
   init_decoded_size(native);
+  init_png_rows(native);
 }

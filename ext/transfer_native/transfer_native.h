@@ -1,5 +1,5 @@
-/* Transfer::Native: a faster implementation of parts of gem/lib/transfer/numbers.rb, bridge/framing.rb and
- * bridge/shared_memory.rb. All memory belongs to Ruby objects: results are Strings and Arrays, a mapping belongs to its
+/* Transfer::Native: a faster implementation of parts of gem/lib/transfer/numbers.rb, bridge/framing.rb,
+ * bridge/shared_memory.rb and onnx/image/png.rb. All memory belongs to Ruby objects: results are Strings and Arrays, a mapping belongs to its
  * object. So an exception may leave any function at any point. */
 #ifndef TRANSFER_NATIVE_H
 #define TRANSFER_NATIVE_H
@@ -31,5 +31,6 @@ void init_numbers(VALUE native);
 void init_mapping(VALUE native);
 void init_views(VALUE native);
 void init_decoded_size(VALUE native);
+void init_png_rows(VALUE native);
 
 #endif

@@ -1,0 +1,132 @@
+# frozen_string_literal: true
+
+require "json"
+
+module Transfer
+  module Onnx
+    # Texts as ids of tokens, equal to those of Hugging Face's tokenizers: a tokenizer.json with WordPiece, byte-pair
+    # encoding, unigrams or whole words.
+    class Tokenizer
+      # A part of tokenizer.json that is not implemented, or damaged.
+      class Unsupported < StandardError; end
+
+      # Patterns of tokenizer.json.
+      module Pattern
+        # Seconds of a search.
+        TIMEOUT_S = 2.0
+        CLASSES = { "\\s" => "[[:space:]]", "\\S" => "[^[:space:]]", "\\d" => "\\p{Nd}", "\\w" => "[[:word:]²³¹¼½¾]" }.freeze
+        private_constant :TIMEOUT_S, :CLASSES
+
+        # @param json [Hash] a String or a Regex
+        # @return [Regexp]
+        # @raise [Unsupported]
+        def self.of(json)
+          return Regexp.new(Regexp.escape(json["String"])) if json.key?("String")
+
+          pattern = json.fetch("Regex").gsub(/\\\\|\\[sSdw]/) { |found| CLASSES.fetch(found, found) }
+          Regexp.new(pattern, timeout: TIMEOUT_S)
+        rescue RegexpError
+          raise Unsupported, "its pattern #{Plain.brief(json)}", cause: nil
+        end
+      end
+      private_constant :Pattern
+    end
+    private_constant :Tokenizer
+  end
+end
+
+require_relative "tokenizer/normalizer"
+require_relative "tokenizer/splitter"
+require_relative "tokenizer/word_piece"
+require_relative "tokenizer/byte_pair"
+require_relative "tokenizer/unigram"
+require_relative "tokenizer/template"
+require_relative "tokenizer/added_tokens"
+
+module Transfer
+  module Onnx
+    class Tokenizer # rubocop:disable Style/Documentation
+      MODELS = { "WordPiece" => WordPiece, "BPE" => BytePair, "Unigram" => Unigram, "WordLevel" => WordLevel }.freeze
+      private_constant :MODELS
+
+      # @param text [String] tokenizer.json
+      # @param max_length [Integer] tokens with special ones
+      # @raise [Unsupported]
+      def initialize(text, max_length)
+        json = JSON.parse(text, max_nesting: 100)
+        @max_length = max_length
+        @normalize = Normalizer.build(json["normalizer"])
+        @split = Splitter.build(json["pre_tokenizer"])
+        @template = Template.build(json["post_processor"])
+        @model = model(json.fetch("model"))
+        @added = AddedTokens.new(json["added_tokens"] || [], @normalize)
+        raise Unsupported, "max_length #{max_length}" if max_length <= @template.added(2)
+      rescue JSON::ParserError, KeyError, TypeError, NoMethodError, ArgumentError, NoMatchingPatternError
+        raise Unsupported, "its tokenizer.json, which is damaged", cause: nil
+      end
+
+      # @param text [String]
+      # @return [Array(Array<Integer>, Array<Integer>)] ids and types; the end of a long text is left out
+      def one(text)
+        room = @max_length - @template.added(1)
+        @template.apply(ids(text, room).first(room))
+      end
+
+      # @param first [String]
+      # @param second [String]
+      # @return [Array(Array<Integer>, Array<Integer>)] ids and types; the longer text is shortened first
+      def pair(first, second)
+        room = @max_length - @template.added(2)
+        texts = [first, second].map { |text| ids(text) }
+        @template.apply(*texts.zip(lengths(*texts.map(&:size), room)).map { |all, size| all.first(size) })
+      end
+
+      # @param first [String]
+      # @param second [String]
+      # @return [Boolean] whether {pair} leaves out a part
+      def shortened?(first, second)
+        [first, second].sum { |text| ids(text).size } > @max_length - @template.added(2)
+      end
+
+      # @param text [String]
+      # @return [Array<Array(Array<Integer>, Array<Integer>)>] ids and types of windows that cover the text
+      def windows(text)
+        room = @max_length - @template.added(1)
+        windows = ids(text).each_slice(room).to_a
+        (windows.empty? ? [[]] : windows).map { |some| @template.apply(some) }
+      end
+
+      private
+
+      def model(json)
+        kind = json["type"] || (json.key?("merges") ? "BPE" : "WordPiece")
+        (MODELS[kind] || raise(Unsupported, "its model #{kind}")).new(json)
+      end
+
+      # @param enough [Integer, nil] tokens after which the rest of the text is not read
+      def ids(text, enough = nil)
+        ids = []
+        @added.each_part(text) do |part, begins|
+          next ids << part if part.is_a?(Integer)
+
+          @split.call(part, begins).each do |word|
+            ids.concat(@model.ids(word))
+            return ids if enough && ids.size >= enough
+          end
+          return ids if enough && ids.size >= enough
+        end
+        ids
+      end
+
+      # As in tokenizers' strategy `longest_first`.
+      def lengths(first, second, room)
+        return [first, second] if first + second <= room
+
+        shorter, = [first, second].sort
+        longer = shorter > room ? shorter : [shorter, room - shorter].max
+        shorter, longer = room / 2, (room / 2) + (room % 2) if shorter + longer > room # rubocop:disable Style/ParallelAssignment
+        first > second ? [longer, shorter] : [shorter, longer]
+      end
+    end
+  end
+end
