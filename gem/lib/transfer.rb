@@ -36,6 +36,7 @@ require_relative "transfer/data_report"
 #   model.predict("new.jpg").label  # => "stop_sign"
 module Transfer
   # With their libraries these take longer to load than everything else; the first call needs them.
+  autoload :Onnx, "#{__dir__}/transfer/onnx"
   autoload :Amounts, "#{__dir__}/transfer/amounts"
   autoload :Permissions, "#{__dir__}/transfer/permissions"
   autoload :Bridge, "#{__dir__}/transfer/bridge"
@@ -116,18 +117,28 @@ module Transfer
     # @return [Array<Run>] the interrupted trainings, the oldest first
     def resumable = runs.select(&:resumable?)
 
-    # @param path [String, Pathname] a saved model
+    # Loads a saved model, or an exported one (`.onnx`), which needs no Python. Where no Python is found, a saved model
+    # is replaced by the file of the same name that was exported from it, if it is in the same folder.
+    #
+    # @param path [String, Pathname] a `.transfer` or `.onnx` file
     # @param trust [Boolean] true lets the code run that the file names (a model of PyTorch Hub does), now and whenever
     #   this file is used by this user again; models that were trained here need no such word
     # @param signed_by [String, Pathname, OpenSSL::PKey::PKey, Array, nil] Ed25519 public keys: paths, text in PEM or
     #   OpenSSH format, or objects. One of them must have signed the file, now and whenever it is read again. nil: those
     #   of {Configuration#require_signature}
-    # @return [Model]
+    # @return [Model, Onnx::Model]
     # @raise [ModelFileError]
     # @raise [SignatureError] if the file is not signed by one of the keys
+    # @raise [PythonNotFound] for a saved model without Python and without an exported file
     # @example
     #   Transfer.load("signs.transfer", signed_by: "release.pub.pem")
-    def load(path, trust: false, signed_by: nil) = Model.load(path, trust:, signed_by:)
+    def load(path, trust: false, signed_by: nil)
+      return Onnx.load(path, signed_by:) if Onnx.file?(path)
+
+      Model.load(path, trust:, signed_by:)
+    rescue PythonNotFound => error
+      Onnx.beside(path, error, signed_by:)
+    end
 
     # Starts the worker in the background, lets it import PyTorch, and loads a model into it, so that the first request
     # need not wait. Nothing is started unless this is called: not by `require`, nor when Rails boots.
@@ -141,8 +152,9 @@ module Transfer
     #   on_worker_boot { Transfer.warm_up("models/signs.transfer") }
     def warm_up(model = nil)
       thread = Thread.new do
-        Bridge.call("ping")
-        (model.is_a?(Model) ? model : Model.load(model)).reload if model
+        loaded = load(model) if model && !model.is_a?(Model)
+        Bridge.call("ping") unless (loaded || model).is_a?(Onnx::Model)
+        (loaded || model)&.reload
       rescue Error => error
         Telemetry.event({ "event" => "warning", "message" => "warm-up failed: #{error.message}" })
       end

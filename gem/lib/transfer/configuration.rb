@@ -42,7 +42,8 @@ module Transfer
 
     # @return [String, nil] the Python interpreter that holds the training core; nil: search for it
     setting :python, :path
-    # @return [String, nil] the library libonnxruntime, or its folder; nil: search for it (docs/guides/serving-without-python.md)
+    # @return [String, nil] the file libonnxruntime.so, or its folder; nil: search for it
+    #   (docs/guides/serving-without-python.md)
     setting :onnxruntime, :path
     # @return [Boolean] true: no progress on the terminal. Blocks get their events in any case
     setting :quiet, :switch

@@ -11,14 +11,17 @@ module Transfer
       @given = signed_by.nil? ? nil : Signature::Keys.public(signed_by)
     end
 
-    # @return [Hash{String => Array<String>}] the parameter of a request; empty if no signature is demanded
+    # @return [Array<Signature::PublicKey>, nil] nil if no signature is demanded
     # @raise [SignatureError] if a given key is not among those of the settings
-    def to_h
+    def keys
       required = Transfer.config.require_signature
       check(@given - required) if @given && required
-      keys = @given || required
-      keys ? { "signed_by" => keys.map(&:bytes) } : {}
+      @given || required
     end
+
+    # @return [Hash{String => Array<String>}] the parameter of a request; empty if no signature is demanded
+    # @raise (see #keys)
+    def to_h = (demanded = keys) ? { "signed_by" => demanded.map(&:bytes) } : {}
 
     private
 

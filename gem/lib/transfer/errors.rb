@@ -33,7 +33,7 @@ module Transfer
   # No Python interpreter with the training core was found; the message lists the places that were searched.
   class PythonNotFound < Error; end
 
-  # A Python package is missing; the message is the line that installs it.
+  # A Python package or a library is missing; the message has the command that installs it.
   class DependencyError < Error; end
 
   # A message of the worker violates the protocol.

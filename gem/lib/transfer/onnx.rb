@@ -31,7 +31,7 @@ module Transfer
       def beside(path, error, signed_by: nil)
         exported = Pathname.new(path).sub_ext(".onnx")
         unless exported.file?
-          raise error, "#{error.message}. Or export the model where Python is (model.export(\"#{exported.basename}\")), " \
+          raise error, "#{error.message}. Or export the model where Python is: model.export(\"#{exported.basename}\"), " \
                        "and put the file beside #{path}", cause: nil
         end
 

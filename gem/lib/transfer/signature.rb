@@ -32,11 +32,12 @@ module Transfer
 
       # @param model [String] its file
       # @param keys [Array<PublicKey>]
+      # @param digest [String, nil] the SHA-512 of its content in hex, where it was read; nil: read it
       # @return [PublicKey] the signer's key
       # @raise [ModelFileError] if the model can't be read
       # @raise [SignatureError] if no key signed the current content
-      def verify(model, keys)
-        digest = digest(model)
+      def verify(model, keys, digest = nil)
+        digest ||= digest(model)
         signer, signature = Text.parse(read(model), "#{model}#{Text::SUFFIX}")
         key = keys.find { |each| each.fingerprint == signer } or raise SignatureError, other_key(model, signer, keys)
         return key if key.verify(signature, Text.signed_message(digest))

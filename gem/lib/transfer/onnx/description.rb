@@ -15,7 +15,7 @@ module Transfer
       # The same as of a model file: characters, labels, and numbers that are kept.
       LONGEST = 50_000_000
       MOST_LABELS = 1_000_000
-      MOST_SCORES = 10_000_000
+      MOST_SCORES = 1_000_000
       LARGEST_SIDE = 65_535
       private_constant :FORMAT_VERSION, :TASKS, :MODALITIES, :LONGEST, :MOST_LABELS, :MOST_SCORES, :LARGEST_SIDE
 
@@ -31,7 +31,10 @@ module Transfer
       # @param text [String] JSON
       # @raise [Invalid]
       def initialize(text)
-        raise Invalid, "its metadata have #{text.bytesize} bytes, expected at most #{LONGEST}" if text.bytesize > LONGEST
+        if text.bytesize > LONGEST
+          raise Invalid,
+                "its metadata have #{text.bytesize} bytes, expected at most #{LONGEST}"
+        end
 
         @fields = parse(text)
         check_version
@@ -78,7 +81,7 @@ module Transfer
       # Raises {Invalid} for a wrong field.
       # @param value [Object]
       # @param name [String] of the field
-      # @param kind [Class, Array<Class>]
+      # @param kinds [Array<Class>]
       # @yieldparam value [Object]
       # @yieldreturn [Boolean] whether it is valid
       # @return the value
@@ -109,28 +112,32 @@ module Transfer
         value = field(name, String)
         return value if known.include?(value)
 
-        raise Invalid, "its #{name} is #{Plain.brief(value)}, which this version does not know (#{known.join(', ')}): " \
+        raise Invalid, "its #{name} is #{Plain.brief(value)}, unknown to this version (#{known.join(', ')}): " \
                        "upgrade transfer-rb"
       end
 
       def field(name, *kinds, &) = Description.check(@fields[name], name, *kinds, &)
 
-      def names?(labels) = labels.all? { |label| label.is_a?(String) && !label.empty? } && labels.uniq.size == labels.size
+      def names?(labels)
+        labels.all? { |label| label.is_a?(String) && !label.empty? } && labels.uniq.size == labels.size
+      end
 
       def warnings = field("warnings", Array) { |texts| texts.all?(String) }
 
       def read_scores
-        state = field("state", Hash)
+        state = Description.check(field("state", Hash), "state.nonconformity", Hash) do |fields|
+          [NilClass, Array].include?(fields["nonconformity"].class)
+        end
         lists = state["nonconformity"] || []
-        lists = [lists] if task == "classification" && lists.any?
-        valid = lists.is_a?(Array) && lists.all? { |list| sorted?(list) } && [0, task == "regression" ? labels.size : 1].include?(lists.size)
-        raise Invalid, "its field state.nonconformity is damaged" unless valid && lists.sum(&:size) <= MOST_SCORES
+        lists = [lists] if task == "classification" && lists != []
+        expected = task == "regression" ? labels.size : 1
+        return lists if [0, expected].include?(lists.size) && lists.all? { |list| sorted?(list) }
 
-        lists
+        raise Invalid, "its field state.nonconformity is damaged"
       end
 
       def sorted?(list)
-        list.is_a?(Array) && list.all? { |score| score.is_a?(Numeric) && score >= 0 } &&
+        list.is_a?(Array) && list.size <= MOST_SCORES && list.all? { |score| score.is_a?(Numeric) && score >= 0 } &&
           list.each_cons(2).all? { |before, after| before <= after }
       end
     end

@@ -66,7 +66,11 @@ module Transfer
       def read
         File.open(path, File::RDONLY | File::NONBLOCK | File::BINARY) do |file|
           raise ModelFileError, "#{path} is not a regular file" unless file.stat.file?
-          raise ModelFileError, "#{path} has #{file.size} bytes, expected at most #{MOST_BYTES}" if file.size > MOST_BYTES
+
+          if file.size > MOST_BYTES
+            raise ModelFileError,
+                  "#{path} has #{file.size} bytes, expected at most #{MOST_BYTES}"
+          end
 
           file.read(file.size).to_s
         end

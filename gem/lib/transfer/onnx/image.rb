@@ -76,7 +76,11 @@ module Transfer
           return "the file is empty" if content.empty?
 
           _, other = OTHERS.find { |signature, _| content.start_with?(signature) }
-          _, other = BRANDS.find { |brand, _| content.byteslice(8, 4).match?(brand) } if content.byteslice(4, 4) == "ftyp"
+          if content.byteslice(4, 4) == "ftyp"
+            _, other = BRANDS.find do |brand, _|
+              content.byteslice(8, 4).match?(brand)
+            end
+          end
           other ? "#{other} images need conversion to JPEG or PNG first" : "it is not an image (#{EXPECTED})"
         end
       end

@@ -18,7 +18,8 @@ module Transfer
       NEEDS_PYTHON = "is exported: that needs the .transfer file, and Python. Fix: Transfer.load(\"….transfer\")"
       # Messages of ONNX Runtime about operators, and versions of files, that it lacks.
       NEWER = /opset|IR version|not a registered function|No Op registered|could not find an implementation/i
-      private_constant :READERS, :NEEDS_PYTHON, :NEWER
+      SIGNATURE = /\S+\.(?:cc|h):\d+ [^()]+\((?:[^()]|\([^()]*\))*\) /
+      private_constant :READERS, :NEEDS_PYTHON, :NEWER, :SIGNATURE
 
       class << self
         # @param path [String, Pathname] a file that {Transfer::Model#export} wrote
@@ -78,7 +79,9 @@ module Transfer
       def predictions(inputs, level)
         Outcome.check_level(@file.description, level)
         names = Outcome::OUTPUTS.fetch(@file.description.task)
-        results = outputs(inputs, names) { |found| Outcome.of(@file.description, found.transform_values(&:to_a), level) }
+        results = outputs(inputs, names) do |found|
+          Outcome.of(@file.description, found.transform_values(&:to_a), level)
+        end
         results.map { |result| result.is_a?(DataError) ? { "error" => result.message, **result.details } : result }
       end
 
@@ -114,16 +117,22 @@ module Transfer
           @session = @file.with_content { |content| Session.new(content, threads: Threads.most) }
         end
       rescue Runtime::Failure => error
-        raise ModelFileError, "#{path} can't be loaded by ONNX Runtime #{Runtime.instance.version}: #{error.message}. " \
+        version = Runtime.instance.version
+        raise ModelFileError, "#{path} can't be loaded by ONNX Runtime #{version}: #{one_line(error.message)}. " \
                               "#{remedy(error.message)}", cause: nil
       end
 
       def run(session, values, names)
         session.run(values, names)
       rescue Runtime::Failure => error
-        raise OutOfMemory, "#{path}: #{error.message}", cause: nil if error.message.match?(/alloc/i)
+        raise OutOfMemory, "#{path}: #{one_line(error.message)}", cause: nil if error.message.match?(/alloc/i)
 
-        raise ModelFileError, "#{path} can't be computed: #{error.message}", cause: nil
+        raise ModelFileError, "#{path} can't be computed: #{one_line(error.message)}", cause: nil
+      end
+
+      # ONNX Runtime's message without the signature of the function that raised it.
+      def one_line(message)
+        Plain.excerpt(message.sub(SIGNATURE, "").split.join(" ")).delete_suffix(".")
       end
 
       def remedy(message)
@@ -136,7 +145,8 @@ module Transfer
         width = @file.description.labels.size
         outputs.each do |name, value|
           size = name == "embedding" ? @file.description.embedding_width : width
-          raise ModelFileError, "#{path}: its output #{name} has the shape #{value.shape}" unless value.shape == [1, size]
+          raise ModelFileError, "#{path}: its output #{name} has the shape #{value.shape}" unless value.shape == [1,
+                                                                                                                  size]
           next if value.to_a.all? { |number| number.is_a?(Integer) || number.finite? }
 
           raise ModelFileError, "#{path}: its predictions are not finite numbers"

@@ -76,7 +76,12 @@ module Transfer
             half = quantile(scores, level)
             [value - half, value + half]
           end
-          several ? { **found, "intervals" => description.labels.zip(intervals).to_h } : { **found, "interval" => intervals.first }
+          if several
+            { **found,
+              "intervals" => description.labels.zip(intervals).to_h }
+          else
+            { **found, "interval" => intervals.first }
+          end
         end
       end
     end

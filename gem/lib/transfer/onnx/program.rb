@@ -10,7 +10,9 @@ module Transfer
     # @example Rows in reverse order
     #   Program.new(3) { |program, image| program.apply("Slice", image, *program.int64([-1], [-9999], [0], [-1])) }
     class Program
-      IR_VERSION, OPSET = 8, 18 # rubocop:disable Style/ParallelAssignment -- both are of ONNX 1.13
+      # Both are of ONNX 1.13.
+      IR_VERSION = 8
+      OPSET = 18
       INPUT = "input"
       private_constant :IR_VERSION, :OPSET, :INPUT
 
@@ -32,8 +34,10 @@ module Transfer
       # @return [String] the name of the output
       def apply(operator, *inputs, **attributes)
         name = "n#{@nodes.size}"
-        parts = [*inputs.map { |input| field(1, input) }, field(2, name), field(4, operator)]
-        @nodes << [*parts, *attributes.map { |key, value| field(5, attribute(key.to_s, value)) }].join
+        attributes = attributes.map do |key, value|
+          value.is_a?(Array) ? { 1 => key.to_s, 8 => value, 20 => 7 } : { 1 => key.to_s, 3 => value, 20 => 2 }
+        end
+        @nodes << { 1 => inputs, 2 => name, 4 => operator, 5 => attributes }
         name
       end
 
@@ -44,8 +48,7 @@ module Transfer
       def constant(type, numbers, shape = [numbers.size])
         name = "c#{@constants.size}"
         number, _, directive = Session::TYPES.fetch(type)
-        sides = shape.map { |side| field(1, side) }
-        @constants << [*sides, field(2, number), field(8, name), field(9, numbers.pack("#{directive}*"))].join
+        @constants << { 1 => shape, 2 => number, 8 => name, 9 => numbers.pack("#{directive}*") }
         name
       end
 
@@ -63,24 +66,12 @@ module Transfer
 
       private
 
-      def field(...) = Protobuf.field(...)
-
-      def attribute(name, value)
-        list = value.is_a?(Array)
-        values = Array(value).map { |number| field(list ? 8 : 3, number) }
-        [field(1, name), *values, field(20, list ? 7 : 2)].join
-      end
-
       def model
-        graph = [*@nodes.map { |node| field(1, node) }, field(2, "program"), *@constants.map { |one| field(5, one) },
-                 field(11, declaration(INPUT, @rank)), field(12, field(1, @output))].join
-        field(1, IR_VERSION) + field(8, field(2, OPSET)) + field(7, graph)
-      end
-
-      def declaration(name, rank)
-        number, = Session::TYPES.fetch(:uint8)
-        sides = Array.new(rank) { |i| field(1, field(2, "side#{i}")) }.join
-        field(1, name) + field(2, field(1, field(1, number) + field(2, sides)))
+        sides = Array.new(@rank) { |i| { 2 => "side#{i}" } }
+        type, = Session::TYPES.fetch(:uint8)
+        input = { 1 => INPUT, 2 => { 1 => { 1 => type, 2 => { 1 => sides } } } }
+        graph = { 1 => @nodes, 2 => "program", 5 => @constants, 11 => input, 12 => { 1 => @output } }
+        Protobuf.message(1 => IR_VERSION, 8 => { 2 => OPSET }, 7 => graph)
       end
     end
     private_constant :Program

@@ -35,14 +35,15 @@ module Transfer
           end
         end
 
-        # @param field [Integer]
-        # @param value [Integer, String]
-        # @return [String] the field as bytes
-        def field(field, value)
-          case value
-          when Integer then varint(field << 3) + varint(value)
-          else varint((field << 3) | 2) + varint(value.bytesize) + value.b
+        # @param fields [Hash{Integer => Integer, String, Hash, Array}] values by field; an Array is a repeated one
+        # @return [String] a message
+        def message(fields)
+          fields.flat_map do |number, values|
+            (values.is_a?(Array) ? values : [values]).map do |value|
+              field(number, value)
+            end
           end
+                .join
         end
 
         private
@@ -58,6 +59,13 @@ module Transfer
             return [value, from] if byte < 128
           end
           raise Malformed
+        end
+
+        def field(number, value)
+          return varint(number << 3) + varint(value) if value.is_a?(Integer)
+
+          bytes = value.is_a?(Hash) ? message(value) : value.b
+          varint((number << 3) | 2) + varint(bytes.bytesize) + bytes
         end
 
         # Negative numbers are 64 bits in two's complement.

@@ -42,7 +42,10 @@ module Transfer
 
       def check(input, name)
         columns = Transfer.config.max_columns || MOST_COLUMNS
-        raise DataError, "#{name}: #{excess("its #{input.size} columns", :max_columns, columns)}" if input.size > columns
+        if input.size > columns
+          raise DataError,
+                "#{name}: #{excess("its #{input.size} columns", :max_columns, columns)}"
+        end
 
         missing = @names.reject { |column| input.key?(column) }
         return if missing.empty?
@@ -63,8 +66,9 @@ module Transfer
                 end
         return value if value
 
-        raise DataError, "#{name}: #{Plain.printable(column)} is \"#{Plain.brief(cell).delete('"')}\", but held numbers " \
-                         "in training (fix or remove it, or use on_bad_input: :skip)"
+        shown = Plain.brief(cell).delete('"')
+        raise DataError, "#{name}: #{Plain.printable(column)} is \"#{shown}\", but held numbers in training " \
+                         "(fix or remove it, or use on_bad_input: :skip)"
       end
 
       def of_text(cell)
@@ -78,7 +82,8 @@ module Transfer
       def finite(value, cell, column, name)
         return value unless value.infinite?
 
-        raise DataError, "#{name}: #{Plain.printable(column)} is #{cell}, expected a finite number. Fix: leave it empty (nil)"
+        raise DataError,
+              "#{name}: #{Plain.printable(column)} is #{cell}, expected a finite number. Fix: leave it empty (nil)"
       end
 
       # The same text whatever the format of the data.
@@ -102,7 +107,7 @@ module Transfer
       end
 
       # As Python writes it.
-      def of_float(value) = value % 1 == 0 ? value.to_i.to_s : value.to_s.sub(".0e", "e")
+      def of_float(value) = (value % 1).zero? ? value.to_i.to_s : value.to_s.sub(".0e", "e")
 
       def excess(described, limit, allowed)
         "#{described} are more than #{limit} = #{allowed}. Fix: raise Transfer.config.#{limit} " \

@@ -1,5 +1,6 @@
 # frozen_string_literal: true
 
+require_relative "protobuf"
 require_relative "shared_library"
 require_relative "runtime_places"
 
@@ -18,12 +19,12 @@ module Transfer
       SLOW = %i[create_session run release_session].freeze
       # Place in `OrtApi` (onnxruntime_c_api.h), and types: p pointer, z size, i integer.
       FUNCTIONS = {
-        error_message: [2, "p"], create_env: [3, "ipp"], create_session: [8, "ppzpp"], run: [9, "pppp" "zpzp"],
+        error_message: [2, "p"], create_env: [3, "ipp"], create_session: [8, "ppzpp"], run: [9, "ppppzpzp"],
         create_options: [10, "p"], disable_memory_pattern: [17, "p"], disable_arena: [19, "p"],
         set_intra_op_threads: [24, "pi"], create_tensor: [48, "ppzip"], wrap_tensor: [49, "ppzpzip"],
         tensor_data: [51, "pp"], fill_strings: [52, "ppz"], element_type: [60, "pp"], dimension_count: [61, "pp"],
         dimensions: [62, "ppz"], type_and_shape: [65, "pp"], create_cpu_memory_info: [69, "iip"],
-        default_allocator: [78, "p"], set_config: [130, "ppp"]
+        default_allocator: [78, "p"], set_config: [130, "ppp"], create_first_session: [8, "ppzpp"]
       }.freeze
       RELEASES = { status: 93, session: 95, value: 96, type_and_shape: 99, options: 100 }.freeze
       # `ORT_LOGGING_LEVEL_FATAL`: errors are raised, not written to standard error.
@@ -47,19 +48,23 @@ module Transfer
             library = SharedLibrary.open(RuntimePlaces.candidates)
             raise DependencyError, RuntimePlaces.missing unless library
 
-            new(library)
+            new(library).tap(&:register_operators)
           end
         end
 
         # Debian's library writes a thousand lines about operators that it registers twice. No other thread of Ruby
         # writes meanwhile: the interpreter's lock is held.
         def quietly
-          before = $stderr.dup
-          $stderr.reopen(File::NULL)
-          yield
-        ensure
-          $stderr.reopen(before)
-          before.close
+          return yield if STDERR.closed?
+
+          before = STDERR.dup
+          STDERR.reopen(File::NULL)
+          begin
+            yield
+          ensure
+            STDERR.reopen(before)
+            before.close
+          end
         end
       end
 
@@ -80,6 +85,18 @@ module Transfer
         @env = out { |env| call(:create_env, FATAL, "transfer", env) }
       rescue Fiddle::DLError
         raise DependencyError, "#{@path} is not ONNX Runtime. #{RuntimePlaces::FIX}", cause: nil
+      end
+
+      # Creates a first session, of a graph with one operator, with the interpreter's lock.
+      def register_operators
+        model = Protobuf.message(1 => 8, 8 => { 2 => 18 }, 7 => {
+                                   1 => { 1 => "a", 2 => "b", 4 => "Identity" }, 2 => "first",
+                                   11 => { 1 => "a", 2 => { 1 => { 1 => 1, 2 => {} } } }, 12 => { 1 => "b" }
+                                 })
+        options = out { |pointer| call(:create_options, pointer) }
+        release(:session, out { |out| call(:create_first_session, env, model, model.bytesize, options, out) })
+      ensure
+        release(:options, options) if options
       end
 
       # @return [Integer] address of the environment

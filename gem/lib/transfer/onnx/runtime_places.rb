@@ -5,8 +5,8 @@ module Transfer
     # Finds libonnxruntime: `Transfer.config.onnxruntime` and nothing else if it is set; the gem onnxruntime; Python
     # environments that Ruby's search for Python uses as well; the directories of the system.
     module RuntimePlaces
-      FIX = "Fix: apt-get install libonnxruntime1.21, gem install onnxruntime, or set TRANSFER_ONNXRUNTIME to the file " \
-            "of the library"
+      FIX = "Fix: gem install onnxruntime, or apt-get install libonnxruntime1.21, or set TRANSFER_ONNXRUNTIME to the " \
+            "path of libonnxruntime.so"
       FILES = "libonnxruntime{.so.*,{,.*}.{so,dylib}}"
       FOLDERS = %w[/usr/local/lib /usr/lib/*-linux-gnu /usr/lib64 /usr/lib /opt/homebrew/lib].freeze
       NAMES = %w[libonnxruntime.so.1 libonnxruntime.so libonnxruntime.dylib].freeze
@@ -42,7 +42,9 @@ module Transfer
         end
 
         def of_gem
-          folder = Gem::Specification.find_all_by_name("onnxruntime").map { |spec| File.join(spec.full_gem_path, "vendor") }
+          folder = Gem::Specification.find_all_by_name("onnxruntime").map do |spec|
+            File.join(spec.full_gem_path, "vendor")
+          end
           folder.flat_map { |vendor| within(vendor) }
         end
 

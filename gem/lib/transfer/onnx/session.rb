@@ -3,7 +3,7 @@
 require_relative "runtime"
 
 module Transfer
-  module Onnx
+  module Onnx # rubocop:disable Style/Documentation
     # An array of an input or output: its type, its shape, and packed numbers or a flat Array of texts.
     Value = ::Data.define(:type, :shape, :data) do
       # @return [Array<Numeric>] flat
@@ -77,13 +77,16 @@ module Transfer
 
         data = memory(value.data, kept)
         @runtime.out do |out|
-          @runtime.call(:wrap_tensor, @runtime.memory_info, data, value.data.bytesize, shape, value.shape.size, type, out)
+          @runtime.call(:wrap_tensor, @runtime.memory_info, data, value.data.bytesize, shape, value.shape.size, type,
+                        out)
         end
       end
 
       def strings(value, shape, kept)
         type, = TYPES.fetch(:string)
-        address = @runtime.out { |out| @runtime.call(:create_tensor, @runtime.allocator, shape, value.shape.size, type, out) }
+        address = @runtime.out do |out|
+          @runtime.call(:create_tensor, @runtime.allocator, shape, value.shape.size, type, out)
+        end
         @runtime.call(:fill_strings, address, names(value.data, kept), value.data.size)
         address
       end

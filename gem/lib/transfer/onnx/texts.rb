@@ -33,7 +33,10 @@ module Transfer
         return terms(Array(input)) if @reader.is_a?(Terms)
 
         windows = windows(input)
-        raise DataError, "#{name}: a pair of texts is longer than the model's maximum, and has no windows" unless windows
+        unless windows
+          raise DataError,
+                "#{name}: a pair of texts is longer than the model's maximum, and has no windows"
+        end
 
         tokens(windows)
       rescue Regexp::TimeoutError

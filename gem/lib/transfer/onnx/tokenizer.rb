@@ -14,7 +14,8 @@ module Transfer
       module Pattern
         # Seconds of a search.
         TIMEOUT_S = 2.0
-        CLASSES = { "\\s" => "[[:space:]]", "\\S" => "[^[:space:]]", "\\d" => "\\p{Nd}", "\\w" => "[[:word:]²³¹¼½¾]" }.freeze
+        CLASSES = { "\\s" => "[[:space:]]", "\\S" => "[^[:space:]]", "\\d" => "\\p{Nd}",
+                    "\\w" => "[[:word:]²³¹¼½¾]" }.freeze
         private_constant :TIMEOUT_S, :CLASSES
 
         # @param json [Hash] a String or a Regex

@@ -30,17 +30,21 @@ module Transfer
 
             start = tiff.byteslice(4, 4)&.unpack1(long).to_i
             count = start < 8 ? 0 : tiff.byteslice(start, 2)&.unpack1(short).to_i
-            [count, MOST_ENTRIES].min.times do |i|
-              entry = tiff.byteslice(start + 2 + (12 * i), 12)
-              return nil unless entry && entry.bytesize == 12
+            entries = Array.new([count, MOST_ENTRIES].min) { |i| tiff.byteslice(start + 2 + (12 * i), 12).to_s }
+            entries.find do |entry|
+              entry.bytesize == 12 && entry.unpack1(short) == TAG
+            end&.then { |entry| value(entry, short, long) }
+          end
 
-              tag, type, values = entry.unpack("#{short}#{short}#{long}")
-              return entry.byteslice(8, 4).unpack1(type == 3 ? short : long) if tag == TAG && values == 1 && [3, 4].include?(type)
-            end
-            nil
+          # @return [Integer, nil] of an entry with one number
+          def value(entry, short, long)
+            type, count = entry.byteslice(2, 6).unpack(short + long)
+            directive = { 3 => short, 4 => long }[type]
+            entry.byteslice(8, 4).unpack1(directive) if directive && count == 1
           end
         end
       end
+      private_constant :Orientation
     end
   end
 end

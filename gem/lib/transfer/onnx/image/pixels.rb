@@ -16,10 +16,10 @@ module Transfer
         # Steps of an EXIF orientation: whether rows and columns change places, then which axes are reversed.
         TURNS = { 2 => [false, [1]], 3 => [false, [0, 1]], 4 => [false, [0]], 5 => [true, []], 6 => [true, [1]],
                   7 => [true, [0, 1]], 8 => [true, [0]] }.freeze
-        # The start of a slice that ends at the last element, and its end before the first.
-        LAST, BEFORE_FIRST = -1, -(2**62) # rubocop:disable Style/ParallelAssignment
-        END_OF_AXIS = 2**62
-        private_constant :TURNS, :LAST, :BEFORE_FIRST, :END_OF_AXIS
+        # Elements of an axis: from, till and step. All of them backwards, and every other one.
+        BACKWARDS = [-1, -(2**62), -1].freeze
+        EVEN = [0, 2**62, 2].freeze
+        private_constant :TURNS, :BACKWARDS, :EVEN
 
         @programs = {}
         @mutex = Mutex.new
@@ -34,7 +34,7 @@ module Transfer
             convert(raster, [:upright, orientation]) do |program, image|
               swapped, reversed = TURNS.fetch(orientation)
               image = program.apply("Transpose", image, perm: [1, 0, 2]) if swapped
-              reversed.inject(image) { |turned, axis| slice(program, turned, axis, LAST, BEFORE_FIRST, -1) }
+              reversed.inject(image) { |turned, axis| slice(program, turned, axis, BACKWARDS) }
             end
           end
 
@@ -54,9 +54,9 @@ module Transfer
           def of_inks(raster)
             convert(raster, [:of_inks]) do |program, image|
               inks = program.apply("Cast", image, to: Session::TYPES.fetch(:int32).first)
-              black = slice(program, inks, 2, 3, 4)
-              ink = program.apply("Sub", program.constant(:int32, [255]), slice(program, inks, 2, 0, 3))
-              light = program.apply("Sub", black, by_255(program, program.apply("Mul", ink, black)))
+              black = slice(program, inks, 2, [3, 4])
+              ink = program.apply("Sub", program.constant(:int32, [255]), slice(program, inks, 2, [0, 3]))
+              light = program.apply("Sub", black, divided(program, program.apply("Mul", ink, black)))
               bytes(program, program.apply("Max", light, program.constant(:int32, [0])))
             end
           end
@@ -85,7 +85,7 @@ module Transfer
           # @param raster [Raster] of 16 bits, big-endian: two channels for each
           # @return [Raster] the more significant bytes
           def high_bytes(raster)
-            convert(raster, [:high_bytes]) { |program, image| slice(program, image, 2, 0, END_OF_AXIS, 2) }
+            convert(raster, [:high_bytes]) { |program, image| slice(program, image, 2, EVEN) }
           end
 
           # @param raster [Raster] grey of 16 bits, big-endian
@@ -116,8 +116,9 @@ module Transfer
           private
 
           # Programs are few, and kept.
-          def convert(raster, key, &block)
-            program = @mutex.synchronize { @programs[key] ||= Program.new(3, &block) }
+          def convert(raster, key, &)
+            program = @mutex.synchronize { @programs[key] } || Program.new(3, &)
+            @mutex.synchronize { @programs[key] ||= program }
             raster_of(program.call(raster.bytes, raster.shape))
           end
 
@@ -128,22 +129,22 @@ module Transfer
             Raster.new(width:, height:, channels:, bytes: value.data)
           end
 
-          def slice(program, image, axis, from, till, step = 1)
-            program.apply("Slice", image, *program.int64([from], [till], [axis], [step]))
+          def slice(program, image, axis, (from, till, step))
+            program.apply("Slice", image, *program.int64([from], [till], [axis], [step || 1]))
           end
 
           # 255 (255 - alpha) + value alpha, over 255.
           def on_white(program, image, colors)
             wide = program.apply("Cast", image, to: Session::TYPES.fetch(:int32).first)
-            alpha = slice(program, wide, 2, colors, colors + 1)
+            alpha = slice(program, wide, 2, [colors, colors + 1])
             white = program.apply("Mul", program.apply("Sub", program.constant(:int32, [255]), alpha),
                                   program.constant(:int32, [255]))
-            color = program.apply("Mul", slice(program, wide, 2, 0, colors), alpha)
-            bytes(program, by_255(program, program.apply("Add", white, color)))
+            color = program.apply("Mul", slice(program, wide, 2, [0, colors]), alpha)
+            bytes(program, divided(program, program.apply("Add", white, color)))
           end
 
           # Rounded division by 255.
-          def by_255(program, value)
+          def divided(program, value)
             rounded = program.apply("Add", value, program.constant(:int32, [128]))
             part = program.apply("Div", rounded, program.constant(:int32, [256]))
             program.apply("Div", program.apply("Add", part, rounded), program.constant(:int32, [256]))

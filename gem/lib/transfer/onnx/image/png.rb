@@ -12,12 +12,13 @@ module Transfer
         # Samples per pixel, and legal depths, by colour type.
         COLORS = { 0 => [1, [1, 2, 4, 8, 16]], 2 => [3, [8, 16]], 3 => [1, [1, 2, 4, 8]], 4 => [2, [8, 16]],
                    6 => [4, [8, 16]] }.freeze
-        GREY, RGB, PALETTE = 0, 2, 3 # rubocop:disable Style/ParallelAssignment
+        GREY = 0
+        PALETTE = 3
         # Bytes of text that are searched for XMP.
         MOST_TEXT = 1 << 20
         TEXT_OF_XMP = "XML:com.adobe.xmp\0".b
         Header = ::Data.define(:width, :height, :depth, :color, :compression, :filter, :interlace)
-        private_constant :COLORS, :GREY, :RGB, :PALETTE, :MOST_TEXT, :TEXT_OF_XMP, :Header
+        private_constant :COLORS, :GREY, :PALETTE, :MOST_TEXT, :TEXT_OF_XMP, :Header
 
         # @param content [String]
         # @yieldparam width [Integer]
@@ -75,8 +76,12 @@ module Transfer
           when "tRNS" then @transparency = body
           when "IDAT" then @data << body
           when "eXIf" then @exif = body
-          when "iTXt" then @xmp ||= body if body.start_with?(TEXT_OF_XMP) && body.bytesize <= MOST_TEXT
+          when "iTXt" then keep_text(body)
           end
+        end
+
+        def keep_text(body)
+          @xmp ||= body if body.start_with?(TEXT_OF_XMP) && body.bytesize <= MOST_TEXT
         end
 
         def header(body)

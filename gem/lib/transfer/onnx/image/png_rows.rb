@@ -1,6 +1,7 @@
 # frozen_string_literal: true
 
 require "zlib"
+require_relative "png_filters"
 
 module Transfer
   module Onnx
@@ -8,7 +9,8 @@ module Transfer
       # The samples of a PNG file: inflated, unfiltered, put in order and unpacked.
       class PngRows
         # Origin and steps of the passes of an interlaced image: x, y, step of x, step of y.
-        PASSES = [[0, 0, 8, 8], [4, 0, 8, 8], [0, 4, 4, 8], [2, 0, 4, 4], [0, 2, 2, 4], [1, 0, 2, 2], [0, 1, 1, 2]].freeze
+        PASSES = [[0, 0, 8, 8], [4, 0, 8, 8], [0, 4, 4, 8], [2, 0, 4, 4], [0, 2, 2, 4], [1, 0, 2, 2],
+                  [0, 1, 1, 2]].freeze
         WHOLE = [[0, 0, 1, 1]].freeze
         private_constant :PASSES, :WHOLE
 
@@ -40,38 +42,6 @@ module Transfer
           channels = @depth == 16 ? 2 * @channels : @channels
           Raster.new(width: @width, height: @height, channels:, bytes: whole(parts, channels))
         end
-
-        # @param rows [String] each begins with its filter
-        # @param size [Integer] bytes of a row without it
-        # @param pixel [Integer] bytes of a pixel, at least 1
-        # @return [String, nil] nil for an unknown filter
-        def self.unfilter(rows, size, pixel)
-          above = [0] * size
-          result = String.new(encoding: Encoding::BINARY, capacity: rows.bytesize)
-          (rows.bytesize / (size + 1)).times do |y|
-            filter, *row = rows.byteslice(y * (size + 1), size + 1).unpack("C*")
-            above = unfilter_row(filter, row, above, pixel) or return
-            result << above.pack("C*")
-          end
-          result
-        end
-
-        def self.unfilter_row(filter, row, above, pixel)
-          case filter
-          when 0 then row
-          when 1 then row.each_index { |i| row[i] = (row[i] + (i < pixel ? 0 : row[i - pixel])) & 255 }
-          when 2 then row.each_index { |i| row[i] = (row[i] + above[i]) & 255 }
-          when 3 then row.each_index { |i| row[i] = (row[i] + (((i < pixel ? 0 : row[i - pixel]) + above[i]) / 2)) & 255 }
-          when 4 then row.each_index { |i| row[i] = (row[i] + paeth(row, above, i, pixel)) & 255 }
-          end.then { |known| known && row }
-        end
-
-        def self.paeth(row, above, index, pixel)
-          left, corner = index < pixel ? [0, 0] : [row[index - pixel], above[index - pixel]]
-          estimate = left + above[index] - corner
-          [left, above[index], corner].min_by { |value| (estimate - value).abs }
-        end
-        private_class_method :unfilter_row, :paeth
 
         private
 
@@ -108,7 +78,7 @@ module Transfer
           pixel = [@channels * @depth / 8, 1].max
           return rows if rows.empty?
 
-          (Transfer.native? ? Native : PngRows).unfilter(rows, size, pixel) or
+          (Transfer.native? ? Native : PngFilters).unfilter(rows, size, pixel) or
             raise Unreadable, "it is damaged, with an unknown filter"
         end
 

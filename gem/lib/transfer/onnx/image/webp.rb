@@ -40,23 +40,34 @@ module Transfer
             found
           end
 
+          # Of 24 bits.
+          def number(bytes, place)
+            bytes.byteslice(place, 3).unpack("C3").each_with_index.sum do |byte, i|
+              byte << (8 * i)
+            end
+          end
+
           def canvas(extended)
             raise Unreadable, "it is damaged" if extended.bytesize < 10
 
-            [4, 7].map { |place| 1 + ("#{extended.byteslice(place, 3)}\0".unpack1("V") & 0xffffff) }
+            [4, 7].map { |place| 1 + number(extended, place) }
           end
 
           # The frame on its canvas, which is transparent around it.
           def first_frame((width, height), frame, &)
             raise Unreadable, "it is damaged" if frame.bytesize < 16
 
-            left, top = [0, 3].map { |place| 2 * ("#{frame.byteslice(place, 3)}\0".unpack1("V") & 0xffffff) }
+            left, top = [0, 3].map { |place| 2 * number(frame, place) }
             inner = pixels(riff(frame.byteslice(16..)), &)
             return inner if [inner.width, inner.height] == [width, height]
 
             fits = left + inner.width <= width && top + inner.height <= height
             raise Unreadable, "it is damaged" unless fits
 
+            on_canvas(inner, left, top, [width, height])
+          end
+
+          def on_canvas(inner, left, top, (width, height))
             bytes = "\0".b * (width * height * 4)
             inner.height.times do |y|
               row = inner.bytes.byteslice(4 * inner.width * y, 4 * inner.width)
@@ -70,7 +81,9 @@ module Transfer
             alpha = chunks(body, 0).key?("ALPH")
             image = chunks(body, 0)["VP8 "]
             if alpha && image
-              width, height = image.byteslice(6, 4).to_s.ljust(4, "\0".b).unpack("vv").map { |side| (side & 0x3fff) - 1 }
+              width, height = image.byteslice(6, 4).to_s.ljust(4, "\0".b).unpack("vv").map do |side|
+                (side & 0x3fff) - 1
+              end
               extended = [16, 0, 0, 0, *[width, height].flat_map { |side| [side & 255, side >> 8, 0] }].pack("C*")
               body = "VP8X#{[10].pack('V')}".b + extended + body
             end
@@ -95,9 +108,11 @@ module Transfer
               @functions ||= begin
                 library = SharedLibrary.open(LIBRARIES) or
                   raise DependencyError, "WebP files need libwebp, which was not found. #{FIX}"
-                pointer, size, int = Fiddle::TYPE_VOIDP, Fiddle::TYPE_SIZE_T, Fiddle::TYPE_INT # rubocop:disable Style/ParallelAssignment
+                pointer = Fiddle::TYPE_VOIDP
+                size = Fiddle::TYPE_SIZE_T
                 { info: library.function("WebPGetInfo", [pointer, size, pointer, pointer]),
-                  decode: library.function("WebPDecodeRGBAInto", [pointer, size, pointer, size, int], pointer) }
+                  decode: library.function("WebPDecodeRGBAInto", [pointer, size, pointer, size, Fiddle::TYPE_INT],
+                                           pointer) }
               end
             end
           end

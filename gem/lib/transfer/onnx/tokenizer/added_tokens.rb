@@ -37,7 +37,8 @@ module Transfer
         # The first that is listed wins among those that start at one place.
         def tokens(json)
           known = json.to_h do |token|
-            [yield(token.fetch("content")), Token.new(token.fetch("id"), *token.values_at("single_word", "lstrip", "rstrip"))]
+            [yield(token.fetch("content")),
+             Token.new(token.fetch("id"), *token.values_at("single_word", "lstrip", "rstrip"))]
           end
           known.delete("")
           [known, known.empty? ? nil : Regexp.union(known.keys)]
@@ -45,25 +46,29 @@ module Transfer
 
         def pieces(text, (known, pattern))
           place = 0
-          pattern && text.to_enum(:scan, pattern).each do
-            match = Regexp.last_match
+          matches(text, pattern) do |match|
             token = known.fetch(match[0])
-            from, till = match.begin(0), match.end(0) # rubocop:disable Style/ParallelAssignment
-            next if from < place || (token.single_word && !word?(text, from, till))
+            next if match.begin(0) < place || (token.single_word && !word?(match))
 
-            from -= [text[place...from][/[[:space:]]*\z/].size, from - place].min if token.lstrip
-            yield text[place...from] if from > place
+            before = text[place...match.begin(0)]
+            before = before.sub(/[[:space:]]+\z/, "") if token.lstrip
+            yield before unless before.empty?
             yield token.id
-            till += text[till..][/\A[[:space:]]*/].size if token.rstrip
-            place = till
+            place = match.end(0)
+            place += text[place..][/\A[[:space:]]*/].size if token.rstrip
           end
           yield text[place..] if place < text.size
         end
 
-        def word?(text, from, till)
-          [from.zero? ? "" : text[from - 1], text[till].to_s].none? { |neighbour| neighbour.match?(/[[:word:]]/) }
+        def matches(text, pattern)
+          text.to_enum(:scan, pattern).each { yield Regexp.last_match } if pattern
+        end
+
+        def word?(match)
+          [match.pre_match[-1], match.post_match[0]].compact.none? { |neighbour| neighbour.match?(/[[:word:]]/) }
         end
       end
+      private_constant :AddedTokens
     end
   end
 end

@@ -1,8 +1,10 @@
 # frozen_string_literal: true
 
+require_relative "merging"
+
 module Transfer
   module Onnx
-    class Tokenizer
+    class Tokenizer # rubocop:disable Style/Documentation
       # Byte-pair encoding: the pair of neighbours with the lowest rank is merged until none has a rank.
       class BytePair
         # @param json [Hash] the model of tokenizer.json
@@ -13,6 +15,7 @@ module Transfer
           @ignores_merges, @fuses_unknown, @falls_back = json.values_at("ignore_merges", "fuse_unk", "byte_fallback")
           @prefix = json["continuing_subword_prefix"].to_s
           @suffix = json["end_of_word_suffix"].to_s
+          @results = {}
           @ranks = json.fetch("merges").each_with_index.to_h { |pair, rank| [merge(pair), rank] }
         end
 
@@ -24,9 +27,6 @@ module Transfer
           merged(symbols(word)).then { |found| @fuses_unknown ? fused(found) : found }
         end
 
-        # @return [Integer, nil] of a token
-        def id(token) = @ids[token]
-
         private
 
         # @return [Array(Integer, Integer)] a key of two ids
@@ -36,7 +36,7 @@ module Transfer
           ids = [@ids[first], @ids[second], result]
           raise Unsupported, "its merge #{Plain.brief(pair)}" unless ids.all?
 
-          (@results ||= {})[ids.first(2)] = result
+          @results[ids.first(2)] = result
           ids.first(2)
         end
 
@@ -54,74 +54,15 @@ module Transfer
           ids if ids.all?
         end
 
-        # Ranks of pairs are taken from a queue; those that a merge has made out of date are skipped.
-        def merged(ids)
-          after = (1..ids.size).to_a
-          before = (-1...(ids.size - 1)).to_a
-          queue = Queue.new
-          push = lambda do |left|
-            right = left && left >= 0 && after[left] < ids.size ? after[left] : nil
-            rank = right && @ranks[[ids[left], ids[right]]]
-            queue.push([rank, left, ids[left], ids[right]]) if rank
-          end
-          ids.each_index(&push)
-          while (_, left, *pair = queue.pop)
-            right = after[left]
-            next unless right < ids.size && [ids[left], ids[right]] == pair
-
-            ids[left] = @results.fetch(pair)
-            ids[right] = nil
-            after[left] = after[right]
-            before[after[left]] = left if after[left] < ids.size
-            push.call(before[left])
-            push.call(left)
-          end
-          ids.compact
-        end
+        # @return [Array<Integer>]
+        def merged(ids) = Merging.new(ids, @ranks, @results).call
 
         def fused(ids)
-          ids.chunk_while { |one, other| one == @unknown && other == @unknown }.flat_map { |run| run.first == @unknown ? [@unknown] : run }
+          runs = ids.chunk_while { |one, other| one == @unknown && other == @unknown }
+          runs.flat_map { |run| run.first == @unknown ? [@unknown] : run }
         end
-
-        # A binary heap of Arrays.
-        class Queue
-          def initialize
-            @items = []
-          end
-
-          def push(item)
-            @items << item
-            place = @items.size - 1
-            while place.positive? && (item <=> @items[parent = (place - 1) / 2]).negative?
-              @items[place] = @items[parent]
-              place = parent
-            end
-            @items[place] = item
-          end
-
-          def pop
-            first = @items.first
-            last = @items.pop
-            sink(last) unless @items.empty?
-            first
-          end
-
-          private
-
-          def sink(item)
-            place = 0
-            while (child = (2 * place) + 1) < @items.size
-              child += 1 if child + 1 < @items.size && (@items[child + 1] <=> @items[child]).negative?
-              break if (item <=> @items[child]) <= 0
-
-              @items[place] = @items[child]
-              place = child
-            end
-            @items[place] = item
-          end
-        end
-        private_constant :Queue
       end
+      private_constant :BytePair
     end
   end
 end

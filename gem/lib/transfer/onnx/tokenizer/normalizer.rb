@@ -7,19 +7,45 @@ module Transfer
     class Tokenizer
       # Normalizers of tokenizer.json: each a function from text to text.
       module Normalizer
-        UNICODE = { "NFC" => :nfc, "NFD" => :nfd, "NFKC" => :nfkc, "NFKD" => :nfkd }.freeze
-        # The categories of characters are those of the versions of Unicode that tokenizers uses: 8 and 9. Characters that
-        # BERT's normalizer removes; its accents; and those of the normalizer StripAccents.
+        # The categories of characters are those of the versions of Unicode that tokenizers has: 8 and 9. Characters
+        # that BERT's normalizer removes; its accents; and those of the normalizer StripAccents.
         CONTROL = /[\u0000\ufffd]|(?![\t\n\r])[[\p{Cc}\p{Cf}\p{Co}]&&\p{Age=8.0}]/
         ACCENT = /(?![\u1885\u1886\ua9bd\u{111c9}])[[\p{Mn}&&\p{Age=8.0}]\u1734]/
         MARK = /(?!\u{111c9})[[\p{M}&&\p{Age=9.0}]\u1cf2\u1cf3]/
         SPACE = /[[:space:]]/
         # Blocks of CJK ideographs.
-        IDEOGRAPH = /[\u4E00-\u9FFF\u3400-\u4DBF\u{20000}-\u{2A6DF}\u{2A700}-\u{2B73F}\u{2B740}-\u{2B81F}\u{2B920}-\u{2CEAF}\uF900-\uFAFF\u{2F800}-\u{2FA1F}]/
+        BLOCKS = ["\u4E00-\u9FFF", "\u3400-\u4DBF", "\u{20000}-\u{2A6DF}", "\u{2A700}-\u{2B73F}", "\u{2B740}-\u{2B81F}",
+                  "\u{2B920}-\u{2CEAF}", "\uF900-\uFAFF", "\u{2F800}-\u{2FA1F}"].freeze
+        IDEOGRAPH = /[#{BLOCKS.join}]/
         # As sentencepiece's rules for machine translation.
         REMOVED = /[\u0001-\u0008\u000b\u000e-\u001f\u007f\u008f\u009f]/
         BLANK = /[\u0009\u000a\u000c\u000d\u1680\u200b-\u200f\u2028\u2029\u2581\ufeff\ufffd]/
-        private_constant :UNICODE, :CONTROL, :ACCENT, :MARK, :SPACE, :IDEOGRAPH, :REMOVED, :BLANK
+        # By type, a function from the JSON to a normalizer.
+        KINDS = {
+          "Sequence" => lambda do |json|
+            steps = Array(json["normalizers"]).map { |step| build(step) }
+            ->(text) { steps.inject(text) { |all, step| step.call(all) } }
+          end,
+          "BertNormalizer" => ->(json) { ->(text) { bert(json, text) } },
+          "Lowercase" => ->(_) { :downcase.to_proc },
+          "StripAccents" => ->(_) { ->(text) { text.gsub(MARK, "") } },
+          "Strip" => ->(json) { ->(text) { strip(json, text) } },
+          "Prepend" => ->(json) { ->(text) { text.empty? ? text : "#{json['prepend']}#{text}" } },
+          "Replace" => lambda do |json|
+            pattern = Pattern.of(json["pattern"])
+            ->(text) { text.gsub(pattern) { json["content"].to_s } }
+          end,
+          "Nmt" => ->(_) { ->(text) { text.gsub(REMOVED, "").gsub(BLANK, " ") } },
+          "Precompiled" => ->(json) { Precompiled.new(json["precompiled_charsmap"]).method(:call) },
+          **%w[NFC NFD NFKC NFKD].to_h do |form|
+              [form, lambda { |_|
+                       lambda { |text|
+                         text.unicode_normalize(form.downcase.to_sym)
+                       }
+                     }]
+            end
+        }.freeze
+        private_constant :CONTROL, :ACCENT, :MARK, :SPACE, :BLOCKS, :IDEOGRAPH, :REMOVED, :BLANK, :KINDS
 
         class << self
           # @param json [Hash, nil]
@@ -28,22 +54,8 @@ module Transfer
           def build(json)
             return ->(text) { text } if json.nil?
 
-            kind = json["type"]
-            case kind
-            when "Sequence"
-              steps = Array(json["normalizers"]).map { |step| build(step) }
-              ->(text) { steps.inject(text) { |all, step| step.call(all) } }
-            when "BertNormalizer" then ->(text) { bert(json, text) }
-            when *UNICODE.keys then ->(text) { text.unicode_normalize(UNICODE.fetch(kind)) }
-            when "Lowercase" then :downcase.to_proc
-            when "StripAccents" then ->(text) { text.gsub(MARK, "") }
-            when "Strip" then ->(text) { strip(text, json) }
-            when "Prepend" then ->(text) { text.empty? ? text : "#{json['prepend']}#{text}" }
-            when "Replace" then replacing(json)
-            when "Nmt" then ->(text) { text.gsub(REMOVED, "").gsub(BLANK, " ") }
-            when "Precompiled" then Precompiled.new(json["precompiled_charsmap"]).method(:call)
-            else raise Unsupported, "its normalizer #{kind}"
-            end
+            kind = KINDS[json["type"]] or raise Unsupported, "its normalizer #{json['type']}"
+            instance_exec(json, &kind)
           end
 
           private
@@ -56,17 +68,13 @@ module Transfer
             json["lowercase"] ? text.downcase : text
           end
 
-          def strip(text, json)
+          def strip(json, text)
             text = text.sub(/\A[[:space:]]+/, "") if json["strip_left"]
             json["strip_right"] ? text.sub(/[[:space:]]+\z/, "") : text
           end
-
-          def replacing(json)
-            pattern = Pattern.of(json["pattern"])
-            ->(text) { text.gsub(pattern) { json["content"].to_s } }
-          end
         end
       end
+      private_constant :Normalizer
     end
   end
 end

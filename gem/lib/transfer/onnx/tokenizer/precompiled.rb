@@ -39,9 +39,8 @@ module Transfer
         # @return [String, nil] of the shortest beginning that the trie has
         def look_up(part)
           place = offset(unit(0))
-          part.each_byte do |byte|
-            break if byte.zero?
-
+          bytes = part.bytes
+          while (byte = bytes.shift) && !byte.zero?
             place ^= byte
             found = unit(place)
             return if (found & 0x800000ff) != byte
@@ -49,7 +48,6 @@ module Transfer
             place ^= offset(found)
             return text_at(unit(place) & 0x7fffffff) if found[8] == 1
           end
-          nil
         end
 
         def unit(place) = @units[place] || 0

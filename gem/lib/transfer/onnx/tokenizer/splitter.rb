@@ -6,17 +6,53 @@ module Transfer
       # Pre-tokenizers of tokenizer.json: each a function from a text, and whether it begins the input, to parts.
       module Splitter
         # Of Unicode 8, as tokenizers has it.
-        PUNCTUATION = "[!-/:-@\\[-`{-~[\\p{P}&&\\p{Age=8.0}]\\u166d\\u{111c9}]"
-        WORD = "[\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\u200c\\u200d]"
+        PUNCTUATION = "[$+<=>^`|~[\\p{P}&&\\p{Age=8.0}]\\u166d\\u{111c9}]"
+        WORD = "(?:\\p{Alphabetic}|\\p{M}|\\p{Nd}|\\p{Pc}|[\\u200c\\u200d])"
         BERT = /#{PUNCTUATION}|(?:(?!#{PUNCTUATION})[^[:space:]])+/
         WORDS = /#{WORD}+|(?:(?!#{WORD})[^[:space:]])+/
         # GPT-2's.
-        BYTE_LEVEL = /'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^[:space:]\p{L}\p{N}]+|[[:space:]]+(?![^[:space:]])|[[:space:]]+/
+        BYTE_LEVEL = /'s|'t|'re|'ve|'m|'ll|'d|[ ]?\p{L}+|[ ]?\p{N}+|[ ]?(?:(?![\p{L}\p{N}])[^[:space:]])+|
+                      [[:space:]]+(?![^[:space:]])|[[:space:]]+/x
         # GPT-2's visible characters for bytes.
         VISIBLE = [*0x21..0x7e, *0xa1..0xac, *0xae..0xff].freeze
-        BYTES = (0..255).to_h { |b| [b, (VISIBLE.include?(b) ? b : 256 + b - VISIBLE.count { |v| v < b }).chr(Encoding::UTF_8)] }
-                        .freeze
-        private_constant :PUNCTUATION, :WORD, :BERT, :WORDS, :BYTE_LEVEL, :VISIBLE, :BYTES
+        BYTES = (0..255).to_h do |byte|
+          [byte, (if VISIBLE.include?(byte)
+                    byte
+                  else
+                    256 + byte - VISIBLE.count do |each|
+                                   each < byte
+                                 end
+                  end).chr(Encoding::UTF_8)]
+        end.freeze
+
+        # From pieces to parts.
+        BEHAVIORS = {
+          "Removed" => ->(pieces) { pieces.reject(&:last).map(&:first) },
+          "Isolated" => ->(pieces) { pieces.map(&:first) },
+          "Contiguous" => lambda do |pieces|
+            pieces.chunk_while { |(_, before), (_, found)| before == found }.map { |some| some.map(&:first).join }
+          end,
+          "MergedWithPrevious" => lambda do |pieces|
+            pieces.slice_when { |(_, before), (_, found)| before || !found }.map { |some| some.map(&:first).join }
+          end,
+          "MergedWithNext" => lambda do |pieces|
+            pieces.slice_when { |(_, before), (_, found)| found || !before }.map { |some| some.map(&:first).join }
+          end
+        }.freeze
+
+        # By type, a function from the JSON to a pre-tokenizer.
+        KINDS = {
+          "Sequence" => ->(json) { sequence(Array(json["pretokenizers"]).map { |step| build(step) }) },
+          "BertPreTokenizer" => ->(_) { ->(text, _) { text.scan(BERT) } },
+          "Whitespace" => ->(_) { ->(text, _) { text.scan(WORDS) } },
+          "WhitespaceSplit" => ->(_) { ->(text, _) { text.scan(/[^[:space:]]+/) } },
+          "ByteLevel" => ->(json) { byte_level(json) },
+          "Metaspace" => ->(json) { metaspace(json) },
+          "Punctuation" => ->(json) { splitting(/#{PUNCTUATION}/, json["behavior"] || "Isolated") },
+          "Digits" => ->(json) { splitting(json["individual_digits"] ? /\p{N}/ : /\p{N}+/, "Isolated") },
+          "Split" => ->(json) { splitting(Pattern.of(json["pattern"]), json["behavior"], inverted: json["invert"]) }
+        }.freeze
+        private_constant :PUNCTUATION, :WORD, :BERT, :WORDS, :BYTE_LEVEL, :VISIBLE, :BYTES, :BEHAVIORS, :KINDS
 
         class << self
           # @param json [Hash, nil]
@@ -25,18 +61,8 @@ module Transfer
           def build(json)
             return ->(text, _) { [text] } if json.nil?
 
-            case json["type"]
-            when "Sequence" then sequence(Array(json["pretokenizers"]).map { |step| build(step) })
-            when "BertPreTokenizer" then ->(text, _) { text.scan(BERT) }
-            when "Whitespace" then ->(text, _) { text.scan(WORDS) }
-            when "WhitespaceSplit" then ->(text, _) { text.scan(/[^[:space:]]+/) }
-            when "ByteLevel" then byte_level(json)
-            when "Metaspace" then metaspace(json)
-            when "Punctuation" then splitting(/#{PUNCTUATION}/, json["behavior"] || "Isolated")
-            when "Digits" then splitting(json["individual_digits"] ? /\p{N}/ : /\p{N}+/, "Isolated")
-            when "Split" then splitting(Pattern.of(json["pattern"]), json["behavior"], inverted: json["invert"])
-            else raise Unsupported, "its pre-tokenizer #{json['type']}"
-            end
+            kind = KINDS[json["type"]] or raise Unsupported, "its pre-tokenizer #{json['type']}"
+            instance_exec(json, &kind)
           end
 
           private
@@ -94,23 +120,8 @@ module Transfer
             place < text.size ? pieces << [text[place..], false] : pieces
           end
         end
-
-        # From pieces to parts.
-        BEHAVIORS = {
-          "Removed" => ->(pieces) { pieces.reject(&:last).map(&:first) },
-          "Isolated" => ->(pieces) { pieces.map(&:first) },
-          "Contiguous" => lambda do |pieces|
-            pieces.chunk_while { |(_, before), (_, found)| before == found }.map { |some| some.map(&:first).join }
-          end,
-          "MergedWithPrevious" => lambda do |pieces|
-            pieces.slice_when { |(_, before), (_, found)| before || !found }.map { |some| some.map(&:first).join }
-          end,
-          "MergedWithNext" => lambda do |pieces|
-            pieces.slice_when { |(_, before), (_, found)| found || !before }.map { |some| some.map(&:first).join }
-          end
-        }.freeze
-        private_constant :BEHAVIORS
       end
+      private_constant :Splitter
     end
   end
 end

@@ -29,9 +29,6 @@ module Transfer
           pieces(word).flat_map { |piece| @ids[piece] || (@falls_back && bytes(piece)) || [@unknown].compact }
         end
 
-        # @return [Integer, nil] of a token
-        def id(token) = @ids[token]
-
         private
 
         def bytes(piece)

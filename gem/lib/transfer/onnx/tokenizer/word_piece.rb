@@ -31,9 +31,6 @@ module Transfer
           ids
         end
 
-        # @return [Integer, nil] of a token
-        def id(token) = @ids[token]
-
         private
 
         def longest(word, start)
@@ -57,9 +54,6 @@ module Transfer
         # @param word [String]
         # @return [Array<Integer>]
         def ids(word) = [@ids[word] || @unknown].compact
-
-        # @return [Integer, nil] of a token
-        def id(token) = @ids[token]
       end
     end
   end

@@ -1,0 +1,188 @@
+"""Write small ONNX files in the format of exported models: valid ones of every kind, and damaged ones.
+
+Usage: onnx_files.py DIRECTORY
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+FOLDER = Path(sys.argv[1])
+
+
+def field(number: int, content: bytes) -> bytes:
+    """A field of a protocol buffer that has a length."""
+    length = len(content)
+    size = b""
+    while length > 127:
+        size, length = size + bytes([length & 127 | 128]), length >> 7
+    return bytes([number << 3 | 2]) + size + bytes([length]) + content
+
+
+def complete(content: bytes) -> bytes:
+    """Append the digest."""
+    digest = hashlib.sha256(content).hexdigest().encode()
+    return content + field(14, field(1, b"sha256") + field(2, digest))
+
+
+def model(nodes: list[Any], inputs: list[Any], outputs: list[Any], constants: dict[str, Any], **about: Any) -> bytes:
+    """An exported file without its digest."""
+    tensors = [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()]
+    graph = helper.make_graph(nodes, "model", inputs, outputs, tensors)
+    opsets = [helper.make_opsetid("", 18), helper.make_opsetid("ai.onnx.ml", 3)]
+    made = helper.make_model(graph, opset_imports=opsets, ir_version=8)
+    helper.set_model_props(made, {"transfer": json.dumps(description(**about)), **about.get("props", {})})
+    return made.SerializeToString()
+
+
+def description(**about: Any) -> dict[str, Any]:
+    """The metadata."""
+    return {
+        "format_version": 1,
+        "task": "classification",
+        "modality": "image",
+        "labels": ["a", "b", "c"],
+        "state": {"nonconformity": [0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]},
+        "embedding_width": 3,
+        "precision": "float32",
+        "backbone": {"name": "mean_color"},
+        "recipe": {"seed": 0},
+        "metrics": {"accuracy": 0.9},
+        "warnings": [],
+        "model_digest": "",
+        "versions": {"onnx": onnx.__version__},
+        "created_at": "2026-01-01T00:00:00+00:00",
+        "preprocessing": {"decode_at_least": 8},
+        **{name: value for name, value in about.items() if name != "props"},
+    }
+
+
+def value(name: str, kind: int, shape: list[Any]) -> Any:
+    return helper.make_tensor_value_info(name, kind, shape)
+
+
+def mean_color(task: str = "classification", **about: Any) -> bytes:
+    """Outputs are the mean red, green and blue of an image: as classes, as labels, as values."""
+    result = {"classification": "probabilities", "multi_label": "probabilities", "regression": "values"}[task]
+    nodes = [
+        helper.make_node("Cast", ["image"], ["wide"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceMean", ["wide", "sides"], ["mean"], keepdims=0),
+        helper.make_node("Div", ["mean", "white"], ["embedding"]),
+        helper.make_node("Cast", ["embedding"], ["outputs"], to=TensorProto.DOUBLE),
+        helper.make_node("Softmax" if task == "classification" else "Identity", ["outputs"], [result]),
+    ]
+    outputs = [value(result, TensorProto.DOUBLE, ["N", 3]), value("embedding", TensorProto.FLOAT, ["N", 3])]
+    if task == "multi_label":
+        nodes.append(helper.make_node("Greater", ["probabilities", "threshold"], ["positive"]))
+        outputs.append(value("positive", TensorProto.BOOL, ["N", 3]))
+    constants = {"sides": np.array([1, 2]), "white": np.float32(255), "threshold": np.float64(0.5)}
+    return model(nodes, [value("image", TensorProto.UINT8, ["N", "H", "W", 3])], outputs, constants, task=task, **about)
+
+
+def row_sum() -> bytes:
+    """The sum of two numbers, and 100 for the category "ulm"."""
+    nodes = [
+        helper.make_node("Where", ["empty", "zero", "numbers"], ["known"]),
+        helper.make_node("IsNaN", ["numbers"], ["empty"]),
+        helper.make_node("ReduceSum", ["known", "last"], ["sum"], keepdims=1),
+        helper.make_node("LabelEncoder", ["categories"], ["is_ulm"], domain="ai.onnx.ml", keys_strings=["ulm"], values_int64s=[1], default_int64=0),
+        helper.make_node("Cast", ["is_ulm"], ["one"], to=TensorProto.DOUBLE),
+        helper.make_node("Mul", ["one", "hundred"], ["extra"]),
+        helper.make_node("Add", ["sum", "extra"], ["values"]),
+        helper.make_node("Cast", ["values"], ["embedding"], to=TensorProto.FLOAT),
+    ]
+    nodes = [nodes[1], nodes[0], *nodes[2:]]
+    constants = {
+        "zero": np.float64(0),
+        "hundred": np.float64(100),
+        "last": np.array([1]),
+    }
+    columns = [
+        {"name": "rooms", "type": "number"},
+        {"name": "city", "type": "category"},
+        {"name": "area", "type": "number"},
+    ]
+    return model(
+        nodes,
+        [value("numbers", TensorProto.DOUBLE, ["N", 2]), value("categories", TensorProto.STRING, ["N", 1])],
+        [value("values", TensorProto.DOUBLE, ["N", 1]), value("embedding", TensorProto.FLOAT, ["N", 1])],
+        constants,
+        task="regression",
+        modality="table",
+        labels=["price"],
+        state={"nonconformity": [[1, 2, 3, 4, 5, 6, 7, 8, 9]]},
+        embedding_width=1,
+        columns=columns,
+    )
+
+
+def with_node(operator: str, domain: str = "") -> bytes:
+    """The file of images with another operator in its graph."""
+    made = onnx.load_from_string(mean_color())
+    made.graph.node[0].op_type, made.graph.node[0].domain = operator, domain
+    if domain:
+        made.opset_import.append(helper.make_opsetid(domain, 1))
+    return bytes(made.SerializeToString())
+
+
+def with_external(place: str) -> bytes:
+    """The file of images with an external tensor, in the graph, in an attribute, or in a subgraph."""
+    made = onnx.load_from_string(mean_color())
+    tensor = TensorProto(name="outside", data_type=TensorProto.FLOAT, dims=[1], data_location=TensorProto.EXTERNAL)
+    tensor.external_data.add(key="location", value="/etc/passwd")
+    if place == "graph":
+        made.graph.initializer.append(tensor)
+    elif place == "attribute":
+        made.graph.node.append(helper.make_node("Constant", [], ["outside"], value=tensor))
+    else:
+        inner = helper.make_graph([], "inner", [], [value("outside", TensorProto.FLOAT, [1])], [tensor])
+        made.graph.node.append(helper.make_node("If", ["c"], ["x"], then_branch=inner, else_branch=inner))
+    return bytes(made.SerializeToString())
+
+
+def with_version(number: int, **about: Any) -> bytes:
+    made = onnx.load_from_string(mean_color(**about))
+    made.opset_import[0].version = number
+    return bytes(made.SerializeToString())
+
+
+def foreign() -> bytes:
+    made = onnx.load_from_string(mean_color())
+    del made.metadata_props[:]
+    return bytes(made.SerializeToString())
+
+
+FILES = {
+    "classes.onnx": lambda: mean_color(),
+    "labels.onnx": lambda: mean_color("multi_label", state={}),
+    "values.onnx": lambda: mean_color("regression", labels=["red", "green", "blue"], state={"nonconformity": [[0.1] * 9] * 3}),
+    "rows.onnx": row_sum,
+    "operator.onnx": lambda: with_node("Frobnicate"),
+    "domain.onnx": lambda: with_node("Frobnicate", "com.example"),
+    "external.onnx": lambda: with_external("graph"),
+    "external_attribute.onnx": lambda: with_external("attribute"),
+    "external_subgraph.onnx": lambda: with_external("subgraph"),
+    "opset.onnx": lambda: with_version(99),
+    "newer.onnx": lambda: mean_color(format_version=2),
+    "task.onnx": lambda: mean_color().replace(b'"classification"', b'"segmentations."'),
+    "twice.onnx": lambda: mean_color(labels=["a", "a", "c"]),
+    "width.onnx": lambda: mean_color(labels=["a", "b"]),
+}
+
+if __name__ == "__main__":
+    for name, make in FILES.items():
+        FOLDER.joinpath(name).write_bytes(complete(make()))
+    FOLDER.joinpath("foreign.onnx").write_bytes(foreign())
+    whole = FOLDER.joinpath("classes.onnx").read_bytes()
+    FOLDER.joinpath("truncated.onnx").write_bytes(whole[:-100])
+    FOLDER.joinpath("changed.onnx").write_bytes(whole.replace(b"embedding_width", b"embedding_wIdth"))
+    FOLDER.joinpath("text.onnx").write_bytes(b"no model")
+    FOLDER.joinpath("empty.onnx").write_bytes(b"")
