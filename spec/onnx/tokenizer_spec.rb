@@ -28,7 +28,8 @@ RSpec.describe "Tokenizers in Ruby", :folder do
 
   it "are refused with a reason if they are damaged, or have an unknown part" do
     json = JSON.parse(File.read("#{@folder}/bert_True.json"))
-    { "its tokenizer.json, which is damaged" => "{}", "its normalizer New" => { **json, "normalizer" => { "type" => "New" } },
+    { "its tokenizer.json, which is damaged" => "{}",
+      "its normalizer New" => { **json, "normalizer" => { "type" => "New" } },
       "its pre-tokenizer New" => { **json, "pre_tokenizer" => { "type" => "New" } },
       "its model New" => { **json, "model" => { "type" => "New" } },
       "its post-processor New" => { **json, "post_processor" => { "type" => "New" } } }.each do |message, content|

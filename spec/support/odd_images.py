@@ -2,8 +2,8 @@
 
 Usage: odd_images.py DIRECTORY
 
-For each file `x` and required length `n` (0: none), `x.n.rgb` holds the pixels; `decoded.json` maps `x|n` to the
-width and height, or to the error.
+For each file `x` and required length `n` (0: none), `x.n.rgb` holds the pixels; `decoded.json` maps `x|n` to
+the width and height, or to the error.
 """
 
 from __future__ import annotations
@@ -32,7 +32,9 @@ noise = np.random.default_rng(1)
 def photo(width: int, height: int, channels: int = 3) -> np.ndarray:
     y, x = np.mgrid[0:height, 0:width]
     waves = [np.sin(x / 9 + c) * 60 + np.cos(y / 7 * (c + 1)) * 50 + 128 for c in range(channels)]
-    return np.clip(np.stack(waves, -1) + noise.normal(0, 12, (height, width, channels)), 0, 255).astype(np.uint8)
+    return np.clip(np.stack(waves, -1) + noise.normal(0, 12, (height, width, channels)), 0, 255).astype(
+        np.uint8
+    )
 
 
 def saved(image: Image.Image, form: str, **options: Any) -> bytes:
@@ -83,10 +85,17 @@ def others() -> None:
     for form in ("PNG", "WEBP", "BMP"):
         files[f"clear.{form.lower()}"] = saved(CLEAR, form)
     few = BASE.quantize(30)
-    files["clear_color.png"], files["clear_color.gif"] = (saved(few, form, transparency=7) for form in ("PNG", "GIF"))
-    files["clear_palette.png"] = saved(few, "PNG", transparency=noise.integers(0, 256, 30).astype(np.uint8).tobytes())
+    files["clear_color.png"], files["clear_color.gif"] = (
+        saved(few, form, transparency=7) for form in ("PNG", "GIF")
+    )
+    files["clear_palette.png"] = saved(
+        few, "PNG", transparency=noise.integers(0, 256, 30).astype(np.uint8).tobytes()
+    )
     files["interlaced.gif"] = saved(few, "GIF", interlace=1)
-    files["lossless.webp"], files["lossy.webp"] = saved(BASE, "WEBP", lossless=True), saved(BIG, "WEBP", quality=80)
+    files["lossless.webp"], files["lossy.webp"] = (
+        saved(BASE, "WEBP", lossless=True),
+        saved(BIG, "WEBP", quality=80),
+    )
     more = [Image.new("RGBA", CLEAR.size, (9, 9, 9, 30))]
     files["moving.webp"] = saved(CLEAR, "WEBP", save_all=True, append_images=more)
     files["moving.gif"] = saved(BASE.quantize(64), "GIF", save_all=True, append_images=[BASE.quantize(16)])
@@ -152,7 +161,9 @@ def pngs() -> None:
         for depth in some:
             for interlaced in (0, 1):
                 for side in (1, 3, 8, 37):
-                    files[f"{color}_{depth}_{interlaced}_{side}.png"] = png(side, side // 2 + 1, depth, color, interlaced)
+                    files[f"{color}_{depth}_{interlaced}_{side}.png"] = png(
+                        side, side // 2 + 1, depth, color, interlaced
+                    )
             if color in clear:
                 files[f"{color}_{depth}_clear.png"] = png(37, 23, depth, color, 0, clear[color])
 

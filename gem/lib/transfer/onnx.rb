@@ -31,8 +31,8 @@ module Transfer
       def beside(path, error, signed_by: nil)
         exported = Pathname.new(path).sub_ext(".onnx")
         unless exported.file?
-          raise error, "#{error.message}. Or export the model where Python is: model.export(\"#{exported.basename}\"), " \
-                       "and put the file beside #{path}", cause: nil
+          raise error, "#{error.message}. Or export the model where Python is, " \
+                       "model.export(\"#{exported.basename}\"), and put the file beside #{path}", cause: nil
         end
 
         load(exported, signed_by:).tap { |model| model.check_origin(path) }

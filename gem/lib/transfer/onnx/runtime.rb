@@ -55,16 +55,22 @@ module Transfer
         # Debian's library writes a thousand lines about operators that it registers twice. No other thread of Ruby
         # writes meanwhile: the interpreter's lock is held.
         def quietly
-          return yield if STDERR.closed?
-
-          before = STDERR.dup
-          STDERR.reopen(File::NULL)
+          stream = standard_error or return yield
+          before = stream.dup
+          stream.reopen(File::NULL, "w")
           begin
             yield
           ensure
-            STDERR.reopen(before)
+            stream.reopen(before)
             before.close
           end
+        end
+
+        # @return [IO, nil] descriptor 2; nil if it is closed
+        def standard_error
+          IO.for_fd(2, autoclose: false)
+        rescue Errno::EBADF
+          nil
         end
       end
 

@@ -4,8 +4,8 @@ require_relative "merging"
 
 module Transfer
   module Onnx
-    class Tokenizer # rubocop:disable Style/Documentation
-      # Byte-pair encoding: the pair of neighbours with the lowest rank is merged until none has a rank.
+    class Tokenizer
+      # Byte pairs: the neighbours with the lowest rank are merged until no pair has a rank.
       class BytePair
         # @param json [Hash] the model of tokenizer.json
         # @raise [Unsupported]
