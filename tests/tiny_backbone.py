@@ -6,6 +6,7 @@ from torch import nn
 
 from transfer_core import backbones
 from transfer_core.backbones import Backbone
+from transfer_core.backbones.representations import FeatureMap
 from transfer_core.model_file.format import tensors_digest
 
 WIDTH = 6
@@ -22,6 +23,7 @@ def tiny_facts():
         known,
         name="tiny",
         blocks=("stem", "middle", "last"),
+        feature_maps=(FeatureMap("stem", 2, 4), FeatureMap("middle", 4, 4), FeatureMap("last", 8, WIDTH)),
         embedding_width=WIDTH,
         default=weights.name,
         weights=(weights,),

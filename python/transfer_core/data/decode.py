@@ -54,9 +54,34 @@ def decode_image(input: str | bytes, at_least: int | None = None, name: str | No
     DataError
         The input is missing, truncated, not an image, or above `max_image_bytes` or `max_pixels` (`limits`).
     """
+    return decode_sized(input, at_least, name)[0]
+
+
+def decode_sized(
+    input: str | bytes,
+    at_least: int | None = None,
+    name: str | None = None,
+    longer_at_least: int | None = None,
+) -> tuple[Image.Image, tuple[int, int]]:
+    """Decode an image as `decode_image` does, and return its full size as well.
+
+    Parameters
+    ----------
+    input, at_least, name
+        As for `decode_image`.
+    longer_at_least
+        The required length of the longer side instead.
+
+    Returns
+    -------
+    image
+        An image of mode RGB, possibly smaller.
+    size
+        Width and height of the upright image at full size.
+    """
     path = input if isinstance(input, str) else ""
     try:
-        return _decode(_read(input), path, at_least)
+        return _decode(_read(input), path, at_least, longer_at_least)
     except Unreadable as reason:
         raise bad_input(name or path or "image bytes", str(reason), path) from reason.__cause__
 
@@ -77,7 +102,9 @@ def _read(input: str | bytes) -> bytes:
     return content
 
 
-def _decode(content: bytes, path: str, at_least: int | None) -> Image.Image:
+def _decode(
+    content: bytes, path: str, at_least: int | None, longer_at_least: int | None
+) -> tuple[Image.Image, tuple[int, int]]:
     if problem := complaint(content[:HEADER_BYTES], path) or problem_before_opening(content):
         raise Unreadable(problem)
     # A damaged file makes Pillow's decoders raise nearly anything, from struct.error to TypeError.
@@ -85,10 +112,16 @@ def _decode(content: bytes, path: str, at_least: int | None) -> Image.Image:
         with Image.open(io.BytesIO(content), formats=tuple(READABLE)) as image:
             if problem := problem_of_opened(image):
                 raise Unreadable(problem)
+            width, height = image.size
+            if longer_at_least:
+                at_least = -(-longer_at_least * min(image.size) // max(image.size))
             if at_least:
                 image.draft(None, (at_least, at_least))
             image.load()
-            return _upright(image, _on_white(_eight_bit(image)))
+            upright = _upright(image, _on_white(_eight_bit(image)))
+            # A turn by 90 degrees swaps the sides; a square image has equal ones.
+            turned = (upright.width < upright.height) != (image.width < image.height)
+            return upright, (height, width) if turned else (width, height)
     except (Unreadable, MemoryError):
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:

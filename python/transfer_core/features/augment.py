@@ -37,7 +37,7 @@ class RandomCrop:
     across: float
     down: float
 
-    def box(self, width: int, height: int) -> Box:
+    def box(self, width: float, height: float) -> Box:
         """Left, top, right and bottom in a photo of that size.
 
         Where it would stick out, it gets narrower or lower and keeps its area.

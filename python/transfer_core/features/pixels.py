@@ -22,7 +22,7 @@ PIXELS_VERSION = 3
 
 Pixels: TypeAlias = npt.NDArray[np.uint8]
 
-_FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
 
 def load_pixels(input: str | bytes, preprocessing: Preprocessing, name: str | None = None) -> Pixels:
@@ -55,7 +55,7 @@ def load_augmented_pixels(
     image = decode_image(input, at_least)
     box = crop.box(*image.size) if crop else _centre_box(image, preprocessing)
     if degrees:
-        resample = _FILTERS[preprocessing.interpolation]
+        resample = FILTERS[preprocessing.interpolation]
         seen = rotated(image, box, degrees, preprocessing.crop_size, resample)
     else:
         seen = _resize(image, box, preprocessing)
@@ -96,4 +96,4 @@ def _middle(length: int, unit: int, preprocessing: Preprocessing) -> tuple[float
 
 def _resize(image: Image.Image, box: Box, preprocessing: Preprocessing) -> Image.Image:
     size = (preprocessing.crop_size, preprocessing.crop_size)
-    return image.resize(size, _FILTERS[preprocessing.interpolation], box=box, reducing_gap=2.0)
+    return image.resize(size, FILTERS[preprocessing.interpolation], box=box, reducing_gap=2.0)

@@ -136,7 +136,7 @@ def fine_tune(
     return history
 
 
-def groups_by_depth(backbone: Backbone, head: nn.Sequential, decay: float) -> list[Group]:
+def groups_by_depth(backbone: Backbone, head: nn.Module, decay: float) -> list[Group]:
     """Return parameter groups with layer-wise learning rate decay.
 
     The rate of the d-th block below the head is multiplied by `decay`^d. Lower layers hold features that all

@@ -66,7 +66,10 @@ class PredictorModule(Protocol):
         """The predictor of a model."""
 
 
-_MODULES: dict[Representation, str] = {"pooled": "transfer_core.model.pooled_predictor"}
+_MODULES: dict[Representation, str] = {
+    "pooled": "transfer_core.model.pooled_predictor",
+    "feature_maps": "transfer_core.model.detection_predictor",
+}
 
 
 def predictor_module(task: Task[Any]) -> PredictorModule:

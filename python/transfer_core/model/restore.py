@@ -113,7 +113,7 @@ def restore_backbone(
 
 def _inside(header: ModelHeader, tensors: Mapping[str, Tensor], trust: bool) -> Backbone:
     source = header.backbone
-    facts = _facts(header)
+    facts = facts_of(header)
     published = {weights.name: weights for weights in facts.weights}
     stored = header.preprocessing
     # The stored preprocessing: published metadata may change, a saved model must not.
@@ -148,7 +148,8 @@ def _may_be_large(facts: BackboneFacts, preprocessing: Preprocessing) -> bool:
     return not sources()[facts.source].fixed_networks or preprocessing.crop_size > _USUAL_CROP
 
 
-def _facts(header: ModelHeader) -> BackboneFacts:
+def facts_of(header: ModelHeader) -> BackboneFacts:
+    """The facts of the backbone of a saved model; raises `Misfit` if they are missing or invalid."""
     source = header.backbone
     if source.facts is None:
         # By name only: paths in an untrusted header are not opened.

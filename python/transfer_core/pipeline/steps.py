@@ -36,7 +36,10 @@ class Steps(Protocol):
         """Calibrate, evaluate on the test examples, and save the model at `path` with the `warnings`."""
 
 
-_STEPS: dict[Representation, str] = {"pooled": "transfer_core.pipeline.pooled_steps"}
+_STEPS: dict[Representation, str] = {
+    "pooled": "transfer_core.pipeline.pooled_steps",
+    "feature_maps": "transfer_core.pipeline.detection_steps",
+}
 
 
 def steps_for(task: Task[Any]) -> Steps:

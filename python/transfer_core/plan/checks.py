@@ -19,8 +19,11 @@ from transfer_core.recipe.schema import (
     KnnHead,
     LogisticHead,
     Lora,
+    Mosaic,
     RandomForestHead,
     Recipe,
+    Rotate,
+    Scale,
     TextOptions,
     Train,
     Unfreeze,
@@ -168,6 +171,29 @@ def _refuse(wrong: Sequence[int], word: str, message: str, recipe: Recipe, train
     if wrong:
         added = trains - len(given)
         raise RecipeError([Problem(f"{given[i - added]}.{word}", message) for i in wrong])
+
+
+def check_images(recipe: Recipe, task: Task[Any]) -> None:
+    """Check size of inputs, augmentations and adapters against the task."""
+    boxes = task.needs == "feature_maps"
+    problems = []
+    if recipe.image_size is not None and not boxes:
+        message = f"{task.name} has the input size of its backbone: leave it out"
+        problems.append(Problem("image_size", message))
+    for i, change in enumerate(recipe.augment or ()):
+        name = change.__struct_config__.tag
+        if boxes and isinstance(change, Rotate):
+            problems.append(
+                Problem(f"augment[{i}]", "boxes can't be rotated. Try: flip, crop, scale, mosaic")
+            )
+        elif not boxes and isinstance(change, Scale | Mosaic):
+            message = f"{name} is for detection. Try: flip, crop, rotate, color"
+            problems.append(Problem(f"augment[{i}]", message))
+    for i, step in enumerate(recipe.steps):
+        if boxes and isinstance(step, Lora):
+            message = "adapters are not available for detection. Fix: unfreeze last: 2"
+            problems.append(Problem(f"steps[{i}]", message))
+    raise_if(problems)
 
 
 def check_backbone_can(recipe: Recipe, facts: BackboneFacts) -> None:

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from transfer_core.backbones.facts import BackboneFacts
 from transfer_core.backbones.representations import Representation
-from transfer_core.plan import checks, presets
+from transfer_core.plan import checks, detection_presets, presets
 from transfer_core.plan.phases import Phase, phases
 from transfer_core.plan.presets import ENOUGH_TO_COMPARE, Presets, must_gain, without_fine_tuning
 from transfer_core.recipe.schema import Recipe, TextOptions, Train
@@ -23,7 +23,7 @@ from transfer_core.runtime.errors import Problem
 from transfer_core.tasks import TASKS, Task, named_task
 
 # The presets of the tasks that need a representation.
-PRESETS: dict[Representation, Presets] = {"pooled": presets}
+PRESETS: dict[Representation, Presets] = {"pooled": presets, "feature_maps": detection_presets}
 
 
 @dataclass(frozen=True)
@@ -94,8 +94,11 @@ def complete(recipe: Recipe, facts: BackboneFacts) -> Recipe:
     augment = recipe.augment if recipe.augment is not None else preset.preset_augmentation(recipe, facts)
     steps = preset.complete_steps(recipe, blocks)
     draft = replace(recipe, steps=steps, head=head, augment=augment, train=Train())
+    if task.needs == "feature_maps":
+        draft = replace(draft, image_size=recipe.image_size or detection_presets.IMAGE_SIZE)
     # The resolved name, because the user's may refer to other files later.
     draft = replace(draft, backbone=facts.name, text=_text_options(recipe, draft, facts))
+    checks.check_images(recipe, task)
     checks.check_classic_head(recipe, draft)
     checks.check_lbfgs(recipe, draft)
     checks.check_layer_decay(recipe, draft, blocks)
@@ -141,7 +144,8 @@ def make_plan(
     steps = tuple(replace(step, loss=task.loss) if isinstance(step, Train) else step for step in recipe.steps)
     recipe = replace(recipe, task=task.name, steps=steps)
     warnings: tuple[str, ...] = ()
-    if must_gain(given) and not given.steps and validation_examples < ENOUGH_TO_COMPARE:
+    must_show = task.needs == "pooled" and must_gain(given) and not given.steps
+    if must_show and validation_examples < ENOUGH_TO_COMPARE:
         recipe = without_fine_tuning(recipe)
         warnings = (
             f"fine-tuning was left out: {validation_examples} validation examples are too few to show a gain "

@@ -97,16 +97,17 @@ def _fill_head(train: Train, recipe: Recipe) -> Train:
     of_minibatches = any(getattr(train, word) is not None for word in OF_MINIBATCHES)
     optimizer = train.optimizer or ("lbfgs" if is_convex(recipe.head) and not of_minibatches else "adam")
     defaults = Train(class_weights="none") if optimizer == "lbfgs" else _head_defaults(optimizer)
-    return _filled(train, optimizer, defaults)
+    return filled(train, optimizer, defaults)
 
 
 def _fill_finetune(phase: Phase, recipe: Recipe) -> Train:
     optimizer = phase.train.optimizer or "adamw"
     rate = 1e-3 if optimizer == "sgd" else 3e-4 if phase.lora else 1e-4
-    return _filled(phase.train, optimizer, _finetune_defaults(optimizer, rate, recipe.preset))
+    return filled(phase.train, optimizer, _finetune_defaults(optimizer, rate, recipe.preset))
 
 
-def _filled(train: Train, optimizer: Optimizer, defaults: Train) -> Train:
+def filled(train: Train, optimizer: Optimizer, defaults: Train) -> Train:
+    """`train` with `defaults` for the options that it leaves out."""
     given = {word: value for word, value in asdict(train).items() if value is not None}
     return replace(defaults, **{**given, "optimizer": optimizer})
 

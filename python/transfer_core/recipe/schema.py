@@ -27,6 +27,9 @@ Probability: TypeAlias = Annotated[float, Meta(ge=0, le=1)]
 Fraction: TypeAlias = Annotated[float, Meta(ge=0, lt=1)]
 
 
+ImageSize: TypeAlias = Annotated[int, Meta(ge=96, le=1280, multiple_of=32)]
+
+
 class Base(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Immutable and compared by value."""
 
@@ -117,7 +120,19 @@ class Color(Base, frozen=True, tag="color"):
     strength: Annotated[float, Meta(gt=0, lt=1)] = 0.2
 
 
-Augmentation: TypeAlias = Flip | Crop | Rotate | Color
+class Scale(Base, frozen=True, tag="scale"):
+    """Detection: shrink by a random factor down to `min_scale`, and place at random."""
+
+    min_scale: Annotated[float, Meta(gt=0, le=1)] = 0.5
+
+
+class Mosaic(Base, frozen=True, tag="mosaic"):
+    """Detection: with this probability, four images in one."""
+
+    probability: Probability = 0.5
+
+
+Augmentation: TypeAlias = Flip | Crop | Rotate | Color | Scale | Mosaic
 
 
 # The head: the new layers on top of the backbone.
@@ -172,7 +187,42 @@ class KnnHead(Base, frozen=True, tag="knn"):
 # Heads without gradients, which can't be trained together with the backbone.
 ClassicHead: TypeAlias = LogisticHead | SvmHead | RandomForestHead | GradientBoostingHead | KnnHead
 
-Head: TypeAlias = LinearHead | MlpHead | ClassicHead
+# Detection heads: a feature pyramid of so many `channels`, and a detector on it.
+
+Channels: TypeAlias = Annotated[int, Meta(ge=32, le=512, multiple_of=32)]
+Layers: TypeAlias = Annotated[int, Meta(ge=1, le=4)]
+
+
+class FcosHead(Base, frozen=True, tag="fcos"):
+    """FCOS: no anchors; so many `layers` before the classes, and before the boxes."""
+
+    channels: Channels = 96
+    layers: Layers = 2
+
+
+class RetinanetHead(Base, frozen=True, tag="retinanet"):
+    """RetinaNet: nine anchors per position and the focal loss."""
+
+    channels: Channels = 96
+    layers: Layers = 2
+
+
+class SsdHead(Base, frozen=True, tag="ssd"):
+    """SSD: one convolution per level, the fastest."""
+
+    channels: Channels = 96
+
+
+class FasterRcnnHead(Base, frozen=True, tag="faster_rcnn"):
+    """Faster R-CNN: proposals, then two dense layers of `hidden` width for each."""
+
+    channels: Channels = 96
+    hidden: Width = 256
+
+
+DetectionHead: TypeAlias = FcosHead | RetinanetHead | SsdHead | FasterRcnnHead
+
+Head: TypeAlias = LinearHead | MlpHead | ClassicHead | DetectionHead
 
 
 # Steps, in the order in which they are taken.
@@ -267,6 +317,7 @@ class Recipe(Base, frozen=True, kw_only=True):
     split: SplitSizes = SplitSizes()
     on_bad_input: Literal["raise", "skip"] = "raise"
     augment: Annotated[tuple[Augmentation, ...], Meta(max_length=100)] | None = None
+    image_size: ImageSize | None = None
     head: Head | None = None
     steps: Annotated[tuple[Step, ...], Meta(max_length=100)] = ()
     train: Train = Train()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +27,7 @@ from transfer_core.metrics.box_calibration import (
 from transfer_core.metrics.conformal import calibration_rows
 from transfer_core.metrics.detection import detection_metrics
 from transfer_core.metrics.thresholds import DEFAULT_THRESHOLD
-from transfer_core.recipe.schema import Columns, Probability
+from transfer_core.recipe.schema import Columns, DetectionHead, FcosHead, Probability
 from transfer_core.runtime.progress import Progress
 from transfer_core.tasks.box_targets import (
     box_warnings,
@@ -74,6 +74,8 @@ class Detection(Task[DetectionState]):
     categorical = True
     needs = "feature_maps"
     loss = "detection"
+    heads = get_args(DetectionHead)
+    default_head = FcosHead()
     state_type = DetectionState
 
     def recognize(self, labels: Sequence[Any]) -> Recognition | None:
@@ -219,6 +221,12 @@ class Detection(Task[DetectionState]):
     def thresholds(self, state: DetectionState, labels: Sequence[str]) -> npt.NDArray[np.float64]:
         """The threshold of each class, (K,); 0.5 before the calibration."""
         return np.array(state.thresholds or (DEFAULT_THRESHOLD,) * len(labels))
+
+    def class_weight_problems(
+        self, class_weights: Mapping[str, float] | str, labels: Sequence[str]
+    ) -> Iterator[str]:
+        """The losses of detectors balance objects and background themselves."""
+        yield "detection has no class weights: leave it out"
 
     def conformal_scores(self, state: DetectionState) -> Sequence[Sequence[float]]:
         """Margins of held-out objects."""

@@ -9,12 +9,15 @@ from transfer_core.data.labels import plain
 from transfer_core.model_file import strict_json
 from transfer_core.recipe.schema import Recipe, Train
 from transfer_core.tasks.classification import Classification
+from transfer_core.tasks.detection import Detection
 from transfer_core.tasks.multi_label import MultiLabel
 from transfer_core.tasks.regression import Regression
 from transfer_core.tasks.task import State, Task
 
 # In order of recognition; the last accepts all labels.
-TASKS: dict[str, Task[Any]] = {task.name: task for task in (MultiLabel(), Regression(), Classification())}
+TASKS: dict[str, Task[Any]] = {
+    task.name: task for task in (Detection(), MultiLabel(), Regression(), Classification())
+}
 
 
 def named_task(recipe: Recipe) -> Task[Any] | None:

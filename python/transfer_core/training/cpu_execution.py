@@ -90,7 +90,7 @@ class CpuExecution:
         seed, part = numbered
         with UseGenerator(torch.Generator().manual_seed(seed)):
             outputs = float32_outputs(self.module, part.inputs, self._dtype)
-        share = loss(outputs, part.targets, part.weights) / total
+            share = loss(outputs, part.targets, part.weights) / total
         return [share.detach(), *torch.autograd.grad(share, self._trained)]
 
     @torch.no_grad()

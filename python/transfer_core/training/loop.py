@@ -33,6 +33,7 @@ def train_epochs(
     progress: Progress,
     checkpointer: Checkpointer = NO_CHECKPOINTS,
     groups: Sequence[Group] | None = None,
+    highest: str | None = None,
 ) -> list[Metrics]:
     """Train the parameters of `execution.module` that require gradients, in place.
 
@@ -43,8 +44,8 @@ def train_epochs(
     Parameters
     ----------
     validate
-        Returns at least `validation_loss`, for the module in eval mode. The state with the lowest one, which
-        may be the state before the first epoch, is restored at the end. None: the last state remains.
+        Returns at least `validation_loss`, for the module in eval mode. The best state, which may be the
+        state before the first epoch, is restored at the end. None: the last state remains.
     train
         A completed `train` step: epochs, learning rate, optimizer, schedule, early stopping.
     step
@@ -53,6 +54,8 @@ def train_epochs(
         Loads the state at the start; is offered the state after each epoch.
     groups
         The same parameters, if their learning rates differ.
+    highest
+        The metric of `validate` that is highest for the best state. Default: the lowest `validation_loss`.
 
     Returns
     -------
@@ -77,7 +80,7 @@ def train_epochs(
     if saved := checkpointer.load():
         state.restore(saved)
     elif validate:
-        state.best.keep_if_better(validate()["validation_loss"], 0)
+        state.best.keep_if_better(_badness(validate(), highest), 0)
     with torch.random.fork_rng(devices=_cuda_devices(parameters)):
         while not _is_over(state, train, validate is not None):
             number = state.epoch + 1
@@ -96,7 +99,7 @@ def train_epochs(
             _check_finite(metrics["loss"], number)
             state.history.append({"epoch": number, **metrics})
             if validate:
-                state.best.keep_if_better(metrics["validation_loss"], number)
+                state.best.keep_if_better(_badness(metrics, highest), number)
             checkpointer.save(state.snapshot)
             progress.epoch(step, number, train.epochs, metrics)
     state.best.restore_module()
@@ -109,6 +112,10 @@ def epoch_seed(seed: int, number: int) -> int:
     It differs from the seed of the order of the examples.
     """
     return seed * 100_003 + 50_000 + number
+
+
+def _badness(metrics: Metrics, highest: str | None) -> float:
+    return -metrics[highest] if highest else metrics["validation_loss"]
 
 
 def _is_over(state: LoopState, train: Train, validated: bool) -> bool:

@@ -12,7 +12,7 @@ from torch.overrides import TorchFunctionMode
 
 
 class UseGenerator(TorchFunctionMode):
-    """Context manager: dropout and stochastic depth in this thread draw from `generator`.
+    """Context manager: dropout, stochastic depth and samples of boxes in this thread draw from `generator`.
 
     All threads share torch's global generator, so the numbers that each of them draws from it depend on their
     order. Other random operations still use the global generator.
@@ -31,6 +31,8 @@ class UseGenerator(TorchFunctionMode):
     ) -> Any:
         options = dict(kwargs or {})
         if func is Tensor.bernoulli_:
+            return func(*args, **{"generator": self._generator, **options})
+        if func is torch.randperm:
             return func(*args, **{"generator": self._generator, **options})
         if func is functional.dropout:
             return self._dropout(*args, **options)

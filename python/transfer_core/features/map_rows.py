@@ -1,0 +1,160 @@
+"""Rows of feature maps on disk: each view is computed once, and stored in the cache for later trainings."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from transfer_core.cache import cache_limit
+from transfer_core.features.boundary import DISK_SHARE
+from transfer_core.features.box_views import BoxView
+from transfer_core.features.frozen_maps import FrozenMaps, Rows
+from transfer_core.features.parallel import map_on_cores
+from transfer_core.features.store import FeatureStore
+from transfer_core.runtime.paths import cache
+from transfer_core.runtime.permissions import make_directory
+from transfer_core.runtime.progress import Progress, Step
+
+# Views that are computed and written at once.
+_AT_ONCE = 64
+# Share of the cache's limit that the rows of one training may take in it.
+_STORED_SHARE = 0.25
+
+
+class MapRows(Protocol):
+    """Rows by number."""
+
+    def read(self, numbers: Tensor) -> Tensor:
+        """Rows (N, width) with these numbers."""
+
+
+class RowsOfViews:
+    """Rows of views, each computed once in a training.
+
+    Parameters
+    ----------
+    store
+        The cache of features, for later trainings; None if the backbone is not the published one.
+    check
+        Raises `DataError` if a file of a view has changed since its digest was taken.
+    progress
+        Progress events and cancellation.
+    """
+
+    def __init__(
+        self, store: FeatureStore | None, check: Callable[[BoxView], None], progress: Progress
+    ) -> None:
+        self.store = store
+        self._check = check
+        self._progress = progress
+        self._places: dict[tuple[str, str], tuple[MapRows, int]] = {}
+
+    def rows(self, part: FrozenMaps, views: Sequence[BoxView], step: Step) -> MapRows:
+        """Rows of `views`; those that are not known are computed.
+
+        Where the disk has no room, they are computed again at each access.
+
+        Raises
+        ------
+        DataError
+            If an image can't be decoded, or has changed.
+        """
+        places = [self._places.get((part.fingerprint, view.key)) for view in views]
+        tables = {id(place[0]): place[0] for place in places if place}
+        if len(tables) == 1 and None not in places:
+            return _Selected(next(iter(tables.values())), [place[1] for place in places if place])
+        unique = {view.key: view for view in views}
+        table = self._compute(list(unique.values()), part, step)
+        self._places |= {(part.fingerprint, key): (table, number) for number, key in enumerate(unique)}
+        return self.rows(part, views, step)
+
+    def _compute(self, views: Sequence[BoxView], part: FrozenMaps, step: Step) -> MapRows:
+        size = len(views) * part.layout.width * part.dtype.itemsize
+        stored = part.layout.maps and size <= _STORED_SHARE * cache_limit()
+        chunks = self._chunks(views, part, self.store if stored else None, step)
+        with suppress(OSError):
+            make_directory(cache())
+            if size <= DISK_SHARE * shutil.disk_usage(cache()).free:
+                # Written, not mapped: a full disk raises OSError instead of a signal.
+                with tempfile.TemporaryFile(dir=cache()) as file:
+                    for chunk in chunks:
+                        file.write(chunk.tobytes())
+                    file.flush()
+                    shape = (len(views), part.layout.width)
+                    return _OnDisk(np.memmap(file, part.dtype, mode="r", shape=shape))
+        return _Recomputed(views, part)
+
+    def _chunks(
+        self, views: Sequence[BoxView], part: FrozenMaps, store: FeatureStore | None, step: Step
+    ) -> Iterator[Rows]:
+        """Yield the rows of some views at a time."""
+        for start in range(0, len(views), _AT_ONCE):
+            some = views[start : start + _AT_ONCE]
+            keys = [view.key for view in some]
+            rows = np.empty((len(some), part.layout.width), part.dtype)
+            known = store.read(part.fingerprint, keys, rows) if store else np.zeros(len(some), bool)
+            missing = np.flatnonzero(~known)
+            batches = (missing[i : i + part.batch_size] for i in range(0, len(missing), part.batch_size))
+            compute = partial(self._batch, some, part)
+            for numbers, computed in map_on_cores(compute, batches):
+                rows[numbers] = computed
+                self._progress.check()
+            if store and len(missing):
+                store.add(part.fingerprint, [keys[number] for number in missing], rows[missing])
+            yield rows
+            self._progress.advance(step, start + len(some), len(views), "images")
+
+    def _batch(
+        self, views: Sequence[BoxView], part: FrozenMaps, numbers: npt.NDArray[np.int64]
+    ) -> tuple[npt.NDArray[np.int64], Rows]:
+        some = [views[number] for number in numbers]
+        pixels = [view.load(part.image_size, part.preprocessing) for view in some]
+        for view in some:
+            self._check(view)
+        return numbers, part.rows(pixels)
+
+
+class _Selected:
+    """Some rows of a table."""
+
+    def __init__(self, table: MapRows, numbers: Sequence[int]) -> None:
+        self._table = table
+        self._numbers = torch.tensor(numbers)
+
+    def read(self, numbers: Tensor) -> Tensor:
+        """See `MapRows`."""
+        return self._table.read(self._numbers[numbers])
+
+
+class _OnDisk:
+    """Rows of a file, which is gone with the process."""
+
+    def __init__(self, rows: Rows) -> None:
+        self._rows = rows
+
+    def read(self, numbers: Tensor) -> Tensor:
+        """See `MapRows`."""
+        return torch.from_numpy(self._rows[numbers.numpy()])
+
+
+class _Recomputed:
+    """Rows computed each time that they are read."""
+
+    def __init__(self, views: Sequence[BoxView], part: FrozenMaps) -> None:
+        self._views = views
+        self._part = part
+
+    def read(self, numbers: Tensor) -> Tensor:
+        """See `MapRows`."""
+        part = self._part
+        views = [self._views[number] for number in numbers.tolist()]
+        return torch.from_numpy(part.rows([view.load(part.image_size, part.preprocessing) for view in views]))

@@ -1,0 +1,320 @@
+"""Object detection from photos to a saved model, with a small network and real ones."""
+
+import json
+import signal
+import threading
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageDraw
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+import transfer_core
+from test_resume import Process, at, event, same
+from tiny_backbone import tiny_backbone
+from transfer_core import backbones
+from transfer_core.runtime.errors import Cancelled, DataError, RecipeError
+
+pytestmark = pytest.mark.slow
+
+COLOURS = {"brick": (220, 40, 40), "sky": (40, 60, 230)}
+FAST = {"image_size": 96, "head": {"type": "fcos", "channels": 32, "layers": 1}, "batch_size": 4}
+
+
+def draw_photos(folder, count=24, seed=0):
+    """Rows of photos with up to two coloured squares each; every eighth has none."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for number in range(count):
+        width, height = [(96, 64), (64, 96), (80, 80)][number % 3]
+        image = Image.fromarray(rng.integers(60, 140, (height, width, 3), np.uint8))
+        boxes = []
+        for left in (0, width // 2)[: 0 if number % 8 == 7 else 1 + number % 2]:
+            side = int(rng.integers(20, 31))
+            x, y = left + int(rng.integers(width // 2 - side + 1)), int(rng.integers(height - side + 1))
+            label = list(COLOURS)[int(rng.integers(2))]
+            ImageDraw.Draw(image).rectangle((x, y, x + side - 1, y + side - 1), COLOURS[label])
+            boxes.append({"label": label, "x": x, "y": y, "width": side, "height": side})
+        path = folder / f"{number}.png"
+        image.save(path)
+        rows.append({"input": str(path), "boxes": boxes})
+    return rows
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory):
+    return draw_photos(tmp_path_factory.mktemp("squares"))
+
+
+@pytest.fixture
+def tiny(monkeypatch):
+    """A network of three small blocks in place of every backbone."""
+    network = tiny_backbone()
+    monkeypatch.setattr(backbones, "load", lambda *_: network)
+    monkeypatch.setattr(backbones, "facts", lambda *_: network.facts)
+
+
+def train(rows, **words):
+    return transfer_core.train(backbone="mobilenet_v2", data=rows, task="detection", **{**FAST, **words})
+
+
+@pytest.fixture(scope="module")
+def trained(rows, tmp_path_factory):
+    """A model on MobileNetV2 with random weights for the speed, saved."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TRANSFER_HOME", str(tmp_path_factory.mktemp("home")))
+        patch.setenv("TRANSFER_OFFLINE", "1")
+        model = train(rows, epochs=12, learning_rate=3e-3)
+        return model.save(tmp_path_factory.mktemp("model") / "squares.transfer"), model
+
+
+def test_squares_are_found(trained, rows):
+    _, model = trained
+    assert model.metrics["average_precision_50"] > 2 * model.metrics["baseline"]["average_precision_50"]
+    assert model.metrics["average_precision_50"] > 0.5
+    photo = rows[0]
+    best = max(model.predict(photo["input"])["boxes"], key=lambda box: box["score"])
+    [box] = photo["boxes"]
+    assert best["label"] == box["label"]
+    assert abs(best["x"] - box["x"]) + abs(best["y"] - box["y"]) < 16
+
+
+def test_a_saved_model_predicts_the_same(trained, rows):
+    path, model = trained
+    loaded = transfer_core.load(path)
+    inputs = [row["input"] for row in rows[:5]]
+    assert loaded.predict(inputs) == model.predict(inputs)
+    assert loaded.labels == ("brick", "sky")
+    one = [loaded.predict(input) for input in inputs]
+    for alone, together in zip(one, model.predict(inputs), strict=True):
+        np.testing.assert_allclose(
+            [box["x"] for box in alone["boxes"]], [box["x"] for box in together["boxes"]], atol=0.1
+        )
+
+
+def test_metrics_on_other_photos_are_those_of_pycocotools(trained, tmp_path):
+    _, model = trained
+    rows = draw_photos(tmp_path, count=12, seed=5)
+    metrics = model.evaluate(rows)
+    everything = replaced_thresholds(model)
+    images = [{"id": n, "width": 1, "height": 1} for n in range(len(rows))]
+    truth, found = [], []
+    for number, row in enumerate(rows):
+        for box in row["boxes"]:
+            area = box["width"] * box["height"]
+            extent = [box[side] for side in ("x", "y", "width", "height")]
+            truth.append({"image_id": number, "category_id": box["label"], "bbox": extent, "area": area})
+        for box in everything.predict(row["input"])["boxes"]:
+            extent = [box[side] for side in ("x", "y", "width", "height")]
+            found.append(
+                {"image_id": number, "bbox": extent, "score": box["score"], "category_id": box["label"]}
+            )
+    numbers = {label: number + 1 for number, label in enumerate(model.labels)}
+    for number, annotation in enumerate(truth):
+        annotation |= {"id": number + 1, "iscrowd": 0, "category_id": numbers[annotation["category_id"]]}
+    for detection in found:
+        detection["category_id"] = numbers[detection["category_id"]]
+    coco = COCO()
+    categories = [{"id": number, "name": label} for label, number in numbers.items()]
+    coco.dataset = {"images": images, "annotations": truth, "categories": categories}
+    coco.createIndex()
+    evaluation = COCOeval(coco, coco.loadRes(found), "bbox")
+    evaluation.evaluate()
+    evaluation.accumulate()
+    evaluation.summarize()
+    assert metrics["average_precision"] == pytest.approx(evaluation.stats[0], abs=1e-6)
+    assert metrics["average_precision_50"] == pytest.approx(evaluation.stats[1], abs=1e-6)
+
+
+def replaced_thresholds(model):
+    """The model with thresholds of zero, which shows every candidate."""
+    import msgspec
+
+    from transfer_core.model.model import Model
+
+    state = {**model.header.state, "thresholds": [0.0] * len(model.labels)}
+    header = msgspec.structs.replace(model.header, state=state)
+    return Model(model.path, header, model.backbone, model.head, model.digest)
+
+
+def test_threads_predict_the_same(trained, rows):
+    path, _ = trained
+    model = transfer_core.load(path)
+    model.prepare()
+    inputs = [row["input"] for row in rows]
+    expected = model.predict(inputs)
+    found = {}
+
+    def predict(number):
+        found[number] = [model.predict(input) for input in inputs[number::8]]
+
+    threads = [threading.Thread(target=predict, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for number, predictions in found.items():
+        for alone, together in zip(predictions, expected[number::8], strict=True):
+            assert len(alone["boxes"]) == len(together["boxes"])
+
+
+@pytest.mark.parametrize("head", ["retinanet", "ssd", "faster_rcnn"])
+def test_every_head_trains(head, rows, tiny):
+    spec = {"type": head, "channels": 32, **({"hidden": 16} if head == "faster_rcnn" else {})}
+    model = train(rows, head=spec, epochs=4, learning_rate=3e-3)
+    losses = [entry["loss"] for entry in model.history]
+    assert losses[-1] < losses[0]
+    assert model.recipe.head.__struct_config__.tag == head
+
+
+def test_the_backbone_is_frozen_at_first(rows, tiny):
+    before = {name: t.clone() for name, t in tiny_backbone().state_dict().items()}
+    model = train(rows, epochs=1)
+    for name, tensor in model.backbone.state_dict().items():
+        assert torch.equal(tensor, before[name]), name
+    assert not model.header.backbone.fine_tuned
+
+
+def test_last_blocks_are_fine_tuned(rows, tiny):
+    steps = [{"type": "train", "epochs": 2}, {"type": "unfreeze", "last": 2}, {"type": "train", "epochs": 6}]
+    before = {name: t.clone() for name, t in tiny_backbone().state_dict().items()}
+    model = train(rows, steps=[{"type": "freeze"}, *steps], batch_size=None)
+    changed = {
+        name.split(".")[1]
+        for name, t in model.backbone.state_dict().items()
+        if not torch.equal(t, before[name])
+    }
+    assert changed <= {"middle", "last"}
+    assert model.header.backbone.fine_tuned == bool(changed)
+    assert [entry["step"] for entry in model.history] == ["train"] * 2 + ["fine_tune"] * 6
+
+
+def test_a_second_training_computes_no_maps(rows, tiny, monkeypatch):
+    from transfer_core.features.frozen_maps import FrozenMaps
+
+    train(rows, epochs=1)
+    monkeypatch.setattr(FrozenMaps, "rows", lambda *_: pytest.fail("maps are computed again"))
+    train(rows, epochs=1)
+
+
+def test_without_disk_the_result_is_the_same(rows, tiny, monkeypatch):
+    from transfer_core.features import map_rows
+
+    model = train(rows, epochs=2)
+    monkeypatch.setattr(map_rows, "DISK_SHARE", 0)
+    again = train(rows, epochs=2)
+    for name, tensor in again.head.state_dict().items():
+        assert torch.equal(tensor, model.head.state_dict()[name]), name
+
+
+def test_unreadable_photos_are_left_out(rows, tiny, tmp_path):
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(Path(rows[0]["input"]).read_bytes()[:300])
+    with_broken = [*rows, {"input": str(broken), "boxes": []}]
+    with pytest.raises(DataError, match=r"truncated|damaged"):
+        train(with_broken, epochs=1)
+    model = train(with_broken, epochs=1, on_bad_input="skip")
+    assert sum(model.header.sizes.values()) == len(rows)
+
+
+def test_cancellation(rows, tiny):
+    epochs = []
+
+    def listen(event):
+        if event["event"] == "epoch":
+            epochs.append(event["number"])
+
+    with pytest.raises(Cancelled):
+        train(rows, epochs=50, on_event=listen, cancelled=lambda: bool(epochs))
+    assert epochs == [1]
+
+
+def test_progress_ends(rows, tiny):
+    shares = []
+    train(rows, epochs=2, on_event=lambda e: shares.append(e["share"]) if e["event"] == "overall" else None)
+    assert all(before <= after for before, after in pairwise(shares))
+    assert shares[-1] > 0.8
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ({"head": "mlp"}, "detection has no head mlp"),
+        ({"backbone": "vit_b_16"}, "vit_b_16 gives .*, but detection needs feature_maps. Try: mobilenet_v2"),
+        ({"image_size": 100}, "image_size"),
+        ({"augment": ["rotate"]}, "boxes can't be rotated. Try: flip"),
+        ({"class_weights": "balanced"}, "detection has no class weights"),
+        ({"optimizer": "lbfgs"}, "L-BFGS"),
+        ({"steps": [{"type": "lora"}, {"type": "train"}]}, "adapters are not available for detection"),
+    ],
+)
+def test_mistakes(words, message, rows):
+    with pytest.raises(RecipeError, match=message):
+        transfer_core.train(**{"backbone": "mobilenet_v2", "data": rows, "task": "detection", **words})
+
+
+def test_words_of_detection_elsewhere(tmp_path):
+    with pytest.raises(RecipeError, match=r"image_size.*leave it out"):
+        transfer_core.train(backbone="mobilenet_v2", data=str(tmp_path), image_size=320)
+    with pytest.raises(RecipeError, match="mosaic is for detection"):
+        transfer_core.train(backbone="mobilenet_v2", data=str(tmp_path), augment=["mosaic"])
+
+
+STEPS = [
+    {"type": "freeze"},
+    {"type": "train", "epochs": 3},
+    {"type": "unfreeze", "last": 2},
+    {"type": "train", "epochs": 3},
+]
+DEATHS = [
+    (at("progress", "freeze"), 0),
+    (at("epoch", "train", 2), 2),
+    (at("stage", "fine_tune"), 3),
+    ({"events": [event("epoch", "fine_tune", 2)]}, 5),
+    (at("stage", "evaluate"), 6),
+]
+
+
+@pytest.fixture(scope="module")
+def process():
+    process = Process()
+    yield process
+    process.end()
+
+
+@pytest.fixture(scope="module")
+def words(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("listed")
+    lines = ["path,label,x,y,width,height"]
+    for row in draw_photos(folder):
+        boxes = row["boxes"] or [dict.fromkeys(("label", "x", "y", "width", "height"), "")]
+        lines += [",".join(map(str, [row["input"], *box.values()])) for box in boxes]
+    table = folder / "squares.csv"
+    table.write_text("\n".join(lines))
+    words = {"data": str(table), "backbone": "mobilenet_v2", "task": "detection", "steps": STEPS}
+    return {**words, "image_size": 96, "head": FAST["head"], "augment": ["flip", "mosaic"]}
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(process, words, tmp_path_factory):
+    home = tmp_path_factory.mktemp("uninterrupted")
+    status, result = process(home, tiny=True, words=words)
+    assert status == 0
+    return home, result["model"]
+
+
+@pytest.mark.parametrize(("death", "epochs"), DEATHS, ids=[json.dumps(when)[:60] for when, _ in DEATHS])
+def test_killed_and_resumed(death, epochs, process, words, uninterrupted, home):
+    (home / "cache").mkdir(parents=True)
+    measured = uninterrupted[0] / "cache/measurements.json"
+    (home / "cache/measurements.json").write_bytes(measured.read_bytes())
+    assert process(home, tiny=True, words=words, die=death) == (-signal.SIGKILL, None)
+    [run] = (home / "runs").iterdir()
+    status, result = process(home, tiny=True, run=run.name)
+    assert status == 0
+    assert len(result["run"]["history"]) == epochs
+    assert same(result["model"], uninterrupted[1])
