@@ -149,6 +149,14 @@ class Backbone(nn.Module):
         states = self._outputs_of({declared.block}, inputs)[declared.block]
         return states, (states != 0).any(dim=2)  # a token's vector is never zero, padding always
 
+    def example_pass(self) -> None:
+        """Run every block once on a valid input."""
+        if self.facts.modality == "text":
+            self.blocks(torch.zeros(1, 4, 2, dtype=torch.int32))
+        else:
+            size = self.preprocessing.crop_size
+            self.blocks(torch.zeros(1, 3, size, size))
+
     def _outputs_of(self, names: set[str], x: Tensor) -> dict[str, Tensor]:
         """The outputs of these blocks; what follows the last of them is not run."""
         found: dict[str, Tensor] = {}

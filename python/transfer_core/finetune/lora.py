@@ -57,7 +57,7 @@ def dense_layers(backbone: Backbone) -> list[str]:
     ]
     try:
         with torch.no_grad():
-            backbone.blocks(_example(backbone))
+            backbone.example_pass()
     finally:
         for hook in hooks:
             hook.remove()
@@ -116,11 +116,3 @@ def _peft() -> Any:
     except ImportError:
         raise DependencyError("LoRA", "peft", "peft") from None
     return peft
-
-
-def _example(backbone: Backbone) -> Tensor:
-    """Return a valid input of the backbone."""
-    if backbone.facts.modality == "text":
-        return torch.zeros(1, 4, 2, dtype=torch.int32)
-    size = backbone.preprocessing.crop_size
-    return torch.zeros(1, 3, size, size)
