@@ -125,6 +125,10 @@ class BackboneFacts(msgspec.Struct, frozen=True):
         has none.
     token_states
         The tokens that `Backbone.token_states` returns; None if it has none.
+    encoder_decoder
+        Whether it generates texts (`EncoderDecoder`); then it has no other representation.
+    languages
+        Codes of the languages that a recipe must choose from; empty if it has a single pair or none.
     """
 
     name: Name
@@ -147,10 +151,14 @@ class BackboneFacts(msgspec.Struct, frozen=True):
     positions: Some | None = None
     feature_maps: Annotated[tuple[FeatureMap, ...], Meta(max_length=64)] = ()
     token_states: TokenStates | None = None
+    encoder_decoder: bool = False
+    languages: Annotated[tuple[Name, ...], Meta(max_length=10_000)] = ()
 
     @property
     def gives(self) -> frozenset[Representation]:
         """The representations that the backbone provides, to be matched with a task's `needs`."""
+        if self.encoder_decoder:
+            return frozenset({"encoder_decoder"})
         optional: dict[Representation, bool] = {
             "feature_maps": bool(self.feature_maps),
             "tokens": self.token_states is not None,

@@ -12,7 +12,7 @@ from transfer_core.recipe.schema import Name
 # `pooled`: one vector per input, (N, W), from `Backbone.forward`.
 # `feature_maps`: convolutional maps, (N, C, H / stride, W / stride) each, from `Backbone.feature_maps`.
 # `tokens`: one vector per token and a mask, (N, T, W) and (N, T), from `Backbone.token_states`.
-# `encoder_decoder`: states of an encoder that a decoder attends to; no backbone provides them yet.
+# `encoder_decoder`: states of a source that a decoder attends to while it generates, from `EncoderDecoder`.
 Representation: TypeAlias = Literal["pooled", "feature_maps", "tokens", "encoder_decoder"]
 
 # Backbones to suggest if one lacks a representation that a task needs.
@@ -20,7 +20,7 @@ EXAMPLES: dict[Representation, tuple[str, ...]] = {
     "pooled": ("mobilenet_v2", "hf/sentence-transformers/all-MiniLM-L6-v2"),
     "feature_maps": ("mobilenet_v2", "resnet50", "timm/efficientnet_b0"),
     "tokens": ("vit_b_16", "timm/vit_tiny_patch16_224", "hf/sentence-transformers/all-MiniLM-L6-v2"),
-    "encoder_decoder": (),
+    "encoder_decoder": ("hf/Helsinki-NLP/opus-mt-en-de", "hf/google-t5/t5-small", "marian/en-pt"),
 }
 
 Width: TypeAlias = Annotated[int, Meta(ge=1, le=1_000_000)]

@@ -87,10 +87,31 @@ class SplitSizes(Base, frozen=True):
 
 class TextOptions(Base, frozen=True):
     """Tokenization of texts: `max_length` in tokens (None: the backbone's), and truncation or averaging over
-    several windows (`long`) of longer texts."""
+    several windows (`long`) of longer texts. `prefix` is written before each source of a generated text."""
 
     max_length: Count | None = None
     long: Literal["truncate", "window"] = "truncate"
+    prefix: Annotated[str, Meta(max_length=1000)] = ""
+
+
+class Languages(Base, frozen=True):
+    """Languages of a translation, by the codes of the backbone: `de`, `deu_Latn`, `>>deu<<`."""
+
+    source: Name | None = None
+    target: Name | None = None
+
+
+class Generation(Base, frozen=True):
+    """Generation of texts: number of hypotheses of the beam search (1: greedy), exponent of the length that
+    divides a hypothesis' log-probability, and maximum length in tokens (None: derived from the source).
+
+    `no_repeat` forbids a sequence of so many tokens to occur twice; 0 allows all.
+    """
+
+    beams: Annotated[int, Meta(ge=1, le=64)] = 1
+    length_penalty: Annotated[float, Meta(ge=-10, le=10)] = 1.0
+    max_length: Count | None = None
+    no_repeat: Annotated[int, Meta(ge=0, le=100)] = 0
 
 
 # Augmentation.
@@ -262,7 +283,8 @@ class Train(Base, frozen=True, tag="train"):
     `early_stopping` is the number of epochs without a better validation loss after which training
     ends (0: never). `warmup` is the share of all steps during which the learning rate rises from 0.
     `class_weights` is `balanced`, `none`, or a weight per label. `layer_decay` multiplies the
-    learning rate of each block relative to the block above it.
+    learning rate of each block relative to the block above it. `label_smoothing` is the share of the target
+    distribution that all tokens of a generated text have in common.
     """
 
     epochs: Some | None = None
@@ -277,6 +299,7 @@ class Train(Base, frozen=True, tag="train"):
     early_stopping: Annotated[int, Meta(ge=0, le=100_000)] | None = None
     class_weights: Literal["none", "balanced"] | dict[Name, Positive] | None = None
     layer_decay: Annotated[float, Meta(gt=0, le=1)] | None = None
+    label_smoothing: Fraction | None = None
 
 
 # Options of mini-batch optimizers (Adam, AdamW, SGD), which do not apply to L-BFGS.
@@ -314,6 +337,8 @@ class Recipe(Base, frozen=True, kw_only=True):
     task: Name = "auto"
     columns: Columns = Columns()
     text: TextOptions = TextOptions()
+    languages: Languages = Languages()
+    generation: Generation = Generation()
     split: SplitSizes = SplitSizes()
     on_bad_input: Literal["raise", "skip"] = "raise"
     augment: Annotated[tuple[Augmentation, ...], Meta(max_length=100)] | None = None

@@ -42,7 +42,9 @@ def tokenizer_of(content: bytes, name: str) -> str:
         kind = trainer.get(3, _UNIGRAM)
         unknown = next(number for number, (_, _, type) in enumerate(pieces) if type == _UNKNOWN)
         if kind not in (_UNIGRAM, _BPE):
-            raise ModelFileError(f"{name} is a SentencePiece model of the kind {kind}, expected unigram or BPE")
+            raise ModelFileError(
+                f"{name} is a SentencePiece model of the kind {kind}, expected unigram or BPE"
+            )
         special = [
             {"id": number, "content": piece, "special": True, "single_word": False, "lstrip": False}
             | {"rstrip": False, "normalized": False}
@@ -65,7 +67,9 @@ def tokenizer_of(content: bytes, name: str) -> str:
             }
         )
     except (IndexError, ValueError, TypeError, StopIteration, struct.error) as error:
-        raise ModelFileError(f"{name} is not a SentencePiece model: {error or 'it has no unknown piece'}") from None
+        raise ModelFileError(
+            f"{name} is not a SentencePiece model: {error or 'it has no unknown piece'}"
+        ) from None
 
 
 def _read(content: bytes) -> tuple[list[tuple[str, float, int]], dict[int, Any], dict[int, Any]]:
@@ -76,7 +80,9 @@ def _read(content: bytes) -> tuple[list[tuple[str, float, int]], dict[int, Any],
     for number, value in _fields(content):
         if number == 1:
             piece = dict(_fields(value))
-            pieces.append((piece[1].decode(), struct.unpack("<f", piece.get(2, bytes(4)))[0], piece.get(3, 1)))
+            pieces.append(
+                (piece[1].decode(), struct.unpack("<f", piece.get(2, bytes(4)))[0], piece.get(3, 1))
+            )
             if len(pieces) > _MOST_PIECES:
                 raise ValueError(f"it has more than {_MOST_PIECES} pieces")
         elif number == 2:

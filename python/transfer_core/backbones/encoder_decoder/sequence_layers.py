@@ -58,9 +58,7 @@ class Embeddings(nn.Module):
             x = torch.cat([torch.zeros_like(x[:, :1]), x[:, 1:]], dim=1)
         return self._placed(x, position, self.target_positions, self.target_norm)
 
-    def _placed(
-        self, x: Tensor, position: int, table: nn.Embedding | None, norm: nn.Module | None
-    ) -> Tensor:
+    def _placed(self, x: Tensor, position: int, table: nn.Embedding | None, norm: nn.Module | None) -> Tensor:
         first = position + self._shape.first_position
         if table is not None:
             x = x + table(torch.arange(first, first + x.shape[1], device=x.device))
@@ -247,9 +245,7 @@ class Output(nn.Module):
     def __init__(self, shape: SequenceShape) -> None:
         super().__init__()
         self.norm = norm(shape) if shape.pre_norm else None
-        self.weight = (
-            None if shape.tied_output else nn.Parameter(torch.zeros(shape.vocabulary, shape.width))
-        )
+        self.weight = None if shape.tied_output else nn.Parameter(torch.zeros(shape.vocabulary, shape.width))
         self.bias = nn.Parameter(torch.zeros(shape.vocabulary)) if shape.output_bias else None
         self.dropout = nn.Dropout(shape.dropout if shape.positions == "relative" else 0.0)
         self._scale = shape.output_scale

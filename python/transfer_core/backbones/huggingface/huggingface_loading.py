@@ -11,6 +11,7 @@ from torch import Tensor
 
 from transfer_core.backbones.assets import PREFIX, files_in
 from transfer_core.backbones.backbone import Backbone, OnlyShapes
+from transfer_core.backbones.encoder_decoder.sequence_assets import restored_backbone
 from transfer_core.backbones.facts import BackboneFacts, WeightsFacts
 from transfer_core.backbones.huggingface.huggingface_code import (
     check_trust,
@@ -36,6 +37,8 @@ from transfer_core.backbones.huggingface.repository import (
     find_repository,
     local_repository,
 )
+from transfer_core.backbones.huggingface.sequence_loading import load_sequences, sequence_facts
+from transfer_core.backbones.huggingface.sequence_models import is_sequence_model
 from transfer_core.backbones.huggingface.tokenizer import TOKENIZER, read_tokenizer, usual_length
 from transfer_core.backbones.weights import is_path, own_file
 from transfer_core.backbones.weights_reader import fit, read_tensors
@@ -49,6 +52,8 @@ def facts(name: str, trust: bool) -> BackboneFacts:
     repository = find_repository(name)
     config = repository.json(CONFIG)
     check_trust(repository.name, config, trust)
+    if is_sequence_model(config):
+        return sequence_facts(name, repository, config)
     if code_of(config):
         network = code_network(repository, config, with_weights=False)
     else:
@@ -101,6 +106,8 @@ def load(facts: BackboneFacts, weights: str, trust: bool, progress: Progress) ->
     repository = find_repository(facts.name, progress)
     config = repository.json(CONFIG)
     check_trust(facts.name, config, trust)
+    if facts.encoder_decoder:
+        return load_sequences(facts, repository, config, weights, progress)
     files = _assets(repository, facts, progress)
     if weights == "random":
         return _random(facts, files, repository)
@@ -128,6 +135,8 @@ def restore(
     trust: bool,
 ) -> Backbone:
     """See `Loading`; needs neither transformers nor the model's files, unless they contain code."""
+    if facts.encoder_decoder:
+        return restored_backbone(facts, tensors, weights, digest)
     files = files_in(tensors)
     config = _config(files)
     check_trust(facts.name, config, trust)

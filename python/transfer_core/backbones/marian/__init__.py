@@ -1,0 +1,1 @@
+"""Translators in Marian's own binary format."""

@@ -1,0 +1,181 @@
+"""Generate texts for sources of any number and length, in batches of similar length."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TypeAlias
+
+import numpy as np
+import torch
+
+from transfer_core.backbones.encoder_decoder.encoder_decoder import EncoderDecoder
+from transfer_core.backbones.encoder_decoder.sequence_assets import codec
+from transfer_core.backbones.encoder_decoder.text_codec import Ids
+from transfer_core.features.parallel import map_on_cores
+from transfer_core.generation.beam_search import beam_search
+from transfer_core.generation.greedy_search import greedy_search, greedy_tokens
+from transfer_core.generation.hypothesis import Hypothesis
+from transfer_core.generation.token_rules import TokenRules
+from transfer_core.recipe.schema import Generation, Languages, TextOptions
+from transfer_core.runtime.devices import threads_for_work
+
+# Sources per batch. Their number and not that of their tokens, so that a batch is the same on every machine.
+BATCH = 32
+# Without a maximum, an output may be this many times as long as its source, plus some tokens.
+_FACTOR, _MORE = 3, 50
+
+
+Batches: TypeAlias = Iterable[list[list[Hypothesis]]]
+
+
+def _never() -> None:
+    """Do not cancel."""
+
+
+class TextGenerator:
+    """Generates texts with a backbone, as a recipe asks.
+
+    Parameters
+    ----------
+    backbone
+        The network.
+    text, languages, generation
+        Words of the recipe.
+    device
+        Where it runs.
+    """
+
+    def __init__(
+        self,
+        backbone: EncoderDecoder,
+        text: TextOptions,
+        languages: Languages,
+        generation: Generation,
+        device: torch.device,
+    ) -> None:
+        self.codec = codec(backbone, languages, text.prefix)
+        self.network = backbone
+        self.device = device
+        self.longest = text.max_length or backbone.facts.max_length or backbone.shape.longest
+        self._generation = generation
+        layout, shape = self.codec.layout, backbone.shape
+        numbers = [token for token in (layout.start, *layout.target_before) if isinstance(token, int)]
+        self._rules = TokenRules(
+            start=numbers[0],
+            prefix=tuple(numbers[1:]),
+            end=shape.end,
+            banned=tuple(token for token in shape.banned if token != shape.end),
+            no_repeat=generation.no_repeat,
+            forced_end=shape.forced_end,
+        )
+
+    def sources(self, texts: Sequence[str]) -> list[Ids]:
+        """The tokens of sources; longer ones than `longest` are cut."""
+        return [self.cut(tokens) for tokens in self.codec.sources(texts)]
+
+    def cut(self, tokens: Ids) -> Ids:
+        """Cut a source to `longest` tokens, with the special ones at its end."""
+        if len(tokens) <= self.longest:
+            return tokens
+        after = len(self.codec.layout.source_after)
+        return np.concatenate([tokens[: self.longest - after], tokens[len(tokens) - after :]])
+
+    def limit(self, source: Ids) -> int:
+        """The maximum number of tokens for a source."""
+        most = self.network.shape.longest - 1 if self.network.shape.positions == "learned" else 100_000
+        return min(most, self._generation.max_length or _FACTOR * len(source) + _MORE)
+
+    def generate(
+        self,
+        sources: Sequence[Ids],
+        check: Callable[[], None] = _never,
+        track: Callable[[Batches], Batches] = iter,
+    ) -> list[list[Hypothesis]]:
+        """Generate hypotheses for each source, the best first.
+
+        Parameters
+        ----------
+        sources
+            Results of `sources`.
+        check
+            Called often; may raise.
+        track
+            Wraps the iteration over batches.
+        """
+        found: list[list[Hypothesis]] = [[]] * len(sources)
+        order = sorted(range(len(sources)), key=lambda number: -len(sources[number]))
+        batches = [order[start : start + BATCH] for start in range(0, len(order), BATCH)]
+
+        def work(numbers: Sequence[int]) -> list[list[Hypothesis]]:
+            return self._batch([sources[number] for number in numbers], check)
+
+        if len(batches) > 1 and self.device.type == "cpu":
+            results: Batches = map_on_cores(work, batches)
+        else:
+            results = map(self._alone(work), batches)
+        for numbers, result in zip(batches, track(results), strict=True):
+            for number, hypotheses in zip(numbers, result, strict=True):
+                found[number] = hypotheses
+        return found
+
+    def text(self, hypothesis: Hypothesis) -> str:
+        """The text of a hypothesis."""
+        return self.codec.text(hypothesis.tokens)
+
+    @torch.inference_mode()
+    def pieces(self, text: str, check: Callable[[], None] = _never) -> Iterator[str]:
+        """Yield the text of a greedy generation piece by piece, as soon as each is final.
+
+        Joined, the pieces are the text.
+        """
+        source = self.sources([text])[0]
+        tokens, mask = self._padded([source])
+        states = self.network.encode(tokens, mask, check)
+        yielded = ""
+        # The last word may still change: a piece of it can be missing.
+        for generated in greedy_tokens(self.network, states, mask, self._rules, self.limit(source), check):
+            whole = self.codec.text(generated)
+            ready = whole if generated[-1] == self._rules.end else whole.rpartition(" ")[0]
+            if len(ready) > len(yielded) and ready.startswith(yielded):
+                yield ready[len(yielded) :]
+                yielded = ready
+        if len(whole) > len(yielded):
+            yield whole[len(yielded) :]
+
+    def prepare(self) -> None:
+        """Read the tokenizer and generate once, so that the first text is not slower."""
+        self.codec.prepare()
+        self.generate(self.sources(["."]))
+
+    def _alone(
+        self, work: Callable[[Sequence[int]], list[list[Hypothesis]]]
+    ) -> Callable[[Sequence[int]], list[list[Hypothesis]]]:
+        """Run a batch in this thread, on more than one core if it is large."""
+        parameters = sum(parameter.numel() for parameter in self.network.blocks.parameters())
+
+        def run(numbers: Sequence[int]) -> list[list[Hypothesis]]:
+            with threads_for_work(len(numbers) * self._generation.beams * parameters):
+                return work(numbers)
+
+        return run
+
+    @torch.inference_mode()
+    def _batch(self, sources: Sequence[Ids], check: Callable[[], None]) -> list[list[Hypothesis]]:
+        tokens, mask = self._padded(sources)
+        states = self.network.encode(tokens, mask, check)
+        limits = [self.limit(source) for source in sources]
+        options = self._generation
+        if options.beams == 1:
+            found = greedy_search(self.network, states, mask, self._rules, limits, check)
+            return [[hypothesis] for hypothesis in found]
+        return beam_search(
+            self.network, states, mask, self._rules, limits, options.beams, options.length_penalty, check
+        )
+
+    def _padded(self, sources: Sequence[Ids]) -> tuple[torch.Tensor, torch.Tensor]:
+        longest = max(len(source) for source in sources)
+        tokens = np.full((len(sources), longest), self.network.shape.pad, np.int64)
+        mask = np.zeros((len(sources), longest), bool)
+        for row, source in enumerate(sources):
+            tokens[row, : len(source)], mask[row, : len(source)] = source, True
+        return torch.from_numpy(tokens).to(self.device), torch.from_numpy(mask).to(self.device)
