@@ -101,14 +101,13 @@ def _described(family: str) -> tuple[Any, Any, dict[str, Any]]:
         )
         return transformers.T5ForConditionalGeneration, config, {"tokenizer.json": tokenizer}
     if family == "marian":
-        vocabulary = {piece: number for number, piece in enumerate([*pieces()[2:], "<unk>", "</s>"])}
-        vocabulary = {"</s>": 0, "<unk>": 1} | {
-            piece: number for number, piece in enumerate([p for p in vocabulary if p[0] != "<"], start=2)
-        }
+        known = ["</s>", "<unk>", *(piece for piece in pieces() if piece[0] != "<")]
+        vocabulary = {piece: number for number, piece in enumerate(known)}
         vocabulary["<pad>"] = pad = len(vocabulary)
         config = transformers.MarianConfig(
-            vocab_size=pad + 1, pad_token_id=pad, eos_token_id=0, decoder_start_token_id=pad, forced_eos_token_id=0,
-            scale_embedding=True, activation_function="swish", bad_words_ids=[[pad]], **_BART,
+            vocab_size=pad + 1, pad_token_id=pad, eos_token_id=0, decoder_start_token_id=pad,
+            forced_eos_token_id=0, scale_embedding=True, activation_function="swish",
+            bad_words_ids=[[pad]], **_BART,
         )  # fmt: skip
         files = {"vocab.json": json.dumps(vocabulary), "source.spm": sentencepiece_model()}
         return transformers.MarianMTModel, config, files | {"target.spm": sentencepiece_model()}

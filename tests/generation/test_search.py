@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from itertools import pairwise
 
 import pytest
 import torch
@@ -72,7 +73,7 @@ def test_no_repeat_is_that_of_transformers(tmp_path, beams):
     found = [[list(h.tokens) for h in hypotheses] for hypotheses in ours.generate(sources)]
     assert found == wanted
     for tokens, *_ in found:
-        pairs = list(zip(tokens, tokens[1:], strict=False))
+        pairs = list(pairwise(tokens))
         assert len(pairs) == len(set(pairs))
 
 

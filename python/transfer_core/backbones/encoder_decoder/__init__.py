@@ -1,1 +1,1 @@
-"""Encoder-decoder networks for text generation: layers, tokenizers, and their description in a saved model."""
+"""Encoder-decoders: their layers, their tokenizers, and their description in a saved model."""

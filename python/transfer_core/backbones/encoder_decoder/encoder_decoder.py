@@ -1,4 +1,4 @@
-"""An encoder-decoder as a backbone: states of the source, states of the target, and one step of generation."""
+"""An encoder-decoder as a backbone: source states, target states, and steps of generation."""
 
 from __future__ import annotations
 
@@ -104,10 +104,10 @@ class EncoderDecoder(Backbone):
             places = torch.arange(x.shape[1], device=x.device)
             bias = distance_bias(table, places, x.shape[1], True, self.shape.furthest)
             allowed = bias.masked_fill(~allowed, -torch.inf)
-        for block in self.blocks[1 + layer : 1 + self.shape.layers]:
+        for block in list(self.blocks)[1 + layer : 1 + self.shape.layers]:
             check()
             x = block(x, allowed)
-        return self.blocks[1 + self.shape.layers](x) if self.shape.pre_norm else x  # type: ignore[no-any-return]
+        return self.blocks[1 + self.shape.layers](x) if self.shape.pre_norm else x
 
     def decode(
         self, tokens: Tensor, states: Tensor, mask: Tensor, check: Callable[[], None] = lambda: None
@@ -157,7 +157,8 @@ class EncoderDecoder(Backbone):
     @property
     def _decoder_layers(self) -> list[DecoderLayer]:
         first = self.shape.encoder_blocks
-        return list(self.blocks[first : first + self.shape.decoder_layers])  # type: ignore[arg-type]
+        blocks: list[Any] = list(self.blocks)
+        return blocks[first : first + self.shape.decoder_layers]
 
 
 class Decoding:

@@ -8,6 +8,7 @@ one position at a time, with a state, to generate.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -16,7 +17,7 @@ from torch.nn import functional
 
 from transfer_core.backbones.encoder_decoder.sequence_shape import SequenceShape
 
-_ACTIVATIONS = {
+_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": functional.relu,
     "gelu": functional.gelu,
     "gelu_new": partial(functional.gelu, approximate="tanh"),
@@ -120,7 +121,7 @@ class Attention(nn.Module):
         return functional.dropout(scores.softmax(dim=3), self._dropout, True) @ values
 
     def _split(self, x: Tensor) -> Tensor:
-        return x.unflatten(2, (self._heads, -1)).transpose(1, 2)
+        return x.view(*x.shape[:2], self._heads, -1).transpose(1, 2)
 
 
 class FeedForward(nn.Module):
@@ -192,7 +193,7 @@ class EncoderLayer(nn.Module):
         x = x + self.dropout(self.attention(inner, *self.attention.keys_values(inner), mask))
         x = x if self._pre_norm else self.attention_norm(x)
         x = x + self.dropout(self.feed_forward(self.norm(x) if self._pre_norm else x))
-        return x if self._pre_norm else self.norm(x)  # type: ignore[no-any-return]
+        return x if self._pre_norm else self.norm(x)
 
 
 class DecoderLayer(nn.Module):
@@ -223,12 +224,12 @@ class DecoderLayer(nn.Module):
 
     def before_past(self, x: Tensor) -> Tensor:
         """The input of the self-attention or recurrence."""
-        return self.past_norm(x) if self._pre_norm else x  # type: ignore[no-any-return]
+        return self.past_norm(x) if self._pre_norm else x
 
     def after_past(self, x: Tensor, found: Tensor) -> Tensor:
         """The residual sum after the self-attention or recurrence."""
         x = x + self.dropout(found)
-        return x if self._pre_norm else self.past_norm(x)  # type: ignore[no-any-return]
+        return x if self._pre_norm else self.past_norm(x)
 
     def after_source(self, x: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
         """The attention to the source and the feed-forward network."""
@@ -236,7 +237,7 @@ class DecoderLayer(nn.Module):
         x = x + self.dropout(self.source(inner, keys, values, mask))
         x = x if self._pre_norm else self.source_norm(x)
         x = x + self.dropout(self.feed_forward(self.norm(x) if self._pre_norm else x))
-        return x if self._pre_norm else self.norm(x)  # type: ignore[no-any-return]
+        return x if self._pre_norm else self.norm(x)
 
 
 class Output(nn.Module):

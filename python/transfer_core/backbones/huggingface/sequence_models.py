@@ -1,4 +1,4 @@
-"""Encoder-decoders of the hub: their hyperparameters from config.json, and their publishers' names of tensors."""
+"""Encoder-decoders of the hub: hyperparameters from config.json, and their publishers' names of tensors."""
 
 from __future__ import annotations
 
@@ -95,6 +95,7 @@ def _t5_shape(words: Mapping[str, Any]) -> SequenceShape:
     kind, width = words["model_type"], words["d_model"]
     projection = words.get("feed_forward_proj", "relu")
     tied = bool(words.get("tie_word_embeddings", kind == "t5"))
+    activation = {"gated-gelu": "gelu_new"}.get(projection, projection.removeprefix("gated-"))
     pad, end = int(words.get("pad_token_id", 0)), int(words.get("eos_token_id", 1))
     return SequenceShape(
         family=kind,
@@ -114,9 +115,7 @@ def _t5_shape(words: Mapping[str, Any]) -> SequenceShape:
         pre_norm=True,
         norm="rms",
         eps=words.get("layer_norm_epsilon", 1e-6),
-        activation="gelu_new"
-        if projection == "gated-gelu"
-        else _activation(projection.removeprefix("gated-")),
+        activation=_activation(activation),
         gated=projection.startswith("gated-"),
         biases=False,
         attention_scale=1.0,

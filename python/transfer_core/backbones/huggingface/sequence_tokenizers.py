@@ -77,7 +77,7 @@ def sequence_files(
 def _marian(
     repository: Repository, start: int, end: int, progress: Progress
 ) -> tuple[dict[str, bytes], TokenLayout]:
-    """Two SentencePiece models, and one vocabulary for both; `>>deu<<` in front of a source chooses a language."""
+    """Two SentencePiece models and one vocabulary; `>>deu<<` in front of a source chooses a language."""
     vocabulary = _json_file(repository, _VOCABULARY, progress)
     files = {PIECES: json.dumps(vocabulary).encode()}
     for file, name in ((SOURCE, "source.spm"), (TARGET, "target.spm")):

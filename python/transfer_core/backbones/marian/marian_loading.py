@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -29,7 +31,8 @@ from transfer_core.runtime.progress import Progress
 
 _END, _UNKNOWN = 0, 1
 _LONGEST = 512
-# Options and the value that is implemented.
+_ACTIVATIONS: dict[str, Any] = {"relu": "relu", "swish": "silu", "gelu": "gelu"}
+# Options and the values that are implemented.
 _SUPPORTED = {
     "type": ("transformer",),
     "tied-embeddings-all": ("true",),
@@ -37,7 +40,7 @@ _SUPPORTED = {
     "transformer-preprocess": ("",),
     "transformer-postprocess-top": ("",),
     "transformer-train-position-embeddings": ("false",),
-    "transformer-ffn-activation": ("relu", "swish", "gelu"),
+    "transformer-ffn-activation": tuple(_ACTIVATIONS),
     "transformer-ffn-depth": ("2",),
     "transformer-decoder-autoreg": ("rnn", "self-attention"),
     "dec-cell": ("ssru", "gru"),
@@ -98,10 +101,8 @@ def restore(
     return restored_backbone(facts, tensors, weights, digest)
 
 
-def _tokenizer(path: object) -> bytes:
-    from pathlib import Path
-
-    return tokenizer_of(Path(str(path)).read_bytes(), str(path)).encode()
+def _tokenizer(path: Path) -> bytes:
+    return tokenizer_of(path.read_bytes(), str(path)).encode()
 
 
 def _shape(tensors: Mapping[str, Array], options: Mapping[str, str], files: MarianFiles) -> SequenceShape:
@@ -128,9 +129,7 @@ def _shape(tensors: Mapping[str, Array], options: Mapping[str, str], files: Mari
             longest=_LONGEST,
             pre_norm=False,
             eps=1e-9,
-            activation={"relu": "relu", "swish": "silu", "gelu": "gelu"}[
-                options.get("transformer-ffn-activation", "relu")
-            ],
+            activation=_ACTIVATIONS[options.get("transformer-ffn-activation", "relu")],
             attention_scale=(width // heads) ** -0.5,
             embedding_scale=width**0.5,
             recurrent=recurrent,
