@@ -33,11 +33,11 @@ from transfer_core.runtime.errors import RecipeError
 LEAST = {"data": "photos", "backbone": "mobilenet_v2"}
 TRAIN_WORDS = (
     "epochs, optimizer, learning_rate, momentum, weight_decay, batch_size, loss, schedule, warmup, "
-    "early_stopping, class_weights, layer_decay"
+    "early_stopping, class_weights, layer_decay, label_smoothing"
 )
 WORDS = (
-    "version, data, backbone, weights, trust, task, columns, text, split, on_bad_input, augment, head, steps, train, seed, "
-    "device, precision, preset"
+    "version, data, backbone, weights, trust, task, columns, text, languages, generation, split, on_bad_input, "
+    "augment, head, steps, train, seed, device, precision, preset"
 )
 FULL = {
     "data": {"train": "a", "valid": {"stream": "s1"}, "test": "c"},

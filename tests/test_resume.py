@@ -1,19 +1,13 @@
 """Trainings that are killed and resumed, beside one that nothing happened to."""
 
-import json
 import shutil
 import signal
-import subprocess
-import sys
 from functools import partial
-from pathlib import Path
 
-import msgspec
-import numpy as np
 import pytest
 
+from interrupting import Process, same
 from photos import class_folder
-from transfer_core.model_file.format import read_model
 
 pytestmark = pytest.mark.slow
 
@@ -59,30 +53,6 @@ DEATHS = {
 }
 # These with MobileNetV2, the others with a network that is fast.
 REAL = ["while it embeds", "within epoch 2 of fine-tuning", "before it measures", "before it has tidied up"]
-
-
-class Process:
-    """`interrupted.py`, which runs one job after the other."""
-
-    def __init__(self):
-        path = Path(__file__).with_name("interrupted.py")
-        self._process = subprocess.Popen(
-            [sys.executable, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-
-    def __call__(self, home, **job):
-        """The exit status and what the job left."""
-        result = Path(home) / "result.json"
-        result.unlink(missing_ok=True)
-        self._process.stdin.write(json.dumps({"home": str(home), "result": str(result), **job}) + "\n")
-        self._process.stdin.flush()
-        status = int(self._process.stdout.readline())
-        return status, json.loads(result.read_text()) if result.exists() else None
-
-    def end(self):
-        self._process.stdin.close()
-        self._process.stdout.close()
-        self._process.wait(10)
 
 
 @pytest.fixture(scope="module")
@@ -131,16 +101,6 @@ def home(home, uninterrupted):
     if (uninterrupted[0] / "cache/measurements.json").exists():
         shutil.copy(uninterrupted[0] / "cache/measurements.json", home / "cache")
     return home
-
-
-def same(first, second):
-    """Whether two models are, to the last bit, the same."""
-    (header, tensors, _), (other_header, other_tensors, _) = read_model(first), read_model(second)
-    headers = [msgspec.structs.replace(each, created_at="") for each in (header, other_header)]
-    for field in headers[0].__struct_fields__:
-        assert getattr(headers[0], field) == getattr(headers[1], field), field
-    assert tensors.keys() == other_tensors.keys()
-    return [name for name in tensors if not np.array_equal(tensors[name], other_tensors[name])] == []
 
 
 def only_run(home):

@@ -33,7 +33,14 @@ class Division:
     warnings: tuple[str, ...]
 
 
-def divide(pool: Pool, edges: Sequence[Edge], strata: Strata, recipe: Recipe, modality: Modality) -> Division:
+def divide(
+    pool: Pool,
+    edges: Sequence[Edge],
+    strata: Strata,
+    recipe: Recipe,
+    modality: Modality,
+    keys: Sequence[str] | None = None,
+) -> Division:
     """Complete the given split, or make one, with groups and near-duplicates on one side.
 
     Parameters
@@ -48,6 +55,8 @@ def divide(pool: Pool, edges: Sequence[Edge], strata: Strata, recipe: Recipe, mo
         Sizes of the split, the column of groups, and the seed.
     modality
         The kind of input, for messages.
+    keys
+        Rows with the same key are copies. Default: the digests.
 
     Raises
     ------
@@ -55,9 +64,10 @@ def divide(pool: Pool, edges: Sequence[Edge], strata: Strata, recipe: Recipe, mo
         Groups of the user are so large that nothing can be held out.
     """
     data = pool.data
-    groups = group_rows(data.digests, pool.named, edges, strata)
+    keys = data.digests if keys is None else keys
+    groups = group_rows(keys, pool.named, edges, strata)
     pool = replace(pool, data=replace(data, groups=groups.keys))
-    parts = split_rows(pool.given, strata, data.digests, recipe.split, recipe.seed, groups.keys)
+    parts = split_rows(pool.given, strata, keys, recipe.split, recipe.seed, groups.keys)
     if recipe.split.group and recipe.split.test and not parts.test:
         raise DataError(
             f'each class has a single group of "{printable(recipe.split.group)}", so that none can be held '

@@ -103,6 +103,9 @@ class Labelling(Protocol):
             `training ` if the targets are those of one part. Default: empty.
         """
 
+    def copy_keys(self, inputs: Sequence[Any], digests: Sequence[str]) -> Sequence[str]:
+        """A key per input: those with the same key are copies, of which none may be on both sides."""
+
     def data_warnings(self, splits: DataSplits, weighted: bool) -> Iterator[str]:
         """Properties of the data that make metrics mislead; `weighted`: rare labels have larger weights."""
 

@@ -19,7 +19,7 @@ from transfer_core.data.source import SourceContext, read_source
 from transfer_core.data.split import Parts
 from transfer_core.data.stream import Row
 from transfer_core.data.usable import OnBadInput, keep_usable
-from transfer_core.recipe.schema import Columns, PathSource, Recipe, Source, Train
+from transfer_core.recipe.schema import Columns, Languages, PathSource, Recipe, Source, Train
 from transfer_core.runtime.errors import DataError
 from transfer_core.runtime.progress import Progress
 
@@ -55,7 +55,14 @@ def read_splits(
         The data can't be trained on as it is; docs/guides/your_data.md lists the rules.
     """
     context = SourceContext(
-        modality, recipe.columns, streams, spool, progress, recipe.split.group, recipe.task
+        modality,
+        recipe.columns,
+        streams,
+        spool,
+        progress,
+        recipe.split.group,
+        recipe.task,
+        recipe.languages,
     )
     found = read_source(recipe.data, context)
     audit.check_split_marks(found.examples)
@@ -78,7 +85,8 @@ def read_splits(
     wanted = recipe.split.near_duplicates
     edges = modality.near_duplicates(kept.data.inputs, progress.check) if wanted else []
     pool = Pool(kept.data, given, tuple(example.group for example in kept.examples))
-    division = divide(pool, edges, task.strata(kept.data.targets), recipe, modality)
+    keys = task.copy_keys(kept.data.inputs, kept.data.digests)
+    division = divide(pool, edges, task.strata(kept.data.targets), recipe, modality, keys)
     _warn_of_copies(division.parts, kept.examples, modality, progress)
     facts = DataSplits(
         task,
@@ -156,6 +164,7 @@ def read_labelled(
     streams: Mapping[str, Iterable[Row]],
     spool: Path,
     progress: Progress,
+    languages: Languages = Languages(),
 ) -> Dataset:
     """Read labelled inputs to evaluate a trained model on.
 
@@ -175,6 +184,8 @@ def read_labelled(
         Temporary directory for images given as bytes.
     progress
         Progress events and cancellation.
+    languages
+        Those of the model's recipe.
 
     Raises
     ------
@@ -182,7 +193,8 @@ def read_labelled(
         As `read_splits`, or a label that the model doesn't have.
     """
     source = PathSource(source) if isinstance(source, str) else source
-    found = read_source(source, SourceContext(modality, columns, streams, spool, progress, task=task.name))
+    context = SourceContext(modality, columns, streams, spool, progress, task=task.name, languages=languages)
+    found = read_source(source, context)
     examples = task.checked(_measured(found.examples), on_bad_input, progress)
     if not examples:
         raise DataError(f"there are no labelled {modality.many} to measure on")

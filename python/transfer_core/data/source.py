@@ -17,9 +17,16 @@ from transfer_core.data.folder import read_folder
 from transfer_core.data.formats import has_image_extension
 from transfer_core.data.manifest import read_manifest
 from transfer_core.data.modality import Modality
+from transfer_core.data.pair_source import (
+    is_parallel_file,
+    pair_columns,
+    read_parallel_file,
+    read_parallel_folder,
+)
+from transfer_core.data.pairs import TEXT_TASKS
 from transfer_core.data.stream import Row, read_stream
 from transfer_core.data.table import with_columns
-from transfer_core.recipe.schema import Columns, PathSource, Source, Splits, StreamSource
+from transfer_core.recipe.schema import Columns, Languages, PathSource, Source, Splits, StreamSource
 from transfer_core.runtime.errors import DataError, did_you_mean
 from transfer_core.runtime.limits import excess
 from transfer_core.runtime.progress import Progress
@@ -36,7 +43,7 @@ _ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
 @dataclass(frozen=True)
 class SourceContext:
     """Context of reading a source: kind of input, column names, open streams, temporary directory, progress,
-    the column of groups, and the name of the task, `auto` where the recipe has none."""
+    the column of groups, the name of the task, `auto` where the recipe has none, and its languages."""
 
     modality: Modality
     columns: Columns
@@ -45,6 +52,12 @@ class SourceContext:
     progress: Progress
     group: str | None = None
     task: str = "auto"
+    languages: Languages = Languages()
+
+    @property
+    def is_of_pairs(self) -> bool:
+        """Whether labels are texts."""
+        return self.task in TEXT_TASKS
 
     @property
     def may_have_boxes(self) -> bool:
@@ -110,6 +123,9 @@ def _read_one(source: PathSource | StreamSource, context: SourceContext) -> Foun
 
 
 def _read_folder(path: str, context: SourceContext) -> Found:
+    if context.is_of_pairs:
+        pairs = read_parallel_folder(path, context.columns, context.languages, context.progress)
+        return Found(pairs)
     if context.modality.name != "image":
         raise DataError(
             f"{printable(path)} is a folder, but this backbone takes {context.modality.many}: "
@@ -139,6 +155,13 @@ def _read_file(path: str, context: SourceContext) -> list[Example]:
     if context.may_have_boxes and (boxes := read_boxes(path, context.progress)):
         return boxes
     columns = context.columns
+    if context.is_of_pairs:
+        if is_parallel_file(path):
+            return read_parallel_file(path, columns, context.languages, context.progress)
+        pairs = read_manifest(
+            path, pair_columns(header(path), columns), context.modality, context.spool, context.group
+        )
+        return _collect(pairs, context.progress, printable(path))
     if context.may_have_boxes and (of_boxes := box_columns(header(path), columns)):
         columns = of_boxes
     elif context.task == DETECTION:

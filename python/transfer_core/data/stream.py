@@ -24,6 +24,8 @@ def read_stream(
 ) -> Iterator[Example]:
     """Read rows `{input:, label:, split:}` or, of images with boxes, `{input:, boxes:, split:}`.
 
+    Pairs of texts may be `{source:, target:}`.
+
     A row with `{problem:, name:}` instead of `input` stands for an input that the caller could not read.
     Image bytes are written to `spool` under their sha256: one image is in memory at a time.
 
@@ -43,8 +45,8 @@ def read_stream(
     DataError
         A row without `input`, a label or `group`, or with an unknown key.
     """
-    for number, row in enumerate(rows, start=1):
-        where = f"row {number}"
+    for number, given in enumerate(rows, start=1):
+        where, row = f"row {number}", _renamed(given)
         _check_words(row, where, group)
         split, kin = part_named(row.get("split"), where), group_named(row[group]) if group else None
         if "problem" in row:
@@ -53,6 +55,13 @@ def read_stream(
             continue
         input, name, columns = modality.from_row(row["input"], where, spool)
         yield Example(input, _label(row, where), split, name, columns, group=kin)
+
+
+def _renamed(row: Any) -> Any:
+    """A row of a pair of texts under the usual words."""
+    if not isinstance(row, Mapping) or "source" not in row or "input" in row or "label" in row:
+        return row
+    return {{"source": "input", "target": "label"}.get(word, word): value for word, value in row.items()}
 
 
 def _label(row: Row, where: str) -> Any:

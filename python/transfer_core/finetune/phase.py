@@ -115,7 +115,7 @@ def fine_tune(
         tail = Tail(backbone, head, trainable, begin, progress.check)
         for name in adapted_blocks:
             only_adapters(tail.blocks.get_submodule(name))
-        with open_execution(tail, device, _dtype(backbone, machine), size, progress) as execution:
+        with open_execution(tail, device, training_dtype(backbone, machine), size, progress) as execution:
             validate = None
             if len(valid):
                 valid_inputs = same_every_epoch(valid.dataset, passes=1 + train.epochs)
@@ -151,7 +151,7 @@ def groups_by_depth(backbone: Backbone, head: nn.Module, decay: float) -> list[G
     return [group for group in groups if group.parameters]
 
 
-def _dtype(backbone: Backbone, machine: Machine) -> torch.dtype:
+def training_dtype(backbone: Backbone, machine: Machine) -> torch.dtype:
     """Return the precision: `choose_dtype`'s, except bfloat16 for texts on a CPU with bfloat16 arithmetic.
 
     Dense layers, unlike convolutions, train more than twice as fast in it.

@@ -89,6 +89,11 @@ def _cached(rows: Iterable[tuple[int, Tensor]], count: int, in_memory: bool) -> 
     if in_memory:
         tokens = dict(rows)
         return [tokens[number] for number in range(count)]
+    return cached_on_disk(rows, count)
+
+
+def cached_on_disk(rows: Iterable[tuple[int, Tensor]], count: int) -> Sequence[Tensor] | None:
+    """Store `count` rows (L, D) in a file; None if disk space or the range of float16 does not suffice."""
     with suppress(OSError):
         make_directory(cache())
         return _on_disk(rows, count, int(DISK_SHARE * shutil.disk_usage(cache()).free))

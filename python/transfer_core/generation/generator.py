@@ -54,6 +54,7 @@ class TextGenerator:
         device: torch.device,
     ) -> None:
         self.codec = codec(backbone, languages, text.prefix)
+        backbone.eval()
         self.network = backbone
         self.device = device
         self.longest = text.max_length or backbone.facts.max_length or backbone.shape.longest

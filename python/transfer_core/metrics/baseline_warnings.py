@@ -36,6 +36,10 @@ def baseline_warnings(metrics: Mapping[str, Any]) -> Iterator[str]:
         missed = [row["label"] for row in metrics["per_class"] if row["support"] and not row["recall"]]
         if missed:
             yield f"no measured object of {listed(missed)} is found (recall 0)"
+    elif main := next((name for name in ("rouge_l", "chrf2") if name in metrics), None):
+        yield from _no_better(metrics, main, "copying the source", metrics["baseline"][main])
+        if "untuned" in metrics:
+            yield from _no_better(metrics, main, "the untuned model", metrics["untuned"][main])
     elif "r2" in metrics:
         yield from _no_better(metrics, "r2", "always predicting the mean", 0.0)
 

@@ -40,6 +40,7 @@ def evaluate(
             rows or streams,
             spool,
             progress,
+            model.recipe.languages,
         )
         progress.stage("evaluate", f"measure on {len(dataset)} {model.modality.many}")
         with naming_all([dataset], model.modality, progress):

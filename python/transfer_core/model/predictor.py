@@ -69,6 +69,7 @@ class PredictorModule(Protocol):
 _MODULES: dict[Representation, str] = {
     "pooled": "transfer_core.model.pooled_predictor",
     "feature_maps": "transfer_core.model.detection_predictor",
+    "encoder_decoder": "transfer_core.model.text_predictor",
 }
 
 

@@ -39,6 +39,7 @@ class Steps(Protocol):
 _STEPS: dict[Representation, str] = {
     "pooled": "transfer_core.pipeline.pooled_steps",
     "feature_maps": "transfer_core.pipeline.detection_steps",
+    "encoder_decoder": "transfer_core.pipeline.generation_steps",
 }
 
 

@@ -16,7 +16,9 @@ from transfer_core.recipe.schema import (
     OF_MINIBATCHES,
     ClassicHead,
     Freeze,
+    Generation,
     KnnHead,
+    Languages,
     LogisticHead,
     Lora,
     Mosaic,
@@ -58,6 +60,44 @@ def check_representation(task: Task[Any], facts: BackboneFacts) -> None:
         raise RecipeError([Problem("backbone", f"{message}. Try: {fitting}" if fitting else message)])
 
 
+def check_head(recipe: Recipe, task: Task[Any]) -> None:
+    """Raise `RecipeError` unless the head goes with the task."""
+    head = recipe.head
+    if head is None or isinstance(head, task.heads):
+        return
+    tags = ", ".join(str(kind.__struct_config__.tag) for kind in task.heads)
+    choices = f"(one of: {tags})" if tags else ": its decoder is the head. Fix: leave it out"
+    message = f"{task.name} has no head {head.__struct_config__.tag} {choices}".replace(" :", ":")
+    raise RecipeError([Problem("head", message)])
+
+
+def check_text_words(recipe: Recipe, facts: BackboneFacts) -> None:
+    """Raise `RecipeError` for words about generated texts with a backbone that generates none, and for
+    languages that the backbone lacks."""
+    problems = []
+    if not facts.encoder_decoder:
+        message = f"is for generated texts, but {facts.name} generates none"
+        problems += [
+            Problem(word, message)
+            for word, default in (("languages", Languages()), ("generation", Generation()))
+            if getattr(recipe, word) != default
+        ]
+        if recipe.text.prefix:
+            problems.append(Problem("text.prefix", message))
+        problems += [
+            Problem(f"{path}.label_smoothing", message)
+            for path, train in train_steps(recipe)
+            if train.label_smoothing is not None
+        ]
+    for word in ("source", "target") if facts.languages else ():
+        code = getattr(recipe.languages, word)
+        if code is not None and code not in facts.languages:
+            nearest = did_you_mean(code, list(facts.languages))
+            message = f'{facts.name} has no language "{code:.40}"{nearest}'
+            problems.append(Problem(f"languages.{word}", message))
+    raise_if(problems)
+
+
 def train_steps(recipe: Recipe) -> list[tuple[str, Train]]:
     """The user's train steps, each with its path in the recipe."""
     steps = [(f"steps[{i}]", step) for i, step in enumerate(recipe.steps) if isinstance(step, Train)]
@@ -86,10 +126,7 @@ def check_task(recipe: Recipe, task: Task[Any], labels: Sequence[str]) -> None:
     trains = [step for step in recipe.steps if isinstance(step, Train)]
     raise_if([problem for train in trains for problem in _train_problems(train, task, labels)])
     head = recipe.head
-    if head and not isinstance(head, task.heads):
-        tags = ", ".join(str(kind.__struct_config__.tag) for kind in task.heads)
-        message = f"{task.name} has no head {head.__struct_config__.tag} (one of: {tags})"
-        raise RecipeError([Problem("head", message)])
+    check_head(recipe, task)
     if not isinstance(task, PooledTask):
         return
     if isinstance(head, ClassicHead) and not isinstance(head, KnnHead) and find_spec("sklearn") is None:

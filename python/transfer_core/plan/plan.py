@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from transfer_core.backbones.facts import BackboneFacts
 from transfer_core.backbones.representations import Representation
-from transfer_core.plan import checks, detection_presets, presets
+from transfer_core.plan import checks, detection_presets, generation_presets, presets
 from transfer_core.plan.phases import Phase, phases
 from transfer_core.plan.presets import ENOUGH_TO_COMPARE, Presets, must_gain, without_fine_tuning
 from transfer_core.recipe.schema import Recipe, TextOptions, Train
@@ -23,7 +23,11 @@ from transfer_core.runtime.errors import Problem
 from transfer_core.tasks import TASKS, Task, named_task
 
 # The presets of the tasks that need a representation.
-PRESETS: dict[Representation, Presets] = {"pooled": presets, "feature_maps": detection_presets}
+PRESETS: dict[Representation, Presets] = {
+    "pooled": presets,
+    "feature_maps": detection_presets,
+    "encoder_decoder": generation_presets,
+}
 
 
 @dataclass(frozen=True)
@@ -85,8 +89,12 @@ def complete(recipe: Recipe, facts: BackboneFacts) -> Recipe:
     """
     blocks = facts.blocks
     checks.check_names(recipe)
+    if recipe.task == "auto" and facts.encoder_decoder:
+        recipe = replace(recipe, task="translation")
     if task := named_task(recipe):
         checks.check_representation(task, facts)
+        checks.check_head(recipe, task)
+    checks.check_text_words(recipe, facts)
     checks.check_blocks(recipe, blocks)
     checks.check_backbone_can(recipe, facts)
     task = task or TASKS["classification"]

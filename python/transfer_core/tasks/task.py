@@ -69,7 +69,7 @@ class Task(ABC, Generic[S]):
     heads
         The types of heads that fit the task.
     default_head
-        The head of a recipe without one.
+        The head of a recipe without one; None if there is none to add.
     state_type
         The type of the state; its tag is `name`.
     """
@@ -81,7 +81,7 @@ class Task(ABC, Generic[S]):
     needs: ClassVar[Representation]
     loss: ClassVar[str]
     heads: ClassVar[tuple[type[msgspec.Struct], ...]]
-    default_head: ClassVar[Head]
+    default_head: ClassVar[Head | None]
     state_type: type[S]
 
     # Reading data: see `data.labelling.Labelling`.
@@ -125,6 +125,10 @@ class Task(ABC, Generic[S]):
     ) -> str | None:
         """An error message if the targets do not vary."""
 
+    def copy_keys(self, inputs: Sequence[Any], digests: Sequence[str]) -> Sequence[str]:
+        """A key per input: those with the same key are copies. Default: the digests."""
+        return digests
+
     def data_warnings(self, splits: DataSplits, weighted: bool) -> Iterator[str]:
         """Properties of the data that make metrics mislead."""
         yield from ()
@@ -162,7 +166,7 @@ class PooledTask(Task[S]):
 
     needs: ClassVar[Representation] = "pooled"
     heads: ClassVar[tuple[type[msgspec.Struct], ...]] = (LinearHead, MlpHead, *get_args(ClassicHead))
-    default_head: ClassVar[Head] = LinearHead()
+    default_head: ClassVar[Head | None] = LinearHead()
     criterion: ClassVar[Criterion]
 
     def targets(self, dataset: Dataset, state: S) -> Array:

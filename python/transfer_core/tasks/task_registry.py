@@ -13,10 +13,12 @@ from transfer_core.tasks.detection import Detection
 from transfer_core.tasks.multi_label import MultiLabel
 from transfer_core.tasks.regression import Regression
 from transfer_core.tasks.task import State, Task
+from transfer_core.tasks.text_generation import TextToText, Translation
 
 # In order of recognition; the last accepts all labels.
 TASKS: dict[str, Task[Any]] = {
-    task.name: task for task in (Detection(), MultiLabel(), Regression(), Classification())
+    task.name: task
+    for task in (Detection(), MultiLabel(), Regression(), Translation(), TextToText(), Classification())
 }
 
 
