@@ -7,17 +7,15 @@ from functools import wraps
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
-from torch import nn
 
+from transfer_core.heads.head import Head
 from transfer_core.heads.rows import Rows
-from transfer_core.tasks.criteria import CLASSES, LABELS
+from transfer_core.tasks.criteria import CLASSES, LABELS, Array
 
-Array: TypeAlias = npt.NDArray[Any]
 # Raises `Cancelled` if the user asked to stop.
 Check: TypeAlias = Callable[[], None]
-# (options of the head, rows, number of outputs, seed, check) -> layer.
-Fit: TypeAlias = Callable[[Any, Rows, int, int, Check], nn.Module]
+# (options of the head, rows, number of outputs, seed, check) -> head.
+Fit: TypeAlias = Callable[[Any, Rows, int, int, Check], Head]
 
 # Number of values below which several threads are slower than one.
 _WORTH_SHARING = 1 << 20
@@ -44,7 +42,7 @@ class Problem(NamedTuple):
 
 def problems_of(rows: Rows, outputs: int) -> Iterator[Problem]:
     """Yield one problem for all classes, or one per label or value."""
-    targets, weights = rows.targets.numpy(), rows.weights.numpy().astype(np.float64)
+    targets, weights = rows.targets, rows.weights.astype(np.float64)
     if rows.criterion.layout == CLASSES:
         yield Problem(list(range(outputs)), targets, none_if_equal(weights))
         return
@@ -70,10 +68,10 @@ def with_suitable_threads(fit: Fit) -> Fit:
     """Limit a fit on few values to one thread."""
 
     @wraps(fit)
-    def limited(spec: Any, rows: Rows, outputs: int, seed: int, check: Check) -> nn.Module:
+    def limited(spec: Any, rows: Rows, outputs: int, seed: int, check: Check) -> Head:
         from threadpoolctl import threadpool_limits  # comes with scikit-learn
 
-        with threadpool_limits(1 if rows.features.numel() < _WORTH_SHARING else None):
+        with threadpool_limits(1 if rows.features.size < _WORTH_SHARING else None):
             return fit(spec, rows, outputs, seed, check)
 
     return limited

@@ -6,11 +6,8 @@ import os
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
-from torch import Tensor, nn
 
 from transfer_core.heads.classic_problems import (
-    Array,
     Check,
     Problem,
     none_if_equal,
@@ -18,10 +15,11 @@ from transfer_core.heads.classic_problems import (
     problems_of,
     with_suitable_threads,
 )
+from transfer_core.heads.head import Head
 from transfer_core.heads.rows import Rows
 from transfer_core.heads.trees import Boosted, Forest
 from transfer_core.recipe.schema import GradientBoostingHead, RandomForestHead
-from transfer_core.tasks.criteria import CLASSES, LABELS, VALUES
+from transfer_core.tasks.criteria import CLASSES, LABELS, VALUES, Array
 
 # Values times trees below which starting threads does not pay.
 _WORTH_SHARING = 1 << 24
@@ -41,30 +39,30 @@ class Nodes(NamedTuple):
 
 
 @with_suitable_threads
-def random_forest(spec: RandomForestHead, rows: Rows, outputs: int, seed: int, check: Check) -> nn.Module:
+def random_forest(spec: RandomForestHead, rows: Rows, outputs: int, seed: int, check: Check) -> Head:
     """Fit `RandomForestClassifier` or `RandomForestRegressor`, one for all outputs."""
     from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 
     kind = rows.criterion.layout
     estimator = RandomForestRegressor if kind == VALUES else RandomForestClassifier
-    cores = os.cpu_count() if rows.features.numel() * spec.trees > _WORTH_SHARING else 1
+    cores = os.cpu_count() if rows.features.size * spec.trees > _WORTH_SHARING else 1
     forest = estimator(max_depth=spec.max_depth, random_state=seed, n_jobs=cores, warm_start=True)
-    truth = rows.targets.numpy()
+    truth = rows.targets
     truth = truth.ravel() if kind == VALUES and outputs == 1 else truth
-    problem = Problem(list(range(outputs)), truth, none_if_equal(rows.weights.numpy()))
-    fit = _grown(forest, "n_estimators", spec.trees, rows.features.numpy(), problem, check)
+    problem = Problem(list(range(outputs)), truth, none_if_equal(rows.weights))
+    fit = _grown(forest, "n_estimators", spec.trees, rows.features, problem, check)
     trees = [tree.tree_ for tree in fit.estimators_]
     values = np.concatenate([_votes(tree, fit, kind)[tree.children_left < 0] for tree in trees])
     nodes = [
         Nodes(t.feature, t.threshold, t.children_left, t.children_right, t.children_left < 0) for t in trees
     ]
-    return Forest(*_concatenated(nodes), torch.from_numpy(values), torch.tensor(kind))
+    return Forest(*_concatenated(nodes), values, np.array(kind))
 
 
 @with_suitable_threads
 def gradient_boosting(
     spec: GradientBoostingHead, rows: Rows, outputs: int, seed: int, check: Check
-) -> nn.Module:
+) -> Head:
     """Fit `HistGradientBoostingClassifier` per label, or `HistGradientBoostingRegressor` per value."""
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
@@ -77,16 +75,16 @@ def gradient_boosting(
         if kind == LABELS and (certainty := problem.certainty) is not None:
             baseline[problem.columns] = certainty
             continue
-        fit = _grown(estimator(**options), "max_iter", spec.trees, rows.features.numpy(), problem, check)
+        fit = _grown(estimator(**options), "max_iter", spec.trees, rows.features, problem, check)
         baseline[problem.columns] = per_column(fit._baseline_prediction.ravel(), problem.columns)
         for trees in fit._predictors:
             grown += _with_columns([tree.nodes for tree in trees], problem.columns)
     nodes, values, columns = zip(*grown, strict=True) if grown else ((), (np.zeros(0),), ())
     return Boosted(
         *_concatenated(nodes),
-        torch.from_numpy(np.concatenate(values)),
-        torch.tensor(columns, dtype=torch.int32),
-        torch.from_numpy(baseline),
+        np.concatenate(values),
+        np.array(columns, np.int32),
+        baseline,
     )
 
 
@@ -128,8 +126,8 @@ def _votes(tree: Any, forest: Any, kind: int) -> Array:
     return np.where(has_both, values[:, :, -1] / values.sum(axis=2), always)
 
 
-def _concatenated(trees: tuple[Nodes, ...] | list[Nodes]) -> list[Tensor]:
-    """Return the tensors of `Trees`."""
+def _concatenated(trees: tuple[Nodes, ...] | list[Nodes]) -> list[Array]:
+    """Return the arrays of `Trees`."""
     sizes = [len(nodes.feature) for nodes in trees]
     roots = np.cumsum([0, *sizes])[:-1]
     nothing = Nodes(*[np.zeros(0, np.int64)] * 5)
@@ -138,10 +136,10 @@ def _concatenated(trees: tuple[Nodes, ...] | list[Nodes]) -> list[Tensor]:
     left, right = (np.where(is_leaf, here, side.astype(np.int64) + first) for side in (left, right))
     leaf = np.where(is_leaf, np.cumsum(is_leaf) - 1, 0)
     return [
-        torch.from_numpy(np.where(is_leaf, 0, feature).astype(np.int32)),
-        torch.from_numpy(np.where(is_leaf, 0.0, threshold).astype(np.float64)),
-        *(torch.from_numpy(numbers.astype(np.int32)) for numbers in (left, right, leaf, roots)),
-        torch.tensor(_depth(left, right, is_leaf, roots)),
+        np.where(is_leaf, 0, feature).astype(np.int32),
+        np.where(is_leaf, 0.0, threshold).astype(np.float64),
+        *(numbers.astype(np.int32) for numbers in (left, right, leaf, roots)),
+        np.array(_depth(left, right, is_leaf, roots)),
     ]
 
 

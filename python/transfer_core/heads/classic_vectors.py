@@ -5,35 +5,31 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor, nn
-from torch.nn.functional import one_hot
 
 from transfer_core.heads.classic_problems import (
-    Array,
     Check,
     per_column,
     problems_of,
     with_suitable_threads,
 )
-from transfer_core.heads.modules import fold_standardization
+from transfer_core.heads.dense import DenseHead, folded, named
+from transfer_core.heads.head import Head
 from transfer_core.heads.neighbors import Neighbors
 from transfer_core.heads.rows import Rows
 from transfer_core.heads.scaling import are_counts, standardization
 from transfer_core.heads.support_vectors import SupportVectors
 from transfer_core.recipe.schema import KnnHead, LogisticHead, SvmHead
-from transfer_core.tasks.criteria import CLASSES, LABELS, VALUES
+from transfer_core.tasks.criteria import CLASSES, LABELS, VALUES, Array
 
 _MOST_STEPS = 1000
 
 
 @with_suitable_threads
-def logistic(spec: LogisticHead, rows: Rows, outputs: int, seed: int, check: Check) -> nn.Module:
+def logistic(spec: LogisticHead, rows: Rows, outputs: int, seed: int, check: Check) -> Head:
     """Fit `LogisticRegression` on standardized features, one per label."""
     from sklearn.linear_model import LogisticRegression
 
     z, mean, scale = _prepared(rows)
-    layer = nn.Linear(z.shape[1], outputs)
     weight, bias = np.zeros((outputs, z.shape[1])), np.zeros(outputs)
     for problem in problems_of(rows, outputs):
         check()
@@ -45,22 +41,18 @@ def logistic(spec: LogisticHead, rows: Rows, outputs: int, seed: int, check: Che
         fit = estimator.fit(z, problem.truth, problem.weights)
         weight[columns] = per_column(fit.coef_, columns)
         bias[columns] = per_column(fit.intercept_, columns)
-    with torch.no_grad():
-        layer.weight.copy_(torch.from_numpy(weight))
-        layer.bias.copy_(torch.from_numpy(bias))
-    fold_standardization(nn.Sequential(layer), mean, scale)
-    return layer
+    return DenseHead(named(0, *folded(weight, bias, mean, scale)))
 
 
 @with_suitable_threads
-def support_vector_machine(spec: SvmHead, rows: Rows, outputs: int, seed: int, check: Check) -> nn.Module:
+def support_vector_machine(spec: SvmHead, rows: Rows, outputs: int, seed: int, check: Check) -> Head:
     """Fit `SVC` on standardized features, one per label, or `SVR`, one per value."""
     from sklearn.svm import SVC, SVR
 
     z, mean, scale = _prepared(rows)
     kind = rows.criterion.layout
     gamma = _scale_of(z)
-    used = torch.tensor(0.0 if spec.kernel == "linear" else gamma, dtype=torch.float64)
+    used = np.array(0.0 if spec.kernel == "linear" else gamma)
     dual, intercept = np.zeros((len(rows), outputs)), np.zeros(outputs)
     for problem in problems_of(rows, outputs):
         check()
@@ -73,33 +65,33 @@ def support_vector_machine(spec: SvmHead, rows: Rows, outputs: int, seed: int, c
         if len(columns) > 2:
             support, pair_weights = _dense(fit.support_vectors_), _dense(fit.dual_coef_).T
             numbers = (support, used, pair_weights, fit.intercept_, fit.n_support_)
-            return SupportVectors(mean, scale, *map(_tensor, numbers))
+            return SupportVectors(mean, scale, *map(_single, numbers))
         dual[np.ix_(fit.support_, columns)] = per_column(_dense(fit.dual_coef_), columns).T
         intercept[columns] = per_column(fit.intercept_, columns)
     used_rows, no_pairs = np.flatnonzero(dual.any(axis=1)), np.zeros(0, np.int32)
     numbers = (_dense(z[used_rows]), used, dual[used_rows], intercept, no_pairs)
-    return SupportVectors(mean, scale, *map(_tensor, numbers))
+    return SupportVectors(mean, scale, *map(_single, numbers))
 
 
-def nearest_neighbors(spec: KnnHead, rows: Rows, outputs: int, seed: int, check: Check) -> nn.Module:
+def nearest_neighbors(spec: KnnHead, rows: Rows, outputs: int, seed: int, check: Check) -> Head:
     """Store the examples, as `KNeighborsClassifier` and `KNeighborsRegressor` do."""
     kind = rows.criterion.layout
     mean, scale = standardization(rows.features)
     examples = (rows.features - mean) / scale
-    votes = one_hot(rows.targets, outputs).bool() if kind == CLASSES else rows.targets
+    votes = np.eye(outputs, dtype=bool)[rows.targets] if kind == CLASSES else rows.targets
     count = min(spec.neighbors, len(rows))
-    return Neighbors(mean, scale, examples, votes, torch.tensor(count), torch.tensor(kind))
+    return Neighbors(mean, scale, examples, votes, np.array(count), np.array(kind))
 
 
-def _prepared(rows: Rows) -> tuple[Any, Tensor, Tensor]:
+def _prepared(rows: Rows) -> tuple[Any, Array, Array]:
     """Return standardized features (N, D) for scikit-learn, mean and scale; counts are not scaled."""
     if are_counts(rows.features):
         from scipy.sparse import csr_matrix
 
         width = rows.features.shape[1]
-        return csr_matrix(rows.features.numpy()), torch.zeros(width), torch.ones(width)
+        return csr_matrix(rows.features), np.zeros(width, np.float32), np.ones(width, np.float32)
     mean, scale = standardization(rows.features)
-    return ((rows.features - mean) / scale).double().numpy(), mean, scale
+    return ((rows.features - mean) / scale).astype(np.float64), mean, scale
 
 
 def _scale_of(z: Any) -> float:
@@ -114,7 +106,7 @@ def _dense(numbers: Any) -> Array:
     return dense
 
 
-def _tensor(numbers: Any) -> Tensor:
-    """Return a tensor, float32 in place of float64: a head needs no more digits."""
-    tensor = torch.as_tensor(np.ascontiguousarray(numbers) if np.ndim(numbers) else numbers)
-    return tensor.float() if tensor.dtype == torch.float64 and tensor.ndim else tensor
+def _single(numbers: Array) -> Array:
+    """Return an array, float32 in place of float64: a head needs no more digits."""
+    array = np.ascontiguousarray(numbers) if np.ndim(numbers) else numbers
+    return array.astype(np.float32) if array.dtype == np.float64 and array.ndim else array

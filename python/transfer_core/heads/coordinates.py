@@ -1,13 +1,13 @@
-"""Coordinates in which a linear head is fitted: scaled features, or an orthonormal basis of their span."""
+"""Coordinates in which a linear head is fitted: scaled features, or principal axes of them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
+import numpy as np
 
 from transfer_core.heads.scaling import Scaling
+from transfer_core.tasks.criteria import Array
 
 # Up to so many rows per feature, a copy of the features is small and pays off.
 FEW = 4
@@ -15,38 +15,60 @@ FEW = 4
 
 @dataclass(frozen=True)
 class Coordinates:
-    """Coordinates z = (x - shift) / unit of N rows.
+    """Coordinates z = ((f - mean) / scale) basis of N rows of features f.
 
     Attributes
     ----------
     x
-        (N, R). With many rows the tensor of the caller, never copied: shift and unit are moved into the
-        coefficients instead.
-    shift, unit
-        (R,)
+        (N, R) coordinates if `is_copy`; otherwise (N, D), the features of the caller: mean, scale and basis
+        are moved into the coefficients then.
     mean, scale
-        (D,), of the features f: scaled features are (f - mean) / scale.
+        (D,)
     basis
         (D, R), a column per coordinate; None if the coordinates are the scaled features.
     """
 
-    x: Tensor
-    shift: Tensor
-    unit: Tensor
-    mean: Tensor
-    scale: Tensor
-    basis: Tensor | None
+    x: Array
+    is_copy: bool
+    mean: Array
+    scale: Array
+    basis: Array | None
 
-    def on_features(self, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+    @property
+    def count(self) -> int:
+        """R, the number of coordinates."""
+        return len(self.mean) if self.basis is None else self.basis.shape[1]
+
+    def on_features(self, weight: Array, bias: Array) -> tuple[Array, Array]:
         """Convert `weight` (K, R) and `bias` (K,) for z to (K, D) and (K,) for features."""
-        weight = weight.double()
-        if self.basis is not None:
-            weight = weight @ self.basis.double().T
-        weight = weight / self.scale.double()
-        return weight.float(), (bias.double() - weight @ self.mean.double()).float()
+        basis = None if self.basis is None else self.basis.astype(np.float64)
+        weight = weight.astype(np.float64)
+        weight = (weight if basis is None else weight @ basis.T) / self.scale
+        return weight.astype(np.float32), (bias - weight @ self.mean).astype(np.float32)
+
+    def on_x(self, weight: Array, bias: Array) -> tuple[Array, Array]:
+        """Convert `weight` (K, R) and `bias` (K,) for z to those for x."""
+        if self.is_copy:
+            return weight, bias
+        weight = (weight if self.basis is None else weight @ self.basis.T) / self.scale
+        return weight, bias - weight @ self.mean
+
+    def on_z(self, slope_x: Array, slope_1: Array) -> Array:
+        """Convert the gradient by the weights for x, and by the biases (K,), to that by the weights for z."""
+        if self.is_copy:
+            return slope_x
+        slope_z = (slope_x - slope_1[:, None] * self.mean) / self.scale
+        return slope_z if self.basis is None else slope_z @ self.basis
+
+    def rows(self, indices: Array | slice) -> Array:
+        """Return coordinates (M, R) of the rows at `indices`."""
+        if self.is_copy:
+            return self.x[indices]
+        z: Array = (self.x[indices] - self.mean) / self.scale
+        return z if self.basis is None else z @ self.basis
 
 
-def coordinates_of(features: Tensor, scaling: Scaling) -> Coordinates:
+def coordinates_of(features: Array, scaling: Scaling, axes: bool = False) -> Coordinates:
     """Return R = min(N, D) coordinates of `features` (N, D) under `scaling`.
 
     With fewer rows than features, L2-penalized weights lie in the span of the rows, and the penalty is the
@@ -60,13 +82,17 @@ def coordinates_of(features: Tensor, scaling: Scaling) -> Coordinates:
     mean, scale = scaling
     rows, width = features.shape
     if rows > FEW * width:
-        return Coordinates(features, mean, scale, mean, scale, basis=None)
+        basis = None
+        if axes:
+            step = rows // (FEW * width)
+            z = (features[::step] - mean) / scale
+            basis = np.linalg.eigh(z.T @ z)[1]
+        return Coordinates(features, False, mean, scale, basis)
     z = (features - mean) / scale
     basis = None
     if rows < width:
-        basis, triangle = torch.linalg.qr(z.T)
+        basis, triangle = np.linalg.qr(z.T)
         z = triangle.T
-    _, axes = torch.linalg.eigh(z.T @ z)
-    zero = features.new_zeros(axes.shape[1])
-    basis = axes if basis is None else basis @ axes
-    return Coordinates(z @ axes, zero, zero + 1, mean, scale, basis)
+    axes_ = np.linalg.eigh(z.T @ z)[1]
+    basis = axes_ if basis is None else basis @ axes_
+    return Coordinates(z @ axes_, True, mean, scale, basis)

@@ -16,17 +16,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
+import numpy as np
 
 from transfer_core.heads.coordinates import coordinates_of
 from transfer_core.heads.folds import a_part_of, first_views, left_out_rows, weights_without
 from transfer_core.heads.heartbeat import Heartbeat
 from transfer_core.heads.linear_problem import LinearProblems, linear_problems
 from transfer_core.heads.rows import Rows
-from transfer_core.heads.scaling import Scaling, scalings
+from transfer_core.heads.scaling import Scaling, parts_of, scalings
+from transfer_core.runtime.parallel import one_blas_thread
 from transfer_core.runtime.progress import Progress
-from transfer_core.training.batch import mean_loss
+from transfer_core.tasks.criteria import Array
 
 STRENGTHS = tuple(10.0**e for e in (1, 0.5, 0, -0.5, -1, -1.5, -2, -2.5, -3, -3.5, -4))
 
@@ -52,11 +52,11 @@ class LinearFit:
     held-out loss of each strength that was tried, the strongest first.
     """
 
-    weight: Tensor
-    bias: Tensor
+    weight: Array
+    bias: Array
     strength: float
-    held_out: Tensor
-    held_out_targets: Tensor
+    held_out: Array
+    held_out_targets: Array
     path: list[dict[str, float]]
 
 
@@ -64,7 +64,7 @@ class LinearFit:
 class Candidate:
     """One strength on B folds: `coefficients` (B, K, R + 1) and mean held-out `loss`."""
 
-    coefficients: Tensor
+    coefficients: Array
     loss: float
 
 
@@ -73,7 +73,7 @@ class Search:
     """`problems` and held-out rows of the folds, and the `tried` strengths by index in `STRENGTHS`."""
 
     problems: LinearProblems
-    held_out: list[Tensor]
+    held_out: list[Array]
     tried: dict[int, Candidate]
 
     @property
@@ -89,6 +89,11 @@ class Search:
 
 def fit_linear(rows: Rows, outputs: int, folds: int, seed: int, progress: Progress) -> LinearFit:
     """Fit `rows`, at least two examples, with the scaling and strength of the lowest held-out loss."""
+    with one_blas_thread():
+        return _fit(rows, outputs, folds, seed, progress)
+
+
+def _fit(rows: Rows, outputs: int, folds: int, seed: int, progress: Progress) -> LinearFit:
     progress.check()
     heartbeat = Heartbeat(progress, "train", MOST_FITS, "fits")
     scaling = _better_scaling(rows, outputs, folds, seed, heartbeat)
@@ -96,7 +101,7 @@ def fit_linear(rows: Rows, outputs: int, folds: int, seed: int, progress: Progre
     best, strength = found.tried[found.chosen], STRENGTHS[found.chosen]
     at = found.problems.at
     everything = linear_problems(rows, at, rows.example_weights[None], outputs, heartbeat.check)
-    start = best.coefficients.mean(dim=0, keepdim=True)
+    start = best.coefficients.mean(axis=0, keepdims=True)
     heartbeat.next()
     solution = everything.solve(strength, start, CONVERGED)[0]
     weight, bias = at.on_features(solution[:, :-1], solution[:, -1])
@@ -106,8 +111,8 @@ def fit_linear(rows: Rows, outputs: int, folds: int, seed: int, progress: Progre
         weight=weight,
         bias=bias,
         strength=strength,
-        held_out=torch.cat([found.problems.output(coefficients, out) for coefficients, out in fits]),
-        held_out_targets=rows.targets[torch.cat(found.held_out)],
+        held_out=np.concatenate([found.problems.output(coefficients, out) for coefficients, out in fits]),
+        held_out_targets=rows.targets[np.concatenate(found.held_out)],
         path=[
             {"strength": STRENGTHS[i], "validation_loss": found.tried[i].loss} for i in sorted(found.tried)
         ],
@@ -141,7 +146,7 @@ def _search(
     problems = linear_problems(rows, at, weights_without(left_out, rows), outputs, heartbeat.check)
     held_out = first_views(left_out, rows)
 
-    def evaluate(strength: float, start: Tensor) -> Candidate:
+    def evaluate(strength: float, start: Array) -> Candidate:
         heartbeat.next()
         coefficients = problems.solve(strength, start, tolerance)
         return Candidate(coefficients, _loss_of(problems, coefficients, rows, held_out))
@@ -149,7 +154,7 @@ def _search(
     return Search(problems, held_out, _search_unimodal(evaluate, problems.zeros()))
 
 
-def _search_unimodal(evaluate: Callable[[float, Tensor], Candidate], zeros: Tensor) -> dict[int, Candidate]:
+def _search_unimodal(evaluate: Callable[[float, Array], Candidate], zeros: Array) -> dict[int, Candidate]:
     """Return the strengths that were tried, by index in `STRENGTHS`.
 
     `evaluate` takes a strength and a start. The held-out loss is assumed to be unimodal. Every second
@@ -186,7 +191,7 @@ def _levels_off(tried: dict[int, Candidate], i: int) -> bool:
     return third > 0.9 * second and second - third < first - second
 
 
-def _start(tried: dict[int, Candidate], i: int, zeros: Tensor) -> Tensor:
+def _start(tried: dict[int, Candidate], i: int, zeros: Array) -> Array:
     """Return starting coefficients for strength `i`.
 
     Coefficients are smooth in the logarithm of the strength: they are interpolated, or extrapolated, from two
@@ -199,15 +204,12 @@ def _start(tried: dict[int, Candidate], i: int, zeros: Tensor) -> Tensor:
     return tried[i - 2].coefficients if tried else zeros
 
 
-def _loss_of(problems: LinearProblems, coefficients: Tensor, rows: Rows, held_out: list[Tensor]) -> float:
+def _loss_of(problems: LinearProblems, coefficients: Array, rows: Rows, held_out: list[Array]) -> float:
     """Return the mean loss on the held-out rows of all folds."""
     total = weights = 0.0
     for layer, out in zip(coefficients, held_out, strict=True):
-        for some in torch.split(out, 4096):
-            weight = float(rows.weights[some].sum())
-            output = problems.output(layer, some)
-            total += weight * float(
-                mean_loss(rows.criterion.loss, output, rows.targets[some], rows.weights[some])
-            )
-            weights += weight
+        for some in parts_of(out, 4096):
+            given = rows.targets[some], rows.weights[some]
+            total += float(rows.criterion.losses(problems.output(layer, some), *given).sum(dtype=np.float64))
+            weights += float(given[1].sum(dtype=np.float64))
     return total / weights

@@ -10,11 +10,11 @@ from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
-import torch
-from torch import Tensor
+import numpy as np
 
-Objective: TypeAlias = Callable[[Tensor], tuple[Tensor, Tensor]]
+from transfer_core.tasks.criteria import Array
 
+Objective: TypeAlias = Callable[[Array], tuple[Array, Array]]
 
 # Steps without a lower loss before a row is stopped: rounding may hide the progress of some.
 PATIENCE = 5
@@ -23,9 +23,9 @@ PATIENCE = 5
 class Point(NamedTuple):
     """`x` (B, P) with its losses (B,) and gradients (B, P)."""
 
-    x: Tensor
-    loss: Tensor
-    gradient: Tensor
+    x: Array
+    loss: Array
+    gradient: Array
 
 
 class Pair(NamedTuple):
@@ -35,19 +35,19 @@ class Pair(NamedTuple):
     unusable pairs, and `scale` is (step · change) / |change|² (B,).
     """
 
-    step: Tensor
-    change: Tensor
-    inverse: Tensor
-    scale: Tensor
+    step: Array
+    change: Array
+    inverse: Array
+    scale: Array
 
 
 def minimize(
     objective: Objective,
-    x: Tensor,
+    x: Array,
     tolerance: float,
     max_iterations: int = 500,
     history: int = 5,
-) -> Tensor:
+) -> Array:
     """Minimize `objective` over each row of `x`.
 
     Parameters
@@ -63,7 +63,7 @@ def minimize(
 
     Returns
     -------
-    Tensor
+    Array
         (B, P), the final point of each row.
 
     References
@@ -73,75 +73,80 @@ def minimize(
     """
     here = Point(x, *objective(x))
     pairs: deque[Pair] = deque(maxlen=history)
-    stuck = torch.zeros_like(here.loss, dtype=torch.bool)
-    lowest, since_lowest = here.loss, torch.zeros_like(here.loss)
+    stuck = np.zeros(len(x), bool)
+    lowest, since_lowest = here.loss, np.zeros(len(x), np.int64)
     for _ in range(max_iterations):
-        active = (0.5 * here.gradient.square().sum(dim=1) > tolerance * here.loss.abs()) & ~stuck
+        active = (0.5 * _dot(here.gradient, here.gradient) > tolerance * np.abs(here.loss)) & ~stuck
         if not active.any():
             break
         there = _backtrack(objective, here, _direction(here.gradient, pairs), active)
-        since_lowest = torch.where(there.loss < lowest, 0, since_lowest + 1)
-        lowest = torch.minimum(lowest, there.loss)
+        since_lowest = np.where(there.loss < lowest, 0, since_lowest + 1)
+        lowest = np.minimum(lowest, there.loss)
         stuck |= (there.loss == here.loss) | (since_lowest > PATIENCE)
         pairs.append(_pair(here, there))
         here = there
     return here.x
 
 
+def _dot(a: Array, b: Array) -> Array:
+    """Return the products (B,) of rows (B, P)."""
+    return np.array([np.dot(*rows) for rows in zip(a, b, strict=True)], a.dtype)
+
+
 def _pair(here: Point, there: Point) -> Pair:
     step, change = there.x - here.x, there.gradient - here.gradient
-    curvature = (step * change).sum(dim=1)
-    usable = curvature > 1e-10 * step.norm(dim=1) * change.norm(dim=1)
-    scale = curvature / change.square().sum(dim=1)
-    return Pair(step, change, torch.where(usable, 1 / curvature, 0.0), scale)
+    curvature, squared = _dot(step, change), _dot(change, change)
+    usable = curvature > 1e-10 * np.sqrt(_dot(step, step) * squared)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return Pair(step, change, np.where(usable, 1 / curvature, 0), curvature / squared)
 
 
-def _direction(gradient: Tensor, pairs: deque[Pair]) -> Tensor:
+def _direction(gradient: Array, pairs: deque[Pair]) -> Array:
     """Return the direction -H g of each row (Nocedal and Wright, algorithm 7.4, H_0 as in 7.20).
 
     Without a usable pair it is the negative gradient, limited to length 1.
     """
-    scale = 1 / gradient.norm(dim=1).clamp_min(1)
-    q = gradient.clone()
+    scale = 1 / np.maximum(np.sqrt(_dot(gradient, gradient)), 1)
+    q = gradient.copy()
     alphas = []
     for pair in reversed(pairs):
-        alpha = pair.inverse * (pair.step * q).sum(dim=1)
+        alpha = pair.inverse * _dot(pair.step, q)
         q -= alpha[:, None] * pair.change
         alphas.append(alpha)
     for pair in pairs:
-        scale = torch.where(pair.inverse > 0, pair.scale, scale)
+        scale = np.where(pair.inverse > 0, pair.scale, scale)
     q *= scale[:, None]
     for pair, alpha in zip(pairs, reversed(alphas), strict=True):
-        beta = pair.inverse * (pair.change * q).sum(dim=1)
+        beta = pair.inverse * _dot(pair.change, q)
         q += (alpha - beta)[:, None] * pair.step
     return -q
 
 
-def _backtrack(objective: Objective, here: Point, direction: Tensor, active: Tensor, most: int = 12) -> Point:
+def _backtrack(objective: Objective, here: Point, direction: Array, active: Array, most: int = 12) -> Point:
     """Halve each active row's step until its loss falls enough; rows whose loss never does are unchanged.
 
     If the loss changes by no more than rounding, its slope decides, which is more precise (Hager and Zhang
     2005, A new conjugate gradient method, equation 4.1).
     """
-    slope = (direction * here.gradient).sum(dim=1)
-    length = torch.ones_like(slope)
-    rounding = 8 * torch.finfo(here.x.dtype).eps
+    slope = _dot(direction, here.gradient)
+    length = np.ones_like(slope)
+    rounding = 8 * np.finfo(here.x.dtype).eps
     waiting = active
     there = here
     for _ in range(most):
-        trial = torch.where(waiting[:, None], here.x + length[:, None] * direction, there.x)
+        trial = np.where(waiting[:, None], here.x + length[:, None] * direction, there.x)
         loss, gradient = objective(trial)
         falls = loss <= here.loss + 1e-4 * length * slope
-        flat = (loss - here.loss).abs() <= rounding * here.loss.abs()
-        flattens = (direction * gradient).sum(dim=1) <= (2e-4 - 1) * slope
+        flat = np.abs(loss - here.loss) <= rounding * np.abs(here.loss)
+        flattens = _dot(direction, gradient) <= (2e-4 - 1) * slope
         accepted = waiting & (falls | flat & flattens)
         there = Point(
-            torch.where(accepted[:, None], trial, there.x),
-            torch.where(accepted, loss, there.loss),
-            torch.where(accepted[:, None], gradient, there.gradient),
+            np.where(accepted[:, None], trial, there.x),
+            np.where(accepted, loss, there.loss),
+            np.where(accepted[:, None], gradient, there.gradient),
         )
         waiting = waiting & ~accepted
         if not waiting.any():
             break
-        length = torch.where(waiting, length / 2, length)
+        length = np.where(waiting, length / 2, length)
     return there

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
+import numpy as np
 
 from transfer_core.heads.coordinates import Coordinates
 from transfer_core.heads.lbfgs import minimize
 from transfer_core.heads.rows import Rows
-from transfer_core.tasks import Criterion
+from transfer_core.runtime.parallel import map_on_cores
+from transfer_core.tasks.criteria import Array, Criterion
 
 # Size of a chunk of rows whose features, or outputs for all problems, fit into the CPU cache.
 CHUNK_BYTES = 4 * 2**20
@@ -34,106 +34,95 @@ class LinearProblems:
     """
 
     at: Coordinates
-    targets: Tensor
+    targets: Array
     outputs: int
-    share: Tensor
+    share: Array
     check: Callable[[], None]
     criterion: Criterion
-    label_weights: Tensor | None = None
+    label_weights: Array | None = None
 
-    def zeros(self) -> Tensor:
+    def zeros(self) -> Array:
         """Return zero coefficients (B, K, R + 1), the default start."""
-        return self.at.x.new_zeros(len(self.share), self.outputs, self.at.x.shape[1] + 1)
+        return np.zeros((len(self.share), self.outputs, self.at.count + 1), self.at.x.dtype)
 
-    def solve(self, strength: float, start: Tensor, tolerance: float) -> Tensor:
+    def solve(self, strength: float, start: Array, tolerance: float, **options) -> Array:
         """Return the minima (B, K, R + 1), found by preconditioned L-BFGS from `start` (B, K, R + 1)."""
-        unit = self._whitening(strength, start.mean(dim=0))
+        unit = self._whitening(strength, start.mean(axis=0))
 
-        def objective(flat: Tensor) -> tuple[Tensor, Tensor]:
-            coefficients = flat.view_as(start) * unit
+        def objective(flat: Array) -> tuple[Array, Array]:
+            coefficients = flat.reshape(start.shape) * unit
             loss, gradient = self.loss(coefficients)
             weight = coefficients[..., :-1]
-            loss += 0.5 * strength * weight.square().sum(dim=(1, 2))
+            loss += 0.5 * strength * np.square(weight).sum(axis=(1, 2), dtype=np.float64)
             gradient[..., :-1] += strength * weight
-            return loss, (gradient * unit).flatten(1)
+            return loss, (gradient * unit).reshape(len(start), -1)
 
-        return minimize(objective, (start / unit).flatten(1), tolerance).view_as(start) * unit
+        flat = (start / unit).reshape(len(start), -1)
+        return minimize(objective, flat, tolerance, **options).reshape(start.shape) * unit
 
-    def loss(self, coefficients: Tensor) -> tuple[Tensor, Tensor]:
+    def loss(self, coefficients: Array) -> tuple[Array, Array]:
         """Return the losses (B,) without penalty, float64, and their gradients (B, K, R + 1)."""
-        weight, bias = self._on_x(coefficients)
-        loss = torch.zeros(len(coefficients), dtype=torch.float64)
-        slope_x, slope_1 = torch.zeros_like(weight), torch.zeros_like(bias)
-        for part in self._chunks(len(weight)):
-            x, share = self.at.x[part], self.share[:, part]
-            output = torch.addmm(bias[:, None], weight, x.T).view(len(share), self.outputs, -1)
-            losses, slope = self.criterion.terms(output, self.targets[part], self._label_weights(part))
-            loss += (losses * share).sum(dim=1, dtype=torch.float64)
-            slope = slope.mul_(share[:, None]).flatten(0, 1)
-            slope_x.addmm_(slope, x)
-            slope_1 += slope.sum(dim=1)
-        slope_z = (slope_x - slope_1[:, None] * self.at.shift) / self.at.unit
-        return loss, torch.cat([slope_z, slope_1[:, None]], dim=1).view_as(coefficients)
+        problems, _, columns = coefficients.shape
+        flat = coefficients.reshape(-1, columns)
+        weight, bias = self.at.on_x(flat[:, :-1], flat[:, -1])
 
-    def output(self, coefficients: Tensor, rows: Tensor) -> Tensor:
+        def part(rows: slice) -> tuple[Array, Array, Array]:
+            x, share = self.at.x[rows], self.share[:, rows]
+            output = weight @ x.T
+            output += bias[:, None]
+            output = output.reshape(problems, self.outputs, -1)
+            losses, slope = self.criterion.terms(output, self.targets[rows], self._label_weights(rows))
+            slope *= share[:, None]
+            slope = slope.reshape(len(flat), -1)
+            return (losses * share).sum(axis=1, dtype=np.float64), slope @ x, slope.sum(axis=1)
+
+        loss, slope_x, slope_1 = np.zeros(problems), np.zeros_like(weight), np.zeros_like(bias)
+        for of_part in map_on_cores(part, list(self._chunks(len(self.targets), len(flat)))):
+            self.check()
+            for total, share in zip((loss, slope_x, slope_1), of_part, strict=True):
+                total += share
+        gradient = np.concatenate([self.at.on_z(slope_x, slope_1), slope_1[:, None]], axis=1)
+        return loss, gradient.reshape(coefficients.shape)
+
+    def output(self, coefficients: Array, rows: Array) -> Array:
         """Return the outputs (M, K) of one layer (K, R + 1) for the rows with these indices (M,)."""
-        weight, bias = self._on_x(coefficients[None])
-        parts = [torch.addmm(bias, self.at.x[some], weight.T) for some in self._split(rows)]
-        return torch.cat(parts)
+        weight, bias = self.at.on_x(coefficients[:, :-1], coefficients[:, -1])
+        chunks = [rows[chunk] for chunk in self._chunks(len(rows), self.outputs)]
+        return np.concatenate(list(map_on_cores(lambda some: self.at.x[some] @ weight.T + bias, chunks)))
 
-    def _whitening(self, strength: float, coefficients: Tensor) -> Tensor:
+    def _whitening(self, strength: float, coefficients: Array) -> Array:
         """Return units (R + 1,) of variables in which the penalized loss has second derivatives of about 1.
 
         They come from the diagonal of the Hessian at one layer (K, R + 1), averaged over outputs and
         estimated on part of the rows.
         """
-        step = -(-len(self.targets) // max(1, ROWS_FOR_WHITENING * self.at.x.shape[1]))
-        rows = torch.arange(0, len(self.targets), step)
-        share = self.share[:, rows].mean(dim=0)
+        step = -(-len(self.targets) // max(1, ROWS_FOR_WHITENING * self.at.count))
+        rows = np.arange(0, len(self.targets), step)
+        share = self.share[:, rows].mean(axis=0)
         share = share / share.sum()
-        total, diagonal = 0.0, torch.zeros_like(self.at.unit)
-        for some, weights in zip(self._split(rows), self._split(share), strict=True):
-            second = weights * self._second_derivative(coefficients, some)
-            total += float(second.sum())
-            diagonal += second @ ((self.at.x[some] - self.at.shift) / self.at.unit).square()
-        eps = torch.finfo(diagonal.dtype).eps
-        diagonal += strength + eps * float(diagonal.sum())
-        return torch.cat([diagonal, diagonal.new_tensor([max(total, eps)])]).rsqrt()
+        second = share * self.criterion.hessian(self.output(coefficients, rows), self._label_weights(rows))
+        diagonal = np.zeros(self.at.count, self.at.x.dtype)
+        for chunk in self._chunks(len(rows), self.outputs):
+            self.check()
+            diagonal += second[chunk] @ np.square(self.at.rows(rows[chunk]))
+        eps = np.finfo(diagonal.dtype).eps
+        diagonal += strength + eps * diagonal.sum()
+        return 1 / np.sqrt(np.append(diagonal, max(second.sum(), eps)))
 
-    def _second_derivative(self, coefficients: Tensor, rows: Tensor) -> Tensor:
-        return self.criterion.hessian(self.output(coefficients, rows), self._label_weights(rows))
-
-    def _label_weights(self, rows: slice | Tensor) -> Tensor | None:
+    def _label_weights(self, rows: slice | Array) -> Array | None:
         return None if self.label_weights is None else self.label_weights[rows]
 
-    def _on_x(self, coefficients: Tensor) -> tuple[Tensor, Tensor]:
-        """Convert `coefficients` (B, K, R + 1) for z to weight (BK, R) and bias (BK,) for x."""
-        flat = coefficients.flatten(0, 1)
-        weight = flat[:, :-1] / self.at.unit
-        return weight, flat[:, -1] - weight @ self.at.shift
-
-    def _rows_at_once(self, outputs: int) -> int:
-        row = self.at.x.element_size() * max(outputs, self.at.x.shape[1])
-        return max(1, CHUNK_BYTES // row)
-
-    def _chunks(self, outputs: int) -> Iterator[slice]:
-        size = self._rows_at_once(outputs)
-        for start in range(0, len(self.targets), size):
-            self.check()
-            yield slice(start, start + size)
-
-    def _split(self, rows: Tensor) -> Iterator[Tensor]:
-        for some in torch.split(rows, self._rows_at_once(self.outputs)):
-            self.check()
-            yield some
+    def _chunks(self, rows: int, outputs: int) -> Iterator[slice]:
+        size = max(1, CHUNK_BYTES // (self.at.x.itemsize * max(outputs, self.at.x.shape[1])))
+        return (slice(start, start + size) for start in range(0, rows, size))
 
 
 def linear_problems(
-    rows: Rows, at: Coordinates, weights: Tensor, outputs: int, check: Callable[[], None]
+    rows: Rows, at: Coordinates, weights: Array, outputs: int, check: Callable[[], None]
 ) -> LinearProblems:
     """Return one problem per row of `weights` (B, N), in the coordinates `at`."""
-    share = (weights / weights.sum(dim=1, keepdim=True)).to(at.x.dtype)
+    share = (weights / weights.sum(axis=1, keepdims=True)).astype(at.x.dtype)
     label_weights = None
     if rows.weights.ndim == 2:
-        label_weights = (rows.weights / rows.weights.mean()).to(at.x.dtype)
+        label_weights = (rows.weights / rows.weights.mean()).astype(at.x.dtype)
     return LinearProblems(at, rows.targets, outputs, share, check, rows.criterion, label_weights)

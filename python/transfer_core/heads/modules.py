@@ -1,72 +1,43 @@
-"""Layers of a head, from features (N, D) to logits or scaled values (N, K)."""
+"""Heads as torch modules: for training by gradients."""
 
 from __future__ import annotations
 
 from itertools import pairwise
 
+import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from transfer_core.backbones.backbone import OnlyShapes
-from transfer_core.heads.fitted_layer import FittedLayer
-from transfer_core.heads.neighbors import Neighbors
-from transfer_core.heads.support_vectors import SupportVectors
-from transfer_core.heads.trees import Boosted, Forest
-from transfer_core.recipe.schema import (
-    GradientBoostingHead,
-    Head,
-    KnnHead,
-    LinearHead,
-    MlpHead,
-    RandomForestHead,
-    SvmHead,
-)
-
-_FITTED: dict[type, type[FittedLayer]] = {
-    SvmHead: SupportVectors,
-    RandomForestHead: Forest,
-    GradientBoostingHead: Boosted,
-    KnnHead: Neighbors,
-}
+from transfer_core.heads.dense import DenseHead
+from transfer_core.heads.head import Head
+from transfer_core.recipe.schema import LinearHead, MlpHead
 
 
-def build_head(spec: Head, width: int, outputs: int, generator: torch.Generator | None) -> nn.Sequential:
-    """Return a new head for features (N, `width`), with outputs (N, `outputs`).
+def build_module(
+    spec: LinearHead | MlpHead, width: int, outputs: int, generator: torch.Generator
+) -> nn.Sequential:
+    """Return a new module for features (N, `width`), with outputs (N, `outputs`).
 
     ReLU follows every hidden layer, dropout precedes each dense layer. The last layer is initialized to zero:
     with fewer examples than features, initial weights in directions that no example shows would remain as
-    noise in every prediction. Heads that scikit-learn fits are empty.
-
-    Parameters
-    ----------
-    generator
-        Source of the initial weights; None for weights on the meta device, for `load_state_dict(…,
-        assign=True)`.
+    noise in every prediction. `generator` is the source of the initial weights.
     """
-    if layer := _FITTED.get(type(spec)):
-        return nn.Sequential(layer())
     hidden = spec.hidden if isinstance(spec, MlpHead) else ()
-    dropout = spec.dropout if isinstance(spec, LinearHead | MlpHead) else 0.0
     widths = (width, *hidden, outputs)
     layers: list[nn.Module] = []
     for i, (before, after) in enumerate(pairwise(widths)):
         if i > 0:
             layers.append(nn.ReLU())
-        if dropout > 0:
-            layers.append(nn.Dropout(dropout))
+        if spec.dropout > 0:
+            layers.append(nn.Dropout(spec.dropout))
         layers.append(_dense(before, after, generator))
-    head = nn.Sequential(*layers)
-    nn.init.zeros_(last_dense(head).weight)
-    return head
+    nn.init.zeros_(layers[-1].weight)  # type: ignore[arg-type]
+    return nn.Sequential(*layers)
 
 
-def _dense(before: int, after: int, generator: torch.Generator | None) -> nn.Linear:
+def _dense(before: int, after: int, generator: torch.Generator) -> nn.Linear:
     """Return a dense layer with He-uniform weights (He et al. 2015, section 2.2) and zero bias."""
-    # nn.Linear draws initial weights, which are not used.
-    with OnlyShapes() if generator is None else torch.random.fork_rng(devices=[]):
-        layer = nn.Linear(before, after)
-    if generator is None:
-        return layer
+    layer = nn.utils.skip_init(nn.Linear, before, after)
     bound = (6 / before) ** 0.5
     with torch.no_grad():
         layer.weight.copy_(torch.rand(after, before, generator=generator) * 2 * bound - bound)
@@ -74,23 +45,15 @@ def _dense(before: int, after: int, generator: torch.Generator | None) -> nn.Lin
     return layer
 
 
-def first_dense(head: nn.Sequential) -> nn.Linear:
-    """Return the first dense layer."""
-    return next(layer for layer in head if isinstance(layer, nn.Linear))
+def module_of(head: Head, spec: object) -> nn.Sequential:
+    """Return a copy of a dense head of `spec` as a module, to train further."""
+    assert isinstance(head, DenseHead)
+    assert isinstance(spec, LinearHead | MlpHead)
+    module = build_module(spec, head.width, head.outputs, torch.Generator())
+    module.load_state_dict({name: torch.from_numpy(array) for name, array in head.tensors().items()})
+    return module
 
 
-def last_dense(head: nn.Sequential) -> nn.Linear:
-    """Return the last dense layer."""
-    return next(layer for layer in reversed(list(head)) if isinstance(layer, nn.Linear))
-
-
-@torch.no_grad()
-def fold_standardization(head: nn.Sequential, mean: Tensor, scale: Tensor) -> None:
-    """Fold the scaling into `head`, in place: fitted on z = (x - mean) / scale, it then takes x.
-
-    `mean` and `scale` are (D,). With W' = W / scale and b' = b - W' mean, W z + b = W' x + b'.
-    """
-    layer = first_dense(head)
-    weight = layer.weight.double() / scale.double()
-    layer.bias.copy_(layer.bias.double() - weight @ mean.double())
-    layer.weight.copy_(weight)
+def head_of(module: nn.Sequential) -> DenseHead:
+    """Return a copy of a module as a head."""
+    return DenseHead({name: np.array(tensor.detach().cpu()) for name, tensor in module.state_dict().items()})

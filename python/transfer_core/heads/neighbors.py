@@ -1,12 +1,12 @@
-"""k-nearest neighbors as a layer."""
+"""k-nearest neighbors as a head."""
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+import numpy as np
 
-from transfer_core.heads.fitted_layer import FittedLayer, outputs_of_votes
-from transfer_core.tasks.criteria import LABELS, VALUES
+from transfer_core.heads.head import FittedLayer, outputs_of_votes
+from transfer_core.heads.scaling import parts_of
+from transfer_core.tasks.criteria import LABELS, VALUES, Array
 
 _ROWS_AT_ONCE = 512
 
@@ -19,16 +19,16 @@ class Neighbors(FittedLayer):
 
     numbers = ("mean", "scale", "examples", "votes", "count", "kind")
 
-    mean: Tensor
-    scale: Tensor
-    examples: Tensor
-    votes: Tensor
-    count: Tensor
-    kind: Tensor
+    mean: Array
+    scale: Array
+    examples: Array
+    votes: Array
+    count: Array
+    kind: Array
 
     def check(self, width: int, outputs: int) -> None:
-        """See `FittedLayer`."""
-        rows = len(self.votes) if self.votes.dim() else 0
+        """See `Head`."""
+        rows = len(self.votes) if self.votes.ndim else 0
         self._check_shape("mean", width)
         self._check_shape("scale", width)
         self._check_shape("examples", rows, width)
@@ -38,14 +38,16 @@ class Neighbors(FittedLayer):
         self._check_range("count", 1, rows)
         self._check_range("kind", VALUES, LABELS)
 
-    def forward(self, features: Tensor) -> Tensor:
-        """Return outputs (N, K) for features (N, D)."""
-        return torch.cat([self._outputs(part) for part in torch.split(features, _ROWS_AT_ONCE)])
+    def __call__(self, features: Array) -> Array:
+        """See `Head`."""
+        none = np.zeros((0, self.votes.shape[1]), np.float32)
+        return np.concatenate([none, *map(self._outputs, parts_of(features, _ROWS_AT_ONCE))])
 
-    def _outputs(self, features: Tensor) -> Tensor:
+    def _outputs(self, features: Array) -> Array:
         z = (features - self.mean) / self.scale
+        count = int(self.count)
         # Squared distance without |z|², which is the same for all examples.
-        distances = self.examples.square().sum(dim=1) - 2 * z @ self.examples.T
-        nearest = distances.topk(int(self.count), dim=1, largest=False).indices
-        shares = self.votes[nearest].float().mean(dim=1)
-        return outputs_of_votes(shares, int(self.count), int(self.kind))
+        distances = np.square(self.examples).sum(axis=1) - 2 * z @ self.examples.T
+        nearest = np.argpartition(distances, count - 1, axis=1)[:, :count]
+        shares = self.votes[nearest].mean(axis=1, dtype=np.float32)
+        return outputs_of_votes(shares, count, int(self.kind))

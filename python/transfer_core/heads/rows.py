@@ -6,10 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from transfer_core.tasks import Criterion
+from transfer_core.tasks.criteria import Array, Criterion
 
 
 @dataclass(frozen=True)
@@ -32,15 +30,15 @@ class Rows:
         (N,) int64, equal for rows that share a fold; by default `groups`.
     """
 
-    features: Tensor
-    targets: Tensor
-    weights: Tensor
-    groups: Tensor
+    features: Array
+    targets: Array
+    weights: Array
+    groups: Array
     criterion: Criterion
-    fold_groups: Tensor | None = None
+    fold_groups: Array | None = None
 
     @property
-    def folded_by(self) -> Tensor:
+    def folded_by(self) -> Array:
         """Fold group of each row, (N,) int64: equal for rows that share a fold."""
         return self.groups if self.fold_groups is None else self.fold_groups
 
@@ -48,11 +46,11 @@ class Rows:
         return len(self.targets)
 
     @property
-    def example_weights(self) -> Tensor:
+    def example_weights(self) -> Array:
         """Weight of each row as a whole, (N,)."""
-        return self.weights if self.weights.ndim == 1 else torch.ones(len(self))
+        return self.weights if self.weights.ndim == 1 else np.ones(len(self), np.float32)
 
-    def take(self, indices: Tensor) -> Rows:
+    def take(self, indices: Array) -> Rows:
         """Return the rows at `indices`."""
         return Rows(
             self.features[indices],
@@ -69,30 +67,31 @@ class Rows:
         first_fold = int(self.folded_by.max()) + 1 if len(self) else 0
         return Rows(
             _stacked(self.features, other.features),
-            torch.cat([self.targets, other.targets]),
-            torch.cat([self.weights, other.weights]),
-            torch.cat([self.groups, other.groups + first_free]),
+            np.concatenate([self.targets, other.targets]),
+            np.concatenate([self.weights, other.weights]),
+            np.concatenate([self.groups, other.groups + first_free]),
             self.criterion,
-            torch.cat([self.folded_by, other.folded_by + first_fold]),
+            np.concatenate([self.folded_by, other.folded_by + first_fold]),
         )
 
 
-def _stacked(above: Tensor, below: Tensor) -> Tensor:
-    """Concatenate `above` (N, D) and `below` (M, D); tensors adjacent in memory are not copied."""
-    if above.is_contiguous() and below.is_contiguous() and _end(above) == below.data_ptr() and len(below):
-        size = (len(above) + len(below), above.shape[1])
-        return above.as_strided(size, above.stride())
-    return torch.cat([above, below])
-
-
-def _end(tensor: Tensor) -> int:
-    return tensor.data_ptr() + tensor.numel() * tensor.element_size()
+def _stacked(above: Array, below: Array) -> Array:
+    """Concatenate `above` (N, D) and `below` (M, D); adjacent parts of one array are not copied."""
+    whole = above.base
+    parts = (above, below)
+    if whole is None or whole is not below.base or not all(part.flags.c_contiguous for part in parts):
+        return np.concatenate(parts)
+    if not len(below) or above.ctypes.data + above.nbytes != below.ctypes.data:
+        return np.concatenate(parts)
+    return np.lib.stride_tricks.as_strided(
+        above, (len(above) + len(below), above.shape[1]), writeable=above.flags.writeable
+    )
 
 
 def rows_of(
-    features: Tensor,
-    targets: np.ndarray,
-    weights: Tensor,
+    features: Array,
+    targets: Array,
+    weights: Array,
     criterion: Criterion,
     views: int = 1,
     groups: Sequence[str] = (),
@@ -101,8 +100,8 @@ def rows_of(
 
     `targets`, `weights` and `groups` are per example; examples of a group share a fold.
     """
-    examples = torch.arange(len(targets)).repeat_interleave(views)
+    examples = np.arange(len(targets)).repeat(views)
     numbers: dict[str, int] = {}
-    shared = torch.tensor([numbers.setdefault(group, len(numbers)) for group in groups], dtype=torch.int64)
+    shared = np.array([numbers.setdefault(group, len(numbers)) for group in groups], np.int64)
     folds = shared[examples] if groups else None
-    return Rows(features, torch.from_numpy(targets)[examples], weights[examples], examples, criterion, folds)
+    return Rows(features, targets[examples], weights[examples], examples, criterion, folds)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
-import torch
-from torch import Tensor
+import numpy as np
+
+from transfer_core.tasks.criteria import Array
 
 # Share of nonzero features below which they are counts of words or categories.
 _SPARSE = 0.05
@@ -17,11 +19,16 @@ ROWS_AT_ONCE = 1024
 class Scaling(NamedTuple):
     """`mean` (D,) and `scale` (D,)."""
 
-    mean: Tensor
-    scale: Tensor
+    mean: Array
+    scale: Array
 
 
-def standardization(features: Tensor) -> Scaling:
+def parts_of(features: Array, size: int = ROWS_AT_ONCE) -> Iterator[Array]:
+    """Yield `features` (N, D) in parts of up to `size` rows."""
+    return (features[start : start + size] for start in range(0, len(features), size))
+
+
+def standardization(features: Array) -> Scaling:
     """Return a scale per feature of `features` (N, D), its standard deviation; one shared scale for counts.
 
     The scale is at least a hundredth of the average, so that a feature that is almost constant in training is
@@ -30,32 +37,32 @@ def standardization(features: Tensor) -> Scaling:
     return scalings(features)[0]
 
 
-def scalings(features: Tensor) -> list[Scaling]:
+def scalings(features: Array) -> list[Scaling]:
     """Return the candidate scalings of `features` (N, D): a scale per feature, and one for all.
 
     One for all is better if features of higher variance are more informative, as counts are.
     """
     mean, deviation = _moments(features)
-    shared = Scaling(mean, deviation.square().mean().sqrt().clamp_min(1e-12).expand_as(deviation))
+    together = max(float(np.sqrt(np.square(deviation).mean())), 1e-12)
+    shared = Scaling(mean, np.full_like(deviation, together))
     if are_counts(features):
         return [shared]
-    floor = (0.01 * deviation.mean()).clamp_min(1e-12)
-    return [Scaling(mean, deviation.clamp_min(floor)), shared]
+    floor = max(0.01 * float(deviation.mean()), 1e-12)
+    return [Scaling(mean, np.maximum(deviation, deviation.dtype.type(floor))), shared]
 
 
-def are_counts(features: Tensor) -> bool:
+def are_counts(features: Array) -> bool:
     """Return whether `features` (N, D) are sparse, and so counts of words or categories."""
-    present = sum(int(part.count_nonzero()) for part in torch.split(features, ROWS_AT_ONCE))
-    return present < _SPARSE * features.numel()
+    present = sum(int(np.count_nonzero(part)) for part in parts_of(features))
+    return present < _SPARSE * features.size
 
 
-def _moments(features: Tensor) -> tuple[Tensor, Tensor]:
+def _moments(features: Array) -> Scaling:
     """Return mean (D,) and standard deviation (D,)."""
-    total = torch.zeros(features.shape[1], dtype=torch.float64)
-    squares = torch.zeros_like(total)
-    for part in torch.split(features, ROWS_AT_ONCE):
-        total += part.sum(dim=0, dtype=torch.float64)
-    mean = (total / len(features)).to(features.dtype)
-    for part in torch.split(features, ROWS_AT_ONCE):
-        squares += (part - mean).square().sum(dim=0, dtype=torch.float64)
-    return mean, (squares / len(features)).sqrt().to(features.dtype)
+    total, squares = np.zeros(features.shape[1]), np.zeros(features.shape[1])
+    for part in parts_of(features):
+        total += part.sum(axis=0, dtype=np.float64)
+    mean = (total / len(features)).astype(features.dtype)
+    for part in parts_of(features):
+        squares += np.square(part - mean).sum(axis=0, dtype=np.float64)
+    return Scaling(mean, np.sqrt(squares / len(features)).astype(features.dtype))

@@ -1,11 +1,15 @@
-"""Support vector machines as a layer: weighted sums of kernel values."""
+"""Support vector machines as a head: weighted sums of kernel values."""
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from collections.abc import Iterator
+from itertools import combinations
 
-from transfer_core.heads.fitted_layer import FittedLayer
+import numpy as np
+
+from transfer_core.heads.head import FittedLayer
+from transfer_core.heads.scaling import parts_of
+from transfer_core.tasks.criteria import Array
 
 _ROWS_AT_ONCE = 512
 
@@ -22,18 +26,18 @@ class SupportVectors(FittedLayer):
 
     numbers = ("mean", "scale", "support", "gamma", "dual", "intercept", "counts")
 
-    mean: Tensor
-    scale: Tensor
-    support: Tensor
-    gamma: Tensor
-    dual: Tensor
-    intercept: Tensor
-    counts: Tensor
+    mean: Array
+    scale: Array
+    support: Array
+    gamma: Array
+    dual: Array
+    intercept: Array
+    counts: Array
 
     def check(self, width: int, outputs: int) -> None:
-        """See `FittedLayer`."""
-        rows, pairs = len(self.support) if self.support.dim() else 0, outputs * (outputs - 1) // 2
-        is_of_pairs = self.counts.numel() > 0
+        """See `Head`."""
+        rows, pairs = len(self.support) if self.support.ndim else 0, outputs * (outputs - 1) // 2
+        is_of_pairs = self.counts.size > 0
         self._check_shape("mean", width)
         self._check_shape("scale", width)
         self._check_shape("support", rows, width)
@@ -44,49 +48,52 @@ class SupportVectors(FittedLayer):
         if is_of_pairs:
             self._check_range("counts", 0, rows)
 
-    def forward(self, features: Tensor) -> Tensor:
-        """Return outputs (N, K) for features (N, D)."""
+    def __call__(self, features: Array) -> Array:
+        """See `Head`."""
         outputs = self._votes if len(self.counts) else self._margins
-        parts = [outputs(self._kernel(part)) for part in torch.split(features, _ROWS_AT_ONCE)]
-        return torch.cat(parts).float()
+        none = np.zeros((0, len(self.counts) or len(self.intercept)), np.float32)
+        parts = (outputs(self._kernel(part)) for part in parts_of(features, _ROWS_AT_ONCE))
+        return np.concatenate([none, *(part.astype(np.float32) for part in parts)])
 
-    def _kernel(self, features: Tensor) -> Tensor:
+    def _kernel(self, features: Array) -> Array:
         """Return kernel values (N, S) float64."""
         z = (features - self.mean) / self.scale
-        product = (z @ self.support.T).double()
-        if float(self.gamma) == 0:
+        product: Array = (z @ self.support.T).astype(np.float64)
+        gamma = float(self.gamma)
+        if gamma == 0:
             return product
-        lengths = z.square().sum(dim=1, keepdim=True), self.support.square().sum(dim=1)
-        distances = lengths[0] - 2 * product + lengths[1]
-        return torch.exp(-self.gamma.double() * distances.clamp_min(0))
+        lengths = np.square(z).sum(axis=1, keepdims=True), np.square(self.support).sum(axis=1)
+        distances: Array = np.maximum(lengths[0] - 2 * product + lengths[1], 0)
+        return np.exp(-gamma * distances)
 
-    def _margins(self, kernel: Tensor) -> Tensor:
+    def _margins(self, kernel: Array) -> Array:
         """Return margins (N, K)."""
-        margins: Tensor = kernel @ self.dual.double() + self.intercept.double()
+        margins: Array = kernel @ self.dual.astype(np.float64) + self.intercept
         return margins
 
-    def _votes(self, kernel: Tensor) -> Tensor:
+    def _votes(self, kernel: Array) -> Array:
         """Return the number of pairs (N, K) that a class wins, plus a confidence below one third.
 
         This is scikit-learn's `decision_function` of the shape `ovr`; `SVC(break_ties=True)` predicts the
         class with the highest value.
         """
-        margins = self._pair_margins(kernel)
         classes = len(self.counts)
-        first, second = torch.triu_indices(classes, classes, offset=1)
-        won = (margins >= 0).double()
-        wins, confidence = margins.new_zeros(2, len(margins), classes)
-        wins.index_add_(1, first, won).index_add_(1, second, 1 - won)
-        confidence.index_add_(1, first, margins).index_add_(1, second, -margins)
-        outputs: Tensor = wins + confidence / (3 * (confidence.abs() + 1))
+        wins, confidence = np.zeros((2, len(kernel), classes))
+        for first, second, margins in self._pair_margins(kernel):
+            won = margins >= 0
+            wins[:, first] += won
+            wins[:, second] += ~won
+            confidence[:, first] += margins
+            confidence[:, second] -= margins
+        outputs: Array = wins + confidence / (3 * (np.abs(confidence) + 1))
         return outputs
 
-    def _pair_margins(self, kernel: Tensor) -> Tensor:
-        """Return margins (N, K (K - 1) / 2), positive where the first class of a pair wins."""
-        counts = self.counts.tolist()
-        own_kernel, dual = torch.split(kernel, counts, dim=1), torch.split(self.dual.double(), counts)
+    def _pair_margins(self, kernel: Array) -> Iterator[tuple[int, int, Array]]:
+        """Yield both classes of a pair and its margins (N,), positive where the first class wins."""
+        bounds = np.cumsum(self.counts)[:-1]
+        dual = np.split(self.dual.astype(np.float64), bounds)
         # K times (N, K - 1): the share of a class's own support in the margins of its pairs.
-        shares = [own @ weights for own, weights in zip(own_kernel, dual, strict=True)]
-        first, second = torch.triu_indices(len(counts), len(counts), offset=1).tolist()
-        pairs = [shares[i][:, j - 1] + shares[j][:, i] for i, j in zip(first, second, strict=True)]
-        return torch.stack(pairs, dim=1) + self.intercept.double()
+        shares = [own @ weights for own, weights in zip(np.split(kernel, bounds, axis=1), dual, strict=True)]
+        pairs = combinations(range(len(self.counts)), 2)
+        for (i, j), intercept in zip(pairs, self.intercept.astype(np.float64), strict=True):
+            yield i, j, shares[i][:, j - 1] + shares[j][:, i] + intercept

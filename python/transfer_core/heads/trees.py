@@ -1,15 +1,14 @@
-"""Ensembles of decision trees as layers, with all trees evaluated together."""
+"""Ensembles of decision trees as heads, with all trees evaluated together."""
 
 from __future__ import annotations
 
 from typing import ClassVar
 
-import torch
-from torch import Tensor
-from torch.nn.functional import embedding_bag
+import numpy as np
 
-from transfer_core.heads.fitted_layer import FittedLayer, outputs_of_votes
-from transfer_core.tasks.criteria import LABELS, VALUES
+from transfer_core.heads.head import FittedLayer, outputs_of_votes
+from transfer_core.heads.scaling import parts_of
+from transfer_core.tasks.criteria import LABELS, VALUES, Array
 
 # Upper bound of `depth`: every example takes as many steps as the longest path.
 _DEEPEST = 100_000
@@ -28,17 +27,17 @@ class Trees(FittedLayer):
 
     numbers: ClassVar[tuple[str, ...]] = ("feature", "threshold", "left", "right", "leaf", "roots", "depth")
 
-    feature: Tensor
-    threshold: Tensor
-    left: Tensor
-    right: Tensor
-    leaf: Tensor
-    roots: Tensor
-    depth: Tensor
-    values: Tensor
+    feature: Array
+    threshold: Array
+    left: Array
+    right: Array
+    leaf: Array
+    roots: Array
+    depth: Array
+    values: Array
 
     def check(self, width: int, outputs: int) -> None:
-        """See `FittedLayer`."""
+        """See `Head`."""
         nodes = len(self.threshold)
         for name in ("feature", "threshold", "left", "right", "leaf"):
             self._check_shape(name, nodes)
@@ -50,21 +49,23 @@ class Trees(FittedLayer):
         self._check_range("leaf", 0, max(0, len(self.values) - 1))
         self._check_range("depth", 0, _DEEPEST)
 
-    def leaves(self, features: Tensor) -> Tensor:
-        """Return the leaf of each example in each tree, (N, T) int64, for features (N, D)."""
-        node = self.roots.long().expand(len(features), -1)
+    def leaves(self, features: Array) -> Array:
+        """Return the leaf of each example in each tree, (N, T), for features (N, D)."""
+        node = np.broadcast_to(self.roots, (len(features), len(self.roots)))
+        examples = np.arange(len(features))[:, None]
         for _ in range(min(int(self.depth), len(self.feature))):
-            goes_left = features.gather(1, self.feature[node].long()) <= self.threshold[node]
-            node = torch.where(goes_left, self.left[node], self.right[node]).long()
-        return self.leaf[node].long()
+            goes_left = features[examples, self.feature[node]] <= self.threshold[node]
+            node = np.where(goes_left, self.left[node], self.right[node])
+        leaves: Array = self.leaf[node]
+        return leaves
 
-    def forward(self, features: Tensor) -> Tensor:
-        """Return outputs (N, K) for features (N, D)."""
+    def __call__(self, features: Array) -> Array:
+        """See `Head`."""
         at_once = max(1, _PLACES_AT_ONCE // max(1, len(self.roots)))
-        parts = [self.outputs(self.leaves(part)) for part in torch.split(features, at_once)]
-        return torch.cat(parts).float()
+        parts = [self.outputs(self.leaves(part)) for part in parts_of(features, at_once)]
+        return np.concatenate(parts or [self.outputs(self.leaves(features))]).astype(np.float32)
 
-    def outputs(self, leaves: Tensor) -> Tensor:
+    def outputs(self, leaves: Array) -> Array:
         """Return outputs (N, K) for leaves (N, T)."""
         raise NotImplementedError
 
@@ -77,18 +78,18 @@ class Forest(Trees):
 
     numbers = (*Trees.numbers, "values", "kind")
 
-    kind: Tensor
+    kind: Array
 
     def check(self, width: int, outputs: int) -> None:
-        """See `FittedLayer`."""
+        """See `Head`."""
         self._check_shape("values", *self.values.shape[:1], outputs)
         self._check_shape("kind")
         self._check_range("kind", VALUES, LABELS)
         super().check(width, outputs)
 
-    def outputs(self, leaves: Tensor) -> Tensor:
+    def outputs(self, leaves: Array) -> Array:
         """See `Trees`."""
-        shares = embedding_bag(leaves, self.values, mode="mean")
+        shares = self.values[leaves].mean(axis=1)
         return outputs_of_votes(shares, leaves.shape[1], int(self.kind))
 
 
@@ -97,18 +98,19 @@ class Boosted(Trees):
 
     numbers = (*Trees.numbers, "values", "column", "baseline")
 
-    column: Tensor
-    baseline: Tensor
+    column: Array
+    baseline: Array
 
     def check(self, width: int, outputs: int) -> None:
-        """See `FittedLayer`."""
+        """See `Head`."""
         self._check_shape("values", *self.values.shape[:1])
         self._check_shape("baseline", outputs)
         self._check_shape("column", *self.roots.shape[:1])
         self._check_range("column", 0, outputs - 1)
         super().check(width, outputs)
 
-    def outputs(self, leaves: Tensor) -> Tensor:
+    def outputs(self, leaves: Array) -> Array:
         """See `Trees`."""
-        outputs = self.baseline.repeat(len(leaves), 1)
-        return outputs.index_add(1, self.column.long(), self.values[leaves])
+        outputs = np.tile(self.baseline.astype(np.float64), (len(leaves), 1))
+        np.add.at(outputs, (slice(None), self.column), self.values[leaves])
+        return outputs

@@ -1,21 +1,21 @@
-"""Criteria: loss, gradient and validation metrics of outputs (N, K) against targets."""
+"""Criteria: loss, derivatives and validation metrics of outputs (N, K) against targets."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
-import torch
-from torch import Tensor
-from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, mse_loss, softplus
+import numpy.typing as npt
+
+Array: TypeAlias = npt.NDArray[Any]
 
 # Layout of targets: values (N, K), one class (N,), or labels (N, K) bool. Saved heads contain these numbers.
 VALUES, CLASSES, LABELS = 0, 1, 2
 
 
 class Criterion(ABC):
-    """A convex loss of the outputs of a linear layer.
+    """A convex loss of the outputs of a linear layer; `training.losses` has it for mini-batches.
 
     Attributes
     ----------
@@ -29,31 +29,50 @@ class Criterion(ABC):
     layout: ClassVar[int]
 
     @abstractmethod
-    def loss(self, outputs: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
-        """Sum of weight times loss; weights are (N,), or (N, K) where each label has its own. A sum, so that
-        the losses of micro-batches add up."""
+    def terms(self, outputs: Array, targets: Array, weights: Array | None) -> tuple[Array, Array]:
+        """Compute losses (B, n) and their gradients (B, K, n) for the outputs (B, K, n) of B layers.
+
+        Parameters
+        ----------
+        outputs
+            Overwritten.
+        targets
+            (n,) or (n, K).
+        weights
+            (n, K) of labels; None: all are 1.
+        """
 
     @abstractmethod
-    def metrics(self, outputs: Tensor, targets: Tensor) -> dict[str, float]:
-        """Metrics of an epoch beside the loss."""
-
-    def validation_metrics(self, outputs: Tensor, targets: Tensor, weights: Tensor) -> dict[str, float]:
-        """`validation_loss`, the weighted mean loss, and `metrics`."""
-        mean = self.loss(outputs, targets, weights) / weights.sum()
-        return {"validation_loss": float(mean), **self.metrics(outputs, targets)}
-
-    @abstractmethod
-    def terms(self, outputs: Tensor, targets: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Losses (B, n) and their gradients (B, K, n) for the outputs (B, K, n) of B layers; `weights` (n, K)
-        are those of labels."""
-
-    @abstractmethod
-    def hessian(self, outputs: Tensor, weights: Tensor | None) -> Tensor:
+    def hessian(self, outputs: Array, weights: Array | None) -> Array:
         """Mean second derivative by an output, (N,), for outputs (N, K)."""
 
     @abstractmethod
-    def strata(self, targets: Tensor) -> np.ndarray:
+    def strata(self, targets: Array) -> Array:
         """Stratification keys, (N,) int64: rows adjacent in their order go to different folds."""
+
+    @abstractmethod
+    def metrics(self, outputs: Array, targets: Array) -> dict[str, float]:
+        """Metrics of an epoch beside the loss."""
+
+    def losses(self, outputs: Array, targets: Array, weights: Array) -> Array:
+        """Weight times loss of each example, (N,), for weights (N,), or (N, K) where each label has its own.
+
+        Without weights of labels it is the mean over outputs.
+        """
+        columns = np.array(outputs.T[None], order="C")
+        if weights.ndim == 2:
+            found: Array = self.terms(columns, targets, weights)[0][0]
+            return found
+        return self._mean_over_outputs(self.terms(columns, targets, None)[0][0], outputs.shape[1]) * weights
+
+    def _mean_over_outputs(self, losses: Array, outputs: int) -> Array:
+        return losses
+
+    def validation_metrics(self, outputs: Array, targets: Array, weights: Array) -> dict[str, float]:
+        """`validation_loss`, the weighted mean loss, and `metrics`."""
+        total = self.losses(outputs, targets, weights).sum(dtype=np.float64)
+        mean = float(total / weights.sum(dtype=np.float64))
+        return {"validation_loss": mean, **self.metrics(outputs, targets)}
 
 
 class CrossEntropy(Criterion):
@@ -62,30 +81,31 @@ class CrossEntropy(Criterion):
     name = "cross_entropy"
     layout = CLASSES
 
-    def loss(self, outputs: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+    def terms(self, outputs: Array, targets: Array, weights: Array | None) -> tuple[Array, Array]:
         """See `Criterion`."""
-        return (cross_entropy(outputs, targets, reduction="none") * weights).sum()
+        own = (slice(None), targets, np.arange(len(targets)))
+        outputs -= outputs.max(axis=1, keepdims=True)
+        chosen = outputs[own]
+        gradient = np.exp(outputs, out=outputs)
+        total = gradient.sum(axis=1)
+        gradient /= total[:, None]
+        gradient[own] -= 1
+        return np.log(total) - chosen, gradient
 
-    def metrics(self, outputs: Tensor, targets: Tensor) -> dict[str, float]:
-        """The accuracy."""
-        return {"accuracy": float((outputs.argmax(dim=1) == targets).double().mean())}
-
-    def terms(self, outputs: Tensor, targets: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor]:
-        """See `Criterion`."""
-        log_probability = outputs.log_softmax(dim=1)
-        each = torch.arange(len(targets))
-        losses = -log_probability[:, targets, each]
-        gradient = log_probability.exp_()
-        gradient[:, targets, each] -= 1
-        return losses, gradient
-
-    def hessian(self, outputs: Tensor, weights: Tensor | None) -> Tensor:
+    def hessian(self, outputs: Array, weights: Array | None) -> Array:
         """Mean of p (1 - p)."""
-        return (1 - outputs.softmax(dim=1).square().sum(dim=1)) / outputs.shape[1]
+        p = np.exp(outputs - outputs.max(axis=1, keepdims=True))
+        p /= p.sum(axis=1, keepdims=True)
+        second: Array = (1 - np.square(p).sum(axis=1)) / outputs.shape[1]
+        return second
 
-    def strata(self, targets: Tensor) -> np.ndarray:
+    def strata(self, targets: Array) -> Array:
         """The classes."""
-        return targets.numpy()
+        return targets
+
+    def metrics(self, outputs: Array, targets: Array) -> dict[str, float]:
+        """The accuracy."""
+        return {"accuracy": float((outputs.argmax(axis=1) == targets).mean())}
 
 
 class BinaryCrossEntropy(Criterion):
@@ -94,37 +114,37 @@ class BinaryCrossEntropy(Criterion):
     name = "binary_cross_entropy"
     layout = LABELS
 
-    def loss(self, outputs: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
-        """See `Criterion`; the mean over labels, unless each has a weight."""
-        losses = binary_cross_entropy_with_logits(outputs, targets.to(outputs.dtype), reduction="none")
-        losses = losses if weights.ndim == 2 else losses.mean(dim=1)
-        return (losses * weights).sum()
+    def terms(self, outputs: Array, targets: Array, weights: Array | None) -> tuple[Array, Array]:
+        """See `Criterion`; the sum over labels."""
+        truth = targets.T
+        small = np.exp(-np.abs(outputs))
+        losses = np.maximum(outputs, 0) - outputs * truth + np.log1p(small)
+        gradient = np.where(outputs >= 0, 1, small) / (1 + small) - truth
+        if weights is not None:
+            losses *= weights.T
+            gradient *= weights.T
+        return losses.sum(axis=1), gradient.astype(outputs.dtype, copy=False)
 
-    def metrics(self, outputs: Tensor, targets: Tensor) -> dict[str, float]:
+    def hessian(self, outputs: Array, weights: Array | None) -> Array:
+        """Mean of p (1 - p)."""
+        small = np.exp(-np.abs(outputs))
+        second: Array = small / np.square(1 + small)
+        return (second if weights is None else second * weights).mean(axis=1)
+
+    def strata(self, targets: Array) -> Array:
+        """Label sets, sorted by their rarest label first: the fewer examples have it, the more exact its
+        share in each fold."""
+        rarest_first = np.argsort(targets.sum(axis=0), kind="stable")
+        return np.unique(targets[:, rarest_first], axis=0, return_inverse=True)[1].reshape(-1)
+
+    def metrics(self, outputs: Array, targets: Array) -> dict[str, float]:
         """The micro-F1 at a probability of one half."""
         predicted = outputs > 0
         appear = int(predicted.sum() + targets.sum())
         return {"micro_f1": 2 * int((predicted & targets).sum()) / max(1, appear)}
 
-    def terms(self, outputs: Tensor, targets: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor]:
-        """See `Criterion`; the sum over labels."""
-        truth = targets.T.to(outputs.dtype)
-        losses, gradient = softplus(outputs) - outputs * truth, outputs.sigmoid() - truth
-        if weights is not None:
-            losses, gradient = losses * weights.T, gradient * weights.T
-        return losses.sum(dim=1), gradient
-
-    def hessian(self, outputs: Tensor, weights: Tensor | None) -> Tensor:
-        """Mean of p (1 - p)."""
-        probability = outputs.sigmoid()
-        second = probability * (1 - probability)
-        return (second if weights is None else second * weights).mean(dim=1)
-
-    def strata(self, targets: Tensor) -> np.ndarray:
-        """Label sets, sorted by their rarest label first: the fewer examples have it, the more exact its
-        share in each fold."""
-        rarest_first = np.argsort(targets.numpy().sum(axis=0), kind="stable")
-        return np.unique(targets.numpy()[:, rarest_first], axis=0, return_inverse=True)[1].reshape(-1)
+    def _mean_over_outputs(self, losses: Array, outputs: int) -> Array:
+        return losses / outputs
 
 
 class SquaredError(Criterion):
@@ -133,23 +153,22 @@ class SquaredError(Criterion):
     name = "mean_squared_error"
     layout = VALUES
 
-    def loss(self, outputs: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
-        """See `Criterion`."""
-        return (mse_loss(outputs, targets, reduction="none").mean(dim=1) * weights).sum()
+    def terms(self, outputs: Array, targets: Array, weights: Array | None) -> tuple[Array, Array]:
+        """See `Criterion`; half the sum of squares."""
+        outputs -= targets.T
+        return 0.5 * np.square(outputs).sum(axis=1), outputs
 
-    def metrics(self, outputs: Tensor, targets: Tensor) -> dict[str, float]:
+    def hessian(self, outputs: Array, weights: Array | None) -> Array:
+        """1 everywhere."""
+        return np.ones_like(outputs[:, 0])
+
+    def strata(self, targets: Array) -> Array:
+        """None."""
+        return np.zeros(len(targets), np.int64)
+
+    def metrics(self, outputs: Array, targets: Array) -> dict[str, float]:
         """None beside the loss."""
         return {}
 
-    def terms(self, outputs: Tensor, targets: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor]:
-        """See `Criterion`; half the sum of squares."""
-        error = outputs - targets.T
-        return 0.5 * error.square().sum(dim=1), error
-
-    def hessian(self, outputs: Tensor, weights: Tensor | None) -> Tensor:
-        """1 everywhere."""
-        return outputs.new_ones(len(outputs))
-
-    def strata(self, targets: Tensor) -> np.ndarray:
-        """None."""
-        return np.zeros(len(targets), np.int64)
+    def _mean_over_outputs(self, losses: Array, outputs: int) -> Array:
+        return 2 * losses / outputs
