@@ -14,10 +14,11 @@ from photos import save
 from tiny_backbone import WIDTH, tiny_backbone
 from transfer_core.data import Dataset
 from transfer_core.features import load_augmented_pixels, load_pixels, normalize, to_batch
-from transfer_core.finetune import Examples, Machine, fine_tune
+from transfer_core.finetune import Examples, fine_tune
 from transfer_core.finetune.network import Tail
 from transfer_core.plan.phases import Phase
 from transfer_core.recipe.schema import Crop, Flip, Train
+from transfer_core.runtime.devices import Machine
 from transfer_core.runtime.errors import Cancelled, DataError, RecipeError
 from transfer_core.runtime.progress import Progress
 from transfer_core.tasks.criteria import CrossEntropy, SquaredError

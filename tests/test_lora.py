@@ -14,13 +14,14 @@ from tiny_encoder import WIDTH, tiny_encoder
 from transfer_core.backbones import build, facts, load
 from transfer_core.data import Dataset
 from transfer_core.features.tokens import Reader
-from transfer_core.finetune import Examples, Machine, fine_tune
+from transfer_core.finetune import Examples, fine_tune
 from transfer_core.finetune.lora import adapted, dense_layers, only_adapters, without_adapters
 from transfer_core.model_file.format import read_model
 from transfer_core.plan.phases import Phase, phases
 from transfer_core.plan.plan import complete
 from transfer_core.recipe.parser import parse_recipe
 from transfer_core.recipe.schema import Lora, TextOptions, Train
+from transfer_core.runtime.devices import Machine
 from transfer_core.runtime.errors import Cancelled, DependencyError, RecipeError
 from transfer_core.runtime.progress import Progress
 from transfer_core.tasks.criteria import CrossEntropy

@@ -15,14 +15,11 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, log_loss, r2_score
-from torch import nn
 
 import transfer_core
 from photos import COLORS, class_folder, pixels, png, rows, save
 from transfer_core.metrics import fit_temperature
 from transfer_core.model.loading import save_new
-from transfer_core.runtime import devices
-from transfer_core.runtime.devices import cores, torch_threads
 from transfer_core.runtime.errors import (
     ConfigurationError,
     DataError,
@@ -127,24 +124,6 @@ def test_one_by_one_and_all_at_once(model, mixed):
     )
     backwards = model.predict(paths[::-1])
     assert all(close(a, b) for a, b in zip(backwards[::-1], together, strict=True))
-
-
-def test_a_few_embeddings_are_told_by_one_thread(model, monkeypatch):
-    """Threads that share half a millisecond's work wait for each other, long if the machine is busy."""
-    monkeypatch.setattr(devices, "WORTH_SHARING", 1000)
-    seen = []
-
-    class Watched(nn.Module):
-        def forward(self, embeddings):
-            seen.append(torch.get_num_threads())
-            return embeddings
-
-    watched = replace(model, head=nn.Sequential(Watched(), nn.Linear(4, len(model.labels))))
-    with torch_threads(2):
-        watched.predictions(np.zeros((1, 4), np.float32))
-        watched.predictions(np.zeros((1000, 4), np.float32))
-        assert torch.get_num_threads() == 2
-    assert seen == [1, min(2, cores())]
 
 
 def test_embeddings(model, mobilenet):
@@ -421,8 +400,8 @@ def test_scores_are_calibrated(model):
     rng = np.random.default_rng(0)
     truth = rng.integers(0, 3, 2000)
     logits = rng.normal(0, 1, (2000, 3)) + 1.2 * np.eye(3)[truth]
-    sure = torch.from_numpy(6 * logits)
-    temperature = fit_temperature(sure[:1000].numpy(), truth[:1000])
+    sure = 6 * logits
+    temperature = fit_temperature(sure[:1000], truth[:1000])
     states = [msgspec.structs.replace(model.state, temperature=t) for t in (1.0, temperature)]
     before, after = (
         model.task.metrics(model.task.decode(sure[1000:], state), truth[1000:], model.labels, state, 0)
@@ -435,7 +414,7 @@ def test_scores_are_calibrated(model):
 
 def test_values_keep_their_precision(grey):
     state = msgspec.structs.replace(grey.state, mean=(123456789.0,), scale=(1e-3,))
-    found = grey.task.decode(torch.tensor([[2.0], [-1.0]]), state)
+    found = grey.task.decode(np.array([[2.0], [-1.0]]), state)
     assert found.flatten().tolist() == pytest.approx([123456789.002, 123456788.999], abs=1e-6, rel=0)
 
 

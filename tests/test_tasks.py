@@ -10,7 +10,6 @@ from functools import partial
 import msgspec
 import numpy as np
 import pytest
-import torch
 from sklearn.metrics import average_precision_score, f1_score, label_ranking_average_precision_score
 
 import transfer_core
@@ -358,22 +357,22 @@ def test_the_metrics_of_sets(classes):
 
 def test_what_held_out_outputs_say_by_hand(classes, values, model):
     rng = np.random.default_rng(0)
-    outputs, truth = torch.tensor(3 * rng.normal(size=(40, 3))), torch.tensor(rng.integers(3, size=40))
+    outputs, truth = 3 * rng.normal(size=(40, 3)), rng.integers(3, size=40)
     state = classes.task.calibrate(classes.state, outputs, truth)
     assert state.temperature > 2  # they know nothing
-    p = np.exp(outputs.numpy() / state.temperature)
-    own = (p / p.sum(axis=1, keepdims=True))[np.arange(40), truth.numpy()]
+    p = np.exp(outputs / state.temperature)
+    own = (p / p.sum(axis=1, keepdims=True))[np.arange(40), truth]
     assert state.nonconformity == pytest.approx(sorted(1 - own))
 
-    scaled = torch.tensor(rng.normal(size=(40, 2)))
-    state = values.task.calibrate(values.state, scaled, torch.zeros(40, 2))
-    errors = np.abs(scaled.numpy()) * values.state.scale
+    scaled = rng.normal(size=(40, 2))
+    state = values.task.calibrate(values.state, scaled, np.zeros((40, 2)))
+    errors = np.abs(scaled) * values.state.scale
     assert state.nonconformity == tuple(pytest.approx(sorted(column)) for column in errors.T)
 
-    has = torch.tensor(rng.random((40, 3)) < 0.3)
+    has = rng.random((40, 3)) < 0.3
     state = model.task.calibrate(model.state, outputs, has)
-    p = 1 / (1 + np.exp(-outputs.numpy() / state.temperature))
-    assert state.thresholds == pytest.approx(best_thresholds(p, has.numpy()))
+    p = 1 / (1 + np.exp(-outputs / state.temperature))
+    assert state.thresholds == pytest.approx(best_thresholds(p, has))
 
 
 @pytest.mark.parametrize(

@@ -11,11 +11,11 @@ from sklearn.metrics import f1_score
 from torch import nn
 from torch.optim import lr_scheduler
 
-from criteria import loss, validation_metrics
+from criteria import loss, mean_loss, validation_metrics
 from transfer_core.recipe.schema import Train
 from transfer_core.runtime.errors import Cancelled, RecipeError
 from transfer_core.runtime.progress import Progress
-from transfer_core.training.batch import Batch, BatchSource, mean_loss
+from transfer_core.training.batch import Batch, BatchSource
 from transfer_core.training.loop import train_epochs
 from transfer_core.training.single_device_execution import SingleDeviceExecution
 
@@ -145,7 +145,7 @@ def test_the_loop_follows_the_schedule():
     for number in range(1, 5):
         for batch in source_of(*data).epoch(number):
             optimizer.zero_grad()
-            mean_loss(loss, bare(batch.inputs), batch.targets, batch.weights).backward()
+            mean_loss(bare(batch.inputs), batch.targets, batch.weights).backward()
             optimizer.step()
             scheduler.step()
     assert_equal_weights(ours, bare, exactly=False)
@@ -274,7 +274,7 @@ def test_class_weights_are_those_of_pytorch():
     inputs, targets, _ = drawn()
     output, by_class = network()(inputs), torch.tensor([0.5, 2.0, 3.0])
     expected = nn.CrossEntropyLoss(weight=by_class)(output, targets)
-    torch.testing.assert_close(mean_loss(loss, output, targets, by_class[targets]), expected)
+    torch.testing.assert_close(mean_loss(output, targets, by_class[targets]), expected)
 
 
 def test_the_loss_of_values_is_the_mean_squared_error():
@@ -282,12 +282,10 @@ def test_the_loss_of_values_is_the_mean_squared_error():
         network()(drawn()[0]).detach(),
         torch.randn(30, 3, generator=torch.Generator().manual_seed(0)),
     )
-    torch.testing.assert_close(
-        mean_loss(loss, output, targets, torch.ones(30)), nn.MSELoss()(output, targets)
-    )
+    torch.testing.assert_close(mean_loss(output, targets, torch.ones(30)), nn.MSELoss()(output, targets))
     weights = torch.rand(30, generator=torch.Generator().manual_seed(1))
     expected = np.average(((output - targets) ** 2).mean(1).numpy(), weights=weights.numpy())
-    assert float(mean_loss(loss, output, targets, weights)) == pytest.approx(expected, rel=1e-6)
+    assert float(mean_loss(output, targets, weights)) == pytest.approx(expected, rel=1e-6)
 
 
 def test_the_loss_of_labels_is_pytorchs():
@@ -295,13 +293,13 @@ def test_the_loss_of_labels_is_pytorchs():
     output, targets = torch.randn(30, 4, generator=generator), torch.rand(30, 4, generator=generator) < 0.3
     truth = targets.float()
     expected = nn.BCEWithLogitsLoss()(output, truth)
-    torch.testing.assert_close(mean_loss(loss, output, targets, torch.ones(30)), expected)
-    torch.testing.assert_close(mean_loss(loss, output, targets, torch.ones(30, 4)), expected)
+    torch.testing.assert_close(mean_loss(output, targets, torch.ones(30)), expected)
+    torch.testing.assert_close(mean_loss(output, targets, torch.ones(30, 4)), expected)
     positive = torch.tensor([1.0, 2.0, 5.0, 0.5])
     weights = torch.where(targets, positive, 1.0)
     # PyTorch divides by the number of decisions, we by what they weigh.
     weighted = nn.BCEWithLogitsLoss(pos_weight=positive)(output, truth) * weights.numel() / weights.sum()
-    torch.testing.assert_close(mean_loss(loss, output, targets, weights), weighted)
+    torch.testing.assert_close(mean_loss(output, targets, weights), weighted)
     pieces = [loss(output[rows], targets[rows], weights[rows]) for rows in torch.arange(30).split(8)]
     torch.testing.assert_close(sum(pieces) / weights.sum(), weighted)
 

@@ -6,7 +6,8 @@ import warnings
 
 import numpy as np
 import pytest
-import torch
+from scipy.special import expit
+from scipy.special import softmax as scipy_softmax
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import log_loss, mean_squared_error
@@ -25,7 +26,7 @@ pytestmark = pytest.mark.slow
 
 
 def standardized(features):
-    features = torch.as_tensor(np.asarray(features), dtype=torch.float32)
+    features = np.asarray(features, np.float32)
     mean, scale = standardization(features)
     return (features - mean) / scale
 
@@ -38,9 +39,9 @@ def classes(n, width, labels, seed=0, spread=1.0, weighted=False):
     weights = rng.uniform(0.2, 3, n) if weighted else np.ones(n)
     return Rows(
         standardized(features),
-        torch.from_numpy(targets),
-        torch.tensor(weights, dtype=torch.float32),
-        torch.arange(n),
+        targets,
+        weights.astype(np.float32),
+        np.arange(n),
     )
 
 
@@ -52,9 +53,9 @@ def values(n, width, outputs, seed=0, weighted=False):
     weights = rng.uniform(0.2, 3, n) if weighted else np.ones(n)
     return Rows(
         standardized(features),
-        torch.tensor(targets, dtype=torch.float32),
-        torch.tensor(weights, dtype=torch.float32),
-        torch.arange(n),
+        targets.astype(np.float32),
+        weights.astype(np.float32),
+        np.arange(n),
     )
 
 
@@ -63,24 +64,24 @@ def labels(n, width, outputs, seed=0, weighted=False):
     rng = np.random.default_rng(seed)
     features = rng.normal(size=(n, width))
     logits = features[:, :4] @ rng.normal(size=(4, outputs)) - np.arange(outputs)
-    targets = torch.from_numpy(rng.random((n, outputs)) < 1 / (1 + np.exp(-logits)))
-    weights = torch.where(targets, torch.arange(1.0, outputs + 1), 1.0) if weighted else torch.ones(n)
-    return Rows(standardized(features), targets, weights, torch.arange(n))
+    targets = rng.random((n, outputs)) < 1 / (1 + np.exp(-logits))
+    weights = np.where(targets, np.arange(1.0, outputs + 1), 1.0) if weighted else np.ones(n)
+    return Rows(standardized(features), targets, weights.astype(np.float32), np.arange(n))
 
 
 def kind_of(rows):
-    return {torch.bool: "labels", torch.int64: "classes", torch.float32: "values"}[rows.targets.dtype]
+    return {"bool": "labels", "int64": "classes", "float32": "values"}[rows.targets.dtype.name]
 
 
 def as_they_are(rows):
     width = rows.features.shape[1]
-    return Scaling(torch.zeros(width, dtype=torch.float64), torch.ones(width, dtype=torch.float64))
+    return Scaling(np.zeros(width), np.ones(width))
 
 
 def problem_of(rows, weights, outputs):
     """In double precision."""
     return linear_problems(
-        rows, coordinates_of(rows.features.double(), as_they_are(rows)), weights, outputs, lambda: None
+        rows, coordinates_of(rows.features.astype(float), as_they_are(rows)), weights, outputs, lambda: None
     )
 
 
@@ -89,14 +90,14 @@ def exact(rows, strength, outputs):
     problem = problem_of(rows, rows.example_weights[None], outputs)
     solution = problem.solve(strength, problem.zeros(), 1e-18)[0]
     weight, bias = problem.at.on_features(solution[:, :-1], solution[:, -1])
-    return weight.numpy(), bias.numpy()
+    return weight, bias
 
 
 def of_sklearn(rows, strength, chosen=slice(None)):
     """Their solution for the same loss: weight (K, D), bias (K,)."""
-    x, y, w = (t[chosen].double().numpy() for t in (rows.features, rows.targets, rows.weights))
+    x, y, w = (t[chosen].astype(float) for t in (rows.features, rows.targets, rows.weights))
     if kind_of(rows) == "labels":
-        w = np.ones_like(y) if w.ndim == 1 else w / rows.weights.double().mean().item()
+        w = np.ones_like(y) if w.ndim == 1 else w / rows.weights.mean(dtype=float)
         fits = [_binary(x, y[:, k], w[:, k], strength) for k in range(y.shape[1])]
         return np.concatenate([fit.coef_ for fit in fits]), np.concatenate([fit.intercept_ for fit in fits])
     if kind_of(rows) == "values":
@@ -115,6 +116,14 @@ def _binary(x, y, w, strength):
 
 def fitted(rows, outputs, folds=5, seed=0):
     return fit_linear(rows, outputs, folds, seed, Progress())
+
+
+def outputs(fit, rows):
+    return rows.features @ fit.weight.T + fit.bias
+
+
+def softmax(outputs):
+    return scipy_softmax(outputs, axis=-1)
 
 
 SHAPES = [(120, 10, 3), (40, 90, 4), (60, 8, 10)]
@@ -161,13 +170,13 @@ def test_labels_are_fitted_as_by_one_logistic_regression_each(shape, weighted, s
 
 def by_brute_force(rows, folds, seed, strengths):
     """Held-out losses of scikit-learn's fits, one per strength."""
-    fold = fold_of(rows, folds, seed).numpy()
-    x, y, w = (t.double().numpy() for t in (rows.features, rows.targets, rows.weights))
+    fold = fold_of(rows, folds, seed)
+    x, y, w = (t.astype(float) for t in (rows.features, rows.targets, rows.weights))
     losses = []
     for strength in strengths:
         output = np.zeros((len(y), len(np.unique(y)) if kind_of(rows) == "classes" else y.shape[1]))
         for k in range(folds):
-            weight, bias = of_sklearn(rows, strength, torch.from_numpy(fold != k))
+            weight, bias = of_sklearn(rows, strength, fold != k)
             output[fold == k] = x[fold == k] @ weight.T + bias
         if kind_of(rows) == "labels":
             weights = w.ravel() if w.ndim == 2 else None
@@ -209,8 +218,7 @@ def informative(n, width, labels, loud):
     centres = np.where(np.arange(width) < width // 5, rng.normal(size=(labels, width)), 0)
     features = centres[targets] + rng.normal(size=(n, width))
     features *= np.where(np.arange(width) < width // 5, 8 if loud else 1 / 50, 1)
-    features = torch.tensor(features, dtype=torch.float32)
-    return Rows(features, torch.from_numpy(targets), torch.ones(n), torch.arange(n))
+    return Rows(features.astype(np.float32), targets, np.ones(n, np.float32), np.arange(n))
 
 
 @pytest.mark.parametrize("loud", [True, False], ids=["what varies says more", "what hardly varies says more"])
@@ -232,31 +240,29 @@ def test_the_scaling_is_the_one_that_brute_force_finds(n, loud, monkeypatch):
 def test_the_final_fit_gives_the_probabilities_of_scikit_learn(shape):
     rows = classes(*shape, weighted=True)
     fit = fitted(rows, 4)
-    weight, bias = (torch.tensor(part) for part in of_sklearn(rows, fit.strength))
-    theirs = (rows.features.double() @ weight.T + bias).softmax(dim=1)
-    ours = (rows.features @ fit.weight.T + fit.bias).softmax(dim=1)
-    torch.testing.assert_close(ours.double(), theirs, atol=1e-3, rtol=0)
+    weight, bias = of_sklearn(rows, fit.strength)
+    theirs = softmax(rows.features @ weight.T + bias)
+    np.testing.assert_allclose(softmax(outputs(fit, rows)), theirs, atol=1e-3)
 
 
 @pytest.mark.parametrize("shape", [(150, 12, 4), (60, 90, 3)])
 def test_the_final_fit_gives_each_label_the_probability_of_scikit_learn(shape):
     rows = labels(*shape, weighted=True)
     fit = fitted(rows, shape[2])
-    weight, bias = (torch.tensor(part) for part in of_sklearn(rows, fit.strength))
-    theirs = (rows.features.double() @ weight.T + bias).sigmoid()
-    ours = (rows.features @ fit.weight.T + fit.bias).sigmoid()
-    torch.testing.assert_close(ours.double(), theirs, atol=1e-3, rtol=0)
+    weight, bias = of_sklearn(rows, fit.strength)
+    theirs = expit(rows.features @ weight.T + bias)
+    np.testing.assert_allclose(expit(outputs(fit, rows)), theirs, atol=1e-3)
     assert sorted(map(tuple, fit.held_out_targets.tolist())) == sorted(map(tuple, rows.targets.tolist()))
 
 
 def test_a_label_of_one_example_and_one_that_all_but_one_have():
     rows = labels(40, 5, 2)
-    targets = torch.zeros(40, 2, dtype=torch.bool)
+    targets = np.zeros((40, 2), bool)
     targets[7, 0] = True
     targets[:, 1] = True
     targets[3, 1] = False
     fit = fitted(Rows(rows.features, targets, rows.weights, rows.groups), 2)
-    assert fit.held_out.isfinite().all()
+    assert np.isfinite(fit.held_out).all()
     assert fit.bias[0] < 0 < fit.bias[1]
 
 
@@ -266,21 +272,20 @@ def test_held_out_outputs_come_from_fits_that_did_not_see_them():
     fold = fold_of(rows, 5, 0)
     expected, targets = [], []
     for k in range(5):
-        weight, bias = (torch.tensor(part) for part in of_sklearn(rows, fit.strength, fold != k))
-        expected.append(rows.features[fold == k].double() @ weight.T + bias)
+        weight, bias = of_sklearn(rows, fit.strength, fold != k)
+        expected.append(rows.features[fold == k] @ weight.T + bias)
         targets.append(rows.targets[fold == k])
-    assert torch.equal(fit.held_out_targets, torch.cat(targets))
-    ours, theirs = fit.held_out.softmax(dim=1).double(), torch.cat(expected).softmax(dim=1)
-    torch.testing.assert_close(ours, theirs, atol=1e-2, rtol=0)
+    assert np.array_equal(fit.held_out_targets, np.concatenate(targets))
+    np.testing.assert_allclose(softmax(fit.held_out), softmax(np.concatenate(expected)), atol=1e-2)
 
 
 def test_many_examples_need_fewer_folds():
     rows = classes(2600, 3, 2)
     fit = fitted(rows, 2)
     assert len(fit.held_out) == 2 * 520
-    assert torch.equal(
+    assert np.array_equal(
         fit.held_out_targets,
-        rows.targets[torch.cat([(fold_of(rows, 5, 0) == k).nonzero()[:, 0] for k in (0, 1)])],
+        rows.targets[np.concatenate([np.flatnonzero(fold_of(rows, 5, 0) == k) for k in (0, 1)])],
     )
 
 
@@ -290,26 +295,26 @@ def test_chunks_of_rows_give_the_same_fit(monkeypatch):
     monkeypatch.setattr(linear_problem, "CHUNK_BYTES", 7 * 8 * 3)
     parts = fitted(rows, 3)
     assert whole.strength == parts.strength
-    torch.testing.assert_close(whole.weight, parts.weight, atol=1e-4, rtol=0)
+    np.testing.assert_allclose(whole.weight, parts.weight, atol=1e-4)
 
 
 def test_the_fit_repeats():
     rows = classes(90, 6, 3)
     first, second = fitted(rows, 3), fitted(rows, 3)
-    assert torch.equal(first.weight, second.weight)
+    assert np.array_equal(first.weight, second.weight)
     assert first.path == second.path
 
 
 def accuracy(fit, rows):
-    return float(((rows.features @ fit.weight.T + fit.bias).argmax(dim=1) == rows.targets).float().mean())
+    return float((outputs(fit, rows).argmax(axis=1) == rows.targets).mean())
 
 
 def small(targets, width=20, seed=0):
-    targets = torch.as_tensor(targets)
-    generator = torch.Generator().manual_seed(seed)
-    centres = torch.randn(int(targets.max()) + 1, width, generator=generator)
-    features = centres[targets] + 0.1 * torch.randn(len(targets), width, generator=generator)
-    return Rows(standardized(features), targets, torch.ones(len(targets)), torch.arange(len(targets)))
+    targets, generator = np.asarray(targets), np.random.default_rng(seed)
+    centres = generator.normal(size=(int(targets.max()) + 1, width))
+    features = centres[targets] + 0.1 * generator.normal(size=(len(targets), width))
+    weights = np.ones(len(targets), np.float32)
+    return Rows(standardized(features), targets, weights, np.arange(len(targets)))
 
 
 @pytest.mark.parametrize(
@@ -328,9 +333,9 @@ def small(targets, width=20, seed=0):
 def test_little_data_is_learned(targets):
     rows = small(targets)
     fit = fitted(rows, max(targets) + 1)
-    assert fit.weight.isfinite().all()
-    assert fit.bias.isfinite().all()
-    assert fit.held_out.isfinite().all()
+    assert np.isfinite(fit.weight).all()
+    assert np.isfinite(fit.bias).all()
+    assert np.isfinite(fit.held_out).all()
     assert len(fit.held_out) == len(targets)
     assert accuracy(fit, rows) == 1
 
@@ -339,31 +344,33 @@ def test_a_class_that_no_row_has_is_not_predicted():
     rows = small([0] * 10 + [2] * 10)
     fit = fitted(rows, 4)
     assert fit.weight.shape == (4, 20)
-    assert set((rows.features @ fit.weight.T + fit.bias).argmax(dim=1).tolist()) == {0, 2}
+    assert set(outputs(fit, rows).argmax(axis=1).tolist()) == {0, 2}
 
 
 def test_two_values_are_enough():
     fit = fitted(values(2, 5, 1), 1)
-    assert fit.weight.isfinite().all()
+    assert np.isfinite(fit.weight).all()
 
 
 def test_constant_repeated_and_tiny_features_do_no_harm():
     plain = classes(80, 6, 3)
-    clumsy = torch.cat([plain.features, plain.features, torch.ones(80, 2) * 0, plain.features * 1e-6], dim=1)
+    nothing = np.zeros((80, 2), np.float32)
+    clumsy = np.concatenate([plain.features, plain.features, nothing, plain.features * 1e-6], axis=1)
     fit = fitted(Rows(clumsy, plain.targets, plain.weights, plain.groups), 3)
     their = fitted(plain, 3)
-    assert fit.weight.isfinite().all()
-    assert fit.weight[:, 12:14].abs().max() < 1e-9
+    assert np.isfinite(fit.weight).all()
+    assert np.abs(fit.weight[:, 12:14]).max() < 1e-9
     assert accuracy(fit, Rows(clumsy, plain.targets, plain.weights, plain.groups)) == pytest.approx(
         accuracy(their, plain), abs=0.03
     )
 
 
 def test_features_that_say_nothing_leave_the_shares_of_the_classes():
-    targets = torch.tensor([0] * 30 + [1] * 10)
-    fit = fitted(Rows(torch.zeros(40, 3), targets, torch.ones(40), torch.arange(40)), 2)
+    targets = np.array([0] * 30 + [1] * 10)
+    features, weights = np.zeros((40, 3), np.float32), np.ones(40, np.float32)
+    fit = fitted(Rows(features, targets, weights, np.arange(40)), 2)
     assert not fit.weight.any()
-    np.testing.assert_allclose(fit.bias.softmax(dim=0).numpy(), [0.75, 0.25], atol=1e-3)
+    np.testing.assert_allclose(softmax(fit.bias), [0.75, 0.25], atol=1e-3)
 
 
 def test_progress_and_cancelling():
@@ -378,9 +385,7 @@ def test_progress_and_cancelling():
 def test_the_folds_to_fit_follow_the_examples_and_not_their_views(monkeypatch):
     monkeypatch.setattr(folds, "ENOUGH_HELD_OUT", 20)
     rows = classes(120, 4, 2)
-    views = Rows(
-        rows.features, rows.targets[torch.arange(120) // 4 * 4], rows.weights, torch.arange(120) // 4
-    )
+    views = Rows(rows.features, rows.targets[np.arange(120) // 4 * 4], rows.weights, np.arange(120) // 4)
     assert len(fitted(rows, 2).held_out) == 24
     assert len(fitted(views, 2).held_out) == 24
 
@@ -399,13 +404,10 @@ def test_a_fit_can_be_cancelled_within_a_solve():
 
 def test_features_may_be_a_read_only_file(tmp_path):
     rows = classes(90, 6, 3)
-    np.save(tmp_path / "features.npy", rows.features.numpy())
+    np.save(tmp_path / "features.npy", rows.features)
     mapped = np.load(tmp_path / "features.npy", mmap_mode="r")
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "The given NumPy array is not writable")
-        features = torch.from_numpy(mapped)
-    fit = fitted(Rows(features, rows.targets, rows.weights, rows.groups), 3)
-    assert torch.equal(fit.weight, fitted(rows, 3).weight)
+    fit = fitted(Rows(mapped, rows.targets, rows.weights, rows.groups), 3)
+    assert np.array_equal(fit.weight, fitted(rows, 3).weight)
 
 
 def test_memory_does_not_grow_with_the_rows():
@@ -415,7 +417,8 @@ def test_memory_does_not_grow_with_the_rows():
 
 
 PEAK = """
-import sys, torch
+import sys
+import numpy as np
 from transfer_core.heads.cross_validated import fit_linear
 from transfer_core.heads.rows import Rows
 from transfer_core.runtime.progress import Progress
@@ -425,11 +428,10 @@ def kilobytes(name):
     return int(next(line for line in open("/proc/self/status") if line.startswith(name)).split()[1])
 
 n = int(sys.argv[1])
-torch.set_num_threads(1)
-targets = torch.arange(n) % 4
-features = torch.randn(n, 256, generator=torch.Generator().manual_seed(0))
-features[:, :4] += torch.nn.functional.one_hot(targets, 4)
-rows = Rows(features, targets, torch.ones(n), torch.arange(n), CrossEntropy())
+targets = np.arange(n) % 4
+features = np.random.default_rng(0).standard_normal((n, 256), np.float32)
+features[:, :4] += np.eye(4, dtype=np.float32)[targets]
+rows = Rows(features, targets, np.ones(n, np.float32), np.arange(n), CrossEntropy())
 some = Rows(*(t[:600] for t in (features, targets, rows.weights, rows.groups)), CrossEntropy())
 fit_linear(some, 4, 5, 0, Progress())
 open("/proc/self/clear_refs", "w").write("5")

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import torch
 from msgspec.structs import replace
 from sklearn.linear_model import LinearRegression
 
@@ -35,7 +34,7 @@ class LogRegression(Regression):
         return ((logs - np.array(state.mean)) / np.array(state.scale)).astype(np.float32)
 
     def decode(self, outputs, state):
-        return super().decode(outputs, state).exp()
+        return np.exp(super().decode(outputs, state))
 
 
 @pytest.fixture
@@ -98,4 +97,4 @@ def test_a_state_in_contradiction_to_its_labels(registered):
     assert list(replace(state, scale=()).problems(("y",))) == [
         "scale: expected 1 values, one for each output (got 0)"
     ]
-    assert task.decode(torch.zeros(1, 1), state).tolist() == [[1.0]]
+    assert task.decode(np.zeros((1, 1)), state).tolist() == [[1.0]]

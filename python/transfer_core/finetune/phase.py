@@ -24,13 +24,14 @@ from transfer_core.finetune.network import Tail, frozen_in_front
 from transfer_core.finetune.texts import TextTrunk, text_trunk, texts
 from transfer_core.plan.phases import Phase
 from transfer_core.recipe.schema import Augmentation, TextOptions
-from transfer_core.runtime.devices import choose_dtype, fast_dtype
+from transfer_core.runtime.devices import Machine, choose_dtype, fast_dtype
 from transfer_core.runtime.progress import Progress
 from transfer_core.tasks import Criterion
 from transfer_core.training.batch import Batch, BatchSource, Metrics
 from transfer_core.training.checkpointer import NO_CHECKPOINTS, Checkpointer
 from transfer_core.training.execution import Execution, open_execution
 from transfer_core.training.loop import train_epochs
+from transfer_core.training.losses import loss_of
 from transfer_core.training.optimizers import Group
 
 
@@ -44,14 +45,6 @@ class Examples:
 
     def __len__(self) -> int:
         return len(self.dataset)
-
-
-@dataclass(frozen=True)
-class Machine:
-    """The `device` that a network runs on, and its `precision` (a word of the recipe)."""
-
-    device: torch.device
-    precision: str
 
 
 def fine_tune(
@@ -123,7 +116,7 @@ def fine_tune(
             history = train_epochs(
                 execution,
                 _batch_source(examples, inputs, size, seed),
-                criterion.loss,
+                loss_of(criterion),
                 validate,
                 train,
                 "fine_tune",
@@ -193,4 +186,5 @@ def _validate(execution: Execution, criterion: Criterion, valid: Examples, input
     batches = inputs(torch.arange(len(valid)), 0)
     numbers, outputs = zip(*((chunk, execution.outputs(batch)) for chunk, batch in batches), strict=True)
     order = torch.cat(numbers)
-    return criterion.validation_metrics(torch.cat(outputs), valid.targets[order], valid.weights[order])
+    given = (torch.cat(outputs), valid.targets[order], valid.weights[order])
+    return criterion.validation_metrics(*(part.numpy() for part in given))

@@ -60,9 +60,7 @@ def random_forest(spec: RandomForestHead, rows: Rows, outputs: int, seed: int, c
 
 
 @with_suitable_threads
-def gradient_boosting(
-    spec: GradientBoostingHead, rows: Rows, outputs: int, seed: int, check: Check
-) -> Head:
+def gradient_boosting(spec: GradientBoostingHead, rows: Rows, outputs: int, seed: int, check: Check) -> Head:
     """Fit `HistGradientBoostingClassifier` per label, or `HistGradientBoostingRegressor` per value."""
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 

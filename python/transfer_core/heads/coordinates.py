@@ -63,9 +63,12 @@ class Coordinates:
     def rows(self, indices: Array | slice) -> Array:
         """Return coordinates (M, R) of the rows at `indices`."""
         if self.is_copy:
-            return self.x[indices]
+            found: Array = self.x[indices]
+            return found
         z: Array = (self.x[indices] - self.mean) / self.scale
-        return z if self.basis is None else z @ self.basis
+        if self.basis is not None:
+            z = z @ self.basis
+        return z
 
 
 def coordinates_of(features: Array, scaling: Scaling, axes: bool = False) -> Coordinates:

@@ -26,7 +26,7 @@ class DenseHead(Head):
     @property
     def width(self) -> int:
         """Width of the features."""
-        return self._of(self._numbers[0])[0].shape[1]
+        return int(self._of(self._numbers[0])[0].shape[1])
 
     @property
     def outputs(self) -> int:
@@ -41,7 +41,7 @@ class DenseHead(Head):
             outputs = self._layer(number, np.maximum(outputs, 0))
         return outputs
 
-    def tensors(self) -> dict[str, Array]:
+    def state_dict(self) -> dict[str, Array]:
         """See `Head`."""
         return dict(self._tensors)
 

@@ -22,7 +22,7 @@ class Head(ABC):
         """Compute outputs (N, K)."""
 
     @abstractmethod
-    def tensors(self) -> dict[str, Array]:
+    def state_dict(self) -> dict[str, Array]:
         """Arrays by name, as in the file of a model."""
 
     @abstractmethod
@@ -37,8 +37,7 @@ class Head(ABC):
 
 
 class FittedLayer(Head):
-    """A head of one layer, whose arrays are attributes; `numbers` has their names in the order of arguments.
-    """
+    """A head of one layer, whose arrays are attributes; `numbers` has their names in order."""
 
     numbers: ClassVar[tuple[str, ...]]
 
@@ -51,7 +50,7 @@ class FittedLayer(Head):
         """Make the head of `tensors`, which are named as in the file of a model."""
         return cls(*(tensors[_LAYER + name] for name in cls.numbers))
 
-    def tensors(self) -> dict[str, Array]:
+    def state_dict(self) -> dict[str, Array]:
         """See `Head`."""
         return {_LAYER + name: getattr(self, name) for name in self.numbers}
 

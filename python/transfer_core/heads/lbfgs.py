@@ -41,6 +41,8 @@ class Pair(NamedTuple):
     scale: Array
 
 
+# A row whose loss is not finite is stopped; unusable pairs are masked.
+@np.errstate(over="ignore", divide="ignore", invalid="ignore")
 def minimize(
     objective: Objective,
     x: Array,
@@ -97,8 +99,7 @@ def _pair(here: Point, there: Point) -> Pair:
     step, change = there.x - here.x, there.gradient - here.gradient
     curvature, squared = _dot(step, change), _dot(change, change)
     usable = curvature > 1e-10 * np.sqrt(_dot(step, step) * squared)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return Pair(step, change, np.where(usable, 1 / curvature, 0), curvature / squared)
+    return Pair(step, change, np.where(usable, 1 / curvature, 0), curvature / squared)
 
 
 def _direction(gradient: Array, pairs: deque[Pair]) -> Array:

@@ -45,7 +45,7 @@ class LinearProblems:
         """Return zero coefficients (B, K, R + 1), the default start."""
         return np.zeros((len(self.share), self.outputs, self.at.count + 1), self.at.x.dtype)
 
-    def solve(self, strength: float, start: Array, tolerance: float, **options) -> Array:
+    def solve(self, strength: float, start: Array, tolerance: float) -> Array:
         """Return the minima (B, K, R + 1), found by preconditioned L-BFGS from `start` (B, K, R + 1)."""
         unit = self._whitening(strength, start.mean(axis=0))
 
@@ -58,7 +58,7 @@ class LinearProblems:
             return loss, (gradient * unit).reshape(len(start), -1)
 
         flat = (start / unit).reshape(len(start), -1)
-        return minimize(objective, flat, tolerance, **options).reshape(start.shape) * unit
+        return minimize(objective, flat, tolerance).reshape(start.shape) * unit
 
     def loss(self, coefficients: Array) -> tuple[Array, Array]:
         """Return the losses (B,) without penalty, float64, and their gradients (B, K, R + 1)."""
@@ -107,7 +107,8 @@ class LinearProblems:
             diagonal += second[chunk] @ np.square(self.at.rows(rows[chunk]))
         eps = np.finfo(diagonal.dtype).eps
         diagonal += strength + eps * diagonal.sum()
-        return 1 / np.sqrt(np.append(diagonal, max(second.sum(), eps)))
+        units: Array = 1 / np.sqrt(np.append(diagonal, max(second.sum(), eps)))
+        return units
 
     def _label_weights(self, rows: slice | Array) -> Array | None:
         return None if self.label_weights is None else self.label_weights[rows]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -37,7 +36,8 @@ def build_module(
 
 def _dense(before: int, after: int, generator: torch.Generator) -> nn.Linear:
     """Return a dense layer with He-uniform weights (He et al. 2015, section 2.2) and zero bias."""
-    layer = nn.utils.skip_init(nn.Linear, before, after)
+    with torch.random.fork_rng(devices=[]):  # nn.Linear draws weights, which are not used
+        layer = nn.Linear(before, after)
     bound = (6 / before) ** 0.5
     with torch.no_grad():
         layer.weight.copy_(torch.rand(after, before, generator=generator) * 2 * bound - bound)
@@ -45,15 +45,21 @@ def _dense(before: int, after: int, generator: torch.Generator) -> nn.Linear:
     return layer
 
 
+def untrained_head(spec: object, width: int, outputs: int) -> DenseHead:
+    """Return a head whose weights are replaced later."""
+    assert isinstance(spec, LinearHead | MlpHead)
+    return head_of(build_module(spec, width, outputs, torch.Generator()))
+
+
 def module_of(head: Head, spec: object) -> nn.Sequential:
     """Return a copy of a dense head of `spec` as a module, to train further."""
     assert isinstance(head, DenseHead)
     assert isinstance(spec, LinearHead | MlpHead)
     module = build_module(spec, head.width, head.outputs, torch.Generator())
-    module.load_state_dict({name: torch.from_numpy(array) for name, array in head.tensors().items()})
+    module.load_state_dict({name: torch.from_numpy(array) for name, array in head.state_dict().items()})
     return module
 
 
 def head_of(module: nn.Sequential) -> DenseHead:
     """Return a copy of a module as a head."""
-    return DenseHead({name: np.array(tensor.detach().cpu()) for name, tensor in module.state_dict().items()})
+    return DenseHead({name: tensor.detach().numpy().copy() for name, tensor in module.state_dict().items()})

@@ -20,7 +20,7 @@ _FITTED: dict[type, type[FittedLayer]] = {
 }
 
 
-def restore(spec: schema.Head, tensors: Mapping[str, Array], width: int, outputs: int) -> Head:
+def restored(spec: schema.Head, tensors: Mapping[str, Array], width: int, outputs: int) -> Head:
     """Return the head of `spec` for features of `width`.
 
     Raises

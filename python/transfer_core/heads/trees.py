@@ -112,5 +112,6 @@ class Boosted(Trees):
     def outputs(self, leaves: Array) -> Array:
         """See `Trees`."""
         outputs = np.tile(self.baseline.astype(np.float64), (len(leaves), 1))
-        np.add.at(outputs, (slice(None), self.column), self.values[leaves])
+        for tree, column in enumerate(self.column):
+            outputs[:, column] += self.values[leaves[:, tree]]
         return outputs

@@ -6,9 +6,8 @@ from hashlib import sha512
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from torch import nn
-
 from transfer_core.backbones import Backbone
+from transfer_core.model.predictor import SavedHead
 from transfer_core.model_file import format as model_file
 from transfer_core.model_file import trust
 from transfer_core.model_file.format import (
@@ -59,7 +58,7 @@ def write_parts(
     path: Path,
     header: ModelHeader,
     backbone: Backbone,
-    head: nn.Module,
+    head: SavedHead,
     mode: int | None,
     digest: Digest | None = None,
 ) -> ModelContent:
@@ -72,7 +71,7 @@ def write_parts(
     header
         Header; `backbone.inside` decides whether the backbone is written.
     backbone, head
-        Modules with the tensors.
+        The tensors.
     mode
         Permissions of a new file; None: 0666 less the umask.
     digest

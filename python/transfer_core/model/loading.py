@@ -7,14 +7,11 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import nn
-
 from transfer_core import cache
 from transfer_core.backbones import Backbone
 from transfer_core.model.files import write_parts
 from transfer_core.model.model import Model
-from transfer_core.model.predictor import predictor_module
+from transfer_core.model.predictor import SavedHead, predictor_module
 from transfer_core.model.restore import restore_backbone, restore_state, use_of
 from transfer_core.model.weights_identity import note_identity
 from transfer_core.model_file import format as model_file
@@ -76,18 +73,17 @@ def open_model_file(
         trust_list.trust(digest, str(path))
     elif header.recipe.get("trust"):
         trust = trust_list.is_trusted(digest)
-    tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
     with use_of(path):
         restore_state(header)  # checks the name of the task
-        head = predictor_module(TASKS[header.task]).restore_head(header, tensors)
-        backbone = restore_backbone(header, tensors, progress, trust)
+        head = predictor_module(TASKS[header.task]).restore_head(header, arrays)
+        backbone = restore_backbone(header, arrays, progress, trust)
     return Model(path, header, backbone, head, digest)
 
 
-def save_new(path: Path, header: ModelHeader, backbone: Backbone, head: nn.Module) -> Model:
+def save_new(path: Path, header: ModelHeader, backbone: Backbone, head: SavedHead) -> Model:
     """Save a newly trained model, and return it with the header as loaded from the file."""
     saved = write_parts(path, header, backbone, head, FILE)
     note_identity(backbone)
     if header.recipe.get("trust"):
         trust_list.trust(saved.digest, str(path))
-    return Model(path, saved.header, backbone, head.eval().requires_grad_(False), saved.digest)
+    return Model(path, saved.header, backbone, head, saved.digest)

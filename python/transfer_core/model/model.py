@@ -13,7 +13,6 @@ from typing import Any, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
-from torch import nn
 
 from transfer_core.backbones import Backbone
 from transfer_core.data import MODALITIES, Input, Modality, Row
@@ -23,7 +22,7 @@ from transfer_core.features import (
 )
 from transfer_core.model.evaluation import evaluate
 from transfer_core.model.files import save_model, write_model
-from transfer_core.model.predictor import Computed, Predictor, predictor_module
+from transfer_core.model.predictor import Computed, Predictor, SavedHead, predictor_module
 from transfer_core.model.restore import restore_state, use_of
 from transfer_core.model_file.format import Digest, ModelHeader
 from transfer_core.model_file.summary import summarize
@@ -48,7 +47,7 @@ class Model:
     path: Path
     header: ModelHeader
     backbone: Backbone
-    head: nn.Module
+    head: SavedHead
     digest: str = ""
 
     @property

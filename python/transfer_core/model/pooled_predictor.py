@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor, nn
 
 from transfer_core.data import Dataset
 from transfer_core.features import (
@@ -20,14 +18,16 @@ from transfer_core.features import (
     build_extractor,
     embed_dataset,
 )
-from transfer_core.heads import build_head
-from transfer_core.heads.fitted_layer import FittedLayer
-from transfer_core.model.restore import Misfit, check_numbers, under
+from transfer_core.heads import Head
+from transfer_core.heads.restored import restored
+from transfer_core.heads.scaling import parts_of
+from transfer_core.model.restore import Misfit, under
 from transfer_core.model_file.format import HEAD_PREFIX, ModelHeader
+from transfer_core.recipe import schema
 from transfer_core.recipe.parser import parse_recipe
-from transfer_core.recipe.schema import Head
-from transfer_core.runtime.devices import choose_like, threads_for_work
+from transfer_core.runtime.devices import choose_like
 from transfer_core.runtime.errors import DataError, RecipeError
+from transfer_core.runtime.parallel import map_on_cores, one_blas_thread
 from transfer_core.runtime.progress import Progress
 from transfer_core.tasks import PooledTask
 
@@ -36,8 +36,9 @@ if TYPE_CHECKING:
 
 Embeddings: TypeAlias = npt.NDArray[np.float32]
 
-# Products of weights with embeddings stay within 32-bit numbers.
-_LARGEST = 1e30
+
+# Embeddings for which a core computes outputs at a time.
+_ROWS_AT_ONCE = 4096
 
 
 class PooledPredictor:
@@ -75,25 +76,25 @@ class PooledPredictor:
     def compute(self, loads: Sequence[Load]) -> tuple[Embeddings, dict[int, DataError]]:
         """See `Predictor`."""
         bad: dict[int, DataError] = {}
-        rows = torch.empty(len(loads), self.extractor.width)
+        rows = np.empty((len(loads), self.extractor.width), np.float32)
         for batch in self.extractor.embed_all(loads, few=True):
             for row, outcome in batch:
                 if isinstance(outcome, DataError):
                     bad[row] = outcome
                 elif outcome.shape != rows.shape[1:]:
-                    raise Misfit(f"embedding_width: its network gives {outcome.numel()} numbers")
+                    raise Misfit(f"embedding_width: its network gives {np.size(outcome)} numbers")
                 else:
                     rows[row] = outcome
         if bad:
             rows = rows[[row for row in range(len(loads)) if row not in bad]]
-        if not rows.isfinite().all():
+        if not np.isfinite(rows).all():
             raise Misfit("its embeddings are not finite numbers")
-        return rows.numpy(), dict(sorted(bad.items()))
+        return rows, dict(sorted(bad.items()))
 
     def predictions(self, computed: Embeddings, level: float | None) -> list[dict[str, Any]]:
         """See `Predictor`."""
-        values = self._decoded(torch.from_numpy(np.asarray(computed)))
-        if not values.isfinite().all():
+        values = self._decoded(np.asarray(computed))
+        if not np.isfinite(values).all():
             raise Misfit("its predictions are not finite numbers")
         labels, state = self._model.labels, self._model.state
         return [self._task.prediction(row, labels, state, level) for row in values.tolist()]
@@ -108,23 +109,21 @@ class PooledPredictor:
         dataset = dataset.take(i for i, path in enumerate(dataset.inputs) if path not in found.bad)
         if not len(dataset):
             raise DataError(f"none of the {many} to measure on can be read")
-        return self.score(found.embeddings, dataset.targets)
+        return self.score(np.asarray(found.embeddings), dataset.targets)
 
-    def score(self, embeddings: Tensor, targets: npt.NDArray[Any]) -> dict[str, Any]:
+    def score(self, embeddings: Embeddings, targets: npt.NDArray[Any]) -> dict[str, Any]:
         """Compute metrics and baseline from embeddings (N, D) and targets (N,) or (N, K)."""
         model = self._model
         seed = int(model.header.recipe.get("seed", 0))
         return self._task.metrics(self._decoded(embeddings), targets, model.labels, model.state, seed)
 
-    @torch.no_grad()
-    def _decoded(self, embeddings: Tensor) -> Tensor:
-        # The work of a linear head is rows times parameters; other heads need about as much.
-        with threads_for_work(len(embeddings) * self._head_size):
-            return self._task.decode(self._model.head(embeddings), self._model.state)
-
-    @cached_property
-    def _head_size(self) -> int:
-        return sum(tensor.numel() for tensor in self._model.head.state_dict().values())
+    def _decoded(self, embeddings: Embeddings) -> npt.NDArray[np.float64]:
+        head = self._model.head
+        assert isinstance(head, Head)
+        parts = list(parts_of(embeddings, _ROWS_AT_ONCE)) or [embeddings]
+        with one_blas_thread():
+            outputs = np.concatenate(list(map_on_cores(head, parts)))
+        return self._task.decode(outputs, self._model.state)
 
 
 def predictor(model: Model) -> PooledPredictor:
@@ -133,46 +132,32 @@ def predictor(model: Model) -> PooledPredictor:
     return PooledPredictor(model, model.task)
 
 
-def restore_head(header: ModelHeader, tensors: Mapping[str, Tensor]) -> nn.Sequential:
-    """Restore the head of a saved model, in eval mode.
+def restore_head(header: ModelHeader, arrays: Mapping[str, npt.NDArray[Any]]) -> Head:
+    """Restore the head of a saved model.
 
     Raises
     ------
     Misfit
         It does not fit the header, or its outputs are not finite.
     """
-    outputs = len(header.labels)
+    width, outputs = header.embedding_width, len(header.labels)
+    arrays = under(HEAD_PREFIX, arrays)
+    for name, array in arrays.items():
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            number = "NaN" if np.isnan(array).any() else "infinity"
+            raise Misfit(f"{HEAD_PREFIX}{name}: expected finite numbers (got {number})")
     try:
-        head = build_head(_head_in(header), header.embedding_width, outputs, None)
-        head.load_state_dict(under(HEAD_PREFIX, tensors), assign=True)
-    except (IndexError, RuntimeError) as error:  # torch raises these for wrong shapes, dtypes and devices
-        raise Misfit("its head does not fit its header") from error
-    check_numbers(head, HEAD_PREFIX)
-    for layer in head:
-        if isinstance(layer, FittedLayer):
-            _check_fitted(layer, header.embedding_width, outputs)
-        elif parameter := _too_large(layer):
-            raise Misfit(f"its head has the weight {parameter:g}, expected at most {_LARGEST:g}")
-    head.eval().requires_grad_(False)
-    try:
-        # An expanded tensor takes no memory, for any width in the header.
-        with torch.no_grad():
-            found = head(torch.zeros(1, 1).expand(1, header.embedding_width))
-    except (IndexError, RuntimeError) as error:
-        raise Misfit("its head does not fit its header") from error
-    if found.shape != (1, outputs) or not found.isfinite().all():
+        head = restored(_head_in(header), arrays, width, outputs)
+    except ValueError as error:
+        raise Misfit(str(error)) from error
+    # An array with steps of 0 takes no memory, for any width in the header.
+    found = head(np.broadcast_to(np.float32(0), (1, width)))
+    if found.shape != (1, outputs) or not np.isfinite(found).all():
         raise Misfit("its head does not give a finite number for each label")
     return head
 
 
-def _check_fitted(layer: FittedLayer, width: int, outputs: int) -> None:
-    try:
-        layer.check(width, outputs)
-    except ValueError as error:
-        raise Misfit(str(error)) from None
-
-
-def _head_in(header: ModelHeader) -> Head:
+def _head_in(header: ModelHeader) -> schema.Head:
     try:
         recipe = parse_recipe(header.recipe)
     except RecipeError as error:
@@ -180,9 +165,3 @@ def _head_in(header: ModelHeader) -> Head:
     if recipe.head is None:
         raise Misfit("its recipe has no head")
     return recipe.head
-
-
-def _too_large(layer: nn.Module) -> float:
-    """Largest absolute parameter of a layer if beyond `_LARGEST`, else 0."""
-    largest = max((float(p.detach().abs().max()) for p in layer.parameters() if p.numel()), default=0.0)
-    return largest if largest > _LARGEST else 0.0

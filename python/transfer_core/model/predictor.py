@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
 
-from torch import Tensor, nn
-
 from transfer_core.backbones.representations import Representation
 from transfer_core.data import Dataset
 from transfer_core.features import Load
@@ -15,12 +13,20 @@ from transfer_core.model_file.format import ModelHeader
 from transfer_core.runtime.errors import DataError
 from transfer_core.runtime.progress import Progress
 from transfer_core.tasks import Task
+from transfer_core.tasks.criteria import Array
 
 if TYPE_CHECKING:
     from transfer_core.model.model import Model
 
 # A sequence or an array with one entry per input.
 Computed: TypeAlias = Any
+
+
+class SavedHead(Protocol):
+    """A head, or a torch module in eval mode."""
+
+    def state_dict(self) -> Mapping[str, Any]:
+        """Arrays or tensors by name, as in the file of a model."""
 
 
 class Predictor(Protocol):
@@ -53,8 +59,8 @@ class Predictor(Protocol):
 class PredictorModule(Protocol):
     """The functions of a module of predictors."""
 
-    def restore_head(self, header: ModelHeader, tensors: Mapping[str, Tensor]) -> nn.Module:
-        """Restore the head of a saved model from the tensors of its file, in eval mode.
+    def restore_head(self, header: ModelHeader, arrays: Mapping[str, Array]) -> SavedHead:
+        """Restore the head of a saved model from the arrays of its file.
 
         Raises
         ------

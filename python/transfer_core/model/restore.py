@@ -8,10 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from msgspec.structs import replace
-from torch import Tensor, nn
 
 from transfer_core import backbones
 from transfer_core.backbones import Backbone, BackboneFacts, Preprocessing
@@ -25,6 +24,10 @@ from transfer_core.runtime.errors import ModelFileError, RecipeError, TransferEr
 from transfer_core.runtime.memory_errors import lack_of_memory
 from transfer_core.runtime.progress import Progress
 from transfer_core.tasks import State, read_state
+from transfer_core.tasks.criteria import Array
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 # Slightly above the largest input size of torchvision's networks, in pixels.
 _USUAL_CROP = 640
@@ -78,13 +81,13 @@ def restore_state(header: ModelHeader) -> State:
 
 
 def restore_backbone(
-    header: ModelHeader, tensors: Mapping[str, Tensor], progress: Progress, trust: bool
+    header: ModelHeader, arrays: Mapping[str, Array], progress: Progress, trust: bool
 ) -> Backbone:
     """Restore the backbone of a saved model, in eval mode.
 
     Parameters
     ----------
-    header, tensors
+    header, arrays
         Content of the file.
     progress
         Receives events while weights are read.
@@ -101,7 +104,7 @@ def restore_backbone(
         See `backbones.load`.
     """
     if header.backbone.inside:
-        backbone = _inside(header, under(BACKBONE_PREFIX, tensors), trust)
+        backbone = _inside(header, under(BACKBONE_PREFIX, arrays), trust)
     else:
         backbone = _with_external_weights(header, progress, trust)
     facts = backbone.facts
@@ -111,7 +114,9 @@ def restore_backbone(
     return backbone
 
 
-def _inside(header: ModelHeader, tensors: Mapping[str, Tensor], trust: bool) -> Backbone:
+def _inside(header: ModelHeader, arrays: Mapping[str, Array], trust: bool) -> Backbone:
+    import torch
+
     source = header.backbone
     facts = facts_of(header)
     published = {weights.name: weights for weights in facts.weights}
@@ -129,6 +134,7 @@ def _inside(header: ModelHeader, tensors: Mapping[str, Tensor], trust: bool) -> 
             f"preprocessing.resize_size: expected at least the crop_size, {weights.preprocessing.crop_size} "
             f"(got {weights.preprocessing.resize_size})"
         )
+    tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
     backbone = backbones.restore(facts, tensors, weights, source.weights_digest, trust)
     check_identity(backbone)
     if facts.modality == "image" and _may_be_large(facts, backbone.preprocessing):
@@ -212,6 +218,6 @@ def _converted(value: object, expected: type[T], field: str) -> T:
         raise Misfit(str(error)) from None
 
 
-def under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def under(prefix: str, tensors: Mapping[str, T]) -> dict[str, T]:
     """The tensors whose names begin with `prefix`, by the rest of the name."""
     return {name[len(prefix) :]: tensor for name, tensor in tensors.items() if name.startswith(prefix)}

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from torch import Tensor, nn
-
 from transfer_core.backbones import Backbone
 from transfer_core.data import DataSplits
-from transfer_core.finetune import Machine
+from transfer_core.heads import Head
+from transfer_core.model.predictor import SavedHead
 from transfer_core.plan.plan import Plan
+from transfer_core.runtime.devices import Machine
 from transfer_core.tasks import PooledTask, State
+from transfer_core.tasks.criteria import Array
 
 
 @dataclass(frozen=True)
@@ -33,9 +34,9 @@ class Frozen(Chosen):
     """
 
     state: State
-    train: Tensor
-    valid: Tensor
-    test: Tensor | None
+    train: Array
+    valid: Array
+    test: Array | None
     views: int
 
     @property
@@ -63,7 +64,7 @@ class Trained:
         Whether the head is fitted on validation examples too.
     """
 
-    head: nn.Module
+    head: SavedHead
     backbone_changed: bool
     history: list[dict[str, Any]]
     calibrated: int
@@ -75,6 +76,6 @@ class Tuned(Trained):
     """Output of step 5 on pooled embeddings, with outputs (M, K) for examples that no step was fitted on and
     their targets."""
 
-    head: nn.Sequential
-    held_out: Tensor
-    held_out_targets: Tensor
+    head: Head
+    held_out: Array
+    held_out_targets: Array

@@ -37,7 +37,7 @@ def shifted(frozen: Frozen, tuned: Tuned, metrics: Mapping[str, Any]) -> Iterato
     splits = frozen.splits
     yield from coverage_warnings(metrics)
     if metrics and len(tuned.held_out):
-        calibration, seed = tuned.held_out_targets.numpy(), frozen.plan.recipe.seed
+        calibration, seed = tuned.held_out_targets, frozen.plan.recipe.seed
         yield from frozen.task.shift_warnings(calibration, splits, seed)
 
 

@@ -2,55 +2,70 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from transfer_core import backbones
+from transfer_core.backbones import Backbone
 from transfer_core.data import Dataset
-from transfer_core.finetune import Examples
-from transfer_core.finetune import fine_tune as train_blocks
-from transfer_core.heads import FittedHead
+from transfer_core.finetune import Examples, fine_tune
+from transfer_core.finetune.lora import without_adapters
+from transfer_core.heads import HeadFit
 from transfer_core.heads.minibatch import fit_minibatch
+from transfer_core.heads.modules import head_of, module_of
 from transfer_core.model_file.format import tensors_digest
 from transfer_core.pipeline.artifacts import Frozen, Tuned
 from transfer_core.pipeline.embedding import embed
 from transfer_core.pipeline.freezing import embedded_anew
-from transfer_core.pipeline.frozen_head import fit_frozen_head, head_rows
+from transfer_core.pipeline.frozen_head import fit_frozen_head, head_rows, without_fine_tuning
 from transfer_core.pipeline.gain import gained
 from transfer_core.plan.phases import Phase
-from transfer_core.runs.checkpoints import RunCheckpoints, changed_by
+from transfer_core.runs.checkpoints import RunCheckpoints
+from transfer_core.runtime.errors import ConfigurationError
 from transfer_core.runtime.progress import Progress
+from transfer_core.tasks.criteria import Array
 from transfer_core.training.checkpointer import Checkpointer
+from transfer_core.training.state import MISMATCH
 
 
-def fine_tune(frozen: Frozen, fitted: FittedHead, checkpoints: RunCheckpoints, progress: Progress) -> Tuned:
+def fine_tune_backbone(
+    frozen: Frozen, fitted: HeadFit, checkpoints: RunCheckpoints, progress: Progress
+) -> Tuned:
     """Train the further phases of the plan; without a gain the head is fitted as on a frozen backbone."""
-    plan = frozen.plan
-    if not plan.further_phases:
-        everything = plan.head_phase.cross_validates
-        return _frozen_head(fitted, _train_history(fitted), everything)
-    with torch.no_grad():
-        before = fitted.module(frozen.valid)
+    before = fitted.head(frozen.valid)
     tuned = _all_phases(frozen, fitted, checkpoints, progress)
     if gained(frozen, before, tuned):
         return tuned
     if tuned.backbone_changed:
         _restore_published(frozen, progress)
     refitted = fit_frozen_head(frozen, True, Progress(cancelled=progress.cancelled))
-    return _frozen_head(refitted, tuned.history, plan.head_phase.cross_validates)
+    return without_fine_tuning(refitted, tuned.history, frozen.plan.head_phase.cross_validates)
 
 
-def _frozen_head(fitted: FittedHead, history: list[dict[str, Any]], fitted_on_valid: bool) -> Tuned:
-    """The result of step 5 with a head on the published backbone."""
-    held_out, targets = fitted.held_out, fitted.held_out_targets
-    return Tuned(fitted.module, False, history, len(held_out), fitted_on_valid, held_out, targets)
+def _restore(backbone: Backbone, changed: Mapping[str, Array]) -> None:
+    """Set the tensors of `backbone` that earlier phases changed.
+
+    Raises
+    ------
+    ConfigurationError
+        If they are of another backbone.
+    """
+    state = {name: torch.from_numpy(array) for name, array in changed.items()}
+    if backbone.load_state_dict(state, strict=False).unexpected_keys:
+        raise ConfigurationError(MISMATCH)
 
 
-def _train_history(fitted: FittedHead) -> list[dict[str, Any]]:
-    return [{"step": "train", **entry} for entry in fitted.history]
+def _changed_by(phases: Iterable[Phase], backbone: Backbone, but_not: Phase) -> dict[str, Tensor]:
+    """The tensors of `backbone` in blocks that `phases` trained and `but_not` does not, by name."""
+    state = without_adapters(backbone.state_dict())
+    changed = {block for phase in phases for block in phase.changed(backbone.facts.blocks)}
+    blocks = changed - set(but_not.trainable)
+    return {name: tensor for name, tensor in state.items() if name.split(".")[1] in blocks}
 
 
 def _restore_published(frozen: Frozen, progress: Progress) -> None:
@@ -61,17 +76,20 @@ def _restore_published(frozen: Frozen, progress: Progress) -> None:
     backbone.weights_digest = published.weights_digest
 
 
-def _all_phases(frozen: Frozen, fitted: FittedHead, checkpoints: RunCheckpoints, progress: Progress) -> Tuned:
+def _all_phases(frozen: Frozen, fitted: HeadFit, checkpoints: RunCheckpoints, progress: Progress) -> Tuned:
     """Train every phase after the first, from the checkpoint of an interrupted run if there is one."""
-    head, backbone, further = fitted.module, frozen.backbone, frozen.plan.further_phases
-    history = _train_history(fitted)
+    backbone, further = frozen.backbone, frozen.plan.further_phases
+    head, history = (
+        module_of(fitted.head, frozen.plan.recipe.head),
+        [{"step": "train", **entry} for entry in fitted.history],
+    )
     published = embedded = now = tensors_digest(backbone.state_dict())
     if checkpoints.phase > 0:
-        checkpoints.restore_backbone(backbone)
+        _restore(backbone, checkpoints.changed)
         history, now = list(checkpoints.history), tensors_digest(backbone.state_dict())
     for number, phase in list(enumerate(further, start=1))[max(0, checkpoints.phase - 1) :]:
         seed = frozen.plan.recipe.seed + number - 1
-        changed = partial(changed_by, further[: number - 1], backbone, phase)
+        changed = partial(_changed_by, further[: number - 1], backbone, phase)
         checkpointer = checkpoints.for_phase(number, phase, history, changed)
         if phase.changes_backbone:
             history += _fine_tune(frozen, head, phase, seed, progress, checkpointer)
@@ -90,10 +108,9 @@ def _all_phases(frozen: Frozen, fitted: FittedHead, checkpoints: RunCheckpoints,
         backbone.weights_digest = now
     valid = frozen.splits.valid
     embeddings = frozen.valid if now == embedded else embed(frozen, [(valid, 1)], None, progress).embeddings
-    with torch.no_grad():
-        held_out = head(embeddings)
-    targets = torch.from_numpy(frozen.task.targets(valid, frozen.state))
-    return Tuned(head, now != published, history, len(held_out), False, held_out, targets)
+    tuned = head_of(head)
+    held_out, targets = tuned(np.asarray(embeddings)), frozen.task.targets(valid, frozen.state)
+    return Tuned(tuned, now != published, history, len(held_out), False, held_out, targets)
 
 
 def _fine_tune(
@@ -117,14 +134,14 @@ def _fine_tune(
         recipe.text,
         checkpointer,
     )
-    entries = train_blocks(frozen.backbone, head, phase, images, valid, *how)
+    entries = fine_tune(frozen.backbone, head, phase, images, valid, *how)
     return [{"step": "fine_tune", **entry} for entry in entries]
 
 
 def _examples(frozen: Frozen, dataset: Dataset, phase: Phase) -> Examples:
     task, state = frozen.task, frozen.state
     weights = task.weights(dataset, frozen.splits.labels, state, phase.train.class_weights)
-    return Examples(dataset, torch.from_numpy(task.targets(dataset, state)), weights)
+    return Examples(dataset, torch.from_numpy(task.targets(dataset, state)), torch.from_numpy(weights))
 
 
 def _train_head_further(

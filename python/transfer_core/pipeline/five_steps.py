@@ -13,17 +13,16 @@ from typing import Any
 
 from transfer_core import backbones, cache
 from transfer_core.data import MODALITIES, Row, read_splits
-from transfer_core.finetune import Machine, check_adapters
 from transfer_core.model.loading import open_model_file
 from transfer_core.model.model import Model
 from transfer_core.pipeline.artifacts import Chosen
 from transfer_core.pipeline.steps import steps_for
 from transfer_core.plan.plan import complete, make_plan
-from transfer_core.recipe.schema import Recipe
+from transfer_core.recipe.schema import Lora, Recipe
 from transfer_core.runs import RunFolder, find_run, new_run, old_run, upkeep
 from transfer_core.runs.checkpoints import RunCheckpoints
 from transfer_core.runs.resume_check import agree, stored, stored_recipe
-from transfer_core.runtime.devices import choose_device, choose_dtype, precision_warning
+from transfer_core.runtime.devices import Machine, choose_device, choose_dtype, precision_warning
 from transfer_core.runtime.overall_progress import Overall
 from transfer_core.runtime.progress import Event, Progress
 from transfer_core.runtime.temp_dir import spool_folder
@@ -118,7 +117,10 @@ def choose(recipe: Recipe, streams: Mapping[str, Iterable[Row]], spool: Path, pr
     for warning in plan.warnings:
         progress.warning(warning)
     backbone = backbones.load(recipe.backbone, recipe.weights, progress, recipe.trust)
-    check_adapters(recipe, backbone)
+    if any(isinstance(step, Lora) for step in recipe.steps):
+        from transfer_core.finetune.lora import check_adapters
+
+        check_adapters(recipe, backbone)
     return Chosen(plan, backbone, splits, Machine(device, recipe.precision))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from dataclasses import replace
 
-import torch
+import numpy as np
 
 from transfer_core.data import MODALITIES, DataSplits, left_over, naming_all
 from transfer_core.features import FeatureStore, Views, fit_backbone
@@ -35,7 +35,7 @@ def embedded_anew(frozen: Frozen, progress: Progress) -> Frozen:
     """Replace the embeddings by those of the fine-tuned backbone."""
     splits = frozen.splits
     found = embed(frozen, [(splits.train, frozen.views), (splits.valid, 1)], None, progress)
-    train, valid = torch.tensor_split(found.embeddings, (len(frozen.train),))
+    train, valid = np.split(np.asarray(found.embeddings), [len(frozen.train)])
     return replace(frozen, train=train, valid=valid)
 
 
@@ -60,7 +60,8 @@ def _embedded(chosen: Chosen, seen: Seen | None, progress: Progress) -> Frozen:
     if bad:
         splits = left_over(splits, bad)
     train_rows = len(splits.train) * views
-    train, valid, test = torch.tensor_split(found.embeddings, (train_rows, train_rows + len(splits.valid)))
+    bounds = [train_rows, train_rows + len(splits.valid)]
+    train, valid, test = np.split(np.asarray(found.embeddings), bounds)
     return Frozen(
         plan,
         chosen.backbone,

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
-import torch
-from torch import Tensor
+import numpy as np
 
 from transfer_core.data import Dataset
-from transfer_core.heads import FittedHead, Rows, fit_head, rows_of
-from transfer_core.pipeline.artifacts import Frozen
+from transfer_core.heads import HeadFit, Rows, fit_head, rows_of
+from transfer_core.pipeline.artifacts import Frozen, Tuned
 from transfer_core.plan.phases import Phase
 from transfer_core.runtime.progress import Progress
+from transfer_core.tasks.criteria import Array
 from transfer_core.training.checkpointer import NO_CHECKPOINTS, Checkpointer
 
 
 def fit_frozen_head(
     frozen: Frozen, with_valid: bool, progress: Progress, checkpointer: Checkpointer = NO_CHECKPOINTS
-) -> FittedHead:
+) -> HeadFit:
     """Fit a head on the embeddings.
 
     Parameters
@@ -35,7 +36,7 @@ def fit_frozen_head(
     assert recipe.head is not None
     train, valid = head_rows(frozen, phase)
     if with_valid and phase.cross_validates:
-        train, valid = train.joined(valid), valid.take(torch.arange(0))
+        train, valid = train.joined(valid), valid.take(np.arange(0))
     outputs = len(frozen.splits.labels)
     return fit_head(recipe.head, phase.train, train, valid, outputs, recipe.seed, progress, checkpointer)
 
@@ -58,7 +59,7 @@ def with_and_without_views(frozen: Frozen) -> list[Frozen]:
 
 def fit_best(
     candidates: list[Frozen], with_valid: bool, progress: Progress, checkpointer: Checkpointer
-) -> tuple[Frozen, FittedHead]:
+) -> tuple[Frozen, HeadFit]:
     """Select the candidate with the lowest held-out loss, and its head; the first if there is no such loss.
 
     The loss is cross-validated if the head is, else on the validation examples, and always without random
@@ -78,12 +79,18 @@ def fit_best(
     return min(found, key=lambda pair: _held_out_loss(pair[1]))
 
 
-def _rows(frozen: Frozen, dataset: Dataset, embeddings: Tensor, phase: Phase, views: int) -> Rows:
+def without_fine_tuning(fitted: HeadFit, history: list[dict[str, Any]], fitted_on_valid: bool) -> Tuned:
+    """The result of step 5 with a head on the published backbone."""
+    held_out, targets = fitted.held_out, fitted.held_out_targets
+    return Tuned(fitted.head, False, history, len(held_out), fitted_on_valid, held_out, targets)
+
+
+def _rows(frozen: Frozen, dataset: Dataset, embeddings: Array, phase: Phase, views: int) -> Rows:
     task, state = frozen.task, frozen.state
     weights = task.weights(dataset, frozen.splits.labels, state, phase.train.class_weights)
     return rows_of(embeddings, task.targets(dataset, state), weights, task.criterion, views, dataset.groups)
 
 
-def _held_out_loss(fitted: FittedHead) -> float:
+def _held_out_loss(fitted: HeadFit) -> float:
     losses = (entry["validation_loss"] for entry in fitted.history if "validation_loss" in entry)
     return min(losses, default=0.0)

@@ -5,18 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import msgspec
-import torch
+import numpy as np
 
 from transfer_core.data import emit_data_warnings
-from transfer_core.heads import FittedHead, build_head
+from transfer_core.heads import HeadFit
 from transfer_core.model.loading import save_new
 from transfer_core.model.model import Model
 from transfer_core.pipeline.artifacts import Chosen, Frozen, Tuned
 from transfer_core.pipeline.evaluation import measure, shifted
 from transfer_core.pipeline.expected_work import expected_work
-from transfer_core.pipeline.fine_tuning import fine_tune
 from transfer_core.pipeline.freezing import embed_all
-from transfer_core.pipeline.frozen_head import fit_best, with_and_without_views
+from transfer_core.pipeline.frozen_head import fit_best, with_and_without_views, without_fine_tuning
 from transfer_core.pipeline.header import header_of
 from transfer_core.runs.checkpoints import RunCheckpoints
 from transfer_core.runtime.progress import Progress
@@ -34,15 +33,17 @@ def freeze(chosen: Chosen, progress: Progress) -> Frozen:
 
 def add_head_and_train(
     frozen: Frozen, checkpoints: RunCheckpoints, progress: Progress
-) -> tuple[Frozen, FittedHead]:
+) -> tuple[Frozen, HeadFit]:
     """Steps 3 and 4: a new head for these labels, fitted on the embeddings that lower its held-out loss."""
     plan, outputs = frozen.plan, len(frozen.splits.labels)
     head, train = plan.recipe.head, plan.head_phase.train
     assert head is not None
     progress.stage("head", f"add a {head.__struct_config__.tag} head with {outputs} outputs")
     if checkpoints.phase > 0 and not plan.must_gain:  # the checkpoint of a later phase has its weights
-        layers = build_head(head, frozen.backbone.facts.embedding_width, outputs, torch.Generator())
-        return frozen, FittedHead(layers, [], torch.empty(0), torch.empty(0))
+        from transfer_core.heads.modules import untrained_head
+
+        untrained = untrained_head(head, frozen.backbone.facts.embedding_width, outputs)
+        return frozen, HeadFit(untrained, [], np.empty(0), np.empty(0))
     how = f" with {train.optimizer}" if train.optimizer else ""
     progress.stage("train", f"train the head{how}")
     resumed = checkpoints.phase > 0
@@ -50,6 +51,16 @@ def add_head_and_train(
     # Further phases choose the best epoch by the validation examples: the head is not fitted on them.
     candidates = with_and_without_views(frozen)
     return fit_best(candidates, not plan.further_phases, progress, checkpointer)
+
+
+def fine_tune(frozen: Frozen, fitted: HeadFit, checkpoints: RunCheckpoints, progress: Progress) -> Tuned:
+    """Step 5: train the further phases of the plan, if there are any."""
+    if frozen.plan.further_phases:
+        from transfer_core.pipeline.fine_tuning import fine_tune_backbone
+
+        return fine_tune_backbone(frozen, fitted, checkpoints, progress)
+    history = [{"step": "train", **entry} for entry in fitted.history]
+    return without_fine_tuning(fitted, history, frozen.plan.head_phase.cross_validates)
 
 
 def evaluate(frozen: Frozen, tuned: Tuned, path: Path, warnings: list[str], progress: Progress) -> Model:

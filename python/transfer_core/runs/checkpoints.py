@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from time import monotonic
 from typing import Any
 
 import msgspec
-import torch
-from torch import Tensor
 
-from transfer_core.backbones import Backbone
-from transfer_core.finetune.lora import without_adapters
 from transfer_core.plan.phases import Phase
 from transfer_core.runs import RunFolder
 from transfer_core.runs.checkpoint_file import Damaged, Position, read_checkpoint, write_checkpoint
 from transfer_core.runtime.errors import ConfigurationError
 from transfer_core.runtime.progress import Progress
 from transfer_core.training.checkpointer import Checkpointer, Snapshot
-from transfer_core.training.state import MISMATCH
 
 # Writing checkpoints may take a twentieth of the time; very short epochs need none.
 SHORTEST_PAUSE_S = 1.0
@@ -55,25 +50,18 @@ class RunCheckpoints:
             {"step": self._step, **entry} for entry in self._saved.facts.get("history", ())
         ]
 
-    def restore_backbone(self, backbone: Backbone) -> None:
-        """Set `backbone` to its state at the start of the interrupted phase.
-
-        Raises
-        ------
-        ConfigurationError
-            If the checkpoint is of another backbone.
-        """
-        tensors = {name: t for name, t in self._saved.tensors.items() if name.startswith(_BACKBONE)}
-        state = {name[len(_BACKBONE) :]: torch.from_numpy(array) for name, array in tensors.items()}
-        if backbone.load_state_dict(state, strict=False).unexpected_keys:
-            raise ConfigurationError(MISMATCH)
+    @property
+    def changed(self) -> dict[str, Any]:
+        """Arrays of the backbone, by name, that differed from the published ones when the phase began."""
+        tensors = self._saved.tensors.items()
+        return {name[len(_BACKBONE) :]: array for name, array in tensors if name.startswith(_BACKBONE)}
 
     def for_phase(
         self,
         number: int,
         phase: Phase,
         history: list[dict[str, Any]],
-        changed: Callable[[], Mapping[str, Tensor]] = dict,
+        changed: Callable[[], Mapping[str, Any]] = dict,
     ) -> Checkpointer:
         """Return the checkpointer of a training phase.
 
@@ -141,11 +129,3 @@ class _RateLimited:
             self._progress.warning(f"no checkpoint could be written, the training continues: {error}")
         ended = monotonic()
         self._due = ended + max(SHORTEST_PAUSE_S, PAUSE_PER_COST * (ended - started))
-
-
-def changed_by(phases: Iterable[Phase], backbone: Backbone, but_not: Phase) -> dict[str, Tensor]:
-    """Return the tensors of `backbone` in blocks that `phases` trained and `but_not` does not, by name."""
-    state = without_adapters(backbone.state_dict())
-    changed = {block for phase in phases for block in phase.changed(backbone.facts.blocks)}
-    blocks = changed - set(but_not.trainable)
-    return {name: tensor for name, tensor in state.items() if name.split(".")[1] in blocks}

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from transfer_core.runtime.errors import ConfigurationError
@@ -16,6 +17,14 @@ if TYPE_CHECKING:
 WORTH_SHARING = 200_000_000
 
 _MOST_CORES: ContextVar[int | None] = ContextVar("most_cores", default=None)
+
+
+@dataclass(frozen=True)
+class Machine:
+    """The `device` that a network runs on, and its `precision` (a word of the recipe)."""
+
+    device: torch.device
+    precision: str
 
 
 def cores() -> int:

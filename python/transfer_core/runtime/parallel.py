@@ -64,7 +64,7 @@ _lock, _limited, _usual = Lock(), 0, 1
 def _openblas() -> ctypes.CDLL | None:
     """The library behind numpy's products, found through an extension module that is linked with it."""
     try:
-        library = ctypes.CDLL(np.linalg._umath_linalg.__file__)  # type: ignore[attr-defined]
+        library = ctypes.CDLL(np.linalg._umath_linalg.__file__)
         library.scipy_openblas_set_num_threads64_  # noqa: B018
     except (AttributeError, OSError):
         return None

@@ -7,9 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from msgspec.structs import replace
-from torch import Tensor
 
 from transfer_core.data import Dataset, DataSplits
 from transfer_core.data.bad_input import listed, printable
@@ -23,10 +21,10 @@ from transfer_core.metrics.tfidf import tfidf_metrics
 from transfer_core.recipe.schema import Columns
 from transfer_core.runtime.errors import DataError
 from transfer_core.tasks.coverage import quantile
-from transfer_core.tasks.criteria import CrossEntropy
+from transfer_core.tasks.criteria import Array, CrossEntropy, softmax
 from transfer_core.tasks.named_labels import balanced_weights, by_name, counts_problem, unknown_names
 from transfer_core.tasks.number_labels import amounts_warning, whole_number_task, whole_numbers
-from transfer_core.tasks.task import Amount, Array, PooledTask, Recognition, Size, State, Temperature
+from transfer_core.tasks.task import Amount, PooledTask, Recognition, Size, State, Temperature
 
 # The largest class is this many times the smallest: the classes are unbalanced.
 _IMBALANCE = 10
@@ -134,19 +132,19 @@ class Classification(PooledTask[ClassificationState]):
         labels: Sequence[str],
         state: ClassificationState,
         class_weights: Mapping[str, float] | str | None,
-    ) -> Tensor:
+    ) -> Array:
         """Weights (N,): of the class by name, or balanced, N / (C count)."""
         if class_weights in (None, "none"):
-            return torch.ones(len(dataset))
+            return np.ones(len(dataset), np.float32)
         if isinstance(class_weights, Mapping):
             of_class = by_name(class_weights, labels)
         else:
             of_class = balanced_weights(state.label_counts, sum(state.label_counts), len(labels))
-        return of_class[torch.from_numpy(dataset.targets)]
+        return of_class[dataset.targets]
 
-    def decode(self, outputs: Tensor, state: ClassificationState) -> Tensor:
+    def decode(self, outputs: Array, state: ClassificationState) -> Array:
         """Probabilities; each row sums to 1."""
-        return (outputs.double() / state.temperature).softmax(dim=1)
+        return softmax(outputs.astype(np.float64) / state.temperature)
 
     def prediction(
         self, values: list[float], labels: Sequence[str], state: ClassificationState, level: float | None
@@ -161,21 +159,20 @@ class Classification(PooledTask[ClassificationState]):
         return found
 
     def metrics(
-        self, values: Tensor, targets: Array, labels: Sequence[str], state: ClassificationState, seed: int
+        self, values: Array, targets: Array, labels: Sequence[str], state: ClassificationState, seed: int
     ) -> dict[str, Any]:
         """See `classification_metrics`; and coverage and size of prediction sets at 0.9."""
         # The baseline predicts the most frequent training class.
         trained = [int(np.argmax(state.label_counts or (0,)))]
-        probabilities = values.numpy()
-        found = classification_metrics(probabilities, targets, labels, trained, seed)
-        sets = set_metrics(probabilities, targets, self.conformal_scores(state), seed)
+        found = classification_metrics(values, targets, labels, trained, seed)
+        sets = set_metrics(values, targets, self.conformal_scores(state), seed)
         return {**found, "conformal": sets} if sets else found
 
-    def calibrate(self, state: ClassificationState, outputs: Tensor, targets: Tensor) -> ClassificationState:
+    def calibrate(self, state: ClassificationState, outputs: Array, targets: Array) -> ClassificationState:
         """Temperature scaling, and nonconformity scores."""
-        state = replace(state, temperature=fit_temperature(outputs.numpy(), targets.numpy()))
+        state = replace(state, temperature=fit_temperature(outputs, targets))
         some = calibration_rows(len(outputs))
-        scores = class_scores(self.decode(outputs[some], state).numpy(), targets[some].numpy())
+        scores = class_scores(self.decode(outputs[some], state), targets[some])
         return replace(state, nonconformity=tuple(scores))
 
     def shift_warnings(self, calibration: Array, splits: DataSplits, seed: int) -> Iterator[str]:

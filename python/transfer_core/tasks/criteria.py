@@ -14,6 +14,20 @@ Array: TypeAlias = npt.NDArray[Any]
 VALUES, CLASSES, LABELS = 0, 1, 2
 
 
+def softmax(outputs: Array) -> Array:
+    """Probabilities (N, K), whose rows add up to 1, for outputs (N, K)."""
+    p: Array = np.exp(outputs - outputs.max(axis=1, keepdims=True, initial=-np.inf))
+    p /= p.sum(axis=1, keepdims=True)
+    return p
+
+
+def sigmoid(outputs: Array) -> Array:
+    """Independent probabilities for outputs of any shape."""
+    small = np.exp(-np.abs(outputs))
+    p: Array = np.where(outputs >= 0, 1, small) / (1 + small)
+    return p
+
+
 class Criterion(ABC):
     """A convex loss of the outputs of a linear layer; `training.losses` has it for mini-batches.
 
@@ -94,9 +108,7 @@ class CrossEntropy(Criterion):
 
     def hessian(self, outputs: Array, weights: Array | None) -> Array:
         """Mean of p (1 - p)."""
-        p = np.exp(outputs - outputs.max(axis=1, keepdims=True))
-        p /= p.sum(axis=1, keepdims=True)
-        second: Array = (1 - np.square(p).sum(axis=1)) / outputs.shape[1]
+        second: Array = (1 - np.square(softmax(outputs)).sum(axis=1)) / outputs.shape[1]
         return second
 
     def strata(self, targets: Array) -> Array:
@@ -117,9 +129,8 @@ class BinaryCrossEntropy(Criterion):
     def terms(self, outputs: Array, targets: Array, weights: Array | None) -> tuple[Array, Array]:
         """See `Criterion`; the sum over labels."""
         truth = targets.T
-        small = np.exp(-np.abs(outputs))
-        losses = np.maximum(outputs, 0) - outputs * truth + np.log1p(small)
-        gradient = np.where(outputs >= 0, 1, small) / (1 + small) - truth
+        losses = np.maximum(outputs, 0) - outputs * truth + np.log1p(np.exp(-np.abs(outputs)))
+        gradient = sigmoid(outputs) - truth
         if weights is not None:
             losses *= weights.T
             gradient *= weights.T
@@ -127,9 +138,10 @@ class BinaryCrossEntropy(Criterion):
 
     def hessian(self, outputs: Array, weights: Array | None) -> Array:
         """Mean of p (1 - p)."""
-        small = np.exp(-np.abs(outputs))
-        second: Array = small / np.square(1 + small)
-        return (second if weights is None else second * weights).mean(axis=1)
+        p = sigmoid(outputs)
+        second = p * (1 - p)
+        mean: Array = (second if weights is None else second * weights).mean(axis=1)
+        return mean
 
     def strata(self, targets: Array) -> Array:
         """Label sets, sorted by their rarest label first: the fewer examples have it, the more exact its

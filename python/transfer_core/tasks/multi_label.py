@@ -8,9 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from msgspec.structs import replace
-from torch import Tensor
 
 from transfer_core.data import Dataset
 from transfer_core.data.bad_input import listed
@@ -19,10 +17,10 @@ from transfer_core.data.labelling import Strata, Targets
 from transfer_core.metrics import fit_label_temperature, multi_label_metrics
 from transfer_core.metrics.thresholds import DEFAULT_THRESHOLD, best_thresholds
 from transfer_core.recipe.schema import Columns, Probability
-from transfer_core.tasks.criteria import BinaryCrossEntropy
+from transfer_core.tasks.criteria import Array, BinaryCrossEntropy, sigmoid
 from transfer_core.tasks.label_sets import label_sets
 from transfer_core.tasks.named_labels import balanced_weights, by_name, counts_problem, unknown_names
-from transfer_core.tasks.task import Amount, Array, PooledTask, Recognition, State, Temperature
+from transfer_core.tasks.task import Amount, PooledTask, Recognition, State, Temperature
 
 
 class MultiLabelState(State, frozen=True, kw_only=True, tag="multi_label"):
@@ -118,22 +116,22 @@ class MultiLabel(PooledTask[MultiLabelState]):
         labels: Sequence[str],
         state: MultiLabelState,
         class_weights: Mapping[str, float] | str | None,
-    ) -> Tensor:
+    ) -> Array:
         """Weights (N, K): by name where an example has the label and 1 where not; or balanced between the
         examples with and without each label."""
         if class_weights in (None, "none"):
-            return torch.ones(len(dataset))
+            return np.ones(len(dataset), np.float32)
         if isinstance(class_weights, Mapping):
-            with_label, without = by_name(class_weights, labels), torch.ones(len(labels))
+            with_label, without = by_name(class_weights, labels), np.ones(len(labels), np.float32)
         else:
             rest = [state.examples - count for count in state.label_counts]
             with_label = balanced_weights(state.label_counts, state.examples, 2)
             without = balanced_weights(rest, state.examples, 2)
-        return torch.where(torch.from_numpy(dataset.targets), with_label, without)
+        return np.where(dataset.targets, with_label, without)
 
-    def decode(self, outputs: Tensor, state: MultiLabelState) -> Tensor:
+    def decode(self, outputs: Array, state: MultiLabelState) -> Array:
         """Independent probabilities."""
-        return (outputs.double() / state.temperature).sigmoid()
+        return sigmoid(outputs.astype(np.float64) / state.temperature)
 
     def prediction(
         self, values: list[float], labels: Sequence[str], state: MultiLabelState, level: float | None
@@ -147,25 +145,25 @@ class MultiLabel(PooledTask[MultiLabelState]):
         }
 
     def metrics(
-        self, values: Tensor, targets: Array, labels: Sequence[str], state: MultiLabelState, seed: int
+        self, values: Array, targets: Array, labels: Sequence[str], state: MultiLabelState, seed: int
     ) -> dict[str, Any]:
         """See `multi_label_metrics`."""
         counts = np.array(state.label_counts or (0,) * len(labels))
         shares = counts / max(1, state.examples, *counts)
-        return multi_label_metrics(values.numpy(), targets, labels, _thresholds(state, labels), shares, seed)
+        return multi_label_metrics(values, targets, labels, _thresholds(state, labels), shares, seed)
 
-    def calibrate(self, state: MultiLabelState, outputs: Tensor, targets: Tensor) -> MultiLabelState:
+    def calibrate(self, state: MultiLabelState, outputs: Array, targets: Array) -> MultiLabelState:
         """Temperature scaling, and for each label the threshold with the best F1."""
-        state = replace(state, temperature=fit_label_temperature(outputs.numpy(), targets.numpy()))
-        thresholds = best_thresholds(self.decode(outputs, state).numpy(), targets.numpy())
+        state = replace(state, temperature=fit_label_temperature(outputs, targets))
+        thresholds = best_thresholds(self.decode(outputs, state), targets)
         return replace(state, thresholds=tuple(thresholds.tolist()))
 
     def calibration_warnings(
-        self, labels: Sequence[str], state: MultiLabelState, targets: Tensor
+        self, labels: Sequence[str], state: MultiLabelState, targets: Array
     ) -> Iterator[str]:
         """Labels without positive held-out examples to fit their threshold on."""
-        chosen = targets.any(dim=0).tolist() if state.thresholds else [False] * len(labels)
-        unknown = [label for label, has in zip(labels, chosen, strict=True) if not has]
+        chosen = targets if state.thresholds else np.zeros((0, len(labels)), bool)
+        unknown = [label for label, has in zip(labels, chosen.T, strict=True) if not has.any()]
         if unknown:
             names = listed(unknown)
             yield f"no held-out example has the label {names}: its threshold is {DEFAULT_THRESHOLD:g}"

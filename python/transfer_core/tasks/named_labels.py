@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-import torch
-from torch import Tensor
+import numpy as np
 
 from transfer_core.runtime.errors import did_you_mean
+from transfer_core.tasks.criteria import Array
 
 
-def balanced_weights(counts: Sequence[int], examples: int, ways: int) -> Tensor:
+def balanced_weights(counts: Sequence[int], examples: int, ways: int) -> Array:
     """Weights N / (C count) per label, (K,), as in King and Zeng 2001 and scikit-learn; a count of 0 counts
     as 1.
 
@@ -23,12 +23,12 @@ def balanced_weights(counts: Sequence[int], examples: int, ways: int) -> Tensor:
     ways
         C: the number of classes; 2 for a label that an example has or has not.
     """
-    return examples / (ways * torch.tensor(counts).clamp_min(1))
+    return (examples / (ways * np.maximum(counts, 1))).astype(np.float32)
 
 
-def by_name(class_weights: Mapping[str, float], labels: Sequence[str]) -> Tensor:
+def by_name(class_weights: Mapping[str, float], labels: Sequence[str]) -> Array:
     """The weight of each label, (K,); 1 where none is given."""
-    return torch.tensor([class_weights.get(label, 1.0) for label in labels])
+    return np.array([class_weights.get(label, 1.0) for label in labels], np.float32)
 
 
 def unknown_names(

@@ -7,9 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from msgspec.structs import replace
-from torch import Tensor
 
 from transfer_core.data import Dataset
 from transfer_core.data.bad_input import listed, printable
@@ -21,9 +19,9 @@ from transfer_core.metrics.conformal import calibration_rows, interval_metrics, 
 from transfer_core.recipe.schema import Columns
 from transfer_core.runtime.errors import DataError
 from transfer_core.tasks.coverage import quantile
-from transfer_core.tasks.criteria import SquaredError
+from transfer_core.tasks.criteria import Array, SquaredError
 from transfer_core.tasks.number_labels import numbers_of, whole_number_task, whole_numbers
-from transfer_core.tasks.task import Array, PooledTask, Recognition, Size, State, Value
+from transfer_core.tasks.task import PooledTask, Recognition, Size, State, Value
 
 # Values keep 64 bits, as differences between large ones need; within this range nothing overflows.
 _LARGEST = float(np.finfo(np.float32).max)
@@ -122,10 +120,10 @@ class Regression(PooledTask[RegressionState]):
         """There are no classes."""
         yield "a regression has no classes"
 
-    def decode(self, outputs: Tensor, state: RegressionState) -> Tensor:
+    def decode(self, outputs: Array, state: RegressionState) -> Array:
         """Values."""
-        mean, scale = (torch.tensor(row, dtype=torch.float64) for row in (state.mean, state.scale))
-        return outputs.double() * scale + mean
+        values: Array = outputs.astype(np.float64) * np.array(state.scale) + np.array(state.mean)
+        return values
 
     def prediction(
         self, values: list[float], labels: Sequence[str], state: RegressionState, level: float | None
@@ -143,18 +141,18 @@ class Regression(PooledTask[RegressionState]):
         return found
 
     def metrics(
-        self, values: Tensor, targets: Array, labels: Sequence[str], state: RegressionState, seed: int
+        self, values: Array, targets: Array, labels: Sequence[str], state: RegressionState, seed: int
     ) -> dict[str, Any]:
         """See `regression_metrics`; and coverage and width of intervals at 0.9."""
         # The baseline predicts the mean of the training targets.
-        found = regression_metrics(values.numpy(), targets, labels, np.array([state.mean]), seed)
-        intervals = interval_metrics(values.numpy(), targets, labels, state.nonconformity, seed)
+        found = regression_metrics(values, targets, labels, np.array([state.mean]), seed)
+        intervals = interval_metrics(values, targets, labels, state.nonconformity, seed)
         return {**found, "conformal": intervals} if intervals else found
 
-    def calibrate(self, state: RegressionState, outputs: Tensor, targets: Tensor) -> RegressionState:
+    def calibrate(self, state: RegressionState, outputs: Array, targets: Array) -> RegressionState:
         """Nonconformity scores."""
         some = calibration_rows(len(outputs))
-        values, truth = (self.decode(part[some], state).numpy() for part in (outputs, targets))
+        values, truth = (self.decode(part[some], state) for part in (outputs, targets))
         return replace(state, nonconformity=tuple(map(tuple, value_scores(values, truth))))
 
     def conformal_scores(self, state: RegressionState) -> Sequence[Sequence[float]]:

@@ -13,9 +13,7 @@ from typing import Annotated, Any, ClassVar, Generic, Literal, NamedTuple, TypeA
 import msgspec
 import numpy as np
 import numpy.typing as npt
-import torch
 from msgspec import Meta
-from torch import Tensor
 
 from transfer_core.backbones.representations import Representation
 from transfer_core.data import Dataset, DataSplits
@@ -23,9 +21,8 @@ from transfer_core.data.example import Example
 from transfer_core.data.labelling import Strata, Targets
 from transfer_core.recipe.schema import ClassicHead, Columns, Head, LinearHead, MlpHead
 from transfer_core.runtime.progress import Progress
-from transfer_core.tasks.criteria import Criterion
+from transfer_core.tasks.criteria import Array, Criterion
 
-Array: TypeAlias = npt.NDArray[Any]
 # Targets are 32-bit numbers, and so are outputs: no value in a saved state comes near these limits.
 Amount: TypeAlias = Annotated[int, Meta(ge=0, le=2**53)]
 Value: TypeAlias = Annotated[float, Meta(ge=-1e100, le=1e100)]
@@ -179,14 +176,14 @@ class PooledTask(Task[S]):
         labels: Sequence[str],
         state: S,
         class_weights: Mapping[str, float] | str | None,
-    ) -> Tensor:
+    ) -> Array:
         """Weight of each example in the loss, (N,) float32, or (N, K) where each label has its own."""
-        return torch.ones(len(dataset))
+        return np.ones(len(dataset), np.float32)
 
     # Prediction.
 
     @abstractmethod
-    def decode(self, outputs: Tensor, state: S) -> Tensor:
+    def decode(self, outputs: Array, state: S) -> Array:
         """Outputs (N, K) of a head as probabilities or as values in the units of the targets, float64."""
 
     @abstractmethod
@@ -198,15 +195,15 @@ class PooledTask(Task[S]):
 
     @abstractmethod
     def metrics(
-        self, values: Tensor, targets: Array, labels: Sequence[str], state: S, seed: int
+        self, values: Array, targets: Array, labels: Sequence[str], state: S, seed: int
     ) -> dict[str, Any]:
         """Metrics of decoded rows (N, K) against the truth, beside those of a trivial baseline."""
 
     @abstractmethod
-    def calibrate(self, state: S, outputs: Tensor, targets: Tensor) -> S:
+    def calibrate(self, state: S, outputs: Array, targets: Array) -> S:
         """Calibrate on outputs (M, K), M ≥ 1, for held-out examples with `targets` as in the loss."""
 
-    def calibration_warnings(self, labels: Sequence[str], state: S, targets: Tensor) -> Iterator[str]:
+    def calibration_warnings(self, labels: Sequence[str], state: S, targets: Array) -> Iterator[str]:
         """Labels whose calibration had no examples among the held-out `targets`."""
         yield from ()
 

@@ -53,8 +53,3 @@ class BatchSource:
 
     epoch: Callable[[int], Iterable[Batch]]
     steps: int
-
-
-def mean_loss(loss: Loss, outputs: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
-    """Return the weighted mean loss, a scalar tensor."""
-    return loss(outputs, targets, weights) / weights.sum()
