@@ -62,10 +62,10 @@ class Coordinates:
 
     def rows(self, indices: Array | slice) -> Array:
         """Return coordinates (M, R) of the rows at `indices`."""
+        z: Array = self.x[indices]
         if self.is_copy:
-            found: Array = self.x[indices]
-            return found
-        z: Array = (self.x[indices] - self.mean) / self.scale
+            return z
+        z = (z - self.mean) / self.scale
         if self.basis is not None:
             z = z @ self.basis
         return z
