@@ -65,10 +65,11 @@ class Coordinates:
         z: Array = self.x[indices]
         if self.is_copy:
             return z
-        z = (z - self.mean) / self.scale
-        if self.basis is not None:
-            z = z @ self.basis
-        return z
+        standard: Array = (z - self.mean) / self.scale
+        if self.basis is None:
+            return standard
+        turned: Array = standard @ self.basis
+        return turned
 
 
 def coordinates_of(features: Array, scaling: Scaling, axes: bool = False) -> Coordinates:
