@@ -57,7 +57,7 @@ class Coordinates:
         """Convert the gradient by the weights for x, and by the biases (K,), to that by the weights for z."""
         if self.is_copy:
             return slope_x
-        slope_z = (slope_x - slope_1[:, None] * self.mean) / self.scale
+        slope_z: Array = (slope_x - slope_1[:, None] * self.mean) / self.scale
         return slope_z if self.basis is None else slope_z @ self.basis
 
     def rows(self, indices: Array | slice) -> Array:
@@ -65,11 +65,8 @@ class Coordinates:
         z: Array = self.x[indices]
         if self.is_copy:
             return z
-        standard: Array = (z - self.mean) / self.scale
-        if self.basis is None:
-            return standard
-        turned: Array = standard @ self.basis
-        return turned
+        z = (z - self.mean) / self.scale
+        return z if self.basis is None else z @ self.basis
 
 
 def coordinates_of(features: Array, scaling: Scaling, axes: bool = False) -> Coordinates:

@@ -50,15 +50,16 @@ class DenseHead(Head):
         for number in self._numbers:
             weight, bias = self._of(number)
             if {weight.dtype, bias.dtype} != {np.dtype(np.float32)}:
-                raise ValueError(f"its head: layer {number} is not of 32-bit numbers")
+                raise ValueError(f"its head does not fit its header: layer {number} is not of 32-bit numbers")
             if weight.ndim != 2 or weight.shape[1] != width or bias.shape != weight.shape[:1]:
-                raise ValueError(f"its head: layer {number} is of the shape {list(weight.shape)}")
+                shape = list(weight.shape)
+                raise ValueError(f"its head does not fit its header: layer {number} is of the shape {shape}")
             largest = max(float(np.abs(part).max(initial=0)) for part in (weight, bias))
             if largest > _LARGEST:
                 raise ValueError(f"its head has the weight {largest:g}, expected at most {_LARGEST:g}")
             width = len(weight)
         if width != outputs:
-            raise ValueError(f"its head has {width} outputs, expected {outputs}")
+            raise ValueError(f"its head does not fit its header: it has {width} outputs")
 
     def after_standardization(self, mean: Array, scale: Array) -> DenseHead:
         """Return the head that takes x, for this one, fitted on z = (x - mean) / scale.

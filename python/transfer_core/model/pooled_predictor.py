@@ -121,9 +121,10 @@ class PooledPredictor:
         head = self._model.head
         assert isinstance(head, Head)
         parts = list(parts_of(embeddings, _ROWS_AT_ONCE)) or [embeddings]
-        with one_blas_thread():
+        # Numbers that are not finite are reported by the callers.
+        with one_blas_thread(), np.errstate(all="ignore"):
             outputs = np.concatenate(list(map_on_cores(head, parts)))
-        return self._task.decode(outputs, self._model.state)
+            return self._task.decode(outputs, self._model.state)
 
 
 def predictor(model: Model) -> PooledPredictor:
@@ -151,7 +152,8 @@ def restore_head(header: ModelHeader, arrays: Mapping[str, npt.NDArray[Any]]) ->
     except ValueError as error:
         raise Misfit(str(error)) from error
     # An array with steps of 0 takes no memory, for any width in the header.
-    found = head(np.broadcast_to(np.float32(0), (1, width)))
+    with np.errstate(all="ignore"):
+        found = head(np.broadcast_to(np.float32(0), (1, width)))
     if found.shape != (1, outputs) or not np.isfinite(found).all():
         raise Misfit("its head does not give a finite number for each label")
     return head
