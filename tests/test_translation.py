@@ -15,7 +15,6 @@ from torch.nn import functional
 import transfer_core
 from tiny_translators import SENTENCES, write_translator
 from transfer_core import backbones
-from transfer_core.finetune.phase import Machine
 from transfer_core.finetune.smoothed_loss import smoothed_cross_entropy
 from transfer_core.finetune.teacher_forcing import (
     TeacherForcing,
@@ -27,6 +26,7 @@ from transfer_core.generation import TextGenerator
 from transfer_core.model.model import Model
 from transfer_core.plan.phases import Phase
 from transfer_core.recipe.schema import Generation, Languages, TextOptions, Train
+from transfer_core.runtime.devices import Machine
 from transfer_core.runtime.errors import Cancelled, DataError, RecipeError
 from transfer_core.runtime.progress import Progress
 from transfer_core.worker.model_cache import ModelCache, ModelRef

@@ -18,12 +18,12 @@ from transfer_core.features.map_rows import MapRows, RowsOfViews
 from transfer_core.features.parallel import map_on_cores
 from transfer_core.finetune.detector_network import DetectorTail
 from transfer_core.finetune.network import frozen_in_front
-from transfer_core.finetune.phase import Machine, groups_by_depth
+from transfer_core.finetune.phase import groups_by_depth
 from transfer_core.heads.detection.build import maps_used
 from transfer_core.heads.detection.detections import detections
 from transfer_core.heads.detection.detector import Detector, Grids, Target, pack, unpack
 from transfer_core.plan.phases import Phase
-from transfer_core.runtime.devices import choose_dtype
+from transfer_core.runtime.devices import Machine, choose_dtype
 from transfer_core.runtime.progress import Progress, Step
 from transfer_core.training.batch import Batch, BatchSource, Metrics
 from transfer_core.training.checkpointer import Checkpointer

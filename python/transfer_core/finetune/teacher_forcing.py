@@ -19,10 +19,11 @@ from transfer_core.backbones.encoder_decoder.text_codec import Ids
 from transfer_core.features.boundary import halved
 from transfer_core.features.parallel import map_on_cores
 from transfer_core.finetune.lora import adapted, only_adapters
-from transfer_core.finetune.phase import Machine, training_dtype
+from transfer_core.finetune.phase import training_dtype
 from transfer_core.finetune.smoothed_loss import smoothed_cross_entropy
 from transfer_core.finetune.texts import cached_on_disk
 from transfer_core.plan.phases import Phase
+from transfer_core.runtime.devices import Machine
 from transfer_core.runtime.progress import Progress
 from transfer_core.training.batch import Batch, BatchSource, Metrics
 from transfer_core.training.checkpointer import NO_CHECKPOINTS, Checkpointer

@@ -13,6 +13,7 @@ from transfer_core.heads.dense import DenseHead, named
 from transfer_core.heads.head import Head
 from transfer_core.heads.rows import Rows
 from transfer_core.heads.scaling import standardization
+from transfer_core.recipe import schema
 from transfer_core.recipe.schema import ClassicHead, LinearHead, MlpHead, Train
 from transfer_core.runtime.errors import DataError
 from transfer_core.runtime.progress import Progress
@@ -37,7 +38,7 @@ class HeadFit:
 
 
 def fit_head(
-    spec: LinearHead | MlpHead | ClassicHead,
+    spec: schema.Head,
     train: Train,
     rows: Rows,
     valid: Rows,
@@ -65,6 +66,7 @@ def fit_head(
         fit = fit_linear(rows, outputs, FOLDS, seed, progress)
         head = DenseHead(named(0, fit.weight, fit.bias))
         return HeadFit(head, fit.path, fit.held_out, fit.held_out_targets)
+    assert isinstance(spec, LinearHead | MlpHead)
     return _fit_in_epochs(spec, train, rows, valid, outputs, seed, progress, checkpointer)
 
 

@@ -8,7 +8,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from transfer_core.data import Dataset
 from transfer_core.data.bad_input import left_out
@@ -177,7 +177,7 @@ def predictor(model: Model) -> DetectionPredictor:
     return DetectionPredictor(model, model.head, model.task)
 
 
-def restore_head(header: ModelHeader, tensors: Mapping[str, Tensor]) -> nn.Module:
+def restore_head(header: ModelHeader, arrays: Mapping[str, Any]) -> nn.Module:
     """See `PredictorModule`."""
     try:
         recipe = parse_recipe(header.recipe)
@@ -189,7 +189,9 @@ def restore_head(header: ModelHeader, tensors: Mapping[str, Tensor]) -> nn.Modul
         detector = build_detector(
             recipe.head, facts_of(header).feature_maps, recipe.image_size, len(header.labels), 0
         )
-        detector.load_state_dict(under(HEAD_PREFIX, tensors))
+        detector.load_state_dict(
+            {name: torch.from_numpy(array) for name, array in under(HEAD_PREFIX, arrays).items()}
+        )
     except (IndexError, RuntimeError) as error:  # torch raises these for wrong shapes and names
         raise Misfit("its head does not fit its header") from error
     check_numbers(detector, HEAD_PREFIX)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from transfer_core.backbones.encoder_decoder.encoder_decoder import EncoderDecoder
 from transfer_core.data import Dataset
@@ -112,6 +112,6 @@ def predictor(model: Model) -> TextPredictor:
     return TextPredictor(model, model.task)
 
 
-def restore_head(header: ModelHeader, tensors: Mapping[str, Tensor]) -> nn.Module:
+def restore_head(header: ModelHeader, arrays: Mapping[str, Any]) -> nn.Module:
     """No head: the decoder is a part of the backbone."""
     return nn.Identity()

@@ -37,7 +37,8 @@ from transfer_core.pipeline.artifacts import Chosen, Trained
 from transfer_core.pipeline.header import header_of
 from transfer_core.pipeline.near_duplicates import apart
 from transfer_core.recipe.schema import DetectionHead
-from transfer_core.runs.checkpoints import RunCheckpoints, changed_by
+from transfer_core.runs.backbone_changes import changed_by, restore_backbone
+from transfer_core.runs.checkpoints import RunCheckpoints
 from transfer_core.runtime.allocator import releasing_memory
 from transfer_core.runtime.overall_progress import ExpectedPhase
 from transfer_core.runtime.progress import Progress, Step
@@ -134,7 +135,7 @@ def fine_tune(
     backbone, history = frozen.backbone, head
     published = tensors_digest(backbone.state_dict())
     if checkpoints.phase > 0:
-        checkpoints.restore_backbone(backbone)
+        restore_backbone(backbone, checkpoints.changed)
     for number, phase in list(enumerate(further, start=1))[max(0, checkpoints.phase - 1) :]:
         _note_weights(frozen, published)
         changed = partial(changed_by, further[: number - 1], backbone, phase)
@@ -155,6 +156,7 @@ def evaluate(
     """Calibrate scores and thresholds, evaluate on the test images, and save the model at `path`."""
     splits, task, state = frozen.splits, frozen.task, frozen.state
     progress.stage("evaluate", f"evaluate on {len(splits.test)} {splits.test_name} images")
+    assert isinstance(tuned.head, Detector)
     tuned.head.eval().requires_grad_(False)
     draft = Model(Path(), header_of(frozen, state, tuned), frozen.backbone, tuned.head)
     predictor = draft.predictor
@@ -171,7 +173,6 @@ def evaluate(
     for warning in baseline_warnings(metrics) if metrics else ():
         progress.warning(warning)
     header = msgspec.structs.replace(header, metrics=metrics, warnings=tuple(warnings))
-    assert isinstance(tuned.head, Detector)
     return save_new(path, header, frozen.backbone, tuned.head)
 
 

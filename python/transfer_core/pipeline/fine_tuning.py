@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from transfer_core import backbones
-from transfer_core.backbones import Backbone
 from transfer_core.data import Dataset
 from transfer_core.finetune import Examples, fine_tune
-from transfer_core.finetune.lora import without_adapters
 from transfer_core.heads import HeadFit
 from transfer_core.heads.minibatch import fit_minibatch
 from transfer_core.heads.modules import head_of, module_of
@@ -25,12 +22,10 @@ from transfer_core.pipeline.freezing import embedded_anew
 from transfer_core.pipeline.frozen_head import fit_frozen_head, head_rows, without_fine_tuning
 from transfer_core.pipeline.gain import gained
 from transfer_core.plan.phases import Phase
+from transfer_core.runs.backbone_changes import changed_by, restore_backbone
 from transfer_core.runs.checkpoints import RunCheckpoints
-from transfer_core.runtime.errors import ConfigurationError
 from transfer_core.runtime.progress import Progress
-from transfer_core.tasks.criteria import Array
 from transfer_core.training.checkpointer import Checkpointer
-from transfer_core.training.state import MISMATCH
 
 
 def fine_tune_backbone(
@@ -45,27 +40,6 @@ def fine_tune_backbone(
         _restore_published(frozen, progress)
     refitted = fit_frozen_head(frozen, True, Progress(cancelled=progress.cancelled))
     return without_fine_tuning(refitted, tuned.history, frozen.plan.head_phase.cross_validates)
-
-
-def _restore(backbone: Backbone, changed: Mapping[str, Array]) -> None:
-    """Set the tensors of `backbone` that earlier phases changed.
-
-    Raises
-    ------
-    ConfigurationError
-        If they are of another backbone.
-    """
-    state = {name: torch.from_numpy(array) for name, array in changed.items()}
-    if backbone.load_state_dict(state, strict=False).unexpected_keys:
-        raise ConfigurationError(MISMATCH)
-
-
-def _changed_by(phases: Iterable[Phase], backbone: Backbone, but_not: Phase) -> dict[str, Tensor]:
-    """The tensors of `backbone` in blocks that `phases` trained and `but_not` does not, by name."""
-    state = without_adapters(backbone.state_dict())
-    changed = {block for phase in phases for block in phase.changed(backbone.facts.blocks)}
-    blocks = changed - set(but_not.trainable)
-    return {name: tensor for name, tensor in state.items() if name.split(".")[1] in blocks}
 
 
 def _restore_published(frozen: Frozen, progress: Progress) -> None:
@@ -85,11 +59,11 @@ def _all_phases(frozen: Frozen, fitted: HeadFit, checkpoints: RunCheckpoints, pr
     )
     published = embedded = now = tensors_digest(backbone.state_dict())
     if checkpoints.phase > 0:
-        _restore(backbone, checkpoints.changed)
+        restore_backbone(backbone, checkpoints.changed)
         history, now = list(checkpoints.history), tensors_digest(backbone.state_dict())
     for number, phase in list(enumerate(further, start=1))[max(0, checkpoints.phase - 1) :]:
         seed = frozen.plan.recipe.seed + number - 1
-        changed = partial(_changed_by, further[: number - 1], backbone, phase)
+        changed = partial(changed_by, further[: number - 1], backbone, phase)
         checkpointer = checkpoints.for_phase(number, phase, history, changed)
         if phase.changes_backbone:
             history += _fine_tune(frozen, head, phase, seed, progress, checkpointer)

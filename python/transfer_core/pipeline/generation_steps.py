@@ -27,7 +27,8 @@ from transfer_core.model.text_predictor import TextPredictor, generated_texts
 from transfer_core.model_file.format import tensors_digest
 from transfer_core.pipeline.artifacts import Chosen, Trained
 from transfer_core.pipeline.header import header_of
-from transfer_core.runs.checkpoints import RunCheckpoints, changed_by
+from transfer_core.runs.backbone_changes import changed_by, restore_backbone
+from transfer_core.runs.checkpoints import RunCheckpoints
 from transfer_core.runtime.overall_progress import ExpectedPhase
 from transfer_core.runtime.progress import Progress
 from transfer_core.tasks import State
@@ -93,7 +94,7 @@ def fine_tune(frozen: Tokenized, head: None, checkpoints: RunCheckpoints, progre
     published = tensors_digest(backbone.state_dict())
     history: list[dict[str, Any]] = []
     if checkpoints.phase > 0:
-        checkpoints.restore_backbone(backbone)
+        restore_backbone(backbone, checkpoints.changed)
         history = list(checkpoints.history)
     start = frozen.generator.codec.layout.start
     assert isinstance(start, int)
