@@ -143,7 +143,9 @@ def test_a_head_that_is_not_convex_is_fitted_by_adam(head):
 def test_nothing_is_left_open_but_the_loss_and_what_does_not_apply(optimizer, momentum, preset):
     last, _ = trained(preset=preset, train=Train(optimizer=optimizer))[-1]
     open_words = {word for word, value in asdict(last).items() if value is None}
-    assert open_words == {"loss", "layer_decay"} | ({"momentum"} if momentum is None else set())
+    assert open_words == {"loss", "layer_decay", "label_smoothing"} | (
+        {"momentum"} if momentum is None else set()
+    )
     assert last.momentum == momentum
 
 
@@ -255,17 +257,19 @@ def test_blocks_that_the_backbone_lacks():
         (
             {"task": "clasification"},
             'task: unknown task "clasification", did you mean "classification"? '
-            "(one of: auto, classification, multi_label, regression)",
+            "(one of: auto, classification, detection, multi_label, regression, text_to_text, translation)",
         ),
         (
             {"steps": (Freeze(), Train(loss="cross_entropi"))},
             'steps[1].loss: unknown loss "cross_entropi", did you mean "cross_entropy"? '
-            "(one of: binary_cross_entropy, cross_entropy, mean_squared_error)",
+            "(one of: binary_cross_entropy, cross_entropy, detection, mean_squared_error, "
+            "token_cross_entropy)",
         ),
         (
             {"train": Train(loss="hinge")},
             'train.loss: unknown loss "hinge" '
-            "(one of: binary_cross_entropy, cross_entropy, mean_squared_error)",
+            "(one of: binary_cross_entropy, cross_entropy, detection, mean_squared_error, "
+            "token_cross_entropy)",
         ),
     ],
 )

@@ -44,7 +44,7 @@ def raise_if(problems: Sequence[Problem]) -> None:
 def check_names(recipe: Recipe) -> None:
     """Raise `RecipeError` unless the task and all losses exist."""
     names = ["auto", *sorted(TASKS)]
-    losses = sorted(task.loss for task in TASKS.values())
+    losses = sorted({task.loss for task in TASKS.values()})
     problems = [] if recipe.task in names else [Problem("task", _unknown("task", recipe.task, names))]
     for path, train in train_steps(recipe):
         if train.loss not in (None, *losses):
