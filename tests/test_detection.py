@@ -318,3 +318,34 @@ def test_killed_and_resumed(death, epochs, process, words, uninterrupted, home):
     assert status == 0
     assert len(result["run"]["history"]) == epochs
     assert same(result["model"], uninterrupted[1])
+
+
+def test_tiles_of_a_large_photo(trained, tmp_path):
+    _, model = trained
+    rng = np.random.default_rng(3)
+    photo = Image.fromarray(rng.integers(60, 140, (384, 384, 3), np.uint8))
+    corners = [(20, 30), (210, 60), (120, 300), (330, 330)]
+    for x, y in corners:
+        ImageDraw.Draw(photo).rectangle((x, y, x + 24, y + 24), COLOURS["brick"])
+    path = tmp_path / "large.png"
+    photo.save(path)
+
+    def found(prediction):
+        boxes = [(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2) for box in prediction["boxes"]]
+        return [any(abs(a - x - 12) < 10 and abs(b - y - 12) < 10 for a, b in boxes) for x, y in corners]
+
+    tiled = model.predict(str(path), tile=True)
+    assert (tiled["width"], tiled["height"]) == (384, 384)
+    assert all(found(tiled))
+    # Squares of 6 pixels on the input are not what the model was trained on.
+    assert sum(found(model.predict(str(path)))) < len(corners)
+    marked = model.predict([str(path), str(tmp_path / "gone.png")], tile=True, on_bad_input="mark")
+    assert [sorted(one) for one in marked] == [["boxes", "height", "width"], ["error", "path"]]
+    transfer_core.draw(str(path), tiled, str(tmp_path / "drawn.png"))
+    assert (np.asarray(Image.open(tmp_path / "drawn.png")) != np.asarray(photo)).any()
+
+
+def test_worst_images_are_named_below_their_folder(trained):
+    _, model = trained
+    names = [row["image"] for row in model.metrics["worst"]]
+    assert all("/" not in name for name in names)

@@ -18,18 +18,11 @@ from box_sets import (
     write_yolo_labels,
 )
 from transfer_core.runtime.errors import DataError
-from transfer_core.tasks import TASKS
-from transfer_core.tasks.detection import Detection
 
 
 @pytest.fixture(autouse=True)
 def _in_scratch(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    # In front of the task that accepts all labels.
-    classification = TASKS["classification"]
-    monkeypatch.delitem(TASKS, "classification")
-    monkeypatch.setitem(TASKS, "detection", Detection())
-    monkeypatch.setitem(TASKS, "classification", classification)
 
 
 def boxes_by_name(splits):

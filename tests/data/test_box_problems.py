@@ -21,17 +21,11 @@ from transfer_core.data.boxes import Box, BoxLabel
 from transfer_core.data.flat_yaml import parse_yaml
 from transfer_core.data.photo_size import PhotoSize
 from transfer_core.runtime.errors import DataError
-from transfer_core.tasks import TASKS
-from transfer_core.tasks.detection import Detection
 
 
 @pytest.fixture(autouse=True)
 def _in_scratch(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    classification = TASKS["classification"]
-    monkeypatch.delitem(TASKS, "classification")
-    monkeypatch.setitem(TASKS, "detection", Detection())
-    monkeypatch.setitem(TASKS, "classification", classification)
 
 
 def failure(call, *arguments, **words):

@@ -125,6 +125,13 @@ def load_letterboxed(
 ) -> Letterboxed:
     """Load an image as a network input; raises `DataError` if it can't be decoded."""
     image, size = decode_sized(input, name=name, longer_at_least=image_size)
+    return letterboxed(image, size, image_size, preprocessing)
+
+
+def letterboxed(
+    image: Image.Image, size: tuple[int, int], image_size: int, preprocessing: Preprocessing
+) -> Letterboxed:
+    """Make a network input of a decoded image, whose width and height at full size are `size`."""
     placement, canvas = fitted(size, image_size), blank(image_size, preprocessing)
     placement.paste(image, size, canvas, preprocessing)
     return Letterboxed(np.asarray(canvas), placement, size)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import torch
+from PIL import Image
 from torch import nn
 
 from transfer_core.data import Dataset
@@ -15,7 +16,7 @@ from transfer_core.data.bad_input import left_out
 from transfer_core.data.boxes import Detections
 from transfer_core.features import Load
 from transfer_core.features.frozen_maps import FrozenMaps
-from transfer_core.features.letterbox import Letterboxed, load_letterboxed
+from transfer_core.features.letterbox import Letterboxed, letterboxed, load_letterboxed
 from transfer_core.features.loading import load_one
 from transfer_core.features.parallel import map_on_cores
 from transfer_core.features.sharing import Sharing
@@ -30,6 +31,7 @@ from transfer_core.runtime.devices import choose_like
 from transfer_core.runtime.errors import DataError, RecipeError
 from transfer_core.runtime.progress import Progress
 from transfer_core.tasks.detection import Detection, DetectionState
+from transfer_core.tasks.tiling import Tile, merge, tiles
 
 if TYPE_CHECKING:
     from transfer_core.model.model import Model
@@ -88,6 +90,35 @@ class DetectionPredictor:
             outcomes = list(chain.from_iterable(self._batches(loads)))
         bad = {row: outcome for row, outcome in enumerate(outcomes) if isinstance(outcome, DataError)}
         return [outcome for outcome in outcomes if isinstance(outcome, Found)], bad
+
+    def compute_tiled(
+        self, loads: Sequence[Callable[[], Image.Image]]
+    ) -> tuple[list[Found], dict[int, DataError]]:
+        """As `compute`, from whole photos and tiles of them (see `tasks.tiling`).
+
+        Parameters
+        ----------
+        loads
+            Each returns a decoded photo; one at a time is in memory.
+        """
+        found: list[Found] = []
+        bad: dict[int, DataError] = {}
+        maps = self._maps
+        for number, load in enumerate(loads):
+            try:
+                photo = load()
+            except DataError as error:
+                bad[number] = error
+                continue
+            places = tiles(*photo.size, maps.image_size)
+            crops = [partial(self._crop, photo, place) for place in places]
+            parts, _ = self.compute(cast(Sequence[Load], crops))
+            found.append(Found(merge([part.detections for part in parts], places), photo.size))
+        return found, bad
+
+    def _crop(self, photo: Image.Image, place: Tile) -> Letterboxed:
+        crop = photo.crop(place)
+        return letterboxed(crop, crop.size, self._maps.image_size, self._maps.preprocessing)
 
     def predictions(self, computed: Sequence[Found], level: float | None) -> list[dict[str, Any]]:
         """See `Predictor`."""

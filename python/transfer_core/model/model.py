@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -17,9 +17,8 @@ import numpy.typing as npt
 from transfer_core.backbones import Backbone
 from transfer_core.data import MODALITIES, Input, Modality, Row
 from transfer_core.data.bad_input import counted, without_skip_hint
-from transfer_core.features import (
-    Load,
-)
+from transfer_core.data.decode import decode_image
+from transfer_core.features import Load
 from transfer_core.model.evaluation import evaluate
 from transfer_core.model.files import save_model, write_model
 from transfer_core.model.predictor import Computed, Predictor, SavedHead, predictor_module
@@ -29,10 +28,13 @@ from transfer_core.model_file.summary import summarize
 from transfer_core.recipe.parser import parse_recipe
 from transfer_core.recipe.schema import Recipe
 from transfer_core.runtime.bad_input_report import OnBadInput, check_on_bad_input, in_order, together
-from transfer_core.runtime.errors import ConfigurationError, DataError, TransferWarning
+from transfer_core.runtime.errors import ConfigurationError, DataError, Problem, RecipeError, TransferWarning
 from transfer_core.runtime.progress import Progress
 from transfer_core.tasks import TASKS, State, Task
 from transfer_core.tasks.coverage import check_level
+
+if TYPE_CHECKING:
+    from transfer_core.model.detection_predictor import DetectionPredictor
 
 Embeddings: TypeAlias = npt.NDArray[np.float32]
 
@@ -101,12 +103,15 @@ class Model:
         inputs: Input | Iterable[Input],
         level: float | None = None,
         on_bad_input: OnBadInput = "raise",
+        tile: bool = False,
     ) -> Any:
-        """Predict a label, labels or numbers for one input (dict), or for many (list of dicts).
+        """Predict a label, labels, numbers or boxes for one input (dict), or for many (list of dicts).
 
         A classification gives `label`, `score` and `scores` (label to probability, highest first); a
         multi-label model `labels`, those whose probability reaches their threshold, and `scores`; a
-        regression `value`, or `values` by name if it has several outputs.
+        regression `value`, or `values` by name if it has several outputs; a detector `boxes`, each with
+        `label`, `score`, `x`, `y`, `width` and `height` in pixels of the upright photo, and its `width` and
+        `height`.
 
         Parameters
         ----------
@@ -119,21 +124,25 @@ class Model:
             For inputs that can't be read: `raise` one error that names all of them, `skip` them with a
             warning (one input alone gives None), or `mark`: `{"error": message}`, with the
             `path` of an unreadable file, in place of the prediction.
+        tile
+            Whether a detector also looks at overlapping tiles of photos that are much larger than its input.
 
         Raises
         ------
         DataError
             If inputs can't be read and `on_bad_input` is `raise`.
         RecipeError
-            If the model has no prediction sets at this level, or `on_bad_input` is invalid.
+            If the model has no prediction sets at this level, `on_bad_input` is invalid, or `tile` is true and
+            it is no detector.
         ModelFileError
             If the network of the file can't be computed, or its outputs are not finite.
         """
         self._check_level(level)
         check_on_bad_input(on_bad_input)
         if self._is_one(inputs):
-            return next(iter(self.predict([cast(Input, inputs)], level, on_bad_input)), None)
-        computed, bad = self.compute(self._loads(cast(Iterable[Input], inputs)))
+            return next(iter(self.predict([cast(Input, inputs)], level, on_bad_input, tile)), None)
+        compute = self._compute_tiled if tile else self._compute_whole
+        computed, bad = compute(list(cast(Iterable[Input], inputs)))
         count = len(computed) + len(bad)
         if bad and on_bad_input == "raise":
             raise together(list(bad.values()), count)
@@ -149,6 +158,7 @@ class Model:
         level: float | None = None,
         on_bad_input: OnBadInput = "raise",
         batch_size: int = 64,
+        tile: bool = False,
     ) -> Iterator[dict[str, Any] | None]:
         """Yield the predictions of `predict` for any iterable, `batch_size` inputs at a time.
 
@@ -160,6 +170,8 @@ class Model:
             As for `predict`. With `raise` the error names the bad inputs of one batch.
         batch_size
             Inputs per batch.
+        tile
+            As for `predict`.
 
         Raises
         ------
@@ -168,7 +180,7 @@ class Model:
         """
         source = iter(inputs)
         while batch := list(islice(source, batch_size)):
-            yield from self.predict(batch, level, on_bad_input)
+            yield from self.predict(batch, level, on_bad_input, tile)
 
     def predictions(self, computed: Computed, level: float | None = None) -> list[dict[str, Any]]:
         """Predict from results of `compute`, such as embeddings (N, D); raises as `predict` does."""
@@ -190,10 +202,13 @@ class Model:
 
     def load(self, number: int, input: Input, of: int) -> Any:
         """Load input `number` of `of` for the network; raises `DataError`."""
+        return self._load(self.predictor.load, number, input, of)
+
+    def _load(self, load: Callable[[Any, str], Any], number: int, input: Input, of: int) -> Any:
         name = _name(self.modality.one, number, of)
         try:
             with use_of(self.path):
-                return self.predictor.load(self.modality.from_caller(input, name, self.header.columns), name)
+                return load(self.modality.from_caller(input, name, self.header.columns), name)
         except DataError as error:
             raise without_skip_hint(error) from None
 
@@ -228,6 +243,19 @@ class Model:
         if self.task.needs != "pooled":
             raise ConfigurationError(f"a model for {self.task.name} has no embeddings of whole inputs")
         return np.asarray(computed, np.float32)
+
+    def _compute_whole(self, inputs: Sequence[Input]) -> tuple[Computed, dict[int, DataError]]:
+        return self.compute(self._loads(inputs))
+
+    def _compute_tiled(self, inputs: Sequence[Input]) -> tuple[Computed, dict[int, DataError]]:
+        if self.task.needs != "feature_maps":
+            raise RecipeError(
+                [Problem("tile", f"only detectors look at tiles, this is a {self.task.name} model")]
+            )
+        predictor = cast("DetectionPredictor", self.predictor)
+        loads = [partial(self._load, _decoded, *one, len(inputs)) for one in enumerate(inputs)]
+        with use_of(self.path):
+            return predictor.compute_tiled(loads)
 
     def _loads(self, inputs: Iterable[Input]) -> list[Load]:
         inputs = list(inputs)
@@ -350,3 +378,7 @@ class Model:
 def _name(one: str, number: int, of: int) -> str:
     """The name of an input without a path in messages."""
     return f"the {one}" if of == 1 else f"{one} {number + 1} of {of}"
+
+
+def _decoded(input: str | bytes, name: str) -> Any:
+    return decode_image(input, name=None if isinstance(input, str) else name)

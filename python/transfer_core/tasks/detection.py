@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal, get_args
@@ -213,6 +214,7 @@ class Detection(Task[DetectionState]):
         shares = counts / max(1, counts.sum())
         typical = state.typical or ((0.5, 0.5, 1.0, 1.0),) * len(labels)
         thresholds = self.thresholds(state, labels)
+        names = None if names is None else _relative(names)
         found = detection_metrics(detections, list(truth), labels, thresholds, typical, shares, seed, names)
         matched = held_out(detections, list(truth), len(labels))
         covered = margin_metrics(matched.corners, matched.true_corners, state.nonconformity, seed)
@@ -231,3 +233,9 @@ class Detection(Task[DetectionState]):
     def conformal_scores(self, state: DetectionState) -> Sequence[Sequence[float]]:
         """Margins of held-out objects."""
         return (state.nonconformity,) if state.nonconformity else ()
+
+
+def _relative(paths: Sequence[str]) -> list[str]:
+    """Paths of images below the folder that all of them are in: a model file tells no place of a machine."""
+    folders = {os.path.dirname(os.path.abspath(path)) for path in paths}
+    return [os.path.relpath(path, os.path.commonpath(folders)) for path in paths]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
-from functools import partial
+from functools import cache, partial
 from hashlib import sha512
 from typing import Any, Literal, cast
 
@@ -123,9 +123,12 @@ def predict(
     inputs: Inputs,
     level: float | None = None,
     on_bad_input: OnBadInput = "raise",
+    tile: bool = False,
     signed_by: Keys = None,
 ) -> Future[list[Plain]]:
-    """Predict for each input, in order; concurrent requests share batches."""
+    """Predict for each input, in order; concurrent requests share batches, unless images are tiled."""
+    if tile:
+        return _tiling().submit(predict_alone, call, model, inputs, level, on_bad_input, tile, signed_by)
     decode = _predictions if level is None else partial(_predictions, level=level)
     marks = on_bad_input == "mark"
     return serving().submit(call, _ref(model, signed_by), inputs, decode, _listed, marks)
@@ -142,10 +145,11 @@ def predict_alone(
     inputs: Inputs,
     level: float | None = None,
     on_bad_input: OnBadInput = "raise",
+    tile: bool = False,
     signed_by: Keys = None,
 ) -> list[Plain]:
     """Predict for each input, in order, without micro-batching."""
-    return cast(list[Plain], _open(call, model, signed_by).predict(inputs, level, on_bad_input))
+    return cast(list[Plain], _open(call, model, signed_by).predict(inputs, level, on_bad_input, tile))
 
 
 def embed_alone(call: Call, model: str, inputs: Inputs, signed_by: Keys = None) -> Any:
@@ -261,6 +265,12 @@ def cache_clear(call: Call) -> Plain:
     from transfer_core import cache
 
     return cast(Plain, cache.clear())
+
+
+@cache
+def _tiling() -> Executor:
+    """One thread, since an image with its tiles uses all cores."""
+    return ThreadPoolExecutor(1, thread_name_prefix="transfer-tiles")
 
 
 @contextmanager
