@@ -132,8 +132,8 @@ class Model:
         DataError
             If inputs can't be read and `on_bad_input` is `raise`.
         RecipeError
-            If the model has no prediction sets at this level, `on_bad_input` is invalid, or `tile` is true and
-            it is no detector.
+            If the model has no prediction sets at this level, `on_bad_input` is invalid, or `tile` is true
+            and it is no detector.
         ModelFileError
             If the network of the file can't be computed, or its outputs are not finite.
         """
