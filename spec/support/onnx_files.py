@@ -1,6 +1,8 @@
 """Write small ONNX files in the format of exported models: valid ones of every kind, and damaged ones.
 
-Usage: onnx_files.py DIRECTORY
+Usage: onnx_files.py DIRECTORY [NAME MODEL_DIGEST]
+
+With a name, only the file of that name, exported from the model with that digest.
 """
 
 from __future__ import annotations
@@ -168,6 +170,18 @@ def with_version(number: int, **about: Any) -> bytes:
     return bytes(made.SerializeToString())
 
 
+def large() -> bytes:
+    """The file of images with 16 MB of weights that it uses."""
+    made = onnx.load_from_string(mean_color())
+    weights = np.ones((4_000_000,), np.float32)
+    made.graph.initializer.append(numpy_helper.from_array(weights, "weights"))
+    made.graph.node.append(helper.make_node("Add", ["weights", "one"], ["more"]))
+    made.graph.node.append(helper.make_node("ReduceMax", ["more"], ["most"], keepdims=0))
+    made.graph.input.append(value("one", TensorProto.FLOAT, []))
+    made.graph.initializer.append(numpy_helper.from_array(np.float32(0), "one"))
+    return bytes(made.SerializeToString())
+
+
 def foreign() -> bytes:
     made = onnx.load_from_string(mean_color())
     del made.metadata_props[:]
@@ -190,10 +204,14 @@ FILES = {
     "newer.onnx": lambda: mean_color(format_version=2),
     "task.onnx": lambda: mean_color().replace(b'"classification"', b'"segmentations."'),
     "twice.onnx": lambda: mean_color(labels=["a", "a", "c"]),
+    "large.onnx": large,
     "width.onnx": lambda: mean_color(labels=["a", "b"]),
 }
 
 if __name__ == "__main__":
+    if len(sys.argv) > 2:
+        FOLDER.joinpath(sys.argv[2]).write_bytes(complete(mean_color(model_digest=sys.argv[3])))
+        sys.exit()
     for name, make in FILES.items():
         FOLDER.joinpath(name).write_bytes(complete(make()))
     FOLDER.joinpath("foreign.onnx").write_bytes(foreign())

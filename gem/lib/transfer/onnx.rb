@@ -6,6 +6,12 @@ module Transfer
   # Exported models, in Ruby alone: ONNX Runtime computes the graph, this process reads the inputs
   # (docs/guides/serving-without-python.md).
   module Onnx
+    # Of these a model needs one.
+    autoload :Pictures, "#{__dir__}/onnx/pictures"
+    autoload :Texts, "#{__dir__}/onnx/texts"
+    autoload :Rows, "#{__dir__}/onnx/rows"
+    private_constant :Pictures, :Texts, :Rows
+
     class << self
       # @param path [String, Pathname] a file that {Transfer::Model#export} wrote
       # @param signed_by (see Transfer.load)

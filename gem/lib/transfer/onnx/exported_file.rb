@@ -33,12 +33,11 @@ module Transfer
       # @raise [SignatureError] if it lacks the required signature
       def initialize(path, demand)
         @path = path
-        @content = read
-        keys = demand.keys
-        Signature.verify(path, keys, OpenSSL::Digest::SHA512.hexdigest(@content)) if keys
-        @size = @content.bytesize
-        @digest = checked_digest(@content)
-        keep(Graph.new(@content))
+        @content, ending = read
+        verify(demand.keys, ending)
+        @size = @content.bytesize + ending.bytesize
+        @digest = checked_digest(ending)
+        keep(Graph.new(@digest ? @content : @content + ending))
       rescue Protobuf::Malformed
         raise ModelFileError, "#{path} is not an ONNX file, or damaged. #{EXPORT_AGAIN}", cause: nil
       rescue Graph::External
@@ -52,27 +51,25 @@ module Transfer
       # @return what the block returns
       # @raise [ModelFileError] if the file has changed since
       def with_content
-        content = @content || read
-        unless @content || content.byteslice(-64, 64) == @digest
+        @content ||= read.then do |content, ending|
+          next content if ending.end_with?(@digest)
+
           raise ModelFileError, "#{path} has changed since it was loaded. Fix: load it again (model.reload)"
         end
-
-        yield(content).tap { @content = nil }
+        yield(@content).tap { @content = nil }
       end
 
       private
 
       # Opening a pipe must not block.
+      # @return [Array(String, String)] the graph, and its digest
       def read
         File.open(path, File::RDONLY | File::NONBLOCK | File::BINARY) do |file|
           raise ModelFileError, "#{path} is not a regular file" unless file.stat.file?
 
-          if file.size > MOST_BYTES
-            raise ModelFileError,
-                  "#{path} has #{file.size} bytes, expected at most #{MOST_BYTES}"
-          end
+          raise ModelFileError, "#{path} is larger than #{MOST_BYTES} bytes" if file.size > MOST_BYTES
 
-          file.read(file.size).to_s
+          [file.read([file.size - DIGEST_BYTES, 0].max).to_s, file.read(DIGEST_BYTES).to_s]
         end
       rescue Errno::ENOENT
         raise ModelFileError, "there is no file #{path}", cause: nil
@@ -80,13 +77,16 @@ module Transfer
         raise ModelFileError, "can't read #{path}: #{error.class.new.message}", cause: nil
       end
 
-      # @return [String, nil] the digest at the end, in hex; nil if there is none
-      def checked_digest(content)
-        return unless content.byteslice(-DIGEST_BYTES, DIGEST_ENTRY.bytesize) == DIGEST_ENTRY
+      def verify(keys, ending)
+        Signature.verify(path, keys, OpenSSL::Digest.new("SHA512").update(@content).update(ending).hexdigest) if keys
+      end
 
-        found = content.byteslice(-64, 64)
-        computed = OpenSSL::Digest.new("SHA256").update(content.byteslice(0, content.bytesize - DIGEST_BYTES)).hexdigest
-        return found if found == computed
+      # @return [String, nil] the digest in hex; nil if there is none
+      def checked_digest(ending)
+        return unless ending.start_with?(DIGEST_ENTRY)
+
+        found = ending.delete_prefix(DIGEST_ENTRY)
+        return found if found == OpenSSL::Digest.new("SHA256").hexdigest(@content)
 
         raise ModelFileError, "#{path} is damaged: its content is not the one that was exported. #{EXPORT_AGAIN}"
       end

@@ -4,9 +4,6 @@ require_relative "exported_file"
 require_relative "outcome"
 require_relative "session"
 require_relative "model_digest"
-require_relative "pictures"
-require_relative "texts"
-require_relative "rows"
 require_relative "threads"
 
 module Transfer
@@ -14,7 +11,7 @@ module Transfer
     # An exported model, which predicts in this process without Python. Threads share it. A forked process loads the
     # graph at its first prediction.
     class Model < Transfer::Model
-      READERS = { "image" => Pictures, "text" => Texts, "table" => Rows }.freeze
+      READERS = { "image" => :Pictures, "text" => :Texts, "table" => :Rows }.freeze
       NEEDS_PYTHON = "is exported: that needs the .transfer file, and Python. Fix: Transfer.load(\"….transfer\")"
       # Messages of ONNX Runtime about operators, and versions of files, that it lacks.
       NEWER = /opset|IR version|not a registered function|No Op registered|could not find an implementation/i
@@ -39,7 +36,7 @@ module Transfer
       def initialize(file, demand)
         @file = file
         @mutex = Mutex.new
-        @reader = READERS.fetch(file.description.modality).new(file)
+        @reader = Onnx.const_get(READERS.fetch(file.description.modality)).new(file)
         super({ **file.description.summary, "path" => file.path, "bytes" => file.size }, demand)
       rescue Description::Invalid => error
         raise ModelFileError, "#{file.path}: #{error.message}", cause: nil
