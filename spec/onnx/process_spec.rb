@@ -57,7 +57,11 @@ RSpec.describe "An exported model in threads and processes", :folder do
     expect([in_child(&predict), predict.call, in_child(&predict)]).to eq(%w[a a a])
     FileUtils.cp("#{@folder}/labels.onnx", "#{@folder}/replaced.onnx")
     expect(predict.call).to eq("a")
-    message = in_child { predict.call rescue $!.message } # rubocop:disable Style/RescueModifier
+    message = in_child do
+      predict.call
+    rescue Transfer::ModelFileError => error
+      error.message
+    end
     expect(message).to match(/replaced.onnx has changed since it was loaded\. Fix: load it again/)
     expect(replaced.reload.predict(photos.first).labels).to eq(%w[a])
   end
@@ -83,8 +87,8 @@ RSpec.describe "An exported model in threads and processes", :folder do
     before(:context) do
       root = File.expand_path("../..", __dir__)
       commands = [["gem", "build", "transfer-rb.gemspec", "--output", "#{@folder}/transfer-rb.gem"],
-                  ["gem", "install", "--local", "--no-document", "--install-dir", "#{@folder}/gems", "--ignore-dependencies",
-                   "#{@folder}/transfer-rb.gem"]]
+                  ["gem", "install", "--local", "--no-document", "--ignore-dependencies",
+                   "--install-dir", "#{@folder}/gems", "#{@folder}/transfer-rb.gem"]]
       commands.each do |command|
         output, status = Open3.capture2e(*command, chdir: root)
         raise output unless status.success?
@@ -123,7 +127,8 @@ RSpec.describe "An exported model in threads and processes", :folder do
     it "loads the exported file beside a model, if it was exported from it" do
       entry = "the header"
       header = JSON.generate("__metadata__" => { "transfer" => entry })
-      %w[right wrong].each { |name| File.binwrite("#{@folder}/#{name}.transfer", [header.bytesize].pack("Q<") + header) }
+      file = [header.bytesize].pack("Q<") + header
+      %w[right wrong].each { |name| File.binwrite("#{@folder}/#{name}.transfer", file) }
       Exported.write("onnx_files", @folder, "right.onnx", OpenSSL::Digest::SHA256.hexdigest(entry))
       FileUtils.cp("#{@folder}/classes.onnx", "#{@folder}/wrong.onnx")
       out, = alone("-r", "transfer", "-e", <<~RUBY)
