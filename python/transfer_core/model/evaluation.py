@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from transfer_core.data import Row, naming_all, read_labelled
+from transfer_core.data import Dataset, Row, naming_all, read_labelled
 from transfer_core.data.row_streams import name_streams
 from transfer_core.metrics.baseline_warnings import baseline_warnings
 from transfer_core.model_file.format import ModelHeader
@@ -26,11 +27,30 @@ def evaluate(
     progress: Progress,
 ) -> dict[str, Any]:
     """See `Model.evaluate`."""
+    with labelled_data(model, data, columns, on_bad_input, streams, progress) as dataset:
+        progress.stage("evaluate", f"measure on {len(dataset)} {model.modality.many}")
+        with naming_all([dataset], model.modality, progress):
+            measured: dict[str, Any] = model.predictor.evaluate(dataset, on_bad_input, progress)
+    for warning in baseline_warnings(measured):
+        progress.warning(warning)
+    return measured
+
+
+@contextmanager
+def labelled_data(
+    model: Model,
+    data: Any,
+    columns: Mapping[str, Any] | None,
+    on_bad_input: str,
+    streams: Mapping[str, Iterable[Row]],
+    progress: Progress,
+) -> Iterator[Dataset]:
+    """Read data with the labels of a model (see `Model.evaluate`); spooled inputs are removed at the end."""
     source, rows = name_streams(data)
     words = {"data": source, "backbone": model.header.backbone.name, "on_bad_input": on_bad_input}
     recipe = parse_recipe({**words, "columns": _columns(model.header, columns)})
     with spool_folder() as spool:
-        dataset = read_labelled(
+        yield read_labelled(
             recipe.data,
             model.modality,
             model.labels,
@@ -42,12 +62,6 @@ def evaluate(
             progress,
             model.recipe.languages,
         )
-        progress.stage("evaluate", f"measure on {len(dataset)} {model.modality.many}")
-        with naming_all([dataset], model.modality, progress):
-            measured: dict[str, Any] = model.predictor.evaluate(dataset, recipe.on_bad_input, progress)
-    for warning in baseline_warnings(measured):
-        progress.warning(warning)
-    return measured
 
 
 def _columns(header: ModelHeader, given: Any) -> Any:

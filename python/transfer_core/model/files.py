@@ -42,10 +42,12 @@ def save_model(model: Model, path: Path, backbone: bool, mode: int | None, sign:
 def write_model(model: Model, path: Path, backbone: bool, mode: int | None, digest: Digest) -> None:
     """See `Model.write`."""
     if path.suffix.lower() in _OTHER_FORMATS:
-        raise ConfigurationError(
-            f"{path} names another format than .transfer, and export to {path.suffix} is not supported."
-            f" Fix: save to {path.with_suffix('.transfer').name}"
+        other = (
+            "use export"
+            if path.suffix.lower() == ".onnx"
+            else f"save to {path.with_suffix('.transfer').name}"
         )
+        raise ConfigurationError(f"{path} names another format than .transfer. Fix: {other}")
     # Not a copy of the file at `model.path`, which may be gone or replaced.
     header = model.header if backbone else without_backbone(model.header, path)
     written = write_parts(path, header, model.backbone, model.head, mode, digest)

@@ -35,6 +35,7 @@ from transfer_core.tasks.coverage import check_level
 
 if TYPE_CHECKING:
     from transfer_core.model.detection_predictor import DetectionPredictor
+    from transfer_core.model.exporting import ExportReport
 
 Embeddings: TypeAlias = npt.NDArray[np.float32]
 
@@ -351,6 +352,70 @@ class Model:
             As `save`.
         """
         write_model(self, path, backbone, mode, digest)
+
+    def export(
+        self,
+        path: str | os.PathLike[str],
+        precision: str = "float32",
+        calibration: Any = None,
+        evaluation: Any = None,
+        columns: Mapping[str, Any] | None = None,
+        tolerance: float = 0.01,
+        loader: str | None = None,
+        mode: int | None = None,
+        streams: Mapping[str, Iterable[Row]] | None = None,
+        progress: Progress = Progress(),
+    ) -> ExportReport:
+        """Write the model as one ONNX file that predicts without this package (docs/reference/onnx_file.md).
+
+        The file is run by ONNX Runtime and compared with the model before it is written.
+
+        Parameters
+        ----------
+        path
+            Target file, `….onnx`.
+        precision
+            Of the network: `float32`; `float16`, weights of half the size; `int8`, weights of a quarter of
+            the size and calculations in 8 bits.
+        calibration
+            For `int8`: labelled data as for `evaluate`, such as the training data; 200 examples do. Without
+            `evaluation`, half of them are measured on.
+        evaluation
+            Labelled data to compare file and model on.
+        columns
+            Columns of input and label; None: those of the training.
+        tolerance
+            Largest allowed loss of accuracy (multi-label: micro F1, regression: R²), 0.01 is one point.
+        loader
+            `python`, `ruby` or `browser`: also write a short script that predicts with the file.
+        mode
+            Permissions of a new file, default: 0666 less the umask.
+        streams
+            Rows by name, for data that is `{"stream": name}`.
+        progress
+            Receives events, and cancels.
+
+        Returns
+        -------
+        ExportReport
+            Size, precision, error, and the metric before and after where data was given.
+
+        Raises
+        ------
+        ConfigurationError
+            If the file can't be written; if the backbone, head or task has no form in standard operators;
+            if the precision is unknown, lacks calibration data or loses more than `tolerance`. Nothing is
+            written then.
+        DependencyError
+            If onnx or onnxruntime is missing.
+        DataError
+            If data can't be read.
+        """
+        from transfer_core.model.exporting import Data, export_model
+
+        data = Data(calibration, evaluation, columns, streams or {})
+        target = Path(os.path.expanduser(path))
+        return export_model(self, target, precision, data, tolerance, loader, mode, progress)
 
     def summary(self) -> dict[str, Any]:
         """All facts about the model as plain data; raises `ModelFileError` if its file is gone."""
