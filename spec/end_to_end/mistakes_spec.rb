@@ -106,7 +106,7 @@ RSpec.describe "Mistakes", :end_to_end do
 
   it "in a name for a model name the format" do
     expect { @model.save(File.join(@scratch, "x.onnx")) }
-      .to raise_error(Transfer::ConfigurationError, /export to \.onnx is not supported\. Fix: save to x\.transfer/)
+      .to raise_error(Transfer::ConfigurationError, /another format than \.transfer\. Fix: use export/)
     expect(File.exist?(File.join(@scratch, "x.onnx"))).to be(false)
   end
 

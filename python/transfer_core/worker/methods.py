@@ -207,6 +207,38 @@ def draw(call: Call, image: Any, prediction: Plain, path: str) -> Plain:
     return {"path": path, "bytes": os.path.getsize(path)}
 
 
+def export(
+    call: Call,
+    model: str,
+    path: str,
+    precision: str = "float32",
+    calibration: Any = None,
+    evaluation: Any = None,
+    columns: Plain | None = None,
+    tolerance: float = 0.01,
+    loader: str | None = None,
+    mode: int | None = None,
+    signed_by: Keys = None,
+) -> Plain:
+    """Write a saved model as an ONNX file, and report what was compared."""
+    known = _open(call, model, signed_by)
+    sources = {"calibration": calibration, "evaluation": evaluation}
+    streams = _streams(call, sources, lambda: known.modality.name)
+    report = known.export(
+        path,
+        precision,
+        calibration,
+        evaluation,
+        columns,
+        tolerance,
+        loader,
+        None if mode is None else mode & 0o666,
+        streams,
+        call.progress,
+    )
+    return {**asdict(report), "path": path, "loader": str(report.loader) if report.loader else None}
+
+
 def backbones(
     call: Call,
     task: str | None = None,
@@ -363,6 +395,7 @@ METHODS = {
     "reload": Method(reload, "light"),
     "save": Method(save, "light"),
     "draw": Method(draw, "light"),
+    "export": Method(export, "evaluate"),
     "backbones": Method(backbones, "light"),
     "backbone": Method(backbone, "light"),
     "doctor": Method(doctor, "light"),
