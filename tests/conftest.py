@@ -3,7 +3,6 @@
 import os
 import tempfile
 import threading
-from types import SimpleNamespace
 
 import pytest
 
@@ -50,41 +49,6 @@ def one_thread():
     import torch._dynamo  # torch's own optimisers import it, and leave a folder and a variable behind
 
     torch.set_num_threads(1)
-
-
-@pytest.fixture
-def no_bfloat16_operators(monkeypatch):
-    """A CPU whose oneDNN operators raise in bfloat16, as on a processor with AVX2 alone."""
-    import torch
-
-    from transfer_core.runtime import onednn
-
-    def without_bfloat16(operator):
-        def run(weight, *arguments):
-            if weight.dtype == torch.bfloat16:
-                raise RuntimeError(f"{operator.__name__}: bf16 path needs the cpu support avx_ne_convert")
-            return operator(weight, *arguments)
-
-        return run
-
-    name = "_reorder_convolution_weight"
-    monkeypatch.setattr(torch.ops.mkldnn, name, without_bfloat16(getattr(torch.ops.mkldnn, name)))
-    onednn.has_convolution.cache_clear()
-    yield
-    onednn.has_convolution.cache_clear()
-
-
-@pytest.fixture
-def no_onednn_operators(monkeypatch):
-    """A release of torch without oneDNN's fused operators."""
-    import torch
-
-    from transfer_core.runtime import onednn
-
-    monkeypatch.setattr(torch.ops, "mkldnn", SimpleNamespace())
-    onednn.has_convolution.cache_clear()
-    yield
-    onednn.has_convolution.cache_clear()
 
 
 @pytest.fixture(scope="session")

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from onednn_operators import needs_bfloat16_operators
 from transfer_core.runtime.devices import (
+    Device,
     available_devices,
     choose_device,
     choose_dtype,
@@ -14,7 +14,7 @@ from transfer_core.runtime.devices import (
 )
 from transfer_core.runtime.errors import ConfigurationError
 
-CPU = torch.device("cpu")
+CPU = Device("cpu")
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def test_the_fastest_kind_comes_first(machine):
 )
 def test_what_is_there_can_be_chosen(machine, wanted, chosen):
     machine(cuda=2)
-    assert choose_device(wanted) == torch.device(chosen)
+    assert choose_device(wanted) == chosen
 
 
 @pytest.mark.parametrize("wanted", ["cuda", "cuda:0", "mps"])
@@ -63,7 +63,7 @@ def test_a_gpu_too_many(machine):
 
 
 def test_precision(machine):
-    gpu = torch.device("cuda:0")
+    gpu = Device("cuda:0")
     machine(cuda=1)
     assert choose_dtype("auto", gpu) == torch.bfloat16
     assert choose_dtype("auto", CPU) == torch.float32
@@ -81,26 +81,25 @@ def bfloat16_instructions(monkeypatch, present):
 
 
 def test_the_type_that_hardware_is_fast_in(machine, monkeypatch):
-    gpu = torch.device("cuda:0")
+    gpu = Device("cuda:0")
     machine(cuda=1, capability=(7, 0))
     assert fast_dtype(gpu) == "float16"
     machine(cuda=1, capability=(6, 1))
     assert fast_dtype(gpu) is None
-    assert fast_dtype(torch.device("mps")) is None
+    assert fast_dtype(Device("mps")) is None
     bfloat16_instructions(monkeypatch, present=False)
     assert fast_dtype(CPU) is None
 
 
-@needs_bfloat16_operators
-def test_a_cpu_with_the_instructions_and_the_operators_is_fast_in_bfloat16(monkeypatch):
+def test_a_cpu_with_the_instructions_is_fast_in_bfloat16(monkeypatch):
     bfloat16_instructions(monkeypatch, present=True)
     assert fast_dtype(CPU) == "bfloat16"
     assert precision_warning("bfloat16", CPU) is None
     assert choose_like("cpu", "bfloat16") == (CPU, "bfloat16")
 
 
-def test_a_cpu_without_the_operators_is_not(monkeypatch, no_bfloat16_operators):
-    bfloat16_instructions(monkeypatch, present=True)
+def test_a_cpu_without_the_instructions_is_not(monkeypatch):
+    bfloat16_instructions(monkeypatch, present=False)
     assert fast_dtype(CPU) is None
     assert "Fix: precision auto or float32" in precision_warning("bfloat16", CPU)
     assert precision_warning("auto", CPU) is None
@@ -131,6 +130,6 @@ def test_a_model_from_another_machine(machine, device, precision, expected):
 
 def test_a_model_from_a_machine_with_more_gpus(machine):
     machine(cuda=1)
-    assert choose_like("cuda:3", "float16") == (torch.device("cuda:0"), "float16")
-    assert choose_like("cuda", "auto") == (torch.device("cuda"), "auto")
+    assert choose_like("cuda:3", "float16") == (Device("cuda:0"), "float16")
+    assert choose_like("cuda", "auto") == (Device("cuda"), "auto")
     assert choose_like("cpu", "auto") == (CPU, "auto")

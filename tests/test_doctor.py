@@ -37,7 +37,7 @@ def test_every_check_in_order() -> None:
     assert [check.name for check in checks] == [
         *("python", "transfer_core"),
         *("torch", "torchvision", "numpy", "msgpack", "msgspec", "safetensors", "pillow"),
-        *("device", "weights", "home", "runs", "disk", "memory", "sandbox"),
+        *("device", "engines", "weights", "home", "runs", "disk", "memory", "sandbox"),
     ]
     assert all(check.detail for check in checks)
     assert [check.remedy for check in checks if check.ok] == [None] * sum(check.ok for check in checks)

@@ -13,7 +13,8 @@ from torch import nn
 from photos import save
 from tiny_backbone import WIDTH, tiny_backbone
 from transfer_core.data import Dataset
-from transfer_core.features import load_augmented_pixels, load_pixels, normalize, to_batch
+from transfer_core.features import load_augmented_pixels, load_pixels
+from transfer_core.features.image_tensors import normalize, to_batch
 from transfer_core.finetune import Examples, fine_tune
 from transfer_core.finetune.network import Tail
 from transfer_core.plan.phases import Phase

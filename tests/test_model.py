@@ -131,7 +131,8 @@ def test_embeddings(model, mobilenet):
     assert (found.shape, found.dtype) == ((2, 1280), np.float32)
     assert not np.array_equal(found[0], found[1])
     np.testing.assert_array_equal(model.embed(sky(1)), model.embed([sky(1)])[0])
-    from transfer_core.features import load_pixels, normalize, to_batch
+    from transfer_core.features import load_pixels
+    from transfer_core.features.image_tensors import normalize, to_batch
 
     batch = to_batch([load_pixels(sky(i), mobilenet.preprocessing) for i in (1, 2)])
     with torch.no_grad():
@@ -367,7 +368,7 @@ def test_a_recipe_without_a_device_takes_what_is_there(model, tmp_path):
     recipe = {word: value for word, value in model.header.recipe.items() if word != "device"}
     header = msgspec.structs.replace(model.header, recipe=recipe)
     loaded = save_new(tmp_path / "plain.transfer", header, model.backbone, model.head)
-    assert loaded.device.type in ("cpu", "cuda", "mps")
+    assert loaded.predictor.extractor.device.type in ("cpu", "cuda", "mps")
 
 
 def test_summary(model, grey):

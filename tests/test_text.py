@@ -56,11 +56,12 @@ def tiny(tmp_path_factory):
 
 
 @pytest.fixture(autouse=True)
-def one_plan(monkeypatch):
+def one_choice(monkeypatch):
     """Timing takes longer than everything else here."""
     from transfer_core.features import text
+    from transfer_core.features.engines.choice import Choice
 
-    monkeypatch.setattr(text, "_measured_plan", lambda *_: text.Plan(4, "float32", 512, fused=True))
+    monkeypatch.setattr(text, "choose", lambda *_: Choice("openvino", "1", "float32", 512))
 
 
 def train(backbone, data=None, events=None, **words):
@@ -275,7 +276,7 @@ def test_a_bare_loop_over_padded_batches_gives_the_same_weights(tmp_path, traina
         for chunk in torch.split(order, 4):
             batch = torch.full((len(chunk), 20, 2), -1, dtype=torch.int32)
             for row, number in zip(batch, chunk.tolist(), strict=True):
-                row[: len(tokens[number])] = tokens[number]
+                row[: len(tokens[number])] = torch.from_numpy(tokens[number])
             loss = nn.functional.cross_entropy(head(bare(batch)), rows.targets[chunk])
             optimizer.zero_grad()
             loss.backward()

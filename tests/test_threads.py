@@ -9,7 +9,6 @@ import torch
 import transfer_core
 from photos import class_folder
 from transfer_core.features.parallel import map_on_cores, one_thread_inside
-from transfer_core.features.sharing import Sharing
 from transfer_core.runtime.devices import (
     WORTH_SHARING,
     at_most_cores,
@@ -85,30 +84,6 @@ def test_a_training_in_the_worker_has_its_own_limit(two_threads, monkeypatch):
     with _training_threads():
         assert (cores(), torch.get_num_threads()) == (1, 1)
     assert (cores(), torch.get_num_threads()) == (8, 2)
-
-
-def test_few_inputs_are_shared_where_that_is_faster(two_threads, monkeypatch):
-    """Once each way was timed; for as many inputs as it was timed with."""
-    monkeypatch.setenv("TRANSFER_THREADS", "2")
-    clock = [0.0]
-    monkeypatch.setattr("transfer_core.features.sharing.perf_counter", lambda: clock[0])
-    sharing = Sharing()
-
-    def used(count, seconds):
-        with sharing.threads_for(count):
-            clock[0] += seconds[torch.get_num_threads()]
-            return torch.get_num_threads()
-
-    small, large = {1: 4.0, 2: 10.0}, {1: 14.0, 2: 12.0}
-    assert sorted(used(1, small) for _ in range(6)) == [1, 1, 1, 2, 2, 2]
-    assert [used(1, small) for _ in range(3)] == [1, 1, 1]
-    assert sorted(used(4, large) for _ in range(24)) == [1] * 12 + [2] * 12
-    assert [used(4, large) for _ in range(3)] == [2, 2, 2]
-    slow_at_first = [{1: 9.9, 2: 9.0}] * 6 + [{1: 5.0, 2: 9.0}] * 18
-    assert sorted(used(2, seconds) for seconds in slow_at_first) == [1] * 12 + [2] * 12
-    assert [used(2, slow_at_first[-1]) for _ in range(3)] == [1, 1, 1]
-    with at_most_cores(1):
-        assert used(4, large) == 1
 
 
 def test_a_training_gives_the_same_bits_on_any_number_of_cores(tmp_path, monkeypatch, home):

@@ -6,6 +6,7 @@ import os
 import shlex
 import shutil
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -34,6 +35,7 @@ PACKAGES = {
     "msgspec": "msgspec",
     "safetensors": "safetensors",
     "pillow": "PIL",
+    "onnx": "onnx",
 }
 # Extra in `pyproject.toml`: package on PyPI: the module it brings.
 EXTRAS = {
@@ -42,7 +44,7 @@ EXTRAS = {
     "huggingface": {"tokenizers": "tokenizers", "transformers": "transformers"},
     "peft": {"peft": "peft"},
     "tensorflow": {"tensorflow": "tensorflow"},
-    "onnx": {"onnxruntime": "onnxruntime", "onnx": "onnx"},
+    "onnx": {"onnxruntime": "onnxruntime"},
     "keras": {"keras": "keras"},
     "timm": {"timm": "timm"},
     "signing": {"cryptography": "cryptography"},
@@ -152,6 +154,25 @@ def check_device() -> Check:
     return Check("device", True, f"{first}, {threads} thread{'s' if threads > 1 else ''}{also}")
 
 
+def check_engines() -> Check:
+    """Report the inference engines, and those that trainings on this machine have chosen."""
+    from transfer_core.features.engines.choice import installed_engines
+    from transfer_core.runtime.measurements import known
+
+    found = ", ".join(f"{name} {version}" for name, version in installed_engines().items())
+    used = Counter(
+        f"{chosen['engine']} in {chosen['precision']}"
+        for chosen in known("engine: ").values()
+        if isinstance(chosen, dict) and {"engine", "precision"} <= chosen.keys()
+    )
+    counts = ", ".join(f"{how}: {count}" for how, count in used.most_common())
+    detail = f"{found}{f'; backbones measured here: {counts}' if counts else ''}"
+    if {"openvino", "onnxruntime"} & installed_engines().keys():
+        return Check("engines", True, detail)
+    slow = f"{detail}: frozen backbones run in torch, which takes about twice the time on a CPU"
+    return Check("engines", False, slow, repair_command("openvino"))
+
+
 def check_weights() -> Check:
     """Report the backbones whose weights need no download (`transfer backbones --offline`)."""
     from transfer_core.backbones.catalogue import catalogue
@@ -223,6 +244,7 @@ def check_sandbox() -> Check:
 
 MACHINE: dict[str, Callable[[], Check]] = {
     "device": check_device,
+    "engines": check_engines,
     "weights": check_weights,
     "home": check_home,
     "runs": check_runs,

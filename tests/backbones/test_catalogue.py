@@ -258,12 +258,13 @@ def test_speed_is_what_a_training_has_measured_here():
     assert set(speeds().values()) == {None}
     backbone = backbones.load("timm/mobilenetv3_small_050", "random")
     from transfer_core.features import image_extractor
+    from transfer_core.runtime.devices import Device
 
-    plan = image_extractor(backbone, torch.device("cpu")).plan
-    assert plan.seconds > 0
-    assert speeds()["timm/mobilenetv3_small_050"] == pytest.approx(1 / plan.seconds, abs=0.1)
+    chosen = image_extractor(backbone, Device("cpu")).choice
+    assert chosen.seconds > 0
+    assert speeds()["timm/mobilenetv3_small_050"] == pytest.approx(1 / chosen.seconds, abs=0.1)
     known = json.loads((paths.cache() / "measurements.json").read_text())
-    assert [key for key in known if "plan: timm/mobilenetv3_small_050[:14]" in key]
+    assert [key for key in known if "engine: timm/mobilenetv3_small_050[:14]" in key]
 
 
 def test_the_catalogue_needs_neither_torch_nor_timm():

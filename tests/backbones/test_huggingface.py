@@ -13,6 +13,7 @@ from torch.nn.functional import normalize
 from tiny_encoder import BERT, LAYERS, WIDTH, tiny_encoder, tokenizer_json
 from transfer_core.backbones import facts, load, restore
 from transfer_core.backbones.huggingface.pooling import WAYS, Pool, Pooling
+from transfer_core.runtime.devices import Device
 from transfer_core.runtime.errors import ModelFileError, RecipeError, WeightsNotFound
 
 pytestmark = [pytest.mark.slow, pytest.mark.extras]
@@ -222,12 +223,12 @@ def test_minilm_is_found_in_its_package_and_gives_what_its_recipe_says(minilm_re
 
     texts, expected = minilm_reference
     backbone = load(MINILM)
-    extractor = build_extractor(backbone, torch.device("cpu"), "float32")
+    extractor = build_extractor(backbone, Device("cpu"), "float32")
     found = dict(
         pair for batch in extractor.embed_all([lambda text=text: text for text in texts]) for pair in batch
     )
     torch.testing.assert_close(
-        torch.stack([found[i] for i in range(len(texts))]), expected, atol=1e-5, rtol=0
+        torch.stack([torch.from_numpy(found[i]) for i in range(len(texts))]), expected, atol=1e-5, rtol=0
     )
     known = backbone.facts
     assert (known.name, known.modality, known.embedding_width) == (MINILM, "text", 384)
@@ -247,9 +248,10 @@ def test_loading_restoring_and_embedding_need_no_transformers(tmp_path):
 import sys, torch
 from transfer_core import backbones
 from transfer_core.features import build_extractor
+from transfer_core.runtime.devices import Device
 backbone = backbones.load({name!r})
 again = backbones.restore(backbone.facts, dict(backbone.state_dict()), backbone.weights, "")
-print(len(list(build_extractor(again, torch.device("cpu")).embed_all([lambda: "good train"]))))
+print(len(list(build_extractor(again, Device("cpu")).embed_all([lambda: "good train"]))))
 print(sorted({{"transformers", "huggingface_hub", "peft", "sklearn", "tokenizers"}} & set(sys.modules)))
 """
     ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

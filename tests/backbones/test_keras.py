@@ -19,7 +19,7 @@ from transfer_core.backbones.keras.keras_blocks import arrange
 from transfer_core.backbones.keras.keras_network import build
 from transfer_core.backbones.keras.keras_published import published
 from transfer_core.backbones.keras.keras_values import change_first_kernel, fill
-from transfer_core.features import normalize, to_batch
+from transfer_core.features.image_tensors import normalize, to_batch
 from transfer_core.runtime.errors import (
     ConfigurationError,
     DependencyError,

@@ -14,6 +14,7 @@ from tiny_backbone import tiny_backbone
 from transfer_core.features import Views, image_extractor
 from transfer_core.features.augment import augment, random_angle, random_crop
 from transfer_core.recipe.schema import Color, Crop, Flip, Rotate
+from transfer_core.runtime.devices import Device
 
 ALL = (Flip(), Crop(), Rotate(), Color())
 
@@ -120,7 +121,7 @@ def test_colors_as_torchvision_adjusts_them():
 
 @pytest.fixture
 def extractor():
-    return image_extractor(tiny_backbone(), torch.device("cpu"), "float32")
+    return image_extractor(tiny_backbone(), Device("cpu"), "float32")
 
 
 def test_a_view_depends_on_seed_photo_and_number_alone(extractor, tmp_path):

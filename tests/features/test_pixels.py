@@ -12,8 +12,9 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms._presets import ImageClassification
 
 from transfer_core import backbones
-from transfer_core.features import load_augmented_pixels, load_pixels, normalize, to_batch
+from transfer_core.features import load_augmented_pixels, load_pixels
 from transfer_core.features.augment import random_crop
+from transfer_core.features.image_tensors import normalize, to_batch
 from transfer_core.recipe.schema import Color, Crop, Flip, Rotate
 from transfer_core.runtime.errors import DataError
 

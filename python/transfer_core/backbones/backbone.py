@@ -6,12 +6,13 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from transfer_core.backbones.assets import Assets
-from transfer_core.backbones.facts import BackboneFacts, Preprocessing, WeightsFacts
+from transfer_core.backbones.facts import BackboneFacts, Preprocessing, WeightsFacts, identity_of
 from transfer_core.backbones.registry import library_version
 from transfer_core.backbones.representations import EXAMPLES, Representation
 from transfer_core.backbones.weights_reader import fit
@@ -61,11 +62,13 @@ class Backbone(nn.Module):
         self.weights_digest = weights_digest
         self.assets = Assets(assets or {})
         self.code = code or library_version(facts.source)
+        # Paths of the files that it was read from; empty if these alone don't determine it.
+        self.origin: tuple[str, ...] = ()
 
     @property
     def identity(self) -> str:
         """Identifier of everything but the input that embeddings depend on: blocks, weights, code."""
-        return f"{self.facts.name}[:{len(self.blocks)}] {self.weights_digest} {self.code}"
+        return identity_of(self.facts, len(self.blocks), self.weights_digest, self.code)
 
     @property
     def preprocessing(self) -> Preprocessing:
@@ -78,6 +81,23 @@ class Backbone(nn.Module):
     def gives(self) -> frozenset[Representation]:
         """The representations that the backbone provides: `pooled` and what its facts declare."""
         return self.facts.gives
+
+    def files(self) -> Mapping[str, bytes]:
+        """Other files that it needs, by name."""
+        return self.assets.files()
+
+    def tensors(self) -> dict[str, npt.NDArray[Any]]:
+        """All tensors by name, as a saved model contains them; on the CPU they are not copied."""
+        return {name: tensor.detach().cpu().numpy() for name, tensor in self.state_dict().items()}
+
+    @property
+    def vocabulary(self) -> int:
+        """Tokens that it has embeddings for; 0 unless inputs are texts."""
+        return int(self.blocks[0].words.num_embeddings) if self.facts.modality == "text" else 0  # type: ignore[union-attr, arg-type]
+
+    def module(self) -> Backbone:
+        """The backbone itself (see `frozen.AnyBackbone`)."""
+        return self
 
     def forward(self, images: Tensor) -> Tensor:
         """Pooled embeddings: the input of the published classifier's last layer.

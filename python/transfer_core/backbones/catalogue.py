@@ -150,10 +150,10 @@ def _measured_speed(entry: Entry) -> float | None:
     name = re.escape(entry.name)
     whole = [
         (int(key[2]), 1 / seconds)
-        for text, plan in measurements.known("plan: ").items()
-        if (key := re.match(rf"plan: ({name})(?:@[0-9a-f]+)?\[:(\d+)\]", text))
-        and isinstance(plan, dict)
-        and (seconds := plan.get("seconds"))
+        for text, chosen in measurements.known("engine: ").items()
+        if (key := re.match(rf"engine: ({name})(?:@[0-9a-f]+)?\[:(\d+)\]", text))
+        and isinstance(chosen, dict)
+        and (seconds := chosen.get("seconds"))
     ]
     # Fine-tuning measures a part of the blocks; the entry with the most blocks is the whole backbone.
     return round(max(whole)[1], 1) if whole else None

@@ -187,6 +187,11 @@ class BackboneFacts(msgspec.Struct, frozen=True):
         raise RecipeError([Problem("weights", message)])
 
 
+def identity_of(facts: BackboneFacts, blocks: int, weights_digest: str, code: str) -> str:
+    """Identifier of everything but the input that embeddings depend on: blocks, weights, code."""
+    return f"{facts.name}[:{blocks}] {weights_digest} {code}"
+
+
 def forbids_commerce(license: str) -> bool:
     """Whether a license forbids commercial use, judged by its name."""
     return "NC" in license.split("-") or license in ("apple-amlr", "fair-noncommercial-research-license")

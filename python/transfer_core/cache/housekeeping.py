@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from transfer_core.cache import networks
 from transfer_core.cache.database import SUFFIX, discard, is_whole
 from transfer_core.cache.limit import cache_limit
 from transfer_core.cache.rows import Batch, batches_of, count_rows, delete_batches, delete_damaged_rows
@@ -25,9 +26,11 @@ PARTS = {
     "near_duplicates": "thumbnails of images",
     "digests": "digests of image files",
     "measurements": "what was measured on this machine",
+    networks.PART: "converted graphs and tensors of backbones",
 }
-# The parts that are files of rows, which can be evicted.
+# The parts that are files of rows, which can be evicted batch by batch.
 ROWS = ("features", "near_duplicates")
+_WHOLE_FILE = -1
 
 
 class Kept(NamedTuple):
@@ -85,9 +88,13 @@ def verify() -> dict[str, Any]:
     rows = damaged = 0
     gone: list[str] = []
     for file in list(_kept()):
-        if file.path.suffix != SUFFIX:
+        if file.part == networks.PART:
+            if not networks.is_intact(file.path):
+                _unlink(file.path)
+                gone.append(file.path.name)
+        elif file.path.suffix != SUFFIX:
             continue
-        if not is_whole(file.path):
+        elif not is_whole(file.path):
             discard(file.path)
             gone.append(file.path.name)
         elif file.part in ROWS and (found := delete_damaged_rows(file.path)):
@@ -96,8 +103,8 @@ def verify() -> dict[str, Any]:
 
 
 def prune(max_bytes: int | None = None, older_than_s: float | None = None) -> dict[str, int]:
-    """Delete rows that were not used for `older_than_s`, then the least recently used ones until the cache
-    holds `max_bytes`, by default its limit.
+    """Delete rows and networks that were not used for `older_than_s`, then the least recently used ones until
+    the cache holds `max_bytes`, by default its limit.
 
     Returns
     -------
@@ -107,7 +114,7 @@ def prune(max_bytes: int | None = None, older_than_s: float | None = None) -> di
     before = _total()
     if older_than_s is not None:
         oldest = time.time() - older_than_s
-        _delete(batch for batch in _batches() if batch.used_at < oldest)
+        _delete(one for one in _evictable() if one.used_at < oldest)
     make_room(cache_limit() if max_bytes is None else max_bytes)
     left = _total()
     return {"freed": before - left, "left": left}
@@ -121,21 +128,20 @@ def clear() -> dict[str, int]:
         if file.path.suffix == SUFFIX:
             discard(file.path)
         else:
-            with suppress(OSError):
-                file.path.unlink()
+            _unlink(file.path)
     left = _total()
     return {"freed": before - left, "left": left}
 
 
 def make_room(limit: int) -> None:
-    """Evict the least recently used rows until the cache holds at most `limit` bytes."""
+    """Evict the least recently used rows and networks until the cache holds at most `limit` bytes."""
     while (excess := _total() - limit) > 0:
         evicted = []
-        for batch in sorted(_batches()):
+        for one in sorted(_evictable()):
             if excess <= 0:
                 break
-            evicted.append(batch)
-            excess -= batch.most_bytes
+            evicted.append(one)
+            excess -= one.most_bytes
         if not _delete(evicted):
             return
 
@@ -165,17 +171,29 @@ def _total() -> int:
     return sum(file.bytes for file in _kept())
 
 
-def _batches() -> list[Batch]:
-    return [batch for name in ROWS if os.path.exists(_place(name)) for batch in batches_of(_place(name))]
+def _evictable() -> list[Batch]:
+    """The batches of all files of rows; a network is a file of its own, as a batch with the id -1."""
+    rows = [batch for name in ROWS if os.path.exists(_place(name)) for batch in batches_of(_place(name))]
+    files = (file for file in _kept() if file.part == networks.PART)
+    return [*rows, *(Batch(file.used_at, file.path, _WHOLE_FILE, file.bytes) for file in files)]
 
 
-def _delete(batches: Iterable[Batch]) -> bool:
-    """Delete these batches; False if there are none, or if a file can't be written now."""
+def _delete(evicted: Iterable[Batch]) -> bool:
+    """Delete these; False if there are none, or if a file can't be written now."""
     by_file: dict[Path, list[int]] = {}
-    for batch in batches:
-        by_file.setdefault(batch.path, []).append(batch.id)
-    done = [delete_batches(path, ids) for path, ids in by_file.items()]
+    for one in evicted:
+        by_file.setdefault(one.path, []).append(one.id)
+    done = [
+        _unlink(path) if ids == [_WHOLE_FILE] else delete_batches(path, ids) for path, ids in by_file.items()
+    ]
     return bool(done) and all(done)
+
+
+def _unlink(path: Path) -> bool:
+    with suppress(OSError):
+        path.unlink(missing_ok=True)
+        return True
+    return False
 
 
 def _place(name: str) -> Path:

@@ -11,7 +11,8 @@ import torch
 
 from transfer_core.export.graph_of_model import Parts
 from transfer_core.export.session import ExportedSession
-from transfer_core.features.pixels import load_pixels, normalize, to_batch
+from transfer_core.features.image_tensors import normalize, to_batch
+from transfer_core.features.pixels import load_pixels
 from transfer_core.features.tokens import Reader
 from transfer_core.runtime.errors import ConfigurationError
 

@@ -12,7 +12,8 @@ import numpy as np
 from transfer_core.backbones.graph import INPUTS
 from transfer_core.export.graph_of_model import Parts
 from transfer_core.export.session import onnx_runtime
-from transfer_core.features.pixels import load_pixels, normalize, to_batch
+from transfer_core.features.image_tensors import normalize, to_batch
+from transfer_core.features.pixels import load_pixels
 from transfer_core.features.tokens import Reader
 from transfer_core.runtime.temp_dir import spool_folder
 

@@ -1,4 +1,4 @@
-"""The frozen engine: images to embeddings, each computed once."""
+"""Embeddings of frozen backbones, each computed once. No torch here before an engine needs it."""
 
 from transfer_core.features.extractor import (
     Extractor,
@@ -10,7 +10,7 @@ from transfer_core.features.extractor import (
 from transfer_core.features.features import Features, Views, embed_dataset
 from transfer_core.features.fitted import fit_backbone
 from transfer_core.features.loading import Load, Loaded, load_batches
-from transfer_core.features.pixels import Pixels, load_augmented_pixels, load_pixels, normalize, to_batch
+from transfer_core.features.pixels import Pixels, load_augmented_pixels, load_pixels
 from transfer_core.features.store import FeatureStore
 
 __all__ = [
@@ -30,6 +30,4 @@ __all__ = [
     "load_augmented_pixels",
     "load_batches",
     "load_pixels",
-    "normalize",
-    "to_batch",
 ]

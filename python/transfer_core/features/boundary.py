@@ -23,7 +23,7 @@ DISK_SHARE = 0.5
 
 
 def first_blocks(backbone: Backbone, count: int) -> Backbone:
-    """The first `count` blocks of `backbone` themselves, giving what the next block would see."""
+    """The first `count` blocks of `backbone` themselves, as a backbone without a pool."""
     blocks = dict(list(backbone.blocks.named_children())[:count])
     digest = f"{backbone.weights_digest}, the first {count} blocks"
     files = backbone.assets.files()
@@ -42,6 +42,12 @@ class Activations:
         """The rows (N, …) with these numbers: float16, or uint8 if that is what was kept."""
         rows = torch.from_numpy(self._rows[numbers.numpy()])
         return rows.permute(0, 3, 1, 2) if self._channels_last else rows
+
+
+def as_row(output: npt.NDArray[Any]) -> Tensor:
+    """An engine's output for one image as a tensor; a map (C, H, W) in channels_last memory."""
+    row = torch.from_numpy(output)
+    return row.permute(1, 2, 0).contiguous().permute(2, 0, 1) if row.dim() == 3 else row
 
 
 def halved(row: Tensor) -> Tensor:

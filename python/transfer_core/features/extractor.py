@@ -1,34 +1,30 @@
-"""The frozen engine: one decode and one fused forward pass per image."""
+"""The frozen engine: one decode and one forward pass per image."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
 import PIL
-import torch
-from torch import Tensor
 
-from transfer_core.backbones import Backbone, Preprocessing
+from transfer_core.backbones import Preprocessing
+from transfer_core.backbones.frozen import AnyBackbone
+from transfer_core.features.engines.choice import CHOICE_VERSION, choose
+from transfer_core.features.engines.engine import Array
+from transfer_core.features.engines.reference import Reference
 from transfer_core.features.fitted import fitted_extractor, must_be_fitted
-from transfer_core.features.inference import INFERENCE_VERSION, Variants
-from transfer_core.features.loading import Load, Loaded, load_batches, load_one
+from transfer_core.features.loading import Load, load_batches, load_one
 from transfer_core.features.network import NetworkExtractor
-from transfer_core.features.parallel import map_on_cores, on_one_core
-from transfer_core.features.pixels import (
-    PIXELS_VERSION,
-    Pixels,
-    load_augmented_pixels,
-    load_pixels,
-    normalize,
-    to_batch,
-)
-from transfer_core.features.plan import plan_for
+from transfer_core.features.parallel import map_on_cores
+from transfer_core.features.pixels import PIXELS_VERSION, Pixels, load_augmented_pixels, load_pixels
+from transfer_core.features.probe import probe_photos
 from transfer_core.features.text import text_extractor
 from transfer_core.recipe.schema import Augmentation, TextOptions
+from transfer_core.runtime.devices import Device
 from transfer_core.runtime.errors import DataError
 
 
@@ -44,7 +40,7 @@ class Extractor(Protocol):
         """D, the numbers in an embedding."""
 
     @property
-    def device(self) -> torch.device:
+    def device(self) -> Device:
         """Where the network runs."""
 
     @property
@@ -62,7 +58,7 @@ class Extractor(Protocol):
 
     def embed_all(
         self, loads: Sequence[Load], few: bool = False
-    ) -> Iterator[list[tuple[int, Tensor | DataError]]]:
+    ) -> Iterator[list[tuple[int, Array | DataError]]]:
         """For each load its number with the embedding (D,) float32, or with the error that it raised; some
         loads at a time, in any order.
 
@@ -73,19 +69,17 @@ class Extractor(Protocol):
 
 @dataclass(frozen=True)
 class ImageExtractor(NetworkExtractor):
-    """Photos (N, 3, H, W) through a backbone, `batch_size` of them per forward pass."""
-
-    fingerprint: str
+    """Photos through a backbone, `batch_size` of them per forward pass."""
 
     @property
     def preprocessing(self) -> Preprocessing:
         """What photos must go through."""
-        return self.variants.backbone.preprocessing
+        return self.backbone.preprocessing
 
     @property
     def batch_size(self) -> int:
         """Images per forward pass."""
-        return self.plan.batch
+        return max(FEW, self.choice.batch)
 
     def load(self, input: str | bytes, name: str | None = None) -> Pixels:
         """See `Extractor`; a path needs no name."""
@@ -99,54 +93,45 @@ class ImageExtractor(NetworkExtractor):
 
     def embed_all(
         self, loads: Sequence[Load], few: bool = False
-    ) -> Iterator[list[tuple[int, Tensor | DataError]]]:
+    ) -> Iterator[list[tuple[int, Array | DataError]]]:
         """See `Extractor`; in order."""
-        if few and len(loads) <= self.batch_size:
-            with self._sharing.threads_for(len(loads)):
-                embedded = embed_batch(self, loads, len(loads))
-            yield list(enumerate(embedded))
-            return
         first = 0
-        for batch in embedded_batches(self, loads):
+        alone = few and len(loads) <= FEW
+        for batch in [self._embedded(loads, 0, True)] if alone else embedded_batches(self, loads):
             yield list(enumerate(batch, first))
             first += len(batch)
 
-    def embed(self, pixels: Sequence[Pixels]) -> Tensor:
-        """Embeddings (N, D), float32 on the extractor's device, of N images of uint8 (H, W, 3).
-
-        Where a GPU's memory is too small for all of them, in halves.
-        """
-        try:
-            return self._forward(pixels)
-        except torch.cuda.OutOfMemoryError:
-            if len(pixels) == 1:
-                raise
-        middle = len(pixels) // 2
-        return torch.cat([self.embed(pixels[:middle]), self.embed(pixels[middle:])])
-
-    @torch.no_grad()
-    def _forward(self, pixels: Sequence[Pixels]) -> Tensor:
-        batch = to_batch(pixels)
-        if self.device.type == "cuda":
-            # From pinned memory the copy doesn't wait for the forward pass before it.
-            batch = batch.pin_memory()
-        batch = batch.to(self.device, non_blocking=True)
-        return self.network(normalize(batch, self.preprocessing, torch.float32))  # type: ignore[no-any-return]
+    def _embedded(self, loads: Sequence[Load], size: int, few: bool = False) -> list[Array | DataError]:
+        """Embed images in one batch, filled up to `size` with copies of the last one."""
+        loaded = [load_one(load) for load in loads]
+        good = [pixels for pixels in loaded if not isinstance(pixels, DataError)]
+        if not good:
+            return [error for error in loaded if isinstance(error, DataError)]
+        rows = iter(self.run(np.stack(good + [good[-1]] * (size - len(good))), few))
+        return [pixels if isinstance(pixels, DataError) else next(rows) for pixels in loaded]
 
 
-def image_extractor(backbone: Backbone, device: torch.device, precision: str = "auto") -> ImageExtractor:
-    """An extractor of images for `backbone`; how it runs is measured, unless it was before (see `plan`)."""
-    variants = Variants(backbone, device)
-    plan = on_one_core(lambda: plan_for(variants, precision))
+# Up to so many images of a `few` are one batch on all cores.
+FEW = 8
+
+
+def image_extractor(backbone: AnyBackbone, device: Device, precision: str = "auto") -> ImageExtractor:
+    """An extractor of images for `backbone`; how it runs is measured, unless it was before (see `choice`)."""
+    reference = Reference(backbone, partial(_probe, backbone.preprocessing.crop_size), device)
+    choice = choose(backbone, reference, device, precision)
     pixels = (PIXELS_VERSION, PIL.__version__, backbone.preprocessing)
     # The size of the batch too: some layers add up in another order for another size.
-    how = (INFERENCE_VERSION, device.type, plan.exact, plan.dtype, plan.fused, plan.batch)
+    how = (CHOICE_VERSION, device.type, choice)
     fingerprint = hashlib.sha256(repr((pixels, backbone.identity, how)).encode()).hexdigest()
-    return ImageExtractor(variants, plan, fingerprint)
+    return ImageExtractor(backbone, device, choice, fingerprint, reference)
+
+
+def _probe(size: int) -> Array:
+    return np.stack(probe_photos(size))
 
 
 def build_extractor(
-    backbone: Backbone, device: torch.device, precision: str = "auto", text: TextOptions = TextOptions()
+    backbone: AnyBackbone, device: Device, precision: str = "auto", text: TextOptions = TextOptions()
 ) -> Extractor:
     """An extractor for `backbone`, whatever goes into it; `text` is for one that takes texts."""
     kind = "fitted" if must_be_fitted(backbone) else backbone.facts.modality
@@ -155,13 +140,13 @@ def build_extractor(
     return _EXTRACTORS[kind](backbone, device, precision)
 
 
-_EXTRACTORS: dict[str, Callable[[Backbone, torch.device, str], Extractor]] = {
+_EXTRACTORS: dict[str, Callable[[AnyBackbone, Device, str], Extractor]] = {
     "image": image_extractor,
     "fitted": fitted_extractor,
 }
 
 
-def embedded_batches(extractor: ImageExtractor, loads: Sequence[Load]) -> Iterator[list[Tensor | DataError]]:
+def embedded_batches(extractor: ImageExtractor, loads: Sequence[Load]) -> Iterator[list[Array | DataError]]:
     """For each batch of `loads`, the embedding (D,) of each image or the error of its decoding.
 
     Every batch is filled up to the same size: to the last bit, an embedding does not depend on what else was
@@ -169,39 +154,17 @@ def embedded_batches(extractor: ImageExtractor, loads: Sequence[Load]) -> Iterat
     """
     if not loads:
         return iter(())
-    extractor.prepare()
-    size = extractor.batch_size
+    extractor.engine.prepare(few=False)
+    size = extractor.choice.batch
+    batches = (loads[start : start + size] for start in range(0, len(loads), size))
     if extractor.device.type == "cpu":
-        batches = (loads[start : start + size] for start in range(0, len(loads), size))
-        return map_on_cores(lambda batch: embed_batch(extractor, batch, size), batches)
-    return _embed_ahead(extractor, load_batches(loads, size), size)
+        return map_on_cores(lambda batch: extractor._embedded(batch, size), batches)
+    # The device works on one batch at a time, while the next ones are decoded.
+    decoded = load_batches(loads, size)
+    return (extractor._embedded([partial(_given, one) for one in batch], size) for batch in decoded)
 
 
-def embed_batch(extractor: ImageExtractor, loads: Sequence[Load], size: int) -> list[Tensor | DataError]:
-    """The same for one batch, by a forward pass over `size` images."""
-    loaded = [load_one(load) for load in loads]
-    return _collect(loaded, _launch(extractor, loaded, size))
-
-
-def _embed_ahead(
-    extractor: ImageExtractor, batches: Iterator[list[Loaded]], size: int
-) -> Iterator[list[Tensor | DataError]]:
-    """Fetch a batch's embeddings when the next batch has been given to the device, so that it never waits."""
-    before: tuple[list[Loaded], Tensor | None] | None = None
-    for loaded in batches:
-        launched = _launch(extractor, loaded, size)
-        if before:
-            yield _collect(*before)
-        before = loaded, launched
-    if before:
-        yield _collect(*before)
-
-
-def _launch(extractor: ImageExtractor, outcomes: Sequence[Loaded], size: int) -> Tensor | None:
-    good = [outcome for outcome in outcomes if not isinstance(outcome, DataError)]
-    return extractor.embed(good + [good[-1]] * (size - len(good))) if good else None
-
-
-def _collect(outcomes: Sequence[Loaded], embeddings: Tensor | None) -> list[Tensor | DataError]:
-    rows = iter(() if embeddings is None else embeddings.cpu())
-    return [outcome if isinstance(outcome, DataError) else next(rows) for outcome in outcomes]
+def _given(loaded: Pixels | DataError) -> Pixels:
+    if isinstance(loaded, DataError):
+        raise loaded
+    return loaded

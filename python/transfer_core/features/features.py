@@ -11,13 +11,12 @@ from typing import Any
 
 import msgspec
 import numpy as np
-import torch
-from torch import Tensor
 
 from transfer_core.data import Dataset
 from transfer_core.data.bad_input import bad_input, left_out
 from transfer_core.data.fingerprint import check_unchanged
 from transfer_core.data.near_images import thumbnail
+from transfer_core.features.engines.engine import Array
 from transfer_core.features.extractor import Extractor
 from transfer_core.features.loading import Load
 from transfer_core.features.store import FeatureStore
@@ -63,7 +62,7 @@ class Features:
     """`embeddings` of the readable inputs in the order of the data set, the views of each in succession;
     `bad` maps each unreadable input to the reason."""
 
-    embeddings: Tensor
+    embeddings: Array
     bad: dict[Any, str]
 
 
@@ -96,10 +95,8 @@ def embed_dataset(
         for view in range(count)
     ]
     keys = [key for _, _, key in wanted]
-    embeddings = torch.empty(len(keys), extractor.width)
-    known = (
-        store.read(extractor.fingerprint, keys, embeddings.numpy()) if store else np.zeros(len(keys), bool)
-    )
+    embeddings = np.empty((len(keys), extractor.width), np.float32)
+    known = store.read(extractor.fingerprint, keys, embeddings) if store else np.zeros(len(keys), bool)
     places: dict[str, list[int]] = {}
     for place in np.flatnonzero(~known).tolist():
         places.setdefault(keys[place], []).append(place)
@@ -144,10 +141,10 @@ def _computed(
     progress: Progress,
     step: Step,
     noun: str,
-) -> Generator[tuple[str, Tensor | DataError], None, None]:
+) -> Generator[tuple[str, Array | DataError], None, None]:
     """Yield each key with its embedding or its error; embeddings are stored some hundreds at a time, and at
     the end, also after an error."""
-    unsaved: list[tuple[str, Tensor]] = []
+    unsaved: list[tuple[str, Array]] = []
     done = 0
     try:
         for batch in extractor.embed_all(loads):
@@ -166,22 +163,22 @@ def _computed(
 
 
 def _finite(
-    batch: list[tuple[int, Tensor | DataError]], inputs: Sequence[Any], noun: str
-) -> list[tuple[int, Tensor | DataError]]:
+    batch: list[tuple[int, Array | DataError]], inputs: Sequence[Any], noun: str
+) -> list[tuple[int, Array | DataError]]:
     """Replace embeddings that are not finite by errors."""
-    rows = [outcome for _, outcome in batch if isinstance(outcome, Tensor)]
-    if not rows or torch.isfinite(torch.stack(rows)).all():
+    rows = [outcome for _, outcome in batch if not isinstance(outcome, DataError)]
+    if not rows or np.isfinite(np.stack(rows)).all():
         return batch
     reason = "its embedding has numbers that are not finite; are the weights damaged?"
 
-    def checked(number: int, outcome: Tensor | DataError) -> Tensor | DataError:
-        if isinstance(outcome, DataError) or torch.isfinite(outcome).all():
+    def checked(number: int, outcome: Array | DataError) -> Array | DataError:
+        if isinstance(outcome, DataError) or np.isfinite(outcome).all():
             return outcome
         return bad_input(inputs[number] if noun == "images" else f"one of the {noun}", reason)
 
     return [(number, checked(number, outcome)) for number, outcome in batch]
 
 
-def _save(rows: Sequence[tuple[str, Tensor]], extractor: Extractor, store: FeatureStore) -> None:
-    embeddings = torch.stack([row for _, row in rows])
-    store.add(extractor.fingerprint, [key for key, _ in rows], embeddings.numpy())
+def _save(rows: Sequence[tuple[str, Array]], extractor: Extractor, store: FeatureStore) -> None:
+    embeddings = np.stack([row for _, row in rows])
+    store.add(extractor.fingerprint, [key for key, _ in rows], embeddings)

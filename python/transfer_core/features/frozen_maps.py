@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeAlias
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import PIL
@@ -17,12 +19,10 @@ from torch import Tensor, nn
 
 from transfer_core.backbones import Backbone
 from transfer_core.backbones.representations import FeatureMap
-from transfer_core.features.boundary import first_blocks
-from transfer_core.features.inference import INFERENCE_VERSION, Inference, Plan, Variants
+from transfer_core.features.extractor import ImageExtractor, image_extractor
 from transfer_core.features.letterbox import LETTERBOX_VERSION
-from transfer_core.features.parallel import on_one_core
-from transfer_core.features.pixels import Pixels, normalize, to_batch
-from transfer_core.features.plan import plan_for
+from transfer_core.features.pixels import Pixels
+from transfer_core.runtime.devices import Device
 
 # (C, H, W) for a map, any shape for the input of the first trained block.
 Shape: TypeAlias = tuple[int, ...]
@@ -89,7 +89,7 @@ class FrozenMaps:
         maps: Sequence[FeatureMap],
         begin: int,
         image_size: int,
-        device: torch.device,
+        device: Device,
         precision: str,
     ) -> None:
         names = list(dict(backbone.blocks.named_children()))
@@ -97,10 +97,13 @@ class FrozenMaps:
         self.image_size = image_size
         self.device = device
         self.preprocessing = backbone.preprocessing
-        self._maps = {found.block: found for found in maps if found.block in names[:begin]}
         self._names = names[: min(begin, needed)]
-        self._needs_entry = begin < needed
-        self._front = first_blocks(backbone, len(self._names))
+        self._front = MapOutputs(
+            nn.Sequential(OrderedDict((name, backbone.blocks.get_submodule(name)) for name in self._names)),
+            {found.block: found for found in maps if found.block in names[:begin]},
+            begin < needed,
+        )
+        self._network = _as_backbone(backbone, self._front, image_size)
         self._precision = precision
 
     @property
@@ -118,9 +121,9 @@ class FrozenMaps:
         """Identifies everything but the view that rows depend on."""
         if not self._names:
             return repr((LETTERBOX_VERSION, self.preprocessing, self.image_size))
-        how = (LETTERBOX_VERSION, PIL.__version__, self.preprocessing, self.image_size, *self._maps)
-        run = (INFERENCE_VERSION, self.device.type, self._plan, self._needs_entry, self.batch_size)
-        return hashlib.sha256(repr((how, self._front.identity, run)).encode()).hexdigest()
+        how = (LETTERBOX_VERSION, PIL.__version__, self.preprocessing, self.image_size)
+        run = (self._extractor.fingerprint, self.batch_size)
+        return hashlib.sha256(repr((how, run)).encode()).hexdigest()
 
     @cached_property
     def layout(self) -> Layout:
@@ -128,13 +131,26 @@ class FrozenMaps:
         size = self.image_size
         if not self._names:
             return Layout({}, (3, size, size))
-        maps, last = self._outputs(torch.zeros(1, 3, size, size, dtype=torch.uint8))
+        with torch.no_grad():
+            maps, entry = self._front.outputs(torch.zeros(1, 3, size, size))
         shapes = {name: tuple(x.shape[1:]) for name, x in maps.items()}
-        return Layout(shapes, tuple(last.shape[1:]) if self._stores_entry(maps) else None)
+        return Layout(shapes, None if entry is None else tuple(entry.shape[1:]))
 
-    def maps(self, pixels: Sequence[Pixels]) -> list[Tensor]:
-        """Feature maps (N, C, H, W), float32, of N inputs, from the smallest stride to the largest."""
-        maps, _ = self._outputs(to_batch(pixels))
+    def prepare(self) -> None:
+        """Make ready what the first prediction would wait for."""
+        self.layout  # noqa: B018
+        self._extractor.prepare()
+
+    def maps(self, pixels: Sequence[Pixels], few: bool = False) -> list[Tensor]:
+        """Feature maps (N, C, H, W), float32, of N inputs, from the smallest stride to the largest.
+
+        Parameters
+        ----------
+        few
+            Whether all cores share these inputs.
+        """
+        rows = _halved(self._extractor.run(np.stack(pixels), few))
+        maps, _ = self.layout.unpack(torch.from_numpy(rows).to(self.device))
         return [x.float() for x in maps.values()]
 
     def rows(self, pixels: Sequence[Pixels]) -> Rows:
@@ -150,57 +166,55 @@ class FrozenMaps:
             )
             return np.concatenate([self.rows(part) for part in parts])
         filled = [*pixels, *[pixels[-1]] * (self.batch_size - len(pixels))]
-        maps, last = self._outputs(to_batch(filled))
-        entry = [last] if self._stores_entry(maps) else []
-        flat = [_flat(x[: len(pixels)]) for x in (*maps.values(), *entry)]
-        found: Rows = torch.cat(flat, dim=1).cpu().numpy()
-        return found
+        return _halved(self._extractor.run(np.stack(filled))[: len(pixels)])
 
-    def _stores_entry(self, maps: dict[str, Tensor]) -> bool:
-        """Whether the input of the first trained block is not among the maps."""
-        last = self._names[-1]
-        return self._needs_entry and (last not in maps or self._maps[last].channels_last)
+    @cached_property
+    def _extractor(self) -> ImageExtractor:
+        return image_extractor(self._network, self.device, self._precision)
 
-    @torch.no_grad()
-    def _outputs(self, pixels: Tensor) -> tuple[dict[str, Tensor], Tensor]:
-        """Maps (N, C, H, W) by block, and the output of the last block."""
-        network, plan = self._network, self._plan
-        x = normalize(pixels.to(self.device), self.preprocessing, torch.float32)
+
+class MapOutputs(nn.Module):
+    """Blocks in succession, and their outputs that are maps, side by side as rows (N, width)."""
+
+    def __init__(self, blocks: nn.Sequential, maps: dict[str, FeatureMap], needs_entry: bool) -> None:
+        super().__init__()
+        self.blocks = blocks
+        self._maps, self._needs_entry = maps, needs_entry
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, 3, H, W) -> (N, width), as in `Layout`."""
+        maps, entry = self.outputs(images)
+        parts = [*maps.values(), *([] if entry is None else [entry])]
+        return torch.cat([(x.permute(0, 2, 3, 1) if x.dim() == 4 else x).flatten(1) for x in parts], dim=1)
+
+    def outputs(self, x: Tensor) -> tuple[dict[str, Tensor], Tensor | None]:
+        """Maps (N, C, H, W) by block, and the input of the next block unless it is one of them."""
         maps: dict[str, Tensor] = {}
-        for number, (name, block) in enumerate(zip(self._names, _blocks(network), strict=True)):
-            if number == plan.exact and plan.dtype != "float32":
-                x = x.to(getattr(torch, plan.dtype))
-            x = block(x)
+        last = ""
+        for name, block in self.blocks.named_children():
+            x, last = block(x), name
             if name in self._maps:
-                maps[name] = _halved(x.permute(0, 3, 1, 2) if self._maps[name].channels_last else x)
+                # A copy, since later blocks may work in place.
+                maps[name] = x.permute(0, 3, 1, 2) if self._maps[name].channels_last else x.clone()
+        is_map = last in maps and not self._maps[last].channels_last
         ordered = {name: maps[name] for name in self._maps}
-        return ordered, _halved(x)
-
-    @cached_property
-    def _variants(self) -> Variants:
-        return Variants(self._front, self.device)
-
-    @cached_property
-    def _plan(self) -> Plan:
-        return on_one_core(lambda: plan_for(self._variants, self._precision))
-
-    @cached_property
-    def _network(self) -> Inference:
-        return on_one_core(lambda: self._variants.network(self._plan))
+        return ordered, x if self._needs_entry and not is_map else None
 
 
-def _blocks(network: Inference) -> list[nn.Module]:
-    return [*network.exact, *network.reduced]
+def _as_backbone(backbone: Backbone, front: MapOutputs, image_size: int) -> Backbone:
+    """The frozen part as a backbone for images of this size whose embeddings are rows."""
+    weights = backbone.weights or backbone.facts.default_weights
+    prepared = msgspec.structs.replace(backbone.preprocessing, crop_size=image_size, resize_size=image_size)
+    parts = (len(front.blocks), *front._maps, front._needs_entry)
+    digest = f"{backbone.weights_digest}, maps {parts}"
+    known = msgspec.structs.replace(weights, preprocessing=prepared)
+    rows = Backbone(backbone.facts, {"rows": front}, nn.Identity(), known, digest, code=backbone.code)
+    return rows.eval()
 
 
-def _halved(x: Tensor) -> Tensor:
-    """float16, at most its largest number; a copy, since later blocks may work in place."""
-    return x.float().clamp(-_LARGEST, _LARGEST).half()
-
-
-def _flat(x: Tensor) -> Tensor:
-    """(N, C, H, W) to (N, H W C); other shapes as they are."""
-    return (x.permute(0, 2, 3, 1) if x.dim() == 4 else x).reshape(len(x), -1)
+def _halved(rows: Rows) -> Rows:
+    """float16, at most its largest number."""
+    return np.clip(rows, -_LARGEST, _LARGEST).astype(np.float16)
 
 
 def _channels_first(part: Tensor, shape: Shape) -> Tensor:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-import torch
-
-from transfer_core.features.inference import Inference, Plan, Variants
-from transfer_core.features.parallel import on_one_core
-from transfer_core.features.sharing import Sharing
+from transfer_core.backbones.frozen import AnyBackbone
+from transfer_core.features.engines.choice import Choice, open_engine
+from transfer_core.features.engines.engine import Array, Engine
+from transfer_core.features.engines.reference import Reference
+from transfer_core.runtime.devices import Device
 
 
 @dataclass(frozen=True)
@@ -19,31 +19,26 @@ class NetworkExtractor:
     The network is prepared when the first input comes: where all embeddings are known, none does.
     """
 
-    variants: Variants
-    plan: Plan
+    backbone: AnyBackbone
+    device: Device
+    choice: Choice
+    fingerprint: str
+    reference: Reference
 
     @property
     def width(self) -> int:
         """D, the numbers in an embedding."""
-        return self.variants.backbone.facts.embedding_width
-
-    @property
-    def device(self) -> torch.device:
-        """Where the network runs."""
-        return self.variants.device
+        return self.backbone.facts.embedding_width
 
     def prepare(self) -> None:
         """See `Extractor`."""
-        self.network  # noqa: B018
+        self.engine.prepare(few=True)
+
+    def run(self, batch: Array, few: bool = False) -> Array:
+        """The output of the network for a batch; see `Engine.run`."""
+        return self.engine.run(batch, few)
 
     @cached_property
-    def network(self) -> Inference:
-        """The network, batch -> (N, D): a copy that later changes to the backbone don't affect."""
-        # oneDNN selects the layout of weights by the number of threads.
-        network = on_one_core(lambda: self.variants.network(self.plan))
-        self.variants.forget()
-        return network
-
-    @cached_property
-    def _sharing(self) -> Sharing:
-        return Sharing()
+    def engine(self) -> Engine:
+        """The engine, which later changes to the backbone don't affect once it is prepared."""
+        return open_engine(self.choice, self.backbone, self.reference, self.device)

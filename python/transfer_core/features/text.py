@@ -1,33 +1,32 @@
-"""The frozen engine for texts: tokenised at once, sorted by length, and each forwarded once."""
+"""Embeddings of texts: tokenized at once, sorted by length, and each forwarded once."""
 
 from __future__ import annotations
 
-import copy
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import partial
 from itertools import groupby
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor, nn
 
-from transfer_core.backbones import Backbone
+from transfer_core.backbones.frozen import AnyBackbone
 from transfer_core.data.text import Text
-from transfer_core.features.inference import Plan, Variants
+from transfer_core.features.engines.choice import CHOICE_VERSION, choose
+from transfer_core.features.engines.engine import Array
+from transfer_core.features.engines.reference import Reference
 from transfer_core.features.loading import Load, load_one
 from transfer_core.features.network import NetworkExtractor
-from transfer_core.features.parallel import map_on_cores, on_one_core
-from transfer_core.features.plan import agreeing_plan, remembered_plan
+from transfer_core.features.parallel import map_on_cores
 from transfer_core.features.probe import PROBE_TEXTS
-from transfer_core.features.tokens import Reader, padded
+from transfer_core.features.tokens import Reader, Tokens, padded
 from transfer_core.recipe.schema import Augmentation, TextOptions
+from transfer_core.runtime.devices import Device
 from transfer_core.runtime.errors import DataError
 
 # Changes when embeddings of the same tokens do.
-TEXT_VERSION = 2
+TEXT_VERSION = 3
 
 # Tokens per forward pass: on a CPU the activations of so many stay near a core, a GPU wants more at once.
 BATCH_TOKENS = {"cpu": 512, "cuda": 32_768, "mps": 8_192}
@@ -42,25 +41,7 @@ class _Window:
 
     number: int
     windows: int
-    tokens: Tensor
-
-
-class TextVariants(Variants):
-    """See `Variants`; the embeddings of tokens stay in float32."""
-
-    @torch.no_grad()
-    def _prepare(self, dtypes: Sequence[Sequence[str]]) -> list[list[nn.Module]]:
-        layers = zip(list(self.backbone.blocks)[1:], dtypes[1:], strict=True)
-        copies = [[self._copy(layer).to(getattr(torch, dtype)) for dtype in some] for layer, some in layers]
-        return [[self._first] * len(dtypes[0]), *copies]
-
-    @cached_property
-    def _first(self) -> nn.Module:
-        """The largest block, of which one copy will do."""
-        return self._copy(self.backbone.blocks[0])
-
-    def _copy(self, block: nn.Module) -> nn.Module:
-        return copy.deepcopy(block).to(self.device).eval().requires_grad_(False)
+    tokens: Tokens
 
 
 @dataclass(frozen=True)
@@ -68,7 +49,6 @@ class TextExtractor(NetworkExtractor):
     """Texts, as tokens (N, L, 2), through a backbone, those of about one length together."""
 
     reader: Reader
-    fingerprint: str
 
     @property
     def batch_size(self) -> int:
@@ -90,7 +70,7 @@ class TextExtractor(NetworkExtractor):
 
     def embed_all(
         self, loads: Sequence[Load], few: bool = False
-    ) -> Iterator[list[tuple[int, Tensor | DataError]]]:
+    ) -> Iterator[list[tuple[int, Array | DataError]]]:
         """See `Extractor`."""
         for start in range(0, len(loads), _SORTED_AT_ONCE):
             texts = [load_one(load) for load in loads[start : start + _SORTED_AT_ONCE]]
@@ -99,7 +79,7 @@ class TextExtractor(NetworkExtractor):
                 yield [(i, text) for i, text in enumerate(texts, start) if isinstance(text, DataError)]
             yield from self._averaged(self._windows(readable), few)
 
-    def hidden(self, texts: Sequence[Text]) -> Iterator[list[tuple[int, Tensor]]]:
+    def hidden(self, texts: Sequence[Text]) -> Iterator[list[tuple[int, Array]]]:
         """For each text its number with its hidden states (L, D), of a backbone that doesn't pool."""
         for done in self._forwarded(self._windows(list(enumerate(texts))), few=False):
             yield [(window.number, states[: len(window.tokens)]) for window, states in done]
@@ -114,19 +94,19 @@ class TextExtractor(NetworkExtractor):
         ]
         return sorted(found, key=lambda window: -len(window.tokens))
 
-    def _averaged(self, windows: list[_Window], few: bool) -> Iterator[list[tuple[int, Tensor | DataError]]]:
+    def _averaged(self, windows: list[_Window], few: bool) -> Iterator[list[tuple[int, Array | DataError]]]:
         """Each text's number with the average over its windows."""
-        begun: dict[int, list[Tensor]] = {}
+        begun: dict[int, list[Array]] = {}
         for done in self._forwarded(windows, few):
-            finished: list[tuple[int, Tensor | DataError]] = []
+            finished: list[tuple[int, Array | DataError]] = []
             for window, embedding in done:
                 known = begun.setdefault(window.number, [])
                 known.append(embedding)
                 if len(known) == window.windows:
-                    finished.append((window.number, torch.stack(begun.pop(window.number)).mean(dim=0)))
+                    finished.append((window.number, np.mean(begun.pop(window.number), axis=0)))
             yield finished
 
-    def _forwarded(self, windows: list[_Window], few: bool) -> Iterator[list[tuple[_Window, Tensor]]]:
+    def _forwarded(self, windows: list[_Window], few: bool) -> Iterator[list[tuple[_Window, Array]]]:
         """The windows with what the network makes of them, a batch at a time.
 
         Every batch of windows of one padded length has the same number of rows. To the last bit, a result
@@ -134,12 +114,10 @@ class TextExtractor(NetworkExtractor):
         """
         if not windows:
             return
-        self.prepare()
         if few and len(windows) <= self._rows(self._length(windows[0])):
-            with self._sharing.threads_for(len(windows)):
-                done = self._forward(windows, len(windows))
-            yield done
+            yield self._forward(windows, len(windows), few=True)
             return
+        self.engine.prepare(few=False)
         batches = (
             (together[start : start + rows], rows)
             for length, group in groupby(windows, self._length)
@@ -151,21 +129,21 @@ class TextExtractor(NetworkExtractor):
         else:
             yield from (self._forward(*batch) for batch in batches)
 
-    @torch.no_grad()
-    def _forward(self, windows: Sequence[_Window], rows: int) -> list[tuple[_Window, Tensor]]:
+    def _forward(
+        self, windows: Sequence[_Window], rows: int, few: bool = False
+    ) -> list[tuple[_Window, Array]]:
         tokens = [window.tokens for window in windows]
         batch = padded(tokens + tokens[-1:] * (rows - len(tokens)), self._length(windows[0]))
-        results = self.network(batch.to(self.device)).cpu()
-        return list(zip(windows, results, strict=False))
+        return list(zip(windows, self.run(batch, few), strict=False))
 
     def _length(self, window: _Window) -> int:
         """What its tokens are padded to, with those of other windows of about their number."""
         length = padded_length(len(window.tokens))
-        most = self.variants.backbone.facts.positions
+        most = self.backbone.facts.positions
         return min(length, most) if most else length
 
     def _rows(self, length: int) -> int:
-        return max(1, self.plan.batch // length)
+        return max(1, self.choice.batch // length)
 
 
 def padded_length(length: int) -> int:
@@ -175,23 +153,22 @@ def padded_length(length: int) -> int:
 
 
 def text_extractor(
-    backbone: Backbone, device: torch.device, precision: str = "auto", options: TextOptions = TextOptions()
+    backbone: AnyBackbone, device: Device, precision: str = "auto", options: TextOptions = TextOptions()
 ) -> TextExtractor:
-    """An extractor of texts for `backbone`; how it runs is measured, unless it was before (see `plan`)."""
-    variants, reader = TextVariants(backbone, device), Reader(backbone, options)
-    measure = partial(_measured_plan, variants, reader, precision)
-    plan = on_one_core(lambda: remembered_plan(variants, precision, measure))
-    tokenizer = hashlib.sha256(b"".join(backbone.assets.files().values())).hexdigest()
+    """An extractor of texts for `backbone`; how it runs is measured, unless it was before (see `choice`)."""
+    reference, reader = Reference(backbone, partial(_probe, backbone), device), Reader(backbone, options)
+    choice = choose(backbone, reference, device, precision)
+    choice = replace(choice, batch=BATCH_TOKENS[device.type])
+    tokenizer = hashlib.sha256(b"".join(backbone.files().values())).hexdigest()
     read = (tokenizer, reader.max_length, reader.long)
     what = (backbone.identity, backbone.facts.embedding_width)
-    how = (device.type, plan.exact, plan.dtype, plan.fused, plan.batch)
+    how = (CHOICE_VERSION, device.type, choice)
     fingerprint = hashlib.sha256(repr((TEXT_VERSION, what, read, how)).encode()).hexdigest()
-    return TextExtractor(variants, plan, reader, fingerprint)
+    return TextExtractor(backbone, device, choice, fingerprint, reference, reader)
 
 
-def _measured_plan(variants: Variants, reader: Reader, precision: str) -> Plan:
-    """As for photos, on texts that everybody has; the first block takes tokens and stays exact."""
+def _probe(backbone: AnyBackbone) -> Array:
+    """Texts that everybody has, as tokens (N, L, 2)."""
+    reader = Reader(backbone, TextOptions())
     tokens = [windows[0] for windows in reader.windows(PROBE_TEXTS)]
-    probe = padded(tokens, padded_length(max(map(len, tokens)))).to(variants.device)
-    plan = agreeing_plan(variants, precision, [probe], begin=1)
-    return replace(plan, batch=BATCH_TOKENS[variants.device.type])
+    return padded(tokens, padded_length(max(map(len, tokens))))

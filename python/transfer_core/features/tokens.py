@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import cached_property, reduce
-from typing import Any
+from functools import cached_property
+from typing import Any, TypeAlias
 
 import numpy as np
-import torch
-from torch import Tensor
+import numpy.typing as npt
 
-from transfer_core.backbones import Backbone
+from transfer_core.backbones.frozen import AnyBackbone
 from transfer_core.data.text import Text
 from transfer_core.recipe.schema import TextOptions
 from transfer_core.runtime.errors import DataError, DependencyError, ModelFileError, Problem, RecipeError
+
+Tokens: TypeAlias = npt.NDArray[np.int32]
 
 TOKENIZER = "tokenizer.json"
 
@@ -34,19 +35,19 @@ class Reader:
         How long they may be, and what happens to longer ones.
     """
 
-    def __init__(self, backbone: Backbone, options: TextOptions) -> None:
+    def __init__(self, backbone: AnyBackbone, options: TextOptions) -> None:
         facts = backbone.facts
         self.max_length = options.max_length or facts.max_length or facts.positions or 0
         self.long = options.long
         self._name = facts.name
-        self._tokenizer_file = backbone.assets.files().get(TOKENIZER, b"")
-        self._vocabulary: int = backbone.blocks[0].words.num_embeddings  # type: ignore[union-attr, assignment]
+        self._tokenizer_file = backbone.files().get(TOKENIZER, b"")
+        self._vocabulary = backbone.vocabulary
 
     def prepare(self) -> None:
         """Read the tokenizer, which the first text would wait for."""
         self._tokenizer  # noqa: B018
 
-    def windows(self, texts: Sequence[Text]) -> Iterator[list[Tensor]]:
+    def windows(self, texts: Sequence[Text]) -> Iterator[list[Tokens]]:
         """For each text its windows, of tokens (L, 2) int32, ids and types: one, or several where the text is
         longer than `max_length` and is not cut.
 
@@ -103,15 +104,15 @@ def _portions(texts: Sequence[Text]) -> Iterator[list[Text]]:
         yield some
 
 
-def padded(texts: Sequence[Tensor], length: int) -> Tensor:
+def padded(texts: Sequence[npt.NDArray[Any]], length: int) -> npt.NDArray[Any]:
     """Texts (L, …) as a batch (N, length, …): tokens are padded with `PADDING`, hidden states with zeros."""
-    dtype = reduce(torch.promote_types, (text.dtype for text in texts))
-    filler = 0 if dtype.is_floating_point else PADDING
-    batch = torch.full((len(texts), length, *texts[0].shape[1:]), filler, dtype=dtype)
+    dtype = np.result_type(*(text.dtype for text in texts))
+    filler = 0 if dtype.kind == "f" else PADDING
+    batch = np.full((len(texts), length, *texts[0].shape[1:]), filler, dtype)
     for row, text in zip(batch, texts, strict=True):
         row[: len(text)] = text
     return batch
 
 
-def _tokens(encoding: Any) -> Tensor:
-    return torch.from_numpy(np.array((encoding.ids, encoding.type_ids), np.int32).T)
+def _tokens(encoding: Any) -> Tokens:
+    return np.ascontiguousarray(np.array((encoding.ids, encoding.type_ids), np.int32).T)

@@ -116,7 +116,7 @@ def train_phase(
         partial(_epoch, training, rows, targets, size, seed), steps=-(-len(training.train) // size)
     )
     dtype = choose_dtype(training.machine.precision, training.machine.device)
-    with open_execution(tail, training.machine.device, dtype, size, progress) as execution:
+    with open_execution(tail, torch.device(training.machine.device), dtype, size, progress) as execution:
         validate = None
         if len(training.valid):
             validate = validation(training, execution, part, grids, size, step)

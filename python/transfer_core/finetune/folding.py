@@ -7,13 +7,13 @@ over the activations, forward or backward, and stores none.
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
-from transfer_core.backbones.tracing import Tracer
-from transfer_core.features.fuse import join_norms, traced_block
+from transfer_core.backbones.tracing import Tracer, replace_submodule
 
 
 class FoldedConv(nn.Module):
@@ -39,8 +39,34 @@ def fold_norms(block: nn.Module) -> nn.Module:
 
     A block that torch.fx cannot trace is returned unchanged.
     """
-    traced = traced_block(block, nn.BatchNorm2d, _Tracer())
-    return block if traced is None else join_norms(traced, FoldedConv)
+    if not any(isinstance(module, nn.BatchNorm2d) for module in block.modules()):
+        return block
+    try:
+        traced = fx.GraphModule(block, _Tracer().trace(block))
+    except (TypeError, RuntimeError, fx.proxy.TraceError):
+        return block
+    return _joined(traced)
+
+
+def _joined(traced: fx.GraphModule) -> fx.GraphModule:
+    """Put a `FoldedConv` in the place of each convolution whose result only a BatchNorm takes."""
+    modules = dict(traced.named_modules())
+    calls = Counter(node.target for node in traced.graph.nodes if node.op == "call_module")
+    for node in list(traced.graph.nodes):
+        norm = modules.get(str(node.target)) if node.op == "call_module" else None
+        if not isinstance(norm, nn.BatchNorm2d) or not norm.affine or norm.running_mean is None:
+            continue
+        before = node.args[0]
+        conv = modules.get(str(before.target))
+        alone = len(before.users) == calls[before.target] == calls[node.target] == 1
+        if type(conv) is nn.Conv2d and alone:
+            replace_submodule(traced, str(before.target), FoldedConv(conv, norm))
+            node.replace_all_uses_with(before)
+            traced.graph.erase_node(node)
+    traced.graph.lint()
+    traced.recompile()
+    traced.delete_all_unused_submodules()
+    return traced
 
 
 class _Tracer(Tracer):

@@ -27,9 +27,9 @@ from transfer_core.features import (
     load_augmented_pixels,
     load_batches,
     load_pixels,
-    to_batch,
 )
-from transfer_core.features.boundary import halved, keep_on_disk, stacked
+from transfer_core.features.boundary import as_row, halved, keep_on_disk, stacked
+from transfer_core.features.image_tensors import to_batch
 from transfer_core.features.parallel import map_on_cores
 from transfer_core.recipe.schema import Augmentation
 from transfer_core.runtime.errors import DataError
@@ -58,7 +58,7 @@ class Trunk:
         """
         if self.extractor:
             for outcome in chain.from_iterable(embedded_batches(self.extractor, loads)):
-                yield halved(_readable(outcome))
+                yield halved(as_row(_readable(outcome)))
         else:
             for pixels in chain.from_iterable(load_batches(loads, _AT_ONCE)):
                 yield to_batch([_readable(pixels)])[0]

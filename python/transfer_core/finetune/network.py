@@ -11,7 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
 from transfer_core.backbones import Backbone, Preprocessing
-from transfer_core.features import normalize
+from transfer_core.features.image_tensors import normalize
 from transfer_core.features.tokens import PADDING
 from transfer_core.finetune.folding import fold_norms
 

@@ -92,7 +92,7 @@ def fine_tune(
     RecipeError
         If the loss is not finite.
     """
-    train, device = phase.train, machine.device
+    train, device = phase.train, torch.device(machine.device)
     assert train.epochs
     size = train.batch_size or 32
     backbone.requires_grad_(False)

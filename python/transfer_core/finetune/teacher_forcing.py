@@ -187,14 +187,15 @@ def train_pairs(
         trainable = [*phase.trainable, *adapted_blocks]
         encoder = backbone.facts.blocks[: backbone.shape.encoder_blocks]
         is_frozen = not set(encoder) & set(trainable)
-        states = encoded(backbone, both.sources, machine.device, progress) if is_frozen else None
+        device = torch.device(machine.device)
+        states = encoded(backbone, both.sources, device, progress) if is_frozen else None
         module = TeacherForcing(
             backbone, both, start, trainable, train.label_smoothing or 0.0, states, progress.check
         )
         for name in adapted_blocks:
             only_adapters(module.blocks.get_submodule(name))
         dtype = training_dtype(backbone, machine)
-        with open_execution(module, machine.device, dtype, size, progress) as execution:
+        with open_execution(module, device, dtype, size, progress) as execution:
             held_out = range(len(pairs), len(both))
             history = train_epochs(
                 execution,

@@ -13,14 +13,16 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from transfer_core.backbones import Backbone
 from transfer_core.data import Dataset
 from transfer_core.features.boundary import DISK_SHARE, first_blocks, halved
 from transfer_core.features.text import TextExtractor, text_extractor
-from transfer_core.features.tokens import Reader, padded
+from transfer_core.features.tokens import PADDING, Reader
 from transfer_core.finetune.inputs import Inputs
 from transfer_core.recipe.schema import TextOptions
+from transfer_core.runtime.devices import Device
 from transfer_core.runtime.paths import cache
 from transfer_core.runtime.permissions import make_directory
 from transfer_core.runtime.progress import Progress
@@ -39,14 +41,14 @@ class TextTrunk:
         The input is hidden states (L, D) in half precision, or tokens (L, 2) without frozen blocks.
         """
         if self.extractor is None:
-            yield from enumerate(windows[0] for windows in self.reader.windows(texts))
+            yield from enumerate(torch.from_numpy(windows[0]) for windows in self.reader.windows(texts))
             return
         for batch in self.extractor.hidden(texts):
-            yield from ((number, halved(states)) for number, states in batch)
+            yield from ((number, halved(torch.from_numpy(states))) for number, states in batch)
 
 
 def text_trunk(
-    backbone: Backbone, blocks: int, device: torch.device, precision: str, options: TextOptions
+    backbone: Backbone, blocks: int, device: Device, precision: str, options: TextOptions
 ) -> TextTrunk:
     """Return the first `blocks` of `backbone` on `device`."""
     if not blocks:
@@ -81,7 +83,16 @@ def _batches(numbers: Tensor, size: int, rows: Sequence[Tensor]) -> Iterator[tup
 def _longest_first(numbers: Tensor, rows: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     """Return numbers and padded rows by falling length, so that micro-batches have little padding."""
     order = sorted(range(len(rows)), key=lambda row: -len(rows[row]))
-    return numbers[order], padded([rows[row] for row in order], len(rows[order[0]]))
+    return numbers[order], _padded([rows[row] for row in order])
+
+
+def _padded(rows: Sequence[Tensor]) -> Tensor:
+    """Return rows (L, …) as a batch (N, L, …): tokens are padded with `PADDING`, hidden states with zeros."""
+    if len({row.dtype for row in rows}) > 1:
+        rows = [row.float() for row in rows]
+    filler = 0 if rows[0].is_floating_point() else PADDING
+    batch: Tensor = pad_sequence(list(rows), batch_first=True, padding_value=filler)
+    return batch
 
 
 def _cached(rows: Iterable[tuple[int, Tensor]], count: int, in_memory: bool) -> Sequence[Tensor] | None:

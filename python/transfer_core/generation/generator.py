@@ -17,7 +17,7 @@ from transfer_core.generation.greedy_search import greedy_search, greedy_tokens
 from transfer_core.generation.hypothesis import Hypothesis
 from transfer_core.generation.token_rules import TokenRules
 from transfer_core.recipe.schema import Generation, Languages, TextOptions
-from transfer_core.runtime.devices import threads_for_work
+from transfer_core.runtime.devices import Device, threads_for_work
 
 # Sources per batch. Their number and not that of their tokens, so that a batch is the same on every machine.
 BATCH = 32
@@ -51,7 +51,7 @@ class TextGenerator:
         text: TextOptions,
         languages: Languages,
         generation: Generation,
-        device: torch.device,
+        device: Device,
     ) -> None:
         self.codec = codec(backbone, languages, text.prefix)
         backbone.eval()

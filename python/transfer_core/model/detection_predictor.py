@@ -19,7 +19,6 @@ from transfer_core.features.frozen_maps import FrozenMaps
 from transfer_core.features.letterbox import Letterboxed, letterboxed, load_letterboxed
 from transfer_core.features.loading import load_one
 from transfer_core.features.parallel import map_on_cores
-from transfer_core.features.sharing import Sharing
 from transfer_core.heads.detection.build import build_detector, maps_used
 from transfer_core.heads.detection.detections import detections
 from transfer_core.heads.detection.detector import Detector
@@ -27,7 +26,7 @@ from transfer_core.model.restore import Misfit, check_numbers, facts_of, under
 from transfer_core.model_file.format import HEAD_PREFIX, ModelHeader
 from transfer_core.recipe.parser import parse_recipe
 from transfer_core.recipe.schema import DetectionHead
-from transfer_core.runtime.devices import choose_like
+from transfer_core.runtime.devices import choose_like, cores, torch_threads
 from transfer_core.runtime.errors import DataError, RecipeError
 from transfer_core.runtime.progress import Progress
 from transfer_core.tasks.detection import Detection, DetectionState
@@ -73,7 +72,7 @@ class DetectionPredictor:
 
     def prepare(self) -> None:
         """See `Predictor`."""
-        self._maps.layout  # noqa: B018
+        self._maps.prepare()
 
     def load(self, input: Any, name: str | None = None) -> Letterboxed:
         """See `Predictor`."""
@@ -84,8 +83,8 @@ class DetectionPredictor:
     def compute(self, loads: Sequence[Load]) -> tuple[list[Found], dict[int, DataError]]:
         """See `Predictor`."""
         if len(loads) <= self.batch_size:
-            with self._sharing.threads_for(len(loads)):
-                outcomes = self._batch(loads)
+            with torch_threads(cores()):
+                outcomes = self._batch(loads, few=True)
         else:
             outcomes = list(chain.from_iterable(self._batches(loads)))
         bad = {row: outcome for row, outcome in enumerate(outcomes) if isinstance(outcome, DataError)}
@@ -175,12 +174,12 @@ class DetectionPredictor:
         )
 
     @torch.no_grad()
-    def _batch(self, loads: Sequence[Load]) -> list[Found | DataError]:
+    def _batch(self, loads: Sequence[Load], few: bool = False) -> list[Found | DataError]:
         """The outcome of each load, by one forward pass."""
         loaded: list[Any] = [load_one(load) for load in loads]
         good: list[Letterboxed] = [one for one in loaded if not isinstance(one, DataError)]
         if good:
-            maps = self._maps.maps([one.pixels for one in good])
+            maps = self._maps.maps([one.pixels for one in good], few)
             grids = tuple((x.shape[2], x.shape[3]) for x in maps)
             outputs = self._detector(maps).float()
             if not outputs.isfinite().all():
@@ -195,10 +194,6 @@ class DetectionPredictor:
         state = self._model.state
         assert isinstance(state, DetectionState)
         return state
-
-    @cached_property
-    def _sharing(self) -> Sharing:
-        return Sharing()
 
 
 def predictor(model: Model) -> DetectionPredictor:

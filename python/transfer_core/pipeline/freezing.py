@@ -90,7 +90,7 @@ def _with_fitted_backbone(chosen: Chosen, progress: Progress) -> tuple[Chosen, S
     backbone = fit_backbone(
         chosen.backbone, splits.train, splits.columns, recipe.on_bad_input, recipe.seed, progress
     )
-    return replace(chosen, backbone=backbone), seen
+    return replace(chosen, backbone=backbone.module()), seen
 
 
 def _naming(splits: DataSplits, progress: Progress) -> AbstractContextManager[None]:

@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 from transfer_core.runtime.errors import ConfigurationError
 
 if TYPE_CHECKING:
     import torch
+
+
+class Device(str):
+    """The name of a device as torch accepts it: `cpu`, `cuda:0`, `mps`."""
+
+    @property
+    def type(self) -> str:
+        """The name without a number."""
+        return self.partition(":")[0]
+
 
 WORTH_SHARING = 200_000_000
 
@@ -23,7 +35,7 @@ _MOST_CORES: ContextVar[int | None] = ContextVar("most_cores", default=None)
 class Machine:
     """The `device` that a network runs on, and its `precision` (a word of the recipe)."""
 
-    device: torch.device
+    device: Device
     precision: str
 
 
@@ -77,7 +89,7 @@ def _present_cores() -> int:
     return len(affinity(0)) if affinity else machine_cores()
 
 
-def choose_device(wanted: str = "auto") -> torch.device:
+def choose_device(wanted: str = "auto") -> Device:
     """Select a device: `auto` prefers cuda, then mps, then cpu.
 
     Raises
@@ -85,20 +97,21 @@ def choose_device(wanted: str = "auto") -> torch.device:
     ConfigurationError
         If the device is not available; the message lists the available ones.
     """
-    import torch
-
     present = available_devices()
     if wanted == "auto":
-        return torch.device(present[0])
+        return Device(present[0])
     if _is_among(wanted, present):
-        return torch.device(wanted)
+        return Device(wanted)
     raise ConfigurationError(
         f"device {wanted} is not available here (there is: {', '.join(present)}); use device: auto"
     )
 
 
 def available_devices() -> list[str]:
-    """Names of the available torch devices, fastest kind first, `cpu` last."""
+    """Names of the available torch devices, fastest kind first, `cpu` last; torch is imported only where
+    there may be others than the CPU."""
+    if not _may_have_others():
+        return ["cpu"]
     import torch
 
     cuda = [f"cuda:{i}" for i in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
@@ -106,7 +119,7 @@ def available_devices() -> list[str]:
     return [*cuda, *mps, "cpu"]
 
 
-def choose_dtype(precision: str, device: torch.device) -> torch.dtype:
+def choose_dtype(precision: str, device: Device) -> torch.dtype:
     """Select the floating-point type for training blocks of the backbone.
 
     `auto` is float32 on a CPU, where bfloat16 speeds up training very little, and bfloat16 on GPUs that
@@ -127,7 +140,7 @@ def choose_dtype(precision: str, device: torch.device) -> torch.dtype:
     return dtype
 
 
-def fast_dtype(device: torch.device) -> str | None:
+def fast_dtype(device: Device) -> str | None:
     """The native reduced-precision type of the device for inference; None if it has none.
 
     float16 is preferred where the hardware supports it: its significand has 11 bits, bfloat16's has 8.
@@ -139,13 +152,13 @@ def fast_dtype(device: torch.device) -> str | None:
     return "bfloat16" if device.type == "cpu" and _cpu_is_fast_in_bfloat16() else None
 
 
-def precision_warning(precision: str, device: torch.device) -> str | None:
+def precision_warning(precision: str, device: Device) -> str | None:
     """A warning for a precision that the device only emulates slowly, or None."""
-    if precision != "bfloat16" or device.type != "cpu" or _cpu_has_bfloat16_operators():
+    if precision != "bfloat16" or device.type != "cpu" or _cpu_is_fast_in_bfloat16():
         return None
     return (
-        "precision bfloat16 runs without fast arithmetic on this CPU (which lacks AVX-512 and AVX-NE-CONVERT)"
-        " and is several times slower than float32. Fix: precision auto or float32"
+        "precision bfloat16 runs without fast arithmetic on this CPU (which lacks AVX512-BF16 and AMX) and "
+        "is several times slower than float32. Fix: precision auto or float32"
     )
 
 
@@ -177,7 +190,7 @@ def torch_threads(count: int) -> Iterator[None]:
         torch.set_num_threads(usual)
 
 
-def choose_like(device: str, precision: str) -> tuple[torch.device, str]:
+def choose_like(device: str, precision: str) -> tuple[Device, str]:
     """Select device and precision for a model from another machine; `auto` replaces an unavailable device and
     an unsupported or slow precision."""
     chosen = choose_device(device if _is_among(device, available_devices()) else "auto")
@@ -185,23 +198,29 @@ def choose_like(device: str, precision: str) -> tuple[torch.device, str]:
     return chosen, "auto" if impossible or precision_warning(precision, chosen) else precision
 
 
+def _may_have_others() -> bool:
+    """Whether torch could find a GPU: its build, and the system's device files."""
+    if "torch" in sys.modules or sys.platform != "linux":
+        return True
+    try:
+        is_for_cpu = version("torch").endswith("+cpu")
+    except PackageNotFoundError:
+        return True
+    return not is_for_cpu and any(os.path.exists(place) for place in _GPU_FILES)
+
+
+# Of NVIDIA's and AMD's drivers, and of the Windows subsystem for Linux.
+_GPU_FILES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
+
+
 def _cpu_is_fast_in_bfloat16() -> bool:
     import torch
 
     names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    has_instructions = any(getattr(torch.cpu, name, lambda: False)() for name in names)
-    return has_instructions and _cpu_has_bfloat16_operators()
+    return any(getattr(torch.cpu, name, lambda: False)() for name in names)
 
 
-def _cpu_has_bfloat16_operators() -> bool:
-    import torch
-
-    from transfer_core.runtime.onednn import has_convolution
-
-    return has_convolution(torch.bfloat16)
-
-
-def _is_fast_in_bfloat16(device: torch.device) -> bool:
+def _is_fast_in_bfloat16(device: Device) -> bool:
     """Whether a GPU has native bfloat16; `torch.cuda.is_bf16_supported` is also True if it is emulated."""
     import torch
 

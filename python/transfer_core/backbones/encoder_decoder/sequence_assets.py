@@ -8,7 +8,7 @@ import msgspec
 import torch
 from torch import Tensor, nn
 
-from transfer_core.backbones.assets import files_in
+from transfer_core.backbones.asset_files import files_in
 from transfer_core.backbones.backbone import OnlyShapes
 from transfer_core.backbones.encoder_decoder.encoder_decoder import EncoderDecoder, sequence_blocks
 from transfer_core.backbones.encoder_decoder.sequence_shape import SequenceShape

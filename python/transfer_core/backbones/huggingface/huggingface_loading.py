@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from itertools import islice
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from transfer_core.backbones.assets import PREFIX, files_in
+from transfer_core.backbones.asset_files import PREFIX, files_in
 from transfer_core.backbones.backbone import Backbone, OnlyShapes
 from transfer_core.backbones.encoder_decoder.sequence_assets import restored_backbone
 from transfer_core.backbones.facts import BackboneFacts, WeightsFacts
@@ -45,6 +46,9 @@ from transfer_core.backbones.weights_reader import fit, read_tensors
 from transfer_core.model_file.format import tensors_digest
 from transfer_core.runtime.errors import ModelFileError
 from transfer_core.runtime.progress import Progress
+
+# A repository with more files is read each time.
+_MOST_FILES = 100
 
 
 def facts(name: str, trust: bool) -> BackboneFacts:
@@ -124,7 +128,13 @@ def load(facts: BackboneFacts, weights: str, trust: bool, progress: Progress) ->
     with OnlyShapes():
         network = build_network(facts.name, config)
     tensors = own_tensors(network, found.tensors, facts.family)
-    return _filled(_backbone(facts, files, network, known, found.digest), network, tensors, str(found.file))
+    backbone = _filled(
+        _backbone(facts, files, network, known, found.digest), network, tensors, str(found.file)
+    )
+    if not is_path(weights):
+        inside = list(islice(found.file.parent.rglob("*"), _MOST_FILES + 1))
+        backbone.origin = tuple(str(path) for path in inside if path.is_file() and len(inside) <= _MOST_FILES)
+    return backbone
 
 
 def restore(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from transfer_core.backbones.assets import files_in
+from transfer_core.backbones.asset_files import files_in
 from transfer_core.backbones.backbone import Backbone
 from transfer_core.backbones.facts import BackboneFacts, WeightsFacts
 from transfer_core.backbones.foreign_network import (

@@ -11,7 +11,7 @@ from typing import Any
 from msgspec.structs import replace
 from torch import Tensor, nn
 
-from transfer_core.backbones.assets import files_in
+from transfer_core.backbones.asset_files import files_in
 from transfer_core.backbones.backbone import Backbone
 from transfer_core.backbones.facts import BackboneFacts, Preprocessing, WeightsFacts
 from transfer_core.backbones.registry import bare_name

@@ -89,6 +89,7 @@ def load(facts: BackboneFacts, weights: str, trust: bool, progress: Progress) ->
                 f"{facts.name} can't be split into blocks with timm {timm.__version__}: they compute other "
                 "embeddings than the model itself. Fix: another version of timm; please report it"
             )
+    backbone.origin = (str(found.path),)
     return backbone
 
 
