@@ -195,6 +195,24 @@ def test_a_csv_with_corners_and_other_columns(read):
     assert len(splits.test) == 3
 
 
+def test_parquet(read):
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    write_photos("images")
+    rows = [
+        {
+            "path": f"images/{name}",
+            "label": label,
+            **dict(zip(("x", "y", "width", "height"), four, strict=True)),
+        }
+        for name, own in SIGNS.items()
+        for label, *four in own or [(None, None, None, None, None)]
+    ]
+    parquet.write_table(pyarrow.Table.from_pylist(rows), "signs.parquet")
+    check_signs(read("signs.parquet"))
+
+
 def test_json_lines(read):
     write_photos("images")
     rows = [{"path": f"images/{name}", "boxes": row_boxes(own)} for name, own in SIGNS.items()]

@@ -62,9 +62,7 @@ def no_boxes(path: str) -> DataError:
     """The error for a folder or file without boxes, given for detection."""
     if os.path.isdir(path) and (error := voc_problem(path, entries(path))):
         return error
-    manifests = [
-        name for name in entries(path) if name.lower().endswith((".csv", ".jsonl", ".json", ".parquet"))
-    ]
+    manifests = [name for name in entries(path) if name.lower().endswith((".csv", ".jsonl", ".parquet"))]
     nearest = f', did you mean "{printable(os.path.join(path, manifests[0]))}"?' if manifests else ""
     return DataError(
         f"{printable(path)} has no boxes, which detection needs{nearest}; {_EXPECTED}", escaped(path)
