@@ -217,27 +217,27 @@ Layers: TypeAlias = Annotated[int, Meta(ge=1, le=4)]
 class FcosHead(Base, frozen=True, tag="fcos"):
     """FCOS: no anchors; so many `layers` before the classes, and before the boxes."""
 
-    channels: Channels = 96
+    channels: Channels = 64
     layers: Layers = 2
 
 
 class RetinanetHead(Base, frozen=True, tag="retinanet"):
     """RetinaNet: nine anchors per position and the focal loss."""
 
-    channels: Channels = 96
+    channels: Channels = 64
     layers: Layers = 2
 
 
 class SsdHead(Base, frozen=True, tag="ssd"):
     """SSD: one convolution per level, the fastest."""
 
-    channels: Channels = 96
+    channels: Channels = 64
 
 
 class FasterRcnnHead(Base, frozen=True, tag="faster_rcnn"):
     """Faster R-CNN: proposals, then two dense layers of `hidden` width for each."""
 
-    channels: Channels = 96
+    channels: Channels = 64
     hidden: Width = 256
 
 

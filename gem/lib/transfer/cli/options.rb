@@ -20,13 +20,14 @@ module Transfer
         group_column: ["NAME", "Keep rows with the same value in the same part"],
         ignore_duplicates: [nil, "Allow near-duplicates in both parts of the split"],
         on_bad_input: ["WORD", "raise or skip inputs that can't be read (raise)"],
+        image_size: ["PIXELS", "Side of the inputs for detection (320)"],
         augment: ["A,B", "Augment training images: flip, crop, rotate, color"]
       },
       "Network" => {
         weights: ["NAME", "pretrained, random, a published name, or a file"],
         max_length: ["N", "Truncate texts to N tokens"],
         long_texts: ["WORD", "truncate or window longer texts"],
-        head: ["TYPE", "linear, mlp, svm, random_forest ... (docs/reference)"],
+        head: ["TYPE", "linear, mlp, svm, fcos ... (docs/reference/recipe.md)"],
         hidden: ["256,128", "Widths of the hidden layers of an mlp head"],
         dropout: ["SHARE", "Dropout in the head"]
       },

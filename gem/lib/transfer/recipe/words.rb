@@ -12,7 +12,9 @@ module Transfer
       # @!method trust(allowed)
       #   `true` allows code to run that comes with the backbone; default false.
       # @!method task(name)
-      #   `:auto` (default), `:classification`, `:multi_label` or `:regression`.
+      #   `:auto` (default), `:classification`, `:multi_label`, `:regression` or `:detection`.
+      # @!method image_size(pixels)
+      #   Side of the network's square inputs for detection: a multiple of 32; default 320.
       # @!method seed(number)
       #   Everything random starts from it; default 0.
       # @!method device(name)
@@ -23,7 +25,7 @@ module Transfer
       #   `:fast` (default), `:balanced` or `:best`: defaults of all other options.
       # @!method on_bad_input(name)
       #   `:raise` (default) or `:skip`.
-      %w[backbone weights trust task seed device precision preset on_bad_input].each do |word|
+      %w[backbone weights trust task image_size seed device precision preset on_bad_input].each do |word|
         define_method(word) { |value| draft.set(word, value) }
       end
 
