@@ -27,7 +27,7 @@ RSpec.describe "Mistakes", :end_to_end do
     lr_scheduler: 'did you mean "schedule"?', patience: 'did you mean "early_stopping"?',
     callbacks: "Fix: on(:epoch) { |epoch| … }", max_time: "no time limit. Try: preset: :fast",
     time: "no time limit. Try: preset: :fast", gpu: 'unknown word "gpu". Fix: device: :cuda',
-    num_classes: "the classes are the labels of the data. Fix: leave it out", image_size: "Fix: leave it out",
+    num_classes: "the classes are the labels of the data. Fix: leave it out", input_size: "Fix: leave it out",
     verbose: "Fix: quiet: true", shuffle: "every epoch has a new order", workers: "TRANSFER_THREADS",
     model: 'Fix: backbone: "mobilenet_v2"', validation_split: "Fix: split: { test: 0.2, valid: 0.15 }"
   }.each do |word, fix|

@@ -27,8 +27,8 @@ module Transfer
   class Recipe
     # The recipe's words. Any other keyword is an option of `train` (`epochs:`), which the core validates.
     WORDS = %w[
-      data backbone weights trust task columns text split on_bad_input augment head steps freeze train unfreeze finetune
-      seed device precision preset on
+      data backbone weights trust task columns text split on_bad_input augment image_size head steps freeze train
+      unfreeze finetune seed device precision preset on
     ].freeze
 
     extend Words

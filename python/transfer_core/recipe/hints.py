@@ -23,7 +23,7 @@ SYNONYMS = {
 
 _LIMIT = "a training has no time limit. Try: preset: :fast, fewer epochs, or Job#cancel after a while"
 _NUMBERS_OF_CLASSES = "the classes are the labels of the data. Fix: leave it out"
-_INPUT_SIZE = "the backbone sets the size of its inputs. Fix: leave it out"
+_INPUT_SIZE = "the backbone sets the size of its inputs, for detection image_size does. Fix: leave it out"
 _HELD_OUT = "Fix: split: { test: 0.2, valid: 0.15 }"
 _BACKBONE = 'Fix: backbone: "mobilenet_v2"'
 _DEVICE = "Fix: device: :cuda"
@@ -44,7 +44,6 @@ INSTEAD = {
     "num_classes": _NUMBERS_OF_CLASSES,
     "classes": _NUMBERS_OF_CLASSES,
     "labels": _NUMBERS_OF_CLASSES,
-    "image_size": _INPUT_SIZE,
     "img_size": _INPUT_SIZE,
     "input_size": _INPUT_SIZE,
     "input_shape": _INPUT_SIZE,
