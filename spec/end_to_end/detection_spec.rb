@@ -3,15 +3,16 @@
 RSpec.describe "Object detection with the real core", :end_to_end do
   colors = { "brick" => [220, 40, 40], "sky" => [40, 60, 230] }
 
-  # A grey PPM with a coloured square.
+  # A grey BMP with a coloured square.
   def photo(path, color, left, top)
     pixels = Array.new(64) do |y|
       Array.new(64) do |x|
         inside = x.between?(left, left + 27) && y.between?(top, top + 27)
-        inside ? color : [90 + ((x * 7) % 40), 100 + ((y * 5) % 30), 110]
+        inside ? color.reverse : [110, 100 + ((y * 5) % 30), 90 + ((x * 7) % 40)]
       end
     end
-    File.binwrite(path, "P6 64 64 255\n".b + pixels.flatten.pack("C*"))
+    header = ["BM", 54 + (64 * 64 * 3), 0, 54, 40, 64, 64, 1, 24].pack("a2VVVVVVvv")
+    File.binwrite(path, header + ("\0" * 24) + pixels.reverse.flatten.pack("C*"))
     path
   end
 
@@ -20,7 +21,7 @@ RSpec.describe "Object detection with the real core", :end_to_end do
       label, color = colors.to_a[number % 2]
       left = (number * 5) % 36
       top = (number * 11) % 36
-      path = photo(File.join(folder, "#{number}.ppm"), color, left, top)
+      path = photo(File.join(folder, "#{number}.bmp"), color, left, top)
       { input: path, boxes: [{ label:, x: left, y: top, width: 28, height: 28 }] }
     end
   end
