@@ -90,8 +90,8 @@ RSpec.describe Transfer::Onnx, :folder do
     it "can't be evaluated or saved, which needs the model itself" do
       expect do
         model.evaluate(@folder)
-      end.to raise_error(Transfer::ConfigurationError, /needs the .transfer file, and Python/)
-      expect { model.save("x") }.to raise_error(Transfer::ConfigurationError, /needs the .transfer file, and Python/)
+      end.to raise_error(Transfer::ConfigurationError, /only predicts. Fix: use its .transfer file/)
+      expect { model.save("x") }.to raise_error(Transfer::ConfigurationError, /only predicts. Fix: use its .transfer/)
     end
   end
 
@@ -182,6 +182,14 @@ RSpec.describe Transfer::Onnx, :folder do
       expect { load("pipe") }.to raise_error(Transfer::ModelFileError, /is not a regular file/)
       expect { load("none") }.to raise_error(Transfer::ModelFileError, /there is no file/)
     end
+  end
+
+  it "is used by the command like another model" do
+    out, err, status = transfer("predict", "#{@folder}/classes.onnx", photo("red"), "--level", "0.5")
+    expect([out, err, status]).to match([/\Aa\t0\.\d{4}\ta.*\t#{photo('red')}\n\z/, "", 0])
+    out, = transfer("embed", "#{@folder}/classes.onnx", photo("red"), "--json")
+    expect(JSON.parse(out)["embedding"]).to match(mean("red").map { |value| be_within(1e-6).of(value) })
+    expect(transfer("predict", "#{@folder}/text.onnx", photo("red"))).to match(["", /is not an ONNX file/, 3])
   end
 
   it "demands the signature that settings or the caller demand" do

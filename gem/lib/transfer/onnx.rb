@@ -6,11 +6,13 @@ module Transfer
   # Exported models, in Ruby alone: ONNX Runtime computes the graph, this process reads the inputs
   # (docs/guides/serving-without-python.md).
   module Onnx
-    # Of these a model needs one.
+    # A model needs those of its modality.
     autoload :Pictures, "#{__dir__}/onnx/pictures"
+    autoload :Image, "#{__dir__}/onnx/image"
     autoload :Texts, "#{__dir__}/onnx/texts"
+    autoload :Tokenizer, "#{__dir__}/onnx/tokenizer"
     autoload :Rows, "#{__dir__}/onnx/rows"
-    private_constant :Pictures, :Texts, :Rows
+    private_constant :Pictures, :Image, :Texts, :Tokenizer, :Rows
 
     class << self
       # @param path [String, Pathname] a file that {Transfer::Model#export} wrote

@@ -73,7 +73,7 @@ module Transfer
           labels, versions = summary.values_at(:labels, :versions)
           [["file", "#{file} (#{Amounts.size(summary[:bytes])})"], ["task", summary[:task]],
            ["labels", labels.join(", ")], ["backbone", summary[:backbone]], ["created", summary[:created_at]],
-           [nouns(summary), parts(summary)], ["versions", words(versions)]]
+           [nouns(summary), parts(summary)], ["versions", words(versions)]].reject { |_, value| value == "" }
         end
 
         # @param nouns [String] such as `images`

@@ -94,6 +94,8 @@ module Transfer
       private
 
       def parse(text)
+        raise Invalid, "its metadata are damaged" unless text.valid_encoding?
+
         fields = JSON.parse(text, max_nesting: 100)
         fields.is_a?(Hash) ? fields : raise(Invalid, "its metadata are no JSON object")
       rescue JSON::ParserError, EncodingError

@@ -85,6 +85,5 @@ module Transfer
         end
       end
     end
-    private_constant :Image
   end
 end

@@ -12,7 +12,7 @@ module Transfer
     # graph at its first prediction.
     class Model < Transfer::Model
       READERS = { "image" => :Pictures, "text" => :Texts, "table" => :Rows }.freeze
-      NEEDS_PYTHON = "is exported: that needs the .transfer file, and Python. Fix: Transfer.load(\"….transfer\")"
+      NEEDS_PYTHON = "is an exported model, which only predicts. Fix: use its .transfer file, with Python"
       # Messages of ONNX Runtime about operators, and versions of files, that it lacks.
       NEWER = /opset|IR version|not a registered function|No Op registered|could not find an implementation/i
       SIGNATURE = /\S+\.(?:cc|h):\d+ [^()]+\((?:[^()]|\([^()]*\))*\) /
@@ -61,6 +61,9 @@ module Transfer
 
       # @raise [ConfigurationError] always
       def save(*, **) = refuse
+
+      # @raise [ConfigurationError] always
+      def export(*, **) = refuse
 
       private
 

@@ -1,6 +1,6 @@
 # frozen_string_literal: true
 
-require_relative "image"
+require_relative "session"
 
 module Transfer
   module Onnx
@@ -23,6 +23,5 @@ module Transfer
         raise DataError.new("#{is_path ? input : name}: #{error.message}", details: is_path ? { "path" => input } : {})
       end
     end
-    private_constant :Pictures
   end
 end

@@ -114,6 +114,5 @@ module Transfer
           "(TRANSFER_#{limit.upcase}), or use a smaller input"
       end
     end
-    private_constant :Rows
   end
 end

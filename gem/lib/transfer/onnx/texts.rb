@@ -2,7 +2,6 @@
 
 require_relative "session"
 require_relative "terms"
-require_relative "tokenizer"
 
 module Transfer
   module Onnx
@@ -101,6 +100,5 @@ module Transfer
         end
       end
     end
-    private_constant :Texts
   end
 end

@@ -32,7 +32,6 @@ module Transfer
       end
       private_constant :Pattern
     end
-    private_constant :Tokenizer
   end
 end
 
@@ -48,12 +47,16 @@ module Transfer
   module Onnx
     class Tokenizer # rubocop:disable Style/Documentation
       MODELS = { "WordPiece" => WordPiece, "BPE" => BytePair, "Unigram" => Unigram, "WordLevel" => WordLevel }.freeze
-      private_constant :MODELS
+      # Texts that show a value of a wrong type.
+      PROBE = ["Ab 1, é", "東"].freeze
+      private_constant :MODELS, :PROBE
 
       # @param text [String] tokenizer.json
       # @param max_length [Integer] tokens with special ones
       # @raise [Unsupported]
       def initialize(text, max_length)
+        raise Unsupported, "its tokenizer.json, which is damaged" unless text.valid_encoding?
+
         json = JSON.parse(text, max_nesting: 100)
         @max_length = max_length
         @normalize = Normalizer.build(json["normalizer"])
@@ -62,6 +65,8 @@ module Transfer
         @model = model(json.fetch("model"))
         @added = AddedTokens.new(json["added_tokens"] || [], @normalize)
         raise Unsupported, "max_length #{max_length}" if max_length <= @template.added(2)
+
+        pair(*PROBE)
       rescue JSON::ParserError, KeyError, TypeError, NoMethodError, ArgumentError, NoMatchingPatternError
         raise Unsupported, "its tokenizer.json, which is damaged", cause: nil
       end

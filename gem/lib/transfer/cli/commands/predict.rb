@@ -17,6 +17,7 @@ module Transfer
           transfer predict signs.transfer --top 3 a.jpg
           transfer predict signs.transfer --level 0.9 a.jpg
           find photos -name '*.jpg' | transfer predict signs.transfer --json -
+          transfer predict signs.onnx a.jpg                 # exported: needs no Python
           transfer predict mood.transfer "What a day!"
           transfer predict mood.transfer -- "-5 degrees and rain"
           transfer predict prices.transfer '{"rooms": 3, "city": "Ulm"}'
