@@ -29,6 +29,7 @@ require_relative "transfer/backbone"
 require_relative "transfer/run"
 require_relative "transfer/job"
 require_relative "transfer/data_report"
+require_relative "transfer/ranking"
 
 # Transfer learning in five steps: choose a pretrained backbone, freeze it, add a head, train it, fine-tune.
 #
@@ -79,6 +80,27 @@ module Transfer
     #   puts report.problems unless report.ok?
     def check(quiet: nil, **words, &block)
       DataCheck.new(Recipe.build({ backbone: "mobilenet_v2", **words }, &block), quiet:).perform
+    end
+
+    # Ranks backbones on labelled data: each embeds a sample once, and a cross-validated head on these embeddings gives
+    # the expected metric. Embeddings are cached for the training that follows; test examples take no part.
+    #
+    # @param among [Array<String>, nil] names of backbones; nil: those on this machine that suit the data
+    # @param modality [Symbol, nil] `:image`, `:text` or `:table`; nil: that of `among`, or of the columns of the data
+    # @param budget [Numeric] seconds after which no further backbone is begun
+    # @param words the recipe's words `data:`, `task:`, `columns:`, `split:`, `seed:` and others as keywords
+    # @param quiet (see train)
+    # @yield (see train)
+    # @return [Ranking]
+    # @raise [RecipeError] if a word is wrong, or no backbone can be ranked
+    # @raise [DataError] if the data can't be trained on
+    # @example
+    #   ranking = Transfer.rank(data: "photos/")
+    #   Transfer.train(backbone: ranking.best.backbone, data: "photos/")
+    def rank(among: nil, modality: nil, budget: 60, quiet: nil, **words, &block)
+      recipe = Recipe.build({ backbone: "mobilenet_v2", **words }, &block)
+      options = { "among" => among&.map(&:to_s), "modality" => modality&.to_s, "budget" => budget.to_f }.compact
+      BackboneRanking.new(recipe, options, quiet:).perform
     end
 
     # Resumes a training that was cancelled, timed out or killed, and waits for the model: bit-identical to the model

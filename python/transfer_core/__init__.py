@@ -17,15 +17,28 @@ if TYPE_CHECKING:
     from transfer_core.data.drawing import draw
     from transfer_core.model.loading import load_model as load
     from transfer_core.model.model import Model
-    from transfer_core.public import check, resume, train
+    from transfer_core.public import check, learning_curve, rank, resume, train
     from transfer_core.runs import resumable
 
-__all__ = ["Model", "__version__", "check", "draw", "load", "resumable", "resume", "train"]
+__all__ = [
+    "Model",
+    "__version__",
+    "check",
+    "draw",
+    "learning_curve",
+    "load",
+    "rank",
+    "resumable",
+    "resume",
+    "train",
+]
 
 # torch takes a second to import: nothing that needs it is imported before it is used.
 _LAZY = {
     "check": ("transfer_core.public", "check"),
     "draw": ("transfer_core.data.drawing", "draw"),
+    "learning_curve": ("transfer_core.public", "learning_curve"),
+    "rank": ("transfer_core.public", "rank"),
     "train": ("transfer_core.public", "train"),
     "resume": ("transfer_core.public", "resume"),
     "resumable": ("transfer_core.runs", "resumable"),

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from transfer_core.data.row_streams import name_streams
 from transfer_core.model.model import Model
 from transfer_core.pipeline import five_steps
 from transfer_core.pipeline.data_check import DataReport, check_data
+from transfer_core.pipeline.learning_curve import LearningCurve
+from transfer_core.pipeline.learning_curve import learning_curve as measure_learning_curve
+from transfer_core.pipeline.ranking import Ranking, rank_backbones
+from transfer_core.pipeline.training import train as run_training
 from transfer_core.recipe.messages import shown
 from transfer_core.recipe.parser import parse_recipe
 from transfer_core.recipe.schema import Recipe, Train
@@ -53,7 +57,7 @@ def train(
     """
     source, streams = name_streams(data)
     recipe = parse_recipe({"backbone": backbone, "data": source, **_with_train_step(words)})
-    return five_steps.run(recipe, streams, _progress(on_event, cancelled))
+    return run_training(recipe, streams, _progress(on_event, cancelled))
 
 
 def check(
@@ -86,6 +90,94 @@ def check(
     source, streams = name_streams(data)
     recipe = parse_recipe({"backbone": backbone, "data": source, **_with_train_step(words)})
     return check_data(recipe, streams, _progress(on_event, cancelled))
+
+
+def rank(
+    *,
+    data: Any,
+    among: Sequence[str] | None = None,
+    modality: str | None = None,
+    budget: float = 60.0,
+    on_event: Callable[[Event], None] | None = None,
+    cancelled: Callable[[], bool] | None = None,
+    **words: Any,
+) -> Ranking:
+    """Rank backbones on labelled data: a cross-validated head on the embeddings of a sample.
+
+    Parameters
+    ----------
+    data, on_event, cancelled
+        As for `train`.
+    among
+        Names of backbones. Default: those on this machine that suit the data.
+    modality
+        `image`, `text` or `table`. Default: that of `among`, or of the columns of the data.
+    budget
+        Seconds after which no further backbone is begun.
+    words
+        Other fields of a recipe: `task`, `columns`, `split`, `seed`, `device`, `precision`, `on_bad_input`.
+
+    Returns
+    -------
+    Ranking
+        `backbones`, the best first, each with its expected metric, and `left_out`.
+
+    Raises
+    ------
+    TransferError
+        If the recipe or the data are invalid, or no backbone can be ranked.
+
+    Examples
+    --------
+    >>> import transfer_core
+    >>> ranking = transfer_core.rank(data="photos/")  # doctest: +SKIP
+    >>> ranking.backbones[0].backbone  # doctest: +SKIP
+    'mobilenet_v2'
+    """
+    if isinstance(among, str) or not all(isinstance(name, str) for name in among or ()):
+        raise RecipeError([Problem("among", f"expected names of backbones (got {shown(among)})")])
+    if not isinstance(budget, int | float) or isinstance(budget, bool) or not budget > 0:
+        raise RecipeError([Problem("budget", f"expected seconds, more than 0 (got {shown(budget)})")])
+    source, streams = name_streams(data)
+    recipe = parse_recipe({"backbone": "mobilenet_v2", "data": source, **words})
+    return rank_backbones(recipe, among, modality, budget, streams, _progress(on_event, cancelled))
+
+
+def learning_curve(
+    *,
+    data: Any,
+    backbone: str,
+    more: int = 200,
+    on_event: Callable[[Event], None] | None = None,
+    cancelled: Callable[[], bool] | None = None,
+    **words: Any,
+) -> LearningCurve:
+    """Measure a linear head on growing parts of the data, and extrapolate to more data.
+
+    Parameters
+    ----------
+    data, backbone, on_event, cancelled
+        As for `train`.
+    more
+        Further examples of one label, whose gain in recall is forecast.
+    words
+        Other fields of a recipe: `task`, `columns`, `split`, `seed`, `device`, `precision`, `on_bad_input`.
+
+    Returns
+    -------
+    LearningCurve
+        `measured` and `forecast` points, and `labels` with the expected gain of each.
+
+    Raises
+    ------
+    TransferError
+        If the recipe or the data are invalid, or the data are too few.
+    """
+    if not isinstance(more, int) or isinstance(more, bool) or more < 1:
+        raise RecipeError([Problem("more", f"expected a number of examples, at least 1 (got {shown(more)})")])
+    source, streams = name_streams(data)
+    recipe = parse_recipe({"backbone": backbone, "data": source, **words})
+    return measure_learning_curve(recipe, more, streams, _progress(on_event, cancelled))
 
 
 def resume(

@@ -79,6 +79,11 @@ RSpec.describe "An invalid result" do
           "step" => "train", "epoch" => 1, "epochs" => 2 }
   freed = { "freed" => 1, "left" => 2 }
   model = Transfer::Model.new(summary)
+  ranked = { "backbone" => "b", "expected" => 0.5, "interval" => [0.25, 0.75], "log_loss" => 0.5,
+             "scores" => { "log_me" => 0.5 }, "seconds_per_input" => 0.5, "parameters" => 1, "license" => "MIT",
+             "paper" => "p" }
+  ranking = { "modality" => "image", "task" => "classification", "metric" => "accuracy", "sampled" => 4,
+              "examples" => 8, "backbones" => [ranked], "left_out" => { "c" => "r" } }
   report = Transfer::CLI.const_get(:Report)
   catalogue = Transfer::CLI.const_get(:Catalogue)
   command = lambda do |*words|
@@ -130,6 +135,10 @@ RSpec.describe "An invalid result" do
     "check" => [{ "modality" => "image", "task" => nil, "problems" => ["p"], "warnings" => ["w"],
                   "labels" => { "a" => 1 }, "sizes" => { "train" => 1 } },
                 ->(_) { Transfer.check(data: "x", quiet: true).then { |told| told.inspect + told.to_json } }],
+    "rank" => [ranking, lambda { |_|
+      found = Transfer.rank(data: "x", quiet: true)
+      [found.inspect, found.map(&:inspect), found.to_json]
+    }],
     "save" => [{ "path" => "/x", "bytes" => 10, "sha512" => "0f" * 64 }, ->(_) { model.save("/x").to_s }],
     "runs" => [[run], ->(_) { Transfer.runs.map { |told| [told.inspect, told.recipe.to_a, told.created_at&.year] } }],
     "prune_runs" => [[run], ->(_) { Transfer::Run.prune.map(&:inspect) }],

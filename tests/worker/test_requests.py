@@ -78,6 +78,7 @@ def requests(given: dict[str, str]) -> dict[str, list[dict[str, Any]]]:
             {"recipe": {**recipe, "data": {"train": "/nowhere", "test": "/nowhere"}}},
         ],
         "check": [{"recipe": recipe}],
+        "rank": [{"recipe": recipe, "among": ["sklearn:StandardScaler"], "modality": "table", "budget": 5.0}],
         "resume": [{"run": "20260314-150926-535897", "data": "/nowhere", "trust": False}],
         "remove_run": [{"run": "20260314-150926-535897"}],
         "prune_runs": [{"max_bytes": 2**40, "older_than_s": 1e9, "dry_run": True}],

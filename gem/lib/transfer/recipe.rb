@@ -28,7 +28,7 @@ module Transfer
     # The recipe's words. Any other keyword is an option of `train` (`epochs:`), which the core validates.
     WORDS = %w[
       data backbone weights trust task columns text split on_bad_input augment image_size head steps freeze train
-      unfreeze finetune seed device precision preset on
+      unfreeze finetune seed device precision preset budget on
     ].freeze
 
     extend Words

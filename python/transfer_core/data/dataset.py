@@ -112,6 +112,8 @@ class DataSplits:
         About near-duplicates and groups.
     near_duplicates
         The number of examples that are near-duplicates.
+    reserved
+        The number of examples that are kept for a later test.
     """
 
     task: Labelling
@@ -126,6 +128,7 @@ class DataSplits:
     pool: Pool | None = None
     warnings: tuple[str, ...] = ()
     near_duplicates: int = 0
+    reserved: int = 0
 
     @property
     def parts(self) -> tuple[tuple[Any, ...], ...]:

@@ -149,6 +149,7 @@ def _splits(facts: DataSplits, division: Division) -> DataSplits:
         pool=division.pool,
         warnings=division.warnings,
         near_duplicates=division.similar,
+        reserved=len(parts.reserved),
     )
     audit.check_trained_labels(splits)
     return splits

@@ -24,13 +24,15 @@ Rows: TypeAlias = list[int]
 
 @dataclass(frozen=True)
 class Parts:
-    """Row numbers of each part, ascending; `copies` are excluded because they are copies of held-out rows."""
+    """Row numbers of each part, ascending; `copies` are excluded because they are copies of held-out rows,
+    `reserved` because they are kept for a later test."""
 
     train: Rows
     valid: Rows
     test: Rows
     test_name: Literal["valid", "test"] = "test"
     copies: tuple[int, ...] = ()
+    reserved: tuple[int, ...] = ()
 
 
 def split_rows(
@@ -66,6 +68,22 @@ def split_rows(
     groups = digests if groups is None else groups
     if not isinstance(strata, np.ndarray):
         strata = _one_of_group(strata, groups)
+    parts = _complete(given, strata, digests, sizes, seed, groups)
+    if sizes.measure == "test" or not parts.valid:
+        return parts
+    train, valid = _carve(parts.train, strata, groups, sizes, seed)
+    reserved = tuple(sorted((*parts.test, *parts.reserved)))
+    return Parts(train, valid, parts.valid, "valid", parts.copies, reserved)
+
+
+def _complete(
+    given: Sequence[Part | None],
+    strata: Strata,
+    digests: Sequence[str],
+    sizes: SplitSizes,
+    seed: int,
+    groups: Sequence[str],
+) -> Parts:
     rows: dict[Part | None, Rows] = {part: [] for part in (None, "train", "valid", "test")}
     for row, part in enumerate(given):
         rows[part].append(row)

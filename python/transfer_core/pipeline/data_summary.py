@@ -14,11 +14,13 @@ def data_summary(splits: DataSplits, trained: Trained) -> DataSummary:
     in_turn = trained.fitted_on_valid
     how = "cross-validation" if in_turn else carved
     chooses = "fitted, and in turn held out to calibrate" if in_turn else "chooses the best epoch, calibrates"
-    copies = len(splits.pool.data) - sum(map(len, splits.parts)) if splits.pool else 0
+    pool = len(splits.pool.data) - splits.reserved if splits.pool else 0
+    copies = max(0, pool - sum(map(len, splits.parts)))
     parts = [
         ("train", len(splits.train), "fitted, and in turn held out to calibrate" if in_turn else "fitted"),
         (carved, len(splits.valid), chooses),
         (measured, len(splits.test), "measured"),
+        ("reserved", splits.reserved, "left out: kept for a later test"),
         ("copies", copies, "left out: exact copies of held-out examples"),
         ("unusable", len(splits.skipped), "left out: can't be read or used"),
     ]

@@ -76,13 +76,15 @@ class Columns(Base, frozen=True):
 class SplitSizes(Base, frozen=True):
     """Held-out shares if the data has no split: `test` of all rows, `valid` of the remaining ones.
 
-    Rows with the same value in the column `group` stay on one side, and so do `near_duplicates`.
+    Rows with the same value in the column `group` stay on one side, and so do `near_duplicates`. To `measure`
+    on the validation part reserves the test part for a later model.
     """
 
     test: Fraction = 0.2
     valid: Fraction = 0.15
     group: str | None = None
     near_duplicates: bool = True
+    measure: Literal["test", "valid"] = "test"
 
 
 class TextOptions(Base, frozen=True):
@@ -326,7 +328,8 @@ class Recipe(Base, frozen=True, kw_only=True):
     `train` has the training options given without steps (`Transfer.train(epochs: 5)`):
     they go into the last `train` step of the preset. `weights` is `pretrained`, `random`, the name of
     a published file (`IMAGENET1K_V1`), or a path. `task` and `loss` are names that `tasks` registers.
-    `trust` allows running code that comes with the backbone.
+    `trust` allows running code that comes with the backbone. `budget`, in seconds, is for the backbone
+    `auto`, which searches backbone, augmentation, head and steps.
     """
 
     version: Literal[1] = 1
@@ -350,6 +353,7 @@ class Recipe(Base, frozen=True, kw_only=True):
     device: Annotated[str, Meta(pattern=r"^(auto|cpu|mps|cuda(:[0-9]{1,3})?)\Z")] = "auto"
     precision: Precision = "auto"
     preset: Preset = "fast"
+    budget: Positive | None = None
 
 
 def to_plain(recipe: Recipe) -> dict[str, Any]:

@@ -53,6 +53,7 @@ class Classification(PooledTask[ClassificationState]):
     categorical = True
     criterion = CrossEntropy()
     loss = criterion.name
+    main_metric = "accuracy"
     state_type = ClassificationState
 
     def encode(

@@ -46,6 +46,7 @@ class MultiLabel(PooledTask[MultiLabelState]):
     categorical = True
     criterion = BinaryCrossEntropy()
     loss = criterion.name
+    main_metric = "micro_f1"
     state_type = MultiLabelState
 
     def encode(

@@ -55,6 +55,7 @@ class Regression(PooledTask[RegressionState]):
     categorical = False
     criterion = SquaredError()
     loss = criterion.name
+    main_metric = "r2"
     state_type = RegressionState
 
     def encode(

@@ -159,12 +159,15 @@ class PooledTask(Task[S]):
     ----------
     criterion
         The loss that heads and the backbone are trained with.
+    main_metric
+        The metric, with a bootstrap interval, by which models are compared; the higher, the better.
     """
 
     needs: ClassVar[Representation] = "pooled"
     heads: ClassVar[tuple[type[msgspec.Struct], ...]] = (LinearHead, MlpHead, *get_args(ClassicHead))
     default_head: ClassVar[Head | None] = LinearHead()
     criterion: ClassVar[Criterion]
+    main_metric: ClassVar[str]
 
     def targets(self, dataset: Dataset, state: S) -> Array:
         """Targets (N, …) as the loss takes them."""

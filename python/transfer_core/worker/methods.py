@@ -48,11 +48,11 @@ def train(call: Call, recipe: Plain) -> Plain:
     from transfer_core.recipe.parser import parse_recipe
 
     parsed = parse_recipe(recipe)  # before torch is imported: errors are reported at once
-    from transfer_core.pipeline import five_steps
+    from transfer_core.pipeline.training import train as run_training
 
     streams = _streams(call, recipe["data"], partial(_modality, parsed.backbone, parsed.trust))
     with _training_threads(), releasing_memory():
-        return five_steps.run(parsed, streams, call.progress).summary()
+        return run_training(parsed, streams, call.progress).summary()
 
 
 def resume(call: Call, run: str, data: Any = None, trust: bool = False) -> Plain:
@@ -72,6 +72,24 @@ def check(call: Call, recipe: Plain) -> Plain:
     parsed = parse_recipe(recipe)
     streams = _streams(call, recipe["data"], partial(_modality, parsed.backbone, parsed.trust))
     return check_data(parsed, streams, call.progress).to_dict()
+
+
+def rank(
+    call: Call,
+    recipe: Plain,
+    among: list[str] | None = None,
+    modality: str | None = None,
+    budget: float = 60.0,
+) -> Plain:
+    """Rank backbones on the data of a recipe."""
+    from transfer_core.pipeline.ranking import rank_backbones
+    from transfer_core.recipe.parser import parse_recipe
+
+    parsed = parse_recipe(recipe)
+    of_rows = partial(_modality, among[0], parsed.trust) if among else lambda: modality or "image"
+    streams = _streams(call, recipe["data"], of_rows)
+    with _training_threads(), releasing_memory():
+        return rank_backbones(parsed, among, modality, budget, streams, call.progress).to_dict()
 
 
 def runs(call: Call) -> list[Plain]:
@@ -369,7 +387,7 @@ def _rows(call: Call, id: str, modality: Callable[[], str]) -> Iterator[Plain]:
 def _modality(backbone: str, trust: bool) -> str:
     from transfer_core.backbones import facts
 
-    return facts(backbone, trust).modality
+    return "image" if backbone == "auto" else facts(backbone, trust).modality
 
 
 def _modality_of_run(run: str, trust: bool) -> str:
@@ -384,6 +402,7 @@ METHODS = {
     "train": Method(exclusive(train, COMPUTE_LOCK), "compute"),
     "resume": Method(exclusive(resume, COMPUTE_LOCK), "compute"),
     "check": Method(check, "evaluate"),
+    "rank": Method(exclusive(rank, COMPUTE_LOCK), "compute"),
     "runs": Method(runs, "light"),
     "remove_run": Method(remove_run, "light"),
     "prune_runs": Method(prune_runs, "light"),

@@ -79,9 +79,16 @@ module Transfer
       report = { "modality" => :modality, "task" => { maybe: :task }, "problems" => [:text], "warnings" => [:text],
                  "labels" => { each: :count }, "sizes" => { each: :count } }
 
+      ranked = { "backbone" => :text, "expected" => :finite, "interval" => range, "log_loss" => :finite,
+                 "scores" => { each: :finite }, "seconds_per_input" => { maybe: :finite },
+                 "parameters" => { maybe: :count }, "license" => :text, "paper" => :text }
+      ranking = { "modality" => :modality, "task" => :task, "metric" => :text, "sampled" => :count,
+                  "examples" => :count, "backbones" => [ranked], "left_out" => { each: :text } }
+
       RESULTS = {
         "hello" => { "protocol" => :count, "core_version?" => :text, "capabilities?" => [:text] },
-        "check" => report, "train" => summary, "resume" => summary, "describe" => summary, "reload" => summary,
+        "check" => report, "rank" => ranking,
+        "train" => summary, "resume" => summary, "describe" => summary, "reload" => summary,
         "runs" => [run], "remove_run" => run, "prune_runs" => [run],
         "predict" => predictions[false], "embed" => :embeddings, "evaluate" => metrics,
         "save" => { "path" => :text, "bytes" => :count, "sha512" => :sha512 },

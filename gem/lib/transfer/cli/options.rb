@@ -62,6 +62,7 @@ module Transfer
       "Options" => {
         backbone: ["NAME", "Pretrained network (mobilenet_v2)"],
         preset: ["NAME", "fast, balanced or best: defaults of all other options"],
+        budget: ["SECONDS", "with --backbone auto: time for the search of the best recipe"],
         task: ["NAME", "classification, multi_label or regression (inferred)"],
         trust: [nil, "Run code that comes with a backbone, model or run"],
         signed_by: ["KEY", "Require a signature by this public key"],

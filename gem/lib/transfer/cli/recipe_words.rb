@@ -9,7 +9,7 @@ module Transfer
       # Groups of {OPTIONS} for a training.
       GROUPS = ["Model file", "Data", "Network", "Training", "Fine-tuning", "Machine"].freeze
       # Words of the recipe's top level that are options of the same name.
-      TOP = %i[weights trust task image_size preset device precision on_bad_input seed].freeze
+      TOP = %i[weights trust task image_size preset budget device precision on_bad_input seed].freeze
       TRAINING = OPTIONS["Training"].keys.freeze
       private_constant :TOP, :TRAINING
 

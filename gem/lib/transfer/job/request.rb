@@ -2,7 +2,7 @@
 
 module Transfer
   class Job
-    # The call of the worker for a recipe: `train`, `resume` or `check`.
+    # The call of the worker for a recipe: `train`, `resume`, `check` or `rank`.
     class Request
       # The words of a resumed run, which has its recipe.
       OF_RESUMED = %w[data columns split].freeze
@@ -35,10 +35,12 @@ module Transfer
       # @param method [String]
       # @param recipe [Recipe]
       # @param run [Hash{String => Object}, nil] the run to resume
-      def initialize(method, recipe, run = nil)
+      # @param options [Hash{String => Object}] parameters beside the recipe
+      def initialize(method, recipe, run = nil, options: {})
         @method = method
         @recipe = recipe
         @run = run
+        @options = options
       end
 
       # @return [String, nil] the id or directory of the run to resume
@@ -48,7 +50,7 @@ module Transfer
       def prepare
         source = Source.new(recipe.data, columns: recipe.words["columns"], group: grouping)
         data = { "data" => source.wire }.compact
-        params = @run ? { **@run, **data } : { "recipe" => { **recipe.wire, **data } }
+        params = @run ? { **@run, **data } : { "recipe" => { **recipe.wire, **data }, **@options }
         [params, source.streams]
       end
 

@@ -6,7 +6,7 @@ module Transfer
     # draft. Values are passed on unchanged: the training core validates them.
     module Words
       # @!method backbone(name)
-      #   The pretrained network: `backbone "mobilenet_v2"`.
+      #   The pretrained network: `backbone "mobilenet_v2"`; `:auto` searches it, and the rest of the recipe.
       # @!method weights(name)
       #   `:pretrained` (default), `:random`, the name of a published file, or a path.
       # @!method trust(allowed)
@@ -23,9 +23,11 @@ module Transfer
       #   `:auto` (default), `:float32`, `:bfloat16` or `:float16`.
       # @!method preset(name)
       #   `:fast` (default), `:balanced` or `:best`: defaults of all other options.
+      # @!method budget(seconds)
+      #   With `backbone :auto`: time for the search of the best recipe; default 600.
       # @!method on_bad_input(name)
       #   `:raise` (default) or `:skip`.
-      %w[backbone weights trust task image_size seed device precision preset on_bad_input].each do |word|
+      %w[backbone weights trust task image_size seed device precision preset budget on_bad_input].each do |word|
         define_method(word) { |value| draft.set(word, value) }
       end
 

@@ -24,7 +24,7 @@ module Transfer
         head), balanced (then random crops, and fine-tune the last blocks) or best (then
         fine-tune all blocks). What gains nothing is undone.
       TEXT
-      shared_options :backbone, :preset, :task, *OPTIONS.values_at(*RecipeWords::GROUPS).flat_map(&:keys),
+      shared_options :backbone, :preset, :budget, :task, *OPTIONS.values_at(*RecipeWords::GROUPS).flat_map(&:keys),
                      :trust, :force, :json
       def train(data)
         train_and_save { |on| Transfer.train(quiet: options[:quiet], on:, **recipe(data)) }
