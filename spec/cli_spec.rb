@@ -18,8 +18,8 @@ RSpec.describe Transfer::CLI, :scratch do
       out, err, status = transfer("help")
       expect([err, status]).to eq(["", 0])
       expect(out.scan(/^  transfer (\S+)  /).flatten).to eq(
-        %w[train check resume runs predict evaluate embed info backbones keygen sign verify cache worker setup doctor
-           version completions uninstall]
+        %w[train check compare rank resume runs predict evaluate embed export info backbones keygen sign verify cache
+           worker setup doctor version completions uninstall]
       )
       expect(transfer).to eq([out, err, status])
       expect(transfer("--help")).to eq([out, err, status])

@@ -134,7 +134,17 @@ def test_the_home_of_nobody(monkeypatch, variable):
 
 
 def test_the_package_gives_a_few_names():
-    functions = ["check", "draw", "learning_curve", "load", "rank", "resumable", "resume", "train"]
+    functions = [
+        "check",
+        "compare_domains",
+        "draw",
+        "learning_curve",
+        "load",
+        "rank",
+        "resumable",
+        "resume",
+        "train",
+    ]
     assert transfer_core.__all__ == ["Model", "__version__", *functions]
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = transfer_core.nothing

@@ -36,8 +36,9 @@ TRAIN_WORDS = (
     "early_stopping, class_weights, layer_decay, label_smoothing"
 )
 WORDS = (
-    "version, data, backbone, weights, trust, task, columns, text, languages, generation, split, on_bad_input, "
-    "augment, head, steps, train, seed, device, precision, preset"
+    "version, data, source, unlabelled, map_labels, backbone, weights, trust, task, columns, text, languages, "
+    "generation, split, on_bad_input, augment, image_size, head, steps, train, adapt, weigh, "
+    "seed, device, precision, preset, budget"
 )
 FULL = {
     "data": {"train": "a", "valid": {"stream": "s1"}, "test": "c"},
@@ -147,16 +148,16 @@ WRONG_VALUES = [
     ({"columns": "label"}, 'columns: expected options (input, target, split) (got "label")'),
     ({"split": {"test": 1}}, "split.test: expected a number of at least 0 and below 1 (got 1)"),
     ({"on_bad_input": "ignore"}, 'on_bad_input: unknown on_bad_input "ignore" (one of: raise, skip)'),
-    ({"augment": "flip"}, 'augment: expected a list of flip, crop, rotate or color (got "flip")'),
-    ({"augment": ["flp"]}, 'augment[0]: unknown augmentation "flp", did you mean "flip"? (one of: flip, crop, rotate, color)'),
-    ({"augment": ["flip", 3]}, "augment[1]: expected flip, crop, rotate or color (got 3)"),
+    ({"augment": "flip"}, 'augment: expected a list of flip, crop, rotate, color, scale or mosaic (got "flip")'),
+    ({"augment": ["flp"]}, 'augment[0]: unknown augmentation "flp", did you mean "flip"? (one of: flip, crop, rotate, color, scale, mosaic)'),
+    ({"augment": ["flip", 3]}, "augment[1]: expected flip, crop, rotate, color, scale or mosaic (got 3)"),
     ({"augment": [{"type": "flip", "probability": 1.5}]}, "augment[0].probability: expected a number of at least 0 and at most 1 (got 1.5)"),
     ({"augment": [{"type": "crop", "min_scale": 0}]}, "augment[0].min_scale: expected a number above 0 and at most 1 (got 0)"),
     ({"augment": [{"type": "rotate", "degrees": 181}]}, "augment[0].degrees: expected a number above 0 and at most 180 (got 181)"),
     ({"augment": [{"type": "color", "strength": 1}]}, "augment[0].strength: expected a number above 0 and below 1 (got 1)"),
-    ({"head": "linaer"}, 'head: unknown head "linaer", did you mean "linear"? (one of: linear, mlp, logistic, svm, random_forest, gradient_boosting, knn)'),
-    ({"head": 3}, "head: expected linear, mlp, logistic, svm, random_forest, gradient_boosting or knn (got 3)"),
-    ({"head": {}}, "head.type: expected linear, mlp, logistic, svm, random_forest, gradient_boosting or knn (got nothing)"),
+    ({"head": "linaer"}, 'head: unknown head "linaer", did you mean "linear"? (one of: linear, mlp, logistic, svm, random_forest, gradient_boosting, knn, fcos, retinanet, ssd, faster_rcnn)'),
+    ({"head": 3}, "head: expected linear, mlp, logistic, svm, random_forest, gradient_boosting, knn, fcos, retinanet, ssd or faster_rcnn (got 3)"),
+    ({"head": {}}, "head.type: expected linear, mlp, logistic, svm, random_forest, gradient_boosting, knn, fcos, retinanet, ssd or faster_rcnn (got nothing)"),
     ({"head": {"type": "linear", "hidden": [3]}}, 'head.hidden: unknown word "hidden" for linear (one of: dropout)'),
     ({"head": {"type": "mlp", "hidden": 256}}, "head.hidden: expected a list of whole numbers of at least 1 and at most 65536 (got 256)"),
     ({"head": {"type": "mlp", "hidden": [0]}}, "head.hidden: expected a list of whole numbers of at least 1 and at most 65536 (got [0])"),

@@ -30,6 +30,7 @@ require_relative "transfer/run"
 require_relative "transfer/job"
 require_relative "transfer/data_report"
 require_relative "transfer/ranking"
+require_relative "transfer/domain_report"
 
 # Transfer learning in five steps: choose a pretrained backbone, freeze it, add a head, train it, fine-tune.
 #
@@ -101,6 +102,22 @@ module Transfer
       recipe = Recipe.build({ backbone: "mobilenet_v2", **words }, &block)
       options = { "among" => among&.map(&:to_s), "modality" => modality&.to_s, "budget" => budget.to_f }.compact
       BackboneRanking.new(recipe, options, quiet:).perform
+    end
+
+    # Compares two domains by the embeddings of a frozen backbone: how far apart they are, and in what they differ.
+    #
+    # @param first [String, Pathname, Enumerable] a folder, a manifest or rows; labels may be missing
+    # @param second [String, Pathname, Enumerable] the same
+    # @param words (see train); without `backbone:`, that is mobilenet_v2 and inputs are images
+    # @param quiet (see train)
+    # @return [DomainReport]
+    # @raise [RecipeError] if a word or value is wrong
+    # @raise [DataError] if a domain is empty or can't be read
+    # @example
+    #   puts Transfer.compare_domains("studio/", "phone/")
+    def compare_domains(first, second, quiet: nil, **words)
+      recipe = Recipe.build({ backbone: "mobilenet_v2", **words, data: second, source: first })
+      DomainComparison.new(recipe, quiet:).perform
     end
 
     # Resumes a training that was cancelled, timed out or killed, and waits for the model: bit-identical to the model

@@ -17,13 +17,14 @@ if TYPE_CHECKING:
     from transfer_core.data.drawing import draw
     from transfer_core.model.loading import load_model as load
     from transfer_core.model.model import Model
-    from transfer_core.public import check, learning_curve, rank, resume, train
+    from transfer_core.public import check, compare_domains, learning_curve, rank, resume, train
     from transfer_core.runs import resumable
 
 __all__ = [
     "Model",
     "__version__",
     "check",
+    "compare_domains",
     "draw",
     "learning_curve",
     "load",
@@ -39,6 +40,7 @@ _LAZY = {
     "draw": ("transfer_core.data.drawing", "draw"),
     "learning_curve": ("transfer_core.public", "learning_curve"),
     "rank": ("transfer_core.public", "rank"),
+    "compare_domains": ("transfer_core.public", "compare_domains"),
     "train": ("transfer_core.public", "train"),
     "resume": ("transfer_core.public", "resume"),
     "resumable": ("transfer_core.runs", "resumable"),

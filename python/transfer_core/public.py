@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from transfer_core.data.row_streams import name_streams
+from transfer_core.data.row_streams import Rows, name_domains, name_streams
+from transfer_core.kinds.domain_report import DomainReport
 from transfer_core.model.model import Model
 from transfer_core.pipeline import five_steps
+from transfer_core.pipeline.compare_domains import compare
 from transfer_core.pipeline.data_check import DataReport, check_data
 from transfer_core.pipeline.learning_curve import LearningCurve
 from transfer_core.pipeline.learning_curve import learning_curve as measure_learning_curve
@@ -55,8 +57,7 @@ def train(
     TransferError
         If the recipe, the data or the weights are invalid, or the machine lacks memory or a package.
     """
-    source, streams = name_streams(data)
-    recipe = parse_recipe({"backbone": backbone, "data": source, **_with_train_step(words)})
+    recipe, streams = _recipe(backbone, data, words)
     return run_training(recipe, streams, _progress(on_event, cancelled))
 
 
@@ -87,8 +88,7 @@ def check(
     TransferError
         If the recipe is wrong, or the check was cancelled.
     """
-    source, streams = name_streams(data)
-    recipe = parse_recipe({"backbone": backbone, "data": source, **_with_train_step(words)})
+    recipe, streams = _recipe(backbone, data, words)
     return check_data(recipe, streams, _progress(on_event, cancelled))
 
 
@@ -180,6 +180,42 @@ def learning_curve(
     return measure_learning_curve(recipe, more, streams, _progress(on_event, cancelled))
 
 
+def compare_domains(
+    first: Any,
+    second: Any,
+    *,
+    backbone: str = "mobilenet_v2",
+    on_event: Callable[[Event], None] | None = None,
+    cancelled: Callable[[], bool] | None = None,
+    **words: Any,
+) -> DomainReport:
+    """Compare two domains by the embeddings of a frozen backbone.
+
+    Parameters
+    ----------
+    first, second
+        Folders, manifests or iterables of rows, as `data` of `train`; labels may be missing.
+    backbone
+        Backbone of the embeddings; it determines whether inputs are images, texts or rows of a table.
+    on_event, cancelled
+        As for `train`.
+    words
+        Other fields of a recipe, such as `columns`.
+
+    Returns
+    -------
+    DomainReport
+        Distances, features and classes that differ, confidence, typical inputs; `str()` is a text.
+
+    Raises
+    ------
+    TransferError
+        If a domain is empty or can't be read, or a word is wrong.
+    """
+    recipe, streams = _recipe(backbone, second, {**words, "source": first})
+    return compare(recipe, streams, _progress(on_event, cancelled))
+
+
 def resume(
     run: str,
     *,
@@ -220,6 +256,14 @@ def resume(
         raise RecipeError([Problem("trust", f"expected True or False (got {shown(trust)})")])
     source, streams = (None, {}) if data is None else name_streams(data)
     return five_steps.resume(run, source, streams, _progress(on_event, cancelled), trust)
+
+
+def _recipe(backbone: str, data: Any, words: Mapping[str, Any]) -> tuple[Recipe, dict[str, Rows]]:
+    """The recipe, with iterables of rows as named streams."""
+    source, streams = name_streams(data)
+    words, more = name_domains(words)
+    recipe = parse_recipe({"backbone": backbone, "data": source, **_with_train_step(words)})
+    return recipe, streams | more
 
 
 def _progress(on_event: Callable[[Event], None] | None, cancelled: Callable[[], bool] | None) -> Progress:

@@ -98,8 +98,10 @@ def test_affine_maps_fold_into_a_dense_layer():
     mapped = tca(source, target, 3).target
     rng = np.random.default_rng(0)
     weight, bias = rng.normal(size=(2, 3)), rng.normal(size=2)
-    folded = mapped.folded(weight, bias)
-    assert target @ folded[0].T + folded[1] == pytest.approx(mapped(target) @ weight.T + bias)
+    first, shift = mapped.weight_and_bias
+    assert target @ (weight @ first).T + weight @ shift + bias == pytest.approx(
+        mapped(target) @ weight.T + bias
+    )
 
 
 def test_nystrom_features_of_all_rows_have_the_kernel_as_product():

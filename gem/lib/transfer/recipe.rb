@@ -27,8 +27,8 @@ module Transfer
   class Recipe
     # The recipe's words. Any other keyword is an option of `train` (`epochs:`), which the core validates.
     WORDS = %w[
-      data backbone weights trust task columns text split on_bad_input augment image_size head steps freeze train
-      unfreeze finetune seed device precision preset budget on
+      data source unlabelled map_labels backbone weights trust task columns text split on_bad_input augment image_size
+      head steps freeze train unfreeze finetune adapt weigh seed device precision preset budget on
     ].freeze
 
     extend Words
@@ -82,6 +82,9 @@ module Transfer
 
     # @return [Object] the source of the examples as the user gave it
     attr_reader :data
+    # @return [Hash{String => Object}] the sources of the other domains, `"source"` and `"unlabelled"`, as the user gave
+    #   them
+    attr_reader :domains
     # @return [Proc, nil] returns the group of a row
     # @api private
     attr_reader :group
@@ -94,11 +97,12 @@ module Transfer
 
     def initialize(draft)
       @data = draft.data
+      @domains = draft.domains.dup.freeze
       @callbacks = draft.callbacks.dup.freeze
       @group = draft.group
       @locations = draft.locations.dup.freeze
-      source = @data.nil? ? {} : { "data" => Source.outline(@data) }
-      @words = Plain.frozen_copy({ **source, **draft.words })
+      sources = { "data" => @data, **@domains }.compact.transform_values { |source| Source.outline(source) }
+      @words = Plain.frozen_copy({ **sources, **draft.words })
     end
 
     # @return [Hash{Symbol => Object}] the words, which `Transfer.train` takes as keywords. Labels, as in

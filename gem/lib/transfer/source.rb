@@ -58,10 +58,11 @@ module Transfer
     # @param columns [Hash, nil] names of a row's fields where they are not input, label and split
     # @param group [Array(String, Proc), Array(String, nil), nil] the name of the rows' groups, and the block that
     #   returns a row's group if it is no field
-    def initialize(data, columns: nil, group: nil)
+    # @param labelled [Boolean] whether each row must have a label
+    def initialize(data, columns: nil, group: nil, labelled: true)
       @streams = {}
       open = lambda do |rows|
-        self.class.next_id.tap { |id| @streams[id] = RowStream.new(Rows.new(rows, columns, group)) }
+        self.class.next_id.tap { |id| @streams[id] = RowStream.new(Rows.new(rows, columns, group, labelled)) }
       end
       @wire = self.class.describe(data, open, Input.method(:path))
     end

@@ -116,6 +116,19 @@ def check_trained_labels(splits: DataSplits) -> None:
         raise DataError(problem)
 
 
+def same_columns(examples: Sequence[Example]) -> tuple[str, ...]:
+    """The column names of the inputs; raises `DataError` unless all examples share them."""
+    readable = [example for example in examples if example.problem is None]
+    first = readable[0] if readable else examples[0]
+    for example in readable:
+        if example.columns != first.columns:
+            raise DataError(
+                f"{printable(example.name)} has the columns {listed(example.columns)}, but "
+                f"{printable(first.name)} has {listed(first.columns)}"
+            )
+    return first.columns
+
+
 def warnings(splits: DataSplits, weighted: bool) -> Iterator[str]:
     """Warn about data that makes metrics misleading; `weighted`: rare classes have larger weights."""
     yield from splits.task.data_warnings(splits, weighted)

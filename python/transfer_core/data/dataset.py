@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from transfer_core.data.bad_input import named_reason, printable
 from transfer_core.data.example import Part
@@ -32,6 +33,8 @@ class Dataset:
         Path to the state of the file when its digest was taken.
     groups
         Rows with equal groups stay on one side of a split. Default: the digests.
+    from_source
+        Which rows are of a source domain, bool (N,). Default: none.
     """
 
     inputs: tuple[Any, ...]
@@ -39,10 +42,13 @@ class Dataset:
     targets: Targets
     stamps: Mapping[str, str] = field(default_factory=dict)
     groups: tuple[str, ...] = ()
+    from_source: npt.NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool))
 
     def __post_init__(self) -> None:
         if not self.groups:
             object.__setattr__(self, "groups", self.digests)
+        if not len(self.from_source):
+            object.__setattr__(self, "from_source", np.zeros(len(self.inputs), bool))
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -56,6 +62,7 @@ class Dataset:
             self.targets[rows],
             self.stamps,
             tuple(self.groups[i] for i in rows),
+            self.from_source[rows],
         )
 
     def joined(self, *others: Dataset) -> Dataset:
@@ -67,6 +74,7 @@ class Dataset:
             np.concatenate([part.targets for part in parts]),
             {path: stamp for part in parts for path, stamp in part.stamps.items()},
             tuple(group for part in parts for group in part.groups),
+            np.concatenate([part.from_source for part in parts]),
         )
 
 
@@ -84,6 +92,20 @@ class Pool:
         rows = [row for row, input in enumerate(self.data.inputs) if input not in bad]
         given, named = tuple(self.given[row] for row in rows), tuple(self.named[row] for row in rows)
         return Pool(self.data.take(rows), given, named)
+
+
+@dataclass(frozen=True, eq=False)
+class Domains:
+    """Data beside the labelled examples of the target domain: the rows of a source domain that join its
+    training and validation parts, and unlabelled inputs of the target."""
+
+    train: Dataset
+    valid: Dataset
+    unlabelled: Dataset
+
+    def without(self, bad: Mapping[Any, str]) -> Domains:
+        """Remove the inputs that are keys of `bad`."""
+        return Domains(_without(self.train, bad), _without(self.valid, bad), _without(self.unlabelled, bad))
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,6 +136,9 @@ class DataSplits:
         The number of examples that are near-duplicates.
     reserved
         The number of examples that are kept for a later test.
+    domains
+        A source domain, whose rows are in `train` and `valid` too, and unlabelled inputs of the target.
+        Default: none.
     """
 
     task: Labelling
@@ -129,6 +154,7 @@ class DataSplits:
     warnings: tuple[str, ...] = ()
     near_duplicates: int = 0
     reserved: int = 0
+    domains: Domains | None = None
 
     @property
     def parts(self) -> tuple[tuple[Any, ...], ...]:
@@ -155,6 +181,7 @@ class DataSplits:
             test=_without(self.test, bad),
             skipped=self.skipped + tuple(named_reason(input, reason) for input, reason in bad.items()),
             pool=self.pool.without(bad) if self.pool else None,
+            domains=self.domains.without(bad) if self.domains else None,
         )
         for name, before, after in (
             ("training", self.train, left.train),

@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from transfer_core.data import audit
 from transfer_core.data.bad_input import counted, printable
-from transfer_core.data.dataset import Pool
+from transfer_core.data.dataset import DataSplits, Pool
 from transfer_core.data.groups import Edge, Groups, group_rows
 from transfer_core.data.labelling import Strata
 from transfer_core.data.modality import Modality
@@ -78,6 +79,25 @@ def divide(
     similar = np.isin(groups.similar, several)
     found = Division(pool, parts, int(similar.sum()), len(several), ())
     return replace(found, warnings=tuple(_warnings(found, groups, similar, recipe, modality)))
+
+
+def in_parts(facts: DataSplits, division: Division) -> DataSplits:
+    """Fill in the parts of a division; the rows of a source domain come before those of the target."""
+    data, parts, domains = division.pool.data, division.parts, facts.domains
+    train, valid = data.take(parts.train), data.take(parts.valid)
+    splits = replace(
+        facts,
+        train=domains.train.joined(train) if domains else train,
+        valid=domains.valid.joined(valid) if domains else valid,
+        test=data.take(parts.test),
+        test_name=parts.test_name,
+        pool=division.pool,
+        warnings=division.warnings,
+        near_duplicates=division.similar,
+        reserved=len(parts.reserved),
+    )
+    audit.check_trained_labels(splits)
+    return splits
 
 
 def _different(digests: Sequence[str]) -> list[int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
 Part: TypeAlias = Literal["train", "valid", "test"]
@@ -18,6 +18,10 @@ PART_NAMES: dict[str, Part] = {
     "test": "test",
     "testing": "test",
 }
+
+
+# Whether examples need labels, may lack them, or are read without.
+Labels: TypeAlias = Literal["required", "optional", "none"]
 
 
 class Cell(str):
@@ -55,6 +59,14 @@ class Example:
     columns: tuple[str, ...] = ()
     problem: str | None = None
     group: str | None = None
+
+
+def is_unlabelled(example: Example) -> bool:
+    """Whether the label of an example is missing: None, an empty cell or NaN, or only such ones."""
+    label = example.label
+    if isinstance(label, list | tuple):
+        return bool(label) and all(is_unlabelled(replace(example, label=one)) for one in label)
+    return label is None or label != label or (isinstance(label, str) and not label.strip())
 
 
 def group_named(value: Any) -> str | None:

@@ -37,6 +37,24 @@ def read_folder(root: str) -> Found:
         raise DataError(f"{_shown(place)} can't be listed: {explain(error)}", escaped(place)) from error
 
 
+def read_images(root: str) -> Found:
+    """List all images below a folder without labels, sorted by path; raises `DataError` as `read_folder`."""
+    try:
+        found = [Example(path, None, None, path) for path in sorted(_images_under(root))]
+    except OSError as error:
+        place = error.filename or root
+        raise DataError(f"{_shown(place)} can't be listed: {explain(error)}", escaped(place)) from error
+    if not found:
+        raise DataError(f"{_shown(root)} holds no images{_entries(root)}", escaped(root))
+    return Found(found)
+
+
+def holds_images_alone(root: str) -> bool:
+    """Whether a folder holds images and no folders, so that they have no labels."""
+    folders, images = _list(root)
+    return bool(images) and not folders
+
+
 def _read(root: str) -> Found:
     folders, images = _list(root)
     parts = _parts(root, folders)

@@ -7,12 +7,13 @@ import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from transfer_core.data import parquet
 from transfer_core.data.bad_input import listed, printable
-from transfer_core.data.example import Cell, Example, group_named
+from transfer_core.data.example import Cell, Example, Labels, group_named
 from transfer_core.data.lines import Lines
 from transfer_core.data.modality import Modality
 from transfer_core.data.stream import part_named
@@ -28,8 +29,24 @@ Record: TypeAlias = Mapping[str, Any]
 Row: TypeAlias = tuple[str, Record, tuple[str, ...]]
 
 
+@dataclass(frozen=True)
+class _Wanted:
+    """What to read of a manifest: the names of columns, the kind of input, the column of groups, and whether
+    targets must be there."""
+
+    columns: Columns
+    modality: Modality
+    group: str | None
+    labels: Labels
+
+
 def read_manifest(
-    path: str, columns: Columns, modality: Modality, spool: Path, group: str | None = None
+    path: str,
+    columns: Columns,
+    modality: Modality,
+    spool: Path,
+    group: str | None = None,
+    labels: Labels = "required",
 ) -> Iterator[Example]:
     """Read the rows of a manifest.
 
@@ -45,6 +62,8 @@ def read_manifest(
         Temporary directory for embedded images.
     group
         Name of the column of groups. Default: none.
+    labels
+        Whether the target columns are needed. Where the file has none, or with `none`, all labels are None.
 
     Raises
     ------
@@ -59,7 +78,8 @@ def read_manifest(
             f"{printable(path)} is neither a folder nor a manifest (one of: {', '.join(_READERS)})", path
         )
     folder = os.path.dirname(path)
-    for where, record, inputs in read(path, columns, modality, group):
+    wanted = _Wanted(columns, modality, group, labels)
+    for where, record, inputs in read(path, wanted):
         cells = [record[name] for name in inputs]
         try:
             input, name, named = modality.from_cells(cells, inputs, where, folder, spool)
@@ -67,14 +87,15 @@ def read_manifest(
             raise DataError(str(error), path) from None
         split = part_named(record.get(columns.split), where)
         kin = group_named(record[group]) if group else None
-        yield Example(input, _label(record, columns.target), split, name, named, group=kin)
+        label = None if labels == "none" else _label(record, columns.target)
+        yield Example(input, label, split, name, named, group=kin)
 
 
 def _label(record: Record, target: str | tuple[str, ...]) -> Any:
-    return record[target] if isinstance(target, str) else tuple(record[name] for name in target)
+    return record.get(target) if isinstance(target, str) else tuple(record.get(name) for name in target)
 
 
-def _read_csv(path: str, columns: Columns, modality: Modality, group: str | None) -> Iterator[Row]:
+def _read_csv(path: str, wanted: _Wanted) -> Iterator[Row]:
     """Read rows separated by the most frequent of comma, semicolon and tab in the header; skip blank rows."""
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
@@ -85,7 +106,7 @@ def _read_csv(path: str, columns: Columns, modality: Modality, group: str | None
             lines = Lines(file, path)
             rows = csv.reader(lines, delimiter=delimiter, strict=True)
             header = [name.strip() for name in next(rows, [])]
-            inputs, _ = _check_columns(path, header, columns, modality, group)
+            inputs, _ = _check_columns(path, header, wanted)
             last = rows.line_num
             for cells in rows:
                 lines.length = 0
@@ -101,7 +122,7 @@ def _read_csv(path: str, columns: Columns, modality: Modality, group: str | None
         raise DataError(f"{printable(path)} line {rows.line_num}: not valid CSV, {error}", path) from error
 
 
-def _read_jsonl(path: str, columns: Columns, modality: Modality, group: str | None) -> Iterator[Row]:
+def _read_jsonl(path: str, wanted: _Wanted) -> Iterator[Row]:
     """Read one JSON object per line; missing keys are empty cells."""
     try:
         with open(path, encoding="utf-8-sig") as file:
@@ -114,7 +135,7 @@ def _read_jsonl(path: str, columns: Columns, modality: Modality, group: str | No
                 where = f"{printable(path)} line {lines.number}"
                 record = _json_object(line, where, path)
                 if not needed:
-                    inputs, needed = _check_columns(path, list(record), columns, modality, group)
+                    inputs, needed = _check_columns(path, list(record), wanted)
                 cells = {name: record.get(name) for name in needed}
                 if _is_deeper(cells, _DEEPEST):
                     raise DataError(f"{where}: values are nested more than {_DEEPEST} levels deep", path)
@@ -141,21 +162,21 @@ def _is_deeper(value: Any, levels: int) -> bool:
     return levels < 0 or any(_is_deeper(each, levels - 1) for each in inner)
 
 
-def _read_parquet(path: str, columns: Columns, modality: Modality, group: str | None) -> Iterator[Row]:
+def _read_parquet(path: str, wanted: _Wanted) -> Iterator[Row]:
     """Read the required columns in batches."""
     try:
         import pyarrow
     except ImportError:
         raise DependencyError("a Parquet manifest", "pyarrow", "parquet") from None
     try:
-        inputs, needed = _check_columns(path, parquet.column_names(path), columns, modality, group)
+        inputs, needed = _check_columns(path, parquet.column_names(path), wanted)
         for number, record in enumerate(parquet.records(path, needed), start=1):
             yield f"{printable(path)} row {number}", record, inputs
     except (pyarrow.ArrowException, UnicodeDecodeError) as error:
         raise DataError(f"{printable(path)} is not a valid Parquet file: {error}", path) from error
 
 
-_READERS: dict[str, Callable[[str, Columns, Modality, str | None], Iterator[Row]]] = {
+_READERS: dict[str, Callable[[str, _Wanted], Iterator[Row]]] = {
     ".csv": _read_csv,
     ".tsv": _read_csv,
     ".jsonl": _read_jsonl,
@@ -164,11 +185,13 @@ _READERS: dict[str, Callable[[str, Columns, Modality, str | None], Iterator[Row]
 }
 
 
-def _check_columns(
-    path: str, found: Sequence[str], columns: Columns, modality: Modality, group: str | None
-) -> tuple[tuple[str, ...], list[str]]:
-    """The input columns, and all columns to read; only a `split` column of the default name is optional."""
+def _check_columns(path: str, found: Sequence[str], wanted: _Wanted) -> tuple[tuple[str, ...], list[str]]:
+    """The input columns, and all columns to read; only a `split` column of the default name is optional, and
+    targets where labels are."""
+    columns, modality, group = wanted.columns, wanted.modality, wanted.group
     targets = (columns.target,) if isinstance(columns.target, str) else columns.target
+    if wanted.labels != "required":
+        targets = tuple(target for target in targets if target in found)
     split = [columns.split] if columns.split in found or columns.split != Columns().split else []
     if problem := excess("max_columns", len(found), f"its {len(found)} columns"):
         raise DataError(f"{printable(path)}: {problem}", path)

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from transfer_core.data import audit
-from transfer_core.data.bad_input import counted, listed, printable
+from transfer_core.data.bad_input import counted, printable
 from transfer_core.data.dataset import Dataset, DataSplits, Pool
-from transfer_core.data.divide import Division, divide
+from transfer_core.data.divide import divide, in_parts
+from transfer_core.data.domains import read_domains
 from transfer_core.data.example import Example
 from transfer_core.data.groups import Edge
 from transfer_core.data.labelling import ChooseTask, Labelling
@@ -64,6 +65,8 @@ def read_splits(
         recipe.task,
         recipe.languages,
     )
+    if recipe.source is not None:
+        return read_domains(recipe, context, choose_task)
     found = read_source(recipe.data, context)
     audit.check_split_marks(found.examples)
     task, warning = choose_task(recipe, (example.label for example in found.examples))
@@ -74,7 +77,7 @@ def read_splits(
     if all(example.problem is None for example in found.examples):  # else problems are reported first
         audit.check_variety(task, labels, targets, found, modality)
 
-    columns = _same_columns(found.examples)
+    columns = audit.same_columns(found.examples)
     kept = keep_usable(found.examples, task, labels, targets, recipe.on_bad_input, modality, progress)
     audit.check_labels_kept(task, labels, targets, kept.data.targets, modality)
     if recipe.split.group and not any(example.group for example in kept.examples):
@@ -98,7 +101,7 @@ def read_splits(
         columns=columns,
         modality=modality,
     )
-    return _splits(facts, division)
+    return in_parts(facts, division)
 
 
 def left_over(splits: DataSplits, bad: Mapping[Any, str]) -> DataSplits:
@@ -128,31 +131,13 @@ def resplit(splits: DataSplits, edges: Sequence[Edge], recipe: Recipe) -> DataSp
     """
     assert splits.pool
     strata = splits.task.strata(splits.pool.data.targets)
-    return _splits(splits, divide(splits.pool, edges, strata, recipe, splits.modality))
+    return in_parts(splits, divide(splits.pool, edges, strata, recipe, splits.modality))
 
 
 def emit_data_warnings(splits: DataSplits, recipe: Recipe, progress: Progress) -> None:
     """Warn about properties of the final split that make metrics misleading."""
     for message in (*splits.warnings, *audit.warnings(splits, weighted=_has_class_weights(recipe))):
         progress.warning(message)
-
-
-def _splits(facts: DataSplits, division: Division) -> DataSplits:
-    """Fill in the parts of a division."""
-    data, parts = division.pool.data, division.parts
-    splits = replace(
-        facts,
-        train=data.take(parts.train),
-        valid=data.take(parts.valid),
-        test=data.take(parts.test),
-        test_name=parts.test_name,
-        pool=division.pool,
-        warnings=division.warnings,
-        near_duplicates=division.similar,
-        reserved=len(parts.reserved),
-    )
-    audit.check_trained_labels(splits)
-    return splits
 
 
 def read_labelled(
@@ -209,19 +194,6 @@ def _measured(examples: Sequence[Example]) -> list[Example]:
     splits = {example.split for example in examples}
     part = next((part for part in ("test", "valid") if part in splits), None)
     return [example for example in examples if part in (None, example.split)]
-
-
-def _same_columns(examples: Sequence[Example]) -> tuple[str, ...]:
-    """The column names of the inputs; raises `DataError` unless all examples share them."""
-    readable = [example for example in examples if example.problem is None]
-    first = readable[0] if readable else examples[0]
-    for example in readable:
-        if example.columns != first.columns:
-            raise DataError(
-                f"{printable(example.name)} has the columns {listed(example.columns)}, but "
-                f"{printable(first.name)} has {listed(first.columns)}"
-            )
-    return first.columns
 
 
 def _warn_of_copies(

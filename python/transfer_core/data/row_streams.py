@@ -24,6 +24,13 @@ def name_streams(data: Any) -> tuple[Any, dict[str, Rows]]:
     return source, {name: rows for _, streams in named.values() for name, rows in streams.items()}
 
 
+def name_domains(words: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Rows]]:
+    """The same for `source` and `unlabelled` among the words of a recipe."""
+    named = {word: _name(words[word], word) for word in ("source", "unlabelled") if word in words}
+    streams = {name: rows for _, found in named.values() for name, rows in found.items()}
+    return {**words, **{word: plain for word, (plain, _) in named.items()}}, streams
+
+
 def _name(data: Any, name: str) -> tuple[Any, dict[str, Rows]]:
     """Name one source; other values pass unchanged, because the recipe parser reports them."""
     if isinstance(data, os.PathLike):

@@ -12,8 +12,8 @@ from transfer_core.data.bad_input import escaped, printable
 from transfer_core.data.box_rows import box_columns, expected_columns, one_per_image, with_box_lists
 from transfer_core.data.box_source import header, layout, no_boxes, read_boxes
 from transfer_core.data.boxes import BoxLabel
-from transfer_core.data.example import Example, Found, Part
-from transfer_core.data.folder import read_folder
+from transfer_core.data.example import Example, Found, Labels, Part
+from transfer_core.data.folder import holds_images_alone, read_folder, read_images
 from transfer_core.data.formats import has_image_extension
 from transfer_core.data.manifest import read_manifest
 from transfer_core.data.modality import Modality
@@ -43,7 +43,8 @@ _ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
 @dataclass(frozen=True)
 class SourceContext:
     """Context of reading a source: kind of input, column names, open streams, temporary directory, progress,
-    the column of groups, the name of the task, `auto` where the recipe has none, and its languages."""
+    the column of groups, the name of the task, `auto` where the recipe has none, its languages, and whether
+    labels are needed."""
 
     modality: Modality
     columns: Columns
@@ -53,6 +54,7 @@ class SourceContext:
     group: str | None = None
     task: str = "auto"
     languages: Languages = Languages()
+    labels: Labels = "required"
 
     @property
     def is_of_pairs(self) -> bool:
@@ -145,7 +147,8 @@ def _read_folder(path: str, context: SourceContext) -> Found:
         return Found(boxes)
     elif context.task == DETECTION:
         raise no_boxes(path)
-    found = read_folder(path)
+    bare = context.labels == "none" or (context.labels == "optional" and holds_images_alone(path))
+    found = read_images(path) if bare else read_folder(path)
     _check_count(len(found.examples), 0, printable(path))
     return found
 
@@ -166,7 +169,7 @@ def _read_file(path: str, context: SourceContext) -> list[Example]:
         columns = of_boxes
     elif context.task == DETECTION:
         columns = expected_columns(columns)
-    rows = read_manifest(path, columns, context.modality, context.spool, context.group)
+    rows = read_manifest(path, columns, context.modality, context.spool, context.group, context.labels)
     if columns is context.columns:
         return _collect(rows, context.progress, printable(path))
     if isinstance(columns.target, str):
@@ -177,7 +180,8 @@ def _read_file(path: str, context: SourceContext) -> list[Example]:
 def _read_rows(source: StreamSource, context: SourceContext) -> Found:
     if source.stream not in context.streams:
         raise DataError(f'no stream is called "{source.stream}"')
-    rows = read_stream(context.streams[source.stream], context.modality, context.spool, context.group)
+    given = context.streams[source.stream]
+    rows = read_stream(given, context.modality, context.spool, context.group, context.labels)
     chosen = (with_columns(row, context.columns.input) for row in rows)
     examples = _collect(chosen, context.progress, "the data")
     if not examples:

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 from transfer_core.data.bad_input import printable
 from transfer_core.data.box_rows import BOXES, box_label
-from transfer_core.data.example import PART_NAMES, Example, Part, group_named
+from transfer_core.data.example import PART_NAMES, Example, Labels, Part, group_named
 from transfer_core.data.modality import Modality
 from transfer_core.runtime.errors import DataError, did_you_mean
 
@@ -20,7 +20,11 @@ _PROBLEM = ("problem", "name")
 
 
 def read_stream(
-    rows: Iterable[Row], modality: Modality, spool: Path, group: str | None = None
+    rows: Iterable[Row],
+    modality: Modality,
+    spool: Path,
+    group: str | None = None,
+    labels: Labels = "required",
 ) -> Iterator[Example]:
     """Read rows `{input:, label:, split:}` or, of images with boxes, `{input:, boxes:, split:}`.
 
@@ -39,6 +43,8 @@ def read_stream(
         Temporary directory for image bytes.
     group
         Name of the column of groups. Default: none.
+    labels
+        Whether rows need a label.
 
     Raises
     ------
@@ -47,7 +53,7 @@ def read_stream(
     """
     for number, given in enumerate(rows, start=1):
         where, row = f"row {number}", _renamed(given)
-        _check_words(row, where, group)
+        _check_words(row, where, group, labels)
         split, kin = part_named(row.get("split"), where), group_named(row[group]) if group else None
         if "problem" in row:
             name, problem = str(row.get("name", where)), str(row["problem"])
@@ -65,7 +71,7 @@ def _renamed(row: Any) -> Any:
 
 
 def _label(row: Row, where: str) -> Any:
-    return box_label(row[BOXES], where) if BOXES in row else row["label"]
+    return box_label(row[BOXES], where) if BOXES in row else row.get("label")
 
 
 def part_named(value: Any, where: str) -> Part | None:
@@ -79,7 +85,7 @@ def part_named(value: Any, where: str) -> Part | None:
     raise DataError(f'{where}: unknown split "{printable(str(value))}"{nearest} (one of: train, valid, test)')
 
 
-def _check_words(row: Any, where: str, group: str | None) -> None:
+def _check_words(row: Any, where: str, group: str | None, labels: Labels) -> None:
     if not isinstance(row, Mapping):
         raise DataError(f"{where}: expected {{input:, label:}}, got {type(row).__name__}")
     if group and group not in row:
@@ -92,6 +98,7 @@ def _check_words(row: Any, where: str, group: str | None) -> None:
             )
     if BOXES in row and row.get("label") is not None:
         raise DataError(f"{where}: label and boxes, expected one of them (a row is {{input:, boxes:}})")
-    for word in ("problem" if "problem" in row else "input", BOXES if BOXES in row else "label"):
+    needed = [BOXES if BOXES in row else "label"] if labels == "required" else []
+    for word in ("problem" if "problem" in row else "input", *needed):
         if row.get(word) is None:
             raise DataError(f"{where}: {word} is missing (a row is {{input:, label:}})")

@@ -70,6 +70,14 @@ class DenseHead(Head):
         weight, bias = self._of(number)
         return DenseHead(self._tensors | named(number, *folded(weight, bias, mean, scale)))
 
+    def after_dense(self, weight: Array, bias: Array) -> DenseHead:
+        """Return the head that takes x, for this one, fitted on x @ weight.T + bias: (R, D) and (R,)."""
+        number = self._numbers[0]
+        own, shift = self._of(number)
+        wide = own.astype(np.float64)
+        together, moved = wide @ weight, shift + wide @ bias
+        return DenseHead(self._tensors | named(number, together.astype(np.float32), moved.astype(np.float32)))
+
     def _layer(self, number: int, x: Array) -> Array:
         weight, bias = self._of(number)
         product: Array = x @ weight.T

@@ -26,16 +26,11 @@ class Affine:
         mapped += offset
         return mapped
 
-    def folded(self, weight: Floats, bias: Floats) -> tuple[Floats, Floats]:
-        """Weight (K, D) and bias (K,) of a dense layer on features, from those of one on mapped features.
-
-        Parameters
-        ----------
-        weight, bias
-            (K, R) and (K,).
-        """
-        together = weight @ self.matrix.T
-        return together, bias + weight @ self.offset - together @ self.mean
+    @property
+    def weight_and_bias(self) -> tuple[Floats, Floats]:
+        """Weight (R, D) and bias (R,) of a dense layer that is this map."""
+        weight = self.matrix.T
+        return weight, self.offset - weight @ self.mean
 
 
 @dataclass(frozen=True)

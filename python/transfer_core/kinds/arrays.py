@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -73,13 +72,3 @@ def some_rows(features: Floats, most: int, seed: int) -> Floats:
         return features
     drawn = np.random.default_rng(seed).choice(len(features), most, replace=False)
     return features[np.sort(drawn)]
-
-
-def one_thread() -> AbstractContextManager[Any]:
-    """Limit BLAS to one thread within the block: eigenvalue problems of a thousand features synchronize more
-    than they compute."""
-    try:
-        from threadpoolctl import threadpool_limits  # comes with scikit-learn
-    except ImportError:
-        return nullcontext()
-    return threadpool_limits(1, user_api="blas")  # type: ignore[no-any-return]

@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from transfer_core.kinds.affine import Affine, Alignment
-from transfer_core.kinds.arrays import domains, moments, one_thread
+from transfer_core.kinds.arrays import domains, moments
+from transfer_core.runtime.parallel import one_blas_thread
 
 
 def coral(source: npt.ArrayLike, target: npt.ArrayLike, ridge: float = 1e-2) -> Alignment:
@@ -34,7 +35,7 @@ def coral(source: npt.ArrayLike, target: npt.ArrayLike, ridge: float = 1e-2) -> 
     width = len(mean)
     level = ridge * (np.trace(of_source) + np.trace(of_target)) / (2 * width)
     regular = level * np.eye(width) if level > 0 else np.eye(width)
-    with one_thread(), ThreadPoolExecutor(2) as pool:
+    with one_blas_thread(), ThreadPoolExecutor(2) as pool:
         white = pool.submit(_power, of_source + regular, -0.5)
         colour = pool.submit(_power, of_target + regular, 0.5)
         matrix = white.result() @ colour.result()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from transfer_core.kinds.arrays import Floats, one_thread, some_rows
+from transfer_core.kinds.arrays import Floats, some_rows
+from transfer_core.runtime.parallel import one_blas_thread
 
 # Rows of each domain from which the median distance is estimated.
 _FOR_MEDIAN = 500
@@ -47,7 +48,7 @@ def nystrom(landmarks: Floats, gamma: float) -> npt.NDArray[np.float64]:
     ----------
     Williams and Seeger, Using the Nyström Method to Speed Up Kernel Machines, NIPS 2000, section 3.
     """
-    with one_thread():
+    with one_blas_thread():
         values, vectors = np.linalg.eigh(rbf(landmarks, landmarks, gamma).astype(np.float64))
     kept = values > _RANK * values[-1]
     scaled: npt.NDArray[np.float64] = vectors[:, kept] / np.sqrt(values[kept])

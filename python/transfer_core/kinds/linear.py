@@ -30,9 +30,14 @@ class LinearModel:
 
     def outputs(self, features: Floats) -> Floats:
         """Outputs (N, K) for features (N, D)."""
-        weight = self.weight / self.scale[:, None]
-        found: Floats = features @ weight + (self.bias - self.mean @ weight)
+        weight, bias = self.layer()
+        found: Floats = features @ weight.T + bias
         return found
+
+    def layer(self) -> tuple[Floats, Floats]:
+        """Weight (K, D) and bias (K,) of the same outputs for features as they are."""
+        weight = self.weight / self.scale[:, None]
+        return weight.T, self.bias - self.mean @ weight
 
 
 def softmax(outputs: Floats) -> Floats:

@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from transfer_core.kinds.affine import Affine, Alignment
-from transfer_core.kinds.arrays import domains, moments, one_thread
+from transfer_core.kinds.arrays import domains, moments
+from transfer_core.runtime.parallel import one_blas_thread
 
 
 def subspace(source: npt.ArrayLike, target: npt.ArrayLike, components: int = 80) -> Alignment:
@@ -31,7 +32,7 @@ def subspace(source: npt.ArrayLike, target: npt.ArrayLike, components: int = 80)
     """
     source, target = domains(source, target)
     components = max(1, min(components, len(source) - 1, len(target) - 1, source.shape[1]))
-    with one_thread(), ThreadPoolExecutor(2) as pool:
+    with one_blas_thread(), ThreadPoolExecutor(2) as pool:
         (mean, first), (centre, second) = pool.map(
             lambda part: _principal(part, components), (source, target)
         )

@@ -6,7 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 from transfer_core.kinds.affine import Affine, Alignment
-from transfer_core.kinds.arrays import Floats, chunks, domains, one_thread
+from transfer_core.kinds.arrays import Floats, chunks, domains
+from transfer_core.runtime.parallel import one_blas_thread
 
 # Directions of the features with a smaller share of the largest variance are rounding.
 _RANK = 1e-10
@@ -61,7 +62,7 @@ def _solve(
     With a = XᵀW and S = XᵀX: WᵀKHKW = aᵀ(S - rows · middle middleᵀ)a, WᵀKLKW = aᵀ(difference differenceᵀ)a
     and WᵀW = aᵀS⁻¹a.
     """
-    with one_thread():
+    with one_blas_thread():
         values, vectors = np.linalg.eigh(second)
         kept = values > _RANK * max(values[-1], 1e-300)
         values, vectors = values[kept], vectors[:, kept]

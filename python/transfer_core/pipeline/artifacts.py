@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from transfer_core.backbones import Backbone
@@ -30,7 +31,8 @@ class Frozen(Chosen):
     """Output of step 2 on pooled embeddings (N, D) of each part; `train` has `views` rows per example.
 
     `test` is None where the backbone changes before it is measured. `state` has the statistics of the
-    training targets.
+    training targets. `unlabelled` are inputs of the target domain. `importance` are weights of the examples
+    of `train`, then `valid` (default: equal), and `compared` heads by name, measured beside the trained one.
     """
 
     state: State
@@ -38,6 +40,9 @@ class Frozen(Chosen):
     valid: Array
     test: Array | None
     views: int
+    unlabelled: Array | None = None
+    importance: Array | None = None
+    compared: Mapping[str, Head] = field(default_factory=dict)
 
     @property
     def task(self) -> PooledTask[Any]:

@@ -14,9 +14,12 @@ def data_summary(splits: DataSplits, trained: Trained) -> DataSummary:
     in_turn = trained.fitted_on_valid
     how = "cross-validation" if in_turn else carved
     chooses = "fitted, and in turn held out to calibrate" if in_turn else "chooses the best epoch, calibrates"
+    source = sum(int(part.from_source.sum()) for part in (splits.train, splits.valid))
+    unlabelled = len(splits.domains.unlabelled) if splits.domains else 0
     pool = len(splits.pool.data) - splits.reserved if splits.pool else 0
-    copies = max(0, pool - sum(map(len, splits.parts)))
+    copies = max(0, pool + source - sum(map(len, splits.parts)))
     parts = [
+        ("unlabelled", unlabelled, "adapted to, without labels"),
         ("train", len(splits.train), "fitted, and in turn held out to calibrate" if in_turn else "fitted"),
         (carved, len(splits.valid), chooses),
         (measured, len(splits.test), "measured"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from transfer_core.backbones.registry import is_fitted
@@ -13,6 +14,9 @@ from transfer_core.model.pooled_predictor import PooledPredictor
 from transfer_core.pipeline.artifacts import Frozen, Tuned
 from transfer_core.runtime.errors import DependencyError
 from transfer_core.runtime.progress import Progress
+
+# Metrics that are compared, of which higher is better; the first of a task decides.
+_MAIN = ("accuracy", "micro_f1", "r2", "macro_f1")
 
 
 def measure(draft: Model, frozen: Frozen, progress: Progress) -> dict[str, Any]:
@@ -29,7 +33,27 @@ def measure(draft: Model, frozen: Frozen, progress: Progress) -> dict[str, Any]:
         metrics = predictor.score(known, test.targets)
     for warning in baseline_warnings(metrics):
         progress.warning(warning)
-    return metrics | _of_words_alone(frozen, metrics, progress)
+    compared = dict(_compared(draft, frozen, metrics, progress))
+    return metrics | compared | _of_words_alone(frozen, metrics, progress)
+
+
+def _compared(
+    draft: Model, frozen: Frozen, metrics: Mapping[str, Any], progress: Progress
+) -> Iterator[tuple[str, dict[str, float]]]:
+    """Metrics of the heads fitted on one domain alone, with a warning where the source alone is better."""
+    for name, head in frozen.compared.items():
+        predictor = replace(draft, head=head).predictor
+        assert isinstance(predictor, PooledPredictor)
+        assert frozen.test is not None
+        found = predictor.score(frozen.test, frozen.splits.test.targets)
+        main = {word: found[word] for word in _MAIN if word in found}
+        yield name, main
+        word = next(iter(main))
+        if name == "source_only" and main[word] > metrics[word]:
+            progress.warning(
+                f"transfer lowered {word}: {metrics[word]:.3f}, and {main[word]:.3f} of a head fitted on the "
+                "source alone. Try: leave out adapt and weigh, or another method"
+            )
 
 
 def shifted(frozen: Frozen, tuned: Tuned, metrics: Mapping[str, Any]) -> Iterator[str]:

@@ -19,7 +19,12 @@ from transfer_core.model_file.format import tensors_digest
 from transfer_core.pipeline.artifacts import Frozen, Tuned
 from transfer_core.pipeline.embedding import embed
 from transfer_core.pipeline.freezing import embedded_anew
-from transfer_core.pipeline.frozen_head import fit_frozen_head, head_rows, without_fine_tuning
+from transfer_core.pipeline.frozen_head import (
+    example_weights,
+    fit_frozen_head,
+    head_rows,
+    without_fine_tuning,
+)
 from transfer_core.pipeline.gain import gained
 from transfer_core.plan.phases import Phase
 from transfer_core.runs.backbone_changes import changed_by, restore_backbone
@@ -114,7 +119,7 @@ def _fine_tune(
 
 def _examples(frozen: Frozen, dataset: Dataset, phase: Phase) -> Examples:
     task, state = frozen.task, frozen.state
-    weights = task.weights(dataset, frozen.splits.labels, state, phase.train.class_weights)
+    weights = example_weights(frozen, dataset, phase)
     return Examples(dataset, torch.from_numpy(task.targets(dataset, state)), torch.from_numpy(weights))
 
 

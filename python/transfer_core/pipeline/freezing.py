@@ -49,6 +49,8 @@ def _embedded(chosen: Chosen, seen: Seen | None, progress: Progress) -> Frozen:
     views = Views(plan.recipe.augment or (), plan.recipe.seed).count
     test_views = 0 if plan.changes_backbone else 1
     parts = [(splits.train, views), (splits.valid, 1), (splits.test, test_views)]
+    if splits.domains:
+        parts.append((splits.domains.unlabelled, 1))
     inputs = sum(len(part) for part, rows in parts if rows)
     many = MODALITIES[chosen.backbone.facts.modality].many
     progress.stage("freeze", f"freeze it: embed {inputs} {many} once")
@@ -60,8 +62,8 @@ def _embedded(chosen: Chosen, seen: Seen | None, progress: Progress) -> Frozen:
     if bad:
         splits = left_over(splits, bad)
     train_rows = len(splits.train) * views
-    bounds = [train_rows, train_rows + len(splits.valid)]
-    train, valid, test = np.split(np.asarray(found.embeddings), bounds)
+    sizes = [train_rows, len(splits.valid), len(splits.test) if test_views else 0]
+    train, valid, test, unlabelled = np.split(np.asarray(found.embeddings), np.cumsum(sizes))
     return Frozen(
         plan,
         chosen.backbone,
@@ -72,6 +74,7 @@ def _embedded(chosen: Chosen, seen: Seen | None, progress: Progress) -> Frozen:
         valid=valid,
         test=None if plan.changes_backbone else test,
         views=views,
+        unlabelled=unlabelled,
     )
 
 
@@ -95,4 +98,5 @@ def _with_fitted_backbone(chosen: Chosen, progress: Progress) -> tuple[Chosen, S
 
 def _naming(splits: DataSplits, progress: Progress) -> AbstractContextManager[None]:
     """Report all undecodable inputs of `splits` in one error."""
-    return naming_all((splits.train, splits.valid, splits.test), splits.modality, progress)
+    further = (splits.domains.unlabelled,) if splits.domains else ()
+    return naming_all((splits.train, splits.valid, splits.test, *further), splits.modality, progress)

@@ -49,6 +49,17 @@ def head_rows(frozen: Frozen, phase: Phase) -> tuple[Rows, Rows]:
     )
 
 
+def example_weights(frozen: Frozen, dataset: Dataset, phase: Phase) -> Array:
+    """Weight of each example of a part in the loss: that of its class, times its importance."""
+    weights = frozen.task.weights(dataset, frozen.splits.labels, frozen.state, phase.train.class_weights)
+    if frozen.importance is None:
+        return weights
+    middle = len(frozen.splits.train)
+    own = frozen.importance[:middle] if dataset is frozen.splits.train else frozen.importance[middle:]
+    weighted: Array = weights * (own if weights.ndim == 1 else own[:, None])
+    return weighted
+
+
 def with_and_without_views(frozen: Frozen) -> list[Frozen]:
     """`frozen` without the random views that its plan proposes, and `frozen`, if it has some."""
     if frozen.views == 1 or not frozen.plan.proposes_views:
@@ -87,7 +98,7 @@ def without_fine_tuning(fitted: HeadFit, history: list[dict[str, Any]], fitted_o
 
 def _rows(frozen: Frozen, dataset: Dataset, embeddings: Array, phase: Phase, views: int) -> Rows:
     task, state = frozen.task, frozen.state
-    weights = task.weights(dataset, frozen.splits.labels, state, phase.train.class_weights)
+    weights = example_weights(frozen, dataset, phase)
     return rows_of(embeddings, task.targets(dataset, state), weights, task.criterion, views, dataset.groups)
 
 

@@ -12,6 +12,7 @@ from transfer_core.heads import HeadFit
 from transfer_core.model.loading import save_new
 from transfer_core.model.model import Model
 from transfer_core.pipeline.artifacts import Chosen, Frozen, Tuned
+from transfer_core.pipeline.domain_head import fit_domain_head
 from transfer_core.pipeline.evaluation import measure, shifted
 from transfer_core.pipeline.expected_work import expected_work
 from transfer_core.pipeline.freezing import embed_all
@@ -49,6 +50,8 @@ def add_head_and_train(
     resumed = checkpoints.phase > 0
     checkpointer = NO_CHECKPOINTS if resumed else checkpoints.for_phase(0, plan.head_phase, [])
     # Further phases choose the best epoch by the validation examples: the head is not fitted on them.
+    if frozen.splits.domains:
+        return fit_domain_head(frozen, not plan.further_phases, progress, checkpointer)
     candidates = with_and_without_views(frozen)
     return fit_best(candidates, not plan.further_phases, progress, checkpointer)
 

@@ -109,6 +109,7 @@ def complete(recipe: Recipe, facts: BackboneFacts) -> Recipe:
     checks.check_images(recipe, task)
     checks.check_classic_head(recipe, draft)
     checks.check_lbfgs(recipe, draft)
+    checks.check_kinds(draft, blocks)
     checks.check_layer_decay(recipe, draft, blocks)
     return replace(draft, steps=preset.fill_train_steps(draft, blocks))
 

@@ -106,6 +106,8 @@ def _described_one(expected: Any) -> str:
         return f"options ({', '.join(expected.__struct_fields__)})"
     if get_origin(expected) is Literal:
         return str(get_args(expected)[0])
+    if get_origin(expected) is dict:
+        return "names by name"
     return {str: "a name", bool: "true or false"}[expected]
 
 

@@ -31,8 +31,8 @@ _MOST_WORDS = 100
 def parse_recipe(words: Mapping[str, Any]) -> Recipe:
     """Parse plain data into a recipe.
 
-    Short forms are allowed for `data` (a path, or a dict with `train`, `valid`, `test`), for `head` and
-    `augment` (names).
+    Short forms are allowed for `data` (a path, or a dict with `train`, `valid`, `test`), for `source` and
+    `unlabelled` (paths), for `head`, `augment`, `adapt` and `weigh` (names).
 
     Raises
     ------
@@ -56,6 +56,12 @@ def _expand_short_forms(words: Any) -> Any:
     expanded = dict(words)
     if "data" in expanded:
         expanded["data"] = _expand_source(expanded["data"])
+    for word in ("source", "unlabelled"):
+        if word in expanded:
+            expanded[word] = _expand_part(expanded[word])
+    for word in ("adapt", "weigh"):
+        if isinstance(expanded.get(word), str):
+            expanded[word] = {"method": expanded[word]}
     if isinstance(expanded.get("weights"), os.PathLike):
         expanded["weights"] = os.fspath(expanded["weights"])
     if isinstance(expanded.get("head"), str):
@@ -169,6 +175,7 @@ def _with_train_step(recipe: Recipe) -> Recipe:
 def _check_combinations(recipe: Recipe, problems: list[Problem]) -> None:
     """Check the rules between fields that do not depend on the backbone or the data."""
     _check_columns(recipe.columns, problems)
+    _check_domains(recipe, problems)
     if recipe.steps and recipe.train != Train():
         problems.append(Problem("train", "give training words either as keywords or as steps, not both"))
     _check_training_words(recipe.train, "train", problems)
@@ -192,6 +199,15 @@ def _check_columns(columns: Columns, problems: list[Problem]) -> None:
     for word, names in (("input", columns.input), ("target", columns.target)):
         twice = [name for name, n in Counter(names).items() if n > 1] if isinstance(names, tuple) else []
         problems += [Problem(f"columns.{word}", f'names "{name}" twice') for name in twice]
+
+
+def _check_domains(recipe: Recipe, problems: list[Problem]) -> None:
+    if recipe.source is not None:
+        return
+    for word in ("adapt", "weigh", "map_labels", "unlabelled"):
+        if getattr(recipe, word) is not None:
+            message = 'needs a labelled source domain. Fix: source: "studio/", with data: the target domain'
+            problems.append(Problem(word, message))
 
 
 def _check_thaw(step: Freeze | Unfreeze, path: str, problems: list[Problem]) -> None:

@@ -318,6 +318,35 @@ OF_MINIBATCHES = (
 
 Step: TypeAlias = Freeze | Unfreeze | Lora | Train
 
+# Kinds of transfer between domains.
+
+AdaptMethod: TypeAlias = Literal[
+    "auto", "coral", "subspace", "tca", "optimal_transport", "mixture", "mcc", "ensemble"
+]
+WeighMethod: TypeAlias = Literal["kmm", "kliep", "ulsif", "discriminator", "tradaboost", "label_shift"]
+
+
+class Adapt(Base, frozen=True):
+    """Bring the source and the target domain together (feature-based transfer).
+
+    `components` is the number of dimensions of `subspace`, `tca` and `mixture`, `strength` the weight of the
+    loss of `mcc`, and the regularization of `coral`, `tca` and `optimal_transport` (None:
+    the method's defaults).
+    """
+
+    method: AdaptMethod = "auto"
+    components: Width | None = None
+    strength: Positive | None = None
+
+
+class Weigh(Base, frozen=True):
+    """Weight the examples of the source domain (instance-based transfer), by at most `limit` times their
+    mean."""
+
+    method: WeighMethod
+    limit: Annotated[float, Meta(ge=1, le=1e6)] = 10.0
+
+
 Preset: TypeAlias = Literal["fast", "balanced", "best"]
 Precision: TypeAlias = Literal["auto", "float32", "bfloat16", "float16"]
 
@@ -329,11 +358,16 @@ class Recipe(Base, frozen=True, kw_only=True):
     they go into the last `train` step of the preset. `weights` is `pretrained`, `random`, the name of
     a published file (`IMAGENET1K_V1`), or a path. `task` and `loss` are names that `tasks` registers.
     `trust` allows running code that comes with the backbone. `budget`, in seconds, is for the backbone
-    `auto`, which searches backbone, augmentation, head and steps.
+    `auto`, which searches backbone, augmentation, head and steps. `source` is a labelled source domain beside
+    the target domain `data`, whose labels may be missing, and `unlabelled` more inputs of the target domain;
+    `map_labels` renames labels of the source.
     """
 
     version: Literal[1] = 1
     data: Source
+    source: PathSource | StreamSource | None = None
+    unlabelled: PathSource | StreamSource | None = None
+    map_labels: Annotated[dict[Name, Name], Meta(max_length=MOST_NAMES)] | None = None
     backbone: Name
     weights: Name = "pretrained"
     trust: bool = False
@@ -349,6 +383,8 @@ class Recipe(Base, frozen=True, kw_only=True):
     head: Head | None = None
     steps: Annotated[tuple[Step, ...], Meta(max_length=100)] = ()
     train: Train = Train()
+    adapt: Adapt | None = None
+    weigh: Weigh | None = None
     seed: Annotated[int, Meta(ge=0, lt=2**32)] = 0
     device: Annotated[str, Meta(pattern=r"^(auto|cpu|mps|cuda(:[0-9]{1,3})?)\Z")] = "auto"
     precision: Precision = "auto"

@@ -21,6 +21,8 @@ from transfer_core.runtime.version import library_versions
 
 _BYTES = 8
 _NAMED = 3
+# Words of a recipe that hold data of other domains.
+_DOMAINS = ("source", "unlabelled")
 
 
 def stored(recipe: Recipe) -> dict[str, Any]:
@@ -28,7 +30,8 @@ def stored(recipe: Recipe) -> dict[str, Any]:
     weights = os.path.expanduser(recipe.weights)
     if os.path.isfile(weights) and not weights.isidentifier():  # otherwise a published name
         recipe = msgspec.structs.replace(recipe, weights=os.path.abspath(weights))
-    return to_plain(msgspec.structs.replace(recipe, data=_absolute(recipe.data)))
+    domains = {word: _absolute(part) for word in _DOMAINS if (part := getattr(recipe, word))}
+    return to_plain(msgspec.structs.replace(recipe, data=_absolute(recipe.data), **domains))
 
 
 def stored_recipe(folder: RunFolder, data: Any) -> Recipe:
@@ -41,6 +44,11 @@ def stored_recipe(folder: RunFolder, data: Any) -> Recipe:
     """
     kept = folder.recipe
     recipe = parse_recipe(kept if data is None else {**kept, "data": data})
+    if any(_has_rows(part) for word in _DOMAINS if (part := getattr(recipe, word))):
+        raise DataError(
+            f"the source or unlabelled data of the run {folder.id} are rows, which are not stored. "
+            "Fix: start a new training, or give them as a file"
+        )
     if data is None and _has_rows(recipe.data):
         raise DataError(
             f"the data of the run {folder.id} are rows, which are not stored. Fix: give them again "
@@ -138,3 +146,7 @@ def _tokens(splits: DataSplits) -> Iterator[tuple[str, str]]:
             label = splits.task.describe(target, splits.labels)
             token = hashlib.sha256(f"{name} {image} {label}".encode()).digest()[:_BYTES]
             yield token.hex(), path
+    if splits.domains:
+        unlabelled = splits.domains.unlabelled
+        for path, image in zip(unlabelled.inputs, unlabelled.digests, strict=True):
+            yield hashlib.sha256(f"unlabelled {image}".encode()).digest()[:_BYTES].hex(), path

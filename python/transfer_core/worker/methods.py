@@ -50,7 +50,7 @@ def train(call: Call, recipe: Plain) -> Plain:
     parsed = parse_recipe(recipe)  # before torch is imported: errors are reported at once
     from transfer_core.pipeline.training import train as run_training
 
-    streams = _streams(call, recipe["data"], partial(_modality, parsed.backbone, parsed.trust))
+    streams = _streams(call, _sources(recipe), partial(_modality, parsed.backbone, parsed.trust))
     with _training_threads(), releasing_memory():
         return run_training(parsed, streams, call.progress).summary()
 
@@ -70,7 +70,7 @@ def check(call: Call, recipe: Plain) -> Plain:
     from transfer_core.recipe.parser import parse_recipe
 
     parsed = parse_recipe(recipe)
-    streams = _streams(call, recipe["data"], partial(_modality, parsed.backbone, parsed.trust))
+    streams = _streams(call, _sources(recipe), partial(_modality, parsed.backbone, parsed.trust))
     return check_data(parsed, streams, call.progress).to_dict()
 
 
@@ -90,6 +90,17 @@ def rank(
     streams = _streams(call, recipe["data"], of_rows)
     with _training_threads(), releasing_memory():
         return rank_backbones(parsed, among, modality, budget, streams, call.progress).to_dict()
+
+
+def compare_domains(call: Call, recipe: Plain) -> Plain:
+    """Compare the domains `source` and `data` of a recipe without a training."""
+    from transfer_core.pipeline.compare_domains import compare
+    from transfer_core.recipe.parser import parse_recipe
+
+    parsed = parse_recipe(recipe)
+    streams = _streams(call, _sources(recipe), partial(_modality, parsed.backbone, parsed.trust))
+    with releasing_memory():
+        return compare(parsed, streams, call.progress).to_dict()
 
 
 def runs(call: Call) -> list[Plain]:
@@ -368,6 +379,11 @@ def _stacked(model: Any, rows: Sequence[Any]) -> Any:
     return np.stack(rows) if rows else model.embed([])
 
 
+def _sources(recipe: Plain) -> Plain:
+    """The words of a recipe that hold data."""
+    return {word: recipe[word] for word in ("data", "source", "unlabelled") if word in recipe}
+
+
 def _streams(call: Call, source: Any, modality: Callable[[], str]) -> dict[str, Iterator[Plain]]:
     """Ruby's rows for every `{stream: id}` in a recipe's `data`; `modality` returns that of their inputs."""
     match source:
@@ -403,6 +419,7 @@ METHODS = {
     "resume": Method(exclusive(resume, COMPUTE_LOCK), "compute"),
     "check": Method(check, "evaluate"),
     "rank": Method(exclusive(rank, COMPUTE_LOCK), "compute"),
+    "compare_domains": Method(compare_domains, "evaluate"),
     "runs": Method(runs, "light"),
     "remove_run": Method(remove_run, "light"),
     "prune_runs": Method(prune_runs, "light"),

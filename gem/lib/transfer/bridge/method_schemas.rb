@@ -84,8 +84,12 @@ module Transfer
                  "parameters" => { maybe: :count }, "license" => :text, "paper" => :text }
       ranking = { "modality" => :modality, "task" => :task, "metric" => :text, "sampled" => :count,
                   "examples" => :count, "backbones" => [ranked], "left_out" => { each: :text } }
+      compared = { "sizes" => [:count], "proxy_a_distance" => :finite, "mmd" => :finite, "p_value" => :finite,
+                   "features" => [{ "feature" => :plain, "effect" => :finite }], "classes" => { each: :plain },
+                   "confidence" => { maybe: { each: :finite } }, "typical" => { each: [:text] } }
 
       RESULTS = {
+        "compare_domains" => compared,
         "hello" => { "protocol" => :count, "core_version?" => :text, "capabilities?" => [:text] },
         "check" => report, "rank" => ranking,
         "train" => summary, "resume" => summary, "describe" => summary, "reload" => summary,

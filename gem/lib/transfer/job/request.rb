@@ -48,13 +48,22 @@ module Transfer
 
       # @return [Array(Hash{String => Object}, Hash{String => Source::RowStream})] parameters, and the streams of rows
       def prepare
-        source = Source.new(recipe.data, columns: recipe.words["columns"], group: grouping)
-        data = { "data" => source.wire }.compact
+        sources = domains.transform_values { |data, options| Source.new(data, columns:, **options) }
+        data = sources.transform_values(&:wire).compact
         params = @run ? { **@run, **data } : { "recipe" => { **recipe.wire, **data }, **@options }
-        [params, source.streams]
+        [params, sources.values.map(&:streams).reduce({}, :merge)]
       end
 
       private
+
+      # The data of each domain, and how its rows are read: beside a source, rows of the target may lack a label.
+      def domains
+        labelled = !recipe.domains.key?("source")
+        others = recipe.domains.to_h { |word, data| [word, [data, { labelled: word == "source" }]] }
+        { "data" => [recipe.data, { group: grouping, labelled: }], **others }
+      end
+
+      def columns = recipe.words["columns"]
 
       # The name of the rows' groups, and the block that returns them or nil.
       def grouping

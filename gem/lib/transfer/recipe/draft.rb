@@ -8,7 +8,7 @@ module Transfer
       # The key of a block's value in a row.
       GROUP = "group"
 
-      attr_reader :words, :callbacks, :locations, :group
+      attr_reader :words, :callbacks, :locations, :group, :domains
       attr_accessor :data
 
       def initialize(parent = nil)
@@ -16,6 +16,7 @@ module Transfer
         @locations = parent ? parent.locations.dup : {}
         @callbacks = parent ? parent.callbacks.dup : []
         @data = parent&.data
+        @domains = parent ? parent.domains.dup : {}
         @group = parent&.group
         @own_lists = []
       end
@@ -42,11 +43,12 @@ module Transfer
       end
 
       def source(value)
-        @locations["data"] = Backtrace.user_location
-        Source.outline(value)
-        @data = value
-      rescue ArgumentError => error
-        reject("data", error.message)
+        @data = checked("data", value)
+      end
+
+      # @param word [String] `source` or `unlabelled`
+      def domain(word, value)
+        @domains[word] = checked(word, value)
       end
 
       # A block that groups rows stays in this process; each row then has its value as `group`.
@@ -77,6 +79,14 @@ module Transfer
       end
 
       private
+
+      def checked(word, value)
+        @locations[word] = Backtrace.user_location
+        Source.outline(value)
+        value
+      rescue ArgumentError => error
+        reject(word, error.message)
+      end
 
       def plain(value, path)
         case value

@@ -35,6 +35,24 @@ module Transfer
       #   `{input:, label:}`, or a relation
       def data(source) = draft.source(source)
 
+      # A labelled source domain; `data` is then the target domain, whose labels may be missing.
+      # @param source [String, Pathname, Enumerable] a folder or manifest, or rows `{input:, label:}`
+      def source(source) = draft.domain("source", source)
+
+      # More inputs of the target domain, without labels.
+      # @param source [String, Pathname, Enumerable] a folder or manifest, or rows `{input:}`
+      def unlabelled(source) = draft.domain("unlabelled", source)
+
+      # Labels of the source by names of the target: `map_labels "feline" => "cat"`.
+      # @param names [Hash{String => String}]
+      def map_labels(names) = draft.set("map_labels", names)
+
+      # Brings source and target together: `adapt :coral`, `adapt :tca, components: 40`, `adapt :auto`.
+      def adapt(method = nil, **options) = chosen("adapt", method, options)
+
+      # Weights the examples of the source: `weigh :kmm`, `weigh :discriminator, limit: 5`.
+      def weigh(method = nil, **options) = chosen("weigh", method, options)
+
       # The next three also take one value, as a keyword has it, whatever it is.
 
       # The names of a manifest's columns: `columns input: "file", target: "species"`.
@@ -75,6 +93,8 @@ module Transfer
       end
 
       private
+
+      def chosen(word, method, options) = draft.set(word, method ? { method:, **options } : options)
 
       # A name, names with their options, or the wire form.
       def augmentations(what)

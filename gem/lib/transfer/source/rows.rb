@@ -14,8 +14,10 @@ module Transfer
 
       # @param columns [Hash{String => Object}, nil] `{"input" => "photo", "target" => "species"}`
       # @param group [Array(String, Proc), Array(String, nil), nil] name of the group, and the block that returns it
-      def initialize(items, columns = nil, group = nil)
+      # @param labelled [Boolean] whether each row must have a label
+      def initialize(items, columns = nil, group = nil, labelled = true) # rubocop:disable Style/OptionalBooleanParameter
         @items = items
+        @labelled = labelled
         columns = {} unless columns.is_a?(Hash) # rejected by the core
         @input = columns["input"]
         @target = columns.fetch("target", "label")
@@ -120,6 +122,7 @@ module Transfer
         return in_row(number) { Plain.scalar(item.last) } if pair?(item)
 
         value = @target.is_a?(Array) ? @target.map { |name| field(item, name) } : field(item, @target)
+        return if value.nil? && !@labelled
         raise DataError, "row #{number} has no #{@target}: #{Hint.for(item)}" if value.nil?
 
         in_row(number, "a label is text, a number or a list of these; ") do
