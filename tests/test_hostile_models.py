@@ -110,7 +110,8 @@ OUT_OF_RANGE = {
     "another width": (at("embedding_width", 513), "its head does not fit its header"),
     "another task": (
         at("task", "clustering"),
-        'task: unknown task "clustering" (one of: classification, multi_label, regression)',
+        'task: unknown task "clustering" (one of: classification, detection, multi_label, regression, '
+        "text_to_text, translation)",
     ),
     "another modality": (at("modality", "text"), "modality: expected image (got text)"),
     "a NUL in the name of the backbone": (

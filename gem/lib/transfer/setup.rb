@@ -16,7 +16,7 @@ module Transfer
     autoload :Shell, "#{__dir__}/setup/shell"
     autoload :Torch, "#{__dir__}/setup/torch"
     # Download and disk space of a CPU build, and of PyPI's CUDA build for Linux on x86-64.
-    SIZES = { "cpu" => "about 200 MB, 900 MB on disk", "cuda" => "about 3 GB, 6 GB on disk" }.freeze
+    SIZES = { "cpu" => "about 280 MB, 1.1 GB on disk", "cuda" => "about 3 GB, 6 GB on disk" }.freeze
     private_constant :SIZES, :BasePython, :Shell, :Torch
 
     # @return [Array<String>] the extras in `pyproject.toml`

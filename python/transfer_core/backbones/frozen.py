@@ -58,25 +58,13 @@ class AnyBackbone(Protocol):
 
 
 @dataclass(frozen=True)
-class FrozenBackbone:
-    """A backbone whose tensors are in the cache: torch is imported when its network is asked for.
+class _Described:
+    """Base of backbones without a network; the parameters are attributes of `Backbone`."""
 
-    Parameters
-    ----------
-    name, wanted, trust
-        As in the recipe; see `backbones.load`.
-    facts, weights, weights_digest, code, vocabulary
-        See `Backbone`.
-    """
-
-    name: str
-    wanted: str
-    trust: bool
     facts: BackboneFacts
     weights: WeightsFacts | None
     weights_digest: str
     code: str
-    vocabulary: int
 
     @property
     def identity(self) -> str:
@@ -95,6 +83,61 @@ class FrozenBackbone:
         """See `Backbone`."""
         return self.facts.gives
 
+
+@dataclass(frozen=True)
+class SavedBackbone(_Described):
+    """The backbone of a saved model, whose tensors are in memory.
+
+    Parameters
+    ----------
+    arrays
+        The tensors by name.
+    """
+
+    arrays: Mapping[str, Array]
+
+    @property
+    def vocabulary(self) -> int:
+        """See `Backbone`."""
+        words = self.arrays.get(f"blocks.{self.facts.blocks[0]}.words.weight")
+        return 0 if words is None or self.facts.modality != "text" else len(words)
+
+    def files(self) -> Mapping[str, bytes]:
+        """See `AnyBackbone`."""
+        return files_in(self.arrays)
+
+    def tensors(self) -> Mapping[str, Array]:
+        """See `AnyBackbone`."""
+        return self.arrays
+
+    def module(self) -> Backbone:
+        """See `AnyBackbone`."""
+        return self._module
+
+    @cached_property
+    def _module(self) -> Backbone:
+        import torch
+
+        tensors = {name: torch.from_numpy(array) for name, array in self.arrays.items()}
+        return backbone_loading.restore(self.facts, tensors, self.weights, self.weights_digest)
+
+
+@dataclass(frozen=True)
+class FrozenBackbone(_Described):
+    """A backbone whose tensors are in the cache: torch is imported when its network is asked for.
+
+    Parameters
+    ----------
+    name, wanted
+        As in the recipe; see `backbones.load`.
+    vocabulary
+        See `Backbone`.
+    """
+
+    name: str
+    wanted: str
+    vocabulary: int
+
     def files(self) -> Mapping[str, bytes]:
         """See `AnyBackbone`."""
         return self._files
@@ -112,7 +155,7 @@ class FrozenBackbone:
 
     @cached_property
     def _module(self) -> Backbone:
-        return backbone_loading.load(self.name, self.wanted, None, self.trust)
+        return backbone_loading.load(self.name, self.wanted)
 
     @cached_property
     def _files(self) -> Mapping[str, bytes]:
@@ -145,6 +188,15 @@ def open_backbone(
     return backbone
 
 
+def describe(name: str, weights: str = "pretrained", trust: bool = False) -> BackboneFacts:
+    """Describe a backbone as `backbones.facts` does, without torch if it was opened before."""
+    if weights != "random" and not trust and not source_of(name).published:
+        known = _opened_before(name, weights, library_version(source_of(name).name))
+        if known:
+            return known.facts
+    return backbone_loading.facts(name, trust)
+
+
 def _known(name: str, weights: str, progress: Progress | None) -> FrozenBackbone | None:
     source = source_of(name)
     code = library_version(source.name)
@@ -152,7 +204,7 @@ def _known(name: str, weights: str, progress: Progress | None) -> FrozenBackbone
         return _opened_before(name, weights, code)
     facts = source.published(name)
     found = find_weights(facts, weights, progress)
-    known = FrozenBackbone(name, weights, False, facts, found.weights, found.digest, code, 0)
+    known = FrozenBackbone(facts, found.weights, found.digest, code, name, weights, 0)
     return known if open_arrays(_KIND, known.identity) else None
 
 
@@ -168,8 +220,8 @@ def _opened_before(name: str, weights: str, code: str) -> FrozenBackbone | None:
         return None
     if any(_stamp(path) != stamp for path, stamp in origin.stamps.items()):
         return None
-    facts, found, digest = origin.facts, origin.weights, origin.weights_digest
-    known = FrozenBackbone(name, weights, False, facts, found, digest, origin.code, origin.vocabulary)
+    described = (origin.facts, origin.weights, origin.weights_digest, origin.code)
+    known = FrozenBackbone(*described, name, weights, origin.vocabulary)
     return known if open_arrays(_KIND, known.identity) else None
 
 

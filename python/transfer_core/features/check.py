@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from itertools import chain
 
-from transfer_core.backbones import Backbone
+from transfer_core.backbones.frozen import AnyBackbone
 from transfer_core.data import Dataset
 from transfer_core.data.bad_input import left_out
 from transfer_core.data.near_images import thumbnail
@@ -19,7 +19,7 @@ _AT_ONCE = 8
 
 
 def undecodable(
-    dataset: Dataset, backbone: Backbone, on_bad_input: str, progress: Progress, seen: Seen | None
+    dataset: Dataset, backbone: AnyBackbone, on_bad_input: str, progress: Progress, seen: Seen | None
 ) -> dict[str, str]:
     """Map the paths of images that can't be decoded for `backbone` to the reasons; add thumbnails of the
     others to `seen`.

@@ -57,8 +57,9 @@ class DetectionPredictor:
         device, precision = choose_like(recipe.device, recipe.precision)
         self._detector.to(device)
         maps = maps_used(model.backbone.facts.feature_maps)
-        blocks = len(model.backbone.blocks)
-        return FrozenMaps(model.backbone, maps, blocks, self._detector.image_size, device, precision)
+        backbone = model.backbone.module()
+        blocks = len(backbone.blocks)
+        return FrozenMaps(backbone, maps, blocks, self._detector.image_size, device, precision)
 
     @property
     def concurrent(self) -> bool:

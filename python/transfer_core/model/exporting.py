@@ -91,7 +91,7 @@ def export_model(
     check_task(model.header.task)
     onnx_runtime()
     head = {name: np.asarray(array) for name, array in model.head.state_dict().items()}
-    parts = Parts(model.header, model.recipe, model.state, model.backbone, head, model.digest)
+    parts = Parts(model.header, model.recipe, model.state, model.backbone.module(), head, model.digest)
     check_loader(loader, path, parts)
     progress.stage("evaluate", "convert the model to ONNX")
     network = network_of(parts)

@@ -6,7 +6,7 @@ from hashlib import sha512
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from transfer_core.backbones import Backbone
+from transfer_core.backbones.frozen import AnyBackbone
 from transfer_core.model.predictor import SavedHead
 from transfer_core.model_file import format as model_file
 from transfer_core.model_file import trust
@@ -59,7 +59,7 @@ def write_model(model: Model, path: Path, backbone: bool, mode: int | None, dige
 def write_parts(
     path: Path,
     header: ModelHeader,
-    backbone: Backbone,
+    backbone: AnyBackbone,
     head: SavedHead,
     mode: int | None,
     digest: Digest | None = None,
@@ -81,5 +81,5 @@ def write_parts(
     """
     tensors = {f"{HEAD_PREFIX}{name}": tensor for name, tensor in head.state_dict().items()}
     if header.backbone.inside:
-        tensors |= {f"{BACKBONE_PREFIX}{name}": tensor for name, tensor in backbone.state_dict().items()}
+        tensors |= {f"{BACKBONE_PREFIX}{name}": tensor for name, tensor in backbone.tensors().items()}
     return model_file.write_model(path, tensors, header, mode, digest)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from transfer_core import cache
-from transfer_core.backbones import Backbone
+from transfer_core.backbones.frozen import AnyBackbone
 from transfer_core.model.files import write_parts
 from transfer_core.model.model import Model
 from transfer_core.model.predictor import SavedHead, predictor_module
@@ -80,7 +80,7 @@ def open_model_file(
     return Model(path, header, backbone, head, digest)
 
 
-def save_new(path: Path, header: ModelHeader, backbone: Backbone, head: SavedHead) -> Model:
+def save_new(path: Path, header: ModelHeader, backbone: AnyBackbone, head: SavedHead) -> Model:
     """Save a newly trained model, and return it with the header as loaded from the file."""
     saved = write_parts(path, header, backbone, head, FILE)
     note_identity(backbone)

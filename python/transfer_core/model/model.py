@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 import numpy as np
 import numpy.typing as npt
 
-from transfer_core.backbones import Backbone
+from transfer_core.backbones.frozen import AnyBackbone
 from transfer_core.data import MODALITIES, Input, Modality, Row
 from transfer_core.data.bad_input import counted, without_skip_hint
 from transfer_core.data.decode import decode_image
@@ -49,7 +49,7 @@ class Model:
 
     path: Path
     header: ModelHeader
-    backbone: Backbone
+    backbone: AnyBackbone
     head: SavedHead
     digest: str = ""
 

@@ -5,6 +5,7 @@ The file is untrusted: every value is validated before use.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,11 +14,12 @@ from typing import TYPE_CHECKING, TypeVar
 from msgspec.structs import replace
 
 from transfer_core import backbones
-from transfer_core.backbones import Backbone, BackboneFacts, Preprocessing
-from transfer_core.backbones.compute_limits import ComputeLimitExceeded, check_compute
-from transfer_core.backbones.registry import source_of, sources
+from transfer_core.backbones import BackboneFacts, Preprocessing
+from transfer_core.backbones.frozen import AnyBackbone, SavedBackbone, open_backbone
+from transfer_core.backbones.registry import library_version, source_of, sources
 from transfer_core.backbones.weights import is_path, sha256
-from transfer_core.model.weights_identity import check_identity
+from transfer_core.features.engines.reference import has_graph
+from transfer_core.model.weights_identity import checked_digest
 from transfer_core.model_file.format import BACKBONE_PREFIX, ModelHeader
 from transfer_core.model_file.strict_json import convert
 from transfer_core.runtime.errors import ModelFileError, RecipeError, TransferError
@@ -28,6 +30,8 @@ from transfer_core.tasks.criteria import Array
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+
+    from transfer_core.backbones import Backbone
 
 # Slightly above the largest input size of torchvision's networks, in pixels.
 _USUAL_CROP = 640
@@ -82,7 +86,7 @@ def restore_state(header: ModelHeader) -> State:
 
 def restore_backbone(
     header: ModelHeader, arrays: Mapping[str, Array], progress: Progress, trust: bool
-) -> Backbone:
+) -> AnyBackbone:
     """Restore the backbone of a saved model, in eval mode.
 
     Parameters
@@ -110,13 +114,10 @@ def restore_backbone(
     facts = backbone.facts
     _check_equal("modality", header.modality, facts.modality)
     _check_equal("embedding_width", header.embedding_width, facts.embedding_width)
-    check_numbers(backbone, BACKBONE_PREFIX)
     return backbone
 
 
-def _inside(header: ModelHeader, arrays: Mapping[str, Array], trust: bool) -> Backbone:
-    import torch
-
+def _inside(header: ModelHeader, arrays: Mapping[str, Array], trust: bool) -> AnyBackbone:
     source = header.backbone
     facts = facts_of(header)
     published = {weights.name: weights for weights in facts.weights}
@@ -134,9 +135,24 @@ def _inside(header: ModelHeader, arrays: Mapping[str, Array], trust: bool) -> Ba
             f"preprocessing.resize_size: expected at least the crop_size, {weights.preprocessing.crop_size} "
             f"(got {weights.preprocessing.resize_size})"
         )
-    tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
-    backbone = backbones.restore(facts, tensors, weights, source.weights_digest, trust)
-    check_identity(backbone)
+    saved = SavedBackbone(facts, weights, source.weights_digest, library_version(facts.source), arrays)
+    known = dataclasses.replace(saved, weights_digest=checked_digest(saved))
+    if facts.plain and not trust and has_graph(known):
+        return known  # these tensors and this preprocessing were checked when the graph was made
+    return _network(saved, trust)
+
+
+def _network(saved: SavedBackbone, trust: bool) -> Backbone:
+    """Restore the network of a saved backbone, and check its tensors and what an image takes."""
+    import torch
+
+    from transfer_core.backbones.compute_limits import ComputeLimitExceeded, check_compute
+
+    facts = saved.facts
+    tensors = {name: torch.from_numpy(array) for name, array in saved.arrays.items()}
+    backbone = backbones.restore(facts, tensors, saved.weights, saved.weights_digest, trust)
+    backbone.weights_digest = checked_digest(backbone)
+    check_numbers(backbone, BACKBONE_PREFIX)
     if facts.modality == "image" and _may_be_large(facts, backbone.preprocessing):
         try:
             check_compute(backbone)
@@ -168,12 +184,12 @@ def facts_of(header: ModelHeader) -> BackboneFacts:
     return facts
 
 
-def _with_external_weights(header: ModelHeader, progress: Progress, trust: bool) -> Backbone:
+def _with_external_weights(header: ModelHeader, progress: Progress, trust: bool) -> AnyBackbone:
     source = header.backbone
     # The digest first: the named file is parsed only if it is the one of the training.
     is_other = is_path(source.weights) and _is_other(Path(source.weights), source.weights_digest)
     if not is_other:
-        found = backbones.load(source.name, source.weights, progress, trust)
+        found = open_backbone(source.name, source.weights, progress, trust)
         is_other = found.weights_digest != source.weights_digest
     if is_other:
         raise ModelFileError(

@@ -6,22 +6,21 @@ a training on this machine paired the same tensors with it; any other backbone i
 
 from __future__ import annotations
 
-from transfer_core.backbones import Backbone
+from transfer_core.backbones.frozen import AnyBackbone
 from transfer_core.model_file.format import tensors_digest
 from transfer_core.runtime.measurements import known, remembered
 
 
-def note_identity(backbone: Backbone) -> None:
+def note_identity(backbone: AnyBackbone) -> None:
     """Remember which tensors the identity of a backbone that was trained with here stands for."""
-    remembered(_key(backbone), lambda: tensors_digest(backbone.state_dict()))
+    remembered(_key(backbone), lambda: tensors_digest(backbone.tensors()))
 
 
-def check_identity(backbone: Backbone) -> None:
-    """Replace the claimed digest of a backbone from a file by that of its tensors, unless known here."""
-    digest = tensors_digest(backbone.state_dict())
-    if backbone.weights_digest != digest and known(_key(backbone)).get(_key(backbone)) != digest:
-        backbone.weights_digest = digest
+def checked_digest(backbone: AnyBackbone) -> str:
+    """The claimed digest of a backbone from a file if it is known here, else that of its tensors."""
+    digest = tensors_digest(backbone.tensors())
+    return backbone.weights_digest if known(_key(backbone)).get(_key(backbone)) == digest else digest
 
 
-def _key(backbone: Backbone) -> str:
+def _key(backbone: AnyBackbone) -> str:
     return f"tensors of {backbone.identity}"

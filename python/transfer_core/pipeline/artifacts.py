@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from transfer_core.backbones import Backbone
+from transfer_core.backbones.frozen import AnyBackbone
 from transfer_core.data import DataSplits
 from transfer_core.heads import Head
 from transfer_core.model.predictor import SavedHead
@@ -21,7 +21,7 @@ class Chosen:
     """Output of step 1: a plan, a pretrained backbone and the divided data."""
 
     plan: Plan
-    backbone: Backbone
+    backbone: AnyBackbone
     splits: DataSplits
     machine: Machine
 

@@ -90,7 +90,7 @@ def freeze(chosen: Chosen, progress: Progress) -> FrozenViews:
     train, valid = _photos(splits.train), _photos(splits.valid)
     store = FeatureStore()
     training = DetectorTraining(
-        backbone=chosen.backbone,
+        backbone=chosen.backbone.module(),
         detector=_new_detector(chosen),
         image_size=size,
         train=_viewed(train, chosen),
@@ -132,7 +132,7 @@ def fine_tune(
 ) -> Trained:
     """Step 5: train the further phases of the plan, if there are any."""
     training, further = frozen.training, frozen.plan.further_phases
-    backbone, history = frozen.backbone, head
+    backbone, history = frozen.backbone.module(), head
     published = tensors_digest(backbone.state_dict())
     if checkpoints.phase > 0:
         restore_backbone(backbone, checkpoints.changed)
@@ -240,7 +240,8 @@ def _average_precision(splits: DataSplits, found: list[Detections]) -> float:
 
 def _note_weights(frozen: FrozenViews, published: str) -> None:
     """Identify the backbone by its tensors once they differ from the published ones."""
-    now = tensors_digest(frozen.backbone.state_dict())
+    backbone = frozen.backbone.module()
+    now = tensors_digest(backbone.state_dict())
     if now != published:
-        frozen.backbone.weights_digest = now
+        backbone.weights_digest = now
         frozen.training.rows.store = None

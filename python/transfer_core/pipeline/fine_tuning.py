@@ -49,7 +49,7 @@ def fine_tune_backbone(
 
 def _restore_published(frozen: Frozen, progress: Progress) -> None:
     """Restore the published weights of the backbone."""
-    recipe, backbone = frozen.plan.recipe, frozen.backbone
+    recipe, backbone = frozen.plan.recipe, frozen.backbone.module()
     published = backbones.load(recipe.backbone, recipe.weights, progress, recipe.trust)
     backbone.load_state_dict(published.state_dict())
     backbone.weights_digest = published.weights_digest
@@ -57,7 +57,7 @@ def _restore_published(frozen: Frozen, progress: Progress) -> None:
 
 def _all_phases(frozen: Frozen, fitted: HeadFit, checkpoints: RunCheckpoints, progress: Progress) -> Tuned:
     """Train every phase after the first, from the checkpoint of an interrupted run if there is one."""
-    backbone, further = frozen.backbone, frozen.plan.further_phases
+    backbone, further = frozen.backbone.module(), frozen.plan.further_phases
     head, history = (
         module_of(fitted.head, frozen.plan.recipe.head),
         [{"step": "train", **entry} for entry in fitted.history],
@@ -102,7 +102,7 @@ def _fine_tune(
 ) -> list[dict[str, Any]]:
     """Train blocks of the backbone with the head; returns the history."""
     recipe = frozen.plan.recipe
-    progress.stage("fine_tune", f"fine-tune {phase.title(len(frozen.backbone.blocks))}")
+    progress.stage("fine_tune", f"fine-tune {phase.title(len(frozen.backbone.facts.blocks))}")
     images, valid = (_examples(frozen, part, phase) for part in (frozen.splits.train, frozen.splits.valid))
     how = (
         recipe.augment or (),
@@ -113,7 +113,7 @@ def _fine_tune(
         recipe.text,
         checkpointer,
     )
-    entries = fine_tune(frozen.backbone, head, phase, images, valid, *how)
+    entries = fine_tune(frozen.backbone.module(), head, phase, images, valid, *how)
     return [{"step": "fine_tune", **entry} for entry in entries]
 
 

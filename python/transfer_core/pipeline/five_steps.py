@@ -11,7 +11,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from transfer_core import backbones, cache
+from transfer_core import cache
+from transfer_core.backbones.frozen import describe, open_backbone
 from transfer_core.data import MODALITIES, Row, read_splits
 from transfer_core.model.loading import open_model_file
 from transfer_core.model.model import Model
@@ -22,7 +23,7 @@ from transfer_core.recipe.schema import Lora, Recipe
 from transfer_core.runs import RunFolder, find_run, new_run, old_run, upkeep
 from transfer_core.runs.checkpoints import RunCheckpoints
 from transfer_core.runs.resume_check import agree, stored, stored_recipe
-from transfer_core.runtime.devices import Machine, choose_device, choose_dtype, precision_warning
+from transfer_core.runtime.devices import Machine, check_precision, choose_device, precision_warning
 from transfer_core.runtime.overall_progress import Overall
 from transfer_core.runtime.progress import Event, Progress
 from transfer_core.runtime.temp_dir import spool_folder
@@ -105,10 +106,10 @@ def _five_steps(
 def choose(recipe: Recipe, streams: Mapping[str, Iterable[Row]], spool: Path, progress: Progress) -> Chosen:
     """Step 1: choose a pretrained backbone, read the data, and make the plan."""
     progress.stage("choose", f"choose {recipe.backbone}")
-    facts = backbones.facts(recipe.backbone, recipe.trust)
+    facts = describe(recipe.backbone, recipe.weights, recipe.trust)
     given, recipe = recipe, complete(recipe, facts)
     device = choose_device(recipe.device)
-    choose_dtype(recipe.precision, device)  # raises before any work if the device lacks the precision
+    check_precision(recipe.precision, device)  # before any work
     if slow := precision_warning(recipe.precision, device):
         progress.warning(slow)
     splits = read_splits(recipe, MODALITIES[facts.modality], choose_task, streams, spool, progress)
@@ -116,11 +117,13 @@ def choose(recipe: Recipe, streams: Mapping[str, Iterable[Row]], spool: Path, pr
     plan = make_plan(given, recipe, facts, task, splits.labels, len(splits.valid))
     for warning in plan.warnings:
         progress.warning(warning)
-    backbone = backbones.load(recipe.backbone, recipe.weights, progress, recipe.trust)
+    backbone = open_backbone(recipe.backbone, recipe.weights, progress, recipe.trust)
+    if task.needs != "pooled" or plan.further_phases:
+        backbone = backbone.module()
     if any(isinstance(step, Lora) for step in recipe.steps):
         from transfer_core.finetune.lora import check_adapters
 
-        check_adapters(recipe, backbone)
+        check_adapters(recipe, backbone.module())
     return Chosen(plan, backbone, splits, Machine(device, recipe.precision))
 
 

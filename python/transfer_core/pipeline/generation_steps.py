@@ -65,7 +65,7 @@ def expected_work(chosen: Chosen) -> list[ExpectedPhase]:
 def freeze(chosen: Chosen, progress: Progress) -> Tokenized:
     """Step 2: tokenize all pairs, and generate texts with the untuned model, to compare with."""
     check_scorers()
-    backbone, recipe = chosen.backbone, chosen.plan.recipe
+    backbone, recipe = chosen.backbone.module(), chosen.plan.recipe
     assert isinstance(backbone, EncoderDecoder)
     device = chosen.machine.device
     backbone.to(device)
@@ -89,7 +89,7 @@ def add_head_and_train(
 
 def fine_tune(frozen: Tokenized, head: None, checkpoints: RunCheckpoints, progress: Progress) -> Trained:
     """Step 5: train every phase, from the checkpoint of an interrupted run if there is one."""
-    backbone, plan = frozen.backbone, frozen.plan
+    backbone, plan = frozen.backbone.module(), frozen.plan
     assert isinstance(backbone, EncoderDecoder)
     published = tensors_digest(backbone.state_dict())
     history: list[dict[str, Any]] = []
@@ -129,7 +129,7 @@ def evaluate(frozen: Tokenized, tuned: Trained, path: Path, warnings: list[str],
             progress.warning(warning)
     else:
         progress.warning("nothing was held out, so the model was not measured")
-    frozen.backbone.to("cpu")
+    frozen.backbone.module().to("cpu")
     header = msgspec.structs.replace(draft.header, metrics=metrics, warnings=tuple(warnings))
     return save_new(path, header, frozen.backbone, tuned.head)
 

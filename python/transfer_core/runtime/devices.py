@@ -119,6 +119,12 @@ def available_devices() -> list[str]:
     return [*cuda, *mps, "cpu"]
 
 
+def check_precision(precision: str, device: Device) -> None:
+    """Raise `ConfigurationError` for float16 on a CPU, which has no fast arithmetic for it."""
+    if precision == "float16" and device.type == "cpu":
+        raise ConfigurationError("precision float16 needs a GPU; on a cpu use bfloat16 or float32")
+
+
 def choose_dtype(precision: str, device: Device) -> torch.dtype:
     """Select the floating-point type for training blocks of the backbone.
 
@@ -134,8 +140,7 @@ def choose_dtype(precision: str, device: Device) -> torch.dtype:
 
     if precision == "auto":
         return torch.bfloat16 if _is_fast_in_bfloat16(device) else torch.float32
-    if precision == "float16" and device.type == "cpu":
-        raise ConfigurationError("precision float16 needs a GPU; on a cpu use bfloat16 or float32")
+    check_precision(precision, device)
     dtype: torch.dtype = getattr(torch, precision)
     return dtype
 

@@ -67,8 +67,8 @@ def _exclude_imports_from_gc() -> None:
 
 def memory_of(model: Model) -> int:
     """Memory of a model in bytes: its weights, and their copy in the network optimized for prediction."""
-    states = model.backbone.state_dict(), model.head.state_dict()
-    return 2 * sum(int(tensor.nbytes) for state in states for tensor in state.values())
+    parts = model.backbone.tensors(), model.head.state_dict()
+    return 2 * sum(int(array.nbytes) for part in parts for array in part.values())
 
 
 @dataclass

@@ -87,9 +87,9 @@ def choose(backbone: AnyBackbone, reference: Reference, device: Device, precisio
     if not backbone.facts.plain:
         return Choice("torch", _version("torch"), "float32", FOREIGN_BATCH)
     installed = installed_engines()
-    key = (
-        f"engine: {backbone.identity}, {precision} on {_place(device)}, {installed}, version {CHOICE_VERSION}"
-    )
+    size = backbone.preprocessing.crop_size if backbone.facts.modality == "image" else ""
+    how = f"{size} {precision} on {_place(device)}, {installed}, version {CHOICE_VERSION}"
+    key = f"engine: {backbone.identity}, {how}"
 
     def measure() -> dict[str, object]:
         best: Choice | None = None

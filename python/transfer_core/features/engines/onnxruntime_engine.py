@@ -66,7 +66,8 @@ class OnnxRuntimeEngine:
         options.log_severity_level = _NO_LOG
         # Idle threads sleep: other programs and other models use the cores as well.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        graph = self._graph()
         try:
-            return self._runtime.InferenceSession(self._graph(), options, providers=self._providers)
+            return self._runtime.InferenceSession(graph, options, providers=self._providers)
         except Exception as error:  # its errors have no common base class
             raise Unusable(f"ONNX Runtime can't load it: {error}") from error

@@ -72,8 +72,9 @@ class OpenVinoEngine:
             # Threads that are bound to cores wait for other programs there.
             "ENABLE_CPU_PINNING": False,
         }
+        graph = self._graph()
         try:
-            return self._core.compile_model(self._core.read_model(self._graph()), "CPU", options)
+            return self._core.compile_model(self._core.read_model(graph), "CPU", options)
         except RuntimeError as error:
             raise Unusable(f"OpenVINO can't compile it: {error}") from error
 

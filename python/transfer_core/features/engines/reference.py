@@ -25,6 +25,16 @@ GRAPH_VERSION = 1
 _AT_ONCE = 4
 
 
+def has_graph(backbone: AnyBackbone) -> bool:
+    """Whether a backbone of this identity and preprocessing was converted on this machine."""
+    return open_arrays("graph", _key_of(backbone)) is not None
+
+
+def _key_of(backbone: AnyBackbone) -> str:
+    prepared = backbone.preprocessing if backbone.facts.modality == "image" else None
+    return f"{backbone.identity} {prepared} {GRAPH_VERSION}"
+
+
 class Reference:
     """A backbone's graph, and torch's embeddings of a probe in float32.
 
@@ -97,9 +107,7 @@ class Reference:
 
     @cached_property
     def _key(self) -> str:
-        facts = self._backbone.facts
-        prepared = self._backbone.preprocessing if facts.modality == "image" else None
-        return f"{self._backbone.identity} {prepared} {GRAPH_VERSION}"
+        return _key_of(self._backbone)
 
     @cached_property
     def _digest(self) -> str:

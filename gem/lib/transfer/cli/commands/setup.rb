@@ -11,7 +11,7 @@ module Transfer
 
           transfer setup                    PyTorch of PyPI: with CUDA on Linux, about
                                             3 GB to download, 6 GB on disk
-          transfer setup --cpu              without CUDA: about 200 MB, 900 MB on disk
+          transfer setup --cpu              without CUDA: about 280 MB, 1.1 GB on disk
           transfer setup --cuda 12.6        PyTorch for this CUDA version
           transfer setup --extras parquet   optional packages, added to earlier ones
           transfer setup --offline          also pretrained weights and timm, to train
