@@ -15,10 +15,11 @@ from sklearn.metrics import log_loss, mean_squared_error
 from criteria import Rows
 from transfer_core.heads import cross_validated, folds, linear_problem
 from transfer_core.heads.coordinates import coordinates_of
-from transfer_core.heads.cross_validated import STRENGTHS, fit_linear
+from transfer_core.heads.cross_validated import fit_linear
 from transfer_core.heads.folds import fold_of
 from transfer_core.heads.linear_problem import linear_problems
 from transfer_core.heads.scaling import Scaling, scalings, standardization
+from transfer_core.heads.strength_search import STRENGTHS
 from transfer_core.runtime.errors import Cancelled
 from transfer_core.runtime.progress import Progress
 
@@ -400,6 +401,16 @@ def test_a_fit_can_be_cancelled_within_a_solve():
     with pytest.raises(Cancelled):
         fit_linear(classes(60, 5, 3), 3, 5, 0, Progress(cancelled=cancelled))
     assert len(asked) == 21
+
+
+def test_the_number_of_threads_does_not_change_the_fit(monkeypatch):
+    monkeypatch.setattr(linear_problem, "CHUNK_BYTES", 13 * 4 * 6)
+    fits = []
+    for threads in ("1", "3"):
+        monkeypatch.setenv("TRANSFER_THREADS", threads)
+        fits.append(fitted(classes(400, 6, 3), 3))
+    assert np.array_equal(fits[0].weight, fits[1].weight)
+    assert fits[0].path == fits[1].path
 
 
 def test_features_may_be_a_read_only_file(tmp_path):

@@ -69,31 +69,37 @@ class Coordinates:
         return z if self.basis is None else z @ self.basis
 
 
-def coordinates_of(features: Array, scaling: Scaling, axes: bool = False) -> Coordinates:
-    """Return R = min(N, D) coordinates of `features` (N, D) under `scaling`.
+def coordinates_of(features: Array, scaling: Scaling, outputs: int = 1) -> Coordinates:
+    """Return R = min(N, D) coordinates of `features` (N, D) under `scaling`, for a number of outputs.
 
     With fewer rows than features, L2-penalized weights lie in the span of the rows, and the penalty is the
     same in any orthonormal basis of it. Z' = QR (Golub and Van Loan, Matrix Computations, 2013, section 5.2)
     gives one, and the square R' replaces the rows.
 
-    With up to `FEW` times as many rows as features, the basis is the principal axes: the Hessian of the
-    penalized loss is nearly diagonal in it, so that no system of R equations is solved per evaluation of the
-    loss.
+    The basis is the principal axes, in which the Hessian of the penalized loss is nearly diagonal, so that no
+    system of R equations is solved per evaluation of the loss. With more than `FEW` times as many rows as
+    features, the axes are those of part of the rows, and they are used only if they cost less than a few
+    evaluations.
     """
     mean, scale = scaling
     rows, width = features.shape
     if rows > FEW * width:
-        basis = None
-        if axes:
-            step = rows // (FEW * width)
-            z = (features[::step] - mean) / scale
-            basis = np.linalg.eigh(z.T @ z)[1]
-        return Coordinates(features, False, mean, scale, basis)
+        if outputs * rows < width**2:
+            return Coordinates(features, False, mean, scale, None)
+        part = (features[:: rows // (FEW * width)] - mean) / scale
+        return Coordinates(features, False, mean, scale, _axes(part))
     z = (features - mean) / scale
-    basis = None
-    if rows < width:
-        basis, triangle = np.linalg.qr(z.T)
+    if rows >= width:
+        axes = basis = _axes(z)
+    else:
+        span, triangle = np.linalg.qr(z.T)
         z = triangle.T
-    axes_ = np.linalg.eigh(z.T @ z)[1]
-    basis = axes_ if basis is None else basis @ axes_
-    return Coordinates(z @ axes_, True, mean, scale, basis)
+        axes = _axes(z)
+        basis = span @ axes
+    return Coordinates(z @ axes, True, mean, scale, basis)
+
+
+def _axes(z: Array) -> Array:
+    """Return the principal axes (R, R) of centred rows (N, R)."""
+    axes: Array = np.linalg.eigh(z.T @ z)[1]
+    return axes

@@ -19,6 +19,9 @@ CHUNK_BYTES = 4 * 2**20
 # Rows per coordinate that suffice to estimate the diagonal of the Hessian.
 ROWS_FOR_WHITENING = 8
 
+# Evaluations of the loss in a fit.
+_USUAL_EVALUATIONS = 20
+
 
 @dataclass(frozen=True)
 class LinearProblems:
@@ -44,6 +47,11 @@ class LinearProblems:
     def zeros(self) -> Array:
         """Return zero coefficients (B, K, R + 1), the default start."""
         return np.zeros((len(self.share), self.outputs, self.at.count + 1), self.at.x.dtype)
+
+    @property
+    def checks(self) -> int:
+        """Expected number of calls of `check` in a fit."""
+        return _USUAL_EVALUATIONS * len(list(self._chunks(len(self.targets), len(self.share) * self.outputs)))
 
     def solve(self, strength: float, start: Array, tolerance: float) -> Array:
         """Return the minima (B, K, R + 1), found by preconditioned L-BFGS from `start` (B, K, R + 1)."""
