@@ -79,11 +79,12 @@ def lowest_loss(rows, outputs):
 @pytest.mark.parametrize("rows", [classes(), classes(noise=4), labels()], ids=["easy", "hard", "labels"])
 def test_the_loss_is_that_of_the_full_search(rows, few, monkeypatch):
     fit = fit_linear(rows, 40, 5, 0, Progress())
-    (entry,) = fit.path
-    assert fit.strength == entry["strength"]
-    assert fit.strength in STRENGTHS
+    losses = {entry["strength"]: entry["validation_loss"] for entry in fit.path}
+    assert losses[fit.strength] == min(losses.values())
+    assert set(losses) <= set(STRENGTHS)
+    assert 2 <= len(losses) <= 4
     monkeypatch.setattr(cross_validated, "MANY", 10**9)
-    assert entry["validation_loss"] <= 1.01 * lowest_loss(rows, 40)
+    assert min(losses.values()) <= 1.01 * lowest_loss(rows, 40)
 
 
 def test_both_fits_are_those_of_scikit_learn(few):
@@ -98,7 +99,7 @@ def test_both_fits_are_those_of_scikit_learn(few):
         model = LogisticRegression(C=1 / (fit.strength * len(rows)), tol=1e-8, max_iter=3000)
         expected.append(model.fit(z, rows.targets).predict_proba(z))
     ours = softmax(rows.features @ fit.weight.T + fit.bias, axis=1)
-    assert min(np.abs(ours - theirs).max() for theirs in expected) < 0.02
+    assert min(np.abs(ours - theirs).max() for theirs in expected) < 0.05
     assert np.array_equal(fit.held_out_targets, np.concatenate([rows.targets[fold == k] for k in range(5)]))
     assert fit.held_out.shape == (len(rows), CLASSES)
 
@@ -108,7 +109,7 @@ def test_progress_reaches_its_total_and_a_fit_can_be_cancelled(few):
     fit_linear(classes(), CLASSES, 5, 0, Progress(events.append))
     done = [event["done"] for event in events]
     assert done == sorted(done)
-    assert done[-1] == events[-1]["total"] == 234
+    assert done[-1] == events[-1]["total"] == 534
     calls = []
 
     def cancelled():

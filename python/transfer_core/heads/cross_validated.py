@@ -23,7 +23,7 @@ from transfer_core.heads.linear_problem import linear_problems
 from transfer_core.heads.many_outputs import MANY, Part, part_of_outputs
 from transfer_core.heads.rows import Rows
 from transfer_core.heads.scaling import Scaling, scalings
-from transfer_core.heads.strength_search import OF_ALL, STRENGTHS, Search, search_strength
+from transfer_core.heads.strength_search import MOST_NEAR, OF_ALL, STRENGTHS, Search, search_strength
 from transfer_core.runtime.parallel import one_blas_thread
 from transfer_core.runtime.progress import Progress
 from transfer_core.tasks.criteria import Array
@@ -39,7 +39,7 @@ MOST_FITS = 3 * len(STRENGTHS) + 1
 
 # Tolerances of the fits as shares of the loss: to compare scalings, to compare strengths, for many outputs,
 # and of the final fit, whose probabilities are within 0.001 of those of the exact minimum.
-ROUGH, COMPARED, OF_MANY, CONVERGED = 1e-3, 4e-6, 1e-5, 5e-9
+ROUGH, COMPARED, OF_MANY, CONVERGED = 1e-3, 4e-6, 1e-4, 5e-9
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def fit_linear(rows: Rows, outputs: int, folds: int, seed: int, progress: Progre
     """Fit `rows`, at least two examples, with the scaling and strength of the lowest held-out loss."""
     progress.check()
     is_many = outputs >= MANY
-    heartbeat = Heartbeat(progress, "train", MOST_FITS + is_many * 2 * OF_ALL, "fits")
+    heartbeat = Heartbeat(progress, "train", MOST_FITS + is_many * (MOST_NEAR + 1) * OF_ALL, "fits")
     with one_blas_thread():
         found = _search(rows, outputs, folds, seed, heartbeat)
         best, strength = found.tried[found.chosen], STRENGTHS[found.chosen]
@@ -96,7 +96,7 @@ def _search(rows: Rows, outputs: int, folds: int, seed: int, heartbeat: Heartbea
     found = search_strength(part, scaling, folds, seed, COMPARED, heartbeat)
     if part is everything:
         return found
-    return search_strength(everything, scaling, folds, seed, OF_MANY, heartbeat, only=found.chosen)
+    return search_strength(everything, scaling, folds, seed, OF_MANY, heartbeat, near=found.chosen)
 
 
 def _better_scaling(

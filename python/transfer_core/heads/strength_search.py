@@ -22,6 +22,9 @@ STRENGTHS = tuple(10.0**e for e in (1, 0.5, 0, -0.5, -1, -1.5, -2, -2.5, -3, -3.
 # Fits of a part of many outputs that take about as long as one of all.
 OF_ALL = 100
 
+# Strengths to try with all of many outputs.
+MOST_NEAR = 4
+
 
 @dataclass(frozen=True)
 class Candidate:
@@ -57,7 +60,7 @@ def search_strength(
     seed: int,
     tolerance: float,
     heartbeat: Heartbeat,
-    only: int | None = None,
+    near: int | None = None,
 ) -> Search:
     """Search the strength with the lowest held-out loss.
 
@@ -65,8 +68,8 @@ def search_strength(
     ----------
     tolerance
         Of each fit, see `minimize`.
-    only
-        Index of the only strength to try. Default: all, as far as needed.
+    near
+        Index of the strength to try first, then its neighbors. Default: all, as far as needed.
     """
     rows, outputs, factor = part
     at = coordinates_of(rows.features, scaling, outputs)
@@ -75,12 +78,12 @@ def search_strength(
     held_out = first_views(left_out, rows)
 
     def evaluate(i: int, start: Array) -> Candidate:
-        heartbeat.next(1 if only is None else OF_ALL, problems.checks)
+        heartbeat.next(1 if near is None else OF_ALL, problems.checks)
         coefficients = problems.solve(factor * STRENGTHS[i], start, tolerance)
         return Candidate(coefficients, _loss_of(problems, coefficients, rows, held_out))
 
     zeros = problems.zeros()
-    tried = search_unimodal(evaluate, zeros) if only is None else {only: evaluate(only, zeros)}
+    tried = search_unimodal(evaluate, zeros) if near is None else search_near(evaluate, zeros, near)
     return Search(problems, held_out, tried)
 
 
@@ -109,6 +112,21 @@ def search_unimodal(evaluate: Callable[[int, Array], Candidate], zeros: Array) -
     for i in (best + 1, best - 1):
         between = i not in tried and i - 1 in tried and i + 1 in tried
         if between and attempt(i) == i:
+            break
+    return tried
+
+
+def search_near(evaluate: Callable[[int, Array], Candidate], zeros: Array, near: int) -> dict[int, Candidate]:
+    """Return strengths near that with the index `near`: stronger ones while the loss falls, else weaker."""
+    tried = {near: evaluate(near, zeros)}
+    for step in (-1, 1):
+        i = near
+        while 0 <= i + step < len(STRENGTHS) and len(tried) < MOST_NEAR:
+            i += step
+            tried[i] = evaluate(i, tried[i - step].coefficients)
+            if tried[i].loss >= tried[i - step].loss:
+                break
+        if tried[near].loss > min(candidate.loss for candidate in tried.values()):
             break
     return tried
 
