@@ -60,8 +60,8 @@ class Trunk(nn.Module):
         return OrderedDict((str(number), level) for number, level in enumerate(levels))
 
 
-def reference(rows: Rows, epochs: int, frozen: bool) -> None:
-    """Train with torchvision's loop."""
+def reference(rows: Rows, epochs: int, frozen: bool) -> FCOS:
+    """Train with torchvision's loop; returns the network."""
     from transfer_core import backbones
     from transfer_core.heads.detection.build import build_detector, maps_used
     from transfer_core.recipe.schema import FcosHead
@@ -87,6 +87,7 @@ def reference(rows: Rows, epochs: int, frozen: bool) -> None:
             sum(losses.values()).backward()
             optimizer.step()
             schedule.step()
+    return model
 
 
 def ours(rows: Rows, epochs: int) -> None:
@@ -101,7 +102,7 @@ def ours(rows: Rows, epochs: int) -> None:
         )
 
 
-PROGRAMS: dict[str, Callable[[Rows, int], None]] = {
+PROGRAMS: dict[str, Callable[[Rows, int], Any]] = {
     "transfer-rb, frozen": ours,
     "torchvision's loop, frozen": partial(reference, frozen=True),
     "torchvision's loop, three stages trained": partial(reference, frozen=False),
@@ -143,7 +144,10 @@ def _example(row: dict[str, Any], labels: Sequence[str]) -> tuple[Tensor, dict[s
     corners = [[b["x"], b["y"], b["x"] + b["width"], b["y"] + b["height"]] for b in row["boxes"]]
     size = (image.shape[1], image.shape[2])
     boxes = BoundingBoxes(torch.tensor(corners).reshape(-1, 4), format="XYXY", canvas_size=size)
-    return image, {"boxes": boxes, "labels": torch.tensor([labels.index(b["label"]) for b in row["boxes"]])}
+    return image, {
+        "boxes": boxes,
+        "labels": torch.tensor([labels.index(b["label"]) for b in row["boxes"]], dtype=torch.int64),
+    }
 
 
 if __name__ == "__main__":
