@@ -13,7 +13,7 @@ from transfer_core.export.operators import Graph
 from transfer_core.export.resize import centre_pixels
 from transfer_core.features.pixels import load_pixels
 
-pytestmark = [pytest.mark.extras]
+pytestmark = [pytest.mark.extras, pytest.mark.slow]
 
 SIZES = (
     *((500, 400), (640, 480), (257, 255), (256, 256), (224, 224), (1024, 768)),  # as photos are

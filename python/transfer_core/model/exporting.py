@@ -18,7 +18,8 @@ from transfer_core.export.decoding import check_task
 from transfer_core.export.file import check_target, serialized, write
 from transfer_core.export.graph_of_model import Parts, graph_of_model, network_of
 from transfer_core.export.loader_scripts import check_loader, write_loader
-from transfer_core.export.precisions import PRECISIONS, halved, quantized
+from transfer_core.export.precisions import PRECISIONS, halved
+from transfer_core.export.quantization import quantized
 from transfer_core.export.session import ExportedSession, onnx_runtime, probe_inputs
 from transfer_core.model.evaluation import labelled_data
 from transfer_core.recipe.messages import shown
@@ -104,7 +105,7 @@ def export_model(
             network = halved(network)
         elif calibrating:
             progress.stage("evaluate", f"quantize on {len(calibrating)} {model.modality.many}")
-            network = quantized(network, parts, calibrating.inputs)
+            network = quantized(network, parts, calibrating.inputs, progress)
         content = serialized(graph_of_model(parts, network), parts, precision)
         session = ExportedSession(content, parts)
         error = compare(parts, session, probe_inputs(parts), precision, partial(_predicted, model))

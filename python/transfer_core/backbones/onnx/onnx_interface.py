@@ -12,6 +12,8 @@ from transfer_core.runtime.errors import DependencyError, ModelFileError
 
 # Prefix of the names that are added to a file's own.
 _PREFIX = "transfer_"
+# Prefix that the file's own names get.
+_OWN = "own/"
 
 
 def with_standard_interface(content: bytes, name: str, given: str, result: str) -> bytes:
@@ -35,6 +37,7 @@ def with_standard_interface(content: bytes, name: str, given: str, result: str) 
     """
     try:
         import onnx
+        import onnx.compose
         from onnx import TensorProto, helper, numpy_helper
     except ImportError:
         raise DependencyError("exporting an .onnx file", "onnx", "onnx") from None
@@ -44,7 +47,9 @@ def with_standard_interface(content: bytes, name: str, given: str, result: str) 
     rank = len(output.shape or ())
     if rank not in (2, 3, 4):
         raise ModelFileError(f"{name} outputs {output.name} without a known number of axes, expected 2 to 4")
-    model = onnx.load_model_from_string(content)
+    # The file may have used the new names itself.
+    model = onnx.compose.add_prefix(onnx.load_model_from_string(content), _OWN)
+    own_input, own_output = f"{_OWN}{takes.name}", f"{_OWN}{output.name}"
     graph = model.graph
     version = next(one.version for one in model.opset_import if one.domain in ("", "ai.onnx"))
     if version < 13:
@@ -72,9 +77,9 @@ def with_standard_interface(content: bytes, name: str, given: str, result: str) 
         x = add("Cast", [x], to=TensorProto.FLOAT16)
     if takes.channels_last:
         x = add("Transpose", [x], perm=[0, 2, 3, 1])
-    nodes.append(helper.make_node("Identity", [x], [takes.name]))
+    nodes.append(helper.make_node("Identity", [x], [own_input]))
     before = len(nodes)
-    y = output.name
+    y = own_output
     if rank == 4:
         y = _mean(add, y, [1, 2] if takes.channels_last else [2, 3], version, constant)
     elif rank == 3:
