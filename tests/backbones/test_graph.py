@@ -133,6 +133,19 @@ def test_an_onnx_file_keeps_its_own_graph(kind, tmp_path):
     assert [each.name for each in onnx.load_from_string(content).graph.input] == ["images"]
 
 
+def test_an_onnx_file_may_use_the_names_of_the_interface(tmp_path):
+    onnx_file(tmp_path / "a.onnx", "floats")
+    model = onnx.load(tmp_path / "a.onnx")
+    for node in model.graph.node:
+        for names in (node.input, node.output):
+            names[:] = [{"x": "images", "y": "embeddings"}.get(name, name) for name in names]
+    model.graph.input[0].name, model.graph.output[0].name = "images", "embeddings"
+    onnx.save(model, tmp_path / "b.onnx")
+    batch = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    found = [run(onnx_graph(backbones.load(str(tmp_path / name))), batch) for name in ("a.onnx", "b.onnx")]
+    np.testing.assert_array_equal(*found)
+
+
 def onnx_file(path, kind):
     """Averages of maps of images, of each colour's values, or of values in half precision."""
     if kind == "levels":
