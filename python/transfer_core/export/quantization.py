@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -42,14 +43,12 @@ def quantized(network: Any, parts: Parts, inputs: Sequence[Any], progress: Progr
     many = parts.header.modality + "s"
     feeds = list(progress.track(_feeds(parts, inputs), "evaluate", len(inputs), many))
     with spool_folder() as folder:
-        coarse = _statically_quantized(
-            network, iter(feeds), str(folder / "in.onnx"), str(folder / "out.onnx")
-        )
-    expected, found = (_embeddings(model, feeds) for model in (network, coarse))
+        coarse = _statically_quantized(network, iter(feeds), folder)
+    found, expected = (_embeddings(model, feeds) for model in (coarse, network))
     return _scaled(coarse, *_correction(found, expected))
 
 
-def _statically_quantized(network: Any, feeds: Iterator[dict[str, Array]], prepared: str, made: str) -> Any:
+def _statically_quantized(network: Any, feeds: Iterator[dict[str, Array]], folder: Path) -> Any:
     import onnx
 
     onnx_runtime()
@@ -60,10 +59,13 @@ def _statically_quantized(network: Any, feeds: Iterator[dict[str, Array]], prepa
         def get_next(self) -> dict[str, Array] | None:
             return next(feeds, None)
 
+    # As files: a model in memory would be changed.
+    given, prepared, made = (str(folder / f"{name}.onnx") for name in ("given", "prepared", "made"))
+    onnx.save(network, given)
     logger = logging.getLogger()
     logger.addFilter(_is_error)
     try:
-        quant_pre_process(network, prepared, skip_symbolic_shape=True)
+        quant_pre_process(given, prepared, skip_symbolic_shape=True)
         quantize_static(
             prepared,
             made,
