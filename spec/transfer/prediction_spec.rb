@@ -30,6 +30,19 @@ RSpec.describe Transfer::Prediction do
     expect([many.value, many.to_h]).to eq([nil, { values: { "x" => 1.0 }, intervals: { "x" => [0.5, 1.5] } }])
   end
 
+  it "is a text with its candidates" do
+    text = parse(text: "Bo día!", score: 0.5, candidates: [{ "text" => "Bo día!", "score" => 0.5 },
+                                                           { "text" => "Ola!", "score" => 0.25 }])
+    expect([text.text, text.to_s, text.score, text.inspect])
+      .to eq(["Bo día!", "Bo día!", 0.5, "#<Transfer::Prediction Bo día! 0.500>"])
+    expect(text.candidates.map(&:to_s)).to eq(["Bo día!", "Ola!"])
+    expect(text.to_h[:candidates].last).to eq({ text: "Ola!", score: 0.25 })
+    expect([text.frozen?, Ractor.shareable?(text)]).to eq([true, true])
+    case parse(text: "Ola!", score: 0.25)
+    in { text: String => found, candidates: [{ score: }] } then expect([found, score]).to eq(["Ola!", 0.25])
+    end
+  end
+
   describe "of boxes" do
     let(:stop) { { "label" => "stop", "score" => 0.9, "x" => 1.5, "y" => 2, "width" => 30, "height" => 40 } }
     let(:two) { parse(boxes: [stop, { **stop, "label" => "turn", "score" => 0.5 }], width: 100, height: 80) }

@@ -102,6 +102,12 @@ RSpec.describe "Transfer::Source" do
       .to eq([{ "input" => "/a.jpg", "label" => [1, 2] }])
   end
 
+  it "takes pairs of texts by their usual words" do
+    rows = Transfer.const_get(:Source).const_get(:Rows).new([{ source: "Save", target: "Gardar" }, %w[Open Abrir]])
+    expect(rows.enum_for(:each, "text").to_a)
+      .to eq([{ "input" => "Save", "label" => "Gardar" }, { "input" => "Open", "label" => "Abrir" }])
+  end
+
   it "takes boxes in place of a label, from hashes and from objects" do
     box = { "label" => "stop", "x" => 1, "y" => 2.5, "width" => 3, "height" => 4 }
     record = Struct.new(:label, :x, :y, :width, :height, :id)

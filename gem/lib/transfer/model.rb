@@ -43,7 +43,7 @@ module Transfer
     attr_reader :recipe
     # @return [Array<String>] the warnings of the training: reasons to distrust data, settings or metrics
     attr_reader :warnings
-    # @return [Symbol] :classification, :multi_label, :regression or :detection
+    # @return [Symbol] :classification, :multi_label, :regression, :detection, :translation or :text_to_text
     attr_reader :task
     # @return [Symbol] of the inputs: :image, :text or :table
     attr_reader :modality

@@ -4,7 +4,7 @@ require_relative "value_object"
 
 module Transfer
   # The prediction for one input, a frozen value per task: {Classification}, {MultiLabel},
-  # {Regression} or {Detection}.
+  # {Regression}, {Detection} or {Text}.
   #
   # @example
   #   case model.predict("new.jpg", level: 0.9)
@@ -15,7 +15,7 @@ module Transfer
     include ValueObject
 
     # The class of a prediction by the field that only this class has.
-    CLASSES = { "label" => :Classification, "labels" => :MultiLabel, "boxes" => :Detection,
+    CLASSES = { "label" => :Classification, "labels" => :MultiLabel, "boxes" => :Detection, "text" => :Text,
                 "value" => :Regression, "values" => :Regression }.freeze
     private_constant :CLASSES
 
@@ -55,3 +55,4 @@ require_relative "prediction/classification"
 require_relative "prediction/multi_label"
 require_relative "prediction/regression"
 require_relative "prediction/detection"
+require_relative "prediction/text"

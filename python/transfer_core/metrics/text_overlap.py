@@ -85,7 +85,7 @@ def text_metrics(
     Returns
     -------
     dict
-        `rouge_l`, `rouge_1`, `rouge_2`, `exact_match`, `chrf2`, and `intervals`, `baseline`, `untuned`,
+        `rouge_l`, `rouge1`, `rouge2`, `exact_match`, `chrf2`, and `intervals`, `baseline`, `untuned`,
         `worst` as in `translation_metrics`.
 
     Raises
@@ -111,7 +111,7 @@ def text_metrics(
     return found | {"worst": _worst(predictions, references, sources)}
 
 
-_ROUGE = ("rouge_l", "rouge_1", "rouge_2")
+_ROUGE = ("rouge_l", "rouge1", "rouge2")
 
 
 def check_scorers() -> None:

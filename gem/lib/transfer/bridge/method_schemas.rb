@@ -19,6 +19,7 @@ module Transfer
             "width" => :count, "height" => :count },
           { "value" => :finite, **conformal["interval", range] },
           { "values" => { each: :finite }, **conformal["intervals", { each: range }] },
+          { "text" => :text, "score" => :share, "candidates?" => [{ "text" => :text, "score" => :share }] },
           { "error" => :text, "path?" => :text }
         ] }]
       end
@@ -37,6 +38,11 @@ module Transfer
                    "precision" => :finite, "recall" => :finite, "f1" => :finite, "threshold" => :finite,
                    "support" => :count }]
       tfidf = ->(value) { value.key?("tfidf_accuracy") == value.key?("tfidf_macro_f1") }
+      overlap = ->(*names) { names.to_h { |name| [name, :finite] } }
+      generated = lambda do |*names|
+        { "baseline" => overlap[*names], "untuned?" => overlap[*names], "exact_match" => :finite, **measured,
+          "worst" => [{ "source" => :text, "target" => :text, "prediction" => :text, "chrf2" => :finite }] }
+      end
       metrics = { one_of: [
         { where: [classification, "both metrics of TF-IDF or none", tfidf] },
         { "mean_average_precision" => :finite, "baseline" => { "mean_average_precision" => :finite },
@@ -47,6 +53,8 @@ module Transfer
           "precision" => :finite, "recall" => :finite, "f1" => :finite, "boxes" => :count,
           "baseline" => { "average_precision" => average }, "per_class" => per_box,
           "worst" => [{ "image" => :text, "missed" => :count, "wrong" => :count }], **measured },
+        { **overlap["chrf2", "bleu"], "signatures" => { each: :text }, **generated["chrf2", "bleu"] },
+        { **overlap["rouge_l", "rouge1", "rouge2", "chrf2"], **generated["rouge_l", "rouge1", "rouge2"] },
         { "mae" => :finite, "baseline" => { "mae" => :finite }, "r2" => :finite, "rmse" => :finite, **measured }
       ] }
 

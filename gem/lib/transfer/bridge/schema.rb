@@ -17,6 +17,7 @@ module Transfer
     module Schema
       number = ->(value) { value.is_a?(Float) || value.is_a?(Integer) }
       text = ->(value) { value.is_a?(String) && value.encoding == Encoding::UTF_8 && value.valid_encoding? }
+      TASKS = %w[classification multi_label regression detection translation text_to_text].freeze
       KINDS = {
         text: ["text", text], number: ["a number", number],
         flag: ["true or false", ->(value) { [true, false].include?(value) }],
@@ -27,13 +28,13 @@ module Transfer
         time: ["a time in ISO 8601", ->(value) { text[value] && Date._iso8601(value).key?(:sec) }],
         status: ["a status", ->(value) { %w[running interrupted finished damaged untrusted].include?(value) }],
         sha512: ["128 hexadecimal digits", ->(value) { text[value] && value.match?(/\A\h{128}\z/) }],
-        task: ["a task", ->(value) { %w[classification multi_label regression detection].include?(value) }],
+        task: ["a task", ->(value) { TASKS.include?(value) }],
         modality: ["a modality", ->(value) { %w[image text table].include?(value) }],
         embeddings: ["a float32 tensor of two dimensions",
                      ->(value) { value.is_a?(Tensor) && value.dtype == "float32" && value.shape.size == 2 }]
       }.freeze
       TEXT = text
-      private_constant :KINDS, :TEXT
+      private_constant :KINDS, :TASKS, :TEXT
 
       @required = {}.compare_by_identity
 

@@ -27,6 +27,10 @@ module Transfer
         weights: ["NAME", "pretrained, random, a published name, or a file"],
         max_length: ["N", "Truncate texts to N tokens"],
         long_texts: ["WORD", "truncate or window longer texts"],
+        prefix: ["TEXT", "Write this before each source of a generated text"],
+        source_language: ["CODE", "Language of the sources of a translation"],
+        target_language: ["CODE", "Language of its targets"],
+        beams: ["N", "Hypotheses of the beam search for texts (1: greedy)"],
         head: ["TYPE", "linear, mlp, svm, fcos ... (docs/reference/recipe.md)"],
         hidden: ["256,128", "Widths of the hidden layers of an mlp head"],
         dropout: ["SHARE", "Dropout in the head"]
@@ -43,7 +47,8 @@ module Transfer
         warmup: ["SHARE", "Share of the steps with a rising learning rate"],
         early_stopping: ["N", "Stop after N epochs without improvement"],
         layer_decay: ["FACTOR", "Multiply the learning rate per block, from the top down"],
-        class_weights: ["NAME", "none or balanced: weigh rare classes more"]
+        class_weights: ["NAME", "none or balanced: weigh rare classes more"],
+        label_smoothing: ["SHARE", "Label smoothing of generated texts (0.1)"]
       },
       "Fine-tuning" => {
         unfreeze_last: ["N", "Then fine-tune the last N blocks"],
@@ -63,7 +68,7 @@ module Transfer
         backbone: ["NAME", "Pretrained network (mobilenet_v2)"],
         preset: ["NAME", "fast, balanced or best: defaults of all other options"],
         budget: ["SECONDS", "with --backbone auto: time for the search of the best recipe"],
-        task: ["NAME", "classification, multi_label or regression (inferred)"],
+        task: ["NAME", "classification, regression, translation ... (inferred)"],
         trust: [nil, "Run code that comes with a backbone, model or run"],
         signed_by: ["KEY", "Require a signature by this public key"],
         force: [nil, "Overwrite the output file"],

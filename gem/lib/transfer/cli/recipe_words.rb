@@ -11,7 +11,8 @@ module Transfer
       # Words of the recipe's top level that are options of the same name.
       TOP = %i[weights trust task image_size preset budget device precision on_bad_input seed].freeze
       TRAINING = OPTIONS["Training"].keys.freeze
-      private_constant :TOP, :TRAINING
+      GENERATING = %w[translation text_to_text].freeze
+      private_constant :TOP, :TRAINING, :GENERATING
 
       # @param data [String] a path
       # @param options [Hash] of Thor
@@ -23,8 +24,8 @@ module Transfer
       # @return [Hash{Symbol => Object}] keywords of {Transfer.train}
       # @raise [Thor::Error] if options contradict each other
       def to_h
-        { backbone: @options[:backbone] || "mobilenet_v2", data: source, columns:, text:, head:,
-          augment: list(:augment), split:, **words(TOP), **training }.compact
+        { backbone: @options[:backbone] || "mobilenet_v2", data: source, columns:, text:, languages:, generation:,
+          head:, augment: list(:augment), split:, **words(TOP), **training }.compact
       end
 
       # @return [Hash{Symbol => Object}, nil] names of a manifest's columns
@@ -51,7 +52,11 @@ module Transfer
              near_duplicates: (false if @options[:ignore_duplicates]))
       end
 
-      def text = some(max_length: value(:max_length), long: @options[:long_texts])
+      def text = some(max_length: value(:max_length), long: @options[:long_texts], prefix: @options[:prefix])
+
+      def languages = some(source: @options[:source_language], target: @options[:target_language])
+
+      def generation = some(beams: value(:beams))
 
       def head
         hidden = list(:hidden)&.map { |width| number(width) }
@@ -67,8 +72,15 @@ module Transfer
         end
         return words(TRAINING) if unfreezing.empty?
 
+        return decoder_steps if GENERATING.include?(@options[:task])
+
         { steps: [{ type: "freeze" }, { type: "train", **words(TRAINING) },
                   *unfreezing, { type: "train", **fine_tuning }] }
+      end
+
+      # Generated texts have no new head to train first.
+      def decoder_steps
+        { steps: [{ type: "freeze" }, *unfreezing, { type: "train", **words(TRAINING), **fine_tuning }] }
       end
 
       def unfreezing

@@ -46,6 +46,7 @@ module Transfer
           nouns = "#{metrics[:examples]} #{nouns}"
           return multi_label(metrics, nouns) if metrics.key?(:mean_average_precision)
           return detection(metrics, nouns) if metrics.key?(:average_precision)
+          return generation(metrics, nouns) if metrics.key?(:chrf2)
 
           metrics.key?(:accuracy) ? classification(metrics, nouns) : regression(metrics, nouns)
         end
@@ -137,6 +138,18 @@ module Transfer
            "Baseline (the mean box of each class): #{known(metrics[:baseline][:average_precision])}",
            "Precision #{percent(metrics[:precision])}, recall #{percent(metrics[:recall])}, F1 " \
            "#{format('%.3f', metrics[:f1])} at the thresholds of the classes", *worst(metrics[:worst])]
+        end
+
+        def generation(metrics, nouns)
+          main, *others = metrics.key?(:rouge_l) ? %i[rouge_l rouge1 rouge2 chrf2] : %i[chrf2 bleu]
+          shown = ->(name, found) { "#{name.to_s.sub('_', '-')} #{short(found[name])}" }
+          ["#{shown[main, metrics]}#{interval(metrics, main) { |value| short(value) }} on #{nouns}; " \
+           "#{others.map { |name| shown[name, metrics] }.join(', ')}, exact match #{percent(metrics[:exact_match])}",
+           "Baseline (the source, copied): #{shown[main, metrics[:baseline]]}",
+           *("Untuned model: #{shown[main, metrics[:untuned]]}" if metrics[:untuned]),
+           *metrics[:worst].first(3).map do |one|
+             "Worst: #{Plain.brief(one[:source])} became #{Plain.brief(one[:prediction])}"
+           end]
         end
 
         def worst(images)

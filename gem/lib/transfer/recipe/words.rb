@@ -12,7 +12,8 @@ module Transfer
       # @!method trust(allowed)
       #   `true` allows code to run that comes with the backbone; default false.
       # @!method task(name)
-      #   `:auto` (default), `:classification`, `:multi_label`, `:regression` or `:detection`.
+      #   `:auto` (default), `:classification`, `:multi_label`, `:regression`, `:detection`, `:translation` or
+      #   `:text_to_text`.
       # @!method image_size(pixels)
       #   Side of the network's square inputs for detection: a multiple of 32; default 320.
       # @!method seed(number)
@@ -53,13 +54,19 @@ module Transfer
       # Weights the examples of the source: `weigh :kmm`, `weigh :discriminator, limit: 5`.
       def weigh(method = nil, **options) = chosen("weigh", method, options)
 
-      # The next three also take one value, as a keyword has it, whatever it is.
+      # The next five also take one value, as a keyword has it, whatever it is.
 
       # The names of a manifest's columns: `columns input: "file", target: "species"`.
       def columns(value = nil, **names) = draft.set("columns", value.nil? ? names : value)
 
       # How long texts are read: `text max_length: 128, long: :window`.
       def text(value = nil, **options) = draft.set("text", value.nil? ? options : value)
+
+      # Languages of a translation, by the codes of the backbone: `languages source: "en", target: "de"`.
+      def languages(value = nil, **codes) = draft.set("languages", value.nil? ? codes : value)
+
+      # How texts are generated: `generation beams: 4, length_penalty: 1.0, max_length: 200, no_repeat: 3`.
+      def generation(value = nil, **options) = draft.set("generation", value.nil? ? options : value)
 
       # How much is held out, and what stays on one side: `split test: 0.2, valid: 0.15, group: "patient"`.
       # @yieldparam row [Object] a row of the data, if it is an Enumerable: `split { |row| row.patient_id }`

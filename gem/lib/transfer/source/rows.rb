@@ -73,7 +73,7 @@ module Transfer
 
       def value(item)
         return item.first if pair?(item)
-        return field(item, @input || "input") || attached(item) unless @input.is_a?(Array)
+        return field(item, @input || "input") || of_pair(item, "source") || attached(item) unless @input.is_a?(Array)
 
         values = @input.map { |name| field(item, name) }
         values.one? ? values.first : values
@@ -122,12 +122,18 @@ module Transfer
         return in_row(number) { Plain.scalar(item.last) } if pair?(item)
 
         value = @target.is_a?(Array) ? @target.map { |name| field(item, name) } : field(item, @target)
+        value = of_pair(item, "target") if value.nil?
         return if value.nil? && !@labelled
         raise DataError, "row #{number} has no #{@target}: #{Hint.for(item)}" if value.nil?
 
         in_row(number, "a label is text, a number or a list of these; ") do
           value.is_a?(Array) ? value.map { |inner| Plain.scalar(inner) } : Plain.scalar(value)
         end
+      end
+
+      # Pairs of texts have words of their own where no column was named.
+      def of_pair(item, word)
+        field(item, word) if item.is_a?(Hash) && @input.nil? && @target == "label"
       end
 
       def in_row(number, expected = "")

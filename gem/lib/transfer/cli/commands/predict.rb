@@ -10,8 +10,8 @@ module Transfer
         An input is an image file, a text, or in JSON a pair of texts or a row of a
         table; - reads inputs from standard input, one per line. Prints a line per input
         as it is computed, with tabs: label, score (0 to 1) and input; for multi-label
-        models the labels, with | between them; for regression the value; for object
-        detection a line per box: label, score, x, y, width, height and input.
+        models the labels, with | between them; for regression the value; for texts the
+        text and its score; for object detection a line per box: label, score, x, y, width, height and input.
 
           transfer predict signs.transfer a.jpg b.jpg
           transfer predict signs.transfer --top 3 a.jpg
@@ -119,6 +119,7 @@ module Transfer
         in { labels: } unless options[:top] then [[labels.join("|")]]
         in { scores: }
           scores.first(options[:top] || 1).map { |label, score| [label, format("%.4f", score), *coverage(prediction)] }
+        in { text:, score: } then [[text.tr("\t\n", " "), format("%.4f", score)]]
         in { values: } then [[*values.map { |pair| pair.join("=") }, *coverage(prediction)]]
         in { value: } then [[value, *coverage(prediction)]]
         end

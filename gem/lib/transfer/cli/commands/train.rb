@@ -17,6 +17,7 @@ module Transfer
           transfer train photos/ --unfreeze-last 3
           transfer train a.csv --test b.csv --target-column age --task regression
           transfer train tweets.csv --backbone hf/sentence-transformers/all-MiniLM-L6-v2
+          transfer train pairs.csv --backbone marian/en-pt --task translation
           transfer train houses.csv --target-column price --task regression \\
             --head gradient_boosting --backbone sklearn:ColumnTransformer
 

