@@ -30,7 +30,7 @@ from transfer_core.metrics.text_overlap import translation_metrics
 from transfer_core.recipe.schema import Generation, Languages, TextOptions
 
 BACKBONE = "marian/en-pt"
-LONGEST = 160  # characters
+LONGEST = 60  # characters
 MOST_PAIRS, MEASURED = 5000, 500
 GENERAL, DROP = 100, 10.0  # sentences, and the loss of chrF2 that counts as a regression
 LORA = [{"type": "freeze"}, {"type": "lora", "rank": 16}]
@@ -84,14 +84,16 @@ def trained(parts: dict[str, list[dict[str, str]]], folder: Path, **words: Any) 
     }
 
 
-def language(folder: Path, epochs: int, seed: int, count: int) -> Iterator[dict[str, Any]]:
+def language(
+    folder: Path, epochs: int, seed: int, count: int, weights: Sequence[str] = ("pretrained", "random")
+) -> Iterator[dict[str, Any]]:
     """English to another language, from the translator's weights and from random ones."""
     parts = divided(pairs_below(folder, words=2), count, MEASURED, seed)
     with tempfile.TemporaryDirectory() as place:
-        for weights in ("pretrained", "random"):
-            words = {"preset": "balanced", "weights": weights, "epochs": epochs, "seed": seed}
+        for name in weights:
+            words = {"preset": "balanced", "weights": name, "epochs": epochs, "seed": seed}
             _, figures = trained(parts, Path(place), **words)
-            yield {"run": f"language, {weights} weights", **figures}
+            yield {"run": f"language, {name} weights", **figures}
 
 
 def domain(django: Path, general: Path, epochs: int, seed: int) -> Iterator[dict[str, Any]]:
@@ -159,10 +161,11 @@ def main() -> None:
     parser.add_argument("folders", nargs="+", type=Path)
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--pairs", type=int, default=MOST_PAIRS)
+    parser.add_argument("--weights", nargs="+", default=("pretrained", "random"))
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     if options.what == "language":
-        runs = language(options.folders[0], options.epochs, options.seed, options.pairs)
+        runs = language(options.folders[0], options.epochs, options.seed, options.pairs, options.weights)
     else:
         runs = domain(*options.folders, epochs=options.epochs, seed=options.seed)
     for figures in runs:

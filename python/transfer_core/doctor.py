@@ -47,6 +47,7 @@ EXTRAS = {
     "onnx": {"onnxruntime": "onnxruntime"},
     "keras": {"keras": "keras"},
     "timm": {"timm": "timm"},
+    "translation": {"tokenizers": "tokenizers", "sacrebleu": "sacrebleu"},
     "signing": {"cryptography": "cryptography"},
 }
 LEAST_FREE_DISK = 1_000_000_000
