@@ -38,11 +38,9 @@ module Transfer
                    "precision" => :finite, "recall" => :finite, "f1" => :finite, "threshold" => :finite,
                    "support" => :count }]
       tfidf = ->(value) { value.key?("tfidf_accuracy") == value.key?("tfidf_macro_f1") }
+      worst = { "source" => :text, "target" => :text, "prediction" => :text, "chrf2" => :finite }
       overlap = ->(*names) { names.to_h { |name| [name, :finite] } }
-      generated = lambda do |*names|
-        { "baseline" => overlap[*names], "untuned?" => overlap[*names], "exact_match" => :finite, **measured,
-          "worst" => [{ "source" => :text, "target" => :text, "prediction" => :text, "chrf2" => :finite }] }
-      end
+      generated = ->(found) { { **found, "baseline" => found, "untuned?" => found, "exact_match" => :finite } }
       metrics = { one_of: [
         { where: [classification, "both metrics of TF-IDF or none", tfidf] },
         { "mean_average_precision" => :finite, "baseline" => { "mean_average_precision" => :finite },
@@ -53,8 +51,8 @@ module Transfer
           "precision" => :finite, "recall" => :finite, "f1" => :finite, "boxes" => :count,
           "baseline" => { "average_precision" => average }, "per_class" => per_box,
           "worst" => [{ "image" => :text, "missed" => :count, "wrong" => :count }], **measured },
-        { **overlap["chrf2", "bleu"], "signatures" => { each: :text }, **generated["chrf2", "bleu"] },
-        { **overlap["rouge_l", "rouge1", "rouge2", "chrf2"], **generated["rouge_l", "rouge1", "rouge2"] },
+        { **generated[overlap["chrf2", "bleu"]], "signatures" => { each: :text }, "worst" => [worst], **measured },
+        { **generated[overlap["rouge_l", "rouge1", "rouge2"]], "chrf2" => :finite, "worst" => [worst], **measured },
         { "mae" => :finite, "baseline" => { "mae" => :finite }, "r2" => :finite, "rmse" => :finite, **measured }
       ] }
 
@@ -129,8 +127,7 @@ module Transfer
         "stage" => { "step" => :text, "title" => :text },
         "progress" => { "step" => :text, "done" => :count, "total" => :count, "unit" => :text },
         "epoch" => { "step" => :text, "number" => :count, "of" => :count, "metrics" => { each: { maybe: :number } } },
-        "overall" => { "share" => :share, "seconds_left" => { maybe: :finite } },
-        "warning" => { "message" => :text }
+        "overall" => { "share" => :share, "seconds_left" => { maybe: :finite } }, "warning" => { "message" => :text }
       }.freeze
       ERROR = {
         "type" => :text, "message" => :text, "python_class?" => :text, "python_backtrace?" => [:text],
