@@ -1,11 +1,13 @@
 # frozen_string_literal: true
 
+require_relative "metric_schemas"
+
 module Transfer
   module Bridge
     # Schemas ({Schema}) of the values that a worker sends: results by method, events by name, errors. See
     # docs/reference/protocol.md for their meaning.
     module MethodSchemas
-      range = { where: [[:finite], "two numbers", ->(value) { value.size == 2 }] }
+      range = MetricSchemas::RANGE
       place = %w[x y width height].to_h { |side| [side, :finite] }
       # @param level [Boolean] true: with prediction sets or intervals
       predictions = lambda do |level|
@@ -24,38 +26,6 @@ module Transfer
         ] }]
       end
 
-      measured = { "examples" => :count, "intervals?" => { each: range },
-                   "conformal?" => { "level" => :finite, "coverage" => :finite, "interval" => range,
-                                     "mean_size?" => :finite, "margin?" => :finite } }
-      per = ->(*names) { [{ "label" => :text, "support" => :count, **names.to_h { |name| [name, :finite] } }] }
-      classification = { "accuracy" => :finite, "baseline" => { "label" => :text, "accuracy" => :finite },
-                         "most_confused" => [{ "truth" => :text, "predicted" => :text, "count" => :count }],
-                         "balanced_accuracy" => :finite, "macro_f1" => :finite,
-                         "tfidf_accuracy?" => :finite, "tfidf_macro_f1?" => :finite,
-                         "per_class?" => per["precision", "recall", "f1"], **measured }
-      average = { maybe: :finite }
-      per_box = [{ "label" => :text, "average_precision" => average, "average_precision_50" => average,
-                   "precision" => :finite, "recall" => :finite, "f1" => :finite, "threshold" => :finite,
-                   "support" => :count }]
-      tfidf = ->(value) { value.key?("tfidf_accuracy") == value.key?("tfidf_macro_f1") }
-      worst = { "source" => :text, "target" => :text, "prediction" => :text, "chrf2" => :finite }
-      overlap = ->(*names) { names.to_h { |name| [name, :finite] } }
-      generated = ->(found) { { **found, "baseline" => found, "untuned?" => found, "exact_match" => :finite } }
-      metrics = { one_of: [
-        { where: [classification, "both metrics of TF-IDF or none", tfidf] },
-        { "mean_average_precision" => :finite, "baseline" => { "mean_average_precision" => :finite },
-          "micro_f1" => :finite, "macro_f1" => :finite, "exact_match" => :finite,
-          "per_label?" => per["average_precision", "precision", "recall", "f1", "threshold"], **measured },
-        { "average_precision" => average, "average_precision_50" => average, "average_precision_75" => average,
-          **%w[small medium large].to_h { |size| ["average_precision_#{size}", average] },
-          "precision" => :finite, "recall" => :finite, "f1" => :finite, "boxes" => :count,
-          "baseline" => { "average_precision" => average }, "per_class" => per_box,
-          "worst" => [{ "image" => :text, "missed" => :count, "wrong" => :count }], **measured },
-        { **generated[overlap["chrf2", "bleu"]], "signatures" => { each: :text }, "worst" => [worst], **measured },
-        { **generated[overlap["rouge_l", "rouge1", "rouge2"]], "chrf2" => :finite, "worst" => [worst], **measured },
-        { "mae" => :finite, "baseline" => { "mae" => :finite }, "r2" => :finite, "rmse" => :finite, **measured }
-      ] }
-
       # One map per epoch: a loss may be infinite.
       history = [{ each: :plain }]
       data = { "examples" => :count, "parts" => [{ "name" => :text, "examples" => :count, "use" => :text }],
@@ -63,8 +33,8 @@ module Transfer
                "near_duplicates" => :count }
       summary = {
         "path" => :text, "task" => :task, "labels" => [:text], "backbone" => :text, "embedding_width" => :count,
-        "modality" => :modality, "columns" => [:text], "metrics" => { or_empty: metrics }, "history" => history,
-        "recipe" => { each: :plain }, "sizes" => { each: :count }, "data?" => { or_empty: data },
+        "modality" => :modality, "columns" => [:text], "metrics" => { or_empty: MetricSchemas::ANY },
+        "history" => history, "recipe" => { each: :plain }, "sizes" => { each: :count }, "data?" => { or_empty: data },
         "warnings" => [:text], "created_at" => :text, "versions" => { each: :text }, "bytes" => :count
       }
       run = { "id" => :text, "path" => :text, "status" => :status, "saved" => :flag, "bytes" => :count,
@@ -100,7 +70,7 @@ module Transfer
         "check" => report, "rank" => ranking,
         "train" => summary, "resume" => summary, "describe" => summary, "reload" => summary,
         "runs" => [run], "remove_run" => run, "prune_runs" => [run],
-        "predict" => predictions[false], "embed" => :embeddings, "evaluate" => metrics,
+        "predict" => predictions[false], "embed" => :embeddings, "evaluate" => MetricSchemas::ANY,
         "save" => { "path" => :text, "bytes" => :count, "sha512" => :sha512 },
         "draw" => { "path" => :text, "bytes" => :count },
         "export" => { "path" => :text, "bytes" => :count, "precision" => :text, "error" => :finite,

@@ -1,0 +1,43 @@
+# frozen_string_literal: true
+
+module Transfer
+  module Bridge
+    # Schemas ({Schema}) of the metrics of each task; see docs/reference/metrics.md.
+    module MetricSchemas
+      RANGE = { where: [[:finite], "two numbers", ->(value) { value.size == 2 }] }.freeze
+
+      measured = { "examples" => :count, "intervals?" => { each: RANGE },
+                   "conformal?" => { "level" => :finite, "coverage" => :finite, "interval" => RANGE,
+                                     "mean_size?" => :finite, "margin?" => :finite } }
+      per = ->(*names) { [{ "label" => :text, "support" => :count, **names.to_h { |name| [name, :finite] } }] }
+      classification = { "accuracy" => :finite, "baseline" => { "label" => :text, "accuracy" => :finite },
+                         "most_confused" => [{ "truth" => :text, "predicted" => :text, "count" => :count }],
+                         "balanced_accuracy" => :finite, "macro_f1" => :finite,
+                         "tfidf_accuracy?" => :finite, "tfidf_macro_f1?" => :finite,
+                         "per_class?" => per["precision", "recall", "f1"], **measured }
+      average = { maybe: :finite }
+      per_box = [{ "label" => :text, "average_precision" => average, "average_precision_50" => average,
+                   "precision" => :finite, "recall" => :finite, "f1" => :finite, "threshold" => :finite,
+                   "support" => :count }]
+      tfidf = ->(value) { value.key?("tfidf_accuracy") == value.key?("tfidf_macro_f1") }
+      worst = { "source" => :text, "target" => :text, "prediction" => :text, "chrf2" => :finite }
+      overlap = ->(*names) { names.to_h { |name| [name, :finite] } }
+      generated = ->(found) { { **found, "baseline" => found, "untuned?" => found, "exact_match" => :finite } }
+      ANY = { one_of: [
+        { where: [classification, "both metrics of TF-IDF or none", tfidf] },
+        { "mean_average_precision" => :finite, "baseline" => { "mean_average_precision" => :finite },
+          "micro_f1" => :finite, "macro_f1" => :finite, "exact_match" => :finite,
+          "per_label?" => per["average_precision", "precision", "recall", "f1", "threshold"], **measured },
+        { "average_precision" => average, "average_precision_50" => average, "average_precision_75" => average,
+          **%w[small medium large].to_h { |size| ["average_precision_#{size}", average] },
+          "precision" => :finite, "recall" => :finite, "f1" => :finite, "boxes" => :count,
+          "baseline" => { "average_precision" => average }, "per_class" => per_box,
+          "worst" => [{ "image" => :text, "missed" => :count, "wrong" => :count }], **measured },
+        { **generated[overlap["chrf2", "bleu"]], "signatures" => { each: :text }, "worst" => [worst], **measured },
+        { **generated[overlap["rouge_l", "rouge1", "rouge2"]], "chrf2" => :finite, "worst" => [worst], **measured },
+        { "mae" => :finite, "baseline" => { "mae" => :finite }, "r2" => :finite, "rmse" => :finite, **measured }
+      ] }.freeze
+    end
+    private_constant :MetricSchemas
+  end
+end
