@@ -16,7 +16,7 @@ from pycocotools.cocoeval import COCOeval
 import transfer_core
 from test_resume import Process, at, event, same
 from tiny_backbone import tiny_backbone
-from transfer_core import backbones
+from transfer_core.pipeline import five_steps
 from transfer_core.runtime.errors import Cancelled, DataError, RecipeError
 
 pytestmark = pytest.mark.slow
@@ -54,8 +54,8 @@ def rows(tmp_path_factory):
 def tiny(monkeypatch):
     """A network of three small blocks in place of every backbone."""
     network = tiny_backbone()
-    monkeypatch.setattr(backbones, "load", lambda *_: network)
-    monkeypatch.setattr(backbones, "facts", lambda *_: network.facts)
+    monkeypatch.setattr(five_steps, "open_backbone", lambda *_: network)
+    monkeypatch.setattr(five_steps, "describe", lambda *_: network.facts)
 
 
 def train(rows, **words):
