@@ -59,11 +59,13 @@ def test_nothing_heavy_is_imported_for_the_handshake(worker: Client) -> None:
     assert worker.call("heavy_modules") == []
 
 
-def test_torch_is_imported_while_ruby_prepares_its_first_call(start: Start) -> None:
+def test_numpy_is_imported_while_ruby_prepares_its_first_call(start: Start) -> None:
     client = start(*REAL_WORKER)
     client.hello()
     maps = Path(f"/proc/{client.process.pid}/maps")
-    wait_until(lambda: "libtorch_cpu" in maps.read_text(), "torch to be loaded")
+    wait_until(lambda: "_multiarray_umath" in maps.read_text(), "numpy to be loaded")
+    wait_until(lambda: "_imaging" in maps.read_text(), "PIL to be loaded")
+    assert "libtorch_cpu" not in maps.read_text()
 
 
 @pytest.mark.parametrize("name", MALFORMED)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -31,9 +32,9 @@ OnBadInput = Literal["raise", "mark"]
 
 
 def import_engines() -> None:
-    """Warm up: import the modules of a training before the first call."""
+    """Warm up: import the modules of trainings and predictions before the first call; none needs torch."""
     # The call that needs a missing or broken package reports it.
-    for name in ("torch", "transfer_core.pipeline.five_steps"):
+    for name in ("transfer_core.pipeline.five_steps", "transfer_core.pipeline.pooled_steps"):
         with suppress(Exception):
             importlib.import_module(name)
 
@@ -337,13 +338,17 @@ def _tiling() -> Executor:
 @contextmanager
 def _training_threads() -> Iterator[None]:
     """Limit the compute threads of a training to `TRANSFER_TRAINING_THREADS`."""
-    import torch
-
     from transfer_core.runtime.devices import at_most_cores, core_setting, cores, torch_threads
 
     budget = core_setting("TRANSFER_TRAINING_THREADS")
-    with at_most_cores(budget), torch_threads(min(torch.get_num_threads(), budget or cores())):
-        yield
+    with at_most_cores(budget):
+        # A training that imports torch itself takes its threads from `cores`.
+        torch = sys.modules.get("torch")
+        if torch is None:
+            yield
+            return
+        with torch_threads(min(torch.get_num_threads(), budget or cores())):
+            yield
 
 
 def _ref(path: str, keys: Keys) -> ModelRef:

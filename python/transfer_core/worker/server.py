@@ -239,7 +239,7 @@ def _render_failure(id: int, error: BaseException) -> bytes:
 class Lane:
     """A thread with a FIFO queue of jobs.
 
-    `when_idle` runs first, unless a job arrives within `WARM_UP_AFTER_S`: importing torch would slow down the
+    `when_idle` runs first, unless a job arrives within `WARM_UP_AFTER_S`: importing numpy would slow down the
     light calls of a short-lived worker.
     """
 
