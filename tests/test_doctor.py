@@ -36,7 +36,7 @@ def test_every_check_in_order() -> None:
     checks = list(doctor.examine())
     assert [check.name for check in checks] == [
         *("python", "transfer_core"),
-        *("torch", "torchvision", "numpy", "msgpack", "msgspec", "safetensors", "pillow"),
+        *("torch", "torchvision", "numpy", "msgpack", "msgspec", "safetensors", "pillow", "onnx"),
         *("device", "engines", "weights", "home", "runs", "disk", "memory", "sandbox"),
     ]
     assert all(check.detail for check in checks)
@@ -148,6 +148,7 @@ def test_weights_that_a_package_carries_are_found() -> None:
 def test_no_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in ("places", "huggingface.repository"):
         monkeypatch.setattr(f"transfer_core.backbones.{module}.PACKAGES", {})
+    monkeypatch.setattr("transfer_core.backbones.marian.marian_folder.PACKAGED", {})
     check = doctor.check_weights()
     assert check.ok
     assert check.detail.endswith(" on this machine; the first training downloads what it needs")

@@ -44,11 +44,12 @@ EXTRAS = {
     "huggingface": {"tokenizers": "tokenizers", "transformers": "transformers"},
     "peft": {"peft": "peft"},
     "tensorflow": {"tensorflow": "tensorflow"},
-    "onnx": {"onnxruntime": "onnxruntime"},
+    "onnx": {"onnxruntime": "onnxruntime", "onnx": "onnx"},
     "keras": {"keras": "keras"},
     "timm": {"timm": "timm"},
     "translation": {"tokenizers": "tokenizers", "sacrebleu": "sacrebleu"},
     "signing": {"cryptography": "cryptography"},
+    "search": {"optuna": "optuna"},
 }
 LEAST_FREE_DISK = 1_000_000_000
 LEAST_FREE_MEMORY = 1_000_000_000

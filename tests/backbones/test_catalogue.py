@@ -169,7 +169,13 @@ def test_filters():
     )
     assert {e.modality for e in entries(task="text_classification").values()} == {"text"}
     assert {e.modality for e in entries(task="image-classification").values()} == {"image"}
-    assert {e.source for e in everything.values()} == {"torchvision", "timm", "huggingface", "keras"}
+    assert {e.source for e in everything.values()} == {
+        "torchvision",
+        "timm",
+        "huggingface",
+        "keras",
+        "marian",
+    }
 
 
 def test_each_backbone_comes_once_with_the_weights_that_fit():
@@ -215,7 +221,7 @@ def _all():
         (
             {"source": "tim"},
             'source: unknown source "tim", did you mean "timm"? '
-            "(one of: huggingface, keras, timm, torchvision)",
+            "(one of: huggingface, keras, marian, timm, torchvision)",
         ),
         ({"license": "apache2"}, 'license: unknown license "apache2", did you mean "Apache-2.0"?'),
     ],
@@ -237,6 +243,8 @@ def test_offline_lists_what_a_training_would_find(tmp_path, monkeypatch):
         "timm/tf_efficientnet_lite0.ml_illustrated": "ml_illustrated",
         "timm/tf_efficientnet_lite2.ml_illustrated": "ml_illustrated",
         "hf/sentence-transformers/all-MiniLM-L6-v2": "pretrained",
+        "marian/en-pt": "pretrained",
+        "marian/pt-en": "pretrained",
     }
     assert {e.name: e.weights for e in catalogue(offline=True)} == packaged
     snapshot = tmp_path / "hf/hub/models--timm--resnet18.a1_in1k/snapshots/0123456789"
