@@ -26,7 +26,7 @@ RSpec.describe Transfer::CLI, :scratch do
     end
 
     it "has a page with an example for each command, in 80 columns" do
-      expect(pages.size).to eq(26)
+      expect(pages.size).to eq(29)
       pages.each do |path, page|
         expect(page).to start_with("Usage: transfer #{path.join(' ')}").and match(/^  .*\btransfer #{path.join(' ')}\b/)
         expect(page.lines(chomp: true).map(&:size).max).to be <= 80

@@ -10,7 +10,7 @@ module Transfer
         model first.
 
           transfer export signs.transfer signs.onnx
-          transfer export signs.transfer signs.onnx --precision int8 --calibration photos/
+          transfer export signs.transfer a.onnx --precision int8 --calibration photos/
       TEXT
       option :precision, banner: "NAME", default: "float32", enum: %w[float32 float16 int8],
                          desc: "float32, float16 or int8 weights (float32)"
