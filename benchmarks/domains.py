@@ -163,7 +163,8 @@ def main() -> None:
         print(f"| {pair} | accuracy | gap closed |\n|---|---|---|")
         for name in ("source only", "target only", *METHODS, *WEIGHTS):
             mean, spread = statistics.mean(found[name]), statistics.pstdev(found[name])
-            print(f"| {name} | {mean:.3f} ± {spread:.3f} | {(mean - low) / (high - low):+.2f} |", flush=True)
+            closed = f"{(mean - low) / (high - low):+.2f}" if high > low else "no gap"
+            print(f"| {name} | {mean:.3f} ± {spread:.3f} | {closed} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -36,8 +36,8 @@ def choose_adaptation(frozen: Frozen, source_only: HeadFit, with_valid: bool, pr
     """Fit the preferred methods, and take the first that passes reverse validation.
 
     A method passes if a classifier that is trained on the target with the method's predictions as labels, and
-    adapted back, predicts the labels of the source no worse than with the predictions of the source-only head
-    (by more than one standard error), and its predictions have more mutual information with the inputs.
+    adapted back, predicts the labels of the source no worse than with the predictions of the source-only
+    head, and its predictions have more mutual information with the inputs.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ def choose_adaptation(frozen: Frozen, source_only: HeadFit, with_valid: bool, pr
         fitted = fit_adapted(frozen, Adapt(method), with_valid, Progress(cancelled=progress.cancelled))
         hits, information = judged(fitted)
         error = float((hits - base).std() / np.sqrt(len(hits)))
-        if hits.mean() >= base.mean() - error and information > informed:
+        if hits.mean() >= base.mean() and information > informed:
             numbers = f"{hits.mean():.3f} ± {error:.3f}, {base.mean():.3f} with the source alone"
             reason = (
                 f"adapt auto: {method}, by reverse validation (accuracy {numbers}), without target labels"

@@ -44,7 +44,7 @@ def weighted(frozen: Frozen, weigh: Weigh, progress: Progress) -> Frozen:
         If the method does not go with the task, or needs labelled or any inputs of the target.
     """
     domains = domains_of(frozen)
-    weights = normalized(np.clip(normalized(_weights(frozen, weigh, domains)), _LEAST, weigh.limit))
+    weights = normalized(np.clip(normalized(_weights(frozen, weigh, domains, progress)), _LEAST, weigh.limit))
     effective = effective_sample_size(weights)
     if effective < _FEW * len(weights):
         progress.warning(
@@ -59,19 +59,20 @@ def weighted(frozen: Frozen, weigh: Weigh, progress: Progress) -> Frozen:
     return replace(frozen, importance=np.concatenate(found))
 
 
-def _weights(frozen: Frozen, weigh: Weigh, domains: Domains) -> Array:
+def _weights(frozen: Frozen, weigh: Weigh, domains: Domains, progress: Progress) -> Array:
+    if not len(domains.target):
+        _refuse('the target domain has no training inputs. Fix: unlabelled: "…"')
     if weigh.method in _DENSITY_RATIOS:
-        if not len(domains.target):
-            _refuse('the target domain has no training inputs. Fix: unlabelled: "…"')
         found: Array = _DENSITY_RATIOS[weigh.method](domains.source, domains.target)
         return found
     if weigh.method == "label_shift":
-        return _of_shifted_labels(frozen, domains)
+        return _of_shifted_labels(frozen, domains, progress)
     return _boosted(frozen, domains)
 
 
-def _of_shifted_labels(frozen: Frozen, domains: Domains) -> Array:
-    """The ratio of the shares of each example's class, from a classifier cross-fitted on the source."""
+def _of_shifted_labels(frozen: Frozen, domains: Domains, progress: Progress) -> Array:
+    """The ratio of the shares of each example's class, from a classifier cross-fitted on the source; equal
+    weights with a warning where its confusion matrix is singular."""
     if frozen.task.name != "classification":
         _refuse(f"label_shift is for classification, and the task is {frozen.task.name}. Try: weigh: kmm")
     count, classes = len(frozen.splits.labels), domains.targets
@@ -83,9 +84,11 @@ def _of_shifted_labels(frozen: Frozen, domains: Domains) -> Array:
         target += softmax(model.outputs(domains.target)) / 2
     found = label_shift(scores, classes, target)
     if found is None:
-        _refuse(
-            "label_shift: the source's classifier confuses some classes too much to estimate their shares"
+        progress.warning(
+            "weigh label_shift: the source's classifier confuses some classes too much to estimate their "
+            "shares in the target; the source was not weighted"
         )
+        return np.ones(len(classes))
     ratios: Array = found.ratios[classes]
     return ratios
 
