@@ -46,7 +46,7 @@ module Transfer
         schedule: ["NAME", "constant or cosine learning rate"],
         warmup: ["SHARE", "Share of the steps with a rising learning rate"],
         early_stopping: ["N", "Stop after N epochs without improvement"],
-        layer_decay: ["FACTOR", "Multiply the learning rate per block, from the top down"],
+        layer_decay: ["FACTOR", "Multiply the learning rate per block, top down"],
         class_weights: ["NAME", "none or balanced: weigh rare classes more"],
         label_smoothing: ["SHARE", "Label smoothing of generated texts (0.1)"]
       },
