@@ -11,7 +11,8 @@ module Transfer
         table; - reads inputs from standard input, one per line. Prints a line per input
         as it is computed, with tabs: label, score (0 to 1) and input; for multi-label
         models the labels, with | between them; for regression the value; for texts the
-        text and its score; for object detection a line per box: label, score, x, y, width, height and input.
+        text and its score; for object detection a line per box: label, score, x, y,
+        width, height and input.
 
           transfer predict signs.transfer a.jpg b.jpg
           transfer predict signs.transfer --top 3 a.jpg
