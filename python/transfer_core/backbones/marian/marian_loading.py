@@ -134,6 +134,7 @@ def _shape(tensors: Mapping[str, Array], options: Mapping[str, str], files: Mari
             embedding_scale=width**0.5,
             recurrent=recurrent,
             zero_start=True,
+            dropout=0.0,  # small students are distilled without it
             pad=_END,
             end=_END,
             banned=(_UNKNOWN,),
