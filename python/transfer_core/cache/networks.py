@@ -76,6 +76,7 @@ def open_arrays(kind: str, key: str) -> StoredArrays | None:
 
 def store_arrays(kind: str, key: str, arrays: Mapping[str, Array], metadata: Mapping[str, str]) -> None:
     """Write arrays, unless they are too large, the disk is full, or another user could write to the cache."""
+    from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
     from transfer_core.cache.housekeeping import make_room
@@ -84,7 +85,7 @@ def store_arrays(kind: str, key: str, arrays: Mapping[str, Array], metadata: Map
         return
     checksums = json.dumps({name: _checksum(array) for name, array in arrays.items()})
     path = _place(kind, key)
-    with suppress(OSError, ConfigurationError):
+    with suppress(OSError, SafetensorError, ConfigurationError):
         make_directory(path.parent)
         if not exposure(path):
             with replacing(path, FILE) as temporary:
