@@ -63,7 +63,8 @@ RSpec.describe "docs/reference/recipe.md" do
     expect(core).to include(
       "weights" => "pretrained", "task" => "auto", "on_bad_input" => "raise", "preset" => "fast", "seed" => 0,
       "device" => "auto", "precision" => "auto", "trust" => false,
-      "split" => { "test" => 0.2, "valid" => 0.15, "group" => nil, "near_duplicates" => true },
+      "split" => { "test" => 0.2, "valid" => 0.15, "group" => nil, "near_duplicates" => true,
+                   "measure" => "test" },
       "columns" => { "input" => nil, "target" => "label", "split" => "split" },
       "text" => { "max_length" => nil, "long" => "truncate", "prefix" => "" },
       "head" => { "type" => "mlp", "hidden" => [256], "dropout" => 0.1 },
