@@ -108,7 +108,8 @@ def floor_precision(folder: Path, options: Options) -> str:
 
 def report(measured: Measured) -> Section:
     """Whole processes beside each other, and where ours spends its time."""
-    good = {name: [run for run in runs if not run["problem"]] for name, runs in measured["runs"].items()}
+    good: dict[str, list[Any]] = {name: [] for name in (*QUICK, *WANTED)}
+    good |= {name: [run for run in runs if not run["problem"]] for name, runs in measured["runs"].items()}
     ours = good[OURS]
     targets = [_faster(name, wanted, ours, good[name]) for name, wanted in WANTED.items()]
     targets += [_as_right(name, ours, good[name]) for name in WANTED]

@@ -88,7 +88,7 @@ def tokens_of(backbone, texts=TEXTS):
     rows = [windows[0] for windows in Reader(backbone, TextOptions()).windows(texts)]
     batch = torch.full((len(rows), max(map(len, rows)), 2), -1, dtype=torch.int32)
     for row, tokens in zip(batch, rows, strict=True):
-        row[: len(tokens)] = tokens
+        row[: len(tokens)] = torch.from_numpy(tokens)
     return batch
 
 

@@ -18,6 +18,7 @@ from transfer_core.backbones.download import download
 from transfer_core.backbones.places import places
 from transfer_core.cache.digests import Seen, known_digests, remember, stamp_of
 from transfer_core.features.store import FeatureStore
+from transfer_core.pipeline import five_steps
 from transfer_core.runtime import measurements
 from transfer_core.runtime.errors import ConfigurationError, TransferWarning
 from transfer_core.runtime.permissions import exposure
@@ -54,8 +55,9 @@ def tiny_network(monkeypatch):
 
     facts = tiny_facts()
     monkeypatch.setattr(backbones, "restore", restore)
-    monkeypatch.setattr(backbones, "load", lambda *_: tiny_backbone())
+    monkeypatch.setattr(five_steps, "open_backbone", lambda *_: tiny_backbone())
     monkeypatch.setattr(backbones, "facts", lambda *_: facts)
+    monkeypatch.setattr(five_steps, "describe", lambda *_: facts)
 
 
 def train(data, **words):

@@ -45,8 +45,9 @@ def tiny(tmp_path_factory):
 def one_plan(monkeypatch):
     """Timing takes longer than everything else here."""
     from transfer_core.features import text
+    from transfer_core.features.engines.choice import Choice
 
-    monkeypatch.setattr(text, "_measured_plan", lambda *_: text.Plan(4, "float32", 512, fused=True))
+    monkeypatch.setattr(text, "choose", lambda *_: Choice("torch", "", "float32", 512))
 
 
 def train(tiny, data, **words):

@@ -12,6 +12,7 @@ import transfer_core
 from photos import class_folder
 from tiny_backbone import tiny_backbone, tiny_facts
 from transfer_core import backbones, runs
+from transfer_core.pipeline import five_steps
 from transfer_core.runtime.errors import Cancelled, ConfigurationError
 from transfer_core.worker.model_cache import ModelCache, ModelRef
 
@@ -29,8 +30,9 @@ def tiny_network(monkeypatch):
 
     facts = tiny_facts()
     monkeypatch.setattr(backbones, "restore", restore)
-    monkeypatch.setattr(backbones, "load", lambda *_: tiny_backbone())
+    monkeypatch.setattr(five_steps, "open_backbone", lambda *_: tiny_backbone())
     monkeypatch.setattr(backbones, "facts", lambda *_: facts)
+    monkeypatch.setattr(five_steps, "describe", lambda *_: facts)
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from photos import class_folder, rows
 from tiny_backbone import tiny_backbone, tiny_facts
 from transfer_core import backbones, runs
 from transfer_core.model_file.format import read_model
+from transfer_core.pipeline import five_steps
 from transfer_core.runs import checkpoints
 from transfer_core.runs.checkpoint_file import (
     Damaged,
@@ -56,9 +57,10 @@ def tiny_network(monkeypatch):
         network.load_state_dict(tensors)
         return network
 
-    monkeypatch.setattr(backbones, "load", lambda *_: tiny_backbone())
+    monkeypatch.setattr(five_steps, "open_backbone", lambda *_: tiny_backbone())
     facts = tiny_facts()
     monkeypatch.setattr(backbones, "facts", lambda *_: facts)
+    monkeypatch.setattr(five_steps, "describe", lambda *_: facts)
     monkeypatch.setattr(backbones, "restore", restore)
 
 

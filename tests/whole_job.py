@@ -5,6 +5,7 @@ import pytest
 import torch
 
 import transfer_core
+from transfer_core.features.extractor import ImageExtractor
 from transfer_core.model_file.format import read_model
 from transfer_core.runs import checkpoints
 
@@ -41,12 +42,10 @@ def check_frozen_and_kept(words, photo):
         words["backbone"], words.get("weights", "pretrained"), trust=words.get("trust", False)
     )
     for name, tensor in published.state_dict().items():
-        assert torch.equal(tensor, model.backbone.state_dict()[name]), name
+        assert torch.equal(tensor, model.backbone.module().state_dict()[name]), name
     assert not model.header.backbone.fine_tuned
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            "transfer_core.features.extractor.embed_batch", lambda *_: pytest.fail("embedded again")
-        )
+        patch.setattr(ImageExtractor, "_embedded", lambda *_: pytest.fail("embedded again"))
         again = trained(words)
     assert again.header.metrics == model.header.metrics
     loaded = transfer_core.load(model.path)

@@ -357,8 +357,8 @@ def test_a_pickle_is_never_run(tmp_path, monkeypatch):
     ("changes", "message"),
     [
         (
-            {"model_type": "t5"},
-            "has the architecture t5, which is not supported (one of: bert, electra, roberta, ",
+            {"model_type": "xlnet"},
+            "has the architecture xlnet, which is not supported (one of: bert, electra, roberta, ",
         ),
         ({"hidden_act": "mish"}, "can't be used: the activation mish is not supported"),
         ({"position_embedding_type": "relative_key"}, "the position_embedding_type relative_key is not"),

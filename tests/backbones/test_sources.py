@@ -126,7 +126,7 @@ def test_a_source_in_one_file_trains_saves_loads_and_predicts(tmp_path, monkeypa
     for first, second in zip(trained.predict(some), restored.predict(some), strict=True):
         assert first == second
     reference = backbones.load("toy:12").state_dict()
-    for name, tensor in restored.backbone.state_dict().items():
+    for name, tensor in restored.backbone.module().state_dict().items():
         assert torch.equal(tensor, reference[name])
 
 

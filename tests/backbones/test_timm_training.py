@@ -7,7 +7,7 @@ import torch
 import transfer_core
 from photos import COLORS, class_folder, pixels, png
 from transfer_core import backbones
-from transfer_core.features import inference
+from transfer_core.features.extractor import ImageExtractor
 from transfer_core.model_file.format import read_model
 from transfer_core.runtime.errors import Cancelled
 
@@ -47,7 +47,7 @@ def test_a_frozen_training_saves_loads_and_finds_its_embeddings_again(photos, tm
         for ours, theirs in zip(model.predict(inputs), other.predict(inputs), strict=True):
             assert ours["scores"] == pytest.approx(theirs["scores"], abs=1e-5)
 
-    monkeypatch.setattr(inference.Inference, "forward", None)  # the second time no photo goes through it
+    monkeypatch.setattr(ImageExtractor, "_embedded", None)  # the second time no photo goes through it
     again = transfer_core.train(backbone=LITE0, data=photos)
     assert np.array_equal(
         read_model(again.path)[1]["head.0.weight"], read_model(model.path)[1]["head.0.weight"]

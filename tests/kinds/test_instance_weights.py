@@ -7,12 +7,12 @@ import pytest
 from scipy.optimize import minimize
 
 from transfer_core.kinds.discriminator import discriminator, separate
+from transfer_core.kinds.example_weights import effective_sample_size
 from transfer_core.kinds.kernels import median_gamma, rbf
 from transfer_core.kinds.kliep import kliep
 from transfer_core.kinds.kmm import kmm
 from transfer_core.kinds.tradaboost import tradaboost, tradaboost_r2
 from transfer_core.kinds.ulsif import leave_one_out, ulsif
-from transfer_core.kinds.weights import effective_sample_size
 
 METHODS = [kmm, kliep, ulsif, discriminator]
 

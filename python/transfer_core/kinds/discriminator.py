@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from transfer_core.kinds.arrays import Floats, domains
+from transfer_core.kinds.example_weights import normalized
 from transfer_core.kinds.linear import fit_softmax
-from transfer_core.kinds.weights import normalized
 
 _FOLDS = 2
 # Log odds beyond these are those of features that separate the domains completely.

@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 from transfer_core.kinds.arrays import Floats, domains, some_rows
+from transfer_core.kinds.example_weights import normalized
 from transfer_core.kinds.kernels import median_gamma, squared_distances
-from transfer_core.kinds.weights import normalized
 
 _BANDWIDTHS = (0.1, 0.3, 1.0, 3.0, 10.0)
 _FOLDS = 5

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from transfer_core.kinds.arrays import Floats, Integers
-from transfer_core.kinds.weights import normalized
+from transfer_core.kinds.example_weights import normalized
 
 Weights: TypeAlias = npt.NDArray[np.float64]
 # Of none, target examples would grow without a limit.

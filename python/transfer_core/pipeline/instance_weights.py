@@ -9,13 +9,13 @@ from typing import NoReturn
 import numpy as np
 
 from transfer_core.kinds.discriminator import discriminator
+from transfer_core.kinds.example_weights import effective_sample_size, normalized
 from transfer_core.kinds.kliep import kliep
 from transfer_core.kinds.kmm import kmm
 from transfer_core.kinds.label_shift import label_shift
 from transfer_core.kinds.linear import fit_ridge, fit_softmax, softmax
 from transfer_core.kinds.tradaboost import tradaboost, tradaboost_r2
 from transfer_core.kinds.ulsif import ulsif
-from transfer_core.kinds.weights import effective_sample_size, normalized
 from transfer_core.pipeline.artifacts import Frozen
 from transfer_core.pipeline.domains import Domains, domains_of
 from transfer_core.recipe.schema import Weigh
