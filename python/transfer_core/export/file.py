@@ -19,7 +19,7 @@ _FIRST_BYTE = b"\x08"
 def check_target(path: Path) -> None:
     """Raise `ConfigurationError` unless `path` is the name of a new file, or of an ONNX file."""
     if path.suffix.lower() != ".onnx":
-        better = path.with_suffix(".onnx").name
+        better = path.with_suffix(".onnx").name if path.name else "model.onnx"
         raise ConfigurationError(
             f"can't export to {path}: the name must end in .onnx. Fix: export to {better}"
         )

@@ -18,7 +18,7 @@ from transfer_core.features.fitted import must_be_fitted
 from transfer_core.kinds.domain_report import DomainReport, report
 from transfer_core.recipe.schema import Recipe, Source
 from transfer_core.runtime.devices import choose_device
-from transfer_core.runtime.errors import DataError
+from transfer_core.runtime.errors import DataError, Problem, RecipeError
 from transfer_core.runtime.progress import Progress
 from transfer_core.runtime.temp_dir import spool_folder
 from transfer_core.tasks import TASKS
@@ -32,9 +32,10 @@ def compare(
     Raises
     ------
     TransferError
-        If a domain is empty or can't be read, or the backbone is unknown.
+        If a domain is missing, empty or can't be read, or the backbone is unknown.
     """
-    assert recipe.source is not None
+    if recipe.source is None:
+        raise RecipeError([Problem("source", "is missing: the domain to compare the data with")])
     facts = backbones.facts(recipe.backbone, recipe.trust)
     modality = MODALITIES[facts.modality]
     progress.stage("choose", f"choose {recipe.backbone}")
