@@ -60,8 +60,8 @@ def check_tuned(words, frozen, blocks):
     everything = tuned(words, {"all": True})
     assert changed_blocks(frozen, everything) == set(blocks)
     loaded = transfer_core.load(everything.path)
-    for name, tensor in everything.backbone.state_dict().items():
-        assert torch.equal(tensor, loaded.backbone.state_dict()[name]), name
+    for name, tensor in everything.backbone.module().state_dict().items():
+        assert torch.equal(tensor, loaded.backbone.module().state_dict()[name]), name
 
 
 def check_resumed(words, monkeypatch):

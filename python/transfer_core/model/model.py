@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
@@ -429,7 +429,8 @@ class Model:
     @cached_property
     def predictor(self) -> Predictor:
         """Computes predictions for the task."""
-        return predictor_module(self.task).predictor(self)
+        # A copy: a cycle would keep memory and child processes until the next garbage collection.
+        return predictor_module(self.task).predictor(replace(self))
 
     def prepare(self) -> None:
         """Warm up the network, so that the first input is not slower."""
