@@ -198,6 +198,8 @@ RSpec.describe Transfer::CLI, :scratch do
       err = Tempfile.new("stderr")
       pid = spawn(RbConfig.ruby, "-I", Scripts::LIB, "gem/exe/transfer", "help", out: writer, err: err.path)
       expect([Process.wait2(pid).last.exitstatus, err.read]).to eq([141, ""])
+    ensure
+      writer.close
     end
   end
 end

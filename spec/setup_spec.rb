@@ -63,7 +63,7 @@ RSpec.describe "transfer setup", :home do
   end
 
   it "rejects an unknown extra" do
-    known = "parquet, sklearn, huggingface, peft, tensorflow, onnx, keras, timm, signing"
+    known = "parquet, sklearn, huggingface, peft, tensorflow, onnx, keras, timm, translation, signing, search"
     expect(setup("--extras", "parket")).to eq(["", %(transfer: unknown extra "parket" (one of: #{known})\n), 4])
   end
 

@@ -136,8 +136,8 @@ def rank(
     """
     if isinstance(among, str) or not all(isinstance(name, str) for name in among or ()):
         raise RecipeError([Problem("among", f"expected names of backbones (got {shown(among)})")])
-    if not isinstance(budget, int | float) or isinstance(budget, bool) or not budget > 0:
-        raise RecipeError([Problem("budget", f"expected seconds, more than 0 (got {shown(budget)})")])
+    if not isinstance(budget, int | float) or isinstance(budget, bool):
+        raise RecipeError([Problem("budget", f"expected seconds (got {shown(budget)})")])
     source, streams = name_streams(data)
     recipe = parse_recipe({"backbone": "mobilenet_v2", "data": source, **words})
     return rank_backbones(recipe, among, modality, budget, streams, _progress(on_event, cancelled))

@@ -139,6 +139,17 @@ RSpec.describe "An invalid result" do
       found = Transfer.rank(data: "x", quiet: true)
       [found.inspect, found.map(&:inspect), found.to_json]
     }],
+    "compare_domains" => [{ "sizes" => [2, 3], "proxy_a_distance" => 0.5, "mmd" => 0.5, "p_value" => 0.5,
+                            "features" => [{ "feature" => "x", "effect" => 0.5 }],
+                            "classes" => { "red" => { "share" => [0.5, nil], "distance" => 0.5 } },
+                            "confidence" => { "first" => 0.5 }, "typical" => { "first" => ["a"], "second" => ["b"] } },
+                          lambda { |_|
+                            found = Transfer.compare_domains("x", "y", quiet: true)
+                            [found.inspect, found.to_json]
+                          }],
+    "export" => [{ "path" => "/x.onnx", "bytes" => 10, "precision" => "float32", "error" => 0.5, "metric" => nil,
+                   "before" => nil, "after" => nil, "examples" => 0, "loader" => nil },
+                 ->(_) { model.export("/x.onnx").to_json }],
     "save" => [{ "path" => "/x", "bytes" => 10, "sha512" => "0f" * 64 }, ->(_) { model.save("/x").to_s }],
     "runs" => [[run], ->(_) { Transfer.runs.map { |told| [told.inspect, told.recipe.to_a, told.created_at&.year] } }],
     "prune_runs" => [[run], ->(_) { Transfer::Run.prune.map(&:inspect) }],
@@ -198,7 +209,8 @@ RSpec.describe "An invalid result" do
       [classes,
        { **classes, "label" => "green" }] => /\Apredict: the result\[1\] is .*, expected a label with a score\z/,
       [{ 5 => 1 }] => "the result[0] is {5=>1}, expected a map with label, score, scores; or with labels, scores; " \
-                      "or with boxes, width, height; or with value; or with values; or with error",
+                      "or with boxes, width, height; or with value; or with values; or with text, score; " \
+                      "or with error",
       [{ **classes, 5 => 1 }] => "the result[0].5 is 5, expected a key that is text",
       [{ **classes, "note" => "\xFF" }] => 'the result[0].note is "\xFF", expected valid UTF-8',
       "all of them" => 'the result is "all of them", expected a list'

@@ -16,6 +16,7 @@ from transfer_core.export.terms import SECOND, TOKENS
 from transfer_core.export.texts import IDS, MASK, TEXT, TYPES
 from transfer_core.features.tokens import Reader
 from transfer_core.runtime.errors import DependencyError
+from transfer_core.runtime.forks import skip_destructors_in_forks
 
 Array: TypeAlias = npt.NDArray[Any]
 Feed: TypeAlias = dict[str, Array]
@@ -45,6 +46,7 @@ def onnx_runtime() -> Any:
         import onnxruntime
     except ImportError:
         raise DependencyError("exporting a model", "onnxruntime", "onnx") from None
+    skip_destructors_in_forks()
     return onnxruntime
 
 

@@ -135,6 +135,8 @@ def rank_backbones(
         If the data can't be trained on.
     """
     began = monotonic()
+    if not budget > 0:
+        raise RecipeError([Problem("budget", f"expected seconds, more than 0 (got {budget:g})")])
     if among:
         candidates = named_candidates(among, recipe.trust)
     else:

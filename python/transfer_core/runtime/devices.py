@@ -219,10 +219,18 @@ _GPU_FILES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
 
 
 def _cpu_is_fast_in_bfloat16() -> bool:
+    if onednn_is_limited():
+        return False
     import torch
 
     names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
     return any(getattr(torch.cpu, name, lambda: False)() for name in names)
+
+
+def onednn_is_limited() -> bool:
+    """Whether a variable keeps oneDNN, in torch and in OpenVINO, from the newest instructions of the CPU."""
+    limits = (os.environ.get(name, "") for name in ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA"))
+    return any(limit.upper() not in ("", "ALL", "DEFAULT") for limit in limits)
 
 
 def _is_fast_in_bfloat16(device: Device) -> bool:

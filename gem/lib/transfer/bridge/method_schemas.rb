@@ -60,8 +60,10 @@ module Transfer
                  "parameters" => { maybe: :count }, "license" => :text, "paper" => :text }
       ranking = { "modality" => :modality, "task" => :task, "metric" => :text, "sampled" => :count,
                   "examples" => :count, "backbones" => [ranked], "left_out" => { each: :text } }
+      named = { where: [:plain, "a name or a number", ->(value) { value.is_a?(String) || value.is_a?(Integer) }] }
       compared = { "sizes" => [:count], "proxy_a_distance" => :finite, "mmd" => :finite, "p_value" => :finite,
-                   "features" => [{ "feature" => :plain, "effect" => :finite }], "classes" => { each: :plain },
+                   "features" => [{ "feature" => named, "effect" => :finite }],
+                   "classes" => { each: { "share" => [{ maybe: :finite }], "distance" => { maybe: :finite } } },
                    "confidence" => { maybe: { each: :finite } }, "typical" => { each: [:text] } }
 
       RESULTS = {

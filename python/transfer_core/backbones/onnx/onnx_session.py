@@ -12,6 +12,7 @@ from transfer_core.backbones.image_arrays import Array
 from transfer_core.backbones.onnx.onnx_tensor_files import tensor_files
 from transfer_core.backbones.untrusted import MEMORY_SHARE, deadline, time_limit
 from transfer_core.runtime.errors import DependencyError, ModelFileError, OutOfMemory
+from transfer_core.runtime.forks import skip_destructors_in_forks
 from transfer_core.runtime.machine_memory import machine_memory
 
 _NO_LOG = 4
@@ -90,6 +91,7 @@ def _runtime() -> Any:
         import onnxruntime
     except ImportError:
         raise DependencyError("an .onnx file", "onnxruntime", "onnx") from None
+    skip_destructors_in_forks()
     return onnxruntime
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from transfer_core.features.engines.engine import Array, Unusable
 from transfer_core.runtime.devices import cores
+from transfer_core.runtime.forks import skip_destructors_in_forks
 
 # The provider for each type of device; nodes that it lacks run on the CPU.
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "mps": "CoreMLExecutionProvider"}
@@ -35,6 +36,7 @@ class OnnxRuntimeEngine:
             import onnxruntime
         except ImportError:
             raise Unusable("the package onnxruntime is not installed") from None
+        skip_destructors_in_forks()
         provider = PROVIDERS[device_type]
         if provider not in onnxruntime.get_available_providers():
             raise Unusable(f"this ONNX Runtime has no {provider}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import queue
 import sys
 import threading
@@ -12,7 +11,8 @@ from functools import cache
 from typing import Any
 
 from transfer_core.features.engines.engine import Array, Unusable
-from transfer_core.runtime.devices import cores
+from transfer_core.runtime.devices import cores, onednn_is_limited
+from transfer_core.runtime.forks import keep_in_forks, skip_destructors_in_forks
 
 # The part of the package that sends usage statistics; the runtime does not need it.
 _CONVERTER = "openvino.tools.ovc"
@@ -44,6 +44,7 @@ class OpenVinoEngine:
         self._precision = "f32" if precision == "float32" else "bf16"
         self._requests: dict[bool, _Requests] = {}
         self._compiling = threading.Lock()
+        keep_in_forks(self)
 
     def prepare(self, few: bool) -> None:
         """See `Engine`."""
@@ -97,12 +98,8 @@ class _Requests:
 
 
 def _has_bfloat16(core: Any) -> bool:
-    """Whether the CPU has the arithmetic, and oneDNN may use it: where a variable forbids that, OpenVINO asks
-    for it nevertheless, and crashes."""
-    limits = {name: os.environ.get(name, "").upper() for name in ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")}
-    if any(limit not in ("", "ALL", "DEFAULT") for limit in limits.values()):
-        return False
-    return "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    """Whether the CPU has the arithmetic, and no variable forbids it, which OpenVINO ignores and crashes."""
+    return not onednn_is_limited() and "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 @cache
@@ -112,6 +109,7 @@ def _core() -> Any:
             import openvino
         except ImportError:
             raise Unusable("the package openvino is not installed") from None
+    skip_destructors_in_forks()
     return openvino.Core()
 
 
