@@ -60,7 +60,8 @@ module Transfer
                  "parameters" => { maybe: :count }, "license" => :text, "paper" => :text }
       ranking = { "modality" => :modality, "task" => :task, "metric" => :text, "sampled" => :count,
                   "examples" => :count, "backbones" => [ranked], "left_out" => { each: :text } }
-      named = { where: [:plain, "a name or a number", ->(value) { value.is_a?(String) || value.is_a?(Integer) }] }
+      name_or_number = ->(value) { value.is_a?(Integer) || (value.is_a?(String) && value.encoding == Encoding::UTF_8) }
+      named = { where: [:plain, "a name or a number", name_or_number] }
       compared = { "sizes" => [:count], "proxy_a_distance" => :finite, "mmd" => :finite, "p_value" => :finite,
                    "features" => [{ "feature" => named, "effect" => :finite }],
                    "classes" => { each: { "share" => [{ maybe: :finite }], "distance" => { maybe: :finite } } },
