@@ -18,7 +18,7 @@ from transfer_core.runtime.devices import (
     torch_threads,
 )
 from transfer_core.runtime.errors import ConfigurationError
-from transfer_core.worker.methods import _training_threads
+from transfer_core.worker.recipe_methods import _training_threads
 
 
 @pytest.fixture

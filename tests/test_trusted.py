@@ -65,7 +65,7 @@ def exchange(event, arguments):
 sys.addaudithook(exchange)
 import transfer_core
 from pathlib import Path
-from transfer_core.worker import methods
+from transfer_core.worker import model_methods
 exec(command)
 """
 
@@ -74,7 +74,7 @@ exec(command)
     "command",
     [
         "transfer_core.load(model, trust=True)",
-        "methods.describe(None, model, trust=True)",
+        "model_methods.describe(None, model, trust=True)",
     ],
 )
 def test_the_content_that_was_read_is_trusted(model, tmp_path, monkeypatch, command):

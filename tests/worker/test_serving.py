@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from transfer_core.runtime.errors import Cancelled, ConfigurationError, DataError, Overloaded
-from transfer_core.worker import methods
+from transfer_core.worker import model_methods
 from transfer_core.worker.model_cache import ModelCache, ModelRef
 from transfer_core.worker.serving import Serving
 from transfer_core.worker.serving_request import PendingRequest
@@ -33,7 +33,9 @@ class Desk:
 
     def predict(self, *inputs: Any, toy: str = "toy", caller: Caller | None = None) -> Future[Any]:
         who = caller or Caller()
-        return self.serving.submit(who, self._ref(toy), inputs, methods._predictions, methods._listed)  # type: ignore[arg-type]
+        return self.serving.submit(
+            who, self._ref(toy), inputs, model_methods._predictions, model_methods._listed
+        )  # type: ignore[arg-type]
 
     def _ref(self, toy: str) -> ModelRef:
         return ModelRef(str(self.toys[toy]))
@@ -44,7 +46,9 @@ class Desk:
         self._cache._models.clear()
 
     def embed(self, *inputs: Any) -> Future[Any]:
-        return self.serving.submit(Caller(), self._ref("toy"), inputs, methods._embeddings, methods._stacked)  # type: ignore[arg-type]
+        return self.serving.submit(
+            Caller(), self._ref("toy"), inputs, model_methods._embeddings, model_methods._stacked
+        )  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -256,7 +260,12 @@ def test_a_model_that_can_not_be_read_for_a_request_that_was_cancelled() -> None
     """The cancel comes first, then the failure, in whatever order the threads look at them."""
     caller = Caller()
     asked = PendingRequest(
-        ModelRef("m"), [1], methods._predictions, methods._listed, caller.progress.cancelled, print
+        ModelRef("m"),
+        [1],
+        model_methods._predictions,
+        model_methods._listed,
+        caller.progress.cancelled,
+        print,
     )
     caller.cancel(asked.future)
     assert not asked.begin()

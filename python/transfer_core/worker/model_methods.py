@@ -1,0 +1,193 @@
+"""Methods of the worker for a saved model."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from dataclasses import asdict, replace
+from functools import cache, partial
+from hashlib import sha512
+from typing import Any, Literal, cast
+
+from transfer_core.worker.calls import Call
+from transfer_core.worker.model_cache import ModelRef, models, open_model
+from transfer_core.worker.row_requests import streams_of
+from transfer_core.worker.serving import serving
+
+# No slow imports at module level: the handshake must not wait for them.
+
+Plain = dict[str, Any]
+Inputs = list[Any]  # the type depends on the modality: msgspec can't check it
+# Public keys of which one must have signed the model; None: unsigned is allowed.
+Keys = list[bytes] | None
+# `mark` puts `{error:}` in place of the prediction of an input that can't be read.
+OnBadInput = Literal["raise", "mark"]
+
+
+def describe(call: Call, model: str, trust: bool = False, signed_by: Keys = None) -> Plain:
+    """Verify the file of a saved model and summarize it; `trust` allows the code that it names to run."""
+    from pathlib import Path
+
+    from transfer_core.model_file import trust as trusted
+    from transfer_core.model_file.format import read_model
+    from transfer_core.model_file.summary import summarize
+
+    content = read_model(model, _ref(model, signed_by).keys)
+    if trust:
+        trusted.trust(content.digest, model)
+    return summarize(Path(model), content.header)
+
+
+def reload(call: Call, model: str, signed_by: Keys = None) -> Plain:
+    """Load the current version of a saved model and summarize it."""
+    found = models().reload(_ref(model, signed_by), call.progress.warning)
+    return cast(Plain, _with_path(model, found).summary())
+
+
+def predict(
+    call: Call,
+    model: str,
+    inputs: Inputs,
+    level: float | None = None,
+    on_bad_input: OnBadInput = "raise",
+    tile: bool = False,
+    signed_by: Keys = None,
+) -> Future[list[Plain]]:
+    """Predict for each input, in order; concurrent requests share batches, unless images are tiled."""
+    if tile:
+        return _tiling().submit(predict_alone, call, model, inputs, level, on_bad_input, tile, signed_by)
+    decode = _predictions if level is None else partial(_predictions, level=level)
+    marks = on_bad_input == "mark"
+    return serving().submit(call, _ref(model, signed_by), inputs, decode, _listed, marks)
+
+
+def embed(call: Call, model: str, inputs: Inputs, signed_by: Keys = None) -> Future[Any]:
+    """Embeddings (N, D) float32, one row per input; concurrent requests share batches."""
+    return serving().submit(call, _ref(model, signed_by), inputs, _embeddings, _stacked)
+
+
+def predict_alone(
+    call: Call,
+    model: str,
+    inputs: Inputs,
+    level: float | None = None,
+    on_bad_input: OnBadInput = "raise",
+    tile: bool = False,
+    signed_by: Keys = None,
+) -> list[Plain]:
+    """Predict for each input, in order, without micro-batching."""
+    return cast(list[Plain], _open(call, model, signed_by).predict(inputs, level, on_bad_input, tile))
+
+
+def embed_alone(call: Call, model: str, inputs: Inputs, signed_by: Keys = None) -> Any:
+    """Embeddings (N, D) float32, one row per input, without micro-batching."""
+    return _open(call, model, signed_by).embed(inputs)
+
+
+def evaluate(
+    call: Call,
+    model: str,
+    data: str | Plain,
+    columns: Plain | None = None,
+    on_bad_input: Literal["raise", "skip"] = "raise",
+    signed_by: Keys = None,
+) -> Plain:
+    """Compute metrics on other labelled data."""
+    streams = streams_of(call, data, lambda: _open(call, model, signed_by).modality.name)
+    return cast(
+        Plain,
+        _open(call, model, signed_by).evaluate(data, columns, on_bad_input, streams, call.progress),
+    )
+
+
+def save(
+    call: Call,
+    model: str,
+    path: str,
+    backbone: bool = True,
+    mode: int | None = None,
+    signed_by: Keys = None,
+) -> Plain:
+    """Write a saved model to another path, with or without its backbone's weights.
+
+    `mode` are the permissions of a new file. The returned `sha512` is of the bytes in memory, so that a
+    signature never covers a file that another process has put there since.
+    """
+    from pathlib import Path
+
+    digest = sha512()
+    known = _with_path(model, _open(call, model, signed_by))
+    known.write(Path(path), backbone, None if mode is None else mode & 0o666, digest)
+    return {"path": path, "bytes": os.path.getsize(path), "sha512": digest.hexdigest()}
+
+
+def export(
+    call: Call,
+    model: str,
+    path: str,
+    precision: str = "float32",
+    calibration: Any = None,
+    evaluation: Any = None,
+    columns: Plain | None = None,
+    tolerance: float = 0.01,
+    loader: str | None = None,
+    mode: int | None = None,
+    signed_by: Keys = None,
+) -> Plain:
+    """Write a saved model as an ONNX file, and report what was compared."""
+    known = _open(call, model, signed_by)
+    sources = {"calibration": calibration, "evaluation": evaluation}
+    streams = streams_of(call, sources, lambda: known.modality.name)
+    report = known.export(
+        path,
+        precision,
+        calibration,
+        evaluation,
+        columns,
+        tolerance,
+        loader,
+        None if mode is None else mode & 0o666,
+        streams,
+        call.progress,
+    )
+    return {**asdict(report), "path": path, "loader": str(report.loader) if report.loader else None}
+
+
+@cache
+def _tiling() -> Executor:
+    """One thread, since an image with its tiles uses all cores."""
+    return ThreadPoolExecutor(1, thread_name_prefix="transfer-tiles")
+
+
+def _ref(path: str, keys: Keys) -> ModelRef:
+    return ModelRef(path, None if keys is None else frozenset(keys))
+
+
+def _open(call: Call, path: str, keys: Keys) -> Any:
+    return open_model(_ref(path, keys), call.progress.warning)
+
+
+def _with_path(path: str, model: Any) -> Any:
+    """The same model at `path`: another request may have loaded it by a path that now holds another file."""
+    from pathlib import Path
+
+    return replace(model, path=Path(path))
+
+
+def _predictions(model: Any, computed: Any, level: float | None = None) -> list[Plain]:
+    return cast(list[Plain], model.predictions(computed, level))
+
+
+def _listed(model: Any, predictions: Sequence[Plain]) -> list[Plain]:
+    return list(predictions)
+
+
+def _embeddings(model: Any, computed: Any) -> Any:
+    return model.embeddings(computed)
+
+
+def _stacked(model: Any, rows: Sequence[Any]) -> Any:
+    import numpy as np
+
+    return np.stack(rows) if rows else model.embed([])
