@@ -34,7 +34,7 @@ module Transfer
       # @param path [String, Pathname]
       # @param error [PythonNotFound]
       # @return [Onnx::Model]
-      # @raise [PythonNotFound] if there is none
+      # @raise [PythonNotFound] if no exported file is beside the model
       # @raise [ModelFileError] if it was exported from another model
       def beside(path, error, signed_by: nil)
         exported = Pathname.new(path).sub_ext(".onnx")

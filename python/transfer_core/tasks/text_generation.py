@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
@@ -114,6 +115,7 @@ class TextGeneration(Task[Any]):
         """There are no classes."""
         yield "a generated text has no class"
 
+    @abstractmethod
     def metrics(
         self,
         predictions: Sequence[str],
@@ -122,7 +124,6 @@ class TextGeneration(Task[Any]):
         untuned: Sequence[str] | None = None,
     ) -> dict[str, Any]:
         """Metrics of predicted texts, beside those of a copied source and of the untuned model."""
-        raise NotImplementedError
 
 
 class Translation(TextGeneration):

@@ -81,7 +81,7 @@ module Transfer
         Signature.verify(path, keys, OpenSSL::Digest.new("SHA512").update(@content).update(ending).hexdigest) if keys
       end
 
-      # @return [String, nil] the digest in hex; nil if there is none
+      # @return [String, nil] the digest in hex; nil without one
       def checked_digest(ending)
         return unless ending.start_with?(DIGEST_ENTRY)
 

@@ -35,7 +35,7 @@ module Transfer
 
       class << self
         # @return [Runtime] the one of this process; Ruby forks share it
-        # @raise [DependencyError] if there is none, or one that is too old
+        # @raise [DependencyError] if ONNX Runtime is not found, or too old
         def instance = @mutex.synchronize { @instance ||= open }
 
         # Runs a block while no session is being created by {instance}.
@@ -80,7 +80,7 @@ module Transfer
       attr_reader :path
 
       # @param library [SharedLibrary]
-      # @raise [DependencyError] if it is none of ONNX Runtime, or too old
+      # @raise [DependencyError] if the library is not ONNX Runtime, or too old
       def initialize(library)
         @path = library.path
         base = pointers(library.function("OrtGetApiBase", [], Fiddle::TYPE_VOIDP).call, 2)

@@ -7,7 +7,7 @@ module Transfer
     # Texts as ids of tokens, equal to those of Hugging Face's tokenizers: a tokenizer.json with WordPiece, byte-pair
     # encoding, unigrams or whole words.
     class Tokenizer
-      # A part of tokenizer.json that is not implemented, or damaged.
+      # Raised for a damaged or unsupported part of tokenizer.json.
       class Unsupported < StandardError; end
 
       # Patterns of tokenizer.json.
