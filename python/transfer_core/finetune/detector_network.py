@@ -6,7 +6,6 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
 from transfer_core.backbones import Backbone
@@ -14,10 +13,11 @@ from transfer_core.backbones.representations import FeatureMap
 from transfer_core.features.frozen_maps import Layout
 from transfer_core.finetune.folding import fold_norms
 from transfer_core.finetune.network import image_entry
+from transfer_core.finetune.partly_frozen import PartlyFrozen
 from transfer_core.heads.detection.detector import Detector
 
 
-class DetectorTail(nn.Module):
+class DetectorTail(PartlyFrozen):
     """A backbone from block number `begin` on, and its detector.
 
     It shares its parameters with `backbone` and `detector`. BatchNorm keeps its statistics in training mode.
@@ -34,11 +34,6 @@ class DetectorTail(nn.Module):
         What an input row holds: the maps of those blocks, and the output of the last of them.
     check
         Called before each block; an exception that it raises ends the pass.
-
-    Attributes
-    ----------
-    activation_checkpointing
-        Recompute the activations of each block in the backward pass instead of storing them.
     """
 
     def __init__(
@@ -61,18 +56,7 @@ class DetectorTail(nn.Module):
         self._layout = layout
         self._enter = image_entry(backbone.preprocessing)
         self._check = check
-        self.activation_checkpointing = False
-        self._frozen = [block for name, block in self.blocks.named_children() if name not in trainable]
-        self.requires_grad_(True)
-        for block in self._frozen:
-            block.requires_grad_(False)
-
-    def train(self, mode: bool = True) -> DetectorTail:
-        """Set the mode; frozen blocks and BatchNorm stay in eval mode."""
-        super().train(mode)
-        for module in (*self._frozen, *(m for m in self.modules() if isinstance(m, _BatchNorm))):
-            module.eval()
-        return self
+        self.freeze_all_but(trainable)
 
     def forward(self, rows: Tensor) -> Tensor:
         """Raw outputs (N, …) of the detector for rows (N, width)."""

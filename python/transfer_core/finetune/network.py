@@ -7,13 +7,13 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
 from transfer_core.backbones import Backbone, Preprocessing
 from transfer_core.features.image_tensors import normalize
 from transfer_core.features.tokens import PADDING
 from transfer_core.finetune.folding import fold_norms
+from transfer_core.finetune.partly_frozen import PartlyFrozen
 
 
 def frozen_in_front(backbone: Backbone, trainable: Sequence[str]) -> int:
@@ -44,7 +44,7 @@ def text_entry(inputs: Tensor) -> Tensor:
     return inputs[:, : int((inputs != 0).any(dim=2).sum(dim=1).max())].float()
 
 
-class Tail(nn.Module):
+class Tail(PartlyFrozen):
     """A backbone from block number `begin` on, and its head.
 
     It shares its parameters with `backbone` and `head`. BatchNorm keeps its statistics in training mode, too.
@@ -57,11 +57,6 @@ class Tail(nn.Module):
         Number of blocks of the backbone to leave out; `forward` takes their outputs.
     check
         Called before each block, forward and backward; an exception that it raises ends the pass.
-
-    Attributes
-    ----------
-    activation_checkpointing
-        Recompute the activations of each block in the backward pass instead of storing them.
     """
 
     def __init__(
@@ -79,18 +74,7 @@ class Tail(nn.Module):
         self.head = head
         self._entry = text_entry if backbone.facts.modality == "text" else image_entry(backbone.preprocessing)
         self._check = check
-        self.activation_checkpointing = False
-        self._frozen = [block for name, block in self.blocks.named_children() if name not in trainable]
-        self.requires_grad_(True)
-        for block in self._frozen:
-            block.requires_grad_(False)
-
-    def train(self, mode: bool = True) -> Tail:
-        """Set the mode; frozen blocks and BatchNorm stay in eval mode."""
-        super().train(mode)
-        for module in (*self._frozen, *(m for m in self.modules() if isinstance(m, _BatchNorm))):
-            module.eval()
-        return self
+        self.freeze_all_but(trainable)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return outputs (N, K) for hidden states, uint8 pixels (N, 3, H, W) or tokens (N, L, 2)."""

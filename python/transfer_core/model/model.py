@@ -15,22 +15,19 @@ import numpy as np
 import numpy.typing as npt
 
 from transfer_core.backbones.frozen import AnyBackbone
-from transfer_core.data import MODALITIES, Input, Modality, Row
+from transfer_core.data import Input, Row
 from transfer_core.data.bad_input import counted, without_skip_hint
 from transfer_core.data.decode import decode_image
 from transfer_core.features import Load
 from transfer_core.model.evaluation import evaluate
 from transfer_core.model.files import save_model, write_model
+from transfer_core.model.model_facts import ModelFacts
 from transfer_core.model.predictor import Computed, Predictor, SavedHead, predictor_module
-from transfer_core.model.restore import restore_state, use_of
-from transfer_core.model_file.format import Digest, ModelHeader
-from transfer_core.model_file.summary import summarize
-from transfer_core.recipe.parser import parse_recipe
-from transfer_core.recipe.schema import Recipe
+from transfer_core.model.restore import use_of
+from transfer_core.model_file.format import Digest
 from transfer_core.runtime.bad_input_report import OnBadInput, check_on_bad_input, in_order, together
 from transfer_core.runtime.errors import ConfigurationError, DataError, Problem, RecipeError, TransferWarning
 from transfer_core.runtime.progress import Progress
-from transfer_core.tasks import TASKS, State, Task
 from transfer_core.tasks.coverage import check_level
 
 if TYPE_CHECKING:
@@ -41,63 +38,12 @@ Embeddings: TypeAlias = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Model:
-    """A trained model: backbone, head and header.
+class Model(ModelFacts):
+    """A trained model: backbone, head and header; `digest` is the digest of the content of its file."""
 
-    `path` is the file that it was saved to or loaded from, `digest` the digest of that file's content.
-    """
-
-    path: Path
-    header: ModelHeader
     backbone: AnyBackbone
     head: SavedHead
     digest: str = ""
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """Names of classes or labels, or of a regression's outputs."""
-        return self.header.labels
-
-    @property
-    def metrics(self) -> dict[str, Any]:
-        """Metrics on the held-out set; empty if there is none."""
-        return self.header.metrics
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """The warnings of the training: reasons to distrust data, settings or metrics."""
-        return self.header.warnings
-
-    @property
-    def history(self) -> tuple[dict[str, Any], ...]:
-        """One entry per epoch, or per regularisation strength, with its phase."""
-        return self.header.history
-
-    @property
-    def modality(self) -> Modality:
-        """Modality of the inputs: image, text or table."""
-        return MODALITIES[self.header.modality]
-
-    @property
-    def task(self) -> Task[Any]:
-        """The task: targets, decoding, metrics."""
-        return TASKS[self.header.task]
-
-    @cached_property
-    def state(self) -> State:
-        """Statistics of the training targets, and calibration."""
-        with use_of(self.path):
-            return restore_state(self.header)
-
-    @cached_property
-    def recipe(self) -> Recipe:
-        """Recipe of the training, with presets filled in."""
-        return parse_recipe(self.header.recipe)
-
-    def __repr__(self) -> str:
-        task, labels = self.task, self.labels
-        outputs = f"{len(labels)} {task.nouns}" if task.categorical else ", ".join(labels)
-        return f"<Model {self.path.name}: {self.header.backbone.name}, {task.name} of {outputs}>"
 
     def predict(
         self,
@@ -416,10 +362,6 @@ class Model:
         data = Data(calibration, evaluation, columns, streams or {})
         target = Path(os.path.expanduser(path))
         return export_model(self, target, precision, data, tolerance, loader, mode, progress)
-
-    def summary(self) -> dict[str, Any]:
-        """All facts about the model as plain data; raises `ModelFileError` if its file is gone."""
-        return summarize(self.path, self.header)
 
     def _is_one(self, inputs: Any) -> bool:
         """Whether this is one input; True for invalid values, too, which `load` reports."""
