@@ -15,8 +15,8 @@ module Transfer
       TEXT
       option :among, banner: "NAMES", desc: "Only these backbones, separated by commas"
       option :modality, banner: "KIND", enum: %w[image text table], desc: "Kind of input, if the data don't show it"
-      option :budget, banner: "SECONDS", type: :numeric, default: 60, desc: "Begin no further backbone afterwards"
-      shared_options :task, *OPTIONS["Data"].keys - [:augment], :seed, :device, :quiet, :trust, :json
+      option :budget, banner: "SECONDS", type: :numeric, default: 60, desc: "Begin no further backbone afterwards (60)"
+      shared_options :task, *OPTIONS["Data"].keys - %i[augment image_size], :seed, :device, :quiet, :trust, :json
       def rank(data)
         names = options[:among]&.split(",")&.map(&:strip)
         ranking = Transfer.rank(among: names, modality: options[:modality], budget: options[:budget],
