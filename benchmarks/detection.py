@@ -64,7 +64,7 @@ def reference(rows: Rows, epochs: int, frozen: bool) -> FCOS:
     """Train with torchvision's loop; returns the network."""
     from transfer_core import backbones
     from transfer_core.heads.detection.build import build_detector, maps_used
-    from transfer_core.recipe.schema import FcosHead
+    from transfer_core.recipe.heads import FcosHead
 
     backbone = backbones.load("mobilenet_v2")
     labels = sorted({box["label"] for row in rows for box in row["boxes"]})

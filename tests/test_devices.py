@@ -76,6 +76,8 @@ def test_precision(machine):
 
 
 def bfloat16_instructions(monkeypatch, present):
+    for name in ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA"):
+        monkeypatch.delenv(name, raising=False)
     for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
         monkeypatch.setattr(torch.cpu, name, lambda: present, raising=False)
 

@@ -18,7 +18,8 @@ from transfer_core.features.image_tensors import normalize, to_batch
 from transfer_core.finetune import Examples, fine_tune
 from transfer_core.finetune.network import Tail
 from transfer_core.plan.phases import Phase
-from transfer_core.recipe.schema import Crop, Flip, Train
+from transfer_core.recipe.augmentations import Crop, Flip
+from transfer_core.recipe.steps import Train
 from transfer_core.runtime.devices import Machine
 from transfer_core.runtime.errors import Cancelled, DataError, RecipeError
 from transfer_core.runtime.progress import Progress

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from criteria import loss
-from transfer_core.recipe.schema import Train
+from transfer_core.recipe.steps import Train
 from transfer_core.runtime.errors import ConfigurationError
 from transfer_core.runtime.progress import Progress
 from transfer_core.training.batch import Batch, BatchSource

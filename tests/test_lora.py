@@ -20,7 +20,8 @@ from transfer_core.model_file.format import read_model
 from transfer_core.plan.phases import Phase, phases
 from transfer_core.plan.plan import complete
 from transfer_core.recipe.parser import parse_recipe
-from transfer_core.recipe.schema import Lora, TextOptions, Train
+from transfer_core.recipe.schema import TextOptions
+from transfer_core.recipe.steps import Lora, Train
 from transfer_core.runtime.devices import Machine
 from transfer_core.runtime.errors import Cancelled, DependencyError, RecipeError
 from transfer_core.runtime.progress import Progress

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from torch import nn
 from torch.optim import lr_scheduler
 
-from transfer_core.recipe.schema import Train
+from transfer_core.recipe.steps import Train
 from transfer_core.training.optimizers import Group, build_optimizer, set_learning_rate
 
 

@@ -8,18 +8,11 @@ from msgspec.structs import asdict, replace
 from transfer_core import backbones
 from transfer_core.plan.phases import phases
 from transfer_core.plan.plan import complete
+from transfer_core.recipe.augmentations import Crop
+from transfer_core.recipe.heads import LinearHead, MlpHead
 from transfer_core.recipe.parser import parse_recipe
-from transfer_core.recipe.schema import (
-    Crop,
-    Freeze,
-    LinearHead,
-    MlpHead,
-    PathSource,
-    Recipe,
-    Train,
-    Unfreeze,
-    to_plain,
-)
+from transfer_core.recipe.schema import PathSource, Recipe, to_plain
+from transfer_core.recipe.steps import Freeze, Train, Unfreeze
 from transfer_core.runtime.errors import RecipeError
 
 BLOCKS = tuple(f"block{i}" for i in range(8))

@@ -11,23 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from transfer_core.recipe.augmentations import Crop, Flip, Rotate
+from transfer_core.recipe.heads import LinearHead, MlpHead
 from transfer_core.recipe.parser import parse_recipe
-from transfer_core.recipe.schema import (
-    Columns,
-    Crop,
-    Flip,
-    Freeze,
-    LinearHead,
-    MlpHead,
-    PathSource,
-    Rotate,
-    Splits,
-    SplitSizes,
-    StreamSource,
-    Train,
-    Unfreeze,
-    to_plain,
-)
+from transfer_core.recipe.schema import Columns, PathSource, Splits, SplitSizes, StreamSource, to_plain
+from transfer_core.recipe.steps import Freeze, Train, Unfreeze
 from transfer_core.runtime.errors import RecipeError
 
 LEAST = {"data": "photos", "backbone": "mobilenet_v2"}

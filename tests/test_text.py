@@ -21,7 +21,8 @@ from transfer_core.features.tokens import Reader
 from transfer_core.finetune import Examples, fine_tune
 from transfer_core.model_file.format import read_model
 from transfer_core.plan.phases import Phase
-from transfer_core.recipe.schema import TextOptions, Train
+from transfer_core.recipe.schema import TextOptions
+from transfer_core.recipe.steps import Train
 from transfer_core.runtime.devices import Machine
 from transfer_core.runtime.errors import Cancelled, DataError, DependencyError, RecipeError
 from transfer_core.runtime.progress import Progress

@@ -12,7 +12,7 @@ from torch import nn
 from torch.optim import lr_scheduler
 
 from criteria import loss, mean_loss, validation_metrics
-from transfer_core.recipe.schema import Train
+from transfer_core.recipe.steps import Train
 from transfer_core.runtime.errors import Cancelled, RecipeError
 from transfer_core.runtime.progress import Progress
 from transfer_core.training.batch import Batch, BatchSource

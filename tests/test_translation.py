@@ -25,7 +25,8 @@ from transfer_core.finetune.teacher_forcing import (
 from transfer_core.generation import TextGenerator
 from transfer_core.model.model import Model
 from transfer_core.plan.phases import Phase
-from transfer_core.recipe.schema import Generation, Languages, TextOptions, Train
+from transfer_core.recipe.schema import Generation, Languages, TextOptions
+from transfer_core.recipe.steps import Train
 from transfer_core.runtime.devices import Machine
 from transfer_core.runtime.errors import Cancelled, DataError, RecipeError
 from transfer_core.runtime.progress import Progress

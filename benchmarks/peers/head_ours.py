@@ -11,7 +11,8 @@ import torch
 from clusters import CLASSES, clusters
 
 from transfer_core.heads import fit_head, rows_of
-from transfer_core.recipe.schema import LinearHead, Train
+from transfer_core.recipe.heads import LinearHead
+from transfer_core.recipe.steps import Train
 from transfer_core.runtime.progress import Progress
 from transfer_core.tasks.criteria import CrossEntropy
 

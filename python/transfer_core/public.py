@@ -17,7 +17,8 @@ from transfer_core.pipeline.ranking import Ranking, rank_backbones
 from transfer_core.pipeline.training import train as run_training
 from transfer_core.recipe.messages import shown
 from transfer_core.recipe.parser import parse_recipe
-from transfer_core.recipe.schema import Recipe, Train
+from transfer_core.recipe.schema import Recipe
+from transfer_core.recipe.steps import Train
 from transfer_core.runtime.errors import Problem, RecipeError, did_you_mean
 from transfer_core.runtime.progress import Event, Progress
 

@@ -13,7 +13,7 @@ from photos import save
 from tiny_backbone import tiny_backbone
 from transfer_core.features import Views, image_extractor
 from transfer_core.features.augment import augment, random_angle, random_crop
-from transfer_core.recipe.schema import Color, Crop, Flip, Rotate
+from transfer_core.recipe.augmentations import Color, Crop, Flip, Rotate
 from transfer_core.runtime.devices import Device
 
 ALL = (Flip(), Crop(), Rotate(), Color())

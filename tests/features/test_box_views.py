@@ -12,7 +12,7 @@ from transfer_core.data.boxes import boxes_of
 from transfer_core.features.box_views import BoxView, Photo, random_view, unchanged_view, visible
 from transfer_core.features.letterbox import Placement, fitted, load_letterboxed
 from transfer_core.features.mosaic import mosaic_cells
-from transfer_core.recipe.schema import Color, Crop, Flip, Mosaic, Scale
+from transfer_core.recipe.augmentations import Color, Crop, Flip, Mosaic, Scale
 
 SIZE = 128
 # Colours that blend to different hues than each other's and the background's.

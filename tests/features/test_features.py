@@ -25,7 +25,7 @@ from transfer_core.features import (
 from transfer_core.features.engines.choice import Choice
 from transfer_core.features.engines.torch_engine import TorchEngine
 from transfer_core.features.image_tensors import normalize, to_batch
-from transfer_core.recipe.schema import Crop, Flip
+from transfer_core.recipe.augmentations import Crop, Flip
 from transfer_core.runtime.devices import Device
 from transfer_core.runtime.errors import Cancelled, DataError
 from transfer_core.runtime.progress import Progress

@@ -15,7 +15,7 @@ from transfer_core import backbones
 from transfer_core.features import load_augmented_pixels, load_pixels
 from transfer_core.features.augment import random_crop
 from transfer_core.features.image_tensors import normalize, to_batch
-from transfer_core.recipe.schema import Color, Crop, Flip, Rotate
+from transfer_core.recipe.augmentations import Color, Crop, Flip, Rotate
 from transfer_core.runtime.errors import DataError
 
 PREPROCESSING = backbones.facts("mobilenet_v2").default_weights.preprocessing

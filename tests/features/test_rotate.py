@@ -10,7 +10,7 @@ from torchvision.transforms.v2.functional import rotate
 
 from transfer_core.features.augment import random_angle
 from transfer_core.features.rotate import rotated
-from transfer_core.recipe.schema import Rotate
+from transfer_core.recipe.augmentations import Rotate
 
 BILINEAR = Image.Resampling.BILINEAR
 PHOTO = load_sample_images().images[0]  # (427, 640, 3)

@@ -23,15 +23,9 @@ from transfer_core.heads.restored import restored
 from transfer_core.heads.scaling import standardization
 from transfer_core.plan import checks
 from transfer_core.plan.checks import check_task
+from transfer_core.recipe.heads import GradientBoostingHead, KnnHead, LogisticHead, RandomForestHead, SvmHead
 from transfer_core.recipe.parser import parse_recipe
-from transfer_core.recipe.schema import (
-    GradientBoostingHead,
-    KnnHead,
-    LogisticHead,
-    RandomForestHead,
-    SvmHead,
-    Train,
-)
+from transfer_core.recipe.steps import Train
 from transfer_core.runtime.errors import Cancelled, DependencyError, RecipeError
 from transfer_core.runtime.progress import Progress
 from transfer_core.tasks import TASKS

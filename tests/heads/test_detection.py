@@ -14,7 +14,7 @@ from transfer_core.features.letterbox import Placement
 from transfer_core.heads.detection import detections as module
 from transfer_core.heads.detection.build import build_detector, maps_used
 from transfer_core.heads.detection.detector import pack, unpack
-from transfer_core.recipe.schema import FasterRcnnHead, FcosHead, RetinanetHead, SsdHead
+from transfer_core.recipe.heads import FasterRcnnHead, FcosHead, RetinanetHead, SsdHead
 from transfer_core.tasks.suppression import IOU
 
 SIZE, CLASSES = 128, 3

@@ -13,7 +13,8 @@ from transfer_core.heads import fit_head
 from transfer_core.heads.cross_validated import fit_linear
 from transfer_core.heads.modules import build_module
 from transfer_core.heads.scaling import standardization
-from transfer_core.recipe.schema import LinearHead, MlpHead, Train
+from transfer_core.recipe.heads import LinearHead, MlpHead
+from transfer_core.recipe.steps import Train
 from transfer_core.runtime.errors import DataError, RecipeError
 from transfer_core.runtime.progress import Progress
 

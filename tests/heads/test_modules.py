@@ -8,7 +8,7 @@ from torch import nn
 from transfer_core.heads.modules import build_module, head_of, module_of
 from transfer_core.heads.restored import restored
 from transfer_core.heads.scaling import standardization
-from transfer_core.recipe.schema import LinearHead, MlpHead
+from transfer_core.recipe.heads import LinearHead, MlpHead
 
 
 def generator(seed=0):

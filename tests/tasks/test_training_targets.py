@@ -8,7 +8,8 @@ from sklearn.utils.class_weight import compute_sample_weight
 from transfer_core import backbones
 from transfer_core.data import Dataset
 from transfer_core.plan.plan import make_plan
-from transfer_core.recipe.schema import Freeze, PathSource, Recipe, Train
+from transfer_core.recipe.schema import PathSource, Recipe
+from transfer_core.recipe.steps import Freeze, Train
 from transfer_core.runtime.errors import RecipeError
 from transfer_core.tasks import TASKS
 

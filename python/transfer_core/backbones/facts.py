@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from transfer_core.backbones.representations import FeatureMap, Representation, TokenStates
-from transfer_core.recipe.schema import Name, Some
+from transfer_core.recipe.fields import Name, Some
 from transfer_core.runtime.errors import Problem, RecipeError, did_you_mean
 
 Interpolation = Literal["bilinear", "bicubic"]

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, TypeAlias
 import msgspec
 from msgspec import Meta
 
-from transfer_core.recipe.schema import Name
+from transfer_core.recipe.fields import Name
 
 # `pooled`: one vector per input, (N, W), from `Backbone.forward`.
 # `feature_maps`: convolutional maps, (N, C, H / stride, W / stride) each, from `Backbone.feature_maps`.

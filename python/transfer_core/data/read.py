@@ -20,7 +20,8 @@ from transfer_core.data.source import SourceContext, read_source
 from transfer_core.data.split import Parts
 from transfer_core.data.stream import Row
 from transfer_core.data.usable import OnBadInput, keep_usable
-from transfer_core.recipe.schema import Columns, Languages, PathSource, Recipe, Source, Train
+from transfer_core.recipe.schema import Columns, Languages, PathSource, Recipe, Source
+from transfer_core.recipe.steps import Train
 from transfer_core.runtime.errors import DataError
 from transfer_core.runtime.progress import Progress
 

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from transfer_core.export.operators import ML, Value
-from transfer_core.recipe import schema
+from transfer_core.recipe import heads as specs
 from transfer_core.runtime.errors import ConfigurationError
 from transfer_core.tasks.criteria import CLASSES, VALUES
 
@@ -24,7 +24,7 @@ Arrays: TypeAlias = Mapping[str, Array]
 _MOST_PAIR_WEIGHTS = 1 << 26
 
 
-def head_outputs(embeddings: Value, spec: schema.Head, arrays: Arrays) -> Value:
+def head_outputs(embeddings: Value, spec: specs.Head, arrays: Arrays) -> Value:
     """The outputs of a head.
 
     Parameters
@@ -204,11 +204,11 @@ def _standardized(x: Value, arrays: Arrays) -> Value:
 
 
 _HEADS: dict[type, Callable[[Value, Arrays], Value]] = {
-    schema.LinearHead: _dense,
-    schema.LogisticHead: _dense,
-    schema.MlpHead: _dense,
-    schema.SvmHead: _support_vectors,
-    schema.RandomForestHead: _forest,
-    schema.GradientBoostingHead: _boosted,
-    schema.KnnHead: _neighbors,
+    specs.LinearHead: _dense,
+    specs.LogisticHead: _dense,
+    specs.MlpHead: _dense,
+    specs.SvmHead: _support_vectors,
+    specs.RandomForestHead: _forest,
+    specs.GradientBoostingHead: _boosted,
+    specs.KnnHead: _neighbors,
 }

@@ -13,7 +13,7 @@ from typing import TypeAlias
 import numpy as np
 from PIL import Image, ImageEnhance
 
-from transfer_core.recipe.schema import Augmentation, Color, Crop, Flip, Rotate
+from transfer_core.recipe.augmentations import Augmentation, Color, Crop, Flip, Rotate
 
 Box: TypeAlias = tuple[float, float, float, float]
 

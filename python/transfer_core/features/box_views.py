@@ -16,7 +16,7 @@ from transfer_core.features.augment import augment, random_crop
 from transfer_core.features.letterbox import Corners, Placement, blank, fitted
 from transfer_core.features.mosaic import fill_cell, mosaic_cells
 from transfer_core.features.pixels import Pixels
-from transfer_core.recipe.schema import Augmentation, Color, Flip, Mosaic, Scale
+from transfer_core.recipe.augmentations import Augmentation, Color, Flip, Mosaic, Scale
 
 Classes: TypeAlias = npt.NDArray[np.int64]
 

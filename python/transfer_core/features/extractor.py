@@ -23,7 +23,8 @@ from transfer_core.features.parallel import map_on_cores
 from transfer_core.features.pixels import PIXELS_VERSION, Pixels, load_augmented_pixels, load_pixels
 from transfer_core.features.probe import probe_photos
 from transfer_core.features.text import text_extractor
-from transfer_core.recipe.schema import Augmentation, TextOptions
+from transfer_core.recipe.augmentations import Augmentation
+from transfer_core.recipe.schema import TextOptions
 from transfer_core.runtime.devices import Device
 from transfer_core.runtime.errors import DataError
 

@@ -21,7 +21,7 @@ from transfer_core.features.extractor import Extractor
 from transfer_core.features.loading import Load
 from transfer_core.features.store import FeatureStore
 from transfer_core.features.thumbnails import Seen
-from transfer_core.recipe.schema import Augmentation
+from transfer_core.recipe.augmentations import Augmentation
 from transfer_core.runtime.errors import DataError
 from transfer_core.runtime.progress import Progress, Step
 

@@ -15,7 +15,7 @@ from transfer_core.data import Dataset
 from transfer_core.features.engines.engine import Array
 from transfer_core.features.loading import Load, load_batches, load_one
 from transfer_core.features.pixels import load_augmented_pixels, load_pixels
-from transfer_core.recipe.schema import Augmentation
+from transfer_core.recipe.augmentations import Augmentation
 from transfer_core.runtime.devices import Device
 from transfer_core.runtime.errors import DataError
 from transfer_core.runtime.progress import Progress

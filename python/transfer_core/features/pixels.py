@@ -13,7 +13,7 @@ from transfer_core.backbones import Preprocessing
 from transfer_core.data import decode_image
 from transfer_core.features.augment import Box, augment, random_angle, random_crop
 from transfer_core.features.rotate import rotated
-from transfer_core.recipe.schema import Augmentation
+from transfer_core.recipe.augmentations import Augmentation
 
 # Increment when the same file gives other pixels: stored features of older versions are then not found.
 PIXELS_VERSION = 3

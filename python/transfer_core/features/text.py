@@ -21,7 +21,8 @@ from transfer_core.features.network import NetworkExtractor
 from transfer_core.features.parallel import map_on_cores
 from transfer_core.features.probe import PROBE_TEXTS
 from transfer_core.features.tokens import Reader, Tokens, padded
-from transfer_core.recipe.schema import Augmentation, TextOptions
+from transfer_core.recipe.augmentations import Augmentation
+from transfer_core.recipe.schema import TextOptions
 from transfer_core.runtime.devices import Device
 from transfer_core.runtime.errors import DataError
 

@@ -31,7 +31,7 @@ from transfer_core.features import (
 from transfer_core.features.boundary import as_row, halved, keep_on_disk, stacked
 from transfer_core.features.image_tensors import to_batch
 from transfer_core.features.parallel import map_on_cores
-from transfer_core.recipe.schema import Augmentation
+from transfer_core.recipe.augmentations import Augmentation
 from transfer_core.runtime.errors import DataError
 from transfer_core.runtime.progress import Progress
 

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from transfer_core.backbones import Backbone
 from transfer_core.backbones.tracing import replace_submodule
 from transfer_core.plan.phases import Phase
-from transfer_core.recipe.schema import Lora, Recipe
+from transfer_core.recipe.schema import Recipe
+from transfer_core.recipe.steps import Lora
 from transfer_core.runtime.errors import DependencyError, Problem, RecipeError
 
 # Names that peft gives to an adapter and to the layer itself.

@@ -23,7 +23,8 @@ from transfer_core.finetune.lora import adapted, only_adapters
 from transfer_core.finetune.network import Tail, frozen_in_front
 from transfer_core.finetune.texts import TextTrunk, text_trunk, texts
 from transfer_core.plan.phases import Phase
-from transfer_core.recipe.schema import Augmentation, TextOptions
+from transfer_core.recipe.augmentations import Augmentation
+from transfer_core.recipe.schema import TextOptions
 from transfer_core.runtime.devices import Machine, choose_dtype, fast_dtype
 from transfer_core.runtime.progress import Progress
 from transfer_core.tasks import Criterion

@@ -17,7 +17,7 @@ from transfer_core.heads.classic_vectors import logistic, nearest_neighbors, sup
 from transfer_core.heads.folds import first_views, left_out_rows
 from transfer_core.heads.head import Head
 from transfer_core.heads.rows import Rows
-from transfer_core.recipe.schema import (
+from transfer_core.recipe.heads import (
     ClassicHead,
     GradientBoostingHead,
     KnnHead,

@@ -18,7 +18,7 @@ from transfer_core.heads.classic_problems import (
 from transfer_core.heads.head import Head
 from transfer_core.heads.rows import Rows
 from transfer_core.heads.trees import Boosted, Forest
-from transfer_core.recipe.schema import GradientBoostingHead, RandomForestHead
+from transfer_core.recipe.heads import GradientBoostingHead, RandomForestHead
 from transfer_core.tasks.criteria import CLASSES, LABELS, VALUES, Array
 
 # Values times trees below which starting threads does not pay.

@@ -18,7 +18,7 @@ from transfer_core.heads.neighbors import Neighbors
 from transfer_core.heads.rows import Rows
 from transfer_core.heads.scaling import are_counts, standardization
 from transfer_core.heads.support_vectors import SupportVectors
-from transfer_core.recipe.schema import KnnHead, LogisticHead, SvmHead
+from transfer_core.recipe.heads import KnnHead, LogisticHead, SvmHead
 from transfer_core.tasks.criteria import CLASSES, LABELS, VALUES, Array
 
 _MOST_STEPS = 1000

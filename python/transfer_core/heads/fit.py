@@ -13,8 +13,9 @@ from transfer_core.heads.dense import DenseHead, named
 from transfer_core.heads.head import Head
 from transfer_core.heads.rows import Rows
 from transfer_core.heads.scaling import standardization
-from transfer_core.recipe import schema
-from transfer_core.recipe.schema import ClassicHead, LinearHead, MlpHead, Train
+from transfer_core.recipe import heads as specs
+from transfer_core.recipe.heads import ClassicHead, LinearHead, MlpHead
+from transfer_core.recipe.steps import Train
 from transfer_core.runtime.errors import DataError
 from transfer_core.runtime.progress import Progress
 from transfer_core.tasks.criteria import Array
@@ -38,7 +39,7 @@ class HeadFit:
 
 
 def fit_head(
-    spec: schema.Head,
+    spec: specs.Head,
     train: Train,
     rows: Rows,
     valid: Rows,

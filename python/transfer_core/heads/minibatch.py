@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from transfer_core.heads.rows import Rows
 from transfer_core.heads.scaling import ROWS_AT_ONCE, parts_of
-from transfer_core.recipe.schema import Train
+from transfer_core.recipe.steps import Train
 from transfer_core.runtime.devices import threads_for_work
 from transfer_core.runtime.progress import Progress
 from transfer_core.tasks.criteria import Array

@@ -9,7 +9,7 @@ from torch import nn
 
 from transfer_core.heads.dense import DenseHead
 from transfer_core.heads.head import Head
-from transfer_core.recipe.schema import LinearHead, MlpHead
+from transfer_core.recipe.heads import LinearHead, MlpHead
 
 
 def build_module(

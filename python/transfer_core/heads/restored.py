@@ -9,18 +9,18 @@ from transfer_core.heads.head import FittedLayer, Head
 from transfer_core.heads.neighbors import Neighbors
 from transfer_core.heads.support_vectors import SupportVectors
 from transfer_core.heads.trees import Boosted, Forest
-from transfer_core.recipe import schema
+from transfer_core.recipe import heads as specs
 from transfer_core.tasks.criteria import Array
 
 _FITTED: dict[type, type[FittedLayer]] = {
-    schema.SvmHead: SupportVectors,
-    schema.RandomForestHead: Forest,
-    schema.GradientBoostingHead: Boosted,
-    schema.KnnHead: Neighbors,
+    specs.SvmHead: SupportVectors,
+    specs.RandomForestHead: Forest,
+    specs.GradientBoostingHead: Boosted,
+    specs.KnnHead: Neighbors,
 }
 
 
-def restored(spec: schema.Head, tensors: Mapping[str, Array], width: int, outputs: int) -> Head:
+def restored(spec: specs.Head, tensors: Mapping[str, Array], width: int, outputs: int) -> Head:
     """Return the head of `spec` for features of `width`.
 
     Raises
@@ -37,9 +37,9 @@ def restored(spec: schema.Head, tensors: Mapping[str, Array], width: int, output
     return head
 
 
-def _dense_names(spec: schema.Head) -> set[str]:
+def _dense_names(spec: specs.Head) -> set[str]:
     """Return the names of weights and biases; ReLU and dropout have numbers, too."""
-    layers = 1 + len(spec.hidden) if isinstance(spec, schema.MlpHead) else 1
-    has_dropout = isinstance(spec, schema.LinearHead | schema.MlpHead) and spec.dropout > 0
+    layers = 1 + len(spec.hidden) if isinstance(spec, specs.MlpHead) else 1
+    has_dropout = isinstance(spec, specs.LinearHead | specs.MlpHead) and spec.dropout > 0
     numbers = range(1, 3 * layers, 3) if has_dropout else range(0, 2 * layers, 2)
     return {f"{number}.{part}" for number in numbers for part in ("weight", "bias")}

@@ -24,8 +24,8 @@ from transfer_core.heads.detection.detections import detections
 from transfer_core.heads.detection.detector import Detector
 from transfer_core.model.restore import Misfit, check_numbers, facts_of, under
 from transfer_core.model_file.format import HEAD_PREFIX, ModelHeader
+from transfer_core.recipe.heads import DetectionHead
 from transfer_core.recipe.parser import parse_recipe
-from transfer_core.recipe.schema import DetectionHead
 from transfer_core.runtime.devices import choose_like, cores, torch_threads
 from transfer_core.runtime.errors import DataError, RecipeError
 from transfer_core.runtime.progress import Progress
@@ -33,7 +33,7 @@ from transfer_core.tasks.detection import Detection, DetectionState
 from transfer_core.tasks.tiling import Tile, merge, tiles
 
 if TYPE_CHECKING:
-    from transfer_core.model.model import Model
+    from transfer_core.model.inference import Inference
 
 
 class Found(NamedTuple):
@@ -46,7 +46,7 @@ class Found(NamedTuple):
 class DetectionPredictor:
     """See `predictor.Predictor`; `compute` gives a `Found` per photo."""
 
-    def __init__(self, model: Model, detector: Detector, task: Detection) -> None:
+    def __init__(self, model: Inference, detector: Detector, task: Detection) -> None:
         self._model = model
         self._detector = detector
         self._task = task
@@ -197,7 +197,7 @@ class DetectionPredictor:
         return state
 
 
-def predictor(model: Model) -> DetectionPredictor:
+def predictor(model: Inference) -> DetectionPredictor:
     """See `PredictorModule`."""
     assert isinstance(model.task, Detection)
     assert isinstance(model.head, Detector)

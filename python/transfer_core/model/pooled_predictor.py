@@ -23,7 +23,7 @@ from transfer_core.heads.restored import restored
 from transfer_core.heads.scaling import parts_of
 from transfer_core.model.restore import Misfit, under
 from transfer_core.model_file.format import HEAD_PREFIX, ModelHeader
-from transfer_core.recipe import schema
+from transfer_core.recipe import heads as specs
 from transfer_core.recipe.parser import parse_recipe
 from transfer_core.runtime.devices import choose_like
 from transfer_core.runtime.errors import DataError, RecipeError
@@ -32,7 +32,7 @@ from transfer_core.runtime.progress import Progress
 from transfer_core.tasks import PooledTask
 
 if TYPE_CHECKING:
-    from transfer_core.model.model import Model
+    from transfer_core.model.inference import Inference
 
 Embeddings: TypeAlias = npt.NDArray[np.float32]
 
@@ -44,7 +44,7 @@ _ROWS_AT_ONCE = 4096
 class PooledPredictor:
     """See `predictor.Predictor`; `compute` gives embeddings (N, D) float32."""
 
-    def __init__(self, model: Model, task: PooledTask[Any]) -> None:
+    def __init__(self, model: Inference, task: PooledTask[Any]) -> None:
         self._model = model
         self._task = task
 
@@ -127,7 +127,7 @@ class PooledPredictor:
             return self._task.decode(outputs, self._model.state)
 
 
-def predictor(model: Model) -> PooledPredictor:
+def predictor(model: Inference) -> PooledPredictor:
     """See `PredictorModule`."""
     assert isinstance(model.task, PooledTask)
     return PooledPredictor(model, model.task)
@@ -159,7 +159,7 @@ def restore_head(header: ModelHeader, arrays: Mapping[str, npt.NDArray[Any]]) ->
     return head
 
 
-def _head_in(header: ModelHeader) -> schema.Head:
+def _head_in(header: ModelHeader) -> specs.Head:
     try:
         recipe = parse_recipe(header.recipe)
     except RecipeError as error:

@@ -16,7 +16,7 @@ from transfer_core.tasks import Task
 from transfer_core.tasks.criteria import Array
 
 if TYPE_CHECKING:
-    from transfer_core.model.model import Model
+    from transfer_core.model.inference import Inference
 
 # A sequence or an array with one entry per input.
 Computed: TypeAlias = Any
@@ -47,7 +47,7 @@ class Predictor(Protocol):
         """Load an input for the network; errors call it `name`. Raises `DataError`."""
 
     def compute(self, loads: Sequence[Load]) -> tuple[Computed, dict[int, DataError]]:
-        """See `Model.compute`."""
+        """See `Inference.compute`."""
 
     def predictions(self, computed: Computed, level: float | None) -> list[dict[str, Any]]:
         """Predict from results of `compute` as plain data (docs/reference/protocol.md)."""
@@ -68,7 +68,7 @@ class PredictorModule(Protocol):
             It does not fit the header, or its outputs are not finite.
         """
 
-    def predictor(self, model: Model) -> Predictor:
+    def predictor(self, model: Inference) -> Predictor:
         """The predictor of a model."""
 
 

@@ -20,13 +20,13 @@ from transfer_core.runtime.progress import Progress
 from transfer_core.tasks.text_generation import TextGeneration
 
 if TYPE_CHECKING:
-    from transfer_core.model.model import Model
+    from transfer_core.model.inference import Inference
 
 
 class TextPredictor:
     """See `predictor.Predictor`; `compute` gives a list of hypotheses per input, the best first."""
 
-    def __init__(self, model: Model, task: TextGeneration) -> None:
+    def __init__(self, model: Inference, task: TextGeneration) -> None:
         self._model = model
         self._task = task
 
@@ -106,7 +106,7 @@ def generated_texts(generator: TextGenerator, inputs: Sequence[str], progress: P
     return [generator.text(hypotheses[0]) for hypotheses in found]
 
 
-def predictor(model: Model) -> TextPredictor:
+def predictor(model: Inference) -> TextPredictor:
     """See `PredictorModule`."""
     assert isinstance(model.task, TextGeneration)
     return TextPredictor(model, model.task)

@@ -11,8 +11,8 @@ import msgspec
 from msgspec import Meta
 
 from transfer_core.model_file import strict_json
+from transfer_core.recipe.fields import LONGEST_NAME, MOST_NAMES, Name
 from transfer_core.recipe.messages import shown
-from transfer_core.recipe.schema import LONGEST_NAME, MOST_NAMES, Name
 from transfer_core.runtime.errors import ModelFileError
 
 FORMAT_VERSION = 2

@@ -19,7 +19,8 @@ from transfer_core.kinds.tca import tca
 from transfer_core.pipeline.artifacts import Frozen
 from transfer_core.pipeline.domains import Domains, domains_of
 from transfer_core.pipeline.frozen_head import fit_frozen_head
-from transfer_core.recipe.schema import Adapt, LinearHead, MlpHead
+from transfer_core.recipe.heads import LinearHead, MlpHead
+from transfer_core.recipe.kinds import Adapt
 from transfer_core.runtime.errors import Problem, RecipeError
 from transfer_core.runtime.progress import Progress
 from transfer_core.tasks.criteria import Array

@@ -13,7 +13,8 @@ from transfer_core.kinds.selection import mutual_information
 from transfer_core.pipeline.adaptation import CLASSIFIERS, fit_adapted
 from transfer_core.pipeline.artifacts import Frozen
 from transfer_core.pipeline.domains import domains_of
-from transfer_core.recipe.schema import Adapt, AdaptMethod, LinearHead
+from transfer_core.recipe.heads import LinearHead
+from transfer_core.recipe.kinds import Adapt, AdaptMethod
 from transfer_core.runtime.progress import Progress
 from transfer_core.tasks.criteria import softmax
 

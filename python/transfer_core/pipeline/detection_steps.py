@@ -36,7 +36,7 @@ from transfer_core.model_file.format import tensors_digest
 from transfer_core.pipeline.artifacts import Chosen, Trained
 from transfer_core.pipeline.header import header_of
 from transfer_core.pipeline.near_duplicates import apart
-from transfer_core.recipe.schema import DetectionHead
+from transfer_core.recipe.heads import DetectionHead
 from transfer_core.runs.backbone_changes import changed_by, restore_backbone
 from transfer_core.runs.checkpoints import RunCheckpoints
 from transfer_core.runtime.allocator import releasing_memory

@@ -19,7 +19,8 @@ from transfer_core.model.model import Model
 from transfer_core.pipeline.artifacts import Chosen
 from transfer_core.pipeline.steps import steps_for
 from transfer_core.plan.plan import complete, make_plan
-from transfer_core.recipe.schema import Lora, Recipe
+from transfer_core.recipe.schema import Recipe
+from transfer_core.recipe.steps import Lora
 from transfer_core.runs import RunFolder, find_run, new_run, old_run, upkeep
 from transfer_core.runs.checkpoints import RunCheckpoints
 from transfer_core.runs.resume_check import agree, stored, stored_recipe

@@ -18,7 +18,7 @@ from transfer_core.kinds.tradaboost import tradaboost, tradaboost_r2
 from transfer_core.kinds.ulsif import ulsif
 from transfer_core.pipeline.artifacts import Frozen
 from transfer_core.pipeline.domains import Domains, domains_of
-from transfer_core.recipe.schema import Weigh
+from transfer_core.recipe.kinds import Weigh
 from transfer_core.runtime.errors import Problem, RecipeError
 from transfer_core.runtime.progress import Progress
 from transfer_core.tasks.criteria import Array

@@ -23,7 +23,10 @@ from transfer_core.data import Row
 from transfer_core.model.model import Model
 from transfer_core.pipeline import five_steps
 from transfer_core.pipeline.ranking import Ranking, rank_backbones
-from transfer_core.recipe.schema import Crop, Flip, LinearHead, MlpHead, Recipe, Train, Unfreeze
+from transfer_core.recipe.augmentations import Crop, Flip
+from transfer_core.recipe.heads import LinearHead, MlpHead
+from transfer_core.recipe.schema import Recipe
+from transfer_core.recipe.steps import Train, Unfreeze
 from transfer_core.runtime.errors import Cancelled, DependencyError, Problem, RecipeError, TransferError
 from transfer_core.runtime.progress import Event, Progress
 

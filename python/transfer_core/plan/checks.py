@@ -11,25 +11,11 @@ from transfer_core.backbones.registry import is_fitted
 from transfer_core.backbones.representations import EXAMPLES
 from transfer_core.plan.phases import phases
 from transfer_core.plan.presets import is_convex
+from transfer_core.recipe.augmentations import Mosaic, Rotate, Scale
+from transfer_core.recipe.heads import ClassicHead, KnnHead, LogisticHead, RandomForestHead
 from transfer_core.recipe.messages import shown
-from transfer_core.recipe.schema import (
-    OF_MINIBATCHES,
-    ClassicHead,
-    Freeze,
-    Generation,
-    KnnHead,
-    Languages,
-    LogisticHead,
-    Lora,
-    Mosaic,
-    RandomForestHead,
-    Recipe,
-    Rotate,
-    Scale,
-    TextOptions,
-    Train,
-    Unfreeze,
-)
+from transfer_core.recipe.schema import Generation, Languages, Recipe, TextOptions
+from transfer_core.recipe.steps import OF_MINIBATCHES, Freeze, Lora, Train, Unfreeze
 from transfer_core.runtime.errors import DependencyError, Problem, RecipeError, did_you_mean
 from transfer_core.tasks import TASKS, PooledTask, Task
 from transfer_core.tasks.criteria import LABELS, VALUES

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from transfer_core.backbones.facts import BackboneFacts
 from transfer_core.plan.phases import Phase, phases
 from transfer_core.plan.presets import complete_steps, filled
-from transfer_core.recipe.schema import Augmentation, Color, Crop, Flip, Recipe, Step, Train
+from transfer_core.recipe.augmentations import Augmentation, Color, Crop, Flip
+from transfer_core.recipe.schema import Recipe
+from transfer_core.recipe.steps import Step, Train
 
 __all__ = ["complete_steps", "fill_train_steps", "preset_augmentation"]
 

@@ -12,7 +12,9 @@ from msgspec.structs import asdict, replace
 
 from transfer_core.backbones.facts import BackboneFacts
 from transfer_core.plan.phases import Phase, phases
-from transfer_core.recipe.schema import Augmentation, Freeze, Recipe, Step, Train
+from transfer_core.recipe.augmentations import Augmentation
+from transfer_core.recipe.schema import Recipe
+from transfer_core.recipe.steps import Freeze, Step, Train
 from transfer_core.runtime.errors import Problem, RecipeError
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from transfer_core.recipe.schema import Freeze, Lora, Recipe, Train, Unfreeze
+from transfer_core.recipe.schema import Recipe
+from transfer_core.recipe.steps import Freeze, Lora, Train, Unfreeze
 
 
 @dataclass(frozen=True)

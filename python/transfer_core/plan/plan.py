@@ -18,7 +18,8 @@ from transfer_core.backbones.representations import Representation
 from transfer_core.plan import checks, detection_presets, generation_presets, presets
 from transfer_core.plan.phases import Phase, phases
 from transfer_core.plan.presets import ENOUGH_TO_COMPARE, Presets, must_gain, without_fine_tuning
-from transfer_core.recipe.schema import Recipe, TextOptions, Train
+from transfer_core.recipe.schema import Recipe, TextOptions
+from transfer_core.recipe.steps import Train
 from transfer_core.runtime.errors import Problem
 from transfer_core.tasks import TASKS, Task, named_task
 

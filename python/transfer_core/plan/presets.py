@@ -12,20 +12,10 @@ from msgspec.structs import asdict, replace
 
 from transfer_core.backbones.facts import BackboneFacts
 from transfer_core.plan.phases import Phase, phases
-from transfer_core.recipe.schema import (
-    OF_MINIBATCHES,
-    Augmentation,
-    ClassicHead,
-    Crop,
-    Freeze,
-    Head,
-    LinearHead,
-    Optimizer,
-    Recipe,
-    Step,
-    Train,
-    Unfreeze,
-)
+from transfer_core.recipe.augmentations import Augmentation, Crop
+from transfer_core.recipe.heads import ClassicHead, Head, LinearHead
+from transfer_core.recipe.schema import Recipe
+from transfer_core.recipe.steps import OF_MINIBATCHES, Freeze, Optimizer, Step, Train, Unfreeze
 
 # Fewer validation examples leave the paired test without power: only a large gain would show.
 ENOUGH_TO_COMPARE = 100

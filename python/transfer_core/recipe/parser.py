@@ -21,7 +21,8 @@ from transfer_core.recipe.messages import (
     without_bounds,
     wrong_value,
 )
-from transfer_core.recipe.schema import OF_MINIBATCHES, Columns, Freeze, Recipe, Train, Unfreeze
+from transfer_core.recipe.schema import Columns, Recipe
+from transfer_core.recipe.steps import OF_MINIBATCHES, Freeze, Train, Unfreeze
 from transfer_core.runtime.errors import Problem, RecipeError
 
 # Options of one part: no part has as many, and each unknown one costs a search for the nearest name.

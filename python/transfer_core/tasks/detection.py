@@ -28,7 +28,9 @@ from transfer_core.metrics.box_calibration import (
 from transfer_core.metrics.conformal import calibration_rows
 from transfer_core.metrics.detection import detection_metrics
 from transfer_core.metrics.thresholds import DEFAULT_THRESHOLD
-from transfer_core.recipe.schema import Columns, DetectionHead, FcosHead, Probability
+from transfer_core.recipe.fields import Probability
+from transfer_core.recipe.heads import DetectionHead, FcosHead
+from transfer_core.recipe.schema import Columns
 from transfer_core.runtime.progress import Progress
 from transfer_core.tasks.box_targets import (
     box_warnings,

@@ -16,7 +16,8 @@ from transfer_core.data.example import Cell, Example
 from transfer_core.data.labelling import Strata, Targets
 from transfer_core.metrics import fit_label_temperature, multi_label_metrics
 from transfer_core.metrics.thresholds import DEFAULT_THRESHOLD, best_thresholds
-from transfer_core.recipe.schema import Columns, Probability
+from transfer_core.recipe.fields import Probability
+from transfer_core.recipe.schema import Columns
 from transfer_core.tasks.criteria import Array, BinaryCrossEntropy, sigmoid
 from transfer_core.tasks.label_sets import label_sets
 from transfer_core.tasks.named_labels import balanced_weights, by_name, counts_problem, unknown_names

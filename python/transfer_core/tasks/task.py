@@ -19,7 +19,8 @@ from transfer_core.backbones.representations import Representation
 from transfer_core.data import Dataset, DataSplits
 from transfer_core.data.example import Example
 from transfer_core.data.labelling import Strata, Targets
-from transfer_core.recipe.schema import ClassicHead, Columns, Head, LinearHead, MlpHead
+from transfer_core.recipe.heads import ClassicHead, Head, LinearHead, MlpHead
+from transfer_core.recipe.schema import Columns
 from transfer_core.runtime.progress import Progress
 from transfer_core.tasks.criteria import Array, Criterion
 

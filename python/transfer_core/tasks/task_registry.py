@@ -7,7 +7,8 @@ from typing import Any
 
 from transfer_core.data.labels import plain
 from transfer_core.model_file import strict_json
-from transfer_core.recipe.schema import Recipe, Train
+from transfer_core.recipe.schema import Recipe
+from transfer_core.recipe.steps import Train
 from transfer_core.tasks.classification import Classification
 from transfer_core.tasks.detection import Detection
 from transfer_core.tasks.multi_label import MultiLabel

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from transfer_core.recipe.schema import Train
+from transfer_core.recipe.steps import Train
 from transfer_core.runtime.errors import Problem, RecipeError
 from transfer_core.runtime.progress import Progress, Step
 from transfer_core.training.batch import BatchSource, Loss, Metrics

@@ -11,7 +11,7 @@ from typing import TypeVar, cast
 import torch
 from torch import nn
 
-from transfer_core.recipe.schema import Train
+from transfer_core.recipe.steps import Train
 
 _Optimizer = TypeVar("_Optimizer", bound=torch.optim.Optimizer)
 

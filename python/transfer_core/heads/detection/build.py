@@ -12,13 +12,7 @@ from transfer_core.heads.detection.dense import Fcos, Retinanet, Ssd
 from transfer_core.heads.detection.detector import Detector
 from transfer_core.heads.detection.faster_rcnn import FasterRcnn
 from transfer_core.heads.detection.pyramid import Pyramid
-from transfer_core.recipe.schema import (
-    DetectionHead,
-    FasterRcnnHead,
-    FcosHead,
-    RetinanetHead,
-    SsdHead,
-)
+from transfer_core.recipe.heads import DetectionHead, FasterRcnnHead, FcosHead, RetinanetHead, SsdHead
 
 # Objects that a stride of 4 would add are below 8 pixels of the input; it takes three quarters of the time.
 _LEAST_STRIDE, _MOST_MAPS = 8, 3

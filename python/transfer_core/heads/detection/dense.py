@@ -25,7 +25,7 @@ from transfer_core.heads.detection.detector import (
     as_dicts,
 )
 from transfer_core.heads.detection.pyramid import Pyramid
-from transfer_core.recipe.schema import FcosHead, RetinanetHead, SsdHead
+from transfer_core.recipe.heads import FcosHead, RetinanetHead, SsdHead
 
 # torchvision's heads normalize in groups of channels.
 _GROUPS = 32

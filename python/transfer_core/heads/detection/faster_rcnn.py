@@ -15,7 +15,7 @@ from torchvision.ops import MultiScaleRoIAlign
 
 from transfer_core.heads.detection.detector import Detector, Grids, Target, WithoutBackbone, as_dicts
 from transfer_core.heads.detection.pyramid import Pyramid
-from transfer_core.recipe.schema import FasterRcnnHead
+from transfer_core.recipe.heads import FasterRcnnHead
 
 _POOLED, _PROPOSALS, _DETECTIONS = 7, 200, 100
 # Anchors and proposals per image that the loss is computed on; images of 320 pixels have few objects.

@@ -1,0 +1,231 @@
+"""Predictions and embeddings of a trained model."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from itertools import islice
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from transfer_core.backbones.frozen import AnyBackbone
+from transfer_core.data import Input
+from transfer_core.data.bad_input import counted, without_skip_hint
+from transfer_core.data.decode import decode_image
+from transfer_core.features import Load
+from transfer_core.model.model_facts import ModelFacts
+from transfer_core.model.predictor import Computed, Predictor, SavedHead, predictor_module
+from transfer_core.model.restore import use_of
+from transfer_core.runtime.bad_input_report import OnBadInput, check_on_bad_input, in_order, together
+from transfer_core.runtime.errors import ConfigurationError, DataError, Problem, RecipeError, TransferWarning
+from transfer_core.tasks.coverage import check_level
+
+if TYPE_CHECKING:
+    from transfer_core.model.detection_predictor import DetectionPredictor
+
+Embeddings: TypeAlias = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Inference(ModelFacts):
+    """Predictions and embeddings of a trained model: backbone, head and header; `digest` is the digest of the
+    content of its file."""
+
+    backbone: AnyBackbone
+    head: SavedHead
+    digest: str = ""
+
+    def predict(
+        self,
+        inputs: Input | Iterable[Input],
+        level: float | None = None,
+        on_bad_input: OnBadInput = "raise",
+        tile: bool = False,
+    ) -> Any:
+        """Predict a label, labels, numbers or boxes for one input (dict), or for many (list of dicts).
+
+        A classification gives `label`, `score` and `scores` (label to probability, highest first); a
+        multi-label model `labels`, those whose probability reaches their threshold, and `scores`; a
+        regression `value`, or `values` by name if it has several outputs; a detector `boxes`, each with
+        `label`, `score`, `x`, `y`, `width` and `height` in pixels of the upright photo, and its `width` and
+        `height`.
+
+        Parameters
+        ----------
+        inputs
+            One input of the model's modality, or an iterable of them.
+        level
+            Coverage such as 0.9: adds `set`, a list of classes, or `interval`, `[low, high]`, or
+            `intervals` by name, which contain the truth with that probability (docs/reference/tasks.md).
+        on_bad_input
+            For inputs that can't be read: `raise` one error that names all of them, `skip` them with a
+            warning (one input alone gives None), or `mark`: `{"error": message}`, with the
+            `path` of an unreadable file, in place of the prediction.
+        tile
+            Whether a detector also looks at overlapping tiles of photos that are much larger than its input.
+
+        Raises
+        ------
+        DataError
+            If inputs can't be read and `on_bad_input` is `raise`.
+        RecipeError
+            If the model has no prediction sets at this level, `on_bad_input` is invalid, or `tile` is true
+            and it is no detector.
+        ModelFileError
+            If the network of the file can't be computed, or its outputs are not finite.
+        """
+        self._check_level(level)
+        check_on_bad_input(on_bad_input)
+        if self._is_one(inputs):
+            return next(iter(self.predict([cast(Input, inputs)], level, on_bad_input, tile)), None)
+        compute = self._compute_tiled if tile else self._compute_whole
+        computed, bad = compute(list(cast(Iterable[Input], inputs)))
+        count = len(computed) + len(bad)
+        if bad and on_bad_input == "raise":
+            raise together(list(bad.values()), count)
+        if bad and on_bad_input == "skip":
+            many = counted(len(bad), "input", "inputs")
+            message = f"left out {many} of {count} that can't be read: {together(list(bad.values()), count)}"
+            warnings.warn(message, TransferWarning, stacklevel=2)
+        return in_order(self.predictions(computed, level), bad, keep_marks=on_bad_input == "mark")
+
+    def predict_each(
+        self,
+        inputs: Iterable[Input],
+        level: float | None = None,
+        on_bad_input: OnBadInput = "raise",
+        batch_size: int = 64,
+        tile: bool = False,
+    ) -> Iterator[dict[str, Any] | None]:
+        """Yield the predictions of `predict` for any iterable, `batch_size` inputs at a time.
+
+        Parameters
+        ----------
+        inputs
+            Iterable of inputs, consumed lazily: only one batch is in memory.
+        level, on_bad_input
+            As for `predict`. With `raise` the error names the bad inputs of one batch.
+        batch_size
+            Inputs per batch.
+        tile
+            As for `predict`.
+
+        Raises
+        ------
+        DataError, RecipeError
+            As `predict`.
+        """
+        source = iter(inputs)
+        while batch := list(islice(source, batch_size)):
+            yield from self.predict(batch, level, on_bad_input, tile)
+
+    def predictions(self, computed: Computed, level: float | None = None) -> list[dict[str, Any]]:
+        """Predict from results of `compute`, such as embeddings (N, D); raises as `predict` does."""
+        self._check_level(level)
+        with use_of(self.path):
+            return self.predictor.predictions(computed, level)
+
+    def embed(self, inputs: Input | Sequence[Input]) -> Embeddings:
+        """Compute the embedding (embedding_width,) float32 of one input, or (N, embedding_width) of N inputs.
+
+        Raises
+        ------
+        DataError
+            If an image can't be decoded.
+        """
+        if self._is_one(inputs):
+            return cast(Embeddings, self.embed([cast(Input, inputs)])[0])
+        return self.embeddings(self.compute_all(self._loads(cast(Sequence[Input], inputs))))
+
+    def load(self, number: int, input: Input, of: int) -> Any:
+        """Load input `number` of `of` for the network; raises `DataError`."""
+        return self._load(self.predictor.load, number, input, of)
+
+    def _load(self, load: Callable[[Any, str], Any], number: int, input: Input, of: int) -> Any:
+        name = _name(self.modality.one, number, of)
+        try:
+            with use_of(self.path):
+                return load(self.modality.from_caller(input, name, self.header.columns), name)
+        except DataError as error:
+            raise without_skip_hint(error) from None
+
+    def compute(self, loads: Sequence[Load]) -> tuple[Computed, dict[int, DataError]]:
+        """Compute from N `loads` what predictions need: embeddings (N, D), boxes, texts.
+
+        Returns
+        -------
+        computed
+            A result for each readable input.
+        bad
+            The errors of the others by index.
+        """
+        with use_of(self.path):
+            return self.predictor.compute(loads)
+
+    def compute_all(self, loads: Sequence[Load]) -> Computed:
+        """The results of `compute`; raises one `DataError` for all loads that fail."""
+        computed, bad = self.compute(loads)
+        if bad:
+            raise together(list(bad.values()), len(loads))
+        return computed
+
+    def embeddings(self, computed: Computed) -> Embeddings:
+        """The embeddings (N, D) among results of `compute`.
+
+        Raises
+        ------
+        ConfigurationError
+            If the task is not computed from embeddings.
+        """
+        if self.task.needs != "pooled":
+            raise ConfigurationError(f"a model for {self.task.name} has no embeddings of whole inputs")
+        return np.asarray(computed, np.float32)
+
+    def _compute_whole(self, inputs: Sequence[Input]) -> tuple[Computed, dict[int, DataError]]:
+        return self.compute(self._loads(inputs))
+
+    def _compute_tiled(self, inputs: Sequence[Input]) -> tuple[Computed, dict[int, DataError]]:
+        if self.task.needs != "feature_maps":
+            raise RecipeError(
+                [Problem("tile", f"only detectors look at tiles, this is a {self.task.name} model")]
+            )
+        predictor = cast("DetectionPredictor", self.predictor)
+        loads = [partial(self._load, _decoded, *one, len(inputs)) for one in enumerate(inputs)]
+        with use_of(self.path):
+            return predictor.compute_tiled(loads)
+
+    def _loads(self, inputs: Iterable[Input]) -> list[Load]:
+        inputs = list(inputs)
+        return [partial(self.load, *one, len(inputs)) for one in enumerate(inputs)]
+
+    def _is_one(self, inputs: Any) -> bool:
+        """Whether this is one input; True for invalid values, too, which `load` reports."""
+        several = isinstance(inputs, Iterable) and not isinstance(inputs, Mapping)
+        return self.modality.is_one(inputs) or not several
+
+    @cached_property
+    def predictor(self) -> Predictor:
+        """Computes predictions for the task."""
+        # A copy: a cycle would keep memory and child processes until the next garbage collection.
+        return predictor_module(self.task).predictor(replace(self))
+
+    def prepare(self) -> None:
+        """Warm up the network, so that the first input is not slower."""
+        with use_of(self.path):
+            self.predictor.prepare()
+
+    def _check_level(self, level: float | None) -> None:
+        check_level(level, self.header.task, self.task.conformal_scores(self.state))
+
+
+def _name(one: str, number: int, of: int) -> str:
+    """The name of an input without a path in messages."""
+    return f"the {one}" if of == 1 else f"{one} {number + 1} of {of}"
+
+
+def _decoded(input: str | bytes, name: str) -> Any:
+    return decode_image(input, name=None if isinstance(input, str) else name)
