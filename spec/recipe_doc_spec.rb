@@ -50,8 +50,8 @@ RSpec.describe "docs/reference/recipe.md" do
   it "names every word, and every option of the core" do
     steps = [{ "type" => "freeze" }, { "type" => "unfreeze", "all" => true }, { "type" => "lora" },
              { "type" => "train" }]
-    core, = parse({ "data" => "p", "backbone" => "vgg11", "head" => "mlp", "augment" => %w[flip crop rotate color],
-                    "steps" => steps })
+    core, = parse({ "data" => "p", "backbone" => "vgg11", "head" => "mlp", "source" => "q", "steps" => steps,
+                    "augment" => %w[flip crop rotate color blur noise jpeg grayscale rand_augment style mixup cutmix] })
     inner = core.values_at("head", "columns", "split", "text")
     options = [core, *inner, *core["augment"], *core["steps"]].flat_map(&:keys)
     words = (options | Transfer::Recipe::WORDS) - %w[version steps type path blocks]

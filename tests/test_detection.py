@@ -248,7 +248,7 @@ def test_progress_ends(rows, tiny):
         ({"head": "mlp"}, "detection has no head mlp"),
         ({"backbone": "vit_b_16"}, "vit_b_16 gives .*, but detection needs feature_maps. Try: mobilenet_v2"),
         ({"image_size": 100}, "image_size"),
-        ({"augment": ["rotate"]}, "boxes can't be rotated. Try: flip"),
+        ({"augment": ["rotate"]}, "boxes do not follow rotate. Try: flip"),
         ({"class_weights": "balanced"}, "detection has no class weights"),
         ({"optimizer": "lbfgs"}, "L-BFGS"),
         ({"steps": [{"type": "lora"}, {"type": "train"}]}, "adapters are not available for detection"),

@@ -67,7 +67,7 @@ def words(tmp_path_factory):
     return {
         "data": class_folder(tmp_path_factory.mktemp("photos"), per_class=6),
         "backbone": "mobilenet_v2",
-        "augment": ["flip"],
+        "augment": ["flip", "noise", "rand_augment", "mixup", "cutmix"],
         "head": {"type": "linear", "dropout": 0.3},
         "steps": STEPS,
         "split": {"test": 0.2, "valid": 0.2},

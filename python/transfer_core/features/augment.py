@@ -1,7 +1,7 @@
-"""Random changes to a training photo that leave its label true.
+"""Random views of a training image.
 
-Where to look is drawn first: the photo is decoded no larger than that needs, and resized once. Flip and
-colours then change the few pixels that the backbone sees.
+Crop and angle are drawn first: the image is decoded no larger than they need, and resized once. The other
+augmentations change the few pixels that the backbone sees.
 """
 
 from __future__ import annotations
@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
-from PIL import Image, ImageEnhance
+from PIL import Image
 
-from transfer_core.recipe.augmentations import Augmentation, Color, Crop, Flip, Rotate
+from transfer_core.features.pixel_changes import CHANGES
+from transfer_core.features.style import ViewChange
+from transfer_core.recipe.augmentations import Crop, Rotate
 
 Box: TypeAlias = tuple[float, float, float, float]
 
@@ -54,7 +56,7 @@ class RandomCrop:
         return int(np.ceil(pixels / (self.area * min(self.ratio, 1 / self.ratio)) ** 0.5))
 
 
-def random_crop(augmentations: Sequence[Augmentation], rng: np.random.Generator) -> RandomCrop | None:
+def random_crop(augmentations: Sequence[ViewChange], rng: np.random.Generator) -> RandomCrop | None:
     """A crop as `Crop` allows, or None if there is none among `augmentations`.
 
     Area and aspect ratio are drawn as in Szegedy et al. 2015 (Going deeper with convolutions, section 6):
@@ -68,24 +70,14 @@ def random_crop(augmentations: Sequence[Augmentation], rng: np.random.Generator)
     return RandomCrop(area, ratio, across=rng.random(), down=rng.random())
 
 
-def random_angle(augmentations: Sequence[Augmentation], rng: np.random.Generator) -> float:
+def random_angle(augmentations: Sequence[ViewChange], rng: np.random.Generator) -> float:
     """Degrees to turn by, clockwise; 0 if there is no `Rotate` among `augmentations`."""
     return sum(rng.uniform(-one.degrees, one.degrees) for one in augmentations if isinstance(one, Rotate))
 
 
-def augment(
-    image: Image.Image, augmentations: Sequence[Augmentation], rng: np.random.Generator
-) -> Image.Image:
-    """`image` (RGB) after each `Flip` and `Color` of `augmentations`; the others chose what it shows."""
-    for change in augmentations:
-        if isinstance(change, Flip) and rng.random() < change.probability:
-            image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-        elif isinstance(change, Color):
-            image = _color(image, change.strength, rng)
-    return image
-
-
-def _color(image: Image.Image, strength: float, rng: np.random.Generator) -> Image.Image:
-    for enhancer in (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color):
-        image = enhancer(image).enhance(rng.uniform(1 - strength, 1 + strength))
+def augment(image: Image.Image, augmentations: Sequence[ViewChange], rng: np.random.Generator) -> Image.Image:
+    """Apply the pixel changes among `augmentations` to an image of mode RGB, in their order."""
+    for augmentation in augmentations:
+        if change := CHANGES.get(type(augmentation)):
+            image = change(image, augmentation, rng)
     return image

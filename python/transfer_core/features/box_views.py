@@ -16,7 +16,7 @@ from transfer_core.features.augment import augment, random_crop
 from transfer_core.features.letterbox import Corners, Placement, blank, fitted
 from transfer_core.features.mosaic import fill_cell, mosaic_cells
 from transfer_core.features.pixels import Pixels
-from transfer_core.recipe.augmentations import Augmentation, Color, Flip, Mosaic, Scale
+from transfer_core.recipe.augmentations import Augmentation, Flip, Mosaic, OfPixels, Scale
 
 Classes: TypeAlias = npt.NDArray[np.int64]
 
@@ -46,7 +46,7 @@ class BoxView:
     photos, placements
         The images, and where each is on the input.
     colours
-        Changes of the colours.
+        Changes of single pixels.
     seed
         Seed of these changes.
     """
@@ -124,7 +124,7 @@ def random_view(
         ]
     else:
         placements = [_place(photo.boxes.size, augmentations, image_size, flips[0], rng)]
-    colours = tuple(change for change in augmentations if isinstance(change, Color))
+    colours = tuple(change for change in augmentations if isinstance(change, OfPixels))
     return BoxView(photos, tuple(placements), colours, int(rng.integers(2**32)))
 
 

@@ -22,8 +22,8 @@ from transfer_core.features.network import NetworkExtractor
 from transfer_core.features.parallel import map_on_cores
 from transfer_core.features.pixels import PIXELS_VERSION, Pixels, load_augmented_pixels, load_pixels
 from transfer_core.features.probe import probe_photos
+from transfer_core.features.style import ViewChange
 from transfer_core.features.text import text_extractor
-from transfer_core.recipe.augmentations import Augmentation
 from transfer_core.recipe.schema import TextOptions
 from transfer_core.runtime.devices import Device
 from transfer_core.runtime.errors import DataError
@@ -54,7 +54,7 @@ class Extractor(Protocol):
     def load(self, input: Any, name: str | None = None) -> Any:
         """What the backbone needs of an input: pixels, tokens. Errors call it `name`; raises `DataError`."""
 
-    def load_view(self, input: Any, augmentations: Sequence[Augmentation], rng: np.random.Generator) -> Any:
+    def load_view(self, input: Any, augmentations: Sequence[ViewChange], rng: np.random.Generator) -> Any:
         """The same for a random view of an input."""
 
     def embed_all(
@@ -87,7 +87,7 @@ class ImageExtractor(NetworkExtractor):
         return load_pixels(input, self.preprocessing, None if isinstance(input, str) else name)
 
     def load_view(
-        self, input: str | bytes, augmentations: Sequence[Augmentation], rng: np.random.Generator
+        self, input: str | bytes, augmentations: Sequence[ViewChange], rng: np.random.Generator
     ) -> Pixels:
         """See `Extractor`."""
         return load_augmented_pixels(input, self.preprocessing, augmentations, rng)

@@ -20,8 +20,8 @@ from transfer_core.features.engines.engine import Array
 from transfer_core.features.extractor import Extractor
 from transfer_core.features.loading import Load
 from transfer_core.features.store import FeatureStore
+from transfer_core.features.style import TargetStyle, ViewChange
 from transfer_core.features.thumbnails import Seen
-from transfer_core.recipe.augmentations import Augmentation
 from transfer_core.runtime.errors import DataError
 from transfer_core.runtime.progress import Progress, Step
 
@@ -34,7 +34,7 @@ _STORE_EVERY = 512
 class Views:
     """Views embedded of each input: the unchanged one, then `count` - 1 random ones."""
 
-    augmentations: tuple[Augmentation, ...] = ()
+    augmentations: tuple[ViewChange, ...] = ()
     seed: int = 0
 
     @property
@@ -46,7 +46,7 @@ class Views:
         """The image's key in the feature store."""
         if view == 0:
             return digest
-        kind = msgspec.json.encode((self.augmentations, self.seed, view))
+        kind = msgspec.json.encode((self.augmentations, self.seed, view), enc_hook=_identity)
         return f"{digest}-{hashlib.sha256(kind).hexdigest()[:16]}"
 
     def load(self, input: Any, digest: str, view: int, extractor: Extractor) -> Any:
@@ -55,6 +55,10 @@ class Views:
             return extractor.load(input)
         rng = np.random.default_rng([self.seed, view, int(digest[:16], 16)])
         return extractor.load_view(input, self.augmentations, rng)
+
+
+def _identity(style: TargetStyle) -> object:
+    return style.identity
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from transfer_core.data import Dataset
 from transfer_core.features.engines.engine import Array
 from transfer_core.features.loading import Load, load_batches, load_one
 from transfer_core.features.pixels import load_augmented_pixels, load_pixels
-from transfer_core.recipe.augmentations import Augmentation
+from transfer_core.features.style import ViewChange
 from transfer_core.runtime.devices import Device
 from transfer_core.runtime.errors import DataError
 from transfer_core.runtime.progress import Progress
@@ -49,7 +49,7 @@ class FittedExtractor:
             return load_pixels(input, self.backbone.preprocessing, None if isinstance(input, str) else name)
         return cast("Chain", self.backbone.module().blocks[0]).reader.read(input, name)
 
-    def load_view(self, input: Any, augmentations: Sequence[Augmentation], rng: np.random.Generator) -> Any:
+    def load_view(self, input: Any, augmentations: Sequence[ViewChange], rng: np.random.Generator) -> Any:
         """See `Extractor`."""
         return load_augmented_pixels(input, self.backbone.preprocessing, augmentations, rng)
 

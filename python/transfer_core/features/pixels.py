@@ -13,7 +13,7 @@ from transfer_core.backbones import Preprocessing
 from transfer_core.data import decode_image
 from transfer_core.features.augment import Box, augment, random_angle, random_crop
 from transfer_core.features.rotate import rotated
-from transfer_core.recipe.augmentations import Augmentation
+from transfer_core.features.style import ViewChange
 
 # Increment when the same file gives other pixels: stored features of older versions are then not found.
 PIXELS_VERSION = 3
@@ -41,7 +41,7 @@ def load_pixels(input: str | bytes, preprocessing: Preprocessing, name: str | No
 def load_augmented_pixels(
     input: str | bytes,
     preprocessing: Preprocessing,
-    augmentations: Sequence[Augmentation],
+    augmentations: Sequence[ViewChange],
     rng: np.random.Generator,
 ) -> Pixels:
     """Return a random view of an image, uint8 (H, W, 3); raises as `load_pixels` does.

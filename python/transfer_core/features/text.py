@@ -20,8 +20,8 @@ from transfer_core.features.loading import Load, load_one
 from transfer_core.features.network import NetworkExtractor
 from transfer_core.features.parallel import map_on_cores
 from transfer_core.features.probe import PROBE_TEXTS
+from transfer_core.features.style import ViewChange
 from transfer_core.features.tokens import Reader, Tokens, padded
-from transfer_core.recipe.augmentations import Augmentation
 from transfer_core.recipe.schema import TextOptions
 from transfer_core.runtime.devices import Device
 from transfer_core.runtime.errors import DataError
@@ -65,7 +65,7 @@ class TextExtractor(NetworkExtractor):
         """The text itself: many are tokenised at once."""
         return input
 
-    def load_view(self, input: Text, augmentations: Sequence[Augmentation], rng: np.random.Generator) -> Text:
+    def load_view(self, input: Text, augmentations: Sequence[ViewChange], rng: np.random.Generator) -> Text:
         """The text itself: it has no other views."""
         return input
 

@@ -23,6 +23,7 @@ from transfer_core.data.bad_input import without_skip_hint
 from transfer_core.features import (
     ImageExtractor,
     Load,
+    Pixels,
     embedded_batches,
     load_augmented_pixels,
     load_batches,
@@ -31,7 +32,8 @@ from transfer_core.features import (
 from transfer_core.features.boundary import as_row, halved, keep_on_disk, stacked
 from transfer_core.features.image_tensors import to_batch
 from transfer_core.features.parallel import map_on_cores
-from transfer_core.recipe.augmentations import Augmentation
+from transfer_core.features.style import ViewChange
+from transfer_core.finetune.mixing import Mixer
 from transfer_core.runtime.errors import DataError
 from transfer_core.runtime.progress import Progress
 
@@ -82,17 +84,28 @@ def unaugmented(dataset: Dataset, trunk: Trunk, size: int, passes: int, progress
 
 
 def random_views(
-    dataset: Dataset, trunk: Trunk, size: int, augmentations: Sequence[Augmentation], seed: int
+    dataset: Dataset,
+    trunk: Trunk,
+    size: int,
+    augmentations: Sequence[ViewChange],
+    seed: int,
+    mixer: Mixer | None = None,
 ) -> Inputs:
-    """Return the inputs of a new random view per image and epoch, determined by file, seed and epoch."""
+    """Return the inputs of a new random view per image and epoch, determined by file, seed and epoch; mixed
+    with the view of another image if there is a `mixer`."""
 
-    def view(number: int, epoch: int) -> Load:
+    def view(number: int, epoch: int) -> Pixels:
         rng = np.random.default_rng([seed, epoch, int(dataset.digests[number][:16], 16)])
         path = dataset.inputs[number]
-        return partial(load_augmented_pixels, path, trunk.preprocessing, augmentations, rng)
+        return load_augmented_pixels(path, trunk.preprocessing, augmentations, rng)
+
+    def mixed(number: int, epoch: int) -> Pixels:
+        assert mixer
+        mix = mixer.mix(number, epoch)
+        return mix.pixels(view(number, epoch), view(mix.other, epoch))
 
     def inputs(numbers: Tensor, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        loads = [view(number, epoch) for number in numbers.tolist()]
+        loads = [partial(mixed if mixer else view, number, epoch) for number in numbers.tolist()]
         return _numbered(numbers, size, _batched(trunk.rows(loads), size))
 
     return inputs

@@ -8,7 +8,7 @@ shift train with their block.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -18,12 +18,14 @@ from transfer_core.backbones import Backbone
 from transfer_core.data import Dataset
 from transfer_core.features import image_extractor
 from transfer_core.features.boundary import first_blocks
+from transfer_core.features.style import ViewChange
 from transfer_core.finetune.inputs import Inputs, Trunk, random_views, unaugmented
 from transfer_core.finetune.lora import adapted, only_adapters
+from transfer_core.finetune.mixing import Mixer, soft
 from transfer_core.finetune.network import Tail, frozen_in_front
 from transfer_core.finetune.texts import TextTrunk, text_trunk, texts
 from transfer_core.plan.phases import Phase
-from transfer_core.recipe.augmentations import Augmentation
+from transfer_core.recipe.augmentations import Mixing
 from transfer_core.recipe.schema import TextOptions
 from transfer_core.runtime.devices import Machine, choose_dtype, fast_dtype
 from transfer_core.runtime.progress import Progress
@@ -54,7 +56,7 @@ def fine_tune(
     phase: Phase,
     examples: Examples,
     valid: Examples,
-    augmentations: Sequence[Augmentation],
+    augmentations: Sequence[ViewChange],
     machine: Machine,
     criterion: Criterion,
     seed: int,
@@ -102,8 +104,12 @@ def fine_tune(
         begin = frozen_in_front(backbone, trainable)
         trunk = _trunk(backbone, begin, machine, text)
         same_every_epoch = partial(_same_every_epoch, trunk=trunk, size=size, progress=progress)
+        mixing = [one for one in augmentations if isinstance(one, Mixing)]
+        mixer = Mixer(mixing, examples.dataset.digests, seed) if mixing else None
+        if mixer:
+            examples = replace(examples, targets=soft(examples.targets, [*head.parameters()][-1].shape[0]))
         if augmentations and isinstance(trunk, Trunk):
-            inputs = random_views(examples.dataset, trunk, size, augmentations, seed)
+            inputs = random_views(examples.dataset, trunk, size, augmentations, seed, mixer)
         else:
             inputs = same_every_epoch(examples.dataset, passes=train.epochs)
         tail = Tail(backbone, head, trainable, begin, progress.check)
@@ -116,7 +122,7 @@ def fine_tune(
                 validate = partial(_validate, execution, criterion, valid, valid_inputs)
             history = train_epochs(
                 execution,
-                _batch_source(examples, inputs, size, seed),
+                _batch_source(examples, inputs, size, seed, mixer),
                 loss_of(criterion),
                 validate,
                 train,
@@ -171,14 +177,18 @@ def _same_every_epoch(
     return unaugmented(dataset, trunk, size, passes, progress)
 
 
-def _batch_source(examples: Examples, inputs: Inputs, size: int, seed: int) -> BatchSource:
+def _batch_source(
+    examples: Examples, inputs: Inputs, size: int, seed: int, mixer: Mixer | None
+) -> BatchSource:
     """Return batches that hold every example once per epoch, in a new order."""
+    columns = examples.targets, examples.weights
 
     def epoch(number: int) -> Iterable[Batch]:
         shuffle = torch.Generator().manual_seed(seed * 100_003 + number)
         order = torch.randperm(len(examples), generator=shuffle)
         for chunk, batch in inputs(order, number):
-            yield Batch(batch, examples.targets[chunk], examples.weights[chunk])
+            rows = mixer.targets(*columns, chunk, number) if mixer else (column[chunk] for column in columns)
+            yield Batch(batch, *rows)
 
     return BatchSource(epoch, steps=-(-len(examples) // size))
 

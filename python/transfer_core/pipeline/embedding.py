@@ -6,6 +6,8 @@ from transfer_core.data import MODALITIES, Dataset
 from transfer_core.features import Features, FeatureStore, Views, build_extractor, embed_dataset
 from transfer_core.features.thumbnails import Seen
 from transfer_core.pipeline.artifacts import Chosen
+from transfer_core.pipeline.views import view_changes
+from transfer_core.recipe.augmentations import of_one_image
 from transfer_core.runtime.allocator import releasing_memory
 from transfer_core.runtime.progress import Progress, Step
 
@@ -39,7 +41,8 @@ def embed(
     recipe, machine = chosen.plan.recipe, chosen.machine
     extractor = build_extractor(chosen.backbone, machine.device, machine.precision, recipe.text)
     views_of = [views for part, views in parts for _ in range(len(part))]
-    views = Views(recipe.augment or (), recipe.seed)
+    augmented = any(views > 1 for _, views in parts)
+    views = Views(of_one_image(view_changes(chosen)) if augmented else (), recipe.seed)
     step: Step = "freeze" if store else "fine_tune"
     first, *rest = (part for part, _ in parts)
     many = MODALITIES[chosen.backbone.facts.modality].many

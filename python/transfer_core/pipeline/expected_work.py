@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from transfer_core.features import Views
 from transfer_core.pipeline.artifacts import Chosen
+from transfer_core.recipe.augmentations import of_one_image
 from transfer_core.runtime.overall_progress import ExpectedPhase
 
 # In forward passes of one input: reading and loading; fitting a head, and per input; an input of a head's
@@ -15,7 +16,7 @@ _BACKWARD, _EVALUATE = 3.0, 20.0
 def expected_work(chosen: Chosen) -> list[ExpectedPhase]:
     """Each phase in order; work is in forward passes of one input through the backbone."""
     splits, plan = chosen.splits, chosen.plan
-    views = Views(plan.recipe.augment or (), plan.recipe.seed).count
+    views = Views(of_one_image(plan.recipe.augment)).count
     train, valid, test = len(splits.train), len(splits.valid), len(splits.test)
     changes, epochs = plan.changes_backbone, plan.head_phase.train.epochs or 1
     head = _HEAD + train * views * max(_HEAD_PER_INPUT, _HEAD_EPOCH * epochs)

@@ -26,6 +26,7 @@ from transfer_core.pipeline.frozen_head import (
     without_fine_tuning,
 )
 from transfer_core.pipeline.gain import gained
+from transfer_core.pipeline.views import view_changes
 from transfer_core.plan.phases import Phase
 from transfer_core.runs.backbone_changes import changed_by, restore_backbone
 from transfer_core.runs.checkpoints import RunCheckpoints
@@ -105,7 +106,7 @@ def _fine_tune(
     progress.stage("fine_tune", f"fine-tune {phase.title(len(frozen.backbone.facts.blocks))}")
     images, valid = (_examples(frozen, part, phase) for part in (frozen.splits.train, frozen.splits.valid))
     how = (
-        recipe.augment or (),
+        view_changes(frozen),
         frozen.machine,
         frozen.task.criterion,
         seed,

@@ -15,6 +15,7 @@ from transfer_core.features.thumbnails import Seen
 from transfer_core.pipeline.artifacts import Chosen, Frozen
 from transfer_core.pipeline.embedding import embed
 from transfer_core.pipeline.near_duplicates import apart
+from transfer_core.recipe.augmentations import of_one_image
 from transfer_core.runtime.progress import Progress
 
 
@@ -46,7 +47,7 @@ def _embedded(chosen: Chosen, seen: Seen | None, progress: Progress) -> Frozen:
     the training.
     """
     plan, splits = chosen.plan, chosen.splits
-    views = Views(plan.recipe.augment or (), plan.recipe.seed).count
+    views = Views(of_one_image(plan.recipe.augment)).count
     test_views = 0 if plan.changes_backbone else 1
     parts = [(splits.train, views), (splits.valid, 1), (splits.test, test_views)]
     if splits.domains:

@@ -11,7 +11,6 @@ from transfer_core.backbones.registry import is_fitted
 from transfer_core.backbones.representations import EXAMPLES
 from transfer_core.plan.phases import phases
 from transfer_core.plan.presets import is_convex
-from transfer_core.recipe.augmentations import Mosaic, Rotate, Scale
 from transfer_core.recipe.heads import ClassicHead, KnnHead, LogisticHead, RandomForestHead
 from transfer_core.recipe.messages import shown
 from transfer_core.recipe.schema import Generation, Languages, Recipe, TextOptions
@@ -197,21 +196,12 @@ def _refuse(wrong: Sequence[int], word: str, message: str, recipe: Recipe, train
 
 
 def check_images(recipe: Recipe, task: Task[Any]) -> None:
-    """Check size of inputs, augmentations and adapters against the task."""
+    """Check size of inputs and adapters against the task."""
     boxes = task.needs == "feature_maps"
     problems = []
     if recipe.image_size is not None and not boxes:
         message = f"{task.name} has the input size of its backbone: leave it out"
         problems.append(Problem("image_size", message))
-    for i, change in enumerate(recipe.augment or ()):
-        name = change.__struct_config__.tag
-        if boxes and isinstance(change, Rotate):
-            problems.append(
-                Problem(f"augment[{i}]", "boxes can't be rotated. Try: flip, crop, scale, mosaic")
-            )
-        elif not boxes and isinstance(change, Scale | Mosaic):
-            message = f"{name} is for detection. Try: flip, crop, rotate, color"
-            problems.append(Problem(f"augment[{i}]", message))
     for i, step in enumerate(recipe.steps):
         if boxes and isinstance(step, Lora):
             message = "adapters are not available for detection. Fix: unfreeze last: 2"

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from transfer_core.backbones.facts import BackboneFacts
 from transfer_core.backbones.representations import Representation
 from transfer_core.plan import checks, detection_presets, generation_presets, presets
+from transfer_core.plan.augmentation_checks import check_augmentations
 from transfer_core.plan.phases import Phase, phases
 from transfer_core.plan.presets import ENOUGH_TO_COMPARE, Presets, must_gain, without_fine_tuning
 from transfer_core.recipe.schema import Recipe, TextOptions
@@ -108,6 +109,7 @@ def complete(recipe: Recipe, facts: BackboneFacts) -> Recipe:
     # The resolved name, because the user's may refer to other files later.
     draft = replace(draft, backbone=facts.name, text=_text_options(recipe, draft, facts))
     checks.check_images(recipe, task)
+    check_augmentations(draft, task, blocks)
     checks.check_classic_head(recipe, draft)
     checks.check_lbfgs(recipe, draft)
     checks.check_kinds(draft, blocks)

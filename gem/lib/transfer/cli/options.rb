@@ -21,7 +21,7 @@ module Transfer
         ignore_duplicates: [nil, "Allow near-duplicates in both parts of the split"],
         on_bad_input: ["WORD", "raise or skip inputs that can't be read (raise)"],
         image_size: ["PIXELS", "Side of the inputs for detection (320)"],
-        augment: ["A,B", "Augment training images: flip, crop, rotate, color"]
+        augment: ["A,B", "Augment training images: flip, crop, rand_augment ..."]
       },
       "Network" => {
         weights: ["NAME", "pretrained, random, a published name, or a file"],

@@ -73,7 +73,7 @@ module Transfer
       # @yieldreturn [String, Symbol, Numeric, nil] its group, which stays on one side; nil: the row is in none
       def split(value = nil, **options, &group) = draft.split(value.nil? ? options : value, group)
 
-      # `augment :flip, :crop, rotate: { degrees: 10 }`.
+      # Augmentations of training images, in their order: `augment :flip, :crop, rotate: { degrees: 10 }`.
       def augment(*names, **with_options)
         draft.append("augment", [*names, with_options].flat_map { |what| augmentations(what) })
       end
