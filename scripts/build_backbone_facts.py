@@ -1,4 +1,5 @@
-"""Write python/transfer_core/backbones/torchvision/published.json from the installed torchvision.
+"""Write published.json and detectors.json of python/transfer_core/backbones/torchvision from the installed
+torchvision.
 
     python scripts/build_backbone_facts.py
 
@@ -18,15 +19,18 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import torch
 import torchvision
 from torch import nn
+from torchvision.models import detection
 
 from transfer_core.backbones.backbone import OnlyShapes
 from transfer_core.backbones.block_outputs import describe_outputs
 from transfer_core.backbones.facts import BackboneFacts, Preprocessing, WeightsFacts
 from transfer_core.backbones.torchvision.torchvision_blocks import arrange, create
+from transfer_core.backbones.torchvision.torchvision_detectors import create_detector
 
-OUTPUT = Path(__file__).parents[1] / "python/transfer_core/backbones/torchvision/published.json"
+FOLDER = Path(__file__).parents[1] / "python/transfer_core/backbones/torchvision"
 REPOSITORY = "https://github.com/pytorch/vision/blob/main"
 
 # Family → paper, arXiv id, torchvision's file. A backbone is of the first family that its name starts with.
@@ -138,6 +142,36 @@ FAMILIES = {
     ),
 }
 
+# Family of detectors → paper, arXiv id, torchvision's file.
+DETECTORS = {
+    "fasterrcnn": (
+        "Faster R-CNN: Towards Real-Time Object Detection with Region Proposal Networks",
+        "1506.01497",
+        "faster_rcnn",
+    ),
+    "fcos": (
+        "FCOS: Fully Convolutional One-Stage Object Detection",
+        "1904.01355",
+        "fcos",
+    ),
+    "retinanet": (
+        "Focal Loss for Dense Object Detection",
+        "1708.02002",
+        "retinanet",
+    ),
+    "ssdlite": (
+        "MobileNetV2: Inverted Residuals and Linear Bottlenecks",
+        "1801.04381",
+        "ssdlite",
+    ),
+    "ssd": (
+        "SSD: Single Shot MultiBox Detector",
+        "1512.02325",
+        "ssd",
+    ),
+}
+DETECTOR_SIZE = 320  # side of images for pooled vectors, in pixels
+
 # Published weights that no backbone can be made of: their fully connected layers are NaN.
 LEFT_OUT = {("vgg16", "IMAGENET1K_FEATURES")}
 
@@ -147,6 +181,12 @@ BSD = {
     "license_url": f"{REPOSITORY}/LICENSE",
     "trained_on": "ImageNet-1K",
     "terms": TERMS,
+}
+COCO = {
+    **BSD,
+    "trained_on": "COCO train2017",
+    "terms": "COCO's annotations are CC-BY-4.0; its images have the terms of Flickr: whether these bind your "
+    "use is yours to check",
 }
 SWAG = {
     "license": "CC-BY-NC-4.0",
@@ -158,15 +198,25 @@ SWAG = {
 
 def main() -> None:
     """One backbone a line, so that a change shows as a line."""
-    lines = [msgspec.json.encode(describe(name)).decode() for name in names()]
-    OUTPUT.write_text("[\n" + ",\n".join(lines) + "\n]\n")
-    print(f"{len(lines)} backbones → {OUTPUT}")
+    for file, facts in (
+        ("published.json", map(describe, names())),
+        ("detectors.json", map(describe_detector, detectors())),
+    ):
+        lines = [msgspec.json.encode(known).decode() for known in facts]
+        (FOLDER / file).write_text("[\n" + ",\n".join(lines) + "\n]\n")
+        print(f"{len(lines)} backbones → {FOLDER / file}")
 
 
 def names() -> list[str]:
     """All of torchvision's classification models."""
     listed: list[str] = torchvision.models.list_models(module=torchvision.models)
     return listed
+
+
+def detectors() -> list[str]:
+    """torchvision's detection models that predict boxes alone."""
+    listed = torchvision.models.list_models(module=detection)
+    return [name for name in listed if name.startswith(tuple(DETECTORS))]
 
 
 def describe(name: str) -> BackboneFacts:
@@ -199,6 +249,61 @@ def describe(name: str) -> BackboneFacts:
         weights=weights,
         feature_maps=maps,
         token_states=tokens,
+    )
+
+
+def describe_detector(name: str) -> BackboneFacts:
+    """The facts of one detection model, counted afresh."""
+    family = next(family for family in DETECTORS if name.startswith(family))
+    paper, arxiv, file = DETECTORS[family]
+    enum = torchvision.models.get_model_weights(name)
+    with OnlyShapes():
+        model = create_detector(name)
+    blocks, pool = arrange(model.eval(), family)
+    maps, _ = describe_outputs(blocks, DETECTOR_SIZE, "meta")
+    x = torch.zeros(1, 3, DETECTOR_SIZE, DETECTOR_SIZE, device="meta")
+    with torch.no_grad():
+        for block in blocks.values():
+            x = block(x)
+        width = pool(x).shape[1]
+    return BackboneFacts(
+        name=name,
+        source="torchvision",
+        family=family,
+        paper=paper,
+        arxiv=arxiv,
+        code_license="BSD-3-Clause",
+        code_url=f"{REPOSITORY}/torchvision/models/detection/{file}.py",
+        embedding_width=width,
+        parameters=enum.DEFAULT.meta["num_params"],
+        backbone_parameters=sum(p.numel() for block in blocks.values() for p in block.parameters()),
+        default=enum.DEFAULT.name,
+        blocks=tuple(blocks),
+        weights=tuple(describe_detector_weights(entry, model.transform) for entry in enum),
+        feature_maps=maps,
+    )
+
+
+def describe_detector_weights(entry: Any, transform: Any) -> WeightsFacts:
+    """The facts of one published file of a detection model."""
+    file = entry.url.rsplit("/", 1)[-1]
+    return WeightsFacts(
+        name=entry.name,
+        file=file,
+        url=entry.url,
+        sha256=re.search(r"-([0-9a-f]{8,})\.pth$", file)[1],
+        bytes=round(entry.meta["_file_size"] * 2**20),
+        box_ap=entry.meta["_metrics"]["COCO-val2017"]["box_map"],
+        preprocessing=Preprocessing(
+            crop_size=DETECTOR_SIZE,
+            resize_size=DETECTOR_SIZE,
+            interpolation="bilinear",
+            mean=tuple(transform.image_mean),
+            std=tuple(transform.image_std),
+            squash=True,
+        ),
+        recipe=entry.meta.get("recipe"),
+        **COCO,
     )
 
 

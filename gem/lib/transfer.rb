@@ -207,8 +207,8 @@ module Transfer
     #
     #   Transfer.backbones(task: :image_classification, max_parameters: 10_000_000, license: "Apache-2.0")
     #
-    # @param task [Symbol, String, nil] `:image_classification`, `:image_regression`, `:text_classification` or
-    #   `:text_regression`
+    # @param task [Symbol, String, nil] `:image_classification`, `:image_regression`, `:detection`,
+    #   `:text_classification` or `:text_regression`
     # @param max_parameters [Numeric, nil] at most so many parameters
     # @param license [String, nil] only weights under this licence
     # @param source [Symbol, String, nil] only of `:torchvision`, `:timm`, `:huggingface` or `:keras`

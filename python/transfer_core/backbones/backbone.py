@@ -138,10 +138,7 @@ class Backbone(nn.Module):
         if not maps:
             raise _lacks(self.facts, "feature_maps")
         outputs = self._outputs_of({declared.block for declared in maps}, images)
-        return tuple(
-            outputs[declared.block].permute(0, 3, 1, 2) if declared.channels_last else outputs[declared.block]
-            for declared in maps
-        )
+        return tuple(declared.of(outputs[declared.block]) for declared in maps)
 
     def token_states(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """One vector per token of a text, or per patch of an image with its class token first.

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from transfer_core.backbones.representations import FeatureMap, TokenStates
 
@@ -13,7 +14,8 @@ from transfer_core.backbones.representations import FeatureMap, TokenStates
 # of every usual stride.
 _HEIGHT, _WIDTH = 128, 224
 
-Outputs = dict[str, tuple[int, ...]]
+# Shapes by the name of the block and, if its output is a tuple, the place in it.
+Outputs = dict[tuple[str, int | None], tuple[int, ...]]
 
 
 def describe_outputs(
@@ -21,7 +23,7 @@ def describe_outputs(
 ) -> tuple[tuple[FeatureMap, ...], TokenStates | None]:
     """The feature maps and the tokens of a network, from shapes alone.
 
-    A map is the output of the last block of each stride. A network that refuses images of other sides than
+    A map is the output of the last block of each stride, of a pyramid the finest level. A network that refuses images of other sides than
     `image_size` has no maps, as tasks that need maps need large images. Tokens are the last output of three
     dimensions.
 
@@ -34,30 +36,33 @@ def describe_outputs(
     """
     outputs = _outputs(blocks, _HEIGHT, _WIDTH, device)
     maps: dict[int, FeatureMap] = {}
-    for name, shape in outputs.items():
-        if found := _feature_map(name, shape):
+    for (name, level), shape in outputs.items():
+        if found := _feature_map(name, level, shape):
             maps[found.stride] = found
     outputs = outputs or _outputs(blocks, image_size, image_size, device)
-    tokens = [TokenStates(name, shape[2]) for name, shape in outputs.items() if len(shape) == 3]
+    tokens = [TokenStates(name, shape[2]) for (name, _), shape in outputs.items() if len(shape) == 3]
     return tuple(maps[stride] for stride in sorted(maps)), tokens[-1] if tokens else None
 
 
 @torch.no_grad()
 def _outputs(blocks: Mapping[str, nn.Module], height: int, width: int, device: str) -> Outputs:
     """The shape of each block's output for one image; empty for a network that refuses this size."""
-    x: Tensor = torch.zeros(1, 3, height, width, device=device)
+    x: Any = torch.zeros(1, 3, height, width, device=device)
     shapes: Outputs = {}
     try:
         for name, block in blocks.items():
             x = block(x)
-            shapes[name] = tuple(x.shape)
+            if isinstance(x, tuple):
+                shapes |= {(name, level): tuple(x[level].shape) for level in reversed(range(len(x)))}
+            else:
+                shapes[name, None] = tuple(x.shape)
     except Exception:  # networks refuse sizes with nearly any
         return {}
     return shapes
 
 
-def _feature_map(block: str, shape: tuple[int, ...]) -> FeatureMap | None:
-    """The output of `block` as a map, if it is one."""
+def _feature_map(block: str, level: int | None, shape: tuple[int, ...]) -> FeatureMap | None:
+    """An output of `block` as a map, if it is one."""
     if len(shape) != 4:
         return None
     for channels_last, (height, width, channels) in enumerate(
@@ -68,5 +73,5 @@ def _feature_map(block: str, shape: tuple[int, ...]) -> FeatureMap | None:
             stride = (_WIDTH - _HEIGHT) // more
             # Without padding, a map is a little smaller than its share of the image.
             if _HEIGHT / 2 <= height * stride <= _HEIGHT:
-                return FeatureMap(block, stride, channels, bool(channels_last))
+                return FeatureMap(block, stride, channels, bool(channels_last), level)
     return None

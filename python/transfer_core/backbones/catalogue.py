@@ -19,6 +19,7 @@ from transfer_core.runtime.errors import Problem, RecipeError, did_you_mean
 TASKS = {
     "image_classification": ("image", "classification"),
     "image_regression": ("image", ""),
+    "detection": ("image", "detection"),
     "text_classification": ("text", "sentence embeddings"),
     "text_regression": ("text", "sentence embeddings"),
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 TOP1 = "ImageNet-1K top-1"  # the metric of most networks of images, in percent
+BOX_AP = "COCO box AP"  # the metric of detectors, in percent
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -21,7 +22,7 @@ class Entry(msgspec.Struct, frozen=True):
     modality
         Kind of input: `image` or `text`.
     trained_for
-        Objective of the pretraining: `classification`, `images alone` (no labels), `images with texts`,
+        Objective of the pretraining: `classification`, `detection`, `images alone` (no labels), `images with texts`,
         `sentence embeddings`, `masked words`, `replaced words`, or `unknown`.
     parameters
         Number of the published model's parameters, with its classifier; of text encoders, without.

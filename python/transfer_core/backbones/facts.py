@@ -54,6 +54,8 @@ class WeightsFacts(msgspec.Struct, frozen=True):
         Size of the file, exact to 1 KiB; 0: unknown.
     top1, top5
         Published accuracy on the validation images of ImageNet-1K, in percent.
+    box_ap
+        Published average precision of boxes on COCO val2017, in percent.
     preprocessing
         None unless inputs are images.
     license, license_url
@@ -73,6 +75,7 @@ class WeightsFacts(msgspec.Struct, frozen=True):
     bytes: Amount = 0
     top1: float | None = None
     top5: float | None = None
+    box_ap: float | None = None
     preprocessing: Preprocessing | None = None
     license: str = "unknown"
     license_url: str = ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
 from msgspec import Meta
@@ -39,12 +39,20 @@ class FeatureMap(msgspec.Struct, frozen=True):
         Numbers per place.
     channels_last
         Whether the block's output is (N, H, W, C); `Backbone.feature_maps` returns (N, C, H, W) in any case.
+    level
+        Place of the map if the block's output is a tuple of maps, such as the levels of a feature pyramid.
     """
 
     block: Name
     stride: Annotated[int, Meta(ge=1, le=2048)]
     channels: Width
     channels_last: bool = False
+    level: Annotated[int, Meta(ge=0, le=63)] | None = None
+
+    def of(self, output: Any) -> Any:
+        """The map (N, C, H, W) in the output of the block."""
+        found = output if self.level is None else output[self.level]
+        return found.permute(0, 3, 1, 2) if self.channels_last else found
 
 
 class TokenStates(msgspec.Struct, frozen=True):

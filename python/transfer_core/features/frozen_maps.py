@@ -40,13 +40,13 @@ class Layout:
     Attributes
     ----------
     maps
-        Blocks whose outputs are in it, and their shapes (C, H, W); stored as (H, W, C).
+        The maps in it, and their shapes (C, H, W); stored as (H, W, C).
     entry
         Shape of the input of the first trained block; None if that is the last of `maps`, or nothing is
         trained. Without frozen blocks, the pixels (3, S, S).
     """
 
-    maps: dict[str, Shape]
+    maps: dict[FeatureMap, Shape]
     entry: Shape | None = None
 
     @property
@@ -58,8 +58,8 @@ class Layout:
     def _shapes(self) -> list[Shape]:
         return [*self.maps.values(), *([self.entry] if self.entry else [])]
 
-    def unpack(self, rows: Tensor) -> tuple[dict[str, Tensor], Tensor | None]:
-        """Rows (N, width) to maps (N, C, H, W) by block, and the input of the first trained block."""
+    def unpack(self, rows: Tensor) -> tuple[dict[FeatureMap, Tensor], Tensor | None]:
+        """Rows (N, width) to maps (N, C, H, W), and the input of the first trained block."""
         parts = torch.split(rows, [math.prod(shape) for shape in self._shapes], dim=1)
         found = [_channels_first(part, shape) for part, shape in zip(parts, self._shapes, strict=True)]
         maps = dict(zip(self.maps, found, strict=False))
@@ -100,7 +100,7 @@ class FrozenMaps:
         self._names = names[: min(begin, needed)]
         self._front = MapOutputs(
             nn.Sequential(OrderedDict((name, backbone.blocks.get_submodule(name)) for name in self._names)),
-            {found.block: found for found in maps if found.block in names[:begin]},
+            [found for found in maps if found.block in names[:begin]],
             begin < needed,
         )
         self._network = _as_backbone(backbone, self._front, image_size)
@@ -133,7 +133,7 @@ class FrozenMaps:
             return Layout({}, (3, size, size))
         with torch.no_grad():
             maps, entry = self._front.outputs(torch.zeros(1, 3, size, size))
-        shapes = {name: tuple(x.shape[1:]) for name, x in maps.items()}
+        shapes = {found: tuple(x.shape[1:]) for found, x in maps.items()}
         return Layout(shapes, None if entry is None else tuple(entry.shape[1:]))
 
     def prepare(self) -> None:
@@ -176,10 +176,16 @@ class FrozenMaps:
 class MapOutputs(nn.Module):
     """Blocks in succession, and their outputs that are maps, side by side as rows (N, width)."""
 
-    def __init__(self, blocks: nn.Sequential, maps: dict[str, FeatureMap], needs_entry: bool) -> None:
+    def __init__(self, blocks: nn.Sequential, maps: Sequence[FeatureMap], needs_entry: bool) -> None:
         super().__init__()
         self.blocks = blocks
-        self._maps, self._needs_entry = maps, needs_entry
+        self._maps, self._needs_entry = tuple(maps), needs_entry
+
+    @property
+    def identity(self) -> str:
+        """Identifies what a row holds."""
+        maps = (found.block if found.level is None else (found.block, found.level) for found in self._maps)
+        return repr((len(self.blocks), *maps, self._needs_entry))
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, 3, H, W) -> (N, width), as in `Layout`."""
@@ -187,26 +193,27 @@ class MapOutputs(nn.Module):
         parts = [*maps.values(), *([] if entry is None else [entry])]
         return torch.cat([(x.permute(0, 2, 3, 1) if x.dim() == 4 else x).flatten(1) for x in parts], dim=1)
 
-    def outputs(self, x: Tensor) -> tuple[dict[str, Tensor], Tensor | None]:
-        """Maps (N, C, H, W) by block, and the input of the next block unless it is one of them."""
-        maps: dict[str, Tensor] = {}
+    def outputs(self, x: Tensor) -> tuple[dict[FeatureMap, Tensor], Tensor | None]:
+        """Maps (N, C, H, W), and the input of the next block unless it is one of them."""
+        found: dict[FeatureMap, Tensor] = {}
         last = ""
         for name, block in self.blocks.named_children():
             x, last = block(x), name
-            if name in self._maps:
-                # A copy, since later blocks may work in place.
-                maps[name] = x.permute(0, 3, 1, 2) if self._maps[name].channels_last else x.clone()
-        is_map = last in maps and not self._maps[last].channels_last
-        ordered = {name: maps[name] for name in self._maps}
-        return ordered, x if self._needs_entry and not is_map else None
+            for declared in self._maps:
+                if declared.block == name:
+                    # A copy, since later blocks may work in place.
+                    found[declared] = declared.of(x).clone()
+        is_map = any(
+            known.block == last and not known.channels_last and known.level is None for known in found
+        )
+        return {known: found[known] for known in self._maps}, x if self._needs_entry and not is_map else None
 
 
 def _as_backbone(backbone: Backbone, front: MapOutputs, image_size: int) -> Backbone:
     """The frozen part as a backbone for images of this size whose embeddings are rows."""
     weights = backbone.weights or backbone.facts.default_weights
     prepared = msgspec.structs.replace(backbone.preprocessing, crop_size=image_size, resize_size=image_size)
-    parts = (len(front.blocks), *front._maps, front._needs_entry)
-    digest = f"{backbone.weights_digest}, maps {parts}"
+    digest = f"{backbone.weights_digest}, maps {front.identity}"
     known = msgspec.structs.replace(weights, preprocessing=prepared)
     rows = Backbone(backbone.facts, {"rows": front}, nn.Identity(), known, digest, code=backbone.code)
     return rows.eval()

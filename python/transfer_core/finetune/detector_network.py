@@ -64,17 +64,12 @@ class DetectorTail(PartlyFrozen):
 
     def maps(self, rows: Tensor) -> list[Tensor]:
         """Feature maps (N, C, H, W), float32, from the smallest stride to the largest."""
-        found, entry = self._layout.unpack(rows)
-        found = {name: x.float() for name, x in found.items()}
+        frozen, entry = self._layout.unpack(rows)
+        found = {known: x.float() for known, x in frozen.items()}
         if len(self.blocks):
             x = self._enter(entry) if entry is not None else list(found.values())[-1]
             for name, block in self.blocks.named_children():
                 self._check()
                 x = checkpoint(block, x, use_reentrant=False) if self.activation_checkpointing else block(x)
-                found[name] = x
-        return [
-            found[used.block].permute(0, 3, 1, 2)
-            if used.channels_last and used.block in dict(self.blocks.named_children())
-            else found[used.block]
-            for used in self._maps
-        ]
+                found |= {known: known.of(x) for known in self._maps if known.block == name}
+        return [found[known] for known in self._maps]

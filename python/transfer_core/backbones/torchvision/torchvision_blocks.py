@@ -56,7 +56,7 @@ def arrange(model: nn.Module, family: str) -> Parts:
     return _FAMILIES[family](model)
 
 
-def _family(*names: str) -> Callable[[Callable[[Any], Parts]], Callable[[Any], Parts]]:
+def family(*names: str) -> Callable[[Callable[[Any], Parts]], Callable[[Any], Parts]]:
     """Register a function for these families."""
 
     def register(function: Callable[[Any], Parts]) -> Callable[[Any], Parts]:
@@ -69,18 +69,18 @@ def _family(*names: str) -> Callable[[Callable[[Any], Parts]], Callable[[Any], P
 # Chains of plain layers: AlexNet, VGG, SqueezeNet, MNASNet.
 
 
-@_family("alexnet")
+@family("alexnet")
 def _alexnet(model: Any) -> Parts:
-    convolutions = _groups(model.features, starts=nn.Conv2d)
+    convolutions = groups(model.features, starts=nn.Conv2d)
     blocks = {f"conv{i}": nn.Sequential(*group) for i, group in enumerate(convolutions, 1)}
     return blocks | _fully_connected(model), nn.Identity()
 
 
-@_family("vgg")
+@family("vgg")
 def _vgg(model: Any) -> Parts:
     blocks: Blocks = {}
     stage, number = 1, 0
-    for group in _groups(model.features, starts=nn.Conv2d):
+    for group in groups(model.features, starts=nn.Conv2d):
         number += 1
         blocks[f"conv{stage}_{number}"] = nn.Sequential(*group)
         if isinstance(group[-1], nn.MaxPool2d):
@@ -88,53 +88,53 @@ def _vgg(model: Any) -> Parts:
     return blocks | _fully_connected(model), nn.Identity()
 
 
-@_family("squeezenet")
+@family("squeezenet")
 def _squeezenet(model: Any) -> Parts:
-    stem, *fires = _groups(model.features, starts=squeezenet.Fire)
+    stem, *fires = groups(model.features, starts=squeezenet.Fire)
     blocks: Blocks = {"stem": nn.Sequential(*stem)}
     blocks |= {f"fire{i}": nn.Sequential(*group) for i, group in enumerate(fires, 2)}
-    return blocks, _average()
+    return blocks, average()
 
 
-@_family("mnasnet")
+@family("mnasnet")
 def _mnasnet(model: Any) -> Parts:
     layers = list(model.layers)
     blocks: Blocks = {"stem": nn.Sequential(*layers[:8])}
     for i, stack in enumerate(layers[8:14], 8):
         blocks |= {f"layers_{i}_{j}": block for j, block in enumerate(stack)}
     blocks["layers_14"] = nn.Sequential(*layers[14:])
-    return blocks, _average()
+    return blocks, average()
 
 
 # Residual networks.
 
 
-@_family("resnet", "resnext", "wide_resnet")
+@family("resnet", "resnext", "wide_resnet")
 def _resnet(model: Any) -> Parts:
     blocks: Blocks = {"stem": _named(model, "conv1", "bn1", "relu", "maxpool")}
     for stage in ("layer1", "layer2", "layer3", "layer4"):
         blocks |= {f"{stage}_{i}": block for i, block in enumerate(getattr(model, stage))}
-    return blocks, _average()
+    return blocks, average()
 
 
-@_family("regnet")
+@family("regnet")
 def _regnet(model: Any) -> Parts:
     blocks: Blocks = {"stem": model.stem}
     for stage, layers in model.trunk_output.named_children():
         blocks |= {f"{stage}_{i}": block for i, block in enumerate(layers)}
-    return blocks, _average()
+    return blocks, average()
 
 
-@_family("shufflenet_v2")
+@family("shufflenet_v2")
 def _shufflenet_v2(model: Any) -> Parts:
     blocks: Blocks = {"stem": _named(model, "conv1", "maxpool")}
     for stage in ("stage2", "stage3", "stage4"):
         blocks |= {f"{stage}_{i}": block for i, block in enumerate(getattr(model, stage))}
     blocks["conv5"] = model.conv5
-    return blocks, _average()
+    return blocks, average()
 
 
-@_family("densenet")
+@family("densenet")
 def _densenet(model: Any) -> Parts:
     features = dict(model.features.named_children())
     stem = ("conv0", "norm0", "relu0", "pool0")
@@ -146,7 +146,7 @@ def _densenet(model: Any) -> Parts:
         else:
             blocks[name] = module
     blocks["norm5"] = nn.Sequential(norm, nn.ReLU(inplace=True))
-    return blocks, _average()
+    return blocks, average()
 
 
 class _Concatenated(nn.Module):
@@ -163,7 +163,7 @@ class _Concatenated(nn.Module):
 # Inception.
 
 
-@_family("googlenet")
+@family("googlenet")
 def _googlenet(model: Any) -> Parts:
     stem = _named(model, "conv1", "maxpool1", "conv2", "conv3", "maxpool2")
     blocks: Blocks = {"stem": nn.Sequential(_ToMinusOneOne(), *stem)}
@@ -172,16 +172,16 @@ def _googlenet(model: Any) -> Parts:
     blocks |= {name: getattr(model, name) for name in _numbered("inception4", "abcd")}
     blocks["inception4e"] = nn.Sequential(model.inception4e, model.maxpool4)
     blocks |= {name: getattr(model, name) for name in _numbered("inception5", "ab")}
-    return blocks, _average()
+    return blocks, average()
 
 
-@_family("inception")
+@family("inception")
 def _inception(model: Any) -> Parts:
     wide = _named(model, "Conv2d_1a_3x3", "Conv2d_2a_3x3", "Conv2d_2b_3x3", "maxpool1")
     narrow = _named(model, "Conv2d_3b_1x1", "Conv2d_4a_3x3", "maxpool2")
     blocks: Blocks = {"stem": nn.Sequential(_ToMinusOneOne(), *wide, *narrow)}
     mixed = _numbered("Mixed_5", "bcd") + _numbered("Mixed_6", "abcde") + _numbered("Mixed_7", "abc")
-    return blocks | {name: getattr(model, name) for name in mixed}, _average()
+    return blocks | {name: getattr(model, name) for name in mixed}, average()
 
 
 class _ToMinusOneOne(nn.Module):
@@ -197,39 +197,39 @@ class _ToMinusOneOne(nn.Module):
 # Mobile networks.
 
 
-@_family("mobilenet_v2")
+@family("mobilenet_v2")
 def _mobilenet_v2(model: Any) -> Parts:
-    return _features(model), _average()
+    return _features(model), average()
 
 
-@_family("mobilenet_v3")
+@family("mobilenet_v3")
 def _mobilenet_v3(model: Any) -> Parts:
     wider, activation = model.classifier[:2]
     classifier = nn.Sequential(model.avgpool, nn.Flatten(), wider, activation)
     return _features(model) | {"classifier": classifier}, nn.Identity()
 
 
-@_family("efficientnet", "efficientnet_v2")
+@family("efficientnet", "efficientnet_v2")
 def _efficientnet(model: Any) -> Parts:
-    return _features(model, efficientnet.MBConv, efficientnet.FusedMBConv), _average()
+    return _features(model, efficientnet.MBConv, efficientnet.FusedMBConv), average()
 
 
 # ConvNeXt and transformers.
 
 
-@_family("convnext")
+@family("convnext")
 def _convnext(model: Any) -> Parts:
     norm = nn.Sequential(model.avgpool, model.classifier[0], nn.Flatten())
     return _features(model, convnext.CNBlock) | {"norm": norm}, nn.Identity()
 
 
-@_family("swin", "swin_v2")
+@family("swin", "swin_v2")
 def _swin(model: Any) -> Parts:
     pool = nn.Sequential(model.permute, model.avgpool, model.flatten)
     return _features(model, swin_transformer.SwinTransformerBlock) | {"norm": model.norm}, pool
 
 
-@_family("maxvit")
+@family("maxvit")
 def _maxvit(model: Any) -> Parts:
     blocks: Blocks = {"stem": model.stem}
     for i, stage in enumerate(model.blocks):
@@ -238,7 +238,7 @@ def _maxvit(model: Any) -> Parts:
     return blocks, nn.Identity()
 
 
-@_family("vit")
+@family("vit")
 def _vit(model: Any) -> Parts:
     blocks: Blocks = {"stem": _Tokens(model)}
     blocks |= {f"encoder_{i}": layer for i, layer in enumerate(model.encoder.layers)}
@@ -270,7 +270,7 @@ class _ClassToken(nn.Module):
 # Shared by several families.
 
 
-def _average() -> nn.Module:
+def average() -> nn.Module:
     return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())  # (N, C, H, W) -> (N, C)
 
 
@@ -294,7 +294,7 @@ def _features(model: Any, *expand: type[nn.Module]) -> Blocks:
     return blocks
 
 
-def _groups(layers: Iterable[nn.Module], starts: type[nn.Module]) -> list[list[nn.Module]]:
+def groups(layers: Iterable[nn.Module], starts: type[nn.Module]) -> list[list[nn.Module]]:
     """Group a chain of layers, each group starting with a layer of the type `starts`, except the first."""
     groups: list[list[nn.Module]] = []
     for layer in layers:

@@ -1,4 +1,4 @@
-"""Describe, load and restore torchvision's classification models."""
+"""Describe, load and restore torchvision's classification and detection models."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from transfer_core.backbones.backbone import Backbone, OnlyShapes, filled
 from transfer_core.backbones.facts import BackboneFacts, WeightsFacts
 from transfer_core.backbones.torchvision.torchvision_blocks import arrange, create
-from transfer_core.backbones.torchvision.torchvision_published import published_facts
+from transfer_core.backbones.torchvision.torchvision_detectors import create_detector
+from transfer_core.backbones.torchvision.torchvision_published import detector_facts, published_facts
 from transfer_core.backbones.weights import find_weights
 from transfer_core.backbones.weights_reader import read_tensors
 from transfer_core.model_file.format import tensors_digest
@@ -66,4 +67,6 @@ def _filled(
 
 def _create(facts: BackboneFacts, weights: WeightsFacts) -> nn.Module:
     assert weights.preprocessing
+    if facts.family in {known.family for known in detector_facts()}:
+        return create_detector(facts.name)
     return create(facts.name, facts.family, weights.preprocessing.crop_size)

@@ -11,8 +11,12 @@ from transfer_core.backbones.facts import BackboneFacts
 from transfer_core.runtime.errors import Problem, RecipeError, did_you_mean
 
 
+# Optional before a name.
+PREFIX = "torchvision"
+
+
 def published_facts(name: str) -> BackboneFacts:
-    """Look up torchvision's backbone `name`.
+    """Look up torchvision's backbone `name`, of a classification or detection model.
 
     Raises
     ------
@@ -24,7 +28,8 @@ def published_facts(name: str) -> BackboneFacts:
     >>> published_facts("mobilenet_v2").embedding_width
     1280
     """
-    known = _catalogue()
+    known = _catalogue() | _detectors()
+    name = name.removeprefix(f"{PREFIX}/")
     if name not in known:
         nearest = did_you_mean(name, list(known))
         message = f'unknown backbone "{name}"{nearest} (`transfer backbones` lists them)'
@@ -33,17 +38,30 @@ def published_facts(name: str) -> BackboneFacts:
 
 
 def all_facts() -> tuple[BackboneFacts, ...]:
-    """The facts of all backbones, sorted by name."""
+    """The facts of all classification models, sorted by name."""
     return tuple(_catalogue().values())
 
 
 def backbone_names() -> tuple[str, ...]:
-    """The names of all backbones, sorted."""
+    """The names of all classification models, sorted."""
     return tuple(_catalogue())
 
 
-@cache
+def detector_facts() -> tuple[BackboneFacts, ...]:
+    """The facts of all detection models, sorted by name."""
+    return tuple(_detectors().values())
+
+
 def _catalogue() -> dict[str, BackboneFacts]:
-    """Read `published.json`, which `scripts/build_backbone_facts.py` writes."""
-    text = files("transfer_core.backbones.torchvision").joinpath("published.json").read_bytes()
+    return _table("published.json")
+
+
+def _detectors() -> dict[str, BackboneFacts]:
+    return _table("detectors.json")
+
+
+@cache
+def _table(name: str) -> dict[str, BackboneFacts]:
+    """Read a table that `scripts/build_backbone_facts.py` writes."""
+    text = files("transfer_core.backbones.torchvision").joinpath(name).read_bytes()
     return {entry.name: entry for entry in msgspec.json.decode(text, type=list[BackboneFacts])}

@@ -1,27 +1,33 @@
-"""torchvision's classification models as a source of backbones."""
+"""torchvision's classification and detection models as a source of backbones."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from importlib.util import find_spec
 
-from transfer_core.backbones.catalogue_entry import TOP1, Entry
+from transfer_core.backbones.catalogue_entry import BOX_AP, TOP1, Entry
 from transfer_core.backbones.places import has_copy
 from transfer_core.backbones.registry import Source, register
-from transfer_core.backbones.torchvision.torchvision_published import all_facts, published_facts
+from transfer_core.backbones.torchvision.torchvision_published import (
+    PREFIX,
+    all_facts,
+    detector_facts,
+    published_facts,
+)
 
 
 def _entries() -> Iterator[Entry]:
-    for facts in all_facts():
+    for facts in (*all_facts(), *detector_facts()):
         for weights in facts.weights:
             assert weights.preprocessing
+            detects = weights.box_ap is not None
             yield Entry(
                 name=facts.name,
                 backbone=facts.name,
                 weights=weights.name,
                 source="torchvision",
                 modality="image",
-                trained_for="classification",
+                trained_for="detection" if detects else "classification",
                 family=facts.family,
                 parameters=facts.parameters,
                 embedding_width=facts.embedding_width,
@@ -33,8 +39,8 @@ def _entries() -> Iterator[Entry]:
                 arxiv=facts.arxiv,
                 code_url=facts.code_url,
                 weights_url=weights.url,
-                metric=TOP1,
-                metric_value=weights.top1,
+                metric=BOX_AP if detects else TOP1,
+                metric_value=weights.box_ap if detects else weights.top1,
                 metric_source="https://pytorch.org/vision/stable/models.html",
             )
 
@@ -49,6 +55,7 @@ register(
     Source(
         name="torchvision",
         loading="transfer_core.backbones.torchvision.torchvision_loading",
+        prefixes=(PREFIX,),
         packages=("torchvision",),
         published=published_facts,
         entries=_entries,
