@@ -119,7 +119,7 @@ def test_a_detector_starts_from_the_weights_of_a_file(tmp_path, monkeypatch):
 
 
 def test_levels_of_a_pyramid_are_trained(monkeypatch):
-    model, backbone = published("fasterrcnn_mobilenet_v3_large_320_fpn")
+    _, backbone = published("fasterrcnn_mobilenet_v3_large_320_fpn")
     maps = maps_used(backbone.facts.feature_maps)
     detector = build_detector(FcosHead(channels=64, layers=1), maps, 64, 2, 0)
     begin = frozen_in_front(backbone, ("pyramid",))

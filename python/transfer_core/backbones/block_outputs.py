@@ -23,9 +23,9 @@ def describe_outputs(
 ) -> tuple[tuple[FeatureMap, ...], TokenStates | None]:
     """The feature maps and the tokens of a network, from shapes alone.
 
-    A map is the output of the last block of each stride, of a pyramid the finest level. A network that refuses images of other sides than
-    `image_size` has no maps, as tasks that need maps need large images. Tokens are the last output of three
-    dimensions.
+    A map is the output of the last block of each stride, of a pyramid the finest level. A network that
+    refuses images of other sides than `image_size` has no maps, as tasks that need maps need large images.
+    Tokens are the last output of three dimensions.
 
     Parameters
     ----------

@@ -22,8 +22,8 @@ class Entry(msgspec.Struct, frozen=True):
     modality
         Kind of input: `image` or `text`.
     trained_for
-        Objective of the pretraining: `classification`, `detection`, `images alone` (no labels), `images with texts`,
-        `sentence embeddings`, `masked words`, `replaced words`, or `unknown`.
+        Objective of the pretraining: `classification`, `detection`, `images alone` (no labels),
+        `images with texts`, `sentence embeddings`, `masked words`, `replaced words`, or `unknown`.
     parameters
         Number of the published model's parameters, with its classifier; of text encoders, without.
     embedding_width, input_size

@@ -271,7 +271,8 @@ class _ClassToken(nn.Module):
 
 
 def average() -> nn.Module:
-    return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())  # (N, C, H, W) -> (N, C)
+    """Mean over places: (N, C, H, W) -> (N, C)."""
+    return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
 
 
 def _fully_connected(model: Any) -> Blocks:

@@ -1,7 +1,7 @@
 """Arrange torchvision's detection models as sequences of named blocks, without the layers that predict.
 
-A feature pyramid takes the outputs of several stages: it is one block together with the stages after the first
-of these, and outputs a tuple of levels. Blocks end with the map of stride 32.
+A feature pyramid takes the outputs of several stages: it is one block together with the stages after the
+first of these, and outputs a tuple of levels. Blocks end with the map of stride 32.
 """
 
 from __future__ import annotations

@@ -10,7 +10,6 @@ import msgspec
 from transfer_core.backbones.facts import BackboneFacts
 from transfer_core.runtime.errors import Problem, RecipeError, did_you_mean
 
-
 # Optional before a name.
 PREFIX = "torchvision"
 
