@@ -48,7 +48,7 @@ def labelled_data(
     """Read data with the labels of a model (see `Model.evaluate`); spooled inputs are removed at the end."""
     source, rows = name_streams(data)
     words = {"data": source, "backbone": model.header.backbone.name, "on_bad_input": on_bad_input}
-    recipe = parse_recipe({**words, "columns": _columns(model.header, columns)})
+    recipe = parse_recipe({**words, "columns": columns_for(model.header, columns)})
     with spool_folder() as spool:
         yield read_labelled(
             recipe.data,
@@ -64,7 +64,7 @@ def labelled_data(
         )
 
 
-def _columns(header: ModelHeader, given: Any) -> Any:
+def columns_for(header: ModelHeader, given: Any) -> Any:
     """The columns to evaluate on: those of the training, unless others are given."""
     columns = given or header.recipe.get("columns") or {}
     if isinstance(columns, Mapping) and header.columns and not columns.get("input"):

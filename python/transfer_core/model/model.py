@@ -19,6 +19,7 @@ from transfer_core.runtime.progress import Progress
 
 if TYPE_CHECKING:
     from transfer_core.model.exporting import ExportReport
+    from transfer_core.model.label_selection import Selection
 
 Embeddings: TypeAlias = npt.NDArray[np.float32]
 
@@ -62,6 +63,62 @@ class Model(Inference):
             If `data` or `columns` are not as in a recipe.
         """
         return evaluate(self, data, columns, on_bad_input, streams or {}, progress)
+
+    def select(
+        self,
+        unlabelled: Any,
+        count: int = 50,
+        method: str = "auto",
+        labelled: Any = None,
+        columns: Mapping[str, Any] | None = None,
+        on_bad_input: str = "raise",
+        streams: Mapping[str, Iterable[Row]] | None = None,
+        progress: Progress = Progress(),
+    ) -> Selection:
+        """Select the inputs to label next (active learning).
+
+        Of copies and near-duplicates one is selected at most.
+
+        Parameters
+        ----------
+        unlabelled
+            A folder, a manifest, or an iterable of inputs as for `predict`. Labels are ignored.
+        count
+            Number of inputs to select.
+        method
+            `uncertainty`: highest entropy of the prediction; `margin`: smallest difference between the two
+            highest probabilities; `core_set`: inputs that cover the others (Sener and Savarese 2018); `badge`:
+            uncertain and different inputs (Ash et al. 2020; classification only); `random`; or `auto`:
+            `margin`, and `core_set` for a regression.
+        labelled
+            The labelled data so far, in the same forms: its inputs and their near-duplicates are not selected,
+            and `core_set` selects inputs far from them.
+        columns
+            Columns of a manifest; None: those of the training.
+        on_bad_input
+            `raise` or `skip` inputs that can't be read.
+        streams
+            Rows by name, for data that is `{"stream": name}`.
+        progress
+            Receives events, and cancels.
+
+        Raises
+        ------
+        RecipeError
+            If the method is unknown or not for the task, or `count` is less than 1.
+        DataError
+            If the data can't be read.
+
+        Examples
+        --------
+        >>> model.select("new/", count=50).inputs[0].input  # doctest: +SKIP
+        'new/IMG_0231.jpg'
+        """
+        from transfer_core.model.label_selection import select_inputs
+
+        return select_inputs(
+            self, unlabelled, count, method, labelled, columns, on_bad_input, streams or {}, progress
+        )
 
     def save(
         self,

@@ -93,7 +93,7 @@ class PooledPredictor:
 
     def predictions(self, computed: Embeddings, level: float | None) -> list[dict[str, Any]]:
         """See `Predictor`."""
-        values = self._decoded(np.asarray(computed))
+        values = self.values(np.asarray(computed))
         if not np.isfinite(values).all():
             raise Misfit("its predictions are not finite numbers")
         labels, state = self._model.labels, self._model.state
@@ -115,9 +115,10 @@ class PooledPredictor:
         """Compute metrics and baseline from embeddings (N, D) and targets (N,) or (N, K)."""
         model = self._model
         seed = int(model.header.recipe.get("seed", 0))
-        return self._task.metrics(self._decoded(embeddings), targets, model.labels, model.state, seed)
+        return self._task.metrics(self.values(embeddings), targets, model.labels, model.state, seed)
 
-    def _decoded(self, embeddings: Embeddings) -> npt.NDArray[np.float64]:
+    def values(self, embeddings: Embeddings) -> npt.NDArray[np.float64]:
+        """Decoded outputs (N, K) of the head for embeddings (N, D): probabilities, or values."""
         head = self._model.head
         assert isinstance(head, Head)
         parts = list(parts_of(embeddings, _ROWS_AT_ONCE)) or [embeddings]

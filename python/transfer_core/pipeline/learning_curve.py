@@ -64,6 +64,8 @@ class LearningCurve:
 
     Attributes
     ----------
+    modality
+        The kind of input.
     metric
         `accuracy`, `micro_f1` or `r2`, on the test examples.
     measured
@@ -74,6 +76,7 @@ class LearningCurve:
         By label, the largest gain first; empty for a regression.
     """
 
+    modality: str
     metric: str
     measured: tuple[Point, ...]
     forecast: tuple[Point, ...]
@@ -186,7 +189,7 @@ def _curve(draws: _Draws, more: int, progress: Progress) -> LearningCurve:
     forecast = _forecasts(sizes, [1 - value.mean() for value in values], widths, draws.seed)
     recalls = [np.mean([_recalls(metrics) for metrics in each], axis=0) for each in found]
     per_label = _label_forecasts(sizes, recalls, draws, labels, more) if len(recalls[0]) else ()
-    return LearningCurve(metric, tuple(measured), forecast, per_label)
+    return LearningCurve(draws.splits.modality.name, metric, tuple(measured), forecast, per_label)
 
 
 def _half_width(found: Sequence[dict[str, Any]], metric: str) -> float:

@@ -1,11 +1,11 @@
 """Active learning: select the unlabelled examples whose labels improve a model the most.
 
-All functions return the indices (count,) of the selected examples, the most useful first.
+All functions return a `Choice` of at most `count` examples, the most useful first.
 """
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -14,35 +14,51 @@ Floats: TypeAlias = npt.NDArray[np.floating[Any]]
 Indices: TypeAlias = npt.NDArray[np.int64]
 
 
-def most_uncertain(probabilities: Floats, count: int) -> Indices:
+class Choice(NamedTuple):
+    """Indices (M,) of the selected examples, and the score (M,) by which each was selected: high is useful."""
+
+    indices: Indices
+    scores: npt.NDArray[np.float64]
+
+
+def most_uncertain(probabilities: Floats, count: int) -> Choice:
     """Examples with the highest entropy of the prediction (Lewis and Gale 1994, uncertainty sampling).
 
     Parameters
     ----------
     probabilities
-        (N, K).
+        (N, K) of exclusive classes.
     count
         Number of examples.
+
+    Returns
+    -------
+    Choice
+        The score is the entropy in nats.
     """
-    entropy = -(probabilities * np.log(np.maximum(probabilities, 1e-12))).sum(axis=1)
-    return _highest(entropy, count)
+    return _highest(-(probabilities * np.log(np.maximum(probabilities, 1e-12))).sum(axis=1), count)
 
 
-def smallest_margin(probabilities: Floats, count: int) -> Indices:
+def smallest_margin(probabilities: Floats, count: int) -> Choice:
     """Examples with the smallest difference between the two highest probabilities (Scheffer et al. 2001).
 
     Parameters
     ----------
     probabilities
-        (N, K), K ≥ 2.
+        (N, K) of exclusive classes, K ≥ 2.
     count
         Number of examples.
+
+    Returns
+    -------
+    Choice
+        The score is 1 less the difference.
     """
     second, first = np.partition(probabilities, -2, axis=1)[:, -2:].T
-    return _highest(second - first, count)
+    return _highest(1 + second - first, count)
 
 
-def core_set(embeddings: Floats, labelled: Floats, count: int) -> Indices:
+def core_set(embeddings: Floats, labelled: Floats, count: int) -> Choice:
     """Examples that cover the others: greedy k-center (Sener and Savarese 2018, algorithm 1).
 
     Parameters
@@ -53,6 +69,11 @@ def core_set(embeddings: Floats, labelled: Floats, count: int) -> Indices:
         (M, D) of the labelled ones, which are centers already; M may be 0.
     count
         Number of examples.
+
+    Returns
+    -------
+    Choice
+        The score is the distance to the nearest center at the time of the selection.
     """
     rows = embeddings.astype(np.float32)
     squares = (rows**2).sum(axis=1)
@@ -61,20 +82,20 @@ def core_set(embeddings: Floats, labelled: Floats, count: int) -> Indices:
         if len(part):
             distances = squares[:, None] - 2 * rows @ part.T + (part**2).sum(axis=1)
             nearest = np.minimum(nearest, distances.min(axis=1))
-    if not len(labelled):  # begin with the example nearest to the mean
-        nearest = -((rows - rows.mean(axis=0)) ** 2).sum(axis=1)
+    from_mean = ((rows - rows.mean(axis=0)) ** 2).sum(axis=1)
     found: list[int] = []
+    distances: list[float] = []
     for _ in range(min(count, len(rows))):
-        farthest = int(np.argmax(nearest))
-        if not found and not len(labelled):
-            nearest = np.full(len(rows), np.inf, np.float32)
+        first = not found and not len(labelled)
+        farthest = int(np.argmin(from_mean) if first else np.argmax(nearest))
+        distances.append(float(from_mean.max() if first else nearest[farthest]))
         found.append(farthest)
         nearest = np.minimum(nearest, squares - 2 * rows @ rows[farthest] + squares[farthest])
         nearest[found] = -np.inf
-    return np.array(found, np.int64)
+    return Choice(np.array(found, np.int64), np.sqrt(np.maximum(distances, 0)))
 
 
-def badge(embeddings: Floats, probabilities: Floats, count: int, seed: int) -> Indices:
+def badge(embeddings: Floats, probabilities: Floats, count: int, seed: int) -> Choice:
     """BADGE: k-means++ on the gradients of the last layer for the predicted classes.
 
     Ash et al. 2020, Deep batch active learning, algorithm 1. A gradient is the outer product of the residual
@@ -91,6 +112,11 @@ def badge(embeddings: Floats, probabilities: Floats, count: int, seed: int) -> I
         Number of examples.
     seed
         Seed of k-means++.
+
+    Returns
+    -------
+    Choice
+        The score is the norm of the gradient.
     """
     generator = np.random.default_rng(seed)
     rows = embeddings.astype(np.float64)
@@ -110,8 +136,10 @@ def badge(embeddings: Floats, probabilities: Floats, count: int, seed: int) -> I
             found.extend(left[: min(count, len(rows)) - len(found)].tolist())
             break
         found.append(int(generator.choice(len(rows), p=nearest / total)))
-    return np.array(found[:count], np.int64)
+    chosen = np.array(found[:count], np.int64)
+    return Choice(chosen, np.sqrt(squares[chosen]))
 
 
-def _highest(scores: Floats, count: int) -> Indices:
-    return np.argsort(-scores, kind="stable")[:count]
+def _highest(scores: Floats, count: int) -> Choice:
+    indices = np.argsort(-scores, kind="stable")[:count]
+    return Choice(indices, scores[indices].astype(np.float64))

@@ -101,6 +101,25 @@ def evaluate(
     )
 
 
+def select(
+    call: Call,
+    model: str,
+    unlabelled: Any,
+    count: int = 50,
+    method: str = "auto",
+    labelled: Any = None,
+    columns: Plain | None = None,
+    on_bad_input: Literal["raise", "skip"] = "raise",
+    signed_by: Keys = None,
+) -> Plain:
+    """Select the inputs to label next."""
+    known = _open(call, model, signed_by)
+    sources = {"unlabelled": unlabelled, "labelled": labelled}
+    streams = streams_of(call, sources, lambda: known.modality.name)
+    words = (unlabelled, count, method, labelled, columns, on_bad_input)
+    return cast(Plain, known.select(*words, streams, call.progress).to_dict())
+
+
 def save(
     call: Call,
     model: str,

@@ -67,6 +67,17 @@ def rank(
         return rank_backbones(parsed, among, modality, budget, streams, call.progress).to_dict()
 
 
+def learning_curve(call: Call, recipe: Plain, more: int = 200) -> Plain:
+    """Measure and extrapolate the learning curve of the backbone of a recipe."""
+    from transfer_core.pipeline.learning_curve import learning_curve as measure
+    from transfer_core.recipe.parser import parse_recipe
+
+    parsed = parse_recipe(recipe)
+    streams = streams_of(call, recipe["data"], partial(_modality, parsed.backbone, parsed.trust))
+    with _training_threads(), releasing_memory():
+        return measure(parsed, more, streams, call.progress).to_dict()
+
+
 def compare_domains(call: Call, recipe: Plain) -> Plain:
     """Compare the domains `source` and `data` of a recipe without a training."""
     from transfer_core.pipeline.compare_domains import compare
