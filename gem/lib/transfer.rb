@@ -24,12 +24,14 @@ require_relative "transfer/predictions"
 require_relative "transfer/demand"
 require_relative "transfer/embeddings"
 require_relative "transfer/export_report"
+require_relative "transfer/selection"
 require_relative "transfer/model"
 require_relative "transfer/backbone"
 require_relative "transfer/run"
 require_relative "transfer/job"
 require_relative "transfer/data_report"
 require_relative "transfer/ranking"
+require_relative "transfer/learning_curve"
 require_relative "transfer/domain_report"
 
 # Transfer learning in five steps: choose a pretrained backbone, freeze it, add a head, train it, fine-tune.
@@ -102,6 +104,23 @@ module Transfer
       recipe = Recipe.build({ backbone: "mobilenet_v2", **words }, &block)
       options = { "among" => among&.map(&:to_s), "modality" => modality&.to_s, "budget" => budget.to_f }.compact
       BackboneRanking.new(recipe, options, quiet:).perform
+    end
+
+    # Measures a linear head on growing parts of the data, and extrapolates to more data: how good the model can get,
+    # and of which labels more examples are worth most. All parts share the cached embeddings of the backbone.
+    #
+    # @param more [Integer] further examples of one label, whose gain in recall is forecast
+    # @param words (see rank); without `backbone:`, that is mobilenet_v2 and inputs are images
+    # @param quiet (see train)
+    # @yield (see train)
+    # @return [LearningCurve]
+    # @raise [RecipeError] if a word is wrong
+    # @raise [DataError] if the data can't be trained on, or are too few
+    # @example
+    #   puts Transfer.learning_curve(data: "photos/", backbone: "mobilenet_v2")
+    def learning_curve(more: 200, quiet: nil, **words, &block)
+      recipe = Recipe.build({ backbone: "mobilenet_v2", **words }, &block)
+      LearningCurveMeasurement.new(recipe, more, quiet:).perform
     end
 
     # Compares two domains by the embeddings of a frozen backbone: how far apart they are, and in what they differ.

@@ -84,6 +84,7 @@ RSpec.describe "An invalid result" do
              "paper" => "p" }
   ranking = { "modality" => "image", "task" => "classification", "metric" => "accuracy", "sampled" => 4,
               "examples" => 8, "backbones" => [ranked], "left_out" => { "c" => "r" } }
+  point = { "examples" => 1, "value" => 0.5, "low" => 0.25, "high" => 0.75 }
   report = Transfer::CLI.const_get(:Report)
   catalogue = Transfer::CLI.const_get(:Catalogue)
   command = lambda do |*words|
@@ -139,6 +140,17 @@ RSpec.describe "An invalid result" do
       found = Transfer.rank(data: "x", quiet: true)
       [found.inspect, found.map(&:inspect), found.to_json]
     }],
+    "learning_curve" => [
+      { "modality" => "image", "metric" => "accuracy", "measured" => [point], "forecast" => [point],
+        "labels" => [{ "label" => "a", "examples" => 3, "recall" => 0.5, "more" => 9, "gain" => 0.25 }] },
+      lambda { |_|
+        found = Transfer.learning_curve(data: "x", quiet: true)
+        [found.to_s, found.inspect, found.to_json]
+      }
+    ],
+    "select" => [{ "method" => "margin", "considered" => 2,
+                   "inputs" => [{ "input" => "a", "index" => 1, "score" => 0.5 }] },
+                 ->(_) { model.select("x").then { |found| found.inspect + found.to_json } }],
     "compare_domains" => [{ "sizes" => [2, 3], "proxy_a_distance" => 0.5, "mmd" => 0.5, "p_value" => 0.5,
                             "features" => [{ "feature" => "x", "effect" => 0.5 }],
                             "classes" => { "red" => { "share" => [0.5, nil], "distance" => 0.5 } },

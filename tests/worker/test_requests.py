@@ -78,6 +78,10 @@ def requests(given: dict[str, str]) -> dict[str, list[dict[str, Any]]]:
             {"recipe": {**recipe, "data": {"train": "/nowhere", "test": "/nowhere"}}},
         ],
         "check": [{"recipe": recipe}],
+        "learning_curve": [{"recipe": recipe, "more": 100}],
+        "select": [
+            {"model": given["model"], "unlabelled": given["table"], "labelled": given["table"], "count": 5}
+        ],
         "compare_domains": [{"recipe": {**recipe, "source": "/nowhere"}}],
         "export": [
             {"model": given["model"], "path": "/nowhere/a.onnx", "precision": "float32", "tolerance": 0.01}

@@ -129,6 +129,33 @@ module Transfer
       Plain.symbolize(call("evaluate", params, streams: source.streams, timeout: nil))
     end
 
+    # Selects the inputs to label next (active learning): those whose labels are expected to improve the model the most.
+    # Of copies and near-duplicates one is selected at most.
+    #
+    # @param unlabelled [String, Pathname, #each] a folder of images, a manifest, or inputs as for {#predict}
+    # @param count [Integer] inputs to select
+    # @param method [Symbol] :uncertainty, the highest entropy of the prediction; :margin, the smallest difference
+    #   between the two highest probabilities; :core_set, inputs that cover the others; :badge, uncertain and different
+    #   inputs (classification only); :random; or :auto: :margin, and :core_set for a regression
+    # @param labelled the labelled data so far, in the same forms: its inputs and their near-duplicates are not
+    #   selected, and :core_set selects inputs far from them
+    # @param words [Hash{Symbol => Object}] `columns`, names of a manifest's columns; `on_bad_input`, :raise or :skip
+    # @return [Selection] the most useful first
+    # @raise [RecipeError] if the method is not for the task of the model, or a word is wrong
+    # @raise [DataError] if inputs can't be read
+    # @example
+    #   model.select("new/", count: 50).map(&:input)   # => ["new/IMG_0231.jpg", ...]
+    def select(unlabelled, count: 50, method: :auto, labelled: nil, **words)
+      columns, on_bad_input = select_words(**words)
+      sources = { "unlabelled" => unlabelled, "labelled" => labelled }.compact.transform_values do |data|
+        Source.new(rows(data), columns:, labelled: false)
+      end
+      params = { "count" => count, "method" => method.to_s, "columns" => columns,
+                 "on_bad_input" => on_bad_input, **sources.transform_values(&:wire) }.compact
+      streams = sources.values.map(&:streams).reduce({}, :merge)
+      Selection.new(call("select", params, streams:, timeout: nil))
+    end
+
     # Waits until the worker has read the present content of the file, for instance after a deployment. Without it, the
     # next predictions detect the changed file and have it read.
     # @return [Model] a new one of the same file, with its present metadata
@@ -203,12 +230,29 @@ module Transfer
       [wire_columns(columns), Float(tolerance), loader&.to_s]
     end
 
+    def select_words(columns: nil, on_bad_input: :raise)
+      [wire_columns(columns), one_of(%i[raise skip], on_bad_input).to_s]
+    end
+
     def wire_columns(columns)
       unless columns.nil? || columns.is_a?(Hash)
         raise ArgumentError, "columns is a Hash such as { target: \"species\" }, got #{columns.inspect}"
       end
 
       columns&.to_h { |name, column| [name.to_s, column.is_a?(Array) ? column.map(&:to_s) : column.to_s] }
+    end
+
+    # Inputs as rows of data; rows and records stay as they are.
+    def rows(inputs)
+      return inputs unless inputs.respond_to?(:find_each) || Input.several?(inputs)
+
+      Enumerator.new do |rows|
+        row = lambda do |one|
+          bare = one.is_a?(Array) || %i[to_str to_path read download].any? { |name| one.respond_to?(name) }
+          rows << (bare ? { input: one } : one)
+        end
+        inputs.respond_to?(:find_each) ? inputs.find_each(&row) : inputs.each(&row)
+      end
     end
 
     # `File.umask` changes it for a moment, for all threads.

@@ -31,7 +31,7 @@ from transfer_core.selection.active_learning import (
     most_uncertain,
     smallest_margin,
 )
-from transfer_core.tasks import TASKS
+from transfer_core.tasks import TASKS, PooledTask
 from transfer_core.tasks.criteria import CLASSES, VALUES
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def select_inputs(
     is_labelled = places >= sizes[0]
     candidates = _representatives(pool.data.digests, pool.edges, is_labelled)
     many = model.modality.many
-    progress.stage("predict", f"select {min(count, len(candidates))} of {len(candidates)} {many}")
+    progress.stage("evaluate", f"select {min(count, len(candidates))} of {len(candidates)} {many}")
     chosen = _choose(model, method, pool.embeddings[candidates], pool.embeddings[is_labelled], count)
     selected = (
         Selected(_shown(pool.examples[row], model.modality.name), int(places[row]), score)
@@ -169,7 +169,7 @@ def _checked(model: Model, count: int, method: str) -> str:
         nearest = did_you_mean(str(method), METHODS)
         choices = ", ".join(METHODS)
         raise RecipeError([Problem("method", f'unknown method "{method}"{nearest} (one of: {choices})')])
-    if model.task.needs != "pooled":
+    if not isinstance(model.task, PooledTask):
         message = f"inputs are selected by embeddings, which a model for {model.task.name} does not have"
         raise RecipeError([Problem("method", message)])
     layout = model.task.criterion.layout
@@ -217,7 +217,7 @@ def _choose(model: Model, method: str, embeddings: Floats, labelled: Floats, cou
     if method == "core_set":
         return core_set(embeddings, labelled, count)
     probabilities = cast("PooledPredictor", model.predictor).values(embeddings)
-    if model.task.criterion.layout != CLASSES:
+    if cast(PooledTask[Any], model.task).criterion.layout != CLASSES:
         return _of_labels(method, probabilities, count)
     if method == "badge":
         return badge(embeddings, probabilities, count, seed)

@@ -87,12 +87,12 @@ class Model(Inference):
             Number of inputs to select.
         method
             `uncertainty`: highest entropy of the prediction; `margin`: smallest difference between the two
-            highest probabilities; `core_set`: inputs that cover the others (Sener and Savarese 2018); `badge`:
-            uncertain and different inputs (Ash et al. 2020; classification only); `random`; or `auto`:
-            `margin`, and `core_set` for a regression.
+            highest probabilities; `core_set`: inputs that cover the others (Sener and Savarese 2018);
+            `badge`: uncertain and different inputs (Ash et al. 2020; classification only); `random`; or
+            `auto`: `margin`, and `core_set` for a regression.
         labelled
-            The labelled data so far, in the same forms: its inputs and their near-duplicates are not selected,
-            and `core_set` selects inputs far from them.
+            The labelled data so far, in the same forms: its inputs and their near-duplicates are not
+            selected, and `core_set` selects inputs far from them.
         columns
             Columns of a manifest; None: those of the training.
         on_bad_input

@@ -15,7 +15,7 @@ Indices: TypeAlias = npt.NDArray[np.int64]
 
 
 class Choice(NamedTuple):
-    """Indices (M,) of the selected examples, and the score (M,) by which each was selected: high is useful."""
+    """Indices (M,) of the selected examples and the scores (M,) by which they were selected."""
 
     indices: Indices
     scores: npt.NDArray[np.float64]
@@ -84,15 +84,15 @@ def core_set(embeddings: Floats, labelled: Floats, count: int) -> Choice:
             nearest = np.minimum(nearest, distances.min(axis=1))
     from_mean = ((rows - rows.mean(axis=0)) ** 2).sum(axis=1)
     found: list[int] = []
-    distances: list[float] = []
+    scores: list[float] = []
     for _ in range(min(count, len(rows))):
         first = not found and not len(labelled)
         farthest = int(np.argmin(from_mean) if first else np.argmax(nearest))
-        distances.append(float(from_mean.max() if first else nearest[farthest]))
+        scores.append(float(from_mean.max() if first else nearest[farthest]))
         found.append(farthest)
         nearest = np.minimum(nearest, squares - 2 * rows @ rows[farthest] + squares[farthest])
         nearest[found] = -np.inf
-    return Choice(np.array(found, np.int64), np.sqrt(np.maximum(distances, 0)))
+    return Choice(np.array(found, np.int64), np.sqrt(np.maximum(scores, 0)))
 
 
 def badge(embeddings: Floats, probabilities: Floats, count: int, seed: int) -> Choice:

@@ -60,6 +60,23 @@ module Transfer
                  "parameters" => { maybe: :count }, "license" => :text, "paper" => :text }
       ranking = { "modality" => :modality, "task" => :task, "metric" => :text, "sampled" => :count,
                   "examples" => :count, "backbones" => [ranked], "left_out" => { each: :text } }
+      point = { "examples" => :count, "value" => :finite, "low" => :finite, "high" => :finite }
+      points = { where: [[point], "a list that is not empty", :any?.to_proc] }
+      curve = { "modality" => :modality, "metric" => :text, "measured" => points, "forecast" => points,
+                "labels" => [{ "label" => :text, "examples" => :count, "recall" => :share, "more" => :count,
+                               "gain" => :finite }] }
+      shown = lambda do |value|
+        case value
+        when String then value.encoding == Encoding::UTF_8
+        when Array then value.all?(&shown)
+        when Hash then value.each_value.all?(&shown)
+        when Float then value.finite?
+        else true
+        end
+      end
+      input = { where: [:plain, "a path, texts or cells", shown] }
+      selection = { "method" => :text, "considered" => :count,
+                    "inputs" => [{ "input" => input, "index" => :count, "score" => :finite }] }
       name_or_number = ->(value) { value.is_a?(Integer) || (value.is_a?(String) && value.encoding == Encoding::UTF_8) }
       named = { where: [:plain, "a name or a number", name_or_number] }
       compared = { "sizes" => [:count], "proxy_a_distance" => :finite, "mmd" => :finite, "p_value" => :finite,
@@ -70,7 +87,7 @@ module Transfer
       RESULTS = {
         "compare_domains" => compared,
         "hello" => { "protocol" => :count, "core_version?" => :text, "capabilities?" => [:text] },
-        "check" => report, "rank" => ranking,
+        "check" => report, "rank" => ranking, "learning_curve" => curve, "select" => selection,
         "train" => summary, "resume" => summary, "describe" => summary, "reload" => summary,
         "runs" => [run], "remove_run" => run, "prune_runs" => [run],
         "predict" => predictions[false], "embed" => :embeddings, "evaluate" => MetricSchemas::ANY,

@@ -69,10 +69,10 @@ module Transfer
 
         # @return [Array<Place>]
         def places(thor_class = Root, path = [])
-          commands = thor_class.visible.to_h { |command| [command.name, command.description] }
+          commands = thor_class.visible.to_h { |command| [thor_class.word(command), command.description] }
           inner = thor_class.visible.flat_map do |command|
             group = thor_class.subcommand_classes[command.name]
-            group ? places(group, [command.name]) : place([*path, command.name], command)
+            group ? places(group, [command.name]) : place([*path, thor_class.word(command)], command)
           end
           here = Place.new(path, commands, [])
           path.empty? ? [here, here.with(path: ["help"]), *inner] : [here, *inner]

@@ -17,7 +17,7 @@ module Transfer
       # @return [Array<String>] those that name a command, such as `["runs", "show"]`
       def path(words)
         name = words.first
-        return [] unless visible.map(&:name).include?(name)
+        return [] unless visible.map { |command| word(command) }.include?(name)
 
         [name, *subcommand_classes[name]&.path(words.drop(1))]
       end
@@ -25,7 +25,7 @@ module Transfer
       # Prints the commands of this class.
       # @return [void]
       def help(shell, *)
-        rows = visible.map { |command| [[*prefix, command.name].join(" "), command.description] }
+        rows = visible.map { |command| [[*prefix, word(command)].join(" "), command.description] }
         shell.say "#{introduction}\nCommands\n#{indented(rows)}\nTry: #{prefix.insert(1, 'help').join(' ')} COMMAND"
       end
 
@@ -42,6 +42,9 @@ module Transfer
 
       # @return [String] the usage of a command
       def banner(command, *) = [*prefix, command.usage].join(" ")
+
+      # @return [String] the name of a command on the command line
+      def word(command) = command.usage[/\S+/]
 
       # @return [Array<Thor::Command>] all but `help`
       def visible = commands.values.reject { |command| command.name == "help" || command.hidden? }

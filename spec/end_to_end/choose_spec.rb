@@ -1,0 +1,41 @@
+# frozen_string_literal: true
+
+RSpec.describe "Choosing data", :end_to_end do
+  let(:rows) { "#{@scratch}/rows.csv" }
+  let(:model_file) { "#{@scratch}/rows.transfer" }
+  let(:words) { { backbone: "sklearn:StandardScaler", data: rows, quiet: true } }
+
+  before do
+    random = Random.new(1)
+    lines = Array.new(90) { |i| [(i % 3) + random.rand, random.rand, %w[low middle high][i % 3]].join(",") }
+    File.write(rows, ["x,y,label", *lines].join("\n"))
+  end
+
+  it "selects inputs between two classes, from Ruby and from the shell" do
+    model = Transfer.train(**words)
+    pool = [0.4, 0.95, 1.5, 2.4].map { |x| { x:, y: 0.5 } }
+    selection = model.select(pool, count: 2)
+    expect(selection).to have_attributes(method: :margin, considered: 4)
+    margins = model.predict(pool).map { |one| one.scores.values.max(2).reduce(:-) }
+    expect(selection.map(&:index)).to eq(margins.each_with_index.min_by(2, &:first).map(&:last))
+    expect(selection.first.input.transform_keys(&:to_sym)).to eq(pool[selection.first.index])
+    expect { model.select(pool, method: :marign) }.to raise_error(Transfer::RecipeError, /did you mean "margin"/)
+    model.save(model_file)
+    File.write("#{@scratch}/pool.csv", ["x,y", *pool.map { |row| row.values.join(",") }].join("\n"))
+    out, err, status = transfer("select", model_file, "#{@scratch}/pool.csv", "--count", "2", "--json")
+    expect([JSON.parse(out)["inputs"].map { |one| one["index"] }, err, status])
+      .to eq([selection.map(&:index), "", 0])
+  end
+
+  it "measures a learning curve, from Ruby and from the shell" do
+    curve = Transfer.learning_curve(**words, more: 50)
+    expect(curve.measured.map(&:examples)).to eq(curve.measured.map(&:examples).sort)
+    expect(curve.measured.last).to have_attributes(examples: 72, value: curve.to_h[:measured].last[:value])
+    expect(curve.forecast.map(&:examples)).to eq([108, 144, 288, 576])
+    expect(curve.labels.map(&:label)).to match_array(%w[low middle high])
+    options = %w[--backbone sklearn:StandardScaler --more 50 --quiet]
+    out, err, status = transfer("learning-curve", rows, *options)
+    expect([out, err, status]).to eq(["#{curve}\n", "", 0])
+    expect(out.lines.drop(1).grep(/●/).size).to eq(curve.measured.size)
+  end
+end
