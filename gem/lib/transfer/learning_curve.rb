@@ -65,7 +65,7 @@ module Transfer
 
     def plot
       points = [*measured, *forecast]
-      range = Range.new(*points.flat_map { |point| [point.low, point.high] }.minmax)
+      range = Range.new(*points.flat_map { |point| [point.low, point.value, point.high] }.minmax)
       width = points.map { |point| point.examples.to_s.length }.max.clamp(8..)
       head = "#{'examples'.rjust(width)}  #{metric}, with its 95 % interval (● measured, ○ forecast)"
       [head, *points.map { |point| line(point, range, width, measured.include?(point) ? "●" : "○") }]
