@@ -9,10 +9,11 @@ module Transfer
     # A model needs those of its modality.
     autoload :Pictures, "#{__dir__}/onnx/pictures"
     autoload :Image, "#{__dir__}/onnx/image"
+    autoload :Boxes, "#{__dir__}/onnx/boxes"
     autoload :Texts, "#{__dir__}/onnx/texts"
     autoload :Tokenizer, "#{__dir__}/onnx/tokenizer"
     autoload :Rows, "#{__dir__}/onnx/rows"
-    private_constant :Pictures, :Image, :Texts, :Tokenizer, :Rows
+    private_constant :Pictures, :Image, :Boxes, :Texts, :Tokenizer, :Rows
 
     class << self
       # @param path [String, Pathname] a file that {Transfer::Model#export} wrote

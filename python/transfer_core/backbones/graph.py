@@ -6,7 +6,7 @@ import copy
 import inspect
 import io
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -66,15 +66,17 @@ def onnx_graph(backbone: Backbone, from_levels: bool = False) -> bytes:
             raise _unsupported(facts, f"backbones of {facts.source} run in a library of their own")
         graph: bytes = own(backbone, INPUTS[facts.modality], OUTPUT)
         return graph
-    network = copy.deepcopy(backbone).cpu().float().eval().requires_grad_(False)
+    network: nn.Module = copy.deepcopy(backbone).cpu().float().eval().requires_grad_(False)
+    given, axes = INPUTS[facts.modality], {0: "N"}
     if facts.modality == "text":
-        return traced_graph(facts, network, _tokens(), (0, 1))
-    if from_levels:
+        axes, example = {0: "N", 1: "L"}, _tokens()
+    else:
         size = backbone.preprocessing.crop_size
-        levels = torch.randint(0, 256, (_BATCH, size, size, 3), dtype=torch.uint8)
-        return traced_graph(facts, nn.Sequential(Normalize(backbone.preprocessing), network), levels)
-    size = backbone.preprocessing.crop_size
-    return traced_graph(facts, network, torch.randn(_BATCH, 3, size, size))
+        example = torch.randn(_BATCH, 3, size, size)
+    if from_levels and facts.modality == "image":
+        example = torch.randint(0, 256, (_BATCH, size, size, 3), dtype=torch.uint8)
+        network = nn.Sequential(Normalize(backbone.preprocessing), network)
+    return traced_graph(facts, network, {given: example}, (OUTPUT,), {given: axes, OUTPUT: {0: "N"}})
 
 
 class Normalize(nn.Module):
@@ -93,16 +95,36 @@ class Normalize(nn.Module):
 
 
 def traced_graph(
-    facts: BackboneFacts, network: nn.Module, example: Tensor, dynamic: tuple[int, ...] = (0,)
+    facts: BackboneFacts,
+    network: nn.Module,
+    examples: Mapping[str, Tensor],
+    outputs: Sequence[str],
+    dynamic: Mapping[str, Mapping[int, str]],
+    fold: bool = True,
 ) -> bytes:
-    """Convert a network in eval mode whose output is the embeddings; see `onnx_graph`.
+    """Convert a network in eval mode; see `onnx_graph`.
 
     Parameters
     ----------
-    example
-        An input to trace with.
+    facts
+        Of its backbone, for errors.
+    network
+        A module that takes the examples and returns a tensor or a tuple.
+    examples
+        Inputs to trace with, by name in the order of the arguments.
+    outputs
+        Names of the outputs.
     dynamic
-        Axes of the input that may have any length.
+        By name of an input or output the axes that may have any length, each with a name.
+    fold
+        Whether operations on weights are done in advance.
+
+    Raises
+    ------
+    RecipeError
+        At `backbone`, if it can't be converted, with the reason.
+    DependencyError
+        If the package onnx is not installed.
     """
     try:
         import onnx  # noqa: F401
@@ -111,19 +133,18 @@ def traced_graph(
     size = sum(tensor.nbytes for tensor in network.state_dict().values())
     if size > _LARGEST:
         raise _unsupported(facts, f"its {size / 1e9:.1f} GB of weights exceed the 2 GB of an ONNX file")
-    given = INPUTS[facts.modality]
     file: Any = io.BytesIO()  # torch's types know only paths
-    axes = {given: {axis: "NL"[axis] for axis in dynamic}, OUTPUT: {0: "N"}}
     try:
         with _exporting():
             torch.onnx.export(
                 network,
-                (example,),
+                tuple(examples.values()),
                 file,
-                input_names=[given],
-                output_names=[OUTPUT],
-                dynamic_axes=axes,
+                input_names=list(examples),
+                output_names=list(outputs),
+                dynamic_axes={name: dict(axes) for name, axes in dynamic.items()},
                 opset_version=_OPSET,
+                do_constant_folding=fold,
                 **_TRACED,
             )
     except Exception as error:  # whatever a layer raises when it is traced

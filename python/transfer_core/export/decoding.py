@@ -9,7 +9,6 @@ import numpy as np
 
 from transfer_core.export.operators import Value
 from transfer_core.metrics.thresholds import DEFAULT_THRESHOLD
-from transfer_core.runtime.errors import ConfigurationError
 
 
 def add_outputs(outputs: Value, task: str, labels: int, state: Any) -> None:
@@ -25,14 +24,6 @@ def add_outputs(outputs: Value, task: str, labels: int, state: Any) -> None:
         Its state: temperature, thresholds, scaling.
     """
     _TASKS[task](outputs.cast(np.float64), ["N", labels], state)
-
-
-def check_task(task: str) -> None:
-    """Raise `ConfigurationError` if a task has no outputs in ONNX files."""
-    if task not in _TASKS:
-        raise ConfigurationError(
-            f"models of the task {task} can't be exported yet (possible: {', '.join(_TASKS)})"
-        )
 
 
 def _classification(outputs: Value, shape: list[str | int], state: Any) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -65,10 +65,21 @@ def network_of(parts: Parts) -> Any | None:
     DependencyError
         If the package onnx is missing.
     """
-    if parts.is_fitted:
-        return None
+    return None if parts.is_fitted else converted(partial(onnx_graph, parts.backbone))
+
+
+def converted(convert: Callable[[], bytes]) -> Any:
+    """The ONNX file that a function of `backbones.graph` returns, as a ModelProto.
+
+    Raises
+    ------
+    ConfigurationError
+        If the backbone can't be converted; the message has the reason.
+    DependencyError
+        If the package onnx is missing.
+    """
     try:
-        content = onnx_graph(parts.backbone)
+        content = convert()
     except RecipeError as error:
         reason = error.problems[0].message
         raise ConfigurationError(f"{reason}. Fix: train with another backbone to export") from error

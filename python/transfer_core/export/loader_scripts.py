@@ -22,8 +22,11 @@ def check_loader(loader: str | None, path: Path, parts: Parts) -> None:
     if loader not in _ENDINGS:
         nearest = did_you_mean(loader, list(_ENDINGS))
         raise ConfigurationError(f'unknown loader "{loader}"{nearest} (one of: {", ".join(_ENDINGS)})')
-    if loader == "browser" and parts.backbone.facts.modality != "image":
-        raise ConfigurationError("the loader for browsers takes images. Fix: use the loader python or ruby")
+    if loader == "browser" and _kind("python", parts) != "image":
+        raise ConfigurationError(
+            "the loader for browsers takes images of models with one label or value for each. "
+            "Fix: use the loader python or ruby"
+        )
     if not _PLAIN.fullmatch(path.name):
         raise ConfigurationError(
             f"can't write a loader for {path.name}: a script contains the name. "
@@ -57,6 +60,8 @@ def _kind(loader: str, parts: Parts) -> str:
     modality = parts.backbone.facts.modality
     if loader == "ruby":
         return "any"
+    if parts.header.task == "detection":
+        return "boxes"
     if modality == "text":
         return "terms" if parts.is_fitted else "tokens"
     return modality

@@ -41,11 +41,7 @@ def metadata_of(parts: Parts, precision: str) -> dict[str, str]:
     }
     files = {}
     if facts.modality == "image":
-        preprocessing = parts.backbone.preprocessing
-        entry["preprocessing"] = {
-            **msgspec.structs.asdict(preprocessing),
-            "decode_at_least": preprocessing.resize_size,
-        }
+        entry["preprocessing"] = _preprocessing(parts)
     elif facts.modality == "table":
         columns = parts.chain.reader.columns
         types = ["number" if numeric else "category" for numeric in columns.numeric]
@@ -64,6 +60,15 @@ def metadata_of(parts: Parts, precision: str) -> dict[str, str]:
         }
         files[TOKENIZER] = parts.backbone.assets.files()[TOKENIZER].decode()
     return {ENTRY: msgspec.json.encode(entry).decode(), **files}
+
+
+def _preprocessing(parts: Parts) -> dict[str, Any]:
+    found = msgspec.structs.asdict(parts.backbone.preprocessing)
+    if parts.header.task != "detection":
+        return {**found, "decode_at_least": found["resize_size"]}
+    side = parts.recipe.image_size
+    same = {name: found[name] for name in ("interpolation", "mean", "std")}
+    return {"image_size": side, **same, "decode_longer_at_least": side}
 
 
 def _terms(chain: Any) -> dict[str, Any]:

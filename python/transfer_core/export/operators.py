@@ -128,7 +128,8 @@ class Graph:
 
         names = [self._new_name(operator) for _ in dtypes]
         given = [value.name if value else "" for value in inputs]
-        self.nodes.append(make_node(operator, given, names, domain=domain, **attributes))
+        # ONNX Runtime 1.21 combines nodes under names made of theirs, which must differ.
+        self.nodes.append(make_node(operator, given, names, name=names[0], domain=domain, **attributes))
         return [Value(self, name, np.dtype(dtype)) for name, dtype in zip(names, dtypes, strict=True)]
 
     def either(

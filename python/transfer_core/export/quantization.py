@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from transfer_core.backbones.graph import INPUTS
 from transfer_core.export.graph_of_model import Parts
-from transfer_core.export.session import onnx_runtime
+from transfer_core.export.session import bare_session, onnx_runtime
 from transfer_core.features.image_tensors import normalize, to_batch
 from transfer_core.features.pixels import load_pixels
 from transfer_core.features.tokens import Reader
@@ -106,12 +106,7 @@ def _feeds(parts: Parts, inputs: Iterable[Any]) -> Iterator[dict[str, Array]]:
 
 
 def _embeddings(network: Any, feeds: Sequence[dict[str, Array]]) -> Array:
-    runtime = onnx_runtime()
-    options = runtime.SessionOptions()
-    options.log_severity_level = 4
-    session = runtime.InferenceSession(
-        network.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
+    session = bare_session(network.SerializeToString())
     return np.concatenate([session.run(None, feed)[0] for feed in feeds])
 
 

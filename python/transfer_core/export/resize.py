@@ -1,19 +1,22 @@
-"""Pillow's resize of the centre of an image as standard operators, equal to the last bit.
+"""Pillow's resize of a part of an image as standard operators, equal to the last bit.
 
-`features.pixels` is the reference: a box of the centre, `Image.resize(…, box=box, reducing_gap=2)`. Pillow
-reduces by whole factors, then applies a filter along one axis and along the other, each with weights of 22
-bits, and rounds to 8 bits after every step.
+`features.pixels` and `features.letterbox` are the reference: `Image.resize(…, box=box, reducing_gap=2)`.
+Pillow reduces by whole factors, then applies a filter along one axis and along the other, each with weights
+of 22 bits, and rounds to 8 bits after every step.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
 from transfer_core.backbones import Preprocessing
 from transfer_core.export.operators import Graph, Value
+
+# Start and end along one axis in pixels, float64 (1,).
+Box: TypeAlias = tuple[Value, Value]
 
 # Pixels on each side of a sample that a filter takes, at scale 1.
 _SUPPORT = {"bilinear": 1.0, "bicubic": 2.0}
@@ -22,15 +25,18 @@ _REDUCING_GAP = 2.0
 _WEIGHT_BITS, _RECIPROCAL_BITS = 22, 24
 # Weights are split into multiples of 2^-14 and a rest: float32 holds the sums of each part exactly.
 _COARSE_BITS = 14
+# Filters have sums of at least 0.5 within an image.
+_LEAST_SUM = 1e-3
 # Neighbouring pixels of the result that are computed from one window: few, so that few weights are 0.
 _BLOCK, _WIDE_BLOCK = 16, 56
 
 
 class _Side(NamedTuple):
     """One axis. Pixels from `first` to `last` are used and reduced by `factor`, so that the image has
-    `length` of them, and the first used one has the number `offset`; the box begins at `begin` and is `width`
-    wide."""
+    `length` of them, and the first used one has the number `offset`; the box begins at `begin`, is `width`
+    wide, and becomes `size` pixels of the result, int64 (1,)."""
 
+    size: Value
     first: Value
     last: Value
     factor: Value
@@ -66,16 +72,51 @@ def centre_pixels(images: Value, preprocessing: Preprocessing) -> Value:
     Value
         (N, 3, S, S) float32, whole numbers from 0 to 255; S = `crop_size`.
     """
-    graph, size = images.graph, preprocessing.crop_size
-    shape = images.apply("Shape", dtype=np.int64)
-    height, width = (shape.apply("Gather", graph.constant(np.array([axis])), axis=0) for axis in (1, 2))
+    height, width = image_sides(images)
     shorter = height.apply("Min", width)
     boxes = [_box(side, side if preprocessing.squash else shorter, preprocessing) for side in (height, width)]
-    factors = [_factor(begin, end, preprocessing) for begin, end in boxes]
+    size = images.graph.constant(np.array([preprocessing.crop_size]))
+    return resized(images, boxes, (size, size), preprocessing.crop_size, preprocessing.interpolation)
+
+
+def image_sides(images: Value) -> tuple[Value, Value]:
+    """Height and width of images (N, H, W, 3), int64 (1,)."""
+    shape = images.apply("Shape", dtype=np.int64)
+    height, width = (
+        shape.apply("Gather", images.graph.constant(np.array([axis])), axis=0) for axis in (1, 2)
+    )
+    return height, width
+
+
+def resized(
+    images: Value, boxes: Sequence[Box], sizes: tuple[Value, Value], canvas: int, interpolation: str
+) -> Value:
+    """Resize a box of each image to the top left of a square canvas.
+
+    Parameters
+    ----------
+    images
+        (N, H, W, 3) uint8.
+    boxes
+        Start and end in pixels of rows and of columns, float64 (1,).
+    sizes
+        Height and width of the result, int64 (1,), at most `canvas`.
+    canvas
+        S in pixels; beyond `sizes` its content is undefined.
+    interpolation
+        `bilinear` or `bicubic`.
+
+    Returns
+    -------
+    Value
+        (N, 3, S, S) float32, whole numbers from 0 to 255.
+    """
+    graph, sides = images.graph, image_sides(images)
+    factors = [_factor(box, size) for box, size in zip(boxes, sizes, strict=True)]
     is_reduced = factors[0].apply("Max", factors[1]).apply("Greater", 1, dtype=bool)
+    support = _SUPPORT[interpolation]
     rows, columns = (
-        _side(*box, factor, length, is_reduced, preprocessing)
-        for box, factor, length in zip(boxes, factors, (height, width), strict=True)
+        _side(*given, is_reduced, support) for given in zip(boxes, sizes, factors, sides, strict=True)
     )
     first, last = (getattr(rows, end).joined(getattr(columns, end), axis=0) for end in ("first", "last"))
     used = images.apply("Slice", first, last, graph.constant(np.array([1, 2])))
@@ -85,19 +126,19 @@ def centre_pixels(images: Value, preprocessing: Preprocessing) -> Value:
         lambda branch: _reduced(planes.inside(branch), rows, columns),
         lambda branch: planes.inside(branch).cast(np.float32),
     )
-    across = _filter(planes, 3, columns, preprocessing, _WIDE_BLOCK)
-    down = _filter(planes, 2, rows, preprocessing, _BLOCK)
+    across = _filter(planes, 3, columns, interpolation, canvas, _WIDE_BLOCK)
+    down = _filter(planes, 2, rows, interpolation, canvas, _BLOCK)
     # Pillow's order, since version 13.
-    more_rows, more_columns = rows.length - size, columns.length - size
+    more_rows, more_columns = rows.length - rows.size, columns.length - columns.size
     is_tall = more_rows.apply("Greater", (more_columns * 2).apply("Max", 0), dtype=bool)
     return graph.either(
         is_tall,
-        lambda branch: _across(across, _down(down, planes.inside(branch), size), size),
-        lambda branch: _down(down, _across(across, planes.inside(branch), size), size),
+        lambda branch: _across(across, _down(down, planes.inside(branch), canvas), canvas),
+        lambda branch: _down(down, _across(across, planes.inside(branch), canvas), canvas),
     )
 
 
-def _box(length: Value, unit: Value, preprocessing: Preprocessing) -> tuple[Value, Value]:
+def _box(length: Value, unit: Value, preprocessing: Preprocessing) -> Box:
     """Start and end of the centre in pixels, float64 (1,); see `features.pixels`."""
     resized = length * preprocessing.resize_size / unit
     margin = (resized - preprocessing.crop_size).cast(np.float64) * 0.5
@@ -106,16 +147,14 @@ def _box(length: Value, unit: Value, preprocessing: Preprocessing) -> tuple[Valu
     return begin / resized.cast(np.float64), end / resized.cast(np.float64)
 
 
-def _factor(begin: Value, end: Value, preprocessing: Preprocessing) -> Value:
-    scale = (end - begin) / preprocessing.crop_size
+def _factor(box: Box, size: Value) -> Value:
+    scale = (box[1] - box[0]) / size.cast(np.float64)
     return (scale / _REDUCING_GAP).cast(np.int64).apply("Max", 1)
 
 
-def _side(
-    begin: Value, end: Value, factor: Value, length: Value, is_reduced: Value, preprocessing: Preprocessing
-) -> _Side:
-    scale = (end - begin) / preprocessing.crop_size
-    support = _SUPPORT[preprocessing.interpolation]
+def _side(box: Box, size: Value, factor: Value, length: Value, is_reduced: Value, support: float) -> _Side:
+    begin, end = box
+    scale = (end - begin) / size.cast(np.float64)
     # Without reduction, more pixels than the filter takes; with it, those of Pillow.
     enough = scale.apply("Max", 1.0) * support + 1.0
     margin = is_reduced.choose(scale * (support - 0.5), enough)
@@ -126,6 +165,7 @@ def _side(
     origin = is_reduced.choose(first, first * 0).cast(np.float64)
     inside = [((place - origin) / factor.cast(np.float64)).cast(np.float32) for place in (begin, end)]
     return _Side(
+        size,
         first,
         last,
         factor,
@@ -154,12 +194,12 @@ def _reduced(planes: Value, rows: _Side, columns: _Side) -> Value:
     return ((total + count / 2) * reciprocal / (1 << _RECIPROCAL_BITS)).cast(np.float32)
 
 
-def _filter(planes: Value, axis: int, side: _Side, preprocessing: Preprocessing, block: int) -> _Filter:
+def _filter(planes: Value, axis: int, side: _Side, interpolation: str, canvas: int, block: int) -> _Filter:
     """The filter of an axis, for blocks of so many pixels of the result."""
-    graph, support = planes.graph, _SUPPORT[preprocessing.interpolation]
+    graph, support = planes.graph, _SUPPORT[interpolation]
     length = planes.apply("Shape", dtype=np.int64, start=axis, end=axis + 1)
-    blocks = -(-preprocessing.crop_size // block)
-    scale = side.width / preprocessing.crop_size
+    blocks = -(-canvas // block)
+    scale = side.width / side.size.cast(np.float64)
     stretch = scale.apply("Max", 1.0)
     window = (scale * block + stretch * (2 * support)).apply("Ceil").cast(np.int64) + 2
     window = window.apply("Min", length)
@@ -172,8 +212,9 @@ def _filter(planes: Value, axis: int, side: _Side, preprocessing: Preprocessing,
     # In Pillow's order, so that rounding is the same.
     centre = places * scale + side.begin
     distance = (taken - centre + 0.5) * (graph.constant(1.0) / stretch)
-    filtered = _FILTERS[preprocessing.interpolation](distance.apply("Abs"))
-    share = graph.constant(1.0) / filtered.sum(2, keepdims=True)
+    filtered = _FILTERS[interpolation](distance.apply("Abs"))
+    # Beyond the image, where a canvas is larger than the result, all weights are 0.
+    share = graph.constant(1.0) / filtered.sum(2, keepdims=True).apply("Max", _LEAST_SUM)
     scaled = filtered * share * 2.0**_WEIGHT_BITS
     # Half away from zero, as in Pillow; the operator Round rounds half to even.
     weights = (scaled.apply("Abs") + 0.5).apply("Floor") * scaled.apply("Sign") * 2.0**-_WEIGHT_BITS

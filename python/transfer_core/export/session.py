@@ -26,10 +26,7 @@ class ExportedSession:
     """An exported file in memory, ready to run on one input of its model at a time."""
 
     def __init__(self, content: bytes, parts: Parts) -> None:
-        runtime = onnx_runtime()
-        options = runtime.SessionOptions()
-        options.log_severity_level = 4
-        self._session = runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        self._session = bare_session(content)
         self._outputs = [output.name for output in self._session.get_outputs()]
         self._inputs = {given.name for given in self._session.get_inputs()}
         self._parts = parts
@@ -38,6 +35,14 @@ class ExportedSession:
         """The outputs by name for one input; raises `DataError` if it can't be read."""
         feed = {name: array for name, array in feed_of(self._parts, input).items() if name in self._inputs}
         return dict(zip(self._outputs, self._session.run(self._outputs, feed), strict=True))
+
+
+def bare_session(content: bytes) -> Any:
+    """A session of ONNX Runtime on the CPU that logs no errors."""
+    runtime = onnx_runtime()
+    options = runtime.SessionOptions()
+    options.log_severity_level = 4
+    return runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
 
 def onnx_runtime() -> Any:

@@ -28,7 +28,7 @@ from transfer_core.runtime.devices import Device
 Shape: TypeAlias = tuple[int, ...]
 Rows: TypeAlias = npt.NDArray[Any]
 
-_LARGEST = float(np.finfo(np.float16).max)
+LARGEST_VALUE = float(np.finfo(np.float16).max)
 # Maps of a few inputs stay in a core's cache.
 _CPU_BATCH = 4
 
@@ -221,7 +221,7 @@ def _as_backbone(backbone: Backbone, front: MapOutputs, image_size: int) -> Back
 
 def _halved(rows: Rows) -> Rows:
     """float16, at most its largest number."""
-    return np.clip(rows, -_LARGEST, _LARGEST).astype(np.float16)
+    return np.clip(rows, -LARGEST_VALUE, LARGEST_VALUE).astype(np.float16)
 
 
 def _channels_first(part: Tensor, shape: Shape) -> Tensor:

@@ -22,7 +22,7 @@ from transfer_core.metrics.thresholds import DEFAULT_THRESHOLD, best_threshold
 _IOU = np.array([0.5])
 _MOST_STEPS = 100
 # Scores of exactly 0 or 1 have no finite logit.
-_EDGE = 1e-7
+EDGE = 1e-7
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,7 +185,7 @@ def margin_metrics(
 
 
 def _logit(scores: Floats) -> Floats:
-    inside = scores.clip(_EDGE, 1 - _EDGE)
+    inside = scores.clip(EDGE, 1 - EDGE)
     logit: Floats = np.log(inside) - np.log1p(-inside)
     return logit
 

@@ -14,11 +14,11 @@ import numpy.typing as npt
 
 from transfer_core.data import Dataset, Row
 from transfer_core.export.comparison import compare
-from transfer_core.export.decoding import check_task
 from transfer_core.export.file import check_target, serialized, write
-from transfer_core.export.graph_of_model import Parts, graph_of_model, network_of
+from transfer_core.export.graph_of_model import Parts, converted, graph_of_model, network_of
 from transfer_core.export.loader_scripts import check_loader, write_loader
 from transfer_core.export.precisions import PRECISIONS, halved
+from transfer_core.export.probes import probe_images
 from transfer_core.export.quantization import quantized
 from transfer_core.export.session import ExportedSession, onnx_runtime, probe_inputs
 from transfer_core.model.evaluation import labelled_data
@@ -48,7 +48,8 @@ class ExportReport:
     path, bytes, precision
         The file.
     error
-        Largest difference from the model's embeddings on made-up inputs, as a share of their largest number.
+        Largest difference from the model's embeddings on made-up inputs, as a share of their largest number;
+        of scores and boxes, as shares of the input's side, for object detection.
     metric, before, after, examples
         A metric of the model and of the file on so many labelled examples; None and 0 without data.
     loader
@@ -89,12 +90,27 @@ def export_model(
     """See `Model.export`."""
     _check(precision, data, tolerance)
     check_target(path)
-    check_task(model.header.task)
     onnx_runtime()
-    head = {name: np.asarray(array) for name, array in model.head.state_dict().items()}
+    head: Mapping[str, Array] = {}
+    if model.task.needs == "pooled":
+        head = {name: np.asarray(array) for name, array in model.head.state_dict().items()}
     parts = Parts(model.header, model.recipe, model.state, model.backbone.module(), head, model.digest)
     check_loader(loader, path, parts)
     progress.stage("evaluate", "convert the model to ONNX")
+    content, report = _EXPORTS[model.task.needs](model, parts, path, precision, data, tolerance, progress)
+    write(path, content, mode)
+    return replace(report, loader=write_loader(loader, path, parts, mode) if loader else None)
+
+
+def _pooled(
+    model: Model,
+    parts: Parts,
+    path: Path,
+    precision: str,
+    data: Data,
+    tolerance: float,
+    progress: Progress,
+) -> tuple[bytes, ExportReport]:
     network = network_of(parts)
     if network is None and precision != "float32":
         raise ConfigurationError(
@@ -112,8 +128,55 @@ def export_model(
         report = ExportReport(path, len(content), precision, error)
         if measuring:
             report = _measured(model, session, measuring, report, tolerance, progress)
-    write(path, content, mode)
-    return replace(report, loader=write_loader(loader, path, parts, mode) if loader else None)
+    return content, report
+
+
+def _detector(
+    model: Model,
+    parts: Parts,
+    path: Path,
+    precision: str,
+    data: Data,
+    tolerance: float,
+    progress: Progress,
+) -> tuple[bytes, ExportReport]:
+    from transfer_core.export.detection import compare_candidates, detection_graph, detection_network
+    from transfer_core.heads.detection.detector import Detector
+
+    _check_plain(model, precision, data)
+    assert isinstance(model.head, Detector)
+    network = converted(partial(detection_network, parts.backbone, model.head))
+    network = halved(network) if precision == "float16" else network
+    error = compare_candidates(parts.backbone, model.head, network, probe_images())
+    _check_error(model, precision, error, "boxes")
+    content = serialized(detection_graph(parts, network), parts, precision)
+    return content, ExportReport(path, len(content), precision, error)
+
+
+_EXPORTS = {"pooled": _pooled, "feature_maps": _detector}
+
+# Largest difference of boxes and scores.
+_DIFFERENCE = {"float32": 1e-3, "float16": 0.05}
+
+
+def _check_plain(model: Model, precision: str, data: Data) -> None:
+    """Raise `ConfigurationError` for options that only models with embeddings have."""
+    task = model.header.task
+    if precision == "int8":
+        raise ConfigurationError(f"models of the task {task} can't be exported in int8. Fix: use float16")
+    if data.calibration is not None or data.evaluation is not None:
+        raise ConfigurationError(
+            f"exported models of the task {task} are not measured on data. "
+            "Fix: leave out calibration and evaluation"
+        )
+
+
+def _check_error(model: Model, precision: str, error: float, many: str) -> None:
+    if not error <= _DIFFERENCE[precision]:
+        raise ConfigurationError(
+            f"{model.header.backbone.name} can't be exported in {precision}: its {many} in ONNX Runtime "
+            f"differ by {error:.2g}. Try: precision float32, or another version of onnxruntime"
+        )
 
 
 def _check(precision: str, data: Data, tolerance: float) -> None:

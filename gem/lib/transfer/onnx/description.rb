@@ -10,7 +10,7 @@ module Transfer
       class Invalid < StandardError; end
 
       FORMAT_VERSION = 1
-      TASKS = %w[classification multi_label regression].freeze
+      TASKS = %w[classification multi_label regression detection translation text_to_text].freeze
       MODALITIES = %w[image text table].freeze
       # The same as of a model file: characters, labels, and numbers that are kept.
       LONGEST = 50_000_000
@@ -45,13 +45,15 @@ module Transfer
         @scores = read_scores
       end
 
-      # @return [Integer, nil] pixels that a JPEG must keep
-      def decode_at_least
+      # @return [Array(Integer, Integer)] pixels that the shorter, and the longer side of a JPEG must keep; nil: all
+      def decode_limits
         preprocessing = field("preprocessing", Hash)
-        side = preprocessing["decode_at_least"]
-        return side if side.nil? || (side.is_a?(Integer) && side.between?(1, LARGEST_SIDE))
+        %w[decode_at_least decode_longer_at_least].map do |name|
+          side = preprocessing[name]
+          next side if side.nil? || (side.is_a?(Integer) && side.between?(1, LARGEST_SIDE))
 
-        raise Invalid, "its field preprocessing.decode_at_least is #{Plain.brief(side)}"
+          raise Invalid, "its field preprocessing.#{name} is #{Plain.brief(side)}"
+        end
       end
 
       # @return [Hash{String => Object}] how texts are read
@@ -131,7 +133,7 @@ module Transfer
           [NilClass, Array].include?(fields["nonconformity"].class)
         end
         lists = state["nonconformity"] || []
-        lists = [lists] if task == "classification" && lists != []
+        lists = [lists] if %w[classification detection].include?(task) && lists != []
         expected = task == "regression" ? labels.size : 1
         return lists if [0, expected].include?(lists.size) && lists.all? { |list| sorted?(list) }
 

@@ -33,12 +33,27 @@ module Transfer
         # @return [Raster] RGB
         # @raise [Unreadable]
         # @raise [DependencyError] without the library of its format
-        def decode(input, at_least = nil)
+        def decode(input, at_least = nil) = decode_sized(input) { at_least }.first
+
+        # @param input (see .decode)
+        # @yieldparam width [Integer] as stored, before it is turned
+        # @yieldparam height [Integer]
+        # @yieldreturn [Integer, nil] `at_least` of {.decode}
+        # @return [Array(Raster, Array(Integer, Integer))] the image, and the width and height of the upright image at
+        #   full size
+        # @raise (see .decode)
+        def decode_sized(input)
           content = input.encoding == Encoding::BINARY ? input : read(input)
           check("max_image_bytes", content.bytesize, MOST_BYTES, "its #{content.bytesize} bytes")
-          decoder(content).decode(content, at_least) do |width, height|
-            check("max_pixels", width * height, MOST_PIXELS, "its #{width} x #{height} pixels")
+          size = nil
+          raster = decoder(content).decode(content) do |*sides|
+            check("max_pixels", sides.inject(:*), MOST_PIXELS, "its #{sides.join(' x ')} pixels")
+            size ||= sides
+            yield(*sides)
           end
+          # A turn by 90 degrees swaps the sides; a square image has equal ones.
+          is_turned = (raster.width < raster.height) != (size[0] < size[1])
+          [raster, is_turned ? size.reverse : size]
         end
 
         private
@@ -81,7 +96,9 @@ module Transfer
               content.byteslice(8, 4).match?(brand)
             end
           end
-          other ? "#{other} images need conversion to JPEG or PNG first" : "it is not an image (#{EXPECTED})"
+          return "it is not an image (#{EXPECTED})" unless other
+
+          "#{other} images are not read without Python. Fix: convert it to JPEG or PNG (vips copy in.tif out.png)"
         end
       end
     end

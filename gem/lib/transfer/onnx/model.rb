@@ -71,6 +71,7 @@ module Transfer
 
       # In place of the worker.
       def call(name, params, **)
+        refuse_tiles if params["tile"]
         Telemetry.call(name, inputs: params["inputs"].size, model: @file.path) do
           name == "embed" ? embeddings(params["inputs"]) : predictions(params["inputs"], params["level"])
         end
@@ -79,13 +80,22 @@ module Transfer
       def predictions(inputs, level)
         Outcome.check_level(@file.description, level)
         names = Outcome::OUTPUTS.fetch(@file.description.task)
-        results = outputs(inputs, names) do |found|
-          Outcome.of(@file.description, found.transform_values(&:to_a), level)
+        results = outputs(inputs, names) do |found, given|
+          Outcome.of(@file.description, found.transform_values(&:to_a), level, given["size"]&.to_a)
         end
         results.map { |result| result.is_a?(DataError) ? { "error" => result.message, **result.details } : result }
       end
 
+      def refuse_tiles
+        raise ConfigurationError, "#{path} is an exported model, which takes whole images. " \
+                                  "Fix: leave out tile, or use its .transfer file, with Python"
+      end
+
       def embeddings(inputs)
+        unless @file.outputs.include?("embedding")
+          raise ConfigurationError, "#{path} has no embeddings: models of the task #{task} have none"
+        end
+
         rows = outputs(inputs, ["embedding"]) { |found| found["embedding"].data }
         error = rows.grep(DataError).first
         raise error if error
@@ -94,12 +104,13 @@ module Transfer
       end
 
       # @yieldparam outputs [Hash{String => Value}] of an input
+      # @yieldparam given [Hash{String => Value}] the inputs of the graph
       # @return [Array] results of the block, or the DataError of an input
       def outputs(inputs, names)
         session = session()
         Threads.map(inputs) do |input, i|
           values = @reader.read(input, name_of(i, inputs.size))
-          yield checked(run(session, values, names))
+          yield checked(run(session, values, names)), values
         rescue DataError => error
           error
         end
@@ -142,14 +153,21 @@ module Transfer
       end
 
       def checked(outputs)
-        width = @file.description.labels.size
-        outputs.each do |name, value|
-          size = name == "embedding" ? @file.description.embedding_width : width
-          raise ModelFileError, "#{path}: its output #{name} has the shape #{value.shape}" unless value.shape == [1,
-                                                                                                                  size]
-          next if value.to_a.all? { |number| number.is_a?(Integer) || number.finite? }
+        unless fit?(outputs)
+          shapes = outputs.map { |name, value| "#{name} #{value.shape}" }
+          raise ModelFileError, "#{path}: its outputs have the wrong shapes: #{shapes.join(', ')}"
+        end
+        return outputs if outputs.each_value.all? { |value| value.to_a.all? { |n| n.is_a?(Integer) || n.finite? } }
 
-          raise ModelFileError, "#{path}: its predictions are not finite numbers"
+        raise ModelFileError, "#{path}: its predictions are not finite numbers"
+      end
+
+      def fit?(outputs)
+        labels = @file.description.labels.size
+        return Boxes.fit?(outputs, labels) if outputs.key?("corners")
+
+        outputs.all? do |name, value|
+          value.shape == [1, name == "embedding" ? @file.description.embedding_width : labels]
         end
       end
     end

@@ -6,17 +6,19 @@ module Transfer
     module Outcome
       # Outputs of each task's graph.
       OUTPUTS = { "classification" => %w[probabilities], "multi_label" => %w[probabilities positive],
-                  "regression" => %w[values] }.freeze
+                  "regression" => %w[values], "detection" => %w[corners classes scores] }.freeze
 
       class << self
         # @param description [Description]
         # @param outputs [Hash{String => Array<Numeric>}] of one input
         # @param level [Float, nil] one that {check_level} accepted
+        # @param size [Array(Integer, Integer), nil] width and height of an image, for boxes
         # @return [Hash{String => Object}] a plain prediction (docs/reference/protocol.md)
-        def of(description, outputs, level)
+        def of(description, outputs, level, size)
           case description.task
           when "classification" then classification(description, outputs["probabilities"], level)
           when "multi_label" then multi_label(description.labels, *outputs.values_at("probabilities", "positive"))
+          when "detection" then Boxes.of(description, outputs, size, level && margin(description, level))
           else regression(description, outputs["values"], level)
           end
         end
@@ -46,6 +48,8 @@ module Transfer
 
         # The smallest of the sorted scores that bounds that of a new example with this probability.
         def quantile(scores, level) = scores[[1, ((scores.size + 1) * level).round(9).ceil].max - 1]
+
+        def margin(description, level) = quantile(description.scores.first, level)
 
         # The order of equal scores is that of the labels.
         def ranked(scores) = scores.each_index.sort_by { |i| [-scores[i], i] }

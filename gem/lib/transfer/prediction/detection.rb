@@ -66,7 +66,8 @@ module Transfer
       # @return [Array<Box>] the boxes of a class
       def [](label) = boxes.select { |box| box.label == label.to_s }
 
-      # Draws the boxes on the photo and writes it to a file.
+      # Draws the boxes on the photo and writes it to a file. For an exported model where there is no Python: rectangles
+      # without labels, as PNG.
       #
       # @param file [String, Pathname] .png, .jpg or .webp
       # @param image [String, Pathname, #read, nil] the photo, if it is not the one that was given to {Model#predict}

@@ -80,6 +80,11 @@ class Detector(nn.Module, ABC):
             (N, A, K), 0 to 1.
         """
 
+    def candidates(self, maps: Sequence[Tensor], grids: Grids) -> tuple[Tensor, Tensor]:
+        """Corners (A, 4) and scores (A, K) as by `decode`, for the maps of one input; can be traced."""
+        corners, scores = self.decode(self(maps), grids)
+        return corners[0], scores[0]
+
     def levels(self, grids: Grids) -> Grids:
         """Sizes of the pyramid's levels."""
         height, width = grids[-1]

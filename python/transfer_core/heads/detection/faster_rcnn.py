@@ -81,6 +81,15 @@ class FasterRcnn(Detector):
             scores[row, some, one["labels"] - 1] = one["scores"]
         return corners, scores
 
+    def candidates(self, maps: Sequence[Tensor], grids: Grids) -> tuple[Tensor, Tensor]:
+        """See `Detector`."""
+        levels = OrderedDict((str(number), level) for number, level in enumerate(self.pyramid(maps)))
+        images = self._images(1)
+        proposals, _ = self.detector.rpn(images, levels)
+        [found], _ = self.detector.roi_heads(levels, proposals, images.image_sizes)
+        is_own = found["labels"][:, None] == torch.arange(1, self._classes + 1)
+        return found["boxes"], found["scores"][:, None] * is_own
+
     def _images(self, count: int) -> ImageList:
         size = (self.image_size, self.image_size)
         return ImageList(torch.empty(1, 1, 1, 1).expand(count, 1, *size), [size] * count)

@@ -28,7 +28,7 @@ module Transfer
         # @yieldparam height [Integer] before the memory for them is taken
         # @return [Raster] RGB
         # @raise [Unreadable]
-        def self.decode(content, _at_least, &) = new(content).decode(&)
+        def self.decode(content, &) = new(content).decode(&)
 
         # @param content [String]
         def initialize(content)

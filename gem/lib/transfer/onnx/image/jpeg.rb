@@ -22,15 +22,15 @@ module Transfer
 
         class << self
           # @param content [String]
-          # @param at_least [Integer, nil] the file is decoded at 1/8, 1/4 or 1/2 if both sides keep this length
           # @yieldparam width [Integer]
           # @yieldparam height [Integer] before the memory for them is taken
+          # @yieldreturn [Integer, nil] the file is decoded at 1/8, 1/4 or 1/2 if both sides keep this length
           # @return [Raster] RGB, upright
           # @raise [Unreadable]
           # @raise [DependencyError] without libturbojpeg
-          def decode(content, at_least, &)
+          def decode(content, &)
             orientation = JpegSegments.new(content).read
-            raster = new(content, functions).decompress(at_least, &)
+            raster = new(content, functions).decompress(&)
             Pixels.upright(raster.channels == 4 ? Pixels.of_inks(raster) : raster, orientation)
           end
 
@@ -72,16 +72,16 @@ module Transfer
           @library = library
         end
 
-        # @param at_least (see Jpeg.decode)
         # @yieldparam (see Jpeg.decode)
+        # @yieldreturn (see Jpeg.decode)
         # @return [Raster] RGB or CMYK
         # @raise [Unreadable]
-        def decompress(at_least)
+        def decompress
           handle = @library[:create].call
           raise Unreadable, "there is no memory for its decoder" if handle.null?
 
           *size, space = header(handle)
-          yield(*size)
+          at_least = yield(*size)
           scale = SCALES.find { |each| each == 1 || (at_least && size.min / each >= at_least) }
           pixels(handle, size.map { |side| -(-side / scale) }, INKS.include?(space) ? [4, CMYK] : [3, RGB])
         ensure

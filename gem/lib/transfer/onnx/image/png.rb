@@ -25,7 +25,7 @@ module Transfer
         # @yieldparam height [Integer] before the memory for them is taken
         # @return [Raster] RGB, upright
         # @raise [Unreadable]
-        def self.decode(content, _at_least, &) = new(content).decode(&)
+        def self.decode(content, &) = new(content).decode(&)
 
         # @param content [String]
         def initialize(content)

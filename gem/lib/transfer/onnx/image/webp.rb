@@ -20,7 +20,7 @@ module Transfer
           # @return [Raster] RGB, upright
           # @raise [Unreadable]
           # @raise [DependencyError] without libwebp
-          def decode(content, _at_least, &)
+          def decode(content, &)
             chunks = chunks(content, 12)
             extended = chunks["VP8X"]
             yield(*canvas(extended)) if extended
