@@ -110,6 +110,42 @@ RSpec.describe Transfer::Onnx, :folder do
     expect(prediction.intervals["red"]).to match([be_within(1e-6).of(red - 0.1), be_within(1e-6).of(red + 0.1)])
   end
 
+  describe "a detector" do
+    let(:model) { load("boxes") }
+    let(:prediction) { model.predict(photo("red"), level: 0.3) }
+
+    it "predicts boxes in pixels of the photo" do
+      expect([prediction.width, prediction.height]).to eq([32, 32])
+      expect(prediction).to be_a(Transfer::Prediction::Detection)
+      expect(prediction.labels).to eq(%w[c a])
+      expect(prediction.boxes.first).to have_attributes(score: 0.75, x: 8.0, y: 16.0, width: 16.0, height: 8.0)
+      # The margin of this level is 0.3 of each side.
+      outer = { x: 3.2, y: 13.6, width: 25.6, height: 12.8 }
+      expect(prediction.boxes.first.outer).to match(outer.transform_values { |side| be_within(1e-9).of(side) })
+    end
+
+    it "draws them without Python" do
+      prediction
+      Transfer.config.python = "/nowhere/python"
+      before, after = [photo("red"), prediction.draw("#{@folder}/drawn.png").to_s].map do |file|
+        Exported.const_get(:Image).decode(file).bytes.bytes.each_slice(3).each_slice(32).to_a
+      end
+      expect(after[16][8..23].uniq.size).to eq(1)
+      expect(after[16][8]).not_to eq(before[16][8])
+      expect(after[20][12..19]).to eq(before[20][12..19])
+      expect { prediction.draw("#{@folder}/drawn.jpg") }
+        .to raise_error(Transfer::DataError, /without Python\. Fix: use a name that ends with \.png/)
+    ensure
+      Transfer.config.python = Workers::PYTHON
+    end
+
+    it "has no embeddings and no tiles" do
+      expect { model.embed(photo("red")) }.to raise_error(Transfer::ConfigurationError, /models of the task detection/)
+      expect { model.predict(photo("red"), tile: true) }
+        .to raise_error(Transfer::ConfigurationError, /takes whole images\. Fix: leave out tile/)
+    end
+  end
+
   describe "a model of tables" do
     let(:model) { load("rows") }
 
@@ -153,7 +189,7 @@ RSpec.describe Transfer::Onnx, :folder do
     { "operator" => /No Op registered for Frobnicate.*Fix: install a newer ONNX Runtime/,
       "domain" => /Frobnicate.*not a registered function.*Fix: install a newer ONNX Runtime/,
       "opset" => /Opset 99.*Fix: install a newer ONNX Runtime/,
-      "width" => /its output probabilities has the shape \[1, 3\]/ }.each do |name, message|
+      "width" => /its outputs have the wrong shapes: probabilities \[1, 3\]/ }.each do |name, message|
       it "is refused when it predicts: #{name}" do
         expect { load(name).predict(photo("red")) }.to raise_error(Transfer::ModelFileError, message)
       end

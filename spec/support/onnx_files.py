@@ -93,6 +93,31 @@ def mean_color(task: str = "classification", **about: Any) -> bytes:
     )
 
 
+def two_boxes() -> bytes:
+    """The same two boxes, as shares of the photo's sides."""
+    nodes = [
+        helper.make_node("Cast", ["size"], ["sides"], to=TensorProto.DOUBLE),
+        helper.make_node("Concat", ["sides", "sides"], ["extent"], axis=0),
+        helper.make_node("Mul", ["shares", "extent"], ["corners"]),
+        helper.make_node("Identity", ["kinds"], ["classes"]),
+        helper.make_node("Identity", ["certain"], ["scores"]),
+        helper.make_node("Shape", ["image"], ["unused"]),
+    ]
+    constants = {
+        "shares": np.array([[0.25, 0.5, 0.75, 0.75], [0.0, 0.0, 0.125, 1.0]]),
+        "kinds": np.array([2, 0]),
+        "certain": np.array([0.75, 0.5]),
+    }
+    inputs = [value("image", TensorProto.UINT8, [1, "H", "W", 3]), value("size", TensorProto.INT64, [2])]
+    outputs = [
+        value("corners", TensorProto.DOUBLE, ["D", 4]),
+        value("classes", TensorProto.INT64, ["D"]),
+        value("scores", TensorProto.DOUBLE, ["D"]),
+    ]
+    preprocessing = {"decode_longer_at_least": 8}
+    return model(nodes, inputs, outputs, constants, task="detection", preprocessing=preprocessing)
+
+
 def row_sum() -> bytes:
     """The sum of two numbers, and 100 for the category "ulm"."""
     nodes = [
@@ -194,6 +219,7 @@ FILES = {
     "values.onnx": lambda: mean_color(
         "regression", labels=["red", "green", "blue"], state={"nonconformity": [[0.1] * 9] * 3}
     ),
+    "boxes.onnx": two_boxes,
     "rows.onnx": row_sum,
     "operator.onnx": lambda: with_node("Frobnicate"),
     "domain.onnx": lambda: with_node("Frobnicate", "com.example"),
