@@ -1,4 +1,4 @@
-"""Exported detectors by ONNX Runtime against the model: every head, on photos of several sizes and formats."""
+"""Exported detectors by ONNX Runtime against the model: every head, photos of several sizes and formats."""
 
 import json
 import subprocess

@@ -122,7 +122,7 @@ class _Candidates(nn.Module):
         names = list(dict(backbone.blocks.named_children()))
         needed = names[: 1 + max(names.index(found.block) for found in maps)]
         blocks = OrderedDict((name, backbone.blocks.get_submodule(name)) for name in needed)
-        self.front = MapOutputs(nn.Sequential(blocks), {found.block: found for found in maps}, False)
+        self.front = MapOutputs(nn.Sequential(blocks), maps, False)
         self.detector = detector
         with torch.no_grad():
             found = self._maps(torch.zeros(1, 3, detector.image_size, detector.image_size))
