@@ -11,7 +11,7 @@ import torch
 from tiny_translators import FAMILIES, SENTENCES, write_translator
 from transfer_core import backbones
 from transfer_core.generation import TextGenerator
-from transfer_core.generation.beam_search import top_values
+from transfer_core.generation.running_batch import top_values
 from transfer_core.recipe.schema import Generation, Languages, TextOptions
 
 pytestmark = pytest.mark.extras
@@ -102,6 +102,44 @@ def test_the_order_and_the_batches_of_sources_do_not_matter(tmp_path):
         assert [h.tokens for h in alone] == [h.tokens for h in together[number]]
     backwards = ours.generate(sources[::-1])[::-1]
     assert [[h.tokens for h in some] for some in backwards] == [[h.tokens for h in some] for some in together]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("beams", [1, 3])
+def test_texts_that_join_a_running_batch_are_those_generated_alone(tmp_path, family, beams):
+    write_translator(tmp_path, family)
+    ours = generator(tmp_path, family, beams=beams, max_length=14)
+    sources = ours.sources(SENTENCES)
+    alone = [ours.generate([source])[0] for source in sources]
+    batch, found, sizes = ours.running_batch(), {}, []
+    waiting = list(enumerate(sources))
+    while waiting or len(batch):
+        count = 4 - len(batch) if len(sizes) % 3 == 0 else 0
+        joining, waiting = waiting[:count], waiting[count:]
+        if joining:
+            searches = ours.join(batch, [source for _, source in joining])
+            found |= {number: search for (number, _), search in zip(joining, searches, strict=True)}
+        sizes.append(len(batch))
+        if len(batch):
+            ours.step(batch)
+    assert max(sizes) == 4
+    together = [ours.hypotheses(found[number]) for number in range(len(sources))]
+    assert [[h.tokens for h in some] for some in together] == [[h.tokens for h in some] for some in alone]
+
+
+def test_dropped_texts_leave_the_others_unchanged(tmp_path):
+    write_translator(tmp_path, "m2m_100")
+    ours = generator(tmp_path, "m2m_100", max_length=12)
+    sources = ours.sources(SENTENCES[:3])
+    ((alone,),) = ours.generate(sources[1:2])
+    batch = ours.running_batch()
+    searches = ours.join(batch, sources)
+    ours.step(batch)
+    batch.drop({searches[0], searches[2]}.__contains__)
+    assert len(batch) == 1
+    while len(batch):
+        ours.step(batch)
+    assert ours.hypotheses(searches[1])[0].tokens == alone.tokens
 
 
 def test_pieces_are_the_text(tmp_path):

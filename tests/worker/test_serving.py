@@ -17,7 +17,7 @@ from transfer_core.worker.serving import Serving
 from transfer_core.worker.serving_request import PendingRequest
 from transfer_core.worker.settings import BatchingSettings, batching_settings, model_memory
 from worker.client import wait_until
-from worker.toys import PATIENCE_S, Caller, Toy
+from worker.toys import PATIENCE_S, Caller, StepToy, Toy
 
 
 class Desk:
@@ -400,3 +400,61 @@ def test_settings_that_are_none(monkeypatch: pytest.MonkeyPatch, value: str) -> 
     with pytest.raises(ConfigurationError) as error:
         batching_settings()
     assert str(error.value) == f"TRANSFER_SERVING_BATCH_SIZE is a number of 1 or more, got {value!r}"
+
+
+# Continuous batching.
+
+
+def test_inputs_join_a_running_batch_and_leave_it(desk: Any) -> None:
+    gate = threading.Event()
+    toy = StepToy(batch_size=2, gates={"step": gate})
+    asked = desk(toy=toy)
+    long = asked.predict(4)
+    wait_until(lambda: toy.loaded == [4], "the input to be loaded")
+    short, queued = asked.predict(1), asked.predict(2)
+    gate.set()
+    assert short.result(PATIENCE_S) == [{"value": 1.0}]
+    assert [long.result(PATIENCE_S), queued.result(PATIENCE_S)] == [[{"value": 4.0}], [{"value": 2.0}]]
+    assert toy.passes == [[4], [4, 1], [4, 2], [4, 2]]
+
+
+def test_a_running_batch_ends_for_another_model(desk: Any) -> None:
+    gate = threading.Event()
+    steps, other = StepToy(gates={"step": gate}), Toy()
+    asked = desk(steps=steps, other=other)
+    first = asked.predict(3, toy="steps")
+    wait_until(lambda: steps.loaded == [3], "the input to be loaded")
+    waits, late = asked.predict(7, toy="other"), asked.predict(1, toy="steps")
+    late.add_done_callback(lambda _: other.passes.append(["late"]))
+    gate.set()
+    results = [each.result(PATIENCE_S) for each in (first, waits, late)]
+    assert results == [[{"value": 3.0}], [{"value": 7.0}], [{"value": 1.0}]]
+    assert other.passes == [[7], ["late"]]
+
+
+def test_a_failed_step_fails_only_the_request_that_caused_it(desk: Any) -> None:
+    gate = threading.Event()
+    toy = StepToy(gates={"step": gate})
+    asked = desk(toy=toy)
+    good = asked.predict(5)
+    wait_until(lambda: toy.loaded == [5], "the input to be loaded")
+    bad = asked.predict("poison")
+    gate.set()
+    assert good.result(PATIENCE_S) == [{"value": 5.0}]
+    with pytest.raises(ValueError, match="poison"):
+        bad.result(PATIENCE_S)
+    assert asked.predict(2).result(PATIENCE_S) == [{"value": 2.0}]
+
+
+def test_a_cancelled_input_leaves_a_running_batch(desk: Any) -> None:
+    gate = threading.Event()
+    toy = StepToy(gates={"step": gate})
+    asked, caller = desk(toy=toy), Caller()
+    cancelled = asked.predict(10**9, caller=caller)
+    wait_until(lambda: toy.loaded == [10**9], "the input to be loaded")
+    other = asked.predict(2)
+    caller.is_cancelled = True
+    gate.set()
+    with pytest.raises(Cancelled):
+        cancelled.result(PATIENCE_S)
+    assert other.result(PATIENCE_S) == [{"value": 2.0}]

@@ -59,6 +59,9 @@ class Toy:
     def predictor(self) -> Toy:
         return self
 
+    def running(self) -> None:
+        """It computes at once."""
+
     def embeddings(self, computed: Any) -> Any:
         return computed
 
@@ -72,6 +75,35 @@ class Toy:
     def _wait_for(self, name: Any) -> None:
         if gate := self.gates.get(name):
             assert gate.wait(PATIENCE_S)
+
+
+class StepToy(Toy):
+    """An input is the number of its steps, which is its embedding; `step` of the gates is for each step."""
+
+    def running(self) -> Any:
+        toy, left = self, {}
+
+        class Running:
+            def join(self, loaded: Sequence[int]) -> list[object]:
+                keys = [object() for _ in loaded]
+                left.update({key: [steps, steps] for key, steps in zip(keys, loaded, strict=True)})
+                return keys
+
+            def step(self) -> list[tuple[object, list[float]]]:
+                toy._wait_for("step")
+                toy.passes.append([steps for steps, _ in left.values()])
+                if "poison" in toy.passes[-1]:
+                    raise ValueError("poison")
+                for each in left.values():
+                    each[1] -= 1
+                done = [key for key, (_, steps) in left.items() if steps <= 0]
+                return [(key, [float(left.pop(key)[0])]) for key in done]
+
+            def drop(self, keys: Any) -> None:
+                for key in keys:
+                    left.pop(key)
+
+        return Running()
 
 
 class Caller:

@@ -12,9 +12,10 @@ from transfer_core.backbones.encoder_decoder.encoder_decoder import EncoderDecod
 from transfer_core.backbones.encoder_decoder.sequence_assets import codec
 from transfer_core.backbones.encoder_decoder.text_codec import Ids
 from transfer_core.features.parallel import map_on_cores
-from transfer_core.generation.beam_search import beam_search
-from transfer_core.generation.greedy_search import greedy_search, greedy_tokens
+from transfer_core.generation.beam_search import BeamSearch
+from transfer_core.generation.greedy_search import GreedySearch
 from transfer_core.generation.hypothesis import Hypothesis
+from transfer_core.generation.running_batch import RunningBatch, Search
 from transfer_core.generation.token_rules import TokenRules
 from transfer_core.recipe.schema import Generation, Languages, TextOptions
 from transfer_core.runtime.devices import Device, threads_for_work
@@ -59,6 +60,7 @@ class TextGenerator:
         self.device = device
         self.longest = text.max_length or backbone.facts.max_length or backbone.shape.longest
         self._generation = generation
+        self._parameters = sum(parameter.numel() for parameter in backbone.blocks.parameters())
         layout, shape = self.codec.layout, backbone.shape
         numbers = [token for token in (layout.start, *layout.target_before) if isinstance(token, int)]
         self._rules = TokenRules(
@@ -113,7 +115,7 @@ class TextGenerator:
         if len(batches) > 1 and self.device.type == "cpu":
             results: Batches = map_on_cores(work, batches)
         else:
-            results = map(self._alone(work), batches)
+            results = map(work, batches)
         for numbers, result in zip(batches, track(results), strict=True):
             for number, hypotheses in zip(numbers, result, strict=True):
                 found[number] = hypotheses
@@ -129,49 +131,63 @@ class TextGenerator:
 
         Joined, the pieces are the text.
         """
-        source = self.sources([text])[0]
-        tokens, mask = self._padded([source])
-        states = self.network.encode(tokens, mask, check)
+        batch = self.running_batch(beams=1)
+        (search,) = self.join(batch, self.sources([text]), check)
         yielded = ""
-        # The last word may still change: a piece of it can be missing.
-        for generated in greedy_tokens(self.network, states, mask, self._rules, self.limit(source), check):
-            whole = self.codec.text(generated)
-            ready = whole if generated[-1] == self._rules.end else whole.rpartition(" ")[0]
-            if len(ready) > len(yielded) and ready.startswith(yielded):
+        while not search.done:
+            check()
+            self.step(batch)
+            whole = self.codec.text(search.histories[0])
+            # The last word may still change: a piece of it can be missing.
+            ready = whole if search.done else whole.rpartition(" ")[0]
+            if len(ready) > len(yielded) and (search.done or ready.startswith(yielded)):
                 yield ready[len(yielded) :]
                 yielded = ready
-        if len(whole) > len(yielded):
-            yield whole[len(yielded) :]
+
+    def running_batch(self, beams: int | None = None) -> RunningBatch:
+        """An empty batch for `join`; `beams` default: those of the recipe."""
+        return RunningBatch(self.network, self._rules, beams or self._generation.beams)
+
+    @torch.inference_mode()
+    def join(
+        self, batch: RunningBatch, sources: Sequence[Ids], check: Callable[[], None] = _never
+    ) -> list[Search]:
+        """Encode sources and add them to a batch; returns their searches."""
+        tokens, mask = self._padded(sources)
+        with threads_for_work(tokens.numel() * self._parameters):
+            states = self.network.encode(tokens, mask, check)
+        searches = [self._search(self.limit(source), batch.beams) for source in sources]
+        batch.join(states, mask, searches)
+        return searches
+
+    @torch.inference_mode()
+    def step(self, batch: RunningBatch) -> None:
+        """Append a token to all texts of a batch, on more than one core if it is large."""
+        with threads_for_work(len(batch) * batch.beams * self._parameters):
+            batch.step()
+
+    def hypotheses(self, search: Search) -> list[Hypothesis]:
+        """The results of a search that is done, the best first."""
+        return search.hypotheses(len(self._rules.prefix))
 
     def prepare(self) -> None:
         """Read the tokenizer and generate once, so that the first text is not slower."""
         self.codec.prepare()
         self.generate(self.sources(["."]))
 
-    def _alone(
-        self, work: Callable[[Sequence[int]], list[list[Hypothesis]]]
-    ) -> Callable[[Sequence[int]], list[list[Hypothesis]]]:
-        """Run a batch in this thread, on more than one core if it is large."""
-        parameters = sum(parameter.numel() for parameter in self.network.blocks.parameters())
-
-        def run(numbers: Sequence[int]) -> list[list[Hypothesis]]:
-            with threads_for_work(len(numbers) * self._generation.beams * parameters):
-                return work(numbers)
-
-        return run
-
     @torch.inference_mode()
     def _batch(self, sources: Sequence[Ids], check: Callable[[], None]) -> list[list[Hypothesis]]:
-        tokens, mask = self._padded(sources)
-        states = self.network.encode(tokens, mask, check)
-        limits = [self.limit(source) for source in sources]
-        options = self._generation
-        if options.beams == 1:
-            found = greedy_search(self.network, states, mask, self._rules, limits, check)
-            return [[hypothesis] for hypothesis in found]
-        return beam_search(
-            self.network, states, mask, self._rules, limits, options.beams, options.length_penalty, check
-        )
+        batch = self.running_batch()
+        searches = self.join(batch, sources, check)
+        while len(batch):
+            check()
+            self.step(batch)
+        return [self.hypotheses(search) for search in searches]
+
+    def _search(self, limit: int, beams: int) -> Search:
+        if beams == 1:
+            return GreedySearch(limit, self._rules.end)
+        return BeamSearch(beams, limit, self._generation.length_penalty, self._rules.end)
 
     def _padded(self, sources: Sequence[Ids]) -> tuple[torch.Tensor, torch.Tensor]:
         longest = max(len(source) for source in sources)

@@ -120,6 +120,9 @@ class DetectionPredictor:
         crop = photo.crop(place)
         return letterboxed(crop, crop.size, self._maps.image_size, self._maps.preprocessing)
 
+    def running(self) -> None:
+        """See `Predictor`."""
+
     def predictions(self, computed: Sequence[Found], level: float | None) -> list[dict[str, Any]]:
         """See `Predictor`."""
         task, labels, state = self._task, self._model.labels, self._state

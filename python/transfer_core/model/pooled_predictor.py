@@ -91,6 +91,9 @@ class PooledPredictor:
             raise Misfit("its embeddings are not finite numbers")
         return rows, dict(sorted(bad.items()))
 
+    def running(self) -> None:
+        """See `Predictor`."""
+
     def predictions(self, computed: Embeddings, level: float | None) -> list[dict[str, Any]]:
         """See `Predictor`."""
         values = self.values(np.asarray(computed))

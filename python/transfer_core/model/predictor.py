@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
 
@@ -29,6 +29,19 @@ class SavedHead(Protocol):
         """Arrays or tensors by name, as in the file of a model."""
 
 
+class RunningInputs(Protocol):
+    """Inputs that are computed together in steps; each joins and leaves between two steps."""
+
+    def join(self, loaded: Sequence[Any]) -> Sequence[Any]:
+        """Add results of `Predictor.load`; returns a hashable key for each."""
+
+    def step(self) -> Sequence[tuple[Any, Computed]]:
+        """Compute a step; returns the results of finished inputs by key, as `compute` gives them."""
+
+    def drop(self, keys: Collection[Any]) -> None:
+        """Remove unfinished inputs."""
+
+
 class Predictor(Protocol):
     """Predicts with a trained model."""
 
@@ -48,6 +61,9 @@ class Predictor(Protocol):
 
     def compute(self, loads: Sequence[Load]) -> tuple[Computed, dict[int, DataError]]:
         """See `Inference.compute`."""
+
+    def running(self) -> RunningInputs | None:
+        """No inputs yet, of a network that computes in steps; None if it computes at once."""
 
     def predictions(self, computed: Computed, level: float | None) -> list[dict[str, Any]]:
         """Predict from results of `compute` as plain data (docs/reference/protocol.md)."""

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
 from transfer_core.backbones.encoder_decoder.encoder_decoder import EncoderDecoder
+from transfer_core.backbones.encoder_decoder.text_codec import Ids
 from transfer_core.data import Dataset
 from transfer_core.generation import Hypothesis, TextGenerator
 from transfer_core.generation.generator import BATCH, Batches
+from transfer_core.generation.running_batch import Search
 from transfer_core.model.restore import Misfit
 from transfer_core.model_file.format import ModelHeader
 from transfer_core.runtime.devices import choose_like
@@ -72,6 +74,10 @@ class TextPredictor:
                 bad[number] = error
         return self.generator.generate(sources), bad
 
+    def running(self) -> RunningTexts:
+        """See `Predictor`."""
+        return RunningTexts(self.generator)
+
     def predictions(self, computed: Sequence[list[Hypothesis]], level: float | None) -> list[dict[str, Any]]:
         """`text` and `score`, the mean probability of its tokens; `candidates` of a beam search."""
         return [self._prediction(hypotheses) for hypotheses in computed]
@@ -94,6 +100,33 @@ class TextPredictor:
     def _prediction(self, hypotheses: Sequence[Hypothesis]) -> dict[str, Any]:
         found = [{"text": self.generator.text(one), "score": one.score} for one in hypotheses]
         return {**found[0], "candidates": found} if len(found) > 1 else found[0]
+
+
+class RunningTexts:
+    """See `predictor.RunningInputs`; keys are searches."""
+
+    def __init__(self, generator: TextGenerator) -> None:
+        self._generator = generator
+        self._batch = generator.running_batch()
+        self._unfinished: list[Search] = []
+
+    def join(self, loaded: Sequence[Ids]) -> list[Search]:
+        """See `RunningInputs`."""
+        searches = self._generator.join(self._batch, loaded)
+        self._unfinished += searches
+        return searches
+
+    def step(self) -> list[tuple[Search, list[Hypothesis]]]:
+        """See `RunningInputs`."""
+        self._generator.step(self._batch)
+        done = [search for search in self._unfinished if search.done]
+        self._unfinished = [search for search in self._unfinished if not search.done]
+        return [(search, self._generator.hypotheses(search)) for search in done]
+
+    def drop(self, keys: Collection[Any]) -> None:
+        """See `RunningInputs`."""
+        self._batch.drop(keys.__contains__)
+        self._unfinished = [search for search in self._unfinished if search not in keys]
 
 
 def generated_texts(generator: TextGenerator, inputs: Sequence[str], progress: Progress) -> list[str]:

@@ -3,6 +3,9 @@
 A pool has one thread per core. Each thread takes the next job: a forward pass if a batch is full or no input
 is left to load, otherwise loading one input. Inputs are thus decoded on all cores while others are in the
 network, a slow input delays no other request, and a single request stays on one thread.
+
+A network that computes in steps, a generator of texts, has running batches instead (continuous batching):
+between two steps, new inputs join and finished ones leave, unless another model waits for the thread.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from weakref import WeakKeyDictionary
 
 from transfer_core.runtime.devices import at_most_cores, cores
 from transfer_core.runtime.errors import Overloaded
-from transfer_core.worker.batch_queue import BatchQueue, Failure, LoadedInput, predict_batch
+from transfer_core.worker.batch_queue import BatchQueue, Failure, LoadedInput, RunningBatch, predict_batch
 from transfer_core.worker.calls import Call
 from transfer_core.worker.model_cache import ModelCache, ModelRef, models
 from transfer_core.worker.serving_request import Finish, PendingRequest, Predict
@@ -170,9 +173,23 @@ class Serving:
     def _pass(self, model: Model, queue: BatchQueue) -> Job:
         """Job of the next forward pass, on an equal share of the cores."""
         active = min(len(self._threads), 1 + self._busy + len(self._pending))
-        loaded = queue.take()
+        queue.running += 1
+        loaded = queue.take(queue.size)
         self._changed.notify(len(self._pending))  # loads for this queue may have been held back
+        if (running := model.predictor.running()) is not None:
+            return partial(self._run, queue, loaded, RunningBatch(model, running))
         return partial(self._compute, model, queue, loaded, len(self._threads) // active)
+
+    def _joining(self, queue: BatchQueue, room: int) -> list[LoadedInput]:
+        """Load and take up to `room` inputs for a running batch; none while other models wait."""
+        while True:
+            with self._changed:
+                if any(other is not queue and other.can_start() for other in self._queues.values()):
+                    return []
+                job = self._due_for_request() if len(queue.loaded) < room else None
+                if not job:
+                    return queue.take(room)
+            job()
 
     def _pause(self) -> float | None:
         """Seconds until the oldest loaded input reaches its maximum wait; None without one."""
@@ -234,7 +251,29 @@ class Serving:
         with self._changed:
             queue.running -= 1
             self._stats.record_batch(len(wanted))
-            for each, outcome in zip(wanted, outcomes, strict=True):
+        self._record(wanted, outcomes)
+        self._settle(each.request for each in loaded)
+
+    def _run(self, queue: BatchQueue, loaded: list[LoadedInput], running: RunningBatch) -> None:
+        """Compute step by step; inputs join until none is left."""
+        while True:
+            with self._changed:
+                ended = [each for each in (*loaded, *running.inputs) if not each.request.is_live()]
+                most_cores = len(self._threads) // max(1, self._busy)
+            running.drop(ended)
+            with at_most_cores(most_cores):
+                self._record(*running.step([each for each in loaded if each not in ended]))
+            self._settle(each.request for each in ended)
+            loaded = self._joining(queue, queue.size - len(running.inputs))
+            if not (loaded or running.inputs):
+                break
+        with self._changed:
+            queue.running -= 1
+            self._stats.record_batch(running.largest)
+
+    def _record(self, loaded: Sequence[LoadedInput], outcomes: Sequence[Any]) -> None:
+        with self._changed:
+            for each, outcome in zip(loaded, outcomes, strict=True):
                 if isinstance(outcome, Failure):
                     each.request.fail(outcome.error, each.number)
                 else:

@@ -41,7 +41,8 @@ class PendingRequest:
         self.since = monotonic()
         self.future: Future[Any] = Future()
         self.model: Model | None = None
-        self.pending = deque(enumerate(inputs))
+        # Texts of similar length share a batch.
+        self.pending = deque(sorted(enumerate(inputs), key=lambda each: -_length(each[1])))
         self._finish = finish
         self._cancelled = cancelled
         self._marks = marks
@@ -112,3 +113,7 @@ class PendingRequest:
             self.future.set_exception(error)
         else:
             self.future.set_result(result)
+
+
+def _length(input: Any) -> int:
+    return len(input) if isinstance(input, str) else 0

@@ -26,7 +26,7 @@ _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 class Embeddings(nn.Module):
-    """Token embeddings of encoder and decoder, and what they know of positions.
+    """Token embeddings of encoder and decoder, with their positions.
 
     `source_positions`, `target_positions` are learned tables; `source_distances`, `target_distances` tables
     of relative positions.
@@ -50,28 +50,34 @@ class Embeddings(nn.Module):
     def source(self, tokens: Tensor) -> Tensor:
         """(N, S) -> (N, S, D)."""
         x = self.words(tokens) * self._shape.embedding_scale
-        return self._placed(x, 0, self.source_positions, self.source_norm)
+        positions = torch.arange(x.shape[1], device=x.device)
+        return self._placed(x, positions, self.source_positions, self.source_norm)
 
-    def target(self, tokens: Tensor, position: int = 0) -> Tensor:
-        """(N, T) -> (N, T, D); the first token is at `position`."""
+    def target(self, tokens: Tensor, positions: Tensor | None = None) -> Tensor:
+        """(N, T) -> (N, T, D); `positions` broadcasts to (N, T), default: 0 to T - 1."""
         x = self.words(tokens) * self._shape.embedding_scale
-        if self._shape.zero_start and position == 0:
-            x = torch.cat([torch.zeros_like(x[:, :1]), x[:, 1:]], dim=1)
-        return self._placed(x, position, self.target_positions, self.target_norm)
+        if positions is None:
+            positions = torch.arange(x.shape[1], device=x.device)
+        if self._shape.zero_start:
+            x = x.masked_fill((positions == 0)[..., None], 0.0)
+        return self._placed(x, positions, self.target_positions, self.target_norm)
 
-    def _placed(self, x: Tensor, position: int, table: nn.Embedding | None, norm: nn.Module | None) -> Tensor:
-        first = position + self._shape.first_position
+    def _placed(
+        self, x: Tensor, positions: Tensor, table: nn.Embedding | None, norm: nn.Module | None
+    ) -> Tensor:
+        places = positions + self._shape.first_position
         if table is not None:
-            x = x + table(torch.arange(first, first + x.shape[1], device=x.device))
+            x = x + table(places)
         elif self._shape.positions == "sinusoidal":
-            x = x + self._rows(first, x.shape[1], x.device)
+            x = x + self._waves(places)
         return self.dropout(x if norm is None else norm(x))  # type: ignore[no-any-return]
 
-    def _rows(self, first: int, count: int, device: torch.device) -> Tensor:
-        if len(self._sinusoids) < first + count or self._sinusoids.device != device:
-            rows = max(256, 2 * (first + count))
-            self._sinusoids = sinusoids(rows, self._shape.width, self._shape.timescales).to(device)
-        return self._sinusoids[first : first + count]
+    def _waves(self, places: Tensor) -> Tensor:
+        rows = int(places.max()) + 1
+        if len(self._sinusoids) < rows or self._sinusoids.device != places.device:
+            width, timescales = self._shape.width, self._shape.timescales
+            self._sinusoids = sinusoids(max(256, 2 * rows), width, timescales).to(places.device)
+        return self._sinusoids[places]
 
 
 class Attention(nn.Module):
