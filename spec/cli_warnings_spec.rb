@@ -81,7 +81,7 @@ RSpec.describe "Warnings of a training", :folder do
     it "are a column on the command line" do
       rows = @patients.map { |row| [*row[:input].values, row[:label], row[:patient]] }
       file = table("patients", %w[a b label patient], rows)
-      out = transfer("train", file, "--backbone", "sklearn:StandardScaler", "--group-column", "patient", "--json").first
+      out = transfer("train", file, "--backbone", "sklearn:StandardScaler", "--split-group", "patient", "--json").first
       expect(JSON.parse(out)["sizes"].values.map { |size| size % 4 }.uniq).to eq([0])
     end
 

@@ -65,7 +65,7 @@ RSpec.describe "docs/reference/recipe.md" do
       "device" => "auto", "precision" => "auto", "trust" => false,
       "split" => { "test" => 0.2, "valid" => 0.15, "group" => nil, "near_duplicates" => true,
                    "measure" => "test" },
-      "columns" => { "input" => nil, "target" => "label", "split" => "split" },
+      "columns" => { "input" => nil, "target" => "label", "split" => "split", "group" => nil },
       "text" => { "max_length" => nil, "long" => "truncate", "prefix" => "" },
       "head" => { "type" => "mlp", "hidden" => [256], "dropout" => 0.1 },
       "augment" => [{ "type" => "crop", "min_scale" => 0.5 }, { "type" => "rotate", "degrees" => 15.0 },

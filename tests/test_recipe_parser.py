@@ -21,7 +21,7 @@ from transfer_core.runtime.errors import RecipeError
 LEAST = {"data": "photos", "backbone": "mobilenet_v2"}
 TRAIN_WORDS = (
     "epochs, optimizer, learning_rate, momentum, weight_decay, batch_size, loss, schedule, warmup, "
-    "early_stopping, class_weights, layer_decay, label_smoothing"
+    "early_stopping, class_weights, group_weights, layer_decay, label_smoothing"
 )
 WORDS = (
     "version, data, source, unlabelled, map_labels, backbone, weights, trust, task, columns, text, languages, "
@@ -132,8 +132,8 @@ WRONG_VALUES = [
     ({"columns": {"target": ["x", "y", "x"]}}, 'columns.target: names "x" twice'),
     ({"columns": {"input": ["a", "a"]}}, 'columns.input: names "a" twice'),
     ({"columns": {"target": 3}}, "columns.target: expected a name or a list of names (got 3)"),
-    ({"columns": {"type": "x"}}, 'columns.type: unknown word "type" (one of: input, target, split)'),
-    ({"columns": "label"}, 'columns: expected options (input, target, split) (got "label")'),
+    ({"columns": {"type": "x"}}, 'columns.type: unknown word "type" (one of: input, target, split, group)'),
+    ({"columns": "label"}, 'columns: expected options (input, target, split, group) (got "label")'),
     ({"split": {"test": 1}}, "split.test: expected a number of at least 0 and below 1 (got 1)"),
     ({"on_bad_input": "ignore"}, 'on_bad_input: unknown on_bad_input "ignore" (one of: raise, skip)'),
     ({"augment": "flip"}, 'augment: expected a list of flip, crop, rotate, color, blur, noise, jpeg, grayscale, rand_augment, style, mixup, cutmix, scale or mosaic (got "flip")'),

@@ -39,6 +39,10 @@ RSpec.describe "An invalid result" do
   metrics = {
     "accuracy" => 0.5, "baseline" => { "label" => "red", "accuracy" => 0.5 }, "examples" => 2, "macro_f1" => 0.5,
     "balanced_accuracy" => 0.5, "most_confused" => [{ "truth" => "red", "predicted" => "blue", "count" => 1 }],
+    "groups" => { "metric" => "accuracy", "missing" => 0, "worst" => "b", "best" => "a", "gap" => 0.5,
+                  "gap_interval" => [0.0, 1.0], "p_value" => 0.5,
+                  "per_group" => [{ "group" => "a", "value" => 0.5, "interval" => [0.0, 1.0], "examples" => 1 }],
+                  "worst_cells" => [{ "group" => "b", "label" => "red", "value" => 0.5, "examples" => 1 }] },
     "intervals" => { "accuracy" => [0, 1] }, "tfidf_accuracy" => 0.5, "tfidf_macro_f1" => 0.5,
     "per_class" => [{ "label" => "red", "precision" => 0.5, "recall" => 0.5, "f1" => 0.5, "support" => 1 }],
     "conformal" => { "level" => 0.9, "coverage" => 0.9, "mean_size" => 1.5, **around }

@@ -219,7 +219,7 @@ module Transfer
     def inspect
       what = labels.size > 3 ? "#{labels.size} labels" : labels.join(", ")
       shown = metrics.select { |_, value| value.is_a?(Numeric) }.first(metrics.key?(:balanced_accuracy) ? 2 : 1)
-      measures = shown.map { |name, value| "#{name} #{value.round(3)}" }
+      measures = [*shown.map { |name, value| "#{name} #{value.round(3)}" }, *worst_group]
       "#<#{self.class} #{path.basename}: #{[backbone, "#{task} of #{what}", *measures].join(', ')}>"
     end
     alias to_s inspect
@@ -232,6 +232,12 @@ module Transfer
 
     def select_words(columns: nil, on_bad_input: :raise)
       [wire_columns(columns), one_of(%i[raise skip], on_bad_input).to_s]
+    end
+
+    def worst_group
+      worst = metrics.dig(:groups, :worst) or return
+      found = metrics[:groups][:per_group].find { |one| one[:group] == worst }
+      "worst group #{worst} #{found[:value].round(3)}"
     end
 
     def wire_columns(columns)

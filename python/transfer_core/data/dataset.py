@@ -35,6 +35,8 @@ class Dataset:
         Rows with equal groups stay on one side of a split. Default: the digests.
     from_source
         Which rows are of a source domain, bool (N,). Default: none.
+    subgroups
+        The group of each row in metrics, None where it has none.
     """
 
     inputs: tuple[Any, ...]
@@ -43,12 +45,15 @@ class Dataset:
     stamps: Mapping[str, str] = field(default_factory=dict)
     groups: tuple[str, ...] = ()
     from_source: npt.NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool))
+    subgroups: tuple[str | None, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.groups:
             object.__setattr__(self, "groups", self.digests)
         if not len(self.from_source):
             object.__setattr__(self, "from_source", np.zeros(len(self.inputs), bool))
+        if not self.subgroups:
+            object.__setattr__(self, "subgroups", (None,) * len(self.inputs))
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -63,6 +68,7 @@ class Dataset:
             self.stamps,
             tuple(self.groups[i] for i in rows),
             self.from_source[rows],
+            tuple(self.subgroups[i] for i in rows),
         )
 
     def joined(self, *others: Dataset) -> Dataset:
@@ -75,6 +81,7 @@ class Dataset:
             {path: stamp for part in parts for path, stamp in part.stamps.items()},
             tuple(group for part in parts for group in part.groups),
             np.concatenate([part.from_source for part in parts]),
+            tuple(subgroup for part in parts for subgroup in part.subgroups),
         )
 
 

@@ -16,6 +16,7 @@ from transfer_core.data.example import Example, is_unlabelled
 from transfer_core.data.labelling import ChooseTask, Labelling, Targets
 from transfer_core.data.source import SourceContext, read_source
 from transfer_core.data.split import Parts, split_rows
+from transfer_core.data.subgroups import check_subgroups
 from transfer_core.data.usable import Usable, keep_usable
 from transfer_core.recipe.schema import Recipe
 from transfer_core.runtime.errors import DataError, did_you_mean
@@ -40,7 +41,10 @@ def read_domains(recipe: Recipe, context: SourceContext, choose_task: ChooseTask
         If a domain is empty or can't be read, or the domains share no label.
     """
     assert recipe.source is not None
-    source = _renamed(read_source(recipe.source, replace(context, group=None)).examples, recipe.map_labels)
+    source = _renamed(
+        read_source(recipe.source, replace(context, group=None, lacks_subgroups=True)).examples,
+        recipe.map_labels,
+    )
     labelled, unlabelled = _target(recipe, context)
     modality, progress, on_bad = context.modality, context.progress, recipe.on_bad_input
     task, warning = choose_task(recipe, (example.label for example in (*source, *labelled)))
@@ -61,6 +65,8 @@ def read_domains(recipe: Recipe, context: SourceContext, choose_task: ChooseTask
     kept = usable(labelled, of_target)
     rest = usable(unlabelled, np.zeros((len(unlabelled), *targets.shape[1:]), targets.dtype))
     first = usable(source, of_source)
+    examples = *first.examples, *kept.examples
+    check_subgroups([example.subgroup for example in examples], recipe.columns.group)
     division = _division(kept, task, recipe, context)
     measured = {division.pool.data.digests[row] for row in division.parts.test}
     domains = _domains(first.data, rest.data, measured, task, recipe)
@@ -87,7 +93,7 @@ def _target(recipe: Recipe, context: SourceContext) -> tuple[list[Example], list
         if example.split in ("valid", "test"):
             raise DataError(f"{printable(example.name)} is for {example.split}, but has no label")
     if recipe.unlabelled is not None:
-        more = replace(context, labels="none", group=None)
+        more = replace(context, labels="none", group=None, lacks_subgroups=True)
         unlabelled += read_source(recipe.unlabelled, more).examples
     return [example for example in found if not is_unlabelled(example)], unlabelled
 

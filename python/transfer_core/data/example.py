@@ -50,6 +50,8 @@ class Example:
         The reason that the caller could not read the input.
     group
         Examples of one group stay on one side of a split.
+    subgroup
+        The value of the column `columns.group`, by which metrics are compared.
     """
 
     input: Any
@@ -59,6 +61,7 @@ class Example:
     columns: tuple[str, ...] = ()
     problem: str | None = None
     group: str | None = None
+    subgroup: str | None = None
 
 
 def is_unlabelled(example: Example) -> bool:

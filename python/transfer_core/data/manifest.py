@@ -31,13 +31,14 @@ Row: TypeAlias = tuple[str, Record, tuple[str, ...]]
 
 @dataclass(frozen=True)
 class _Wanted:
-    """What to read of a manifest: the names of columns, the kind of input, the column of groups, and whether
-    targets must be there."""
+    """What to read of a manifest: the names of columns, the kind of input, the column of groups that a split
+    keeps together, whether targets must be there, and whether the column of subgroups may be missing."""
 
     columns: Columns
     modality: Modality
     group: str | None
     labels: Labels
+    lacks_subgroups: bool
 
 
 def read_manifest(
@@ -47,6 +48,7 @@ def read_manifest(
     spool: Path,
     group: str | None = None,
     labels: Labels = "required",
+    lacks_subgroups: bool = False,
 ) -> Iterator[Example]:
     """Read the rows of a manifest.
 
@@ -64,6 +66,8 @@ def read_manifest(
         Name of the column of groups. Default: none.
     labels
         Whether the target columns are needed. Where the file has none, or with `none`, all labels are None.
+    lacks_subgroups
+        Whether the file may lack the column `columns.group`.
 
     Raises
     ------
@@ -78,7 +82,7 @@ def read_manifest(
             f"{printable(path)} is neither a folder nor a manifest (one of: {', '.join(_READERS)})", path
         )
     folder = os.path.dirname(path)
-    wanted = _Wanted(columns, modality, group, labels)
+    wanted = _Wanted(columns, modality, group, labels, lacks_subgroups)
     for where, record, inputs in read(path, wanted):
         cells = [record[name] for name in inputs]
         try:
@@ -88,7 +92,8 @@ def read_manifest(
         split = part_named(record.get(columns.split), where)
         kin = group_named(record[group]) if group else None
         label = None if labels == "none" else _label(record, columns.target)
-        yield Example(input, label, split, name, named, group=kin)
+        subgroup = group_named(record.get(columns.group)) if columns.group else None
+        yield Example(input, label, split, name, named, group=kin, subgroup=subgroup)
 
 
 def _label(record: Record, target: str | tuple[str, ...]) -> Any:
@@ -195,7 +200,8 @@ def _check_columns(path: str, found: Sequence[str], wanted: _Wanted) -> tuple[tu
     split = [columns.split] if columns.split in found or columns.split != Columns().split else []
     if problem := excess("max_columns", len(found), f"its {len(found)} columns"):
         raise DataError(f"{printable(path)}: {problem}", path)
-    others = [*targets, *split, *([group] if group else [])]
+    subgroup = columns.group if columns.group in found or not wanted.lacks_subgroups else None
+    others = [*targets, *split, *(name for name in (group, subgroup) if name)]
     inputs = modality.columns(found, columns.input, others)
     needed = [*inputs, *others]
     counts = Counter(found)

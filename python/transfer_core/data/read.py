@@ -19,6 +19,7 @@ from transfer_core.data.modality import Modality
 from transfer_core.data.source import SourceContext, read_source
 from transfer_core.data.split import Parts
 from transfer_core.data.stream import Row
+from transfer_core.data.subgroups import check_subgroups, subgroup_warnings
 from transfer_core.data.usable import OnBadInput, keep_usable
 from transfer_core.recipe.schema import Columns, Languages, PathSource, Recipe, Source
 from transfer_core.recipe.steps import Train
@@ -84,6 +85,7 @@ def read_splits(
     if recipe.split.group and not any(example.group for example in kept.examples):
         raise DataError(f'no row has a value of "{printable(recipe.split.group)}", as split group: needs')
     given = tuple(example.split for example in kept.examples)
+    check_subgroups([example.subgroup for example in kept.examples], recipe.columns.group)
     if recipe.split.test > 0 and not {"valid", "test"} & set(given):
         audit.check_divisible(task, labels, kept.data, modality)
     wanted = recipe.split.near_duplicates
@@ -137,7 +139,9 @@ def resplit(splits: DataSplits, edges: Sequence[Edge], recipe: Recipe) -> DataSp
 
 def emit_data_warnings(splits: DataSplits, recipe: Recipe, progress: Progress) -> None:
     """Warn about properties of the final split that make metrics misleading."""
-    for message in (*splits.warnings, *audit.warnings(splits, weighted=_has_class_weights(recipe))):
+    weighted, column = _has_class_weights(recipe), recipe.columns.group
+    found = (*splits.warnings, *audit.warnings(splits, weighted), *subgroup_warnings(splits, column))
+    for message in found:
         progress.warning(message)
 
 
@@ -180,7 +184,9 @@ def read_labelled(
         As `read_splits`, or a label that the model doesn't have.
     """
     source = PathSource(source) if isinstance(source, str) else source
-    context = SourceContext(modality, columns, streams, spool, progress, task=task.name, languages=languages)
+    context = SourceContext(
+        modality, columns, streams, spool, progress, task=task.name, languages=languages, lacks_subgroups=True
+    )
     found = read_source(source, context)
     examples = task.checked(_measured(found.examples), on_bad_input, progress)
     if not examples:

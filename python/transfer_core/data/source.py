@@ -43,8 +43,8 @@ _ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
 @dataclass(frozen=True)
 class SourceContext:
     """Context of reading a source: kind of input, column names, open streams, temporary directory, progress,
-    the column of groups, the name of the task, `auto` where the recipe has none, its languages, and whether
-    labels are needed."""
+    the column of groups that a split keeps together, the name of the task, `auto` where the recipe has none,
+    its languages, whether labels are needed, and whether the column of subgroups may be missing."""
 
     modality: Modality
     columns: Columns
@@ -55,6 +55,7 @@ class SourceContext:
     task: str = "auto"
     languages: Languages = Languages()
     labels: Labels = "required"
+    lacks_subgroups: bool = False
 
     @property
     def is_of_pairs(self) -> bool:
@@ -134,12 +135,14 @@ def _read_folder(path: str, context: SourceContext) -> Found:
             "name a manifest (.csv, .jsonl, .parquet)",
             escaped(path),
         )
-    if context.group:
-        raise DataError(
-            f'{printable(path)} is a folder, which has no column "{printable(context.group)}" for split '
-            "group:. Fix: name a manifest with the columns path, label and that one",
-            escaped(path),
-        )
+    subgroup = None if context.lacks_subgroups else context.columns.group
+    for word, name in (("split", context.group), ("columns", subgroup)):
+        if name:
+            raise DataError(
+                f'{printable(path)} is a folder, which has no column "{printable(name)}" for {word} '
+                "group:. Fix: name a manifest with the columns path, label and that one",
+                escaped(path),
+            )
     if not context.may_have_boxes:
         if kind := layout(path):
             raise DataError(f"{printable(path)} {_of_boxes(kind)}", escaped(path))
@@ -169,7 +172,8 @@ def _read_file(path: str, context: SourceContext) -> list[Example]:
         columns = of_boxes
     elif context.task == DETECTION:
         columns = expected_columns(columns)
-    rows = read_manifest(path, columns, context.modality, context.spool, context.group, context.labels)
+    how = context.modality, context.spool, context.group, context.labels, context.lacks_subgroups
+    rows = read_manifest(path, columns, *how)
     if columns is context.columns:
         return _collect(rows, context.progress, printable(path))
     if isinstance(columns.target, str):
@@ -181,7 +185,8 @@ def _read_rows(source: StreamSource, context: SourceContext) -> Found:
     if source.stream not in context.streams:
         raise DataError(f'no stream is called "{source.stream}"')
     given = context.streams[source.stream]
-    rows = read_stream(given, context.modality, context.spool, context.group, context.labels)
+    how = context.modality, context.spool, context.group, context.labels, context.columns.group
+    rows = read_stream(given, *how)
     chosen = (with_columns(row, context.columns.input) for row in rows)
     examples = _collect(chosen, context.progress, "the data")
     if not examples:

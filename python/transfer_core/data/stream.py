@@ -25,6 +25,7 @@ def read_stream(
     spool: Path,
     group: str | None = None,
     labels: Labels = "required",
+    subgroup: str | None = None,
 ) -> Iterator[Example]:
     """Read rows `{input:, label:, split:}` or, of images with boxes, `{input:, boxes:, split:}`.
 
@@ -45,6 +46,8 @@ def read_stream(
         Name of the column of groups. Default: none.
     labels
         Whether rows need a label.
+    subgroup
+        Name of the column of subgroups, which rows may lack. Default: none.
 
     Raises
     ------
@@ -53,14 +56,15 @@ def read_stream(
     """
     for number, given in enumerate(rows, start=1):
         where, row = f"row {number}", _renamed(given)
-        _check_words(row, where, group, labels)
+        _check_words(row, where, group, labels, subgroup)
+        of = group_named(row.get(subgroup)) if subgroup else None
         split, kin = part_named(row.get("split"), where), group_named(row[group]) if group else None
         if "problem" in row:
             name, problem = str(row.get("name", where)), str(row["problem"])
-            yield Example(None, _label(row, where), split, name, problem=problem, group=kin)
+            yield Example(None, _label(row, where), split, name, problem=problem, group=kin, subgroup=of)
             continue
         input, name, columns = modality.from_row(row["input"], where, spool)
-        yield Example(input, _label(row, where), split, name, columns, group=kin)
+        yield Example(input, _label(row, where), split, name, columns, group=kin, subgroup=of)
 
 
 def _renamed(row: Any) -> Any:
@@ -85,13 +89,13 @@ def part_named(value: Any, where: str) -> Part | None:
     raise DataError(f'{where}: unknown split "{printable(str(value))}"{nearest} (one of: train, valid, test)')
 
 
-def _check_words(row: Any, where: str, group: str | None, labels: Labels) -> None:
+def _check_words(row: Any, where: str, group: str | None, labels: Labels, subgroup: str | None) -> None:
     if not isinstance(row, Mapping):
         raise DataError(f"{where}: expected {{input:, label:}}, got {type(row).__name__}")
     if group and group not in row:
         raise DataError(f'{where}: has no "{printable(group)}", by which split group: keeps rows together')
     for word in row:
-        if word not in (*_WORDS, *_PROBLEM) and word != group:
+        if word not in (*_WORDS, *_PROBLEM, group, subgroup):
             nearest = did_you_mean(word, _WORDS)
             raise DataError(
                 f'{where}: unknown word "{printable(str(word))}"{nearest} (one of: {", ".join(_WORDS)})'

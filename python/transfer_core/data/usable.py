@@ -80,7 +80,8 @@ def keep_usable(
         progress.warning(f"left out {many} that can't be used: {listed_in_full(skipped)}")
     inputs = tuple(example.input for example in examples)
     stamps = {input: found.stamp for input, found in zip(inputs, prints, strict=True) if found.stamp}
-    everything = Dataset(inputs, tuple(digests), targets, stamps)
+    subgroups = tuple(example.subgroup for example in examples)
+    everything = Dataset(inputs, tuple(digests), targets, stamps, subgroups=subgroups)
     return Usable([examples[row] for row in kept], everything.take(kept), skipped)
 
 

@@ -19,6 +19,7 @@ from transfer_core.data import Dataset
 from transfer_core.features import image_extractor
 from transfer_core.features.boundary import first_blocks
 from transfer_core.features.style import ViewChange
+from transfer_core.finetune.group_factors import GroupFactors
 from transfer_core.finetune.inputs import Inputs, Trunk, random_views, unaugmented
 from transfer_core.finetune.lora import adapted, only_adapters
 from transfer_core.finetune.mixing import Mixer, soft
@@ -30,6 +31,7 @@ from transfer_core.recipe.schema import TextOptions
 from transfer_core.runtime.devices import Machine, choose_dtype, fast_dtype
 from transfer_core.runtime.progress import Progress
 from transfer_core.tasks import Criterion
+from transfer_core.tasks.criteria import Array
 from transfer_core.training.batch import Batch, BatchSource, Metrics
 from transfer_core.training.checkpointer import NO_CHECKPOINTS, Checkpointer
 from transfer_core.training.execution import Execution, open_execution
@@ -40,11 +42,13 @@ from transfer_core.training.optimizers import Group
 
 @dataclass(frozen=True)
 class Examples:
-    """A dataset with `targets` (N,) or (N, K), as the loss expects them, and `weights` (N,) or (N, K)."""
+    """A dataset with `targets` (N,) or (N, K), as the loss expects them, `weights` (N,) or (N, K), and the
+    `cells` (N,) of group DRO, if the phase takes it."""
 
     dataset: Dataset
     targets: Tensor
     weights: Tensor
+    cells: Array | None = None
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -115,14 +119,17 @@ def fine_tune(
         tail = Tail(backbone, head, trainable, begin, progress.check)
         for name in adapted_blocks:
             only_adapters(tail.blocks.get_submodule(name))
+        factors = None
+        if examples.cells is not None and valid.cells is not None:
+            factors = GroupFactors(tail, examples.cells, valid.cells)
         with open_execution(tail, device, training_dtype(backbone, machine), size, progress) as execution:
             validate = None
             if len(valid):
                 valid_inputs = same_every_epoch(valid.dataset, passes=1 + train.epochs)
-                validate = partial(_validate, execution, criterion, valid, valid_inputs)
+                validate = partial(_validate, execution, criterion, valid, valid_inputs, factors)
             history = train_epochs(
                 execution,
-                _batch_source(examples, inputs, size, seed, mixer),
+                _batch_source(examples, inputs, size, seed, mixer, factors),
                 loss_of(criterion),
                 validate,
                 train,
@@ -178,7 +185,12 @@ def _same_every_epoch(
 
 
 def _batch_source(
-    examples: Examples, inputs: Inputs, size: int, seed: int, mixer: Mixer | None
+    examples: Examples,
+    inputs: Inputs,
+    size: int,
+    seed: int,
+    mixer: Mixer | None,
+    factors: GroupFactors | None,
 ) -> BatchSource:
     """Return batches that hold every example once per epoch, in a new order."""
     columns = examples.targets, examples.weights
@@ -187,15 +199,26 @@ def _batch_source(
         shuffle = torch.Generator().manual_seed(seed * 100_003 + number)
         order = torch.randperm(len(examples), generator=shuffle)
         for chunk, batch in inputs(order, number):
-            rows = mixer.targets(*columns, chunk, number) if mixer else (column[chunk] for column in columns)
-            yield Batch(batch, *rows)
+            targets, weights = (
+                mixer.targets(*columns, chunk, number) if mixer else (column[chunk] for column in columns)
+            )
+            yield Batch(batch, targets, weights * factors.of(chunk) if factors else weights)
 
     return BatchSource(epoch, steps=-(-len(examples) // size))
 
 
-def _validate(execution: Execution, criterion: Criterion, valid: Examples, inputs: Inputs) -> Metrics:
+def _validate(
+    execution: Execution,
+    criterion: Criterion,
+    valid: Examples,
+    inputs: Inputs,
+    factors: GroupFactors | None,
+) -> Metrics:
     batches = inputs(torch.arange(len(valid)), 0)
     numbers, outputs = zip(*((chunk, execution.outputs(batch)) for chunk, batch in batches), strict=True)
     order = torch.cat(numbers)
-    given = (torch.cat(outputs), valid.targets[order], valid.weights[order])
-    return criterion.validation_metrics(*(part.numpy() for part in given))
+    given = [part.numpy() for part in (torch.cat(outputs), valid.targets[order], valid.weights[order])]
+    metrics = criterion.validation_metrics(*given)
+    if factors:
+        metrics["validation_loss"] = factors.update(criterion, given[0], given[1], order.numpy())
+    return metrics

@@ -38,12 +38,13 @@ _FITS: dict[type, Fit] = {
 
 
 class ClassicFit(NamedTuple):
-    """A `head`, out-of-fold outputs `held_out` (M, K), history."""
+    """A `head`, out-of-fold outputs `held_out` (M, K) of the rows `held_out_rows`, history."""
 
     head: Head
     history: list[dict[str, float]]
     held_out: Array
     held_out_targets: Array
+    held_out_rows: Array
 
 
 def fit_classic(
@@ -75,7 +76,7 @@ def fit_classic(
     history = (
         [rows.criterion.validation_metrics(out_of_fold, targets, rows.weights[scored])] if predicted else []
     )
-    return ClassicFit(head, history, out_of_fold, targets)
+    return ClassicFit(head, history, out_of_fold, targets, scored)
 
 
 def _all_classes_without(out: Array, rows: Rows, outputs: int) -> bool:

@@ -46,8 +46,8 @@ ROUGH, COMPARED, OF_MANY, CONVERGED = 1e-3, 4e-6, 1e-4, 5e-9
 class LinearFit:
     """`weight` (K, D) and `bias` (K,) for unscaled features.
 
-    `held_out` (M, K) are out-of-fold outputs for rows with `held_out_targets`. `path` has strength and
-    held-out loss of each strength that was tried, the strongest first.
+    `held_out` (M, K) are out-of-fold outputs for the rows `held_out_rows` with `held_out_targets`. `path` has
+    strength and held-out loss of each strength that was tried, the strongest first.
     """
 
     weight: Array
@@ -55,6 +55,7 @@ class LinearFit:
     strength: float
     held_out: Array
     held_out_targets: Array
+    held_out_rows: Array
     path: list[dict[str, float]]
 
 
@@ -73,6 +74,7 @@ def fit_linear(rows: Rows, outputs: int, folds: int, seed: int, progress: Progre
         solution = everything.solve(strength, start, OF_MANY if is_many else CONVERGED)[0]
         fits = zip(best.coefficients, found.held_out, strict=True)
         held_out = np.concatenate([found.problems.output(coefficients, out) for coefficients, out in fits])
+    held_out_rows = np.concatenate(found.held_out)
     weight, bias = at.on_features(solution[:, :-1], solution[:, -1])
     heartbeat.finish()
     return LinearFit(
@@ -80,7 +82,8 @@ def fit_linear(rows: Rows, outputs: int, folds: int, seed: int, progress: Progre
         bias=bias,
         strength=strength,
         held_out=held_out,
-        held_out_targets=rows.targets[np.concatenate(found.held_out)],
+        held_out_targets=rows.targets[held_out_rows],
+        held_out_rows=held_out_rows,
         path=[
             {"strength": STRENGTHS[i], "validation_loss": found.tried[i].loss} for i in sorted(found.tried)
         ],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -29,13 +29,14 @@ class HeadFit:
     """A fitted `head` and its history.
 
     `held_out` (M, K) are outputs for examples, with `held_out_targets`, that the fit did not use; scores are
-    calibrated on them.
+    calibrated on them. `held_out_rows` (M,) are their numbers among training, then validation rows.
     """
 
     head: Head
     history: list[dict[str, Any]]
     held_out: Array
     held_out_targets: Array
+    held_out_rows: Array = field(default_factory=lambda: np.zeros(0, np.int64))
 
 
 def fit_head(
@@ -66,7 +67,7 @@ def fit_head(
     if train.optimizer == "lbfgs":
         fit = fit_linear(rows, outputs, FOLDS, seed, progress)
         head = DenseHead(named(0, fit.weight, fit.bias))
-        return HeadFit(head, fit.path, fit.held_out, fit.held_out_targets)
+        return HeadFit(head, fit.path, fit.held_out, fit.held_out_targets, fit.held_out_rows)
     assert isinstance(spec, LinearHead | MlpHead)
     return _fit_in_epochs(spec, train, rows, valid, outputs, seed, progress, checkpointer)
 
@@ -92,4 +93,5 @@ def _fit_in_epochs(
         module, rows, valid, train, seed, progress, lambda x: (x - mean) / scale, checkpointer
     )
     head = head_of(module).after_standardization(mean, scale)
-    return HeadFit(head, history, head(valid.features), valid.targets)
+    held_out_rows = len(rows) + np.arange(len(valid))
+    return HeadFit(head, history, head(valid.features), valid.targets, held_out_rows)

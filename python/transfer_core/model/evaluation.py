@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from transfer_core.data import Dataset, Row, naming_all, read_labelled
 from transfer_core.data.row_streams import name_streams
 from transfer_core.metrics.baseline_warnings import baseline_warnings
+from transfer_core.metrics.groups import group_warnings
 from transfer_core.model_file.format import ModelHeader
 from transfer_core.recipe.parser import parse_recipe
 from transfer_core.runtime.progress import Progress
@@ -31,7 +32,7 @@ def evaluate(
         progress.stage("evaluate", f"measure on {len(dataset)} {model.modality.many}")
         with naming_all([dataset], model.modality, progress):
             measured: dict[str, Any] = model.predictor.evaluate(dataset, on_bad_input, progress)
-    for warning in baseline_warnings(measured):
+    for warning in (*baseline_warnings(measured), *group_warnings(measured, model.modality.many)):
         progress.warning(warning)
     return measured
 

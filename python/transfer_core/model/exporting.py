@@ -244,7 +244,7 @@ def _measured(
     inputs = progress.track(dataset.inputs, "evaluate", len(dataset), many)
     embeddings = np.concatenate([session.run(input)["embedding"] for input in inputs])
     predictor: Any = model.predictor
-    after = predictor.score(embeddings, dataset.targets)[metric]
+    after = predictor.score(embeddings, dataset)[metric]
     better = _MORE_PRECISE.get(report.precision)
     if better and before - after > tolerance:
         raise ConfigurationError(

@@ -21,6 +21,7 @@ from transfer_core.features import (
 from transfer_core.heads import Head
 from transfer_core.heads.restored import restored
 from transfer_core.heads.scaling import parts_of
+from transfer_core.metrics.groups import group_metrics
 from transfer_core.model.restore import Misfit, under
 from transfer_core.model_file.format import HEAD_PREFIX, ModelHeader
 from transfer_core.recipe import heads as specs
@@ -30,6 +31,7 @@ from transfer_core.runtime.errors import DataError, RecipeError
 from transfer_core.runtime.parallel import map_on_cores, one_blas_thread
 from transfer_core.runtime.progress import Progress
 from transfer_core.tasks import PooledTask
+from transfer_core.tasks.criteria import CLASSES
 
 if TYPE_CHECKING:
     from transfer_core.model.inference import Inference
@@ -112,13 +114,20 @@ class PooledPredictor:
         dataset = dataset.take(i for i, path in enumerate(dataset.inputs) if path not in found.bad)
         if not len(dataset):
             raise DataError(f"none of the {many} to measure on can be read")
-        return self.score(np.asarray(found.embeddings), dataset.targets)
+        return self.score(np.asarray(found.embeddings), dataset)
 
-    def score(self, embeddings: Embeddings, targets: npt.NDArray[Any]) -> dict[str, Any]:
-        """Compute metrics and baseline from embeddings (N, D) and targets (N,) or (N, K)."""
-        model = self._model
+    def score(self, embeddings: Embeddings, dataset: Dataset) -> dict[str, Any]:
+        """Compute metrics and baseline from embeddings (N, D) of a dataset, and by group if it has groups."""
+        model, task, values = self._model, self._task, self.values(embeddings)
+        given = dataset.targets, model.labels, model.state
         seed = int(model.header.recipe.get("seed", 0))
-        return self._task.metrics(self.values(embeddings), targets, model.labels, model.state, seed)
+        metrics = task.metrics(values, *given, seed)
+        if not any(dataset.subgroups):
+            return metrics
+        metric, scores, lower = task.example_scores(values, *given)
+        classes = [model.labels[n] for n in dataset.targets] if task.criterion.layout == CLASSES else None
+        groups = group_metrics(metric, scores, dataset.subgroups, seed, lower, classes)
+        return {**metrics, "groups": groups}
 
     def values(self, embeddings: Embeddings) -> npt.NDArray[np.float64]:
         """Decoded outputs (N, K) of the head for embeddings (N, D): probabilities, or values."""

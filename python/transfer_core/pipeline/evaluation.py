@@ -8,6 +8,7 @@ from typing import Any
 
 from transfer_core.backbones.registry import is_fitted
 from transfer_core.metrics.baseline_warnings import baseline_warnings
+from transfer_core.metrics.groups import group_warnings
 from transfer_core.metrics.shift import coverage_warnings
 from transfer_core.model.model import Model
 from transfer_core.model.pooled_predictor import PooledPredictor
@@ -27,14 +28,11 @@ def measure(draft: Model, frozen: Frozen, progress: Progress) -> dict[str, Any]:
         return {}
     predictor, known = draft.predictor, frozen.test
     assert isinstance(predictor, PooledPredictor)
-    if known is None:
-        metrics = predictor.evaluate(test, "raise", progress)
-    else:
-        metrics = predictor.score(known, test.targets)
-    for warning in baseline_warnings(metrics):
+    measured = predictor.evaluate(test, "raise", progress) if known is None else predictor.score(known, test)
+    for warning in (*baseline_warnings(measured), *group_warnings(measured, frozen.splits.modality.many)):
         progress.warning(warning)
-    compared = dict(_compared(draft, frozen, metrics, progress))
-    return metrics | compared | _of_words_alone(frozen, metrics, progress)
+    compared = dict(_compared(draft, frozen, measured, progress))
+    return measured | compared | _of_words_alone(frozen, measured, progress)
 
 
 def _compared(
@@ -45,7 +43,7 @@ def _compared(
         predictor = replace(draft, head=head).predictor
         assert isinstance(predictor, PooledPredictor)
         assert frozen.test is not None
-        found = predictor.score(frozen.test, frozen.splits.test.targets)
+        found = predictor.score(frozen.test, frozen.splits.test)
         main = {word: found[word] for word in _MAIN if word in found}
         yield name, main
         word = next(iter(main))

@@ -26,11 +26,13 @@ from transfer_core.pipeline.frozen_head import (
     without_fine_tuning,
 )
 from transfer_core.pipeline.gain import gained
+from transfer_core.pipeline.group_weights import cells_of
 from transfer_core.pipeline.views import view_changes
 from transfer_core.plan.phases import Phase
 from transfer_core.runs.backbone_changes import changed_by, restore_backbone
 from transfer_core.runs.checkpoints import RunCheckpoints
 from transfer_core.runtime.progress import Progress
+from transfer_core.tasks.criteria import Array
 from transfer_core.training.checkpointer import Checkpointer
 
 
@@ -104,7 +106,9 @@ def _fine_tune(
     """Train blocks of the backbone with the head; returns the history."""
     recipe = frozen.plan.recipe
     progress.stage("fine_tune", f"fine-tune {phase.title(len(frozen.backbone.facts.blocks))}")
-    images, valid = (_examples(frozen, part, phase) for part in (frozen.splits.train, frozen.splits.valid))
+    robust = phase.train.group_weights == "robust"
+    parts = zip((frozen.splits.train, frozen.splits.valid), cells_of(frozen), strict=True)
+    images, valid = (_examples(frozen, part, phase, cells if robust else None) for part, cells in parts)
     how = (
         view_changes(frozen),
         frozen.machine,
@@ -118,10 +122,11 @@ def _fine_tune(
     return [{"step": "fine_tune", **entry} for entry in entries]
 
 
-def _examples(frozen: Frozen, dataset: Dataset, phase: Phase) -> Examples:
+def _examples(frozen: Frozen, dataset: Dataset, phase: Phase, cells: Array | None) -> Examples:
     task, state = frozen.task, frozen.state
     weights = example_weights(frozen, dataset, phase)
-    return Examples(dataset, torch.from_numpy(task.targets(dataset, state)), torch.from_numpy(weights))
+    targets = torch.from_numpy(task.targets(dataset, state))
+    return Examples(dataset, targets, torch.from_numpy(weights), cells)
 
 
 def _train_head_further(

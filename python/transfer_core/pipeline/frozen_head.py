@@ -10,6 +10,7 @@ import numpy as np
 from transfer_core.data import Dataset
 from transfer_core.heads import HeadFit, Rows, fit_head, rows_of
 from transfer_core.pipeline.artifacts import Frozen, Tuned
+from transfer_core.pipeline.group_weights import balanced_weights, cells_of, check_groups, fit_robust
 from transfer_core.plan.phases import Phase
 from transfer_core.runtime.progress import Progress
 from transfer_core.tasks.criteria import Array
@@ -32,13 +33,24 @@ def fit_frozen_head(
     checkpointer
         Saves checkpoints. Default: none.
     """
-    recipe, phase = frozen.plan.recipe, frozen.plan.head_phase
-    assert recipe.head is not None
+    recipe, phase, head = frozen.plan.recipe, frozen.plan.head_phase, frozen.plan.recipe.head
+    assert head is not None
     train, valid = head_rows(frozen, phase)
     if with_valid and phase.cross_validates:
         train, valid = train.joined(valid), valid.take(np.arange(0))
     outputs = len(frozen.splits.labels)
-    return fit_head(recipe.head, phase.train, train, valid, outputs, recipe.seed, progress, checkpointer)
+    if phase.train.group_weights in (None, "none"):
+        return fit_head(head, phase.train, train, valid, outputs, recipe.seed, progress, checkpointer)
+    check_groups(frozen, progress)
+    if phase.train.group_weights == "balanced":
+        return fit_head(head, phase.train, train, valid, outputs, recipe.seed, progress, checkpointer)
+    quiet, cells = Progress(cancelled=progress.cancelled), cells_of(frozen)
+
+    def fit(rows: Rows, held_out: Rows) -> HeadFit:
+        return fit_head(head, phase.train, rows, held_out, outputs, recipe.seed, quiet)
+
+    by_row = np.concatenate([cells.train.repeat(frozen.views), cells.valid])
+    return fit_robust(fit, train, valid, by_row, progress)
 
 
 def head_rows(frozen: Frozen, phase: Phase) -> tuple[Rows, Rows]:
@@ -50,8 +62,10 @@ def head_rows(frozen: Frozen, phase: Phase) -> tuple[Rows, Rows]:
 
 
 def example_weights(frozen: Frozen, dataset: Dataset, phase: Phase) -> Array:
-    """Weight of each example of a part in the loss: that of its class, times its importance."""
+    """Weight of each example of a part in the loss: that of its class or group, times its importance."""
     weights = frozen.task.weights(dataset, frozen.splits.labels, frozen.state, phase.train.class_weights)
+    if phase.train.group_weights not in (None, "none"):
+        weights = weights * balanced_weights(frozen, dataset)
     if frozen.importance is None:
         return weights
     middle = len(frozen.splits.train)

@@ -17,6 +17,7 @@ from transfer_core.backbones.facts import BackboneFacts
 from transfer_core.backbones.representations import Representation
 from transfer_core.plan import checks, detection_presets, generation_presets, presets
 from transfer_core.plan.augmentation_checks import check_augmentations
+from transfer_core.plan.group_checks import check_group_words
 from transfer_core.plan.phases import Phase, phases
 from transfer_core.plan.presets import ENOUGH_TO_COMPARE, Presets, must_gain, without_fine_tuning
 from transfer_core.recipe.schema import Recipe, TextOptions
@@ -153,6 +154,7 @@ def make_plan(
     if named_task(given) is None and task.needs != "pooled":  # recognized from the data after `complete`
         recipe = complete(replace(given, task=task.name), facts)
     checks.check_task(recipe, task, labels)
+    check_group_words(given, task)
     steps = tuple(replace(step, loss=task.loss) if isinstance(step, Train) else step for step in recipe.steps)
     recipe = replace(recipe, task=task.name, steps=steps)
     warnings: tuple[str, ...] = ()

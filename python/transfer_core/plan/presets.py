@@ -54,7 +54,7 @@ def complete_steps(recipe: Recipe, blocks: Sequence[str]) -> tuple[Step, ...]:
         steps = (Freeze(), *steps)
     first = phases(replace(recipe, steps=steps), blocks)[0]
     if first.changes_backbone:
-        steps = (Freeze(), Train(class_weights=first.train.class_weights), Unfreeze(all=True), *steps)
+        steps = (Freeze(), _weighted(first.train), Unfreeze(all=True), *steps)
     return steps
 
 
@@ -63,7 +63,12 @@ def _preset_steps(recipe: Recipe, blocks: Sequence[str]) -> tuple[Step, ...]:
     if recipe.preset == "fast":
         return (Freeze(), recipe.train)
     thaw = Unfreeze(last=-(-len(blocks) // 4)) if recipe.preset == "balanced" else Unfreeze(all=True)
-    return (Freeze(), Train(class_weights=recipe.train.class_weights), thaw, recipe.train)
+    return (Freeze(), _weighted(recipe.train), thaw, recipe.train)
+
+
+def _weighted(train: Train) -> Train:
+    """A step with the weights of another one."""
+    return Train(class_weights=train.class_weights, group_weights=train.group_weights)
 
 
 def preset_augmentation(recipe: Recipe, facts: BackboneFacts) -> tuple[Augmentation, ...]:

@@ -55,6 +55,8 @@ class Columns(Base, frozen=True):
     """The names of a manifest's columns; several targets make a regression with several outputs, or a label
     each.
 
+    `group` is the column of the groups that metrics are compared between.
+
     Without `input` it is `path` for images, `text` for texts (two columns make pairs), and for tables every
     column that is neither target nor split.
     """
@@ -62,6 +64,7 @@ class Columns(Base, frozen=True):
     input: Column | Annotated[tuple[Column, ...], Meta(max_length=MOST_NAMES)] | None = None
     target: Target | Annotated[tuple[Target, ...], Meta(min_length=1, max_length=MOST_NAMES)] = "label"
     split: Name = "split"
+    group: Target | None = None
 
 
 class SplitSizes(Base, frozen=True):

@@ -52,7 +52,8 @@ class Train(Base, frozen=True, tag="train"):
 
     `early_stopping` is the number of epochs without a better validation loss after which training
     ends (0: never). `warmup` is the share of all steps during which the learning rate rises from 0.
-    `class_weights` is `balanced`, `none`, or a weight per label. `layer_decay` multiplies the
+    `class_weights` is `balanced`, `none`, or a weight per label; `group_weights` weights the
+    groups of `columns.group` equally (`balanced`) or by their losses (`robust`). `layer_decay` multiplies the
     learning rate of each block relative to the block above it. `label_smoothing` is the share of the target
     distribution that all tokens of a generated text have in common.
     """
@@ -68,6 +69,7 @@ class Train(Base, frozen=True, tag="train"):
     warmup: Fraction | None = None
     early_stopping: Annotated[int, Meta(ge=0, le=100_000)] | None = None
     class_weights: Literal["none", "balanced"] | dict[Name, Positive] | None = None
+    group_weights: Literal["none", "balanced", "robust"] | None = None
     layer_decay: Annotated[float, Meta(gt=0, le=1)] | None = None
     label_smoothing: Fraction | None = None
 

@@ -142,9 +142,11 @@ def _has_rows(source: Source) -> bool:
 
 def _tokens(splits: DataSplits) -> Iterator[tuple[str, str]]:
     for name, part in (("train", splits.train), ("valid", splits.valid), ("test", splits.test)):
-        for path, image, target in zip(part.inputs, part.digests, part.targets.tolist(), strict=True):
+        columns = part.inputs, part.digests, part.targets.tolist(), part.subgroups
+        for path, image, target, subgroup in zip(*columns, strict=True):
             label = splits.task.describe(target, splits.labels)
-            token = hashlib.sha256(f"{name} {image} {label}".encode()).digest()[:_BYTES]
+            facts = f"{name} {image} {label}" if subgroup is None else f"{name} {image} {label} {subgroup}"
+            token = hashlib.sha256(facts.encode()).digest()[:_BYTES]
             yield token.hex(), path
     if splits.domains:
         unlabelled = splits.domains.unlabelled

@@ -24,7 +24,7 @@ from transfer_core.tasks.coverage import quantile
 from transfer_core.tasks.criteria import Array, CrossEntropy, softmax
 from transfer_core.tasks.named_labels import balanced_weights, by_name, counts_problem, unknown_names
 from transfer_core.tasks.number_labels import amounts_warning, whole_number_task, whole_numbers
-from transfer_core.tasks.task import Amount, PooledTask, Recognition, Size, State, Temperature
+from transfer_core.tasks.task import Amount, ExampleScores, PooledTask, Recognition, Size, State, Temperature
 
 # The largest class is this many times the smallest: the classes are unbalanced.
 _IMBALANCE = 10
@@ -168,6 +168,12 @@ class Classification(PooledTask[ClassificationState]):
         found = classification_metrics(values, targets, labels, trained, seed)
         sets = set_metrics(values, targets, self.conformal_scores(state), seed)
         return {**found, "conformal": sets} if sets else found
+
+    def example_scores(
+        self, values: Array, targets: Array, labels: Sequence[str], state: ClassificationState
+    ) -> ExampleScores:
+        """1 where the class is right."""
+        return ExampleScores("accuracy", (values.argmax(axis=1) == targets).astype(np.float64))
 
     def calibrate(self, state: ClassificationState, outputs: Array, targets: Array) -> ClassificationState:
         """Temperature scaling, and nonconformity scores."""

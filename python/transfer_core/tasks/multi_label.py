@@ -21,7 +21,7 @@ from transfer_core.recipe.schema import Columns
 from transfer_core.tasks.criteria import Array, BinaryCrossEntropy, sigmoid
 from transfer_core.tasks.label_sets import label_sets
 from transfer_core.tasks.named_labels import balanced_weights, by_name, counts_problem, unknown_names
-from transfer_core.tasks.task import Amount, PooledTask, Recognition, State, Temperature
+from transfer_core.tasks.task import Amount, ExampleScores, PooledTask, Recognition, State, Temperature
 
 
 class MultiLabelState(State, frozen=True, kw_only=True, tag="multi_label"):
@@ -153,6 +153,13 @@ class MultiLabel(PooledTask[MultiLabelState]):
         counts = np.array(state.label_counts or (0,) * len(labels))
         shares = counts / max(1, state.examples, *counts)
         return multi_label_metrics(values, targets, labels, _thresholds(state, labels), shares, seed)
+
+    def example_scores(
+        self, values: Array, targets: Array, labels: Sequence[str], state: MultiLabelState
+    ) -> ExampleScores:
+        """1 where all labels are right."""
+        right = ((values >= np.array(_thresholds(state, labels))) == targets).all(axis=1)
+        return ExampleScores("exact_match", right.astype(np.float64))
 
     def calibrate(self, state: MultiLabelState, outputs: Array, targets: Array) -> MultiLabelState:
         """Temperature scaling, and for each label the threshold with the best F1."""

@@ -21,7 +21,7 @@ from transfer_core.runtime.errors import DataError
 from transfer_core.tasks.coverage import quantile
 from transfer_core.tasks.criteria import Array, SquaredError
 from transfer_core.tasks.number_labels import numbers_of, whole_number_task, whole_numbers
-from transfer_core.tasks.task import PooledTask, Recognition, Size, State, Value
+from transfer_core.tasks.task import ExampleScores, PooledTask, Recognition, Size, State, Value
 
 # Values keep 64 bits, as differences between large ones need; within this range nothing overflows.
 _LARGEST = float(np.finfo(np.float32).max)
@@ -149,6 +149,13 @@ class Regression(PooledTask[RegressionState]):
         found = regression_metrics(values, targets, labels, np.array([state.mean]), seed)
         intervals = interval_metrics(values, targets, labels, state.nonconformity, seed)
         return {**found, "conformal": intervals} if intervals else found
+
+    def example_scores(
+        self, values: Array, targets: Array, labels: Sequence[str], state: RegressionState
+    ) -> ExampleScores:
+        """Absolute errors, averaged over the outputs."""
+        errors = np.abs(values - targets).mean(axis=1)
+        return ExampleScores("mae", errors, lower_is_better=True)
 
     def calibrate(self, state: RegressionState, outputs: Array, targets: Array) -> RegressionState:
         """Nonconformity scores."""

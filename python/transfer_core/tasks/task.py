@@ -39,6 +39,15 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
         yield from ()
 
 
+class ExampleScores(NamedTuple):
+    """The name of a metric that is a mean over examples, their `scores` (N,) float64, and whether lower ones
+    are better."""
+
+    metric: str
+    scores: Array
+    lower_is_better: bool = False
+
+
 class Recognition(NamedTuple):
     """Labels that suggest a task; `warning` where another one may be meant."""
 
@@ -202,6 +211,10 @@ class PooledTask(Task[S]):
         self, values: Array, targets: Array, labels: Sequence[str], state: S, seed: int
     ) -> dict[str, Any]:
         """Metrics of decoded rows (N, K) against the truth, beside those of a trivial baseline."""
+
+    @abstractmethod
+    def example_scores(self, values: Array, targets: Array, labels: Sequence[str], state: S) -> ExampleScores:
+        """A score of each decoded row (N, K) against the truth, whose mean is compared between groups."""
 
     @abstractmethod
     def calibrate(self, state: S, outputs: Array, targets: Array) -> S:

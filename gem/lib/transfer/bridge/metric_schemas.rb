@@ -6,7 +6,11 @@ module Transfer
     module MetricSchemas
       RANGE = { where: [[:finite], "two numbers", ->(value) { value.size == 2 }] }.freeze
 
-      measured = { "examples" => :count, "intervals?" => { each: RANGE },
+      groups = { "metric" => :text, "missing" => :count,
+                 "per_group" => [{ "group" => :text, "value" => :finite, "interval" => RANGE, "examples" => :count }],
+                 "worst?" => :text, "best?" => :text, "gap?" => :finite, "gap_interval?" => RANGE, "p_value?" => :share,
+                 "worst_cells?" => [{ "group" => :text, "label" => :text, "value" => :finite, "examples" => :count }] }
+      measured = { "groups?" => groups, "examples" => :count, "intervals?" => { each: RANGE },
                    "conformal?" => { "level" => :finite, "coverage" => :finite, "interval" => RANGE,
                                      "mean_size?" => :finite, "margin?" => :finite } }
       per = ->(*names) { [{ "label" => :text, "support" => :count, **names.to_h { |name| [name, :finite] } }] }

@@ -17,7 +17,8 @@ module Transfer
         input_column: ["A,B", "Columns of inputs in a manifest (path, text, or the rest)"],
         target_column: ["A,B", "Columns of labels or numbers in a manifest (label)"],
         split_column: ["NAME", "Column of train, valid or test in a manifest (split)"],
-        group_column: ["NAME", "Keep rows with the same value in the same part"],
+        group_column: ["NAME", "Column of groups to compare metrics between"],
+        split_group: ["NAME", "Keep rows with the same value in the same part"],
         ignore_duplicates: [nil, "Allow near-duplicates in both parts of the split"],
         on_bad_input: ["WORD", "raise or skip inputs that can't be read (raise)"],
         image_size: ["PIXELS", "Side of the inputs for detection (320)"],
@@ -48,6 +49,7 @@ module Transfer
         early_stopping: ["N", "Stop after N epochs without improvement"],
         layer_decay: ["FACTOR", "Multiply the learning rate per block, top down"],
         class_weights: ["NAME", "none or balanced: weigh rare classes more"],
+        group_weights: ["NAME", "none, balanced or robust: weigh rare or hard groups more"],
         label_smoothing: ["SHARE", "Label smoothing of generated texts (0.1)"]
       },
       "Fine-tuning" => {

@@ -32,7 +32,7 @@ module Transfer
       # @raise [Thor::Error] if the data has none
       def columns
         named = some(input: one_or_more(:input_column), target: one_or_more(:target_column),
-                     split: @options[:split_column])
+                     split: @options[:split_column], group: @options[:group_column])
         paths = [@data, *@options.values_at(:valid, :test)].compact
         return named unless named && paths.all? { |path| File.directory?(path) }
 
@@ -48,7 +48,7 @@ module Transfer
       end
 
       def split
-        some(test: value(:test_size), valid: value(:valid_size), group: @options[:group_column],
+        some(test: value(:test_size), valid: value(:valid_size), group: @options[:split_group],
              near_duplicates: (false if @options[:ignore_duplicates]))
       end
 

@@ -1,6 +1,7 @@
 # frozen_string_literal: true
 
 require "shellwords"
+require_relative "group_report"
 
 module Transfer
   module CLI
@@ -43,12 +44,7 @@ module Transfer
         def metrics(metrics, nouns)
           return ["No metrics: nothing was held out"] if metrics.empty?
 
-          nouns = "#{metrics[:examples]} #{nouns}"
-          return multi_label(metrics, nouns) if metrics.key?(:mean_average_precision)
-          return detection(metrics, nouns) if metrics.key?(:average_precision)
-          return generation(metrics, nouns) if metrics.key?(:chrf2)
-
-          metrics.key?(:accuracy) ? classification(metrics, nouns) : regression(metrics, nouns)
+          [*of_task(metrics, "#{metrics[:examples]} #{nouns}"), *GroupReport.lines(metrics[:groups])]
         end
 
         # @return [Array<String>] measured coverage of prediction sets or intervals, if there were enough examples
@@ -94,6 +90,14 @@ module Transfer
         def percent(share) = format("%.1f %%", share * 100)
 
         private
+
+        def of_task(metrics, nouns)
+          return multi_label(metrics, nouns) if metrics.key?(:mean_average_precision)
+          return detection(metrics, nouns) if metrics.key?(:average_precision)
+          return generation(metrics, nouns) if metrics.key?(:chrf2)
+
+          metrics.key?(:accuracy) ? classification(metrics, nouns) : regression(metrics, nouns)
+        end
 
         def classification(metrics, nouns)
           baseline, f1, balanced = metrics.values_at(:baseline, :macro_f1, :balanced_accuracy)

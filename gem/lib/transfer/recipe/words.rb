@@ -56,7 +56,7 @@ module Transfer
 
       # The next five also take one value, as a keyword has it, whatever it is.
 
-      # The names of a manifest's columns: `columns input: "file", target: "species"`.
+      # The names of a manifest's columns: `columns input: "file", target: "species", group: "camera"`.
       def columns(value = nil, **names) = draft.set("columns", value.nil? ? names : value)
 
       # How long texts are read: `text max_length: 128, long: :window`.

@@ -12,7 +12,7 @@ module Transfer
       SIDES = %w[label x y width height].freeze
       private_constant :BOXES, :SIDES
 
-      # @param columns [Hash{String => Object}, nil] `{"input" => "photo", "target" => "species"}`
+      # @param columns [Hash{String => Object}, nil] `{"input" => "photo", "target" => "species", "group" => "camera"}`
       # @param group [Array(String, Proc), Array(String, nil), nil] name of the group, and the block that returns it
       # @param labelled [Boolean] whether each row must have a label
       def initialize(items, columns = nil, group = nil, labelled = true) # rubocop:disable Style/OptionalBooleanParameter
@@ -22,6 +22,7 @@ module Transfer
         @input = columns["input"]
         @target = columns.fetch("target", "label")
         @split = columns.fetch("split", "split")
+        @subgroup = columns["group"]
         @group, @grouping = group
       end
 
@@ -46,11 +47,18 @@ module Transfer
         split = field(item, @split)
         row["split"] = in_row(number) { Plain.text(split.to_s) } unless split.nil?
         row[@group] = group(item, number) if @group
+        row[@subgroup] ||= subgroup(item, number) if @subgroup
         row
       end
 
       def group(item, number)
         value = @grouping ? @grouping.call(item) : field(item, @group)
+        in_row(number, "a group is text, a number or nil; ") { Plain.scalar(value) }
+      end
+
+      # The group by which metrics are compared.
+      def subgroup(item, number)
+        value = field(item, @subgroup) unless pair?(item)
         in_row(number, "a group is text, a number or nil; ") { Plain.scalar(value) }
       end
 
@@ -83,7 +91,8 @@ module Transfer
       def cells(item)
         return Array(@input).to_h { |name| [name, field(item, name)] } if @input
 
-        field(item, "input") || Input.named(item)&.transform_keys(&:to_s)&.except(*Array(@target), @split, @group)
+        others = [*Array(@target), @split, @group, @subgroup]
+        field(item, "input") || Input.named(item)&.transform_keys(&:to_s)&.except(*others)
       end
 
       # The file of a record that has one, where no column was named.

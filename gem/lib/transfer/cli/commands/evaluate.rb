@@ -11,8 +11,9 @@ module Transfer
 
           transfer evaluate signs.transfer new-photos/
           transfer evaluate signs.transfer test.csv --target-column species
+          transfer evaluate signs.transfer test.csv --group-column camera
       TEXT
-      shared_options :input_column, :target_column
+      shared_options :input_column, :target_column, :group_column
       option :on_bad_input, group: "Data", banner: "WORD", default: "raise", enum: %w[raise skip],
                             desc: "raise or skip inputs that can't be read (raise)"
       shared_options :trust, :signed_by, :json
