@@ -108,7 +108,8 @@ def select_inputs(
                 source, rows = name_streams(_rows(pool))
                 recipe = parse_recipe({**words, "data": source})
                 given = rows or streams
-                context = SourceContext(model.modality, recipe.columns, given, spool, progress, labels="none")
+                where = model.modality, recipe.columns, given, spool, progress
+                context = SourceContext(*where, labels="none", lacks_subgroups=True)
                 examples += read_source(recipe.data, context).examples
             sizes.append(len(examples))
         pool = _embedded(model, examples, recipe, progress)
