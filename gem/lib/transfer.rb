@@ -32,6 +32,7 @@ require_relative "transfer/job"
 require_relative "transfer/data_report"
 require_relative "transfer/ranking"
 require_relative "transfer/learning_curve"
+require_relative "transfer/estimate"
 require_relative "transfer/domain_report"
 
 # Transfer learning in five steps: choose a pretrained backbone, freeze it, add a head, train it, fine-tune.
@@ -105,6 +106,20 @@ module Transfer
       options = { "among" => among&.map(&:to_s), "modality" => modality&.to_s, "budget" => budget.to_f }.compact
       BackboneRanking.new(recipe, options, quiet:).perform
     end
+
+    # Estimates time, memory and disk space of each step of a training on this machine, by a pilot of seconds on a few of
+    # its examples. Nothing is trained or saved, but their embeddings are cached for the training.
+    #
+    # @param words (see train)
+    # @param quiet (see train)
+    # @yield (see train)
+    # @return [Estimate]
+    # @raise [RecipeError] if a word or value is wrong, or the task is not computed from embeddings
+    # @raise [DataError] if the data can't be trained on
+    # @example
+    #   estimate = Transfer.estimate(backbone: "mobilenet_v2", data: "photos/", preset: :best)
+    #   puts estimate, estimate.warnings
+    def estimate(quiet: nil, **words, &block) = TrainingEstimate.new(Recipe.build(words, &block), quiet:).perform
 
     # Measures a linear head on growing parts of the data, and extrapolates to more data: how good the model can get,
     # and of which labels more examples are worth most. All parts share the cached embeddings of the backbone.

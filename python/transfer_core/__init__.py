@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from transfer_core.data.drawing import draw
     from transfer_core.model.loading import load_model as load
     from transfer_core.model.model import Model
-    from transfer_core.public import check, compare_domains, learning_curve, rank, resume, train
+    from transfer_core.public import check, compare_domains, estimate, learning_curve, rank, resume, train
     from transfer_core.runs import resumable
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "check",
     "compare_domains",
     "draw",
+    "estimate",
     "learning_curve",
     "load",
     "rank",
@@ -38,6 +39,7 @@ __all__ = [
 _LAZY = {
     "check": ("transfer_core.public", "check"),
     "draw": ("transfer_core.data.drawing", "draw"),
+    "estimate": ("transfer_core.public", "estimate"),
     "learning_curve": ("transfer_core.public", "learning_curve"),
     "rank": ("transfer_core.public", "rank"),
     "compare_domains": ("transfer_core.public", "compare_domains"),

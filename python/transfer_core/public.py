@@ -11,6 +11,8 @@ from transfer_core.model.model import Model
 from transfer_core.pipeline import five_steps
 from transfer_core.pipeline.compare_domains import compare
 from transfer_core.pipeline.data_check import DataReport, check_data
+from transfer_core.pipeline.estimate import Estimate
+from transfer_core.pipeline.estimate import estimate as estimate_training
 from transfer_core.pipeline.learning_curve import LearningCurve
 from transfer_core.pipeline.learning_curve import learning_curve as measure_learning_curve
 from transfer_core.pipeline.ranking import Ranking, rank_backbones
@@ -142,6 +144,42 @@ def rank(
     source, streams = name_streams(data)
     recipe = parse_recipe({"backbone": "mobilenet_v2", "data": source, **words})
     return rank_backbones(recipe, among, modality, budget, streams, _progress(on_event, cancelled))
+
+
+def estimate(
+    *,
+    backbone: str,
+    data: Any,
+    on_event: Callable[[Event], None] | None = None,
+    cancelled: Callable[[], bool] | None = None,
+    **words: Any,
+) -> Estimate:
+    """Estimate time, memory and disk space of a training, by a pilot of seconds on a few of its examples.
+
+    Parameters
+    ----------
+    backbone, data, on_event, cancelled, words
+        As for `train`.
+
+    Returns
+    -------
+    Estimate
+        `steps`, each with `seconds`, `memory` and `disk`, their sums, and `warnings`.
+
+    Raises
+    ------
+    TransferError
+        As `train` does for the recipe, the data and the weights; also for a task that is not on embeddings.
+
+    Examples
+    --------
+    >>> import transfer_core
+    >>> estimate = transfer_core.estimate(backbone="mobilenet_v2", data="photos/")  # doctest: +SKIP
+    >>> round(estimate.seconds)  # doctest: +SKIP
+    14
+    """
+    recipe, streams = _recipe(backbone, data, words)
+    return estimate_training(recipe, streams, _progress(on_event, cancelled))
 
 
 def learning_curve(

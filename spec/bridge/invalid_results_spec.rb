@@ -152,6 +152,13 @@ RSpec.describe "An invalid result" do
         [found.to_s, found.inspect, found.to_json]
       }
     ],
+    "estimate" => [{ "backbone" => "b", "task" => "classification", "examples" => 5, "seconds" => 1.5, "memory" => 9,
+                     "steps" => [{ "step" => "train", "seconds" => 1.5, "memory" => 9, "disk" => 0 }], "disk" => 0,
+                     "available_memory" => 10, "free_disk" => 10, "warnings" => ["w"] },
+                   lambda { |_|
+                     found = Transfer.estimate(data: "x", backbone: "b", quiet: true)
+                     [found.to_s, found.inspect, found.to_json]
+                   }],
     "select" => [{ "method" => "margin", "considered" => 2,
                    "inputs" => [{ "input" => "a", "index" => 1, "score" => 0.5 }] },
                  ->(_) { model.select("x").then { |found| found.inspect + found.to_json } }],

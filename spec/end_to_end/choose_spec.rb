@@ -38,4 +38,19 @@ RSpec.describe "Choosing data", :end_to_end do
     expect([out, err, status]).to eq(["#{curve}\n", "", 0])
     expect(out.lines.drop(1).grep(/●/).size).to eq(curve.measured.size)
   end
+
+  it "estimates a training, from Ruby with a block and from the shell" do
+    path = rows
+    estimate = Transfer.estimate(quiet: true) do
+      backbone "sklearn:StandardScaler"
+      data path
+    end
+    expect(estimate.steps.map(&:step)).to eq(%i[choose freeze head train fine_tune evaluate])
+    expect(estimate).to have_attributes(examples: 90, task: :classification, warnings: [])
+    expect(estimate.seconds).to be_within(1e-6).of(estimate.steps.sum(&:seconds))
+    out, err, status = transfer("estimate", rows, "--backbone", "sklearn:StandardScaler", "--quiet")
+    expect([out.lines.map { |line| line[/\w+/] }, err, status])
+      .to eq([%w[choose freeze head train fine_tune evaluate total], "", 0])
+    expect { Transfer.estimate(**words, backbone: :auto) }.to raise_error(Transfer::RecipeError, /takes its budget/)
+  end
 end

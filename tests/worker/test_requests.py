@@ -78,6 +78,7 @@ def requests(given: dict[str, str]) -> dict[str, list[dict[str, Any]]]:
             {"recipe": {**recipe, "data": {"train": "/nowhere", "test": "/nowhere"}}},
         ],
         "check": [{"recipe": recipe}],
+        "estimate": [{"recipe": recipe}],
         "learning_curve": [{"recipe": recipe, "more": 100}],
         "select": [
             {"model": given["model"], "unlabelled": given["table"], "labelled": given["table"], "count": 5}

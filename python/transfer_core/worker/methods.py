@@ -23,6 +23,7 @@ METHODS = {
     "resume": Method(exclusive(recipe_methods.resume, COMPUTE_LOCK), "compute"),
     "check": Method(recipe_methods.check, "evaluate"),
     "rank": Method(exclusive(recipe_methods.rank, COMPUTE_LOCK), "compute"),
+    "estimate": Method(exclusive(recipe_methods.estimate, COMPUTE_LOCK), "compute"),
     "learning_curve": Method(exclusive(recipe_methods.learning_curve, COMPUTE_LOCK), "compute"),
     "compare_domains": Method(recipe_methods.compare_domains, "evaluate"),
     "runs": Method(machine_methods.runs, "light"),

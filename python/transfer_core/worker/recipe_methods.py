@@ -67,6 +67,17 @@ def rank(
         return rank_backbones(parsed, among, modality, budget, streams, call.progress).to_dict()
 
 
+def estimate(call: Call, recipe: Plain) -> Plain:
+    """Estimate time, memory and disk space of the training of a recipe."""
+    from transfer_core.pipeline.estimate import estimate as estimate_training
+    from transfer_core.recipe.parser import parse_recipe
+
+    parsed = parse_recipe(recipe)
+    streams = streams_of(call, sources_of(recipe), partial(_modality, parsed.backbone, parsed.trust))
+    with _training_threads(), releasing_memory():
+        return estimate_training(parsed, streams, call.progress).to_dict()
+
+
 def learning_curve(call: Call, recipe: Plain, more: int = 200) -> Plain:
     """Measure and extrapolate the learning curve of the backbone of a recipe."""
     from transfer_core.pipeline.learning_curve import learning_curve as measure

@@ -65,6 +65,10 @@ module Transfer
       curve = { "modality" => :modality, "metric" => :text, "measured" => points, "forecast" => points,
                 "labels" => [{ "label" => :text, "examples" => :count, "recall" => :share, "more" => :count,
                                "gain" => :finite }] }
+      share = { "step" => :text, "seconds" => :finite, "memory" => :count, "disk" => :count }
+      estimate = { "backbone" => :text, "task" => :task, "examples" => :count, "steps" => [share],
+                   "seconds" => :finite, "memory" => :count, "disk" => :count, "available_memory" => :count,
+                   "free_disk" => :count, "warnings" => [:text] }
       shown = lambda do |value|
         case value
         when String then value.encoding == Encoding::UTF_8
@@ -88,6 +92,7 @@ module Transfer
         "compare_domains" => compared,
         "hello" => { "protocol" => :count, "core_version?" => :text, "capabilities?" => [:text] },
         "check" => report, "rank" => ranking, "learning_curve" => curve, "select" => selection,
+        "estimate" => estimate,
         "train" => summary, "resume" => summary, "describe" => summary, "reload" => summary,
         "runs" => [run], "remove_run" => run, "prune_runs" => [run],
         "predict" => predictions[false], "embed" => :embeddings, "evaluate" => MetricSchemas::ANY,
