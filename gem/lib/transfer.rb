@@ -107,8 +107,8 @@ module Transfer
       BackboneRanking.new(recipe, options, quiet:).perform
     end
 
-    # Estimates time, memory and disk space of each step of a training on this machine, by a pilot of seconds on a few of
-    # its examples. Nothing is trained or saved, but their embeddings are cached for the training.
+    # Estimates time, memory and disk space of each step of a training on this machine, by a pilot of seconds on a few
+    # of its examples. Nothing is trained or saved, but their embeddings are cached for the training.
     #
     # @param words (see train)
     # @param quiet (see train)
