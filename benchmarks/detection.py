@@ -112,7 +112,7 @@ PROGRAMS: dict[str, Callable[[Rows, int], Any]] = {
 def main(scenes: str, epochs: str = "15", images: str = "400", program: str = "") -> None:
     """Print CPU and wall seconds of each program, a process of its own, and their ratios."""
     if program:
-        rows = list(_rows(Path(scenes)))[: int(images)]
+        rows = list(rows_of(Path(scenes), "train"))[: int(images)]
         cpu, wall = time.process_time(), time.perf_counter()
         PROGRAMS[program](rows, int(epochs))
         print(time.process_time() - cpu, time.perf_counter() - wall)
@@ -126,16 +126,16 @@ def main(scenes: str, epochs: str = "15", images: str = "400", program: str = ""
         print(f"{name}: {cpu:.1f} s CPU, {wall:.1f} s wall, {cpu / first:.1f} times", flush=True)
 
 
-def _rows(scenes: Path) -> Iterator[dict[str, Any]]:
-    """The training images of the COCO file, as rows."""
-    listed = json.loads((scenes / "annotations" / "instances_train.json").read_text())
+def rows_of(scenes: Path, part: str) -> Iterator[dict[str, Any]]:
+    """The images of a part of the COCO data set, as rows."""
+    listed = json.loads((scenes / "annotations" / f"instances_{part}.json").read_text())
     names = {category["id"]: category["name"] for category in listed["categories"]}
     boxes: dict[int, list[dict[str, Any]]] = {}
     for one in listed["annotations"]:
         sides = dict(zip(("x", "y", "width", "height"), one["bbox"], strict=True))
         boxes.setdefault(one["image_id"], []).append({"label": names[one["category_id"]], **sides})
     for image in listed["images"]:
-        path = scenes / "images" / "train" / image["file_name"]
+        path = scenes / "images" / part / image["file_name"]
         yield {"input": str(path), "boxes": boxes.get(image["id"], [])}
 
 

@@ -22,7 +22,7 @@ from transfer_core.features.image_tensors import normalize
 from transfer_core.finetune.detector_network import DetectorTail
 from transfer_core.finetune.network import frozen_in_front
 from transfer_core.heads.detection.build import build_detector, maps_used
-from transfer_core.recipe.schema import FcosHead
+from transfer_core.recipe.heads import FcosHead
 
 # Compiling for OpenVINO takes seconds.
 TORCH_ALONE = {"torch": "torch", "openvino": "missing", "onnxruntime": "missing"}

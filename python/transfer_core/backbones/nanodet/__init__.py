@@ -1,0 +1,1 @@
+"""NanoDet-g with its published weights; `nanodet_source` comes first."""
