@@ -33,7 +33,8 @@ RSpec.describe "An invalid result" do
   end
 
   share = { "red" => 0.75, "blue" => 0.25 }
-  classes = { "label" => "red", "score" => 0.75, "scores" => share }
+  novelty = { "novelty" => 0.5, "unknown" => false }
+  classes = { "label" => "red", "score" => 0.75, "scores" => share, **novelty }
   labels = { "labels" => %w[red], "scores" => share }
   around = { "interval" => [0.5, 0.75] }
   metrics = {
@@ -45,7 +46,8 @@ RSpec.describe "An invalid result" do
                   "worst_cells" => [{ "group" => "b", "label" => "red", "value" => 0.5, "examples" => 1 }] },
     "intervals" => { "accuracy" => [0, 1] }, "tfidf_accuracy" => 0.5, "tfidf_macro_f1" => 0.5,
     "per_class" => [{ "label" => "red", "precision" => 0.5, "recall" => 0.5, "f1" => 0.5, "support" => 1 }],
-    "conformal" => { "level" => 0.9, "coverage" => 0.9, "mean_size" => 1.5, **around }
+    "conformal" => { "level" => 0.9, "coverage" => 0.9, "mean_size" => 1.5, **around },
+    "novelty" => { "flagged" => 0.05, "auroc" => 0.9 }
   }
   of_labels = {
     "mean_average_precision" => 0.5, "baseline" => { "mean_average_precision" => 0.5 }, "micro_f1" => 0.5,

@@ -30,6 +30,15 @@ RSpec.describe Transfer::Prediction do
     expect([many.value, many.to_h]).to eq([nil, { values: { "x" => 1.0 }, intervals: { "x" => [0.5, 1.5] } }])
   end
 
+  it "is unknown if the input is unlike the training examples" do
+    far, near = [0.99, 0.5].map { |novelty| parse(label: "cat", score: 0.9, scores:, novelty:, unknown: novelty > 0.95) }
+    expect([far.unknown?, far.novelty, near.unknown?, cat.unknown?, cat.novelty]).to eq([true, 0.99, false, false, nil])
+    expect(far.to_h).to eq({ label: "cat", score: 0.9, scores:, novelty: 0.99, unknown: true })
+    expect(parse(value: 2.5, novelty: 1.0, unknown: true).unknown?).to be(true)
+    expect(parse(labels: [], scores:, novelty: 1.0, unknown: true).unknown?).to be(true)
+    expect(parse(boxes: [], width: 1, height: 1).unknown?).to be(false)
+  end
+
   it "is a text with its candidates" do
     text = parse(text: "Bo día!", score: 0.5, candidates: [{ "text" => "Bo día!", "score" => 0.5 },
                                                            { "text" => "Ola!", "score" => 0.25 }])

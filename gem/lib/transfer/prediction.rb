@@ -41,6 +41,9 @@ module Transfer
     # @return [Boolean] false; true of a {BadInput}
     def failed? = false
 
+    # @return [Boolean] whether the input is unlike the training examples: of inputs like these, 5 % are unknown
+    def unknown? = respond_to?(:unknown) && unknown == true
+
     # @return [nil] the error of a {BadInput}
     def error = nil
 

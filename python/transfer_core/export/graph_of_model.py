@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any
 
@@ -16,6 +16,7 @@ from transfer_core.backbones.registry import is_fitted
 from transfer_core.export.decoding import add_outputs
 from transfer_core.export.heads import head_outputs
 from transfer_core.export.images import image_input, normalized
+from transfer_core.export.novelty import add_novelty
 from transfer_core.export.operators import Graph, Value
 from transfer_core.export.tables import table_embedding
 from transfer_core.export.terms import terms_embedding
@@ -28,8 +29,8 @@ from transfer_core.runtime.errors import ConfigurationError, RecipeError
 
 @dataclass(frozen=True, eq=False)
 class Parts:
-    """Parts of a model to export: header, recipe, state, backbone, and the arrays of its head by name;
-    `digest` is that of the content of its file."""
+    """Parts of a model to export: header, recipe, state, backbone, and the arrays of its head and of its
+    novelty detector by name; `digest` is that of the content of its file."""
 
     header: ModelHeader
     recipe: Recipe
@@ -37,6 +38,7 @@ class Parts:
     backbone: Backbone
     head: Mapping[str, npt.NDArray[Any]]
     digest: str = ""
+    novelty: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
 
     @property
     def is_fitted(self) -> bool:
@@ -108,6 +110,7 @@ def graph_of_model(parts: Parts, network: Any | None) -> Any:
     assert head, "tasks on embeddings have a head"
     embedding = _network_embedding(graph, parts, network) if network else _fitted_embedding(graph, parts)
     add_outputs(head_outputs(embedding, head, parts.head), header.task, len(header.labels), parts.state)
+    add_novelty(embedding, parts.novelty)
     graph.output("embedding", embedding, ["N", header.embedding_width])
     return graph.model()
 

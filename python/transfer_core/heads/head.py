@@ -40,6 +40,8 @@ class FittedLayer(Head):
     """A head of one layer, whose arrays are attributes; `numbers` has their names in order."""
 
     numbers: ClassVar[tuple[str, ...]]
+    # Its name in errors.
+    title: ClassVar[str] = "its head"
 
     def __init__(self, *arrays: Array) -> None:
         for name, array in zip(self.numbers, arrays, strict=True):
@@ -57,16 +59,16 @@ class FittedLayer(Head):
     def _check_shape(self, name: str, *shape: int) -> None:
         found = getattr(self, name).shape
         if found != shape:
-            raise ValueError(f"its head: {name} is of the shape {list(found)}, expected {list(shape)}")
+            raise ValueError(f"{self.title}: {name} is of the shape {list(found)}, expected {list(shape)}")
 
     def _check_range(self, name: str, least: int, most: int) -> None:
         """Check that an array holds whole numbers from `least` to `most`."""
         numbers: Array = getattr(self, name)
         if numbers.dtype.kind not in "iu":
-            raise ValueError(f"its head: {name} is of {numbers.dtype}, expected whole numbers")
+            raise ValueError(f"{self.title}: {name} is of {numbers.dtype}, expected whole numbers")
         wrong = numbers[(numbers < least) | (numbers > most)]
         if wrong.size:
-            raise ValueError(f"its head: {name} has numbers from {least} to {most} (got {int(wrong[0])})")
+            raise ValueError(f"{self.title}: {name} has numbers from {least} to {most} (got {int(wrong[0])})")
 
 
 def outputs_of_votes(shares: Array, voters: int, kind: int) -> Array:

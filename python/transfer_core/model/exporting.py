@@ -94,7 +94,9 @@ def export_model(
     head: Mapping[str, Array] = {}
     if model.task.needs == "pooled":
         head = {name: np.asarray(array) for name, array in model.head.state_dict().items()}
-    parts = Parts(model.header, model.recipe, model.state, model.backbone.module(), head, model.digest)
+    novelty = model.novelty.state_dict() if model.novelty else {}
+    backbone = model.backbone.module()
+    parts = Parts(model.header, model.recipe, model.state, backbone, head, model.digest, novelty)
     check_loader(loader, path, parts)
     progress.stage("evaluate", "convert the model to ONNX")
     content, report = _EXPORTS[model.task.needs](model, parts, path, precision, data, tolerance, progress)

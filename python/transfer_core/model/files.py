@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from transfer_core.backbones.frozen import AnyBackbone
+from transfer_core.heads.novelty import Novelty
 from transfer_core.model.predictor import SavedHead
 from transfer_core.model_file import format as model_file
 from transfer_core.model_file import trust
 from transfer_core.model_file.format import (
     BACKBONE_PREFIX,
     HEAD_PREFIX,
+    NOVELTY_PREFIX,
     Digest,
     ModelContent,
     ModelHeader,
@@ -50,7 +52,7 @@ def write_model(model: Model, path: Path, backbone: bool, mode: int | None, dige
         raise ConfigurationError(f"{path} names another format than .transfer. Fix: {other}")
     # Not a copy of the file at `model.path`, which may be gone or replaced.
     header = model.header if backbone else without_backbone(model.header, path)
-    written = write_parts(path, header, model.backbone, model.head, mode, digest)
+    written = write_parts(path, header, model.backbone, model.head, mode, digest, model.novelty)
     mark_saved(model.path)
     if model.header.recipe.get("trust") and trust.is_trusted(model.digest):
         trust.trust(written.digest, str(path))
@@ -63,8 +65,9 @@ def write_parts(
     head: SavedHead,
     mode: int | None,
     digest: Digest | None = None,
+    novelty: Novelty | None = None,
 ) -> ModelContent:
-    """Write a model file from header, backbone and head.
+    """Write a model file from header, backbone, head and novelty detector.
 
     Parameters
     ----------
@@ -78,8 +81,12 @@ def write_parts(
         Permissions of a new file; None: 0666 less the umask.
     digest
         Updated with the bytes of the file.
+    novelty
+        The detector, if there is one.
     """
     tensors = {f"{HEAD_PREFIX}{name}": tensor for name, tensor in head.state_dict().items()}
+    if novelty:
+        tensors |= {f"{NOVELTY_PREFIX}{name}": array for name, array in novelty.state_dict().items()}
     if header.backbone.inside:
         tensors |= {f"{BACKBONE_PREFIX}{name}": tensor for name, tensor in backbone.tensors().items()}
     return model_file.write_model(path, tensors, header, mode, digest)

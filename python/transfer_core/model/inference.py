@@ -17,6 +17,7 @@ from transfer_core.data import Input
 from transfer_core.data.bad_input import counted, without_skip_hint
 from transfer_core.data.decode import decode_image
 from transfer_core.features import Load
+from transfer_core.heads.novelty import Novelty
 from transfer_core.model.model_facts import ModelFacts
 from transfer_core.model.predictor import Computed, Predictor, SavedHead, predictor_module
 from transfer_core.model.restore import use_of
@@ -33,11 +34,12 @@ Embeddings: TypeAlias = npt.NDArray[np.float32]
 @dataclass(frozen=True, eq=False, repr=False)
 class Inference(ModelFacts):
     """Predictions and embeddings of a trained model: backbone, head and header; `digest` is the digest of the
-    content of its file."""
+    content of its file, `novelty` its detector of inputs unlike the training examples."""
 
     backbone: AnyBackbone
     head: SavedHead
     digest: str = ""
+    novelty: Novelty | None = None
 
     def predict(
         self,
@@ -52,7 +54,9 @@ class Inference(ModelFacts):
         multi-label model `labels`, those whose probability reaches their threshold, and `scores`; a
         regression `value`, or `values` by name if it has several outputs; a detector `boxes`, each with
         `label`, `score`, `x`, `y`, `width` and `height` in pixels of the upright photo, and its `width` and
-        `height`.
+        `height`. Beside them is `novelty`, 0 to 1, the share of inputs like the training examples that are
+        nearer to these, and `unknown`, whether it is 0.95 or more: none of the classes may be right. Models
+        of boxes and generated texts have neither.
 
         Parameters
         ----------

@@ -9,10 +9,11 @@ from typing import Any
 
 from transfer_core import cache
 from transfer_core.backbones.frozen import AnyBackbone
+from transfer_core.heads.novelty import Novelty
 from transfer_core.model.files import write_parts
 from transfer_core.model.model import Model
 from transfer_core.model.predictor import SavedHead, predictor_module
-from transfer_core.model.restore import restore_backbone, restore_state, use_of
+from transfer_core.model.restore import restore_backbone, restore_novelty, restore_state, use_of
 from transfer_core.model.weights_identity import note_identity
 from transfer_core.model_file import format as model_file
 from transfer_core.model_file import trust as trust_list
@@ -76,14 +77,21 @@ def open_model_file(
     with use_of(path):
         restore_state(header)  # checks the name of the task
         head = predictor_module(TASKS[header.task]).restore_head(header, arrays)
+        novelty = restore_novelty(header, arrays)
         backbone = restore_backbone(header, arrays, progress, trust)
-    return Model(path, header, backbone, head, digest)
+    return Model(path, header, backbone, head, digest, novelty)
 
 
-def save_new(path: Path, header: ModelHeader, backbone: AnyBackbone, head: SavedHead) -> Model:
+def save_new(
+    path: Path,
+    header: ModelHeader,
+    backbone: AnyBackbone,
+    head: SavedHead,
+    novelty: Novelty | None = None,
+) -> Model:
     """Save a newly trained model, and return it with the header as loaded from the file."""
-    saved = write_parts(path, header, backbone, head, FILE)
+    saved = write_parts(path, header, backbone, head, FILE, novelty=novelty)
     note_identity(backbone)
     if header.recipe.get("trust"):
         trust_list.trust(saved.digest, str(path))
-    return Model(path, saved.header, backbone, head, saved.digest)
+    return Model(path, saved.header, backbone, head, saved.digest, novelty)

@@ -19,6 +19,7 @@ from transfer_core.features import (
     embed_dataset,
 )
 from transfer_core.heads import Head
+from transfer_core.heads.novelty import UNKNOWN
 from transfer_core.heads.restored import restored
 from transfer_core.heads.scaling import parts_of
 from transfer_core.metrics.groups import group_metrics
@@ -102,7 +103,11 @@ class PooledPredictor:
         if not np.isfinite(values).all():
             raise Misfit("its predictions are not finite numbers")
         labels, state = self._model.labels, self._model.state
-        return [self._task.prediction(row, labels, state, level) for row in values.tolist()]
+        found = [self._task.prediction(row, labels, state, level) for row in values.tolist()]
+        if detector := self._model.novelty:
+            for prediction, novelty in zip(found, detector(np.asarray(computed)).tolist(), strict=True):
+                prediction |= {"novelty": novelty, "unknown": novelty >= UNKNOWN}
+        return found
 
     def evaluate(self, dataset: Dataset, on_bad_input: str, progress: Progress) -> dict[str, Any]:
         """See `Predictor`."""

@@ -19,8 +19,9 @@ from transfer_core.backbones.frozen import AnyBackbone, SavedBackbone, open_back
 from transfer_core.backbones.registry import library_version, source_of, sources
 from transfer_core.backbones.weights import is_path, sha256
 from transfer_core.features.engines.reference import has_graph
+from transfer_core.heads.novelty import Novelty, novelty_of
 from transfer_core.model.weights_identity import checked_digest
-from transfer_core.model_file.format import BACKBONE_PREFIX, ModelHeader
+from transfer_core.model_file.format import BACKBONE_PREFIX, NOVELTY_PREFIX, ModelHeader
 from transfer_core.model_file.strict_json import convert
 from transfer_core.runtime.errors import ModelFileError, RecipeError, TransferError
 from transfer_core.runtime.memory_errors import lack_of_memory
@@ -115,6 +116,20 @@ def restore_backbone(
     _check_equal("modality", header.modality, facts.modality)
     _check_equal("embedding_width", header.embedding_width, facts.embedding_width)
     return backbone
+
+
+def restore_novelty(header: ModelHeader, arrays: Mapping[str, Array]) -> Novelty | None:
+    """Restore the novelty detector of a saved model, if it has one.
+
+    Raises
+    ------
+    Misfit
+        It does not fit the header.
+    """
+    try:
+        return novelty_of(under(NOVELTY_PREFIX, arrays), header.embedding_width)
+    except ValueError as error:
+        raise Misfit(str(error)) from None
 
 
 def _inside(header: ModelHeader, arrays: Mapping[str, Array], trust: bool) -> AnyBackbone:

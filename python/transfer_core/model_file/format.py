@@ -52,6 +52,7 @@ __all__ = [
 ENTRY = "transfer"
 BACKBONE_PREFIX = "backbone."
 HEAD_PREFIX = "head."
+NOVELTY_PREFIX = "novelty."
 
 
 class Digest(Protocol):

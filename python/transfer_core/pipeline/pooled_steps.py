@@ -18,6 +18,7 @@ from transfer_core.pipeline.expected_work import expected_work
 from transfer_core.pipeline.freezing import embed_all
 from transfer_core.pipeline.frozen_head import fit_best, with_and_without_views, without_fine_tuning
 from transfer_core.pipeline.header import header_of
+from transfer_core.pipeline.novelty import detect_novelty
 from transfer_core.runs.checkpoints import RunCheckpoints
 from transfer_core.runtime.progress import Progress
 from transfer_core.training.checkpointer import NO_CHECKPOINTS
@@ -86,15 +87,18 @@ def evaluate(frozen: Frozen, tuned: Tuned, path: Path, warnings: list[str], prog
     if tuned.calibrated:
         state = frozen.task.calibrate(state, tuned.held_out, tuned.held_out_targets)
     draft = Model(Path(), header_of(frozen, state, tuned), frozen.backbone, tuned.head)
+    novelty, measured = detect_novelty(frozen, tuned, progress)
     for warning in frozen.task.calibration_warnings(splits.labels, state, tuned.held_out_targets):
         progress.warning(warning)
     if _gained_nothing(tuned):
         progress.warning("fine-tuning gained nothing; the frozen head was kept")
     metrics = measure(draft, frozen, progress)
+    if metrics and measured:
+        metrics |= {"novelty": measured}
     for warning in shifted(frozen, tuned, metrics):
         progress.warning(warning)
     header = msgspec.structs.replace(draft.header, metrics=metrics, warnings=tuple(warnings))
-    return save_new(path, header, frozen.backbone, tuned.head)
+    return save_new(path, header, frozen.backbone, tuned.head, novelty)
 
 
 def _gained_nothing(tuned: Tuned) -> bool:

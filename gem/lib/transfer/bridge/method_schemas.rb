@@ -12,15 +12,17 @@ module Transfer
       # @param level [Boolean] true: with prediction sets or intervals
       predictions = lambda do |level|
         conformal = ->(key, schema) { level ? { key => schema } : {} }
-        classes = { "label" => :text, "score" => :share, "scores" => { each: :share }, **conformal["set", [:text]] }
-        labels = { "labels" => [:text], "scores" => { each: :share } }
+        novelty = { "novelty?" => :share, "unknown?" => :flag }
+        classes = { "label" => :text, "score" => :share, "scores" => { each: :share }, **novelty,
+                    **conformal["set", [:text]] }
+        labels = { "labels" => [:text], "scores" => { each: :share }, **novelty }
         [{ one_of: [
           { where: [classes, "a label with a score", ->(value) { value["scores"].key?(value["label"]) }] },
           { where: [labels, "labels with scores", ->(value) { (value["labels"] - value["scores"].keys).empty? }] },
           { "boxes" => [{ "label" => :text, "score" => :share, **place, **conformal["outer", place] }],
             "width" => :count, "height" => :count },
-          { "value" => :finite, **conformal["interval", range] },
-          { "values" => { each: :finite }, **conformal["intervals", { each: range }] },
+          { "value" => :finite, **novelty, **conformal["interval", range] },
+          { "values" => { each: :finite }, **novelty, **conformal["intervals", { each: range }] },
           { "text" => :text, "score" => :share, "candidates?" => [{ "text" => :text, "score" => :share }] },
           { "error" => :text, "path?" => :text }
         ] }]

@@ -12,7 +12,8 @@ module Transfer
                  "worst_cells?" => [{ "group" => :text, "label" => :text, "value" => :finite, "examples" => :count }] }
       measured = { "groups?" => groups, "examples" => :count, "intervals?" => { each: RANGE },
                    "conformal?" => { "level" => :finite, "coverage" => :finite, "interval" => RANGE,
-                                     "mean_size?" => :finite, "margin?" => :finite } }
+                                     "mean_size?" => :finite, "margin?" => :finite },
+                   "novelty?" => { "flagged" => :share, "auroc?" => :share } }
       per = ->(*names) { [{ "label" => :text, "support" => :count, **names.to_h { |name| [name, :finite] } }] }
       classification = { "accuracy" => :finite, "baseline" => { "label" => :text, "accuracy" => :finite },
                          "most_confused" => [{ "truth" => :text, "predicted" => :text, "count" => :count }],

@@ -79,7 +79,7 @@ module Transfer
 
       def predictions(inputs, level)
         Outcome.check_level(@file.description, level)
-        names = Outcome::OUTPUTS.fetch(@file.description.task)
+        names = Outcome::OUTPUTS.fetch(@file.description.task) + (Outcome::NOVELTY & @file.outputs)
         results = outputs(inputs, names) do |found, given|
           Outcome.of(@file.description, found.transform_values(&:to_a), level, given["size"]&.to_a)
         end
@@ -163,12 +163,15 @@ module Transfer
       end
 
       def fit?(outputs)
-        labels = @file.description.labels.size
-        return Boxes.fit?(outputs, labels) if outputs.key?("corners")
+        return Boxes.fit?(outputs, @file.description.labels.size) if outputs.key?("corners")
 
-        outputs.all? do |name, value|
-          value.shape == [1, name == "embedding" ? @file.description.embedding_width : labels]
-        end
+        outputs.all? { |name, value| value.shape == shape_of(name) }
+      end
+
+      def shape_of(output)
+        return [1] if Outcome::NOVELTY.include?(output)
+
+        [1, output == "embedding" ? @file.description.embedding_width : @file.description.labels.size]
       end
     end
   end

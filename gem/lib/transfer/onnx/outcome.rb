@@ -7,6 +7,8 @@ module Transfer
       # Outputs of each task's graph.
       OUTPUTS = { "classification" => %w[probabilities], "multi_label" => %w[probabilities positive],
                   "regression" => %w[values], "detection" => %w[corners classes scores] }.freeze
+      # Outputs of a model with a novelty detector.
+      NOVELTY = %w[novelty unknown].freeze
 
       class << self
         # @param description [Description]
@@ -15,12 +17,15 @@ module Transfer
         # @param size [Array(Integer, Integer), nil] width and height of an image, for boxes
         # @return [Hash{String => Object}] a plain prediction (docs/reference/protocol.md)
         def of(description, outputs, level, size)
-          case description.task
-          when "classification" then classification(description, outputs["probabilities"], level)
-          when "multi_label" then multi_label(description.labels, *outputs.values_at("probabilities", "positive"))
-          when "detection" then Boxes.of(description, outputs, size, level && margin(description, level))
-          else regression(description, outputs["values"], level)
-          end
+          found = case description.task
+                  when "classification" then classification(description, outputs["probabilities"], level)
+                  when "multi_label" then multi_label(description.labels, *outputs.values_at("probabilities", "positive"))
+                  when "detection" then Boxes.of(description, outputs, size, level && margin(description, level))
+                  else regression(description, outputs["values"], level)
+                  end
+          return found unless outputs.key?("novelty")
+
+          { **found, "novelty" => outputs["novelty"].first, "unknown" => outputs["unknown"].first == 1 }
         end
 
         # @param description [Description]

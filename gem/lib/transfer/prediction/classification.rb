@@ -3,7 +3,7 @@
 module Transfer
   module Prediction
     # One of several classes.
-    class Classification < ::Data.define(:label, :score, :scores, :set)
+    class Classification < ::Data.define(:label, :score, :scores, :set, :novelty, :unknown)
       include Prediction
 
       # @!attribute [r] label
@@ -15,12 +15,19 @@ module Transfer
       # @!attribute [r] set
       #   @return [Array<String>, nil] the prediction set, highest probability first: the classes that contain the true
       #     one with the coverage `level:`
+      # @!attribute [r] novelty
+      #   @return [Float, nil] 0 to 1, the share of inputs like the training examples that are nearer to these; nil if the
+      #     model has no detector
+      # @!attribute [r] unknown
+      #   @return [Boolean, nil] see {#unknown?}
 
       # @param label [String]
       # @param score [Float]
       # @param scores [Hash{String => Float}]
       # @param set [Array<String>, nil]
-      def initialize(label:, score:, scores:, set: nil) = super
+      # @param novelty [Float, nil]
+      # @param unknown [Boolean, nil]
+      def initialize(label:, score:, scores:, set: nil, novelty: nil, unknown: nil) = super
 
       # @param count [Integer]
       # @return [Hash{String => Float}] the `count` most probable classes

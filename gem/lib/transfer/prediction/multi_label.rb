@@ -3,13 +3,24 @@
 module Transfer
   module Prediction
     # Any number of labels.
-    class MultiLabel < ::Data.define(:labels, :scores)
+    class MultiLabel < ::Data.define(:labels, :scores, :novelty, :unknown)
       include Prediction
 
       # @!attribute [r] labels
       #   @return [Array<String>] the labels whose probability reaches their threshold, highest first; may be empty
       # @!attribute [r] scores
       #   @return [Hash{String => Float}] the probability of every label, highest first
+      # @!attribute [r] novelty
+      #   @return [Float, nil] 0 to 1, the share of inputs like the training examples that are nearer to these; nil if the
+      #     model has no detector
+      # @!attribute [r] unknown
+      #   @return [Boolean, nil] see {#unknown?}
+
+      # @param labels [Array<String>]
+      # @param scores [Hash{String => Float}]
+      # @param novelty [Float, nil]
+      # @param unknown [Boolean, nil]
+      def initialize(labels:, scores:, novelty: nil, unknown: nil) = super
 
       # @param count [Integer]
       # @return [Hash{String => Float}] the `count` most probable labels

@@ -3,7 +3,7 @@
 module Transfer
   module Prediction
     # A number, or several by name for a model with several outputs.
-    class Regression < ::Data.define(:value, :values, :interval, :intervals)
+    class Regression < ::Data.define(:value, :values, :interval, :intervals, :novelty, :unknown)
       include Prediction
 
       # @!attribute [r] value
@@ -14,12 +14,19 @@ module Transfer
       #   @return [Array(Float, Float), nil] the bounds that contain the true number with the coverage `level:`
       # @!attribute [r] intervals
       #   @return [Hash{String => Array(Float, Float)}, nil] the bounds by name, with several outputs
+      # @!attribute [r] novelty
+      #   @return [Float, nil] 0 to 1, the share of inputs like the training examples that are nearer to these; nil if the
+      #     model has no detector
+      # @!attribute [r] unknown
+      #   @return [Boolean, nil] see {#unknown?}
 
       # @param value [Float, nil]
       # @param values [Hash{String => Float}, nil]
       # @param interval [Array(Float, Float), nil]
       # @param intervals [Hash{String => Array(Float, Float)}, nil]
-      def initialize(value: nil, values: nil, interval: nil, intervals: nil) = super
+      # @param novelty [Float, nil]
+      # @param unknown [Boolean, nil]
+      def initialize(value: nil, values: nil, interval: nil, intervals: nil, novelty: nil, unknown: nil) = super
 
       def to_s = (value || values).to_s
 

@@ -12,7 +12,8 @@ module Transfer
         as it is computed, with tabs: label, score (0 to 1) and input; for multi-label
         models the labels, with | between them; for regression the value; for texts the
         text and its score; for object detection a line per box: label, score, x, y,
-        width, height and input.
+        width, height and input. The label or value of an input unlike the training
+        examples is in parentheses: "unknown (stop)".
 
           transfer predict signs.transfer a.jpg b.jpg
           transfer predict signs.transfer --top 3 a.jpg
@@ -98,7 +99,10 @@ module Transfer
         return puts(JSON.generate({ input:, **json(result) })) if options[:json]
         return warn("transfer: #{message(input, result)}") if result.failed?
 
-        rows(result.to_h).each { |cells| puts [*cells, input.tr("\t\n", " ")].join("\t") }
+        rows(result.to_h).each do |first, *cells|
+          first = "unknown (#{first})" if result.unknown?
+          puts [first, *cells, input.tr("\t\n", " ")].join("\t")
+        end
       end
 
       def json(result) = result.failed? ? { error: Failure.new(data_error(result)).to_h } : result.to_h

@@ -1,0 +1,51 @@
+"""Fit the novelty detector of a model on its training examples, and measure it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from transfer_core.heads.novelty import MOST_EXAMPLES, Novelty, fit_novelty, novelty_metrics
+from transfer_core.pipeline.artifacts import Frozen, Trained
+from transfer_core.pipeline.embedding import embed
+from transfer_core.runtime.progress import Progress
+from transfer_core.tasks.criteria import CLASSES, Array
+
+
+def detect_novelty(
+    frozen: Frozen, trained: Trained, progress: Progress
+) -> tuple[Novelty | None, dict[str, float]]:
+    """The novelty detector of a trained model, and its metrics on the test examples.
+
+    A fine-tuned backbone embeds some training examples and the validation examples once more, and the latter
+    calibrate. Its detector is not measured.
+    """
+    splits, seed = frozen.splits, frozen.plan.recipe.seed
+    roots = splits.modality.name != "table"
+    generator = np.random.default_rng(seed)
+    if trained.backbone_changed:
+        train = splits.train.take(generator.permutation(len(splits.train))[:MOST_EXAMPLES])
+        valid = splits.valid.take(range(min(len(splits.valid), MOST_EXAMPLES)))
+        if not len(valid):
+            return None, {}
+        found = embed(frozen, [(train, 1), (valid, 1)], None, progress)
+        known, held_out = np.split(np.asarray(found.embeddings), [len(train)])
+        return fit_novelty(known, train.groups, roots, held_out), {}
+    rows = generator.permutation(len(splits.train) + len(splits.valid))[: 2 * MOST_EXAMPLES]
+    groups = [*splits.train.groups, *splits.valid.groups]
+    novelty = fit_novelty(_embeddings(frozen, rows), [groups[row] for row in rows], roots)
+    if novelty is None or frozen.test is None or not len(splits.test):
+        return novelty, {}
+    if frozen.task.criterion.layout != CLASSES:
+        return novelty, novelty_metrics(novelty, frozen.test, None, None)
+    targets = np.concatenate([splits.train.targets, splits.valid.targets])[rows[: len(novelty.examples)]]
+    return novelty, novelty_metrics(novelty, frozen.test, splits.test.targets, targets)
+
+
+def _embeddings(frozen: Frozen, rows: Array) -> Array:
+    """Embeddings of training, then validation examples, without random views."""
+    first, count = np.asarray(frozen.train)[:: frozen.views], len(frozen.splits.train)
+    found = np.empty((len(rows), first.shape[1]), np.float32)
+    of_train = rows < count
+    found[of_train] = first[rows[of_train]]
+    found[~of_train] = np.asarray(frozen.valid)[rows[~of_train] - count]
+    return found
