@@ -81,8 +81,13 @@ def check_labels_kept(
 
 
 def check_divisible(task: Labelling, labels: Sequence[str], data: Dataset, modality: Modality) -> None:
-    """Raise `DataError` unless each class or label, or a whole regression, has two distinct inputs."""
+    """Raise `DataError` unless each label of a set, each object, or a whole regression, has two distinct inputs.
+
+    A class may have one: it is trained on, and not measured.
+    """
     one = modality.one
+    if np.issubdtype(data.targets.dtype, np.integer):
+        return
     if not task.categorical:
         if len(set(data.digests)) < 2:
             raise DataError(f"there is only one distinct {one}; one can't be both trained on and measured")

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from transfer_core.export.operators import ML, Value
+from transfer_core.heads.cosine import SHORTEST
 from transfer_core.recipe import heads as specs
 from transfer_core.runtime.errors import ConfigurationError
 from transfer_core.tasks.criteria import CLASSES, VALUES
@@ -189,6 +190,11 @@ def _neighbors(x: Value, arrays: Arrays) -> Value:
     return _outputs_of_votes(taken.sum(1) / count, count, int(arrays["0.kind"]))
 
 
+def _cosine(x: Value, arrays: Arrays) -> Value:
+    lengths = (x * x).sum(1, keepdims=True).apply("Sqrt").apply("Max", SHORTEST)
+    return (x / lengths) @ arrays["0.weight"].T * arrays["0.scale"]
+
+
 def _outputs_of_votes(shares: Value, voters: int, kind: int) -> Value:
     """See `heads.head.outputs_of_votes`."""
     if kind == VALUES:
@@ -211,4 +217,6 @@ _HEADS: dict[type, Callable[[Value, Arrays], Value]] = {
     specs.RandomForestHead: _forest,
     specs.GradientBoostingHead: _boosted,
     specs.KnnHead: _neighbors,
+    specs.PrototypeHead: _dense,
+    specs.CosineHead: _cosine,
 }

@@ -1,4 +1,4 @@
-"""Heads fitted by scikit-learn: logistic regression, support vectors, forests, boosting, nearest neighbors.
+"""Heads fitted without gradients: class means, nearest neighbors, and those of scikit-learn.
 
 Each fit is converted to arrays, so that a saved head consists of numbers alone: it is loaded and used
 without scikit-learn, and a file cannot make it run code or crash. scikit-learn's trees and machines do not
@@ -14,14 +14,18 @@ import numpy as np
 from transfer_core.heads.classic_problems import Fit
 from transfer_core.heads.classic_trees import gradient_boosting, random_forest
 from transfer_core.heads.classic_vectors import logistic, nearest_neighbors, support_vector_machine
+from transfer_core.heads.cosine import cosine
 from transfer_core.heads.folds import first_views, left_out_rows
 from transfer_core.heads.head import Head
+from transfer_core.heads.prototype import prototype
 from transfer_core.heads.rows import Rows
 from transfer_core.recipe.heads import (
     ClassicHead,
+    CosineHead,
     GradientBoostingHead,
     KnnHead,
     LogisticHead,
+    PrototypeHead,
     RandomForestHead,
     SvmHead,
 )
@@ -34,6 +38,8 @@ _FITS: dict[type, Fit] = {
     RandomForestHead: random_forest,
     GradientBoostingHead: gradient_boosting,
     KnnHead: nearest_neighbors,
+    PrototypeHead: prototype,
+    CosineHead: cosine,
 }
 
 

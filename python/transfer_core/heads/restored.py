@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from transfer_core.heads.cosine import Cosine
 from transfer_core.heads.dense import DenseHead
 from transfer_core.heads.head import FittedLayer, Head
 from transfer_core.heads.neighbors import Neighbors
@@ -17,6 +18,7 @@ _FITTED: dict[type, type[FittedLayer]] = {
     specs.RandomForestHead: Forest,
     specs.GradientBoostingHead: Boosted,
     specs.KnnHead: Neighbors,
+    specs.CosineHead: Cosine,
 }
 
 

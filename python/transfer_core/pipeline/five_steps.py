@@ -93,7 +93,7 @@ def _five_steps(
     progress.run(folder.id, str(folder.path), checkpoints.epochs)
     with spool_folder() as spool:
         chosen = choose(recipe, streams, spool, progress)
-        agree(folder, chosen.plan.recipe, chosen.splits, progress)
+        agree(folder, chosen.plan.stored_recipe, chosen.splits, progress)
         steps = steps_for(chosen.plan.task)
         overall.expect(steps.expected_work(chosen))
         frozen = steps.freeze(chosen, progress)

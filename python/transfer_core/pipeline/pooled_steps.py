@@ -15,6 +15,7 @@ from transfer_core.pipeline.artifacts import Chosen, Frozen, Tuned
 from transfer_core.pipeline.domain_head import fit_domain_head
 from transfer_core.pipeline.evaluation import measure, shifted
 from transfer_core.pipeline.expected_work import expected_work
+from transfer_core.pipeline.few_shot import fit_few_shot, has_few_examples
 from transfer_core.pipeline.freezing import embed_all
 from transfer_core.pipeline.frozen_head import fit_best, with_and_without_views, without_fine_tuning
 from transfer_core.pipeline.header import header_of
@@ -53,6 +54,8 @@ def add_head_and_train(
     # Further phases choose the best epoch by the validation examples: the head is not fitted on them.
     if frozen.splits.domains:
         return fit_domain_head(frozen, not plan.further_phases, progress, checkpointer)
+    if has_few_examples(frozen):
+        return fit_few_shot(frozen, progress)
     candidates = with_and_without_views(frozen)
     return fit_best(candidates, not plan.further_phases, progress, checkpointer)
 

@@ -11,13 +11,13 @@ from transfer_core.backbones.registry import is_fitted
 from transfer_core.backbones.representations import EXAMPLES
 from transfer_core.plan.phases import phases
 from transfer_core.plan.presets import is_convex
-from transfer_core.recipe.heads import ClassicHead, KnnHead, LogisticHead, RandomForestHead
+from transfer_core.recipe.heads import ClassicHead, FewShotHead, KnnHead, LogisticHead, RandomForestHead
 from transfer_core.recipe.messages import shown
 from transfer_core.recipe.schema import Generation, Languages, Recipe, TextOptions
 from transfer_core.recipe.steps import OF_MINIBATCHES, Freeze, Lora, Train, Unfreeze
 from transfer_core.runtime.errors import DependencyError, Problem, RecipeError, did_you_mean
 from transfer_core.tasks import TASKS, PooledTask, Task
-from transfer_core.tasks.criteria import LABELS, VALUES
+from transfer_core.tasks.criteria import CLASSES, LABELS, VALUES
 
 
 def raise_if(problems: Sequence[Problem]) -> None:
@@ -114,7 +114,11 @@ def check_task(recipe: Recipe, task: Task[Any], labels: Sequence[str]) -> None:
     check_head(recipe, task)
     if not isinstance(task, PooledTask):
         return
-    if isinstance(head, ClassicHead) and not isinstance(head, KnnHead) and find_spec("sklearn") is None:
+    if isinstance(head, FewShotHead) and task.criterion.layout != CLASSES:
+        message = f"{head.__struct_config__.tag} is for classes, not for {task.name}. Try: linear or knn"
+        raise RecipeError([Problem("head", message)])
+    own = isinstance(head, KnnHead | FewShotHead)
+    if isinstance(head, ClassicHead) and not own and find_spec("sklearn") is None:
         raise DependencyError(f"the head {head.__struct_config__.tag}", "scikit-learn", "sklearn")
     if isinstance(head, LogisticHead) and task.criterion.layout == VALUES:
         others = "linear, svm, random_forest, gradient_boosting or knn"

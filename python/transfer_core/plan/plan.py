@@ -21,7 +21,7 @@ from transfer_core.plan.group_checks import check_group_words
 from transfer_core.plan.phases import Phase, phases
 from transfer_core.plan.presets import ENOUGH_TO_COMPARE, Presets, must_gain, without_fine_tuning
 from transfer_core.recipe.schema import Recipe, TextOptions
-from transfer_core.recipe.steps import Train
+from transfer_core.recipe.steps import Freeze, Train
 from transfer_core.runtime.errors import Problem
 from transfer_core.tasks import TASKS, Task, named_task
 
@@ -49,6 +49,8 @@ class Plan:
         Whether the random views are the preset's proposal, kept only if they lower the held-out loss.
     warnings
         Steps that were left out, and why.
+    proposes_head
+        Whether the head is the default, and another may replace it.
     """
 
     recipe: Recipe
@@ -56,6 +58,7 @@ class Plan:
     phases: tuple[Phase, ...]
     proposes_views: bool = False
     warnings: tuple[str, ...] = ()
+    proposes_head: bool = False
 
     @property
     def head_phase(self) -> Phase:
@@ -76,6 +79,18 @@ class Plan:
     def must_gain(self) -> bool:
         """Whether fine-tuning is kept only after a significant gain in validation loss."""
         return must_gain(self.recipe)
+
+    @property
+    def stored_recipe(self) -> Recipe:
+        """The recipe from which a resumed run makes the same plan."""
+        return replace(self.recipe, head=None) if self.proposes_head else self.recipe
+
+    def with_head(self, head: Head) -> Plan:
+        """Return the plan with a head that is fitted without an optimizer, on a frozen backbone."""
+        given = self.head_phase.train
+        train = Train(loss=given.loss, class_weights=given.class_weights)
+        recipe = replace(self.recipe, head=head, steps=(Freeze(), train))
+        return dataclasses.replace(self, recipe=recipe, phases=(Phase(train, ()),))
 
     def without_views(self) -> Plan:
         """Return the plan without random views of the training examples."""
@@ -165,7 +180,9 @@ def make_plan(
             f"fine-tuning was left out: {validation_examples} validation examples are too few to show a gain "
             f"({ENOUGH_TO_COMPARE} are needed)",
         )
-    return Plan(recipe, task, tuple(phases(recipe, facts.blocks)), given.augment is None, warnings)
+    found = tuple(phases(recipe, facts.blocks))
+    is_default = given.head is None and len(found) == 1 and found[0].train.optimizer == "lbfgs"
+    return Plan(recipe, task, found, given.augment is None, warnings, is_default)
 
 
 def _text_options(recipe: Recipe, draft: Recipe, facts: BackboneFacts) -> TextOptions:

@@ -55,8 +55,21 @@ class KnnHead(Base, frozen=True, tag="knn"):
     neighbors: Count = 5
 
 
+class PrototypeHead(Base, frozen=True, tag="prototype"):
+    """The nearest class mean."""
+
+
+class CosineHead(Base, frozen=True, tag="cosine"):
+    """The class with the most similar direction."""
+
+
+# Heads of class means, for few examples.
+FewShotHead: TypeAlias = PrototypeHead | CosineHead
+
 # Heads without gradients, which can't be trained together with the backbone.
-ClassicHead: TypeAlias = LogisticHead | SvmHead | RandomForestHead | GradientBoostingHead | KnnHead
+ClassicHead: TypeAlias = (
+    LogisticHead | SvmHead | RandomForestHead | GradientBoostingHead | KnnHead | PrototypeHead | CosineHead
+)
 
 # Detection heads: a feature pyramid of so many `channels`, and a detector on it.
 
