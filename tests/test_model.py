@@ -94,7 +94,7 @@ def close(first, second):
 
 def test_a_prediction(model):
     prediction = model.predict(sky())
-    assert list(prediction) == ["label", "score", "scores"]
+    assert list(prediction) == ["label", "score", "scores", "novelty", "unknown"]
     assert prediction["label"] == "sky"
     assert set(prediction["scores"]) == set(COLORS)
     assert prediction["score"] == prediction["scores"]["sky"] == max(prediction["scores"].values())
@@ -367,7 +367,7 @@ def test_load_what_is_no_model(tmp_path):
 def test_a_recipe_without_a_device_takes_what_is_there(model, tmp_path):
     recipe = {word: value for word, value in model.header.recipe.items() if word != "device"}
     header = msgspec.structs.replace(model.header, recipe=recipe)
-    loaded = save_new(tmp_path / "plain.transfer", header, model.backbone, model.head)
+    loaded = save_new(tmp_path / "plain.transfer", header, model.backbone, model.head, model.novelty)
     assert loaded.predictor.extractor.device.type in ("cpu", "cuda", "mps")
 
 
@@ -381,7 +381,7 @@ def test_summary(model, grey):
         assert summary["path"] == str(one.path)
         assert transfer_core.load(one.path).summary() == summary
     assert grey.summary()["task"] == "regression"
-    assert list(grey.predict(sky())) == ["value"]
+    assert list(grey.predict(sky())) == ["value", "novelty", "unknown"]
 
 
 @pytest.mark.parametrize(
@@ -390,7 +390,7 @@ def test_summary(model, grey):
 def test_a_model_from_a_machine_with_a_gpu(model, tmp_path, device, precision):
     recipe = {**model.header.recipe, "device": device, "precision": precision}
     header = msgspec.structs.replace(model.header, recipe=recipe)
-    save_new(tmp_path / "gpu.transfer", header, model.backbone, model.head)
+    save_new(tmp_path / "gpu.transfer", header, model.backbone, model.head, model.novelty)
     loaded = transfer_core.load(tmp_path / "gpu.transfer")
     assert loaded.predict(sky()) == model.predict(sky())
     assert loaded.evaluate(rows(per_class=2)) == model.evaluate(rows(per_class=2))
@@ -423,7 +423,7 @@ def test_a_saved_model_keeps_its_own_preprocessing(model, tmp_path):
     """Whatever is found out about the published weights later."""
     dark = {**model.header.preprocessing, "mean": [0.9, 0.9, 0.9]}
     header = msgspec.structs.replace(model.header, preprocessing=dark)
-    save_new(tmp_path / "dark.transfer", header, model.backbone, model.head)
+    save_new(tmp_path / "dark.transfer", header, model.backbone, model.head, model.novelty)
     loaded = transfer_core.load(tmp_path / "dark.transfer")
     assert loaded.backbone.preprocessing.mean == (0.9, 0.9, 0.9)
     assert not np.allclose(loaded.embed([sky()]), model.embed([sky()]), atol=0.1)

@@ -123,7 +123,7 @@ def test_what_is_said_reaches_its_threshold_and_the_highest_comes_first(model):
     rows = list(labelled(30, seed=3))
     said, scores = scores_of(model, rows)
     for one, row in zip(said, scores, strict=True):
-        assert list(one) == ["labels", "scores"]
+        assert list(one) == ["labels", "scores", "novelty", "unknown"]
         assert list(one["scores"].values()) == sorted(row, reverse=True)
         expected = {
             name for name, p, edge in zip(NAMES, row, model.state.thresholds, strict=True) if p >= edge
@@ -333,7 +333,7 @@ def test_sets(classes):
     pictures = [row["input"] for row in doubtful(60, first=5000)]
     plain, often, seldom = (classes.predict(pictures, level=level) for level in (None, 0.95, 0.5))
     for one, large, small in zip(plain, often, seldom, strict=True):
-        assert list(one) == ["label", "score", "scores"]
+        assert list(one) == ["label", "score", "scores", "novelty", "unknown"]
         assert list(large) == ["label", "score", "scores", "set"]
         assert large["set"] == list(large["scores"])[: len(large["set"])]
         assert small["set"] == large["set"][: len(small["set"])]

@@ -81,7 +81,7 @@ def check_labels_kept(
 
 
 def check_divisible(task: Labelling, labels: Sequence[str], data: Dataset, modality: Modality) -> None:
-    """Raise `DataError` unless each label of a set, each object, or a whole regression, has two distinct inputs.
+    """Raise `DataError` unless each label, each kind of object, or a regression has two distinct inputs.
 
     A class may have one: it is trained on, and not measured.
     """

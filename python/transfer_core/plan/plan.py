@@ -20,6 +20,7 @@ from transfer_core.plan.augmentation_checks import check_augmentations
 from transfer_core.plan.group_checks import check_group_words
 from transfer_core.plan.phases import Phase, phases
 from transfer_core.plan.presets import ENOUGH_TO_COMPARE, Presets, must_gain, without_fine_tuning
+from transfer_core.recipe.heads import Head
 from transfer_core.recipe.schema import Recipe, TextOptions
 from transfer_core.recipe.steps import Freeze, Train
 from transfer_core.runtime.errors import Problem
