@@ -334,7 +334,7 @@ def test_sets(classes):
     plain, often, seldom = (classes.predict(pictures, level=level) for level in (None, 0.95, 0.5))
     for one, large, small in zip(plain, often, seldom, strict=True):
         assert list(one) == ["label", "score", "scores", "novelty", "unknown"]
-        assert list(large) == ["label", "score", "scores", "set"]
+        assert list(large) == ["label", "score", "scores", "set", "novelty", "unknown"]
         assert large["set"] == list(large["scores"])[: len(large["set"])]
         assert small["set"] == large["set"][: len(small["set"])]
         assert one["label"] == small["set"][0]
