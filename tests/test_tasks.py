@@ -279,7 +279,7 @@ def test_several_values(values):
     assert mean[1] / mean[0] == pytest.approx(100, rel=0.3)
     assert scale[1] / scale[0] == pytest.approx(100, rel=0.3)
     said = values.predict(next(greys(1, seed=5))["input"])
-    assert list(said) == ["values"]
+    assert list(said) == ["values", "novelty", "unknown"]
     assert list(said["values"]) == ["label_1", "label_2"]
 
 
@@ -322,7 +322,7 @@ def test_coverage_is_measured_as_the_predictions_say(values):
 def test_one_value():
     rows = [{**row, "label": row["label"][0]} for row in greys(40)]
     said = train(data=rows).predict(rows[0]["input"], level=0.8)
-    assert list(said) == ["value", "interval"]
+    assert list(said) == ["value", "interval", "novelty", "unknown"]
     assert said["interval"][0] < said["value"] < said["interval"][1]
 
 
