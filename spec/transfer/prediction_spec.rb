@@ -31,7 +31,8 @@ RSpec.describe Transfer::Prediction do
   end
 
   it "is unknown if the input is unlike the training examples" do
-    far, near = [0.99, 0.5].map { |novelty| parse(label: "cat", score: 0.9, scores:, novelty:, unknown: novelty > 0.95) }
+    far = parse(label: "cat", score: 0.9, scores:, novelty: 0.99, unknown: true)
+    near = parse(label: "cat", score: 0.9, scores:, novelty: 0.5, unknown: false)
     expect([far.unknown?, far.novelty, near.unknown?, cat.unknown?, cat.novelty]).to eq([true, 0.99, false, false, nil])
     expect(far.to_h).to eq({ label: "cat", score: 0.9, scores:, novelty: 0.99, unknown: true })
     expect(parse(value: 2.5, novelty: 1.0, unknown: true).unknown?).to be(true)

@@ -49,7 +49,7 @@ def cosine(spec: CosineHead, rows: Rows, outputs: int, seed: int, check: Check) 
     """
     weight = unit(class_means(unit(rows.features), rows, outputs))
     scale = SHARPNESS / max(mean_of_pairs(1 - weight @ weight.T), 4 * SHARPNESS / _LARGEST)
-    return Cosine(weight.astype(np.float32), np.float32(scale))
+    return Cosine(weight.astype(np.float32), np.array(scale, np.float32))
 
 
 def unit(features: Array) -> Array:

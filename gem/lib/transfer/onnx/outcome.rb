@@ -19,7 +19,8 @@ module Transfer
         def of(description, outputs, level, size)
           found = case description.task
                   when "classification" then classification(description, outputs["probabilities"], level)
-                  when "multi_label" then multi_label(description.labels, *outputs.values_at("probabilities", "positive"))
+                  when "multi_label"
+                    multi_label(description.labels, *outputs.values_at("probabilities", "positive"))
                   when "detection" then Boxes.of(description, outputs, size, level && margin(description, level))
                   else regression(description, outputs["values"], level)
                   end

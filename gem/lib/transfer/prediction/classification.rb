@@ -16,8 +16,8 @@ module Transfer
       #   @return [Array<String>, nil] the prediction set, highest probability first: the classes that contain the true
       #     one with the coverage `level:`
       # @!attribute [r] novelty
-      #   @return [Float, nil] 0 to 1, the share of inputs like the training examples that are nearer to these; nil if the
-      #     model has no detector
+      #   @return [Float, nil] 0 to 1, the share of inputs like the training examples that are nearer to these; nil if
+      #     the model has no detector
       # @!attribute [r] unknown
       #   @return [Boolean, nil] see {#unknown?}
 
@@ -25,9 +25,10 @@ module Transfer
       # @param score [Float]
       # @param scores [Hash{String => Float}]
       # @param set [Array<String>, nil]
-      # @param novelty [Float, nil]
-      # @param unknown [Boolean, nil]
-      def initialize(label:, score:, scores:, set: nil, novelty: nil, unknown: nil) = super
+      # @param detected [Hash{Symbol => Object}] `novelty` and `unknown`
+      def initialize(label:, score:, scores:, set: nil, **detected)
+        super(label:, score:, scores:, set:, novelty: detected[:novelty], unknown: detected[:unknown])
+      end
 
       # @param count [Integer]
       # @return [Hash{String => Float}] the `count` most probable classes

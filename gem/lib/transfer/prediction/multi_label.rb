@@ -11,16 +11,17 @@ module Transfer
       # @!attribute [r] scores
       #   @return [Hash{String => Float}] the probability of every label, highest first
       # @!attribute [r] novelty
-      #   @return [Float, nil] 0 to 1, the share of inputs like the training examples that are nearer to these; nil if the
-      #     model has no detector
+      #   @return [Float, nil] 0 to 1, the share of inputs like the training examples that are nearer to these; nil if
+      #     the model has no detector
       # @!attribute [r] unknown
       #   @return [Boolean, nil] see {#unknown?}
 
       # @param labels [Array<String>]
       # @param scores [Hash{String => Float}]
-      # @param novelty [Float, nil]
-      # @param unknown [Boolean, nil]
-      def initialize(labels:, scores:, novelty: nil, unknown: nil) = super
+      # @param detected [Hash{Symbol => Object}] `novelty` and `unknown`
+      def initialize(labels:, scores:, **detected)
+        super(labels:, scores:, novelty: detected[:novelty], unknown: detected[:unknown])
+      end
 
       # @param count [Integer]
       # @return [Hash{String => Float}] the `count` most probable labels

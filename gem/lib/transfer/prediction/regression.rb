@@ -15,8 +15,8 @@ module Transfer
       # @!attribute [r] intervals
       #   @return [Hash{String => Array(Float, Float)}, nil] the bounds by name, with several outputs
       # @!attribute [r] novelty
-      #   @return [Float, nil] 0 to 1, the share of inputs like the training examples that are nearer to these; nil if the
-      #     model has no detector
+      #   @return [Float, nil] 0 to 1, the share of inputs like the training examples that are nearer to these; nil if
+      #     the model has no detector
       # @!attribute [r] unknown
       #   @return [Boolean, nil] see {#unknown?}
 
@@ -24,9 +24,10 @@ module Transfer
       # @param values [Hash{String => Float}, nil]
       # @param interval [Array(Float, Float), nil]
       # @param intervals [Hash{String => Array(Float, Float)}, nil]
-      # @param novelty [Float, nil]
-      # @param unknown [Boolean, nil]
-      def initialize(value: nil, values: nil, interval: nil, intervals: nil, novelty: nil, unknown: nil) = super
+      # @param detected [Hash{Symbol => Object}] `novelty` and `unknown`
+      def initialize(value: nil, values: nil, interval: nil, intervals: nil, **detected)
+        super(value:, values:, interval:, intervals:, novelty: detected[:novelty], unknown: detected[:unknown])
+      end
 
       def to_s = (value || values).to_s
 
