@@ -28,15 +28,15 @@ def generator(folder, family, **options):
 def theirs(model, ours, sources, **options):
     """Sequences of transformers without the start token and padding, a list per source."""
     tokens, mask = ours._padded(sources)
-    prefix = ours._rules.prefix
+    prefix = ours.rules.prefix
     if prefix:
         options["forced_bos_token_id"] = prefix[0]
     count = options.get("num_beams", 1)
     found = model.generate(
         tokens, attention_mask=mask.long(), num_return_sequences=count, do_sample=False,
-        bad_words_ids=[[token] for token in ours._rules.banned] or None, **options,
+        bad_words_ids=[[token] for token in ours.rules.banned] or None, **options,
     )  # fmt: skip
-    end, rows = ours._rules.end, []
+    end, rows = ours.rules.end, []
     for row in found[:, 1:].tolist():
         rows.append(row[: row.index(end) + 1] if end in row else row)
     return [rows[start : start + count] for start in range(0, len(rows), count)]
@@ -84,7 +84,7 @@ def test_scores_are_mean_probabilities_of_the_tokens(tmp_path):
     ((found,),) = ours.generate([source])
     network, tokens = ours.network, torch.tensor([source.tolist()])
     mask = torch.ones_like(tokens, dtype=torch.bool)
-    inputs = torch.tensor([[ours._rules.start, *found.tokens[:-1]]])
+    inputs = torch.tensor([[ours.rules.start, *found.tokens[:-1]]])
     with torch.no_grad():
         states = network.decode(inputs, network.encode(tokens, mask), mask)
         logs = network.logits(states).log_softmax(2)[0, range(len(found.tokens)), list(found.tokens)]

@@ -11,9 +11,10 @@ module Transfer
     autoload :Image, "#{__dir__}/onnx/image"
     autoload :Boxes, "#{__dir__}/onnx/boxes"
     autoload :Texts, "#{__dir__}/onnx/texts"
+    autoload :Sequences, "#{__dir__}/onnx/sequences"
     autoload :Tokenizer, "#{__dir__}/onnx/tokenizer"
     autoload :Rows, "#{__dir__}/onnx/rows"
-    private_constant :Pictures, :Image, :Boxes, :Texts, :Tokenizer, :Rows
+    private_constant :Pictures, :Image, :Boxes, :Texts, :Sequences, :Tokenizer, :Rows
 
     class << self
       # @param path [String, Pathname] a file that {Transfer::Model#export} wrote

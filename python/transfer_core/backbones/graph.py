@@ -100,7 +100,6 @@ def traced_graph(
     examples: Mapping[str, Tensor],
     outputs: Sequence[str],
     dynamic: Mapping[str, Mapping[int, str]],
-    fold: bool = True,
 ) -> bytes:
     """Convert a network in eval mode; see `onnx_graph`.
 
@@ -116,8 +115,6 @@ def traced_graph(
         Names of the outputs.
     dynamic
         By name of an input or output the axes that may have any length, each with a name.
-    fold
-        Whether operations on weights are done in advance.
 
     Raises
     ------
@@ -144,7 +141,6 @@ def traced_graph(
                 output_names=list(outputs),
                 dynamic_axes={name: dict(axes) for name, axes in dynamic.items()},
                 opset_version=_OPSET,
-                do_constant_folding=fold,
                 **_TRACED,
             )
     except Exception as error:  # whatever a layer raises when it is traced

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -36,8 +37,25 @@ def check_target(path: Path) -> None:
             )
 
 
-def serialized(model: Any, parts: Parts, precision: str) -> bytes:
+def serialized(
+    model: Any,
+    parts: Parts,
+    precision: str,
+    fields: Mapping[str, Any] | None = None,
+    files: Mapping[str, str] | None = None,
+) -> bytes:
     """The bytes of a file with its metadata.
+
+    Parameters
+    ----------
+    model
+        A ModelProto.
+    parts, precision
+        The model, and the precision of its network.
+    fields
+        More fields of the entry `transfer`.
+    files
+        More entries.
 
     Raises
     ------
@@ -46,7 +64,7 @@ def serialized(model: Any, parts: Parts, precision: str) -> bytes:
     """
     from onnx.helper import set_model_props
 
-    set_model_props(model, metadata_of(parts, precision))
+    set_model_props(model, metadata_of(parts, precision, fields or {}, files or {}))
     if (size := model.ByteSize()) > _LARGEST - 1000:
         raise ConfigurationError(
             f"{parts.header.backbone.name} can't be exported in {precision}: {size / 1e9:.1f} GB exceed the "

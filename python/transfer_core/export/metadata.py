@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from hashlib import sha256
 from typing import Any
 
@@ -16,8 +17,10 @@ ENTRY, DIGEST = "transfer", "sha256"
 _DIGEST_ENTRY = b"\x72\x4a\x0a\x06sha256\x12\x40"
 
 
-def metadata_of(parts: Parts, precision: str) -> dict[str, str]:
-    """`metadata_props` of a model, without the digest."""
+def metadata_of(
+    parts: Parts, precision: str, fields: Mapping[str, Any], files: Mapping[str, str]
+) -> dict[str, str]:
+    """`metadata_props` of a model, without the digest; see `file.serialized`."""
     import onnx
 
     header, facts = parts.header, parts.backbone.facts
@@ -38,9 +41,12 @@ def metadata_of(parts: Parts, precision: str) -> dict[str, str]:
         "data_fingerprint": header.data_fingerprint,
         "versions": {**header.versions, "onnx": onnx.__version__},
         "created_at": header.created_at,
+        **fields,
     }
-    files = {}
-    if facts.modality == "image":
+    files = dict(files)
+    if facts.encoder_decoder:
+        pass
+    elif facts.modality == "image":
         entry["preprocessing"] = _preprocessing(parts)
     elif facts.modality == "table":
         columns = parts.chain.reader.columns

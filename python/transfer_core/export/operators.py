@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -14,6 +15,8 @@ OPSET, ML_OPSET, IR_VERSION = 17, 3, 8
 # Opsets of networks that came as ONNX files, and the IR version that they need.
 _NEWER_IR = {19: 9, 20: 9, 21: 10, 22: 10}
 ML = "ai.onnx.ml"
+# Bytes from which on a tensor of several networks is stored once.
+_SHARED = 1 << 12
 
 Number: TypeAlias = "float | int | npt.NDArray[Any] | Value"
 
@@ -95,6 +98,8 @@ class Graph:
     outputs: list[Any] = field(default_factory=list)
     opset: int = OPSET
     _counter: list[int] = field(default_factory=lambda: [0])
+    # Large tensors of networks by type, shape and digest.
+    _known: dict[tuple[Any, ...], str] = field(default_factory=dict)
 
     def input(self, name: str, dtype: Any, shape: Sequence[str | int]) -> Value:
         """Declare an input."""
@@ -152,6 +157,42 @@ class Graph:
         (chosen,) = self.add("If", [condition], (dtype,), **branches)
         return chosen
 
+    def loop(
+        self, most: Value, states: Sequence[Value], body: Callable[[Graph, Value, list[Value]], list[Value]]
+    ) -> list[Value]:
+        """Repeat a part of a graph; returns the last states.
+
+        Parameters
+        ----------
+        most
+            int64 (): the largest number of repetitions.
+        states
+            The first values of what changes; shapes may grow.
+        body
+            Called with a graph of its own, where values of this one are taken with `Value.inside`, the
+            number of the repetition, int64 (), and the states. Returns whether to go on, bool (), and the
+            new states.
+        """
+        inner = Graph(_counter=self._counter, _known=self._known)
+        number = inner._argument(np.int64)
+        go_on = inner._argument(bool)
+        given = [inner._argument(state.dtype) for state in states]
+        results = body(inner, number, given)
+        # Constants of the outer graph are ready once, not in each repetition.
+        self.tensors += inner.tensors
+        self.constants |= inner.constants
+        self.opset = max(self.opset, inner.opset)
+        inner.tensors, inner.constants = [], {}
+        for result in results:
+            inner.output(inner._new_name("state"), result, [])
+        for described in (*inner.inputs[2:], *inner.outputs[1:]):
+            described.type.tensor_type.ClearField("shape")
+        from onnx.helper import make_graph
+
+        graph = make_graph(inner.nodes, go_on.name, inner.inputs, inner.outputs)
+        start = self.constant(np.array(True))
+        return self.add("Loop", [most, start, *states], [state.dtype for state in states], body=graph)
+
     def inline(self, model: Any, inputs: dict[str, Value], dtypes: Sequence[Any]) -> list[Value]:
         """Add the nodes of another model; returns its outputs.
 
@@ -181,8 +222,10 @@ class Graph:
         graph = add_prefix_graph(model.graph, prefix)
         for name, value in inputs.items():
             self.nodes.append(_identity(value.name, prefix + name))
+        same = self._same_tensors(graph.initializer)
+        self.tensors += [tensor for tensor in graph.initializer if tensor.name not in same]
+        _rename_inputs(graph.node, same)
         self.nodes += graph.node
-        self.tensors += graph.initializer
         return [
             Value(self, output.name, np.dtype(dtype))
             for output, dtype in zip(graph.output, dtypes, strict=True)
@@ -197,6 +240,21 @@ class Graph:
         opsets = [make_opsetid("", self.opset)] + ([make_opsetid(ML, ML_OPSET)] if ML in domains else [])
         ir_version = IR_VERSION if self.opset < 19 else _NEWER_IR.get(self.opset, 11)
         return make_model(graph, opset_imports=opsets, ir_version=ir_version, producer_name="transfer")
+
+    def _argument(self, dtype: Any) -> Value:
+        return self.input(self._new_name("argument"), dtype, [])
+
+    def _same_tensors(self, tensors: Sequence[Any]) -> dict[str, str]:
+        """Names of tensors that another network in this graph has as well, and their names there."""
+        same = {}
+        for tensor in tensors:
+            content = tensor.raw_data
+            if len(content) < _SHARED:
+                continue
+            key = (tensor.data_type, tuple(tensor.dims), sha256(content).digest())
+            if (known := self._known.setdefault(key, tensor.name)) != tensor.name:
+                same[tensor.name] = known
+        return same
 
     def _as_branch(self, value: Value) -> Any:
         from onnx.helper import make_graph
@@ -214,6 +272,15 @@ class Graph:
     def _new_name(self, stem: str) -> str:
         self._counter[0] += 1
         return f"{stem}_{self._counter[0]}"
+
+
+def _rename_inputs(nodes: Any, names: Mapping[str, str]) -> None:
+    """Rename inputs of nodes, also in their subgraphs."""
+    for node in nodes if names else ():
+        for place, name in enumerate(node.input):
+            node.input[place] = names.get(name, name)
+        for attribute in node.attribute:
+            _rename_inputs(attribute.g.node, names)
 
 
 def _identity(source: str, target: str) -> Any:

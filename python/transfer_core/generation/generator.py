@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import torch
@@ -24,6 +24,22 @@ from transfer_core.runtime.devices import Device, threads_for_work
 BATCH = 32
 # Without a maximum, an output may be this many times as long as its source, plus some tokens.
 _FACTOR, _MORE = 3, 50
+# Tokens without a table of positions.
+_MOST = 100_000
+
+
+class Limits(NamedTuple):
+    """The maximum number of tokens for a source of S tokens: `fixed`, without it `factor` S + `more`, and
+    `most` in any case."""
+
+    most: int
+    fixed: int | None
+    factor: int = _FACTOR
+    more: int = _MORE
+
+    def of(self, length: int) -> int:
+        """The limit for a source of so many tokens."""
+        return min(self.most, self.fixed or self.factor * length + self.more)
 
 
 Batches: TypeAlias = Iterable[list[list[Hypothesis]]]
@@ -63,7 +79,9 @@ class TextGenerator:
         self._parameters = sum(parameter.numel() for parameter in backbone.blocks.parameters())
         layout, shape = self.codec.layout, backbone.shape
         numbers = [token for token in (layout.start, *layout.target_before) if isinstance(token, int)]
-        self._rules = TokenRules(
+        most = shape.longest - 1 if shape.positions == "learned" else _MOST
+        self.limits = Limits(most, generation.max_length)
+        self.rules = TokenRules(
             start=numbers[0],
             prefix=tuple(numbers[1:]),
             end=shape.end,
@@ -82,11 +100,6 @@ class TextGenerator:
             return tokens
         after = len(self.codec.layout.source_after)
         return np.concatenate([tokens[: self.longest - after], tokens[len(tokens) - after :]])
-
-    def limit(self, source: Ids) -> int:
-        """The maximum number of tokens for a source."""
-        most = self.network.shape.longest - 1 if self.network.shape.positions == "learned" else 100_000
-        return min(most, self._generation.max_length or _FACTOR * len(source) + _MORE)
 
     def generate(
         self,
@@ -146,7 +159,7 @@ class TextGenerator:
 
     def running_batch(self, beams: int | None = None) -> RunningBatch:
         """An empty batch for `join`; `beams` default: those of the recipe."""
-        return RunningBatch(self.network, self._rules, beams or self._generation.beams)
+        return RunningBatch(self.network, self.rules, beams or self._generation.beams)
 
     @torch.inference_mode()
     def join(
@@ -156,7 +169,7 @@ class TextGenerator:
         tokens, mask = self._padded(sources)
         with threads_for_work(tokens.numel() * self._parameters):
             states = self.network.encode(tokens, mask, check)
-        searches = [self._search(self.limit(source), batch.beams) for source in sources]
+        searches = [self._search(self.limits.of(len(source)), batch.beams) for source in sources]
         batch.join(states, mask, searches)
         return searches
 
@@ -168,7 +181,7 @@ class TextGenerator:
 
     def hypotheses(self, search: Search) -> list[Hypothesis]:
         """The results of a search that is done, the best first."""
-        return search.hypotheses(len(self._rules.prefix))
+        return search.hypotheses(len(self.rules.prefix))
 
     def prepare(self) -> None:
         """Read the tokenizer and generate once, so that the first text is not slower."""
@@ -186,8 +199,8 @@ class TextGenerator:
 
     def _search(self, limit: int, beams: int) -> Search:
         if beams == 1:
-            return GreedySearch(limit, self._rules.end)
-        return BeamSearch(beams, limit, self._generation.length_penalty, self._rules.end)
+            return GreedySearch(limit, self.rules.end)
+        return BeamSearch(beams, limit, self._generation.length_penalty, self.rules.end)
 
     def _padded(self, sources: Sequence[Ids]) -> tuple[torch.Tensor, torch.Tensor]:
         longest = max(len(source) for source in sources)

@@ -11,13 +11,16 @@ module Transfer
 
       FORMAT_VERSION = 1
       TASKS = %w[classification multi_label regression detection translation text_to_text].freeze
+      # Tasks whose models generate texts; they have no labels.
+      GENERATION = %w[translation text_to_text].freeze
       MODALITIES = %w[image text table].freeze
       # The same as of a model file: characters, labels, and numbers that are kept.
       LONGEST = 50_000_000
       MOST_LABELS = 1_000_000
       MOST_SCORES = 1_000_000
       LARGEST_SIDE = 65_535
-      private_constant :FORMAT_VERSION, :TASKS, :MODALITIES, :LONGEST, :MOST_LABELS, :MOST_SCORES, :LARGEST_SIDE
+      private_constant :FORMAT_VERSION, :TASKS, :GENERATION, :MODALITIES, :LONGEST, :MOST_LABELS, :MOST_SCORES,
+                       :LARGEST_SIDE
 
       # @return [String]
       attr_reader :task, :modality
@@ -40,10 +43,15 @@ module Transfer
         check_version
         @task = one_of("task", TASKS)
         @modality = one_of("modality", MODALITIES)
-        @labels = field("labels", Array) { |labels| labels.size.between?(1, MOST_LABELS) && names?(labels) }
+        @labels = field("labels", Array) do |labels|
+          labels.size.between?(generates? ? 0 : 1, MOST_LABELS) && names?(labels)
+        end
         @embedding_width = field("embedding_width", Integer, &:positive?)
         @scores = read_scores
       end
+
+      # @return [Boolean] whether the model generates texts
+      def generates? = GENERATION.include?(task)
 
       # @return [Array(Integer, Integer)] pixels that the shorter, and the longer side of a JPEG must keep; nil: all
       def decode_limits

@@ -22,8 +22,8 @@ module Transfer
       attr_reader :description
       # @return [Array<String>] names
       attr_reader :inputs, :outputs
-      # @return [String, nil] tokenizer.json
-      attr_reader :tokenizer
+      # @return [Hash{String => String}] other entries, such as tokenizer.json
+      attr_reader :files
       # @return [Integer] bytes
       attr_reader :size
 
@@ -102,7 +102,7 @@ module Transfer
         @description = Description.new(text)
         @inputs = graph.inputs
         @outputs = graph.outputs
-        @tokenizer = graph.metadata["tokenizer.json"]
+        @files = graph.metadata.except("transfer", "sha256")
       end
     end
     private_constant :ExportedFile

@@ -36,7 +36,8 @@ module Transfer
       def initialize(file, demand)
         @file = file
         @mutex = Mutex.new
-        @reader = Onnx.const_get(READERS.fetch(file.description.modality)).new(file)
+        reader = file.description.generates? ? :Sequences : READERS.fetch(file.description.modality)
+        @reader = Onnx.const_get(reader).new(file)
         super({ **file.description.summary, "path" => file.path, "bytes" => file.size }, demand)
       rescue Description::Invalid => error
         raise ModelFileError, "#{file.path}: #{error.message}", cause: nil
@@ -80,10 +81,14 @@ module Transfer
       def predictions(inputs, level)
         Outcome.check_level(@file.description, level)
         names = Outcome::OUTPUTS.fetch(@file.description.task) + (Outcome::NOVELTY & @file.outputs)
-        results = outputs(inputs, names) do |found, given|
-          Outcome.of(@file.description, found.transform_values(&:to_a), level, given["size"]&.to_a)
-        end
+        results = outputs(inputs, names) { |found, given| prediction(found.transform_values(&:to_a), given, level) }
         results.map { |result| result.is_a?(DataError) ? { "error" => result.message, **result.details } : result }
+      end
+
+      def prediction(found, given, level)
+        return @reader.prediction(found) if @file.description.generates?
+
+        Outcome.of(@file.description, found, level, given["size"]&.to_a)
       end
 
       def refuse_tiles
@@ -164,6 +169,7 @@ module Transfer
 
       def fit?(outputs)
         return Boxes.fit?(outputs, @file.description.labels.size) if outputs.key?("corners")
+        return outputs.values_at("tokens", "score").map { |value| value.shape.size } == [1, 1] if outputs.key?("tokens")
 
         outputs.all? { |name, value| value.shape == shape_of(name) }
       end

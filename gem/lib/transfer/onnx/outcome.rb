@@ -6,7 +6,11 @@ module Transfer
     module Outcome
       # Outputs of each task's graph.
       OUTPUTS = { "classification" => %w[probabilities], "multi_label" => %w[probabilities positive],
-                  "regression" => %w[values], "detection" => %w[corners classes scores] }.freeze
+                  "regression" => %w[values], "detection" => %w[corners classes scores],
+                  "translation" => %w[tokens score], "text_to_text" => %w[tokens score] }.freeze
+      # Tasks without prediction sets and intervals.
+      UNCALIBRATED = %w[multi_label translation text_to_text].freeze
+      private_constant :UNCALIBRATED
       # Outputs of a model with a novelty detector.
       NOVELTY = %w[novelty unknown].freeze
 
@@ -43,7 +47,7 @@ module Transfer
           return "expected a number above 0 and below 1 (got #{level})" unless level.positive? && level < 1
 
           task = description.task
-          return "prediction sets are not available for #{task} models" if task == "multi_label"
+          return "prediction sets are not available for #{task} models" if UNCALIBRATED.include?(task)
 
           needed = [1, (level / (1 - level)).round(9).ceil].max
           held_out = description.scores.first&.size.to_i

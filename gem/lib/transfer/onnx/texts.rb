@@ -27,8 +27,7 @@ module Transfer
       # @return [Hash{String => Value}]
       # @raise [DataError]
       def read(input, name)
-        problem = problem(Array(input), input.is_a?(Array))
-        raise DataError, "#{name}: #{problem}" if problem
+        check(input, name)
         return terms(Array(input)) if @reader.is_a?(Terms)
 
         windows = windows(input)
@@ -44,9 +43,14 @@ module Transfer
 
       private
 
+      def check(input, name)
+        problem = problem(Array(input), input.is_a?(Array))
+        raise DataError, "#{name}: #{problem}" if problem
+      end
+
       def tokenizer(file, text)
         longest = Description.check(text["max_length"], "text.max_length", Integer) { |size| size.between?(1, LONGEST) }
-        json = Description.check(file.tokenizer, "tokenizer.json", String)
+        json = Description.check(file.files["tokenizer.json"], "tokenizer.json", String)
         Tokenizer.new(json, longest)
       rescue Tokenizer::Unsupported => error
         raise Description::Invalid, "its tokenizer can't be used without Python: #{error.message}"

@@ -42,6 +42,7 @@ require_relative "tokenizer/byte_pair"
 require_relative "tokenizer/unigram"
 require_relative "tokenizer/template"
 require_relative "tokenizer/added_tokens"
+require_relative "tokenizer/decoder"
 
 module Transfer
   module Onnx
@@ -64,6 +65,7 @@ module Transfer
         @template = Template.build(json["post_processor"])
         @model = model(json.fetch("model"))
         @added = AddedTokens.new(json["added_tokens"] || [], @normalize)
+        @json = json.slice("added_tokens", "decoder")
         raise Unsupported, "max_length #{max_length}" if max_length <= @template.added(2)
 
         pair(*PROBE)
@@ -102,7 +104,45 @@ module Transfer
         (windows.empty? ? [[]] : windows).map { |some| @template.apply(some) }
       end
 
+      # @param text [String]
+      # @return [Array<Integer>] ids without special tokens around them
+      def bare_ids(text) = ids(text)
+
+      # @param text [String]
+      # @return [Array<String>] tokens without special ones around them; an unknown piece of a text as it is
+      def pieces(text)
+        pieces = []
+        @added.each_part(text) do |part, begins|
+          next pieces << names[part] if part.is_a?(Integer)
+
+          @split.call(part, begins).each do |word|
+            pieces.concat(@model.respond_to?(:pieces) ? @model.pieces(word) : @model.ids(word).map(&names))
+          end
+        end
+        pieces
+      end
+
+      # @param ids [Array<Integer>]
+      # @return [String] their text, without special tokens
+      # @raise [Unsupported]
+      def text(ids)
+        @decoder ||= Decoder.build(@json["decoder"])
+        special = (@special ||= Array(@json["added_tokens"]).select { |token| token["special"] }.to_h do |token|
+          [token["id"], true]
+        end)
+        @decoder.call(ids.reject { |id| special.key?(id) }.filter_map(&names)).join
+      end
+
+      # @param piece [String]
+      # @return [Integer, nil]
+      def id_of(piece) = (@numbers ||= names.invert)[piece]
+
       private
+
+      # @return [Hash{Integer => String}]
+      def names
+        @names ||= @model.names.merge(Array(@json["added_tokens"]).to_h { |token| token.values_at("id", "content") })
+      end
 
       def model(json)
         kind = json["type"] || (json.key?("merges") ? "BPE" : "WordPiece")

@@ -27,6 +27,9 @@ module Transfer
           merged(symbols(word)).then { |found| @fuses_unknown ? fused(found) : found }
         end
 
+        # @return [Hash{Integer => String}] the token of each id
+        def names = @ids.invert
+
         private
 
         # @return [Array(Integer, Integer)] a key of two ids

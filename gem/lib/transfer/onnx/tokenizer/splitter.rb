@@ -55,6 +55,14 @@ module Transfer
         private_constant :PUNCTUATION, :WORD, :BERT, :WORDS, :BYTE_LEVEL, :VISIBLE, :BYTES, :BEHAVIORS, :KINDS
 
         class << self
+          # @param text [String] of visible characters for bytes
+          # @return [String]
+          def of_visible(text)
+            @bytes ||= BYTES.invert
+            bytes = text.each_char.flat_map { |character| @bytes[character] || character.bytes }
+            bytes.pack("C*").force_encoding(Encoding::UTF_8).scrub
+          end
+
           # @param json [Hash, nil]
           # @return [#call]
           # @raise [Unsupported]

@@ -29,13 +29,10 @@ module Transfer
           pieces(word).flat_map { |piece| @ids[piece] || (@falls_back && bytes(piece)) || [@unknown].compact }
         end
 
-        private
+        # @return [Hash{Integer => String}] the piece of each id
+        def names = @ids.invert
 
-        def bytes(piece)
-          ids = piece.each_byte.map { |byte| @ids[format("<0x%02X>", byte)] }
-          ids if ids.all?
-        end
-
+        # @param word [String]
         # @return [Array<String>] neighbouring unknown characters are one piece
         def pieces(word)
           starts = best_starts(word)
@@ -54,6 +51,13 @@ module Transfer
             place = starts[place]
           end
           pieces.reverse
+        end
+
+        private
+
+        def bytes(piece)
+          ids = piece.each_byte.map { |byte| @ids[format("<0x%02X>", byte)] }
+          ids if ids.all?
         end
 
         # @return [Array<Integer>] where the last piece of the best division up to each place starts

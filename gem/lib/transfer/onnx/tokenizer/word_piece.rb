@@ -14,6 +14,9 @@ module Transfer
           @longest_piece = @ids.each_key.map(&:size).max
         end
 
+        # @return [Hash{Integer => String}] the token of each id
+        def names = @ids.invert
+
         # @param word [String]
         # @return [Array<Integer>]
         def ids(word)
@@ -50,6 +53,9 @@ module Transfer
           @ids = json.fetch("vocab")
           @unknown = @ids[json["unk_token"]]
         end
+
+        # @return [Hash{Integer => String}] the token of each id
+        def names = @ids.invert
 
         # @param word [String]
         # @return [Array<Integer>]
