@@ -146,6 +146,25 @@ RSpec.describe Transfer::Onnx, :folder do
     end
   end
 
+  describe "a translator" do
+    %w[texts pieces].each do |name|
+      it "reads and writes tokens: #{name}" do
+        found = load(name).predict(["the page", "page <unk> zoo", "abc" * 30])
+        expect(found.first).to be_a(Transfer::Prediction::Text)
+        expect(found.first.to_h).to eq({ text: "open the page", score: 0.5,
+                                         candidates: [{ text: "open the page", score: 0.5 }] })
+        expect(found.map(&:text)[1..]).to eq(["open page  zoo", "open #{'abc' * 5}a"])
+      end
+    end
+
+    it "has no embeddings and no prediction sets" do
+      expect { load("texts").embed("page") }.to raise_error(Transfer::ConfigurationError, /translation have none/)
+      expect { load("texts").predict("page", level: 0.9) }
+        .to raise_error(Transfer::RecipeError, /not available for translation models/)
+      expect { load("texts").predict(" ") }.to raise_error(Transfer::DataError, /the text is empty/)
+    end
+  end
+
   describe "a model of tables" do
     let(:model) { load("rows") }
 

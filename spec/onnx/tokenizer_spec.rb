@@ -26,15 +26,28 @@ RSpec.describe "Tokenizers in Ruby", :folder do
     expect(wrong.first(3)).to eq([])
   end
 
+  it "give the tokens of Hugging Face's, and their text" do
+    cases = JSON.parse(File.read("#{@folder}/decoded.json"))
+    wrong = cases.flat_map do |name, some|
+      reader = build(name, 512)
+      some.filter_map do |text, tokens, ids, decoded|
+        found = [name == "decoded_words" ? tokens : reader.pieces(text), reader.text(ids)]
+        [name, text, ids, decoded, found] unless found == [tokens, decoded]
+      end
+    end
+    expect(wrong.first(2)).to eq([])
+  end
+
   it "are refused with a reason if they are damaged, or have an unknown part" do
     json = JSON.parse(File.read("#{@folder}/bert_True.json"))
     { "its tokenizer.json, which is damaged" => "{}",
       "its normalizer New" => { **json, "normalizer" => { "type" => "New" } },
       "its pre-tokenizer New" => { **json, "pre_tokenizer" => { "type" => "New" } },
       "its model New" => { **json, "model" => { "type" => "New" } },
+      "its decoder New" => { **json, "decoder" => { "type" => "New" } },
       "its post-processor New" => { **json, "post_processor" => { "type" => "New" } } }.each do |message, content|
       content = JSON.generate(content) unless content.is_a?(String)
-      expect { tokenizer.new(content, 16) }.to raise_error(tokenizer::Unsupported, message)
+      expect { tokenizer.new(content, 16).text([]) }.to raise_error(tokenizer::Unsupported, message)
     end
   end
 

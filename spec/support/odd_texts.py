@@ -16,7 +16,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import (
+    AddedToken,
+    Regex,
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    processors,
+    trainers,
+)
 
 FOLDER, COUNT = Path(sys.argv[1]), int(sys.argv[3])
 chance = random.Random(int(sys.argv[2]))
@@ -233,7 +243,44 @@ def installed() -> dict[str, Tokenizer]:
     return found
 
 
+def with_decoders(tokenizers: dict[str, Tokenizer]) -> dict[str, Tokenizer]:
+    """Copies of some tokenizers, each with a decoder of its own kind."""
+    steps = [
+        decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)
+    ]  # fmt: skip
+    found = {}
+    for name, decoder in (
+        ("gpt2", decoders.ByteLevel()),
+        ("xlm", decoders.Metaspace()),
+        ("llama", decoders.Sequence(steps)),
+        ("words", None),
+    ):
+        found[f"decoded_{name}"] = copied = Tokenizer.from_str(tokenizers[name].to_str())
+        if decoder:
+            copied.decoder = decoder
+    return found
+
+
+def write_decoded(tokenizers: dict[str, Tokenizer]) -> None:
+    """`decoded.json` maps NAME to a list of [text, tokens, ids, decoded text]; some ids are random."""
+    cases: dict[str, Any] = {}
+    for name, tokenizer in with_decoders(tokenizers).items():
+        FOLDER.joinpath(f"{name}.json").write_text(tokenizer.to_str())
+        tokenizer.no_padding()
+        tokenizer.no_truncation()
+        size = tokenizer.get_vocab_size()
+        cases[name] = []
+        for number in range(COUNT):
+            encoding = tokenizer.encode(source := text(), add_special_tokens=False)
+            ids = encoding.ids if number % 2 else [chance.randrange(size) for _ in range(12)]
+            cases[name].append(
+                [source, encoding.tokens, ids, tokenizer.decode(ids, skip_special_tokens=True)]
+            )
+    FOLDER.joinpath("decoded.json").write_text(json.dumps(cases))
+
+
 def main() -> None:
+    write_decoded(all_tokenizers())
     cases: dict[str, Any] = {}
     for name, tokenizer in all_tokenizers().items():
         FOLDER.joinpath(f"{name}.json").write_text(tokenizer.to_str())

@@ -118,6 +118,51 @@ def two_boxes() -> bytes:
     return model(nodes, inputs, outputs, constants, task="detection", preprocessing=preprocessing)
 
 
+def echo(with_pieces: bool) -> bytes:
+    """Generates its source, without the first and the last token; numbers of tokens are the tokenizer's, or
+    those of another vocabulary, 10 more."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+    pieces = ["<unk>", "</s>", "▁", "▁open", "▁the", "▁pa", "ge", *"abcdefghijklmnopqrstuvwxyz"]
+    tokenizer = Tokenizer(models.Unigram([(piece, -float(i)) for i, piece in enumerate(pieces)], 0, False))
+    tokenizer.pre_tokenizer, tokenizer.decoder = pre_tokenizers.Metaspace(), decoders.Metaspace()
+    tokenizer.add_special_tokens(["<unk>", "</s>"])
+    more = 10 if with_pieces else 0
+    files = {"source_tokenizer.json": tokenizer.to_str()}
+    if with_pieces:
+        files["pieces.json"] = json.dumps({piece: i + more for i, piece in enumerate(pieces)})
+    text = {
+        "kind": "sequence",
+        "max_length": 20,
+        "prefix": "open ",
+        "before": [1 + more],
+        "after": [1 + more],
+    }
+    nodes = [
+        helper.make_node("Squeeze", ["input_ids", "first"], ["row"]),
+        helper.make_node("Slice", ["row", "start", "end"], ["tokens"]),
+        helper.make_node("Identity", ["half"], ["score"]),
+    ]
+    constants = {
+        "first": np.array([0]),
+        "start": np.array([1]),
+        "end": np.array([-1]),
+        "half": np.float32([0.5]),
+    }
+    return model(
+        nodes,
+        [value("input_ids", TensorProto.INT64, [1, "S"])],
+        [value("tokens", TensorProto.INT64, ["T"]), value("score", TensorProto.FLOAT, [1])],
+        constants,
+        task="translation",
+        modality="text",
+        labels=[],
+        state={},
+        text={**text, "unknown": more},
+        props=files,
+    )
+
+
 def row_sum() -> bytes:
     """The sum of two numbers, and 100 for the category "ulm"."""
     nodes = [
@@ -220,6 +265,8 @@ FILES = {
         "regression", labels=["red", "green", "blue"], state={"nonconformity": [[0.1] * 9] * 3}
     ),
     "boxes.onnx": two_boxes,
+    "texts.onnx": lambda: echo(False),
+    "pieces.onnx": lambda: echo(True),
     "rows.onnx": row_sum,
     "operator.onnx": lambda: with_node("Frobnicate"),
     "domain.onnx": lambda: with_node("Frobnicate", "com.example"),

@@ -62,6 +62,8 @@ def _kind(loader: str, parts: Parts) -> str:
         return "any"
     if parts.header.task == "detection":
         return "boxes"
+    if parts.backbone.facts.encoder_decoder:
+        return "sequence"
     if modality == "text":
         return "terms" if parts.is_fitted else "tokens"
     return modality

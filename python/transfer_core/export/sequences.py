@@ -228,7 +228,7 @@ def _state_shapes(shape: SequenceShape, length: int) -> list[tuple[int, ...]]:
 def _chosen(
     logits: Value, history: Value, number: Value, limit: Value, rules: TokenRules
 ) -> tuple[Value, Value]:
-    """The next token (1,), and its log-probability (1,) or 0 if it is forced; as `generation.greedy_search`."""
+    """The next token (1,), and its log-probability (1,), 0 if it is forced; as `generation.greedy_search`."""
     normalizer = logits.apply("ReduceLogSumExp", axes=[1], keepdims=0)
     if rules.banned:
         logits = _forbidden(logits, logits.graph.constant(np.array([sorted(rules.banned)])))
