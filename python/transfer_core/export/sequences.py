@@ -69,7 +69,7 @@ def step_network(backbone: EncoderDecoder, longest: int) -> bytes:
 def _plain(backbone: EncoderDecoder, longest: int) -> EncoderDecoder:
     network = copy.deepcopy(backbone).cpu().float().eval().requires_grad_(False)
     if network.shape.positions == "sinusoidal":
-        network.embeddings._rows(0, longest, torch.device("cpu"))
+        network.embeddings._waves(torch.tensor([longest - 1]))
     return network
 
 
@@ -192,13 +192,8 @@ class _Step(nn.Module):
     def forward(self, token: Tensor, position: Tensor, *given: Tensor) -> tuple[Tensor, ...]:
         """See `Networks`."""
         network, shape, layers = self.network, self.network.shape, self.network._decoder_layers
-        embeddings = network.embeddings
-        x = embeddings.words(token[:, None]) * shape.embedding_scale
-        if shape.zero_start:
-            x = x * (position > 0)
-        place: Any = position
-        x, bias = embeddings._placed(x, place, embeddings.target_positions, embeddings.target_norm), None
-        if (table := embeddings.target_distances) is not None:
+        x, bias = network.embeddings.target(token[:, None], position.reshape(1, 1)), None
+        if (table := network.embeddings.target_distances) is not None:
             keys: Any = position + 1
             bias = distance_bias(table, position[None], keys, False, shape.furthest)
         sources, past = given[: 2 * len(layers)], given[2 * len(layers) :]
