@@ -24,6 +24,14 @@ RSpec.describe "Transfer.rank", :end_to_end do
     expect(transfer("rank", rows, "--quiet").first).to match(/^backbone +accuracy.*sklearn:.*of 48 training/m)
   end
 
+  it "recognizes rows of a table and texts without a modality" do
+    table = Array.new(60) { |i| { input: { x: i % 2, y: i }, label: i.even? ? "low" : "high" } }
+    expect(Transfer.rank(data: table, quiet: true)).to have_attributes(modality: :table, sampled: 48)
+    texts = Array.new(60) { |i| { input: "it is #{i.even? ? 'good' : 'bad'} #{i}", label: i.even? ? "up" : "down" } }
+    ranking = Transfer.rank(data: texts, task: :classification, budget: 0.001, quiet: true)
+    expect(ranking).to have_attributes(modality: :text, sampled: 48)
+  end
+
   it "explains wrong words and unknown backbones" do
     expect { Transfer.rank(data: rows, among: %w[mobilnet_v2]) }
       .to raise_error(Transfer::RecipeError, /unknown backbone "mobilnet_v2", did you mean "mobilenet_v2"/)

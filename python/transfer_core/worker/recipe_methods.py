@@ -61,7 +61,7 @@ def rank(
     from transfer_core.recipe.parser import parse_recipe
 
     parsed = parse_recipe(recipe)
-    of_rows = partial(_modality, among[0], parsed.trust) if among else lambda: modality or "image"
+    of_rows = partial(_modality, among[0], parsed.trust) if among else lambda: modality or "auto"
     streams = streams_of(call, recipe["data"], of_rows)
     with _training_threads(), releasing_memory():
         return rank_backbones(parsed, among, modality, budget, streams, call.progress).to_dict()
@@ -119,7 +119,7 @@ def _training_threads() -> Iterator[None]:
 def _modality(backbone: str, trust: bool) -> str:
     from transfer_core.backbones import facts
 
-    return "image" if backbone == "auto" else facts(backbone, trust).modality
+    return "auto" if backbone == "auto" else facts(backbone, trust).modality
 
 
 def _modality_of_run(run: str, trust: bool) -> str:

@@ -141,7 +141,7 @@ module Transfer
         # Limit of rows per request; the worker requests 64.
         MAX_ROWS = 1000
         # Modalities of the requested inputs; nil means images.
-        MODALITIES = [nil, "image", "text", "table"].freeze
+        MODALITIES = [nil, "image", "text", "table", "auto"].freeze
         private_constant :MAX_OPEN, :MAX_ROWS, :MODALITIES
 
         # @yieldparam message [Message::Response] to be sent

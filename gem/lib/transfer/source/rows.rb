@@ -10,7 +10,10 @@ module Transfer
     class Rows
       BOXES = "boxes"
       SIDES = %w[label x y width height].freeze
-      private_constant :BOXES, :SIDES
+      # Names of image files, and bytes that a path has at most.
+      IMAGE = /\.(?:jpe?g|png|gif|webp|bmp|tiff?)\z/i
+      LONGEST = 4096
+      private_constant :BOXES, :SIDES, :IMAGE, :LONGEST
 
       # @param columns [Hash{String => Object}, nil] `{"input" => "photo", "target" => "species", "group" => "camera"}`
       # @param group [Array(String, Proc), Array(String, nil), nil] name of the group, and the block that returns it
@@ -26,7 +29,7 @@ module Transfer
         @group, @grouping = group
       end
 
-      # @param modality [String] of the backbone: image, text or table
+      # @param modality [String] of the backbone: image, text or table; auto: that of the first row
       # @yieldparam row [Hash{String => Object}]
       # @raise [DataError] for a row without an input or a label, or with one of another kind; an unreadable
       #   input is sent as its problem
@@ -34,6 +37,7 @@ module Transfer
         number = 0
         visit = lambda do |item|
           number += 1
+          modality = kind(item) if modality == "auto"
           yield wire(item, number, modality)
         end
         @items.respond_to?(:find_each) ? @items.find_each(&visit) : @items.each(&visit)
@@ -60,6 +64,21 @@ module Transfer
       def subgroup(item, number)
         value = field(item, @subgroup) unless pair?(item)
         in_row(number, "a group is text, a number or nil; ") { Plain.scalar(value) }
+      end
+
+      # The modality of a row: cells, a text or two, or else an image.
+      def kind(item)
+        value = value(item)
+        texts = value.is_a?(Array) ? value : [value]
+        return "table" if value.nil? || value.is_a?(Hash) || texts.size > 2 || texts.any?(Numeric)
+
+        texts.size == 2 || text?(value) ? "text" : "image"
+      end
+
+      def text?(value)
+        return false unless value.is_a?(String) && value.encoding != Encoding::BINARY
+
+        !value.match?(IMAGE) && !(value.bytesize < LONGEST && !value.include?("\0") && File.file?(value))
       end
 
       # The input, or the problem of an unreadable one, which the core handles according to `on_bad_input`.
