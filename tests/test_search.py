@@ -4,10 +4,13 @@ import time
 
 import numpy as np
 import pytest
+import sklearn.preprocessing  # noqa: F401  its first import changes the environment
 
 import transfer_core
+from transfer_core.pipeline import candidates
+from transfer_core.pipeline import search as searching
 from transfer_core.runs import list_runs
-from transfer_core.runtime.errors import RecipeError
+from transfer_core.runtime.errors import DataError, RecipeError
 
 optuna = pytest.importorskip("optuna")
 pytestmark = pytest.mark.extras
@@ -74,3 +77,19 @@ def test_rows_can_be_searched_too():
 def test_wrong_words_are_explained(words, message):
     with pytest.raises(RecipeError, match=message):
         transfer_core.train(**{"backbone": "auto", "data": rows(), **words})
+
+
+def test_a_budget_that_no_trial_fits_is_answered_with_one_that_does(monkeypatch):
+    monkeypatch.setattr(searching, "_LEAST_BUDGET", 0.0)
+    with pytest.raises(RecipeError, match=r"budget: no trial ends within 0.01 s .* Fix: budget: 1 or more"):
+        transfer_core.train(backbone="auto", data=rows(), budget=0.01, task="classification")
+
+
+def test_no_candidate_and_a_single_class_are_explained(monkeypatch):
+    single = [{**row, "label": "a"} for row in rows()]
+    with pytest.raises(DataError, match="two classes"):
+        transfer_core.train(backbone="auto", data=single, budget=60, task="classification")
+    monkeypatch.setattr(candidates, "catalogue", lambda **_: [])
+    monkeypatch.setattr(candidates, "_FITTED", {})
+    with pytest.raises(RecipeError, match="backbone: no backbone for table inputs is on this machine"):
+        transfer_core.train(backbone="auto", data=rows(), budget=60, task="classification")

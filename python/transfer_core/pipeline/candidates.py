@@ -71,7 +71,7 @@ def candidates_for(modality: str) -> list[Candidate]:
     if not found:
         message = (
             f"no backbone for {modality} inputs is on this machine. Fix: install weights with "
-            "`transfer setup`, or name backbones in among"
+            "`transfer setup`, or name one that can be downloaded"
         )
         raise RecipeError([Problem("among", message)])
     return found

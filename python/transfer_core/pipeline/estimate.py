@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from transfer_core.backbones.frozen import open_backbone
 from transfer_core.data import Dataset, Row
 from transfer_core.features import FeatureStore, Views, build_extractor
 from transfer_core.features.fitted import must_be_fitted
@@ -117,7 +118,9 @@ def estimate(recipe: Recipe, streams: Mapping[str, Iterable[Row]], progress: Pro
     _check(recipe)
     quiet = Progress(cancelled=progress.cancelled)
     with spool_folder() as spool, TemporaryDirectory(dir=spool) as folder:
-        watch = _Watch(progress)
+        # What is done once per machine, such as a download, is no part of the training that follows.
+        open_backbone(recipe.backbone, recipe.weights, progress, recipe.trust)
+        watch = _Watch()
         chosen = choose(recipe, streams, spool, progress)
         choosing = watch.lap()
         task, many = chosen.plan.task, chosen.splits.modality.many
@@ -287,8 +290,7 @@ class _Lap:
 class _Watch:
     """Time and peak memory of each step of a pilot, and the times of epochs of fine-tuning."""
 
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
+    def __init__(self) -> None:
         self._began = monotonic()
         self._phases: list[list[float]] = []
         _reset_peak()

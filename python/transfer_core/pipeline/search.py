@@ -86,14 +86,13 @@ def search(recipe: Recipe, streams: Mapping[str, Iterable[Row]], progress: Progr
     study = _study(recipe.seed)
     # Rows of a stream are read once per trial.
     kept = {name: list(rows) for name, rows in streams.items()}
-    ranking = rank_backbones(recipe, None, None, clock.budget * _RANKING_SHARE, kept, progress)
+    ranking = _ranked(recipe, kept, clock, progress)
     trials = _Trials(recipe, kept, clock, progress)
-    for title, candidate in _frozen_candidates(recipe, ranking):
+    for title, candidate in _frozen_candidates(recipe, ranking, clock):
         trials.run(title, candidate)
     frozen = trials.best(_FINE_TUNED)
     if not frozen:
-        message = f"no trial ended within {clock.budget:g} s. Fix: a larger budget"
-        raise RecipeError([Problem("budget", message)])
+        raise _too_small(clock, trials.needed)
     if _can_fine_tune(ranking):
         while trials.time_for_another():
             title, candidate, report = _proposal(study, frozen)
@@ -101,6 +100,45 @@ def search(recipe: Recipe, streams: Mapping[str, Iterable[Row]], progress: Progr
     best = trials.best(1)[0]
     progress.stage("train", f"best of {len(trials.ended)} trials: {best.title}")
     return five_steps.run(replace(best.recipe, split=recipe.split), kept, progress)
+
+
+def _ranked(recipe: Recipe, streams: Mapping[str, list[Row]], clock: Clock, progress: Progress) -> Ranking:
+    """Rank the backbones on this machine; at least one, unless the whole budget is used up before.
+
+    Raises
+    ------
+    RecipeError
+        At `budget`, if no backbone was ranked in time; at `backbone`, if none can be used.
+    """
+    needed = [0.0]
+
+    def emit(event: Event) -> None:
+        if event["event"] == "progress" and event["step"] == "freeze" and event["done"]:
+            needed[0] = (clock.budget - clock.left) * event["total"] / event["done"]
+        progress.emit(event)
+
+    def cancelled() -> bool:
+        return progress.cancelled() or clock.left < 0
+
+    watched = replaced(progress, emit=emit, cancelled=cancelled)
+    try:
+        return rank_backbones(recipe, None, None, clock.budget * _RANKING_SHARE, streams, watched)
+    except Cancelled:
+        progress.check()  # raises if the user cancelled, not the clock
+        raise _too_small(clock, 3 * needed[0]) from None
+    except RecipeError as error:
+        renamed = {"among": "backbone"}
+        problems = [Problem(renamed.get(one.path, one.path), one.message) for one in error.problems]
+        raise RecipeError(problems) from None
+
+
+def _too_small(clock: Clock, needed: float) -> RecipeError:
+    """An error that states the seconds that are needed for one trial and the final training."""
+    enough = max(needed, 2 * clock.budget)
+    message = (
+        f"no trial ends within {clock.budget:g} s on this data. Fix: budget: {math.ceil(enough)} or more"
+    )
+    return RecipeError([Problem("budget", message)])
 
 
 class _Trials:
@@ -112,6 +150,8 @@ class _Trials:
         self._split = replace(recipe.split, measure="valid")
         self._streams, self._clock, self._progress = streams, clock, progress
         self.ended: list[Trial] = []
+        # Seconds of budget with which a trial that was stopped would have ended.
+        self.needed = 0.0
         self._longest = 0.0
 
     def best(self, count: int) -> list[Trial]:
@@ -154,6 +194,9 @@ class _Trials:
                 run[0] = event["id"]
             if event["event"] in ("warning", "epoch", "progress"):
                 self._progress.emit(event)
+            if event["event"] == "overall" and event["seconds_left"] is not None:
+                used = self._clock.budget - self._clock.left
+                self.needed = used + (1 + _RESERVE) * event["seconds_left"]
             overall = {
                 "event": "overall",
                 "share": self._clock.share,
@@ -172,10 +215,21 @@ def loss_of(metrics: Mapping[str, Any], main_metric: str) -> float:
     return float(metrics["log_loss"]) if "log_loss" in metrics else 1 - float(metrics[main_metric])
 
 
-def _frozen_candidates(recipe: Recipe, ranking: Ranking) -> list[tuple[str, Recipe]]:
-    """Recipes with a frozen backbone: a linear head on the best backbones; on the best also others."""
+def _frozen_candidates(recipe: Recipe, ranking: Ranking, clock: Clock) -> list[tuple[str, Recipe]]:
+    """Recipes with a frozen backbone: a linear head on the best backbones; on the best also others.
+
+    Raises
+    ------
+    RecipeError
+        At `budget`, if no backbone embeds the data in the time that is left.
+    """
     base = replace(recipe, budget=None, preset="fast", steps=(), train=Train())
-    names = [entry.backbone for entry in ranking.backbones[:_BACKBONES]]
+    # The test part is embedded too, by the final training.
+    inputs = ranking.examples / (1 - recipe.split.test) - ranking.sampled
+    seconds = {entry.backbone: inputs * (entry.seconds_per_input or 0) for entry in ranking.backbones}
+    names = [name for name, needed in seconds.items() if needed < clock.left][:_BACKBONES]
+    if not names:
+        raise _too_small(clock, clock.budget - clock.left + 2 * min(seconds.values()))
     first = replace(base, backbone=names[0])
     found = [(f"{name}, linear head", replace(base, backbone=name)) for name in names]
     found.append((f"{names[0]}, mlp head", replace(first, head=MlpHead())))
