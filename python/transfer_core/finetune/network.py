@@ -62,7 +62,7 @@ class Tail(PartlyFrozen):
     def __init__(
         self,
         backbone: Backbone,
-        head: nn.Sequential,
+        head: nn.Module,
         trainable: Sequence[str],
         begin: int,
         check: Callable[[], None] = _never_cancelled,

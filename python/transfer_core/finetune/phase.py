@@ -7,7 +7,7 @@ shift train with their block.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -32,6 +32,7 @@ from transfer_core.runtime.devices import Machine, choose_dtype, fast_dtype
 from transfer_core.runtime.progress import Progress
 from transfer_core.tasks import Criterion
 from transfer_core.tasks.criteria import Array
+from transfer_core.training.adaptation import Adaptation, DomainHead, even_size, paired_batches
 from transfer_core.training.batch import Batch, BatchSource, Metrics
 from transfer_core.training.checkpointer import NO_CHECKPOINTS, Checkpointer
 from transfer_core.training.execution import Execution, open_execution
@@ -67,6 +68,7 @@ def fine_tune(
     progress: Progress,
     text: TextOptions = TextOptions(),
     checkpointer: Checkpointer = NO_CHECKPOINTS,
+    adaptation: Adaptation | None = None,
 ) -> list[Metrics]:
     """Train the blocks of `phase`, or LoRA adapters beside them, and the head, in place.
 
@@ -86,6 +88,9 @@ def fine_tune(
         How texts are tokenized; texts only.
     checkpointer
         See `train_epochs`.
+    adaptation
+        A loss between the domains of `examples`, whose unlabelled ones have the weight 0. The last epoch
+        remains then: labels of the source don't tell which is best for the target.
 
     Returns
     -------
@@ -103,6 +108,10 @@ def fine_tune(
     assert train.epochs
     size = train.batch_size or 32
     backbone.requires_grad_(False)
+    trained: nn.Sequential | DomainHead = head
+    if adaptation:
+        size = even_size(size)
+        trained = DomainHead(head, adaptation, torch.Generator().manual_seed(seed))
     with adapted(backbone, phase, seed) as adapted_blocks:
         trainable = [*phase.trainable, *adapted_blocks]
         begin = frozen_in_front(backbone, trainable)
@@ -116,28 +125,36 @@ def fine_tune(
             inputs = random_views(examples.dataset, trunk, size, augmentations, seed, mixer)
         else:
             inputs = same_every_epoch(examples.dataset, passes=train.epochs)
-        tail = Tail(backbone, head, trainable, begin, progress.check)
+        tail = Tail(backbone, trained, trainable, begin, progress.check)
         for name in adapted_blocks:
             only_adapters(tail.blocks.get_submodule(name))
         factors = None
         if examples.cells is not None and valid.cells is not None:
             factors = GroupFactors(tail, examples.cells, valid.cells)
-        with open_execution(tail, device, training_dtype(backbone, machine), size, progress) as execution:
+        whole_batch = {"whole_batch": True} if adaptation else {}
+        dtype = training_dtype(backbone, machine)
+        with open_execution(tail, device, dtype, size, progress, **whole_batch) as execution:
             validate = None
-            if len(valid):
-                valid_inputs = same_every_epoch(valid.dataset, passes=1 + train.epochs)
-                validate = partial(_validate, execution, criterion, valid, valid_inputs, factors)
+            read = partial(_read, examples, inputs, mixer, factors)
+            if isinstance(trained, DomainHead):
+                batches = paired_batches(trained, size, seed, train.epochs, read)
+            else:
+                batches = _batch_source(len(examples), read, size, seed)
+                if len(valid):
+                    valid_inputs = same_every_epoch(valid.dataset, passes=1 + train.epochs)
+                    validate = partial(_validate, execution, criterion, valid, valid_inputs, factors)
+            loss = loss_of(criterion)
             history = train_epochs(
                 execution,
-                _batch_source(examples, inputs, size, seed, mixer, factors),
-                loss_of(criterion),
+                batches,
+                trained.loss(loss) if isinstance(trained, DomainHead) else loss,
                 validate,
                 train,
                 "fine_tune",
                 seed,
                 progress,
                 checkpointer,
-                groups_by_depth(backbone, head, train.layer_decay or 1.0),
+                groups_by_depth(backbone, trained, train.layer_decay or 1.0),
             )
         tail.requires_grad_(False)
     return history
@@ -184,27 +201,33 @@ def _same_every_epoch(
     return unaugmented(dataset, trunk, size, passes, progress)
 
 
-def _batch_source(
+def _read(
     examples: Examples,
     inputs: Inputs,
-    size: int,
-    seed: int,
     mixer: Mixer | None,
     factors: GroupFactors | None,
+    order: Tensor,
+    epoch: int,
+) -> Iterable[Batch]:
+    """Yield batches of the examples with the numbers `order`."""
+    columns = examples.targets, examples.weights
+    for chunk, batch in inputs(order, epoch):
+        targets, weights = (
+            mixer.targets(*columns, chunk, epoch) if mixer else (column[chunk] for column in columns)
+        )
+        yield Batch(batch, targets, weights * factors.of(chunk) if factors else weights)
+
+
+def _batch_source(
+    count: int, read: Callable[[Tensor, int], Iterable[Batch]], size: int, seed: int
 ) -> BatchSource:
     """Return batches that hold every example once per epoch, in a new order."""
-    columns = examples.targets, examples.weights
 
     def epoch(number: int) -> Iterable[Batch]:
         shuffle = torch.Generator().manual_seed(seed * 100_003 + number)
-        order = torch.randperm(len(examples), generator=shuffle)
-        for chunk, batch in inputs(order, number):
-            targets, weights = (
-                mixer.targets(*columns, chunk, number) if mixer else (column[chunk] for column in columns)
-            )
-            yield Batch(batch, targets, weights * factors.of(chunk) if factors else weights)
+        return read(torch.randperm(count, generator=shuffle), number)
 
-    return BatchSource(epoch, steps=-(-len(examples) // size))
+    return BatchSource(epoch, steps=-(-count // size))
 
 
 def _validate(

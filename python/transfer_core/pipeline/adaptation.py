@@ -17,13 +17,16 @@ from transfer_core.kinds.optimal_transport import optimal_transport
 from transfer_core.kinds.subspace import subspace
 from transfer_core.kinds.tca import tca
 from transfer_core.pipeline.artifacts import Frozen
+from transfer_core.pipeline.deep_adaptation import fit_deep_head
 from transfer_core.pipeline.domains import Domains, domains_of
 from transfer_core.pipeline.frozen_head import fit_frozen_head
+from transfer_core.plan.adapting import NEED_HIDDEN_LAYER
 from transfer_core.recipe.heads import LinearHead, MlpHead
 from transfer_core.recipe.kinds import Adapt
 from transfer_core.runtime.errors import Problem, RecipeError
 from transfer_core.runtime.progress import Progress
 from transfer_core.tasks.criteria import Array
+from transfer_core.training.checkpointer import NO_CHECKPOINTS, Checkpointer
 
 # Regularization of CORAL as a share of the mean variance: covariances of few embeddings are rough.
 _RIDGE = 1.0
@@ -34,7 +37,13 @@ _MIXED_COMPONENTS = (32, 64)
 _ENTROPY = 0.02
 
 
-def fit_adapted(frozen: Frozen, adapt: Adapt, with_valid: bool, progress: Progress) -> HeadFit:
+def fit_adapted(
+    frozen: Frozen,
+    adapt: Adapt,
+    with_valid: bool,
+    progress: Progress,
+    checkpointer: Checkpointer = NO_CHECKPOINTS,
+) -> HeadFit:
     """Fit the head of the plan after `adapt`; it takes embeddings of the target as they are.
 
     Parameters
@@ -43,7 +52,7 @@ def fit_adapted(frozen: Frozen, adapt: Adapt, with_valid: bool, progress: Progre
         Embeddings of both domains.
     adapt
         Any method but `auto`.
-    with_valid, progress
+    with_valid, progress, checkpointer
         As for `fit_frozen_head`.
 
     Raises
@@ -54,6 +63,10 @@ def fit_adapted(frozen: Frozen, adapt: Adapt, with_valid: bool, progress: Progre
     domains = domains_of(frozen)
     if not len(domains.target):
         _refuse('the target domain has no training inputs. Fix: unlabelled: "…"')
+    if adapt.method in NEED_HIDDEN_LAYER:
+        # Of domains that a discriminator separates without error, its gradient vanishes.
+        move = coral(domains.source, domains.target, _RIDGE).source
+        return fit_deep_head(_aligned(frozen, move, _unchanged), progress, checkpointer)
     if adapt.method in CLASSIFIERS:
         return _fit_classifier(frozen, adapt, domains)
     return _ALIGNMENTS[adapt.method](frozen, adapt, domains, with_valid, progress)

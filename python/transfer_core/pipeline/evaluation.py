@@ -26,7 +26,7 @@ def measure(draft: Model, frozen: Frozen, progress: Progress) -> dict[str, Any]:
     if not len(test):
         progress.warning("nothing was held out, so the model was not measured")
         return {}
-    predictor, known = draft.predictor, frozen.test
+    predictor, known = draft.predictor, None if frozen.plan.changes_backbone else frozen.test
     assert isinstance(predictor, PooledPredictor)
     measured = predictor.evaluate(test, "raise", progress) if known is None else predictor.score(known, test)
     for warning in (*baseline_warnings(measured), *group_warnings(measured, frozen.splits.modality.many)):

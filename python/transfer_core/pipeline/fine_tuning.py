@@ -17,6 +17,7 @@ from transfer_core.heads.minibatch import fit_minibatch
 from transfer_core.heads.modules import head_of, module_of
 from transfer_core.model_file.format import tensors_digest
 from transfer_core.pipeline.artifacts import Frozen, Tuned
+from transfer_core.pipeline.deep_adaptation import examples_of_both
 from transfer_core.pipeline.embedding import embed
 from transfer_core.pipeline.freezing import embedded_anew
 from transfer_core.pipeline.frozen_head import (
@@ -42,7 +43,8 @@ def fine_tune_backbone(
     """Train the further phases of the plan; without a gain the head is fitted as on a frozen backbone."""
     before = fitted.head(frozen.valid)
     tuned = _all_phases(frozen, fitted, checkpoints, progress)
-    if gained(frozen, before, tuned):
+    # An adapted network is for the target: no labels tell whether it gained.
+    if frozen.plan.recipe.adapt or gained(frozen, before, tuned):
         return tuned
     if tuned.backbone_changed:
         _restore_published(frozen, progress)
@@ -108,7 +110,10 @@ def _fine_tune(
     progress.stage("fine_tune", f"fine-tune {phase.title(len(frozen.backbone.facts.blocks))}")
     robust = phase.train.group_weights == "robust"
     parts = zip((frozen.splits.train, frozen.splits.valid), cells_of(frozen), strict=True)
-    images, valid = (_examples(frozen, part, phase, cells if robust else None) for part, cells in parts)
+    examples, valid = (_examples(frozen, part, phase, cells if robust else None) for part, cells in parts)
+    adaptation = None
+    if recipe.adapt:
+        examples, adaptation = examples_of_both(frozen, phase)
     how = (
         view_changes(frozen),
         frozen.machine,
@@ -117,8 +122,9 @@ def _fine_tune(
         progress,
         recipe.text,
         checkpointer,
+        adaptation,
     )
-    entries = fine_tune(frozen.backbone.module(), head, phase, images, valid, *how)
+    entries = fine_tune(frozen.backbone.module(), head, phase, examples, valid, *how)
     return [{"step": "fine_tune", **entry} for entry in entries]
 
 

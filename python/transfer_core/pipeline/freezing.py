@@ -44,11 +44,11 @@ def _embedded(chosen: Chosen, seen: Seen | None, progress: Progress) -> Frozen:
     """Embed all examples; thumbnails of decoded images are collected in `seen`.
 
     If the plan changes the backbone, test images are only decoded, so that damaged ones are reported before
-    the training.
+    the training; beside a source domain, they are embedded for the heads that the result is compared with.
     """
     plan, splits = chosen.plan, chosen.splits
     views = Views(of_one_image(plan.recipe.augment)).count
-    test_views = 0 if plan.changes_backbone else 1
+    test_views = 0 if plan.changes_backbone and not splits.domains else 1
     parts = [(splits.train, views), (splits.valid, 1), (splits.test, test_views)]
     if splits.domains:
         parts.append((splits.domains.unlabelled, 1))
@@ -58,7 +58,7 @@ def _embedded(chosen: Chosen, seen: Seen | None, progress: Progress) -> Frozen:
     with _naming(splits, progress):
         found = embed(chosen, parts, FeatureStore(), progress, seen)
         bad = dict(found.bad)
-        if plan.changes_backbone:
+        if not test_views:
             bad |= undecodable(splits.test, chosen.backbone, plan.recipe.on_bad_input, progress, seen)
     if bad:
         splits = left_over(splits, bad)
@@ -73,7 +73,7 @@ def _embedded(chosen: Chosen, seen: Seen | None, progress: Progress) -> Frozen:
         state=plan.task.fit(splits.labels, splits.train),
         train=train,
         valid=valid,
-        test=None if plan.changes_backbone else test,
+        test=test if test_views else None,
         views=views,
         unlabelled=unlabelled,
     )

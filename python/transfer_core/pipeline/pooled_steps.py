@@ -12,7 +12,7 @@ from transfer_core.heads import HeadFit
 from transfer_core.model.loading import save_new
 from transfer_core.model.model import Model
 from transfer_core.pipeline.artifacts import Chosen, Frozen, Tuned
-from transfer_core.pipeline.domain_head import fit_domain_head
+from transfer_core.pipeline.domain_head import fit_domain_head, prepared
 from transfer_core.pipeline.evaluation import measure, shifted
 from transfer_core.pipeline.expected_work import expected_work
 from transfer_core.pipeline.few_shot import fit_few_shot, has_few_examples
@@ -42,6 +42,8 @@ def add_head_and_train(
     head, train = plan.recipe.head, plan.head_phase.train
     assert head is not None
     progress.stage("head", f"add a {head.__struct_config__.tag} head with {outputs} outputs")
+    if frozen.splits.domains:
+        frozen = prepared(frozen, not plan.further_phases, progress)
     if checkpoints.phase > 0 and not plan.must_gain:  # the checkpoint of a later phase has its weights
         from transfer_core.heads.modules import untrained_head
 

@@ -233,16 +233,6 @@ def check_backbone_can(recipe: Recipe, facts: BackboneFacts) -> None:
         raise RecipeError(problems)
 
 
-def check_kinds(recipe: Recipe, blocks: Sequence[str]) -> None:
-    """Raise `RecipeError` if a kind of transfer does not go with the steps of a complete recipe."""
-    problems = []
-    changes = any(phase.changes_backbone for phase in phases(recipe, blocks))
-    if recipe.adapt and changes:
-        message = "works on the embeddings of a frozen backbone. Fix: leave out unfreeze, finetune and preset"
-        problems.append(Problem("adapt", message))
-    raise_if(problems)
-
-
 def check_blocks(recipe: Recipe, blocks: Sequence[str]) -> None:
     """Raise `RecipeError` if a step names blocks that the backbone lacks."""
     problems = []

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from transfer_core.backbones.facts import BackboneFacts
 from transfer_core.backbones.representations import Representation
 from transfer_core.plan import checks, detection_presets, generation_presets, presets
+from transfer_core.plan.adapting import adapted_head, check_kinds
 from transfer_core.plan.augmentation_checks import check_augmentations
 from transfer_core.plan.group_checks import check_group_words
 from transfer_core.plan.phases import Phase, phases
@@ -117,9 +118,10 @@ def complete(recipe: Recipe, facts: BackboneFacts) -> Recipe:
     checks.check_blocks(recipe, blocks)
     checks.check_backbone_can(recipe, facts)
     task = task or TASKS["classification"]
-    head, preset = recipe.head or task.default_head, PRESETS[task.needs]
+    preset = PRESETS[task.needs]
     augment = recipe.augment if recipe.augment is not None else preset.preset_augmentation(recipe, facts)
     steps = preset.complete_steps(recipe, blocks)
+    head = recipe.head or adapted_head(replace(recipe, steps=steps), blocks) or task.default_head
     draft = replace(recipe, steps=steps, head=head, augment=augment, train=Train())
     if task.needs == "feature_maps":
         draft = replace(draft, image_size=recipe.image_size or detection_presets.IMAGE_SIZE)
@@ -129,7 +131,7 @@ def complete(recipe: Recipe, facts: BackboneFacts) -> Recipe:
     check_augmentations(draft, task, blocks)
     checks.check_classic_head(recipe, draft)
     checks.check_lbfgs(recipe, draft)
-    checks.check_kinds(draft, blocks)
+    check_kinds(draft, blocks)
     checks.check_layer_decay(recipe, draft, blocks)
     return replace(draft, steps=preset.fill_train_steps(draft, blocks))
 

@@ -9,7 +9,16 @@ from msgspec import Meta
 from transfer_core.recipe.fields import Base, Positive, Width
 
 AdaptMethod: TypeAlias = Literal[
-    "auto", "coral", "subspace", "tca", "optimal_transport", "mixture", "mcc", "ensemble"
+    "auto",
+    "coral",
+    "subspace",
+    "tca",
+    "optimal_transport",
+    "mixture",
+    "mcc",
+    "ensemble",
+    "mmd",
+    "dann",
 ]
 WeighMethod: TypeAlias = Literal["kmm", "kliep", "ulsif", "discriminator", "tradaboost", "label_shift"]
 
@@ -17,9 +26,12 @@ WeighMethod: TypeAlias = Literal["kmm", "kliep", "ulsif", "discriminator", "trad
 class Adapt(Base, frozen=True):
     """Bring the source and the target domain together (feature-based transfer).
 
+    On a frozen backbone `mmd` and `dann` train an mlp head; the other methods are closed forms. Where blocks
+    train, `coral`, `mmd`, `dann` and `mcc` are losses beside that of the labels.
+
     `components` is the number of dimensions of `subspace`, `tca` and `mixture`, `strength` the weight of the
-    loss of `mcc`, and the regularization of `coral`, `tca` and `optimal_transport` (None:
-    the method's defaults).
+    loss of `mcc`, `mmd` and `dann`, and of `coral` where blocks train; and the regularization of `coral`,
+    `tca` and `optimal_transport` on a frozen backbone (None: the method's defaults).
     """
 
     method: AdaptMethod = "auto"

@@ -7,10 +7,11 @@ layer. Gradients are summed in the order of the micro-batches, so results do not
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
+from typing import Any, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +22,10 @@ from transfer_core.runtime.progress import Progress
 from transfer_core.training.batch import Batch, Loss
 from transfer_core.training.forward import float32_outputs
 from transfer_core.training.randomness import UseGenerator
+
+Result = TypeVar("Result")
+# Applies a function to each element, as `map` does.
+Map: TypeAlias = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
 
 # The activations of so many images fit into a core's cache, and each is below the size from which the memory
 # allocator requests new pages from the system every time.
@@ -68,14 +73,12 @@ class CpuExecution:
         state of that generator after the first batch. That batch is then computed again, and micro-batches
         run one after the other from then on.
         """
-        numbered = [(seed + number, part) for number, part in enumerate(batch.split(self._size))]
-        compute = partial(self._micro_batch, loss=loss, total=batch.weights.sum())
         if self._sequential:
-            return _summed(self._pool.submit(compute, part).result() for part in numbered)
+            return self._sums(batch, loss, seed, self._one_by_one)
         if self._sequential is not None:
-            return _summed(self._pool.map(compute, numbered))
+            return self._sums(batch, loss, seed, self._pool.map)
         state = torch.get_rng_state()
-        sums = _summed(self._pool.map(compute, numbered))
+        sums = self._sums(batch, loss, seed, self._pool.map)
         self._sequential = not torch.equal(torch.get_rng_state(), state)
         if not self._sequential:
             return sums
@@ -85,17 +88,53 @@ class CpuExecution:
         )
         return self._loss_and_gradients(batch, loss, seed)
 
+    def _sums(self, batch: Batch, loss: Loss, seed: int, over: Map) -> list[Tensor]:
+        """Return the mean loss and its gradients, for micro-batches that `over` computes."""
+        compute = partial(self._micro_batch, loss=loss, total=batch.weights.sum())
+        return _summed(over(compute, self._numbered(batch, seed)))
+
+    def _numbered(self, batch: Batch, seed: int) -> list[tuple[int, Batch]]:
+        return [(seed + number, part) for number, part in enumerate(batch.split(self._size))]
+
+    def _one_by_one(self, compute: Callable[[Any], Result], parts: Iterable[Any]) -> Iterator[Result]:
+        return (self._pool.submit(compute, part).result() for part in parts)
+
     def _micro_batch(self, numbered: tuple[int, Batch], loss: Loss, total: Tensor) -> list[Tensor]:
         """Return a micro-batch's share of the mean loss and of its gradients."""
+        outputs = self._forward(numbered)
+        part = numbered[1]
+        share = loss(outputs, part.targets, part.weights) / total
+        return [share.detach(), *torch.autograd.grad(share, self._trained)]
+
+    def _forward(self, numbered: tuple[int, Batch]) -> Tensor:
+        """Return a micro-batch's outputs, with their graph."""
         seed, part = numbered
         with UseGenerator(torch.Generator().manual_seed(seed)):
-            outputs = float32_outputs(self.module, part.inputs, self._dtype)
-            share = loss(outputs, part.targets, part.weights) / total
-        return [share.detach(), *torch.autograd.grad(share, self._trained)]
+            return float32_outputs(self.module, part.inputs, self._dtype)
 
     @torch.no_grad()
     def _outputs(self, inputs: Tensor) -> Tensor:
         return float32_outputs(self.module, inputs, self._dtype)
+
+
+class WholeBatchCpuExecution(CpuExecution):
+    """Compute a loss that does not add up over micro-batches from the outputs of all of them.
+
+    Its gradient for the outputs goes back through each micro-batch. Activations of the whole batch are in
+    memory at once.
+    """
+
+    def _sums(self, batch: Batch, loss: Loss, seed: int, over: Map) -> list[Tensor]:
+        outputs = list(over(self._forward, self._numbered(batch, seed)))
+        joined = torch.cat([part.detach() for part in outputs]).requires_grad_()
+        mean = loss(joined, batch.targets, batch.weights) / batch.weights.sum()
+        (slope,) = torch.autograd.grad(mean, joined)
+        parts = zip(outputs, torch.split(slope, self._size), strict=True)
+        return [mean.detach(), *_summed(over(self._back, parts))]
+
+    def _back(self, pair: tuple[Tensor, Tensor]) -> list[Tensor]:
+        outputs, slope = pair
+        return list(torch.autograd.grad(outputs, self._trained, slope))
 
 
 def _summed(terms: Iterable[list[Tensor]]) -> list[Tensor]:
@@ -110,7 +149,12 @@ def _summed(terms: Iterable[list[Tensor]]) -> list[Tensor]:
 
 @contextmanager
 def cpu_execution(
-    module: nn.Module, device: torch.device, dtype: torch.dtype, batch_size: int, progress: Progress
+    module: nn.Module,
+    device: torch.device,
+    dtype: torch.dtype,
+    batch_size: int,
+    progress: Progress,
+    whole_batch: bool = False,
 ) -> Iterator[CpuExecution]:
     """See `open_execution`; runs a thread per core, with one torch thread inside each.
 
@@ -120,7 +164,8 @@ def cpu_execution(
     usual = torch.get_num_threads()
     try:
         with ThreadPoolExecutor(cores(), "transfer-train", one_thread_inside) as pool:
-            yield CpuExecution(module, dtype, batch_size, pool, progress)
+            kind = WholeBatchCpuExecution if whole_batch else CpuExecution
+            yield kind(module, dtype, batch_size, pool, progress)
     finally:
         # New threads start with the count that was set last.
         torch.set_num_threads(usual)

@@ -39,7 +39,12 @@ class Execution(Protocol):
 
 
 def open_execution(
-    module: nn.Module, device: torch.device, dtype: torch.dtype, batch_size: int, progress: Progress
+    module: nn.Module,
+    device: torch.device,
+    dtype: torch.dtype,
+    batch_size: int,
+    progress: Progress,
+    whole_batch: bool = False,
 ) -> AbstractContextManager[Execution]:
     """Move `module` to `device` and open the execution for it; on exit the module is back on the CPU.
 
@@ -52,6 +57,10 @@ def open_execution(
         Largest number of examples per batch.
     progress
         Receives warnings, for example about memory.
+    whole_batch
+        Whether the loss does not add up over micro-batches, as that between two domains. A GPU whose memory
+        is short computes it per micro-batch nevertheless.
     """
-    opener = cpu_execution if device.type == "cpu" else single_device_execution
-    return opener(module, device, dtype, batch_size, progress)
+    if device.type == "cpu":
+        return cpu_execution(module, device, dtype, batch_size, progress, whole_batch)
+    return single_device_execution(module, device, dtype, batch_size, progress)
