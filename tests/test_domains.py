@@ -13,6 +13,7 @@ from transfer_core.runtime.errors import DataError, RecipeError
 pytest.importorskip("sklearn.decomposition")  # whose first import sets variables of the environment
 
 WIDTH = 6
+METHODS = ["coral", "optimal_transport", "mixture", "mcc", "ensemble", "mmd", "dann", "auto"]
 
 
 def table(path, rows, classes=None):
@@ -57,7 +58,7 @@ def train(files, train="bare", **words):
     )
 
 
-@pytest.mark.parametrize("method", ["coral", "optimal_transport", "mixture", "mcc", "ensemble", "auto"])
+@pytest.mark.parametrize("method", METHODS)
 def test_adaptation_finds_a_shifted_target_again(shifted, method):
     metrics = train(shifted, adapt=method).metrics
     assert metrics["source_only"]["accuracy"] < 0.75

@@ -23,6 +23,9 @@ from transfer_core.training.loop import train_epochs
 from transfer_core.training.losses import loss_of
 from transfer_core.training.single_device_execution import SingleDeviceExecution
 
+# The default batch is a quarter of both domains within these bounds: about sixteen steps per epoch.
+_SMALLEST, _LARGEST = 32, 512
+
 
 def fit_adapted_head(
     spec: LinearHead | MlpHead,
@@ -49,7 +52,9 @@ def fit_adapted_head(
     -------
     The head, and one entry per epoch.
     """
-    size, width = even_size(train.batch_size or 32), rows.features.shape[1]
+    of_source = int(adaptation.from_source.sum())
+    size = even_size(train.batch_size or min(max(of_source // 8, _SMALLEST), _LARGEST))
+    width = rows.features.shape[1]
     generator = torch.Generator().manual_seed(seed)
     module = build_module(spec, width, outputs, generator)
     head = DomainHead(module, adaptation, generator)

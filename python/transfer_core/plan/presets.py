@@ -11,9 +11,10 @@ from typing import Protocol
 from msgspec.structs import asdict, replace
 
 from transfer_core.backbones.facts import BackboneFacts
+from transfer_core.plan.adapting import NEED_HIDDEN_LAYER
 from transfer_core.plan.phases import Phase, phases
 from transfer_core.recipe.augmentations import Augmentation, Crop
-from transfer_core.recipe.heads import ClassicHead, Head, LinearHead
+from transfer_core.recipe.heads import ClassicHead, Head, LinearHead, MlpHead
 from transfer_core.recipe.schema import Recipe
 from transfer_core.recipe.steps import OF_MINIBATCHES, Freeze, Optimizer, Step, Train, Unfreeze
 
@@ -90,8 +91,11 @@ def _fill_head(train: Train, recipe: Recipe) -> Train:
     if isinstance(recipe.head, ClassicHead):
         return replace(train, class_weights=train.class_weights or "none")
     of_minibatches = any(getattr(train, word) is not None for word in OF_MINIBATCHES)
+    adapted = recipe.adapt is not None and recipe.adapt.method in NEED_HIDDEN_LAYER
     optimizer = train.optimizer or ("lbfgs" if is_convex(recipe.head) and not of_minibatches else "adam")
     defaults = Train(class_weights="none") if optimizer == "lbfgs" else _head_defaults(optimizer)
+    if adapted and isinstance(recipe.head, MlpHead):  # its batches depend on the sizes of the domains
+        defaults = replace(defaults, epochs=30, batch_size=None)
     return filled(train, optimizer, defaults)
 
 
