@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from transfer_core.plan.phases import phases
+from transfer_core.recipe.augmentations import Mixing
 from transfer_core.recipe.heads import MlpHead
 from transfer_core.recipe.schema import Recipe
 from transfer_core.runtime.errors import Problem, RecipeError
@@ -39,6 +40,8 @@ def check_kinds(recipe: Recipe, blocks: Sequence[str]) -> None:
             f"{method} trains the hidden layer of an mlp head on a frozen backbone. Fix: leave out head, "
             "head: mlp, or unfreeze blocks"
         )
+    elif deep and any(isinstance(change, Mixing) for change in recipe.augment or ()):
+        message = "trains on whole images: a mixture has no domain. Fix: leave out mixup and cutmix"
     elif not all(phase.changes_backbone for phase in further):
         message = "goes with one train step of the head alone. Fix: leave out the others"
     if message:
