@@ -69,7 +69,7 @@ def test_class_confusion_and_its_gradient_are_those_of_the_closed_form():
     predicted = torch.softmax(outputs / 2.5, dim=1)
     expected, slope = confusion(predicted.detach().numpy())
     found = class_confusion(outputs)
-    assert float(found) == pytest.approx(expected)
+    assert float(found.detach()) == pytest.approx(expected)
     (gradient,) = torch.autograd.grad(found, outputs)
     (through,) = torch.autograd.grad(predicted, outputs, torch.tensor(slope))
     assert torch.allclose(gradient, through)
