@@ -30,6 +30,11 @@ RSpec.describe "The recipe of transfer train" do
     expect(recipe("--epochs", "0x10", "--learning-rate", "1e-3")).to eq(built(epochs: "0x10", learning_rate: 1e-3))
   end
 
+  it "has a source domain and a kind of transfer" do
+    words = { source: "studio/", unlabelled: "2024", adapt: :coral, weigh: :kmm }
+    expect(recipe(*words.flat_map { |name, value| ["--#{name}", value.to_s] })).to eq(built(**words))
+  end
+
   it "has steps if the backbone is fine-tuned" do
     expect(recipe("--backbone", "mobilenet_v2", "--epochs", "5", "--unfreeze-last", "3", "--fine-tune-epochs", "2",
                   "--fine-tune-optimizer", "sgd", "--fine-tune-learning-rate", "1e-4")).to eq(

@@ -152,3 +152,22 @@ def test_comparison_of_a_domain_with_itself(shifted):
     assert found.p_value > 0.5
     assert found.classes["a"]["share"][0] == found.classes["a"]["share"][1]
     assert found.to_dict()["sizes"] == [240, 240]
+
+
+def test_a_model_lists_the_weights_of_its_source(shifted, tmp_path):
+    model = train(shifted, weigh={"method": "discriminator", "limit": 5})
+    found = model.instance_weights
+    weights = [one.weight for one in found.most]
+    assert (found.method, found.examples, len(found.most)) == ("discriminator", 240, 240)
+    assert weights == sorted(weights, reverse=True)
+    assert found.least[0].weight == weights[-1]
+    assert np.mean(weights) == pytest.approx(1, abs=0.01)
+    assert found.effective == pytest.approx(np.sum(weights) ** 2 / np.sum(np.square(weights)))
+    # Those of use resemble the target, whose first feature is larger.
+    first = [float(one.input.split(",")[0]) for one in (*found.most[:20], *found.least[:20])]
+    assert np.mean(first[:20]) > np.mean(first[20:])
+    model.save(tmp_path / "m.transfer")
+    loaded = transfer_core.load(tmp_path / "m.transfer")
+    assert loaded.instance_weights == found
+    assert loaded.summary()["instance_weights"]["effective"] == found.effective
+    assert train(shifted).instance_weights is None

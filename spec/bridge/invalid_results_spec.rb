@@ -73,7 +73,11 @@ RSpec.describe "An invalid result" do
     "path" => "/m.transfer", "task" => "classification", "labels" => %w[red blue], "backbone" => "b",
     "embedding_width" => 2, "modality" => "image", "columns" => %w[a], "metrics" => metrics,
     "history" => [{ "step" => "train", "epoch" => 1, "loss" => 0.5 }], "recipe" => { "backbone" => "b" },
-    "sizes" => { "train" => 2 }, "warnings" => ["few"], "created_at" => "2026-03-14T15:09:26Z",
+    "sizes" => { "train" => 2 },
+    "instance_weights" => { "method" => "kmm", "examples" => 2, "effective" => 1.5,
+                            "most" => [{ "input" => "a.jpg", "weight" => 1.5 }],
+                            "least" => [{ "input" => "b.jpg", "weight" => 0.5 }] },
+    "warnings" => ["few"], "created_at" => "2026-03-14T15:09:26Z",
     "versions" => { "torch" => "2" }, "bytes" => 10
   }
   weights = { "name" => "V1", "license" => "MIT", "top1" => 71.9, "hub" => "", "file" => "v1.pth", "trained_on" => "x",

@@ -43,6 +43,10 @@ module Transfer
     attr_reader :recipe
     # @return [Array<String>] the warnings of the training: reasons to distrust data, settings or metrics
     attr_reader :warnings
+    # @return [Hash{Symbol => Object}, nil] weights of the source examples of a training with `weigh`: `method`,
+    #   `examples`, the `effective` number of equally weighted ones, and the 500 with the largest (`most`) and the
+    #   smallest weights (`least`), each `input` (a path, or the beginning of a text or row) and `weight`, of mean 1
+    attr_reader :instance_weights
     # @return [Symbol] :classification, :multi_label, :regression, :detection, :translation or :text_to_text
     attr_reader :task
     # @return [Symbol] of the inputs: :image, :text or :table
@@ -59,6 +63,8 @@ module Transfer
       @demand = demand
       @summary = Plain.symbolize(summary)
       @path = Pathname.new(@summary.fetch(:path))
+      weights = @summary[:instance_weights]
+      @instance_weights = weights unless weights.nil? || weights.empty?
       @task, @modality = @summary.values_at(:task, :modality).map(&:to_sym)
       @metrics, @history, @labels, @recipe, @backbone, @warnings =
         @summary.values_at(:metrics, :history, :labels, :recipe, :backbone, :warnings)

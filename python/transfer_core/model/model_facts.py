@@ -10,6 +10,7 @@ from typing import Any
 from transfer_core.data import MODALITIES, Modality
 from transfer_core.model.restore import restore_state, use_of
 from transfer_core.model_file.format import ModelHeader
+from transfer_core.model_file.header import InstanceWeights
 from transfer_core.model_file.summary import summarize
 from transfer_core.recipe.parser import parse_recipe
 from transfer_core.recipe.schema import Recipe
@@ -37,6 +38,11 @@ class ModelFacts:
     def warnings(self) -> tuple[str, ...]:
         """The warnings of the training: reasons to distrust data, settings or metrics."""
         return self.header.warnings
+
+    @property
+    def instance_weights(self) -> InstanceWeights | None:
+        """Weights of the source examples of a training with `weigh`."""
+        return self.header.instance_weights
 
     @property
     def history(self) -> tuple[dict[str, Any], ...]:

@@ -61,6 +61,29 @@ class DataSummary(msgspec.Struct, frozen=True):
     near_duplicates: Amount = 0
 
 
+class InstanceWeight(msgspec.Struct, frozen=True):
+    """The weight of a source example: a path, or the beginning of a text or row."""
+
+    input: Annotated[str, Meta(max_length=LONGEST_NAME)]
+    weight: Annotated[float, Meta(ge=0, le=1e6)]
+
+
+# Source examples that a file lists at either end.
+MOST_WEIGHTS = 500
+SomeWeights: TypeAlias = Annotated[tuple[InstanceWeight, ...], Meta(max_length=MOST_WEIGHTS)]
+
+
+class InstanceWeights(msgspec.Struct, frozen=True):
+    """Weights of source examples, of mean 1: their number, the `effective` number of equally weighted ones,
+    and the 500 with the largest (`most`) and the smallest weights (`least`), in this order."""
+
+    method: Short
+    examples: Amount
+    effective: Annotated[float, Meta(ge=0)]
+    most: SomeWeights
+    least: SomeWeights
+
+
 class ModelHeader(msgspec.Struct, frozen=True, kw_only=True):
     """Everything of a saved model except its tensors.
 
@@ -95,6 +118,7 @@ class ModelHeader(msgspec.Struct, frozen=True, kw_only=True):
     history: tuple[dict[str, Any], ...] = ()
     sizes: dict[str, Amount] = {}
     data: DataSummary | None = None
+    instance_weights: InstanceWeights | None = None
     warnings: tuple[str, ...] = ()
     versions: dict[str, str] = {}
     data_fingerprint: Short = ""

@@ -20,6 +20,7 @@ from transfer_core.pipeline.freezing import embed_all
 from transfer_core.pipeline.frozen_head import fit_best, with_and_without_views, without_fine_tuning
 from transfer_core.pipeline.header import header_of
 from transfer_core.pipeline.novelty import detect_novelty
+from transfer_core.pipeline.weights_summary import weights_summary
 from transfer_core.runs.checkpoints import RunCheckpoints
 from transfer_core.runtime.progress import Progress
 from transfer_core.training.checkpointer import NO_CHECKPOINTS
@@ -102,7 +103,12 @@ def evaluate(frozen: Frozen, tuned: Tuned, path: Path, warnings: list[str], prog
         metrics |= {"novelty": measured}
     for warning in shifted(frozen, tuned, metrics):
         progress.warning(warning)
-    header = msgspec.structs.replace(draft.header, metrics=metrics, warnings=tuple(warnings))
+    header = msgspec.structs.replace(
+        draft.header,
+        metrics=metrics,
+        instance_weights=weights_summary(frozen),
+        warnings=tuple(warnings),
+    )
     return save_new(path, header, frozen.backbone, tuned.head, novelty)
 
 

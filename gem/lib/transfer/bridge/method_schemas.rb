@@ -33,11 +33,15 @@ module Transfer
       data = { "examples" => :count, "parts" => [{ "name" => :text, "examples" => :count, "use" => :text }],
                "fitted" => :count, "calibrated" => :count, "calibrated_by" => :text, "measured" => :count,
                "near_duplicates" => :count }
+      sources = [{ "input" => :text, "weight" => :finite }]
+      weighted = { "method" => :text, "examples" => :count, "effective" => :finite, "most" => sources,
+                   "least" => sources }
       summary = {
         "path" => :text, "task" => :task, "labels" => [:text], "backbone" => :text, "embedding_width" => :count,
         "modality" => :modality, "columns" => [:text], "metrics" => { or_empty: MetricSchemas::ANY },
         "history" => history, "recipe" => { each: :plain }, "sizes" => { each: :count }, "data?" => { or_empty: data },
-        "warnings" => [:text], "created_at" => :text, "versions" => { each: :text }, "bytes" => :count
+        "instance_weights?" => { or_empty: weighted }, "warnings" => [:text], "created_at" => :text,
+        "versions" => { each: :text }, "bytes" => :count
       }
       run = { "id" => :text, "path" => :text, "status" => :status, "saved" => :flag, "bytes" => :count,
               "used_at" => :finite, "created_at" => { maybe: :time }, "recipe" => { maybe: { each: :plain } },

@@ -12,6 +12,10 @@ module Transfer
       "Data" => {
         valid: ["DATA", "Use this validation set instead of a held-out part"],
         test: ["DATA", "Use this test set instead of a held-out part"],
+        source: ["DATA", "Labelled source domain; DATA may then lack labels"],
+        unlabelled: ["DATA", "More inputs of DATA's domain, without labels"],
+        adapt: ["METHOD", "auto, coral, mmd, dann ...: bring both domains together"],
+        weigh: ["METHOD", "kmm, discriminator ...: weight the source's examples"],
         test_size: ["SHARE", "Share of the data for the test set (0.2)"],
         valid_size: ["SHARE", "Share of the rest for the validation set (0.15)"],
         input_column: ["A,B", "Columns of inputs in a manifest (path, text, or the rest)"],

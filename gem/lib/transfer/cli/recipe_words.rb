@@ -10,9 +10,10 @@ module Transfer
       GROUPS = ["Model file", "Data", "Network", "Training", "Fine-tuning", "Machine"].freeze
       # Words of the recipe's top level that are options of the same name.
       TOP = %i[weights trust task image_size preset budget device precision on_bad_input seed].freeze
+      DOMAINS = %i[source unlabelled adapt weigh].freeze
       TRAINING = OPTIONS["Training"].keys.freeze
       GENERATING = %w[translation text_to_text].freeze
-      private_constant :TOP, :TRAINING, :GENERATING
+      private_constant :TOP, :DOMAINS, :TRAINING, :GENERATING
 
       # @param data [String] a path
       # @param options [Hash] of Thor
@@ -24,7 +25,7 @@ module Transfer
       # @return [Hash{Symbol => Object}] keywords of {Transfer.train}
       # @raise [Thor::Error] if options contradict each other
       def to_h
-        { backbone: @options[:backbone] || "mobilenet_v2", data: source, columns:, text:, languages:, generation:,
+        { backbone: @options[:backbone] || "mobilenet_v2", data:, **domains, columns:, text:, languages:, generation:,
           head:, augment: list(:augment), split:, **words(TOP), **training }.compact
       end
 
@@ -41,11 +42,13 @@ module Transfer
 
       private
 
-      def source
+      def data
         return @data unless @options[:valid] || @options[:test]
 
         { train: @data, valid: @options[:valid], test: @options[:test] }.compact
       end
+
+      def domains = DOMAINS.to_h { |name| [name, @options[name]] }.compact
 
       def split
         some(test: value(:test_size), valid: value(:valid_size), group: @options[:split_group],

@@ -16,7 +16,20 @@ module Transfer
         # @return [Array<String>]
         def training(summary, seconds)
           [*held_out(summary), "#{nouns(summary).capitalize}: #{parts(summary)}; took #{format('%.1f', seconds)} s",
-           *warnings(summary)]
+           *instance_weights(summary), *warnings(summary)]
+        end
+
+        # @param summary [Hash{Symbol => Object}] a model summary
+        # @return [Array<String>] a line about the weights of the source examples, if they have some
+        def instance_weights(summary)
+          found = summary[:instance_weights]
+          return [] if found.nil? || found.empty?
+
+          most, least = found.values_at(:most, :least).map do |examples|
+            examples.first(3).map { |one| "#{one[:input]} (#{short(one[:weight])})" }.join(", ")
+          end
+          ["Source weights (#{found[:method]}): #{found[:examples]} #{nouns(summary)} count as " \
+           "#{found[:effective].round}; most useful: #{most}; least: #{least}"]
         end
 
         # @param summary [Hash{Symbol => Object}] a model summary
