@@ -42,6 +42,8 @@ def check_kinds(recipe: Recipe, blocks: Sequence[str]) -> None:
         )
     elif deep and any(isinstance(change, Mixing) for change in recipe.augment or ()):
         message = "trains on whole images: a mixture has no domain. Fix: leave out mixup and cutmix"
+    elif deep and any(phase.train.group_weights == "robust" for phase in further):
+        message = "has no labels of the target for robust weights. Fix: leave out group_weights"
     elif not all(phase.changes_backbone for phase in further):
         message = "goes with one train step of the head alone. Fix: leave out the others"
     if message:
