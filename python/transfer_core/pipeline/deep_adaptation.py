@@ -75,12 +75,12 @@ def examples_of_both(frozen: Frozen, phase: Phase) -> tuple[Examples, Adaptation
     unlabelled = splits.domains.unlabelled
     targets = frozen.task.targets(splits.train, frozen.state)
     weights = example_weights(frozen, splits.train, phase)
-    columns = (
-        torch.from_numpy(np.concatenate([known, _nothing(known, len(unlabelled))]))
-        for known in (targets, weights)
+    targets, weights = (
+        np.concatenate([known, _nothing(known, len(unlabelled))]) for known in (targets, weights)
     )
     dataset = splits.train.joined(unlabelled)
-    return Examples(dataset, *columns), _adaptation(frozen, dataset.from_source)
+    examples = Examples(dataset, torch.from_numpy(targets), torch.from_numpy(weights))
+    return examples, _adaptation(frozen, dataset.from_source)
 
 
 def check_deep(frozen: Frozen) -> None:

@@ -33,14 +33,11 @@ module Transfer
       data = { "examples" => :count, "parts" => [{ "name" => :text, "examples" => :count, "use" => :text }],
                "fitted" => :count, "calibrated" => :count, "calibrated_by" => :text, "measured" => :count,
                "near_duplicates" => :count }
-      sources = [{ "input" => :text, "weight" => :finite }]
-      weighted = { "method" => :text, "examples" => :count, "effective" => :finite, "most" => sources,
-                   "least" => sources }
       summary = {
         "path" => :text, "task" => :task, "labels" => [:text], "backbone" => :text, "embedding_width" => :count,
         "modality" => :modality, "columns" => [:text], "metrics" => { or_empty: MetricSchemas::ANY },
         "history" => history, "recipe" => { each: :plain }, "sizes" => { each: :count }, "data?" => { or_empty: data },
-        "instance_weights?" => { or_empty: weighted }, "warnings" => [:text], "created_at" => :text,
+        "instance_weights?" => { or_empty: MetricSchemas::WEIGHTS }, "warnings" => [:text], "created_at" => :text,
         "versions" => { each: :text }, "bytes" => :count
       }
       run = { "id" => :text, "path" => :text, "status" => :status, "saved" => :flag, "bytes" => :count,

@@ -10,6 +10,11 @@ module Transfer
                  "per_group" => [{ "group" => :text, "value" => :finite, "interval" => RANGE, "examples" => :count }],
                  "worst?" => :text, "best?" => :text, "gap?" => :finite, "gap_interval?" => RANGE, "p_value?" => :share,
                  "worst_cells?" => [{ "group" => :text, "label" => :text, "value" => :finite, "examples" => :count }] }
+      weighted = [{ "input" => :text, "weight" => :finite }]
+      # Weights of source examples.
+      WEIGHTS = { "method" => :text, "examples" => :count, "effective" => :finite, "most" => weighted,
+                  "least" => weighted }.freeze
+
       measured = { "groups?" => groups, "examples" => :count, "intervals?" => { each: RANGE },
                    "conformal?" => { "level" => :finite, "coverage" => :finite, "interval" => RANGE,
                                      "mean_size?" => :finite, "margin?" => :finite },
