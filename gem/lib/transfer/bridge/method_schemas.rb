@@ -30,14 +30,13 @@ module Transfer
 
       # One map per epoch: a loss may be infinite.
       history = [{ each: :plain }]
-      data = { "examples" => :count, "parts" => [{ "name" => :text, "examples" => :count, "use" => :text }],
-               "fitted" => :count, "calibrated" => :count, "calibrated_by" => :text, "measured" => :count,
-               "near_duplicates" => :count }
+      data = { "parts" => [{ "name" => :text, "examples" => :count, "use" => :text }], "calibrated_by" => :text,
+               **%w[examples fitted calibrated measured near_duplicates].to_h { |name| [name, :count] } }
       summary = {
         "path" => :text, "task" => :task, "labels" => [:text], "backbone" => :text, "embedding_width" => :count,
         "modality" => :modality, "columns" => [:text], "metrics" => { or_empty: MetricSchemas::ANY },
         "history" => history, "recipe" => { each: :plain }, "sizes" => { each: :count }, "data?" => { or_empty: data },
-        "instance_weights?" => { or_empty: MetricSchemas::WEIGHTS }, "warnings" => [:text], "created_at" => :text,
+        "instance_weights?" => MetricSchemas::WEIGHTS, "warnings" => [:text], "created_at" => :text,
         "versions" => { each: :text }, "bytes" => :count
       }
       run = { "id" => :text, "path" => :text, "status" => :status, "saved" => :flag, "bytes" => :count,

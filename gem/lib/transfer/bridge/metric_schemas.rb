@@ -12,8 +12,8 @@ module Transfer
                  "worst_cells?" => [{ "group" => :text, "label" => :text, "value" => :finite, "examples" => :count }] }
       weighted = [{ "input" => :text, "weight" => :finite }]
       # Weights of source examples.
-      WEIGHTS = { "method" => :text, "examples" => :count, "effective" => :finite, "most" => weighted,
-                  "least" => weighted }.freeze
+      WEIGHTS = { or_empty: { "method" => :text, "examples" => :count, "effective" => :finite, "most" => weighted,
+                              "least" => weighted } }.freeze
 
       measured = { "groups?" => groups, "examples" => :count, "intervals?" => { each: RANGE },
                    "conformal?" => { "level" => :finite, "coverage" => :finite, "interval" => RANGE,
