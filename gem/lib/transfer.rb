@@ -51,6 +51,7 @@ module Transfer
   autoload :Python, "#{__dir__}/transfer/python"
   autoload :Setup, "#{__dir__}/transfer/setup"
   autoload :Doctor, "#{__dir__}/transfer/doctor"
+  autoload :Testing, "#{__dir__}/transfer/testing"
   autoload :Uninstall, "#{__dir__}/transfer/uninstall"
   private_constant :Amounts, :Bridge, :Telemetry, :Signature, :Uninstall
 
@@ -293,3 +294,6 @@ module Transfer
     end
   end
 end
+
+# Not for `transfer/namespaced`: the application has a `Transfer` of its own.
+require_relative "transfer/engine" if defined?(Rails::Engine) && Transfer.name == "Transfer"

@@ -27,8 +27,9 @@ begin
   require_relative "../transfer"
   # The constants that are otherwise loaded at their first use, when `Transfer` is the application's again.
   { Amounts: [], Permissions: [], Bridge: [:PyCall], Telemetry: [], Signature: [], Python: [],
-    Onnx: %i[Pictures Image Texts Tokenizer Rows],
-    Setup: %i[BasePython Shell Torch], Doctor: %i[BridgeTest Serving], Uninstall: [:Users] }.each do |name, within|
+    Onnx: %i[Pictures Image Texts Tokenizer Rows Boxes],
+    Setup: %i[BasePython Shell Torch], Doctor: %i[BridgeTest Serving], Uninstall: [:Users],
+    Testing: [] }.each do |name, within|
     within.each { |inner| TransferLearning.const_get(name).const_get(inner) }
     TransferLearning.const_get(name)
   end

@@ -8,8 +8,8 @@ module Transfer
   # Finds the Python interpreter with the training core.
   #
   # Search order: `Transfer.config.python` (default: `TRANSFER_PYTHON`) and nothing else if it is set; the environment
-  # of `transfer setup`; `.venv` of the checkout with this file; `VIRTUAL_ENV`; `python3` on the `PATH`. The first three
-  # start no process.
+  # of `transfer setup`, in the home directory or in that of the user; `.venv` of the checkout with this file;
+  # `VIRTUAL_ENV`; `python3` on the `PATH`. All but the last two start no process.
   module Python
     # The directory of `pyproject.toml`: the installed gem or the checkout.
     ROOT = File.expand_path("../../..", __dir__)
@@ -44,16 +44,15 @@ module Transfer
         chosen = Transfer.config.python
         return [configured(chosen)].lazy if chosen
 
-        %i[managed checkout virtual_env on_path].lazy.map { |name| send(name) }
+        names = %i[managed of_user checkout virtual_env on_path]
+        names.delete(:of_user) if home == users_home
+        names.lazy.map { |name| send(name) }
       end
 
       # @return [String] the directory of the gem's files
       def home
         chosen = Transfer.config.home
-        return File.expand_path(chosen) if chosen
-
-        data = ENV.fetch("XDG_DATA_HOME", "")
-        File.join(File.expand_path(data.empty? ? "~/.local/share" : data), "transfer")
+        chosen ? File.expand_path(chosen) : users_home
       end
 
       # @return [String] the directory of the environment of `transfer setup`
@@ -69,24 +68,37 @@ module Transfer
       end
 
       # @return [Hash, nil] the options of the environment; nil if it is incomplete
-      def environment_note
+      def environment_note = note(environment)
+
+      private
+
+      def note(environment)
         JSON.parse(File.read(File.join(environment, NOTE)))
       rescue Errno::ENOENT, JSON::ParserError
         nil
       end
 
-      private
-
       def configured(chosen)
         file("Transfer.config.python", chosen.include?("/") ? File.expand_path(chosen) : on_path_of(chosen) || chosen)
       end
 
-      def managed
-        candidate = file("managed environment", File.join(environment, "bin/python"))
+      def managed = of_setup("managed environment", home)
+
+      # An application with a home of its own, such as one of Rails, uses the environment of the user.
+      def of_user = of_setup("environment of the user", users_home)
+
+      def of_setup(name, home)
+        environment = File.join(home, "env")
+        candidate = file(name, File.join(environment, "bin/python"))
         exposed = Permissions.exposure(home, environment) if candidate.usable?
         return candidate.with(problem: exposed) if exposed
 
-        candidate.usable? && environment_note.nil? ? candidate.with(problem: "incomplete") : candidate
+        candidate.usable? && note(environment).nil? ? candidate.with(problem: "incomplete") : candidate
+      end
+
+      def users_home
+        data = ENV.fetch("XDG_DATA_HOME", "")
+        File.join(File.expand_path(data.empty? ? "~/.local/share" : data), "transfer")
       end
 
       def checkout = file("the checkout's .venv", File.join(ROOT, ".venv/bin/python"))

@@ -1,0 +1,21 @@
+# frozen_string_literal: true
+
+module Transfer
+  # Predicts for one record.
+  class PredictJob < ActiveJob::Base
+    queue_as { Rails.settings.queue }
+    retry_on Overloaded, WorkerCrashed, TimeoutError, wait: :polynomially_longer, attempts: 10
+    # The file is uploaded after the commit.
+    retry_on ActiveStorage::FileNotFoundError, wait: 3.seconds, attempts: 5 do |job, error|
+      record, name = job.arguments
+      record.prediction_for(name).fail(error)
+    end
+    discard_on ActiveJob::DeserializationError
+
+    # @param record [ActiveRecord::Base]
+    # @param name [String]
+    def perform(record, name)
+      record.prediction_for(name).predict!
+    end
+  end
+end

@@ -1,0 +1,11 @@
+# frozen_string_literal: true
+
+module Transfer
+  module Rails
+    # A training of the model has not ended yet.
+    class TrainingUnderway < Error; end
+
+    # A version is worse than the live one, or there is none to return to.
+    class NotPromoted < Error; end
+  end
+end
