@@ -52,6 +52,25 @@ RSpec.describe "A model on the command line", :scratch do
       expect([out.lines.first, err, status]).to eq(["No metrics: nothing was held out\n", "", 0])
     end
 
+    it "averages predictions over views, in Ruby as well" do
+      out, err, status = transfer("predict", model, "--augment", "flip,crop", photo("red"), photo("blue"))
+      expect([err, status]).to eq(["", 0])
+      loaded = Transfer.load(model)
+      inputs = [photo("red"), photo("blue")]
+      found = loaded.predict(inputs, augment: %i[flip crop])
+      expect(out).to eq(found.zip(inputs).map do |one, input|
+                          format("%s\t%.4f\t%s\n", one.label, one.score, input)
+                        end.join)
+      expect(loaded.predict(inputs,
+                            augment: [{ crop: { min_scale: 0.8 } }])).to eq(loaded.predict(inputs, augment: true))
+      expect(loaded.predict(inputs, augment: true)).not_to eq(loaded.predict(inputs))
+      expect do
+        loaded.predict(inputs, augment: [:mosaic])
+      end.to raise_error(Transfer::RecipeError, /mosaic is for training/)
+      _, err, status = transfer("predict", model, "--augment", "flp", photo("red"))
+      expect([err, status]).to match([/unknown augmentation "flp", did you mean "flip"\?/, 2])
+    end
+
     it "predicts, with names from the command line or from standard input, in words or in JSON" do
       photos = [photo("red"), photo("blue")]
       out, err, status = transfer("predict", model, *photos)

@@ -143,6 +143,8 @@ RSpec.describe Transfer::Onnx, :folder do
       expect { model.embed(photo("red")) }.to raise_error(Transfer::ConfigurationError, /models of the task detection/)
       expect { model.predict(photo("red"), tile: true) }
         .to raise_error(Transfer::ConfigurationError, /takes whole images\. Fix: leave out tile/)
+      expect { model.predict(photo("red"), augment: true) }
+        .to raise_error(Transfer::ConfigurationError, /takes whole images\. Fix: leave out augment/)
     end
   end
 

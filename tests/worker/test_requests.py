@@ -91,7 +91,10 @@ def requests(given: dict[str, str]) -> dict[str, list[dict[str, Any]]]:
         "resume": [{"run": "20260314-150926-535897", "data": "/nowhere", "trust": False}],
         "remove_run": [{"run": "20260314-150926-535897"}],
         "prune_runs": [{"max_bytes": 2**40, "older_than_s": 1e9, "dry_run": True}],
-        "predict": [{**table, "level": 0.5}, {"model": given["image"], "inputs": [given["photo"], b"png"]}],
+        "predict": [
+            {**table, "level": 0.5},
+            {"augment": ["flip"], "model": given["image"], "inputs": [given["photo"], b"png"]},
+        ],
         "embed": [table],
         "evaluate": [{"model": given["model"], **evaluated}],
         "describe": [{"model": given["model"], "trust": False}],

@@ -81,6 +81,8 @@ module Transfer
     #   :skip them with a warning (one input alone gives nil), or :mark: a {BadInput} in place of the prediction
     # @param tile [Boolean] true: objects are also looked for in overlapping parts of images that are much larger than
     #   the network's input (object detection)
+    # @param augment [Boolean, Array<Symbol, Hash>] test-time augmentation: the mean of the probabilities or values over
+    #   views of an image; true (crops), or augmentations as in a recipe, such as `[:flip]`
     # @yieldparam prediction [Prediction, BadInput] in the order of the inputs; the next batch is predicted meanwhile
     # @return [Prediction, BadInput, nil] of one input
     # @return [Array<Prediction, BadInput>] of many
@@ -92,9 +94,10 @@ module Transfer
     # @raise [RecipeError] if the model can't guarantee this coverage
     # @example
     #   model.predict(Photo.find_each.lazy, on_bad_input: :mark) { |prediction| puts prediction }
-    def predict(input, level: nil, on_bad_input: :raise, tile: false, &)
+    def predict(input, level: nil, on_bad_input: :raise, tile: false, augment: false, &)
       on_bad_input = one_of(%i[raise skip mark], on_bad_input)
-      params = { "level" => level && Float(level), "on_bad_input" => "mark", "tile" => (tile ? true : nil) }.compact
+      params = { "level" => level && Float(level), "on_bad_input" => "mark", "tile" => (tile ? true : nil),
+                 "augment" => Recipe.augmentations(augment) }.compact
       many = Input.several?(input)
       streamed = block_given? || input.is_a?(Enumerator::Lazy)
       predictions = Predictions.new(batches(many ? input : [input], streamed), on_bad_input, streamed:) do |inputs|

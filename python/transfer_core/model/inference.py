@@ -21,6 +21,7 @@ from transfer_core.heads.novelty import Novelty
 from transfer_core.model.model_facts import ModelFacts
 from transfer_core.model.predictor import Computed, Predictor, SavedHead, predictor_module
 from transfer_core.model.restore import use_of
+from transfer_core.model.view_average import Views, augmentations_of, mean_over_views
 from transfer_core.runtime.bad_input_report import OnBadInput, check_on_bad_input, in_order, together
 from transfer_core.runtime.errors import ConfigurationError, DataError, Problem, RecipeError, TransferWarning
 from transfer_core.tasks.coverage import check_level
@@ -47,6 +48,7 @@ class Inference(ModelFacts):
         level: float | None = None,
         on_bad_input: OnBadInput = "raise",
         tile: bool = False,
+        augment: Views = False,
     ) -> Any:
         """Predict a label, labels, numbers or boxes for one input (dict), or for many (list of dicts).
 
@@ -71,22 +73,30 @@ class Inference(ModelFacts):
             `path` of an unreadable file, in place of the prediction.
         tile
             Whether a detector also looks at overlapping tiles of photos that are much larger than its input.
+        augment
+            Test-time augmentation: average the probabilities or values over views of each photo. True
+            (crops), or augmentations as in a recipe, such as `["flip"]`.
 
         Raises
         ------
         DataError
             If inputs can't be read and `on_bad_input` is `raise`.
         RecipeError
-            If the model has no prediction sets at this level, `on_bad_input` is invalid, or `tile` is true
-            and it is no detector.
+            If the model has no prediction sets at this level, `on_bad_input` is invalid, `tile` is true and
+            it is no detector, or `augment` is given and it is no classifier or regression of images.
         ModelFileError
             If the network of the file can't be computed, or its outputs are not finite.
         """
         self._check_level(level)
         check_on_bad_input(on_bad_input)
         if self._is_one(inputs):
-            return next(iter(self.predict([cast(Input, inputs)], level, on_bad_input, tile)), None)
+            return next(iter(self.predict([cast(Input, inputs)], level, on_bad_input, tile, augment)), None)
         compute = self._compute_tiled if tile else self._compute_whole
+        describe: Callable[[Any], list[dict[str, Any]]] = partial(self.predictions, level=level)
+        if augment:
+            changes = augmentations_of(self, augment, level)
+            compute = partial(mean_over_views, self, augmentations=changes)
+            describe = self.predictor.described  # type: ignore[attr-defined]
         computed, bad = compute(list(cast(Iterable[Input], inputs)))
         count = len(computed) + len(bad)
         if bad and on_bad_input == "raise":
@@ -95,7 +105,7 @@ class Inference(ModelFacts):
             many = counted(len(bad), "input", "inputs")
             message = f"left out {many} of {count} that can't be read: {together(list(bad.values()), count)}"
             warnings.warn(message, TransferWarning, stacklevel=2)
-        return in_order(self.predictions(computed, level), bad, keep_marks=on_bad_input == "mark")
+        return in_order(describe(computed), bad, keep_marks=on_bad_input == "mark")
 
     def predict_each(
         self,
@@ -104,6 +114,7 @@ class Inference(ModelFacts):
         on_bad_input: OnBadInput = "raise",
         batch_size: int = 64,
         tile: bool = False,
+        augment: Views = False,
     ) -> Iterator[dict[str, Any] | None]:
         """Yield the predictions of `predict` for any iterable, `batch_size` inputs at a time.
 
@@ -115,7 +126,7 @@ class Inference(ModelFacts):
             As for `predict`. With `raise` the error names the bad inputs of one batch.
         batch_size
             Inputs per batch.
-        tile
+        tile, augment
             As for `predict`.
 
         Raises
@@ -125,7 +136,7 @@ class Inference(ModelFacts):
         """
         source = iter(inputs)
         while batch := list(islice(source, batch_size)):
-            yield from self.predict(batch, level, on_bad_input, tile)
+            yield from self.predict(batch, level, on_bad_input, tile, augment)
 
     def predictions(self, computed: Computed, level: float | None = None) -> list[dict[str, Any]]:
         """Predict from results of `compute`, such as embeddings (N, D); raises as `predict` does."""
@@ -143,7 +154,7 @@ class Inference(ModelFacts):
         """
         if self._is_one(inputs):
             return cast(Embeddings, self.embed([cast(Input, inputs)])[0])
-        return self.embeddings(self.compute_all(self._loads(cast(Sequence[Input], inputs))))
+        return self.embeddings(self.compute_all(self.loads(cast(Sequence[Input], inputs))))
 
     def load(self, number: int, input: Input, of: int) -> Any:
         """Load input `number` of `of` for the network; raises `DataError`."""
@@ -190,7 +201,7 @@ class Inference(ModelFacts):
         return np.asarray(computed, np.float32)
 
     def _compute_whole(self, inputs: Sequence[Input]) -> tuple[Computed, dict[int, DataError]]:
-        return self.compute(self._loads(inputs))
+        return self.compute(self.loads(inputs))
 
     def _compute_tiled(self, inputs: Sequence[Input]) -> tuple[Computed, dict[int, DataError]]:
         if self.task.needs != "feature_maps":
@@ -202,7 +213,8 @@ class Inference(ModelFacts):
         with use_of(self.path):
             return predictor.compute_tiled(loads)
 
-    def _loads(self, inputs: Iterable[Input]) -> list[Load]:
+    def loads(self, inputs: Iterable[Input]) -> list[Load]:
+        """Functions that load the inputs for `compute`."""
         inputs = list(inputs)
         return [partial(self.load, *one, len(inputs)) for one in enumerate(inputs)]
 

@@ -99,7 +99,10 @@ class PooledPredictor:
 
     def predictions(self, computed: Embeddings, level: float | None) -> list[dict[str, Any]]:
         """See `Predictor`."""
-        values = self.values(np.asarray(computed))
+        return self.described(self.values(np.asarray(computed)), level)
+
+    def described(self, values: npt.NDArray[np.float64], level: float | None = None) -> list[dict[str, Any]]:
+        """Predictions from results of `values`."""
         if not np.isfinite(values).all():
             raise Misfit("its predictions are not finite numbers")
         labels, state = self._model.labels, self._model.state

@@ -52,11 +52,14 @@ def predict(
     level: float | None = None,
     on_bad_input: OnBadInput = "raise",
     tile: bool = False,
+    augment: bool | list[Any] | None = None,
     signed_by: Keys = None,
 ) -> Future[list[Plain]]:
-    """Predict for each input, in order; concurrent requests share batches, unless images are tiled."""
-    if tile:
-        return _tiling().submit(predict_alone, call, model, inputs, level, on_bad_input, tile, signed_by)
+    """Predict for each input, in order; concurrent requests share batches, unless an image has several
+    views."""
+    if tile or augment:
+        how = level, on_bad_input, tile, augment, signed_by
+        return _views().submit(predict_alone, call, model, inputs, *how)
     decode = _predictions if level is None else partial(_predictions, level=level)
     marks = on_bad_input == "mark"
     return serving().submit(call, _ref(model, signed_by), inputs, decode, _listed, marks)
@@ -74,10 +77,14 @@ def predict_alone(
     level: float | None = None,
     on_bad_input: OnBadInput = "raise",
     tile: bool = False,
+    augment: bool | list[Any] | None = None,
     signed_by: Keys = None,
 ) -> list[Plain]:
     """Predict for each input, in order, without micro-batching."""
-    return cast(list[Plain], _open(call, model, signed_by).predict(inputs, level, on_bad_input, tile))
+    return cast(
+        list[Plain],
+        _open(call, model, signed_by).predict(inputs, level, on_bad_input, tile, augment or False),
+    )
 
 
 def embed_alone(call: Call, model: str, inputs: Inputs, signed_by: Keys = None) -> Any:
@@ -174,9 +181,9 @@ def export(
 
 
 @cache
-def _tiling() -> Executor:
-    """One thread, since an image with its tiles uses all cores."""
-    return ThreadPoolExecutor(1, thread_name_prefix="transfer-tiles")
+def _views() -> Executor:
+    """One thread, since an image with its tiles or views uses all cores."""
+    return ThreadPoolExecutor(1, thread_name_prefix="transfer-views")
 
 
 def _ref(path: str, keys: Keys) -> ModelRef:

@@ -72,7 +72,7 @@ module Transfer
 
       # In place of the worker.
       def call(name, params, **)
-        refuse_tiles if params["tile"]
+        %w[tile augment].each { |word| refuse_word(word) if params[word] }
         Telemetry.call(name, inputs: params["inputs"].size, model: @file.path) do
           name == "embed" ? embeddings(params["inputs"]) : predictions(params["inputs"], params["level"])
         end
@@ -91,9 +91,9 @@ module Transfer
         Outcome.of(@file.description, found, level, given["size"]&.to_a)
       end
 
-      def refuse_tiles
+      def refuse_word(word)
         raise ConfigurationError, "#{path} is an exported model, which takes whole images. " \
-                                  "Fix: leave out tile, or use its .transfer file, with Python"
+                                  "Fix: leave out #{word}, or use its .transfer file, with Python"
       end
 
       def embeddings(inputs)

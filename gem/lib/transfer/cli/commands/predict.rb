@@ -32,6 +32,7 @@ module Transfer
       option :top, type: :numeric, banner: "N", desc: "Print the N most probable labels, a line each"
       option :level, type: :numeric, banner: "SHARE", desc: "Add the prediction set or interval at this coverage"
       option :tile, type: :boolean, desc: "Detect in overlapping parts of large images, too"
+      option :augment, banner: "A,B", desc: "Average over views of each image: flip, crop ..."
       option :draw, banner: "FILE", desc: "Draw the boxes on the image, and write it to this file"
       option :on_bad_input, banner: "WORD", enum: %w[mark skip raise], default: "mark",
                             desc: "mark, skip or raise unreadable inputs (mark)"
@@ -84,7 +85,7 @@ module Transfer
       def each_result(model, inputs)
         Inputs.each_group(inputs, model.modality) do |lines|
           readable = lines.reject(&:error).map(&:value)
-          predictions = model.predict(readable.lazy, level: options[:level], on_bad_input: :mark, tile: options[:tile])
+          predictions = model.predict(readable.lazy, level: options[:level], on_bad_input: :mark, **views)
           lines.each do |line|
             result = line.error ? BadInput.new(line.text, DataError.new(line.error)) : predictions.next
             raise data_error(result) if result.failed? && options[:on_bad_input] == "raise"
@@ -94,6 +95,8 @@ module Transfer
           end
         end
       end
+
+      def views = { tile: options[:tile], augment: options[:augment]&.split(",") }
 
       def show(input, result)
         return puts(JSON.generate({ input:, **json(result) })) if options[:json]
