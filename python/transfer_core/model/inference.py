@@ -21,7 +21,7 @@ from transfer_core.heads.novelty import Novelty
 from transfer_core.model.model_facts import ModelFacts
 from transfer_core.model.predictor import Computed, Predictor, SavedHead, predictor_module
 from transfer_core.model.restore import use_of
-from transfer_core.model.view_average import Views, augmentations_of, mean_over_views
+from transfer_core.model.view_average import Views, augmentations_of, predictions_over_views
 from transfer_core.runtime.bad_input_report import OnBadInput, check_on_bad_input, in_order, together
 from transfer_core.runtime.errors import ConfigurationError, DataError, Problem, RecipeError, TransferWarning
 from transfer_core.tasks.coverage import check_level
@@ -95,8 +95,7 @@ class Inference(ModelFacts):
         describe: Callable[[Any], list[dict[str, Any]]] = partial(self.predictions, level=level)
         if augment:
             changes = augmentations_of(self, augment, level)
-            compute = partial(mean_over_views, self, augmentations=changes)
-            describe = self.predictor.described  # type: ignore[attr-defined]
+            compute, describe = partial(predictions_over_views, self, augmentations=changes), list
         computed, bad = compute(list(cast(Iterable[Input], inputs)))
         count = len(computed) + len(bad)
         if bad and on_bad_input == "raise":

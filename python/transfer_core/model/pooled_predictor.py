@@ -99,16 +99,19 @@ class PooledPredictor:
 
     def predictions(self, computed: Embeddings, level: float | None) -> list[dict[str, Any]]:
         """See `Predictor`."""
-        return self.described(self.values(np.asarray(computed)), level)
+        embeddings = np.asarray(computed)
+        return self.described(self.values(embeddings), embeddings, level)
 
-    def described(self, values: npt.NDArray[np.float64], level: float | None = None) -> list[dict[str, Any]]:
-        """Predictions from results of `values`."""
+    def described(
+        self, values: npt.NDArray[np.float64], embeddings: Embeddings, level: float | None
+    ) -> list[dict[str, Any]]:
+        """Predictions from results of `values` (N, K), and novelty of the embeddings (N, D)."""
         if not np.isfinite(values).all():
             raise Misfit("its predictions are not finite numbers")
         labels, state = self._model.labels, self._model.state
         found = [self._task.prediction(row, labels, state, level) for row in values.tolist()]
         if detector := self._model.novelty:
-            for prediction, novelty in zip(found, detector(np.asarray(computed)).tolist(), strict=True):
+            for prediction, novelty in zip(found, detector(embeddings).tolist(), strict=True):
                 prediction |= {"novelty": novelty, "unknown": novelty >= UNKNOWN}
         return found
 

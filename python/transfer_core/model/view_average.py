@@ -14,7 +14,6 @@ from transfer_core.features import Load
 from transfer_core.recipe.augmentations import Augmentation, Crop, Flip, Mixing, OfBoxes, Style
 from transfer_core.recipe.parser import parse_recipe
 from transfer_core.runtime.errors import DataError, Problem, RecipeError
-from transfer_core.tasks.criteria import Array
 
 if TYPE_CHECKING:
     from transfer_core.model.inference import Inference
@@ -54,18 +53,18 @@ def augmentations_of(model: Inference, given: Views, level: float | None) -> tup
     return found
 
 
-def mean_over_views(
+def predictions_over_views(
     model: Inference, inputs: Sequence[Input], augmentations: Sequence[Augmentation]
-) -> tuple[Array, dict[int, DataError]]:
-    """Decoded outputs, averaged over the unchanged view and random ones.
+) -> tuple[list[dict[str, Any]], dict[int, DataError]]:
+    """Predictions from outputs that are averaged over the unchanged view and random ones.
 
     The same for the same image, whatever other images are predicted: the random numbers depend on the number
     of the view alone. Every second view is mirrored if images are flipped.
 
     Returns
     -------
-    values
-        (N, K) for the readable inputs.
+    predictions
+        Of the readable inputs.
     bad
         The errors of the others by index.
     """
@@ -82,7 +81,7 @@ def mean_over_views(
             for input in readable
         ]
         sums = sums + of_predictor.values(model.compute_all(loads))
-    return sums / (1 + count), bad
+    return of_predictor.described(sums / (1 + count), np.asarray(rows), None), bad
 
 
 def _mirrored(one: Augmentation, view: int) -> Augmentation:
