@@ -244,9 +244,8 @@ module Transfer
     end
 
     def worst_group
-      worst = metrics.dig(:groups, :worst) or return
-      found = metrics[:groups][:per_group].find { |one| one[:group] == worst }
-      "worst group #{worst} #{found[:value].round(3)}"
+      name, rows = metrics.fetch(:groups, {}).values_at(:worst, :per_group)
+      name && "worst group #{name} #{rows.find { |one| one[:group] == name }[:value].round(3)}"
     end
 
     def wire_columns(columns)
