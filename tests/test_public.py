@@ -138,11 +138,14 @@ def test_the_package_gives_a_few_names():
         "check",
         "compare_domains",
         "draw",
+        "estimate",
         "learning_curve",
         "load",
+        "map_labels",
         "rank",
         "resumable",
         "resume",
+        "soup",
         "train",
     ]
     assert transfer_core.__all__ == ["Model", "__version__", *functions]

@@ -34,6 +34,8 @@ require_relative "transfer/ranking"
 require_relative "transfer/learning_curve"
 require_relative "transfer/estimate"
 require_relative "transfer/domain_report"
+require_relative "transfer/label_map"
+require_relative "transfer/soup"
 
 # Transfer learning in five steps: choose a pretrained backbone, freeze it, add a head, train it, fine-tune.
 #
@@ -153,6 +155,44 @@ module Transfer
     def compare_domains(first, second, quiet: nil, **words)
       recipe = Recipe.build({ backbone: "mobilenet_v2", **words, data: second, source: first })
       DomainComparison.new(recipe, quiet:).perform
+    end
+
+    # Pairs each label of a source with the label of the target whose examples have the most similar mean embedding.
+    #
+    # @param source [String, Pathname, Enumerable] a labelled folder, manifest or rows
+    # @param target [String, Pathname, Enumerable] the same, with other labels
+    # @param words (see compare_domains)
+    # @param quiet (see train)
+    # @return [LabelMap] for the word `map_labels`
+    # @raise [RecipeError] if a word or value is wrong
+    # @raise [DataError] if a domain has fewer than two labels or can't be read
+    # @example
+    #   map = Transfer.map_labels("studio/", "phone/").with("automobile" => "car")
+    #   Transfer.train(backbone: "mobilenet_v2", data: "phone/", source: "studio/", map_labels: map)
+    def map_labels(source, target, quiet: nil, **words)
+      recipe = Recipe.build({ backbone: "mobilenet_v2", **words, data: target, source: })
+      LabelMapping.new(recipe, quiet:).perform
+    end
+
+    # Averages the weights of models that were fine-tuned from the same backbone (Wortsman et al. 2022).
+    #
+    # @param models [Array<Model, String, Pathname>] two or more saved models of one backbone, task, head and set of
+    #   labels
+    # @param data [String, Pathname, Enumerable] labelled data that none was trained on: one half selects and
+    #   calibrates, the other is measured on
+    # @param method [Symbol] :greedy: the best model, and each further one that doesn't lower the metric; :uniform: all
+    # @param words `columns:`, `on_bad_input:`, `trust:`, `seed:`
+    # @param quiet (see train)
+    # @return [Model] its {Model#history} has the metric with each model
+    # @raise [ConfigurationError] if the models don't fit one another
+    # @raise [DataError] if the data can't be read or are too few
+    # @example
+    #   runs = (0..2).map { |seed| Transfer.train(backbone: "mobilenet_v2", data: "photos/", preset: :best, seed:) }
+    #   Transfer.soup(runs, data: "held_out/").save("soup.transfer")
+    def soup(models, data:, method: :greedy, quiet: nil, **words)
+      paths = Array(models).map { |model| model.is_a?(Model) ? model.path.to_s : Input.path(model.to_s) }
+      recipe = Recipe.build({ backbone: "mobilenet_v2", **words, data: })
+      Soup.new(recipe, { "models" => paths, "selection" => method.to_s }, quiet:).perform
     end
 
     # Resumes a training that was cancelled, timed out or killed, and waits for the model: bit-identical to the model

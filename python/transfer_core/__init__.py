@@ -17,7 +17,17 @@ if TYPE_CHECKING:
     from transfer_core.data.drawing import draw
     from transfer_core.model.loading import load_model as load
     from transfer_core.model.model import Model
-    from transfer_core.public import check, compare_domains, estimate, learning_curve, rank, resume, train
+    from transfer_core.public import (
+        check,
+        compare_domains,
+        estimate,
+        learning_curve,
+        map_labels,
+        rank,
+        resume,
+        soup,
+        train,
+    )
     from transfer_core.runs import resumable
 
 __all__ = [
@@ -29,9 +39,11 @@ __all__ = [
     "estimate",
     "learning_curve",
     "load",
+    "map_labels",
     "rank",
     "resumable",
     "resume",
+    "soup",
     "train",
 ]
 
@@ -43,6 +55,8 @@ _LAZY = {
     "learning_curve": ("transfer_core.public", "learning_curve"),
     "rank": ("transfer_core.public", "rank"),
     "compare_domains": ("transfer_core.public", "compare_domains"),
+    "map_labels": ("transfer_core.public", "map_labels"),
+    "soup": ("transfer_core.public", "soup"),
     "train": ("transfer_core.public", "train"),
     "resume": ("transfer_core.public", "resume"),
     "resumable": ("transfer_core.runs", "resumable"),

@@ -1,8 +1,10 @@
-"""Public functions `train`, `check` and `resume`, with the fields of a recipe as keywords."""
+"""Public functions of the package, with the fields of a recipe as keywords."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from transfer_core.data.row_streams import Rows, name_domains, name_streams
@@ -13,9 +15,12 @@ from transfer_core.pipeline.compare_domains import compare
 from transfer_core.pipeline.data_check import DataReport, check_data
 from transfer_core.pipeline.estimate import Estimate
 from transfer_core.pipeline.estimate import estimate as estimate_training
+from transfer_core.pipeline.label_map import LabelMap
+from transfer_core.pipeline.label_map import map_labels as find_label_map
 from transfer_core.pipeline.learning_curve import LearningCurve
 from transfer_core.pipeline.learning_curve import learning_curve as measure_learning_curve
 from transfer_core.pipeline.ranking import Ranking, rank_backbones
+from transfer_core.pipeline.soup import soup as make_soup
 from transfer_core.pipeline.training import train as run_training
 from transfer_core.recipe.messages import shown
 from transfer_core.recipe.parser import parse_recipe
@@ -255,6 +260,85 @@ def compare_domains(
     return compare(recipe, streams, _progress(on_event, cancelled))
 
 
+def map_labels(
+    source: Any,
+    target: Any,
+    *,
+    backbone: str = "mobilenet_v2",
+    on_event: Callable[[Event], None] | None = None,
+    cancelled: Callable[[], bool] | None = None,
+    **words: Any,
+) -> LabelMap:
+    """Pair labels of a source with labels of a target by the affinity of their mean embeddings.
+
+    Parameters
+    ----------
+    source, target
+        Labelled folders, manifests or iterables of rows, as `data` of `train`.
+    backbone
+        Backbone of the embeddings; it determines whether inputs are images, texts or rows of a table.
+    on_event, cancelled
+        As for `train`.
+    words
+        Other fields of a recipe, such as `columns`.
+
+    Returns
+    -------
+    LabelMap
+        A table, which `corrected` changes; `train` takes it as `map_labels`.
+
+    Raises
+    ------
+    TransferError
+        If a domain has fewer than two labels or can't be read, or a word is wrong.
+    """
+    recipe, streams = _recipe(backbone, target, {**words, "source": source})
+    return find_label_map(recipe, streams, _progress(on_event, cancelled))
+
+
+def soup(
+    models: Sequence[str | os.PathLike[str] | Model],
+    *,
+    data: Any,
+    method: str = "greedy",
+    on_event: Callable[[Event], None] | None = None,
+    cancelled: Callable[[], bool] | None = None,
+    **words: Any,
+) -> Model:
+    """Average the weights of models that were fine-tuned from the same backbone (Wortsman et al. 2022).
+
+    Parameters
+    ----------
+    models
+        Saved models, or their paths; two or more, of one backbone, task, head and set of labels.
+    data
+        Labelled data that no model was trained on: one half selects and calibrates, the other is measured on.
+    method
+        `greedy`: the best model, and each further one that does not lower the metric; `uniform`: all.
+    on_event, cancelled
+        As for `train`.
+    words
+        Other fields of a recipe: `columns`, `on_bad_input`, `trust`, `seed`.
+
+    Returns
+    -------
+    Model
+        The soup, saved in a run folder; its `history` has the metric with each model.
+
+    Raises
+    ------
+    TransferError
+        If the models don't fit one another, or the data can't be read or are too few.
+    """
+    if isinstance(models, str | os.PathLike | Model):
+        raise RecipeError([Problem("models", f"expected several models (got {shown(str(models))})")])
+    if method not in ("greedy", "uniform"):
+        raise RecipeError([Problem("method", f"expected greedy or uniform (got {shown(method)})")])
+    paths = [one.path if isinstance(one, Model) else Path(os.path.expanduser(one)) for one in models]
+    recipe, streams = _recipe("mobilenet_v2", data, words)
+    return make_soup(paths, recipe, method, streams, _progress(on_event, cancelled))  # type: ignore[arg-type]
+
+
 def resume(
     run: str,
     *,
@@ -301,6 +385,8 @@ def _recipe(backbone: str, data: Any, words: Mapping[str, Any]) -> tuple[Recipe,
     """The recipe, with iterables of rows as named streams."""
     source, streams = name_streams(data)
     words, more = name_domains(words)
+    if isinstance(words.get("map_labels"), LabelMap):
+        words = {**words, "map_labels": words["map_labels"].names}
     recipe = parse_recipe({"backbone": backbone, "data": source, **_with_train_step(words)})
     return recipe, streams | more
 

@@ -176,6 +176,13 @@ RSpec.describe "An invalid result" do
                             found = Transfer.compare_domains("x", "y", quiet: true)
                             [found.inspect, found.to_json]
                           }],
+    "map_labels" => [{ "pairs" => [{ "source" => "a", "target" => "b", "affinity" => 0.5, "second" => "c",
+                                     "second_affinity" => 0.25, "examples" => 3 }], "labels" => %w[b c] },
+                     lambda { |_|
+                       found = Transfer.map_labels("x", "y", quiet: true)
+                       [found.to_s, found.inspect, found.to_json, found.names]
+                     }],
+    "soup" => [summary, ->(_) { Transfer.soup(%w[/a /b], data: "x", quiet: true).labels.join }],
     "export" => [{ "path" => "/x.onnx", "bytes" => 10, "precision" => "float32", "error" => 0.5, "metric" => nil,
                    "before" => nil, "after" => nil, "examples" => 0, "loader" => nil },
                  ->(_) { model.export("/x.onnx").to_json }],

@@ -84,6 +84,8 @@ def requests(given: dict[str, str]) -> dict[str, list[dict[str, Any]]]:
             {"model": given["model"], "unlabelled": given["table"], "labelled": given["table"], "count": 5}
         ],
         "compare_domains": [{"recipe": {**recipe, "source": "/nowhere"}}],
+        "map_labels": [{"recipe": {**recipe, "source": "/nowhere"}}],
+        "soup": [{"recipe": recipe, "models": [given["model"], "/nowhere.transfer"], "selection": "greedy"}],
         "export": [
             {"model": given["model"], "path": "/nowhere/a.onnx", "precision": "float32", "tolerance": 0.01}
         ],

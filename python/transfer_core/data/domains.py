@@ -84,6 +84,39 @@ def read_domains(recipe: Recipe, context: SourceContext, choose_task: ChooseTask
     return in_parts(facts, division)
 
 
+def read_unlabelled(
+    recipe: Recipe,
+    context: SourceContext,
+    task: Labelling,
+    labels: Sequence[str],
+    labelled: Usable,
+    division: Division,
+) -> Domains | None:
+    """Unlabelled inputs beside the examples of one domain; None if the recipe has none.
+
+    Parameters
+    ----------
+    recipe
+        A recipe without a source.
+    context
+        How data are read.
+    task, labels
+        Those of the labelled examples.
+    labelled, division
+        All labelled examples, and their split: copies of test examples are left out.
+    """
+    if recipe.unlabelled is None:
+        return None
+    found = read_source(recipe.unlabelled, replace(context, labels="none", group=None)).examples
+    like = labelled.data.targets
+    none, empty = Dataset((), (), like[:0]), np.zeros((len(found), *like.shape[1:]), like.dtype)
+    given = (recipe.on_bad_input, context.modality, context.progress)
+    rest = keep_usable(found, task, labels, empty, *given).data
+    measured = {division.pool.data.digests[row] for row in division.parts.test}
+    kept = [row for row, digest in enumerate(rest.digests) if digest not in measured]
+    return Domains(none, none, rest.take(kept))
+
+
 def _target(recipe: Recipe, context: SourceContext) -> tuple[list[Example], list[Example]]:
     """The labelled and the unlabelled examples of the target domain."""
     found = list(read_source(recipe.data, replace(context, labels="optional")).examples)

@@ -11,7 +11,7 @@ from transfer_core.data import audit
 from transfer_core.data.bad_input import counted, printable
 from transfer_core.data.dataset import Dataset, DataSplits, Pool
 from transfer_core.data.divide import divide, in_parts
-from transfer_core.data.domains import read_domains
+from transfer_core.data.domains import read_domains, read_unlabelled
 from transfer_core.data.example import Example
 from transfer_core.data.groups import Edge
 from transfer_core.data.labelling import ChooseTask, Labelling
@@ -103,6 +103,7 @@ def read_splits(
         skipped=kept.skipped,
         columns=columns,
         modality=modality,
+        domains=read_unlabelled(recipe, context, task, labels, kept, division),
     )
     return in_parts(facts, division)
 

@@ -39,6 +39,7 @@ from transfer_core.training.execution import Execution, open_execution
 from transfer_core.training.loop import train_epochs
 from transfer_core.training.losses import loss_of
 from transfer_core.training.optimizers import Group
+from transfer_core.training.student import Lesson, StudentHead
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,8 @@ def fine_tune(
     text: TextOptions = TextOptions(),
     checkpointer: Checkpointer = NO_CHECKPOINTS,
     adaptation: Adaptation | None = None,
+    penalty: Callable[[], None] | None = None,
+    lesson: Lesson | None = None,
 ) -> list[Metrics]:
     """Train the blocks of `phase`, or LoRA adapters beside them, and the head, in place.
 
@@ -86,11 +89,13 @@ def fine_tune(
         Random views per epoch; images only.
     text
         How texts are tokenized; texts only.
-    checkpointer
+    checkpointer, penalty
         See `train_epochs`.
     adaptation
         A loss between the domains of `examples`, whose unlabelled ones have the weight 0. The last epoch
         remains then: labels of the source don't tell which is best for the target.
+    lesson
+        Outputs and embeddings of a teacher for `examples`, whose targets are the numbers of its rows.
 
     Returns
     -------
@@ -108,15 +113,18 @@ def fine_tune(
     assert train.epochs
     size = train.batch_size or 32
     backbone.requires_grad_(False)
-    trained: nn.Sequential | DomainHead = head
+    trained: nn.Sequential | DomainHead | StudentHead = head
     if adaptation:
         size = even_size(size)
         trained = DomainHead(head, adaptation, torch.Generator().manual_seed(seed))
+    if lesson:
+        generator = torch.Generator().manual_seed(seed)
+        trained = StudentHead(head, backbone.facts.embedding_width, lesson, generator)
     with adapted(backbone, phase, seed) as adapted_blocks:
         trainable = [*phase.trainable, *adapted_blocks]
         begin = frozen_in_front(backbone, trainable)
-        trunk = _trunk(backbone, begin, machine, text)
-        same_every_epoch = partial(_same_every_epoch, trunk=trunk, size=size, progress=progress)
+        trunk = trunk_of(backbone, begin, machine, text)
+        inputs_of = partial(same_every_epoch, trunk=trunk, size=size, progress=progress)
         mixing = [one for one in augmentations if isinstance(one, Mixing)]
         mixer = Mixer(mixing, examples.dataset.digests, seed) if mixing else None
         if mixer:
@@ -124,37 +132,38 @@ def fine_tune(
         if augmentations and isinstance(trunk, Trunk):
             inputs = random_views(examples.dataset, trunk, size, augmentations, seed, mixer)
         else:
-            inputs = same_every_epoch(examples.dataset, passes=train.epochs)
+            inputs = inputs_of(examples.dataset, passes=train.epochs)
         tail = Tail(backbone, trained, trainable, begin, progress.check)
         for name in adapted_blocks:
             only_adapters(tail.blocks.get_submodule(name))
         factors = None
         if examples.cells is not None and valid.cells is not None:
             factors = GroupFactors(tail, examples.cells, valid.cells)
-        whole_batch = {"whole_batch": True} if adaptation else {}
+        whole_batch = {"whole_batch": True} if trained is not head else {}
         dtype = training_dtype(backbone, machine)
         with open_execution(tail, device, dtype, size, progress, **whole_batch) as execution:
-            validate = None
+            judge = None
             read = partial(_read, examples, inputs, mixer, factors)
             if isinstance(trained, DomainHead):
                 batches = paired_batches(trained, size, seed, train.epochs, read)
             else:
                 batches = _batch_source(len(examples), read, size, seed)
                 if len(valid):
-                    valid_inputs = same_every_epoch(valid.dataset, passes=1 + train.epochs)
-                    validate = partial(_validate, execution, criterion, valid, valid_inputs, factors)
+                    valid_inputs = inputs_of(valid.dataset, passes=1 + train.epochs)
+                    judge = partial(validate, execution, criterion, valid, valid_inputs, factors)
             loss = loss_of(criterion)
             history = train_epochs(
                 execution,
                 batches,
-                trained.loss(loss) if isinstance(trained, DomainHead) else loss,
-                validate,
+                loss if isinstance(trained, nn.Sequential) else trained.loss(loss),
+                judge,
                 train,
                 "fine_tune",
                 seed,
                 progress,
                 checkpointer,
                 groups_by_depth(backbone, trained, train.layer_decay or 1.0),
+                penalty=penalty,
             )
         tail.requires_grad_(False)
     return history
@@ -185,7 +194,8 @@ def training_dtype(backbone: Backbone, machine: Machine) -> torch.dtype:
     return choose_dtype(machine.precision, machine.device)
 
 
-def _trunk(backbone: Backbone, blocks: int, machine: Machine, text: TextOptions) -> Trunk | TextTrunk:
+def trunk_of(backbone: Backbone, blocks: int, machine: Machine, text: TextOptions) -> Trunk | TextTrunk:
+    """Return the first `blocks` of `backbone`, which are frozen."""
     if backbone.facts.modality == "text":
         return text_trunk(backbone, blocks, machine.device, machine.precision, text)
     front = first_blocks(backbone, blocks)
@@ -193,9 +203,10 @@ def _trunk(backbone: Backbone, blocks: int, machine: Machine, text: TextOptions)
     return Trunk(backbone.preprocessing, extractor)
 
 
-def _same_every_epoch(
+def same_every_epoch(
     dataset: Dataset, passes: int, trunk: Trunk | TextTrunk, size: int, progress: Progress
 ) -> Inputs:
+    """Return the inputs of unaugmented examples, cached for several `passes`."""
     if isinstance(trunk, TextTrunk):
         return texts(dataset, trunk, size, passes, progress)
     return unaugmented(dataset, trunk, size, passes, progress)
@@ -230,13 +241,14 @@ def _batch_source(
     return BatchSource(epoch, steps=-(-count // size))
 
 
-def _validate(
+def validate(
     execution: Execution,
     criterion: Criterion,
     valid: Examples,
     inputs: Inputs,
-    factors: GroupFactors | None,
+    factors: GroupFactors | None = None,
 ) -> Metrics:
+    """Return the metrics of all examples `valid`."""
     batches = inputs(torch.arange(len(valid)), 0)
     numbers, outputs = zip(*((chunk, execution.outputs(batch)) for chunk, batch in batches), strict=True)
     order = torch.cat(numbers)

@@ -10,6 +10,7 @@ import numpy as np
 from transfer_core.heads.folds import a_part_of
 from transfer_core.heads.rows import Rows
 from transfer_core.tasks.criteria import CLASSES
+from transfer_core.tasks.distillation import DISTILLED
 
 # From so many outputs on, this part of them decides.
 MANY, SOME = 128, 64
@@ -33,6 +34,9 @@ class Part(NamedTuple):
 def part_of_outputs(rows: Rows, outputs: int, seed: int) -> Part:
     """Return `SOME` of the outputs, chosen by `seed`: the examples of these classes, or the columns."""
     generator = np.random.default_rng(seed)
+    if rows.criterion.layout == DISTILLED:  # its targets have several columns per output
+        part = a_part_of(rows, ENOUGH_EXAMPLES, seed)
+        return Part(part, outputs, len(rows) / len(part))
     if rows.criterion.layout == CLASSES:
         chosen = np.sort(generator.permutation(np.unique(rows.targets))[:SOME])
         number = np.full(outputs, -1)

@@ -27,12 +27,22 @@ class Chosen:
 
 
 @dataclass(frozen=True)
+class Taught:
+    """Embeddings (N, E) of a teacher by part: `train`, `valid` and `unlabelled`; its outputs (N, K), as the
+    loss takes them, where they are distilled."""
+
+    embeddings: Mapping[str, Array]
+    outputs: Mapping[str, Array]
+
+
+@dataclass(frozen=True)
 class Frozen(Chosen):
     """Output of step 2 on pooled embeddings (N, D) of each part; `train` has `views` rows per example.
 
     `test` is None where the backbone changes before it is measured. `state` has the statistics of the
     training targets. `unlabelled` are inputs of the target domain. `importance` are weights of the examples
     of `train`, then `valid` (default: equal), and `compared` heads by name, measured beside the trained one.
+    `taught` is what a teacher computed for the same examples, without random views.
     """
 
     state: State
@@ -43,6 +53,7 @@ class Frozen(Chosen):
     unlabelled: Array | None = None
     importance: Array | None = None
     compared: Mapping[str, Head] = field(default_factory=dict)
+    taught: Taught | None = None
 
     @property
     def task(self) -> PooledTask[Any]:

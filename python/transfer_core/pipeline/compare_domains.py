@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -23,6 +23,9 @@ from transfer_core.runtime.progress import Progress
 from transfer_core.runtime.temp_dir import spool_folder
 from transfer_core.tasks import TASKS
 
+T = TypeVar("T")
+Sides: TypeAlias = tuple[list[T], list[T]]
+
 
 def compare(
     recipe: Recipe, streams: Mapping[str, Iterable[Row]], progress: Progress = Progress()
@@ -34,6 +37,14 @@ def compare(
     TransferError
         If a domain is missing, empty or can't be read, or the backbone is unknown.
     """
+    rows, names, labels = embedded_domains(recipe, streams, progress)
+    return report((np.stack(rows[0]), np.stack(rows[1])), names, labels, seed=recipe.seed)
+
+
+def embedded_domains(
+    recipe: Recipe, streams: Mapping[str, Iterable[Row]], progress: Progress
+) -> tuple[Sides[Any], Sides[str], Sides[str | None]]:
+    """Embed both domains: the embeddings, names and labels of the source, and of `data`."""
     if recipe.source is None:
         raise RecipeError([Problem("source", "is missing: the domain to compare the data with")])
     facts = backbones.facts(recipe.backbone, recipe.trust)
@@ -74,7 +85,7 @@ def compare(
     if min(map(len, rows)) < 2:
         counts = " and ".join(str(len(one)) for one in rows)
         raise DataError(f"each domain needs two readable {modality.many} (got {counts})")
-    return report((np.stack(rows[0]), np.stack(rows[1])), names, labels, seed=recipe.seed)
+    return rows, names, labels
 
 
 def _read(recipe: Recipe, source: Source, context: SourceContext) -> Usable:

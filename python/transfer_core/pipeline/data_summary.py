@@ -19,7 +19,7 @@ def data_summary(splits: DataSplits, trained: Trained) -> DataSummary:
     pool = len(splits.pool.data) - splits.reserved if splits.pool else 0
     copies = max(0, pool + source - sum(map(len, splits.parts)))
     parts = [
-        ("unlabelled", unlabelled, "adapted to, without labels"),
+        ("unlabelled", unlabelled, "used without labels"),
         ("train", len(splits.train), "fitted, and in turn held out to calibrate" if in_turn else "fitted"),
         (carved, len(splits.valid), chooses),
         (measured, len(splits.test), "measured"),

@@ -21,7 +21,9 @@ FEW = 5
 def has_few_examples(frozen: Frozen) -> bool:
     """Whether a classification has few examples per class, and the default head."""
     splits = frozen.splits
-    if not frozen.plan.proposes_head or frozen.task.criterion.layout != CLASSES or splits.domains:
+    if frozen.taught or splits.domains:
+        return False
+    if not frozen.plan.proposes_head or frozen.task.criterion.layout != CLASSES:
         return False
     return len(splits.train) + len(splits.valid) <= FEW * len(splits.labels)
 

@@ -12,12 +12,14 @@ from torch import nn
 from transfer_core import backbones
 from transfer_core.data import Dataset
 from transfer_core.finetune import Examples, fine_tune
+from transfer_core.finetune.near_published import State, copied, interpolate, l2_sp
 from transfer_core.heads import HeadFit
 from transfer_core.heads.minibatch import fit_minibatch
 from transfer_core.heads.modules import head_of, module_of
 from transfer_core.model_file.format import tensors_digest
 from transfer_core.pipeline.artifacts import Frozen, Tuned
 from transfer_core.pipeline.deep_adaptation import examples_of_both
+from transfer_core.pipeline.distillation import taught_examples
 from transfer_core.pipeline.embedding import embed
 from transfer_core.pipeline.freezing import embedded_anew
 from transfer_core.pipeline.frozen_head import (
@@ -28,10 +30,13 @@ from transfer_core.pipeline.frozen_head import (
 )
 from transfer_core.pipeline.gain import gained
 from transfer_core.pipeline.group_weights import cells_of
+from transfer_core.pipeline.reuse import partly_random
 from transfer_core.pipeline.views import view_changes
 from transfer_core.plan.phases import Phase
+from transfer_core.recipe.relations import L2Sp, WiseFt
 from transfer_core.runs.backbone_changes import changed_by, restore_backbone
 from transfer_core.runs.checkpoints import RunCheckpoints
+from transfer_core.runtime.errors import Problem, RecipeError
 from transfer_core.runtime.progress import Progress
 from transfer_core.tasks.criteria import Array
 from transfer_core.training.checkpointer import Checkpointer
@@ -56,6 +61,7 @@ def _restore_published(frozen: Frozen, progress: Progress) -> None:
     """Restore the published weights of the backbone."""
     recipe, backbone = frozen.plan.recipe, frozen.backbone.module()
     published = backbones.load(recipe.backbone, recipe.weights, progress, recipe.trust)
+    published = partly_random(published, recipe, progress).module()
     backbone.load_state_dict(published.state_dict())
     backbone.weights_digest = published.weights_digest
 
@@ -68,6 +74,7 @@ def _all_phases(frozen: Frozen, fitted: HeadFit, checkpoints: RunCheckpoints, pr
         [{"step": "train", **entry} for entry in fitted.history],
     )
     published = embedded = now = tensors_digest(backbone.state_dict())
+    near = _near_published(frozen, fitted)
     if checkpoints.phase > 0:
         restore_backbone(backbone, checkpoints.changed)
         history, now = list(checkpoints.history), tensors_digest(backbone.state_dict())
@@ -76,7 +83,7 @@ def _all_phases(frozen: Frozen, fitted: HeadFit, checkpoints: RunCheckpoints, pr
         changed = partial(changed_by, further[: number - 1], backbone, phase)
         checkpointer = checkpoints.for_phase(number, phase, history, changed)
         if phase.changes_backbone:
-            history += _fine_tune(frozen, head, phase, seed, progress, checkpointer)
+            history += _fine_tune(frozen, head, phase, seed, progress, checkpointer, near)
             now = tensors_digest(backbone.state_dict())
             continue
         progress.stage("train", f"train the head further with {phase.train.optimizer}")
@@ -88,6 +95,9 @@ def _all_phases(frozen: Frozen, fitted: HeadFit, checkpoints: RunCheckpoints, pr
             # Fine-tuning uses the settings measured for its initial weights, resumed or not.
             backbone.weights_digest = loaded
         history += _train_head_further(frozen, head, phase, seed, progress, checkpointer)
+    if isinstance(regularize := frozen.plan.recipe.regularize, WiseFt) and now != published:
+        history += _interpolated(frozen, head, near, regularize, progress)
+        now = tensors_digest(backbone.state_dict())
     if now != published:
         backbone.weights_digest = now
     valid = frozen.splits.valid
@@ -104,6 +114,7 @@ def _fine_tune(
     seed: int,
     progress: Progress,
     checkpointer: Checkpointer,
+    near: tuple[State, State],
 ) -> list[dict[str, Any]]:
     """Train blocks of the backbone with the head; returns the history."""
     recipe = frozen.plan.recipe
@@ -111,9 +122,13 @@ def _fine_tune(
     robust = phase.train.group_weights == "robust"
     parts = zip((frozen.splits.train, frozen.splits.valid), cells_of(frozen), strict=True)
     examples, valid = (_examples(frozen, part, phase, cells if robust else None) for part, cells in parts)
-    adaptation = None
+    adaptation = lesson = penalty = None
     if recipe.adapt:
         examples, adaptation = examples_of_both(frozen, phase)
+    if frozen.taught:
+        examples, lesson = taught_examples(frozen, examples)
+    if isinstance(recipe.regularize, L2Sp):
+        penalty = l2_sp(frozen.backbone.module(), head, near[0], recipe.regularize)
     how = (
         view_changes(frozen),
         frozen.machine,
@@ -123,9 +138,45 @@ def _fine_tune(
         recipe.text,
         checkpointer,
         adaptation,
+        penalty,
+        lesson,
     )
     entries = fine_tune(frozen.backbone.module(), head, phase, examples, valid, *how)
     return [{"step": "fine_tune", **entry} for entry in entries]
+
+
+def _near_published(frozen: Frozen, fitted: HeadFit) -> tuple[State, State]:
+    """Copies of the published backbone and of the head fitted on it, if the recipe needs them."""
+    recipe = frozen.plan.recipe
+    if recipe.regularize is None:
+        return {}, {}
+    return copied(frozen.backbone.module()), copied(module_of(fitted.head, recipe.head))
+
+
+def _interpolated(
+    frozen: Frozen, head: nn.Sequential, near: tuple[State, State], how: WiseFt, progress: Progress
+) -> list[dict[str, Any]]:
+    """Interpolate between published and fine-tuned weights; returns the history."""
+    plan, valid = frozen.plan, frozen.splits.valid
+    if how.coefficient is None and not len(valid):
+        message = "wise_ft chooses its coefficient by validation examples, and there are none"
+        raise RecipeError([Problem("regularize", f"{message}. Fix: coefficient: 0.5")])
+    progress.stage("fine_tune", "interpolate published and fine-tuned weights")
+    blocks = frozen.backbone.facts.blocks
+    changed = [block for phase in plan.further_phases for block in phase.changed(blocks)]
+    entries = interpolate(
+        frozen.backbone.module(),
+        head,
+        near,
+        changed,
+        how.coefficient,
+        _examples(frozen, valid, plan.further_phases[-1], None),
+        frozen.machine,
+        frozen.task.criterion,
+        progress,
+        plan.recipe.text,
+    )
+    return [{"step": "wise_ft", **entry} for entry in entries]
 
 
 def _examples(frozen: Frozen, dataset: Dataset, phase: Phase, cells: Array | None) -> Examples:

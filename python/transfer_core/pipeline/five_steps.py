@@ -17,6 +17,7 @@ from transfer_core.data import MODALITIES, Row, read_splits
 from transfer_core.model.loading import open_model_file
 from transfer_core.model.model import Model
 from transfer_core.pipeline.artifacts import Chosen
+from transfer_core.pipeline.reuse import partly_random
 from transfer_core.pipeline.steps import steps_for
 from transfer_core.plan.plan import complete, make_plan
 from transfer_core.recipe.schema import Recipe
@@ -113,12 +114,17 @@ def choose(recipe: Recipe, streams: Mapping[str, Iterable[Row]], spool: Path, pr
     check_precision(recipe.precision, device)  # before any work
     if slow := precision_warning(recipe.precision, device):
         progress.warning(slow)
+    if recipe.distill:
+        from transfer_core.pipeline.teacher import identified
+
+        recipe = identified(recipe, progress)
     splits = read_splits(recipe, MODALITIES[facts.modality], choose_task, streams, spool, progress)
     task = TASKS[splits.task.name]
     plan = make_plan(given, recipe, facts, task, splits.labels, len(splits.valid))
     for warning in plan.warnings:
         progress.warning(warning)
     backbone = open_backbone(recipe.backbone, recipe.weights, progress, recipe.trust)
+    backbone = partly_random(backbone, recipe, progress)
     if task.needs != "pooled" or plan.further_phases:
         backbone = backbone.module()
     if any(isinstance(step, Lora) for step in recipe.steps):

@@ -10,6 +10,7 @@ import numpy as np
 from transfer_core.data import Dataset
 from transfer_core.heads import HeadFit, Rows, fit_head, rows_of
 from transfer_core.pipeline.artifacts import Frozen, Tuned
+from transfer_core.pipeline.distillation import distilled_rows, labelled_only
 from transfer_core.pipeline.group_weights import balanced_weights, cells_of, check_groups, fit_robust
 from transfer_core.plan.phases import Phase
 from transfer_core.runtime.progress import Progress
@@ -40,7 +41,8 @@ def fit_frozen_head(
         train, valid = train.joined(valid), valid.take(np.arange(0))
     outputs = len(frozen.splits.labels)
     if phase.train.group_weights in (None, "none"):
-        return fit_head(head, phase.train, train, valid, outputs, recipe.seed, progress, checkpointer)
+        fitted = fit_head(head, phase.train, train, valid, outputs, recipe.seed, progress, checkpointer)
+        return labelled_only(fitted, train.criterion)
     check_groups(frozen, progress)
     if phase.train.group_weights == "balanced":
         return fit_head(head, phase.train, train, valid, outputs, recipe.seed, progress, checkpointer)
@@ -54,11 +56,10 @@ def fit_frozen_head(
 
 
 def head_rows(frozen: Frozen, phase: Phase) -> tuple[Rows, Rows]:
-    """Training and validation rows of a head, with the class weights of the phase."""
-    return (
-        _rows(frozen, frozen.splits.train, frozen.train, phase, frozen.views),
-        _rows(frozen, frozen.splits.valid, frozen.valid, phase, 1),
-    )
+    """Training and validation rows of a head, with class weights and the outputs of a teacher."""
+    train = _rows(frozen, frozen.splits.train, frozen.train, phase, frozen.views)
+    valid = _rows(frozen, frozen.splits.valid, frozen.valid, phase, 1)
+    return distilled_rows(frozen, train, valid)
 
 
 def example_weights(frozen: Frozen, dataset: Dataset, phase: Phase) -> Array:

@@ -23,7 +23,7 @@ def header_of(chosen: Chosen, state: State, trained: Trained) -> ModelHeader:
         name=backbone.facts.name,
         weights=backbone.weights.name if backbone.weights else "random",
         weights_digest=backbone.weights_digest,
-        fine_tuned=trained.backbone_changed,
+        fine_tuned=trained.backbone_changed or chosen.plan.recipe.reuse is not None,
         facts=None if sources()[backbone.facts.source].published else msgspec.to_builtins(backbone.facts),
     )
     return ModelHeader(

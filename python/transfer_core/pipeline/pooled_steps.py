@@ -21,6 +21,7 @@ from transfer_core.pipeline.frozen_head import fit_best, with_and_without_views,
 from transfer_core.pipeline.header import header_of
 from transfer_core.pipeline.novelty import detect_novelty
 from transfer_core.pipeline.weights_summary import weights_summary
+from transfer_core.recipe.relations import WiseFt
 from transfer_core.runs.checkpoints import RunCheckpoints
 from transfer_core.runtime.progress import Progress
 from transfer_core.training.checkpointer import NO_CHECKPOINTS
@@ -32,6 +33,10 @@ def freeze(chosen: Chosen, progress: Progress) -> Frozen:
     """Step 2: embed all examples with the frozen backbone, one forward pass each."""
     frozen = embed_all(chosen, progress)
     emit_data_warnings(frozen.splits, frozen.plan.recipe, progress)
+    if distill := frozen.plan.recipe.distill:
+        from transfer_core.pipeline.teacher import taught
+
+        return taught(frozen, distill, progress)
     return frozen
 
 
@@ -43,9 +48,10 @@ def add_head_and_train(
     head, train = plan.recipe.head, plan.head_phase.train
     assert head is not None
     progress.stage("head", f"add a {head.__struct_config__.tag} head with {outputs} outputs")
-    if frozen.splits.domains:
+    if plan.recipe.source:
         frozen = prepared(frozen, not plan.further_phases, progress)
-    if checkpoints.phase > 0 and not plan.must_gain:  # the checkpoint of a later phase has its weights
+    needed = plan.must_gain or isinstance(plan.recipe.regularize, WiseFt)
+    if checkpoints.phase > 0 and not needed:  # the checkpoint of a later phase has its weights
         from transfer_core.heads.modules import untrained_head
 
         untrained = untrained_head(head, frozen.backbone.facts.embedding_width, outputs)
@@ -55,7 +61,7 @@ def add_head_and_train(
     resumed = checkpoints.phase > 0
     checkpointer = NO_CHECKPOINTS if resumed else checkpoints.for_phase(0, plan.head_phase, [])
     # Further phases choose the best epoch by the validation examples: the head is not fitted on them.
-    if frozen.splits.domains:
+    if plan.recipe.source:
         return fit_domain_head(frozen, not plan.further_phases, progress, checkpointer)
     if has_few_examples(frozen):
         return fit_few_shot(frozen, progress)

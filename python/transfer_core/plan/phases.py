@@ -63,7 +63,7 @@ def phases(recipe: Recipe, blocks: Sequence[str]) -> list[Phase]:
             trainable -= set(_frozen_by(step, blocks))
             lora = lora if step.first or step.blocks else None
         else:
-            trainable |= set(_unfrozen_by(step, blocks))
+            trainable |= set(unfrozen_by(step, blocks))
     return found
 
 
@@ -71,5 +71,6 @@ def _frozen_by(step: Freeze, blocks: Sequence[str]) -> Sequence[str]:
     return blocks[: step.first] if step.first else step.blocks or blocks
 
 
-def _unfrozen_by(step: Unfreeze, blocks: Sequence[str]) -> Sequence[str]:
+def unfrozen_by(step: Unfreeze, blocks: Sequence[str]) -> Sequence[str]:
+    """The blocks that `step` names."""
     return blocks[-step.last :] if step.last else step.blocks or blocks

@@ -21,6 +21,7 @@ from transfer_core.plan.augmentation_checks import check_augmentations
 from transfer_core.plan.group_checks import check_group_words
 from transfer_core.plan.phases import Phase, phases
 from transfer_core.plan.presets import ENOUGH_TO_COMPARE, Presets, must_gain, without_fine_tuning
+from transfer_core.plan.relations import check_relations, with_gradual_steps
 from transfer_core.recipe.heads import Head
 from transfer_core.recipe.schema import Recipe, TextOptions
 from transfer_core.recipe.steps import Freeze, Train
@@ -117,6 +118,7 @@ def complete(recipe: Recipe, facts: BackboneFacts) -> Recipe:
     checks.check_text_words(recipe, facts)
     checks.check_blocks(recipe, blocks)
     checks.check_backbone_can(recipe, facts)
+    recipe = with_gradual_steps(recipe, blocks)
     task = task or TASKS["classification"]
     preset = PRESETS[task.needs]
     augment = recipe.augment if recipe.augment is not None else preset.preset_augmentation(recipe, facts)
@@ -133,6 +135,7 @@ def complete(recipe: Recipe, facts: BackboneFacts) -> Recipe:
     checks.check_lbfgs(recipe, draft)
     check_kinds(draft, blocks)
     checks.check_layer_decay(recipe, draft, blocks)
+    check_relations(draft, task, blocks)
     return replace(draft, steps=preset.fill_train_steps(draft, blocks))
 
 

@@ -15,6 +15,7 @@ from transfer_core.plan.adapting import NEED_HIDDEN_LAYER
 from transfer_core.plan.phases import Phase, phases
 from transfer_core.recipe.augmentations import Augmentation, Crop
 from transfer_core.recipe.heads import ClassicHead, Head, LinearHead, MlpHead
+from transfer_core.recipe.relations import L2Sp
 from transfer_core.recipe.schema import Recipe
 from transfer_core.recipe.steps import OF_MINIBATCHES, Freeze, Optimizer, Step, Train, Unfreeze
 
@@ -102,7 +103,10 @@ def _fill_head(train: Train, recipe: Recipe) -> Train:
 def _fill_finetune(phase: Phase, recipe: Recipe) -> Train:
     optimizer = phase.train.optimizer or "adamw"
     rate = 1e-3 if optimizer == "sgd" else 3e-4 if phase.lora else 1e-4
-    return filled(phase.train, optimizer, _finetune_defaults(optimizer, rate, recipe.preset))
+    defaults = _finetune_defaults(optimizer, rate, recipe.preset)
+    if isinstance(recipe.regularize, L2Sp):  # in the place of a decay toward zero
+        defaults = replace(defaults, weight_decay=0.0)
+    return filled(phase.train, optimizer, defaults)
 
 
 def filled(train: Train, optimizer: Optimizer, defaults: Train) -> Train:

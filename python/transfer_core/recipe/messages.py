@@ -103,7 +103,7 @@ def _described_one(expected: Any) -> str:
     if get_origin(expected) is tuple:
         return f"a list of {_plural(get_args(expected)[0])}"
     if isinstance(expected, type) and issubclass(expected, msgspec.Struct):
-        return f"options ({', '.join(expected.__struct_fields__)})"
+        return f"options ({', '.join(expected.__struct_encode_fields__)})"
     if get_origin(expected) is Literal:
         return str(get_args(expected)[0])
     if get_origin(expected) is dict:

@@ -33,7 +33,7 @@ def parse_recipe(words: Mapping[str, Any]) -> Recipe:
     """Parse plain data into a recipe.
 
     Short forms are allowed for `data` (a path, or a dict with `train`, `valid`, `test`), for `source` and
-    `unlabelled` (paths), for `head`, `augment`, `adapt` and `weigh` (names).
+    `unlabelled` (paths), for `head`, `augment`, `adapt`, `weigh`, `distill` and `regularize` (names).
 
     Raises
     ------
@@ -63,12 +63,29 @@ def _expand_short_forms(words: Any) -> Any:
     for word in ("adapt", "weigh"):
         if isinstance(expanded.get(word), str):
             expanded[word] = {"method": expanded[word]}
+    if "distill" in expanded:
+        expanded["distill"] = _expand_distill(expanded["distill"])
+    if isinstance(expanded.get("regularize"), str):
+        expanded["regularize"] = {"type": expanded["regularize"]}
     if isinstance(expanded.get("weights"), os.PathLike):
         expanded["weights"] = os.fspath(expanded["weights"])
     if isinstance(expanded.get("head"), str):
         expanded["head"] = {"type": expanded["head"]}
     if isinstance(expanded.get("augment"), list | tuple):
         expanded["augment"] = [{"type": a} if isinstance(a, str) else a for a in expanded["augment"]]
+    return expanded
+
+
+def _expand_distill(given: Any) -> Any:
+    if isinstance(given, str | os.PathLike):
+        given = {"from": given}
+    if not isinstance(given, Mapping):
+        return given
+    expanded = dict(given)
+    if isinstance(expanded.get("from"), os.PathLike):
+        expanded["from"] = os.fspath(expanded["from"])
+    if isinstance(expanded.get("relation"), str):
+        expanded["relation"] = [expanded["relation"]]
     return expanded
 
 
@@ -118,20 +135,21 @@ def _parse_struct(value: Mapping[Any, Any], expected: Any, path: str, problems: 
             Problem(path if isinstance(name, str) else f"{path}.type", wrong_value(name, expected, path))
         )
         return None
-    fields = {field.name: field for field in msgspec.structs.fields(struct)}
+    fields = {field.encode_name: field for field in msgspec.structs.fields(struct)}
     before = len(problems)
     parsed = {}
     for word, inner in value.items():
         where = f"{path}.{str(word)[:60]}" if path else str(word)[:60]
         if word in fields:
-            parsed[word] = _parse(inner, fields[word].type, where, problems)
+            parsed[fields[word].name] = _parse(inner, fields[word].type, where, problems)
         elif word != "type" or struct.__struct_config__.tag is None:
             problems.append(Problem(where, unknown_word(word, struct, list(fields))))
     for field in fields.values():
-        if field.required and field.name not in value:
-            example = EXAMPLES.get(field.name, "") if not path else ""
+        word = field.encode_name
+        if field.required and word not in value:
+            example = EXAMPLES.get(word, "") if not path else ""
             missing = f"is missing. {example}" if example else "is missing"
-            problems.append(Problem(f"{path}.{field.name}" if path else field.name, missing))
+            problems.append(Problem(f"{path}.{word}" if path else word, missing))
     return struct(**parsed) if len(problems) == before else None
 
 
@@ -177,6 +195,8 @@ def _check_combinations(recipe: Recipe, problems: list[Problem]) -> None:
     """Check the rules between fields that do not depend on the backbone or the data."""
     _check_columns(recipe.columns, problems)
     _check_domains(recipe, problems)
+    if recipe.reuse and sum(map(bool, (recipe.reuse.first, recipe.reuse.last, recipe.reuse.blocks))) != 1:
+        problems.append(Problem("reuse", "takes one of first, last, blocks"))
     if recipe.steps and recipe.train != Train():
         problems.append(Problem("train", "give training words either as keywords or as steps, not both"))
     _check_training_words(recipe.train, "train", problems)
@@ -204,9 +224,11 @@ def _check_columns(columns: Columns, problems: list[Problem]) -> None:
 
 def _check_domains(recipe: Recipe, problems: list[Problem]) -> None:
     if recipe.source is not None:
+        if recipe.distill:
+            problems.append(Problem("distill", "is for data of one domain. Fix: leave out source"))
         return
     for word in ("adapt", "weigh", "map_labels", "unlabelled"):
-        if getattr(recipe, word) is not None:
+        if getattr(recipe, word) is not None and not (word == "unlabelled" and recipe.distill):
             message = 'needs a labelled source domain. Fix: source: "studio/", with data: the target domain'
             problems.append(Problem(word, message))
 

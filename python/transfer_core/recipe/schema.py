@@ -25,6 +25,7 @@ from transfer_core.recipe.fields import (
 )
 from transfer_core.recipe.heads import Head
 from transfer_core.recipe.kinds import Adapt, Weigh
+from transfer_core.recipe.relations import Distill, Regularization, Reuse
 from transfer_core.recipe.steps import Step, Train
 
 
@@ -123,7 +124,7 @@ class Recipe(Base, frozen=True, kw_only=True):
     `trust` allows running code that comes with the backbone. `budget`, in seconds, is for the backbone
     `auto`, which searches backbone, augmentation, head and steps. `source` is a labelled source domain beside
     the target domain `data`, whose labels may be missing, and `unlabelled` more inputs of the target domain;
-    `map_labels` renames labels of the source.
+    `map_labels` renames labels of the source. `unlabelled` are also inputs to `distill` a teacher on.
     """
 
     version: Literal[1] = 1
@@ -148,6 +149,9 @@ class Recipe(Base, frozen=True, kw_only=True):
     train: Train = Train()
     adapt: Adapt | None = None
     weigh: Weigh | None = None
+    distill: Distill | None = None
+    regularize: Regularization | None = None
+    reuse: Reuse | None = None
     seed: Annotated[int, Meta(ge=0, lt=2**32)] = 0
     device: Annotated[str, Meta(pattern=r"^(auto|cpu|mps|cuda(:[0-9]{1,3})?)\Z")] = "auto"
     precision: Precision = "auto"

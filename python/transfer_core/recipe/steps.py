@@ -27,11 +27,13 @@ class Freeze(Base, frozen=True, tag="freeze"):
 
 
 class Unfreeze(Base, frozen=True, tag="unfreeze"):
-    """Resume training of the `last` blocks, the named `blocks`, or `all` of the backbone."""
+    """Resume training of the `last` blocks, the named `blocks`, or `all` of the backbone; `gradually`: one
+    block after the other from the top, with an epoch each, before the next `train` step."""
 
     last: Some | None = None
     blocks: Annotated[tuple[Name, ...], Meta(max_length=MOST_NAMES)] | None = None
     all: bool | None = None
+    gradually: bool | None = None
 
 
 class Lora(Base, frozen=True, tag="lora"):

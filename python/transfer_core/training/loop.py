@@ -34,6 +34,7 @@ def train_epochs(
     checkpointer: Checkpointer = NO_CHECKPOINTS,
     groups: Sequence[Group] | None = None,
     highest: str | None = None,
+    penalty: Callable[[], None] | None = None,
 ) -> list[Metrics]:
     """Train the parameters of `execution.module` that require gradients, in place.
 
@@ -56,6 +57,8 @@ def train_epochs(
         The same parameters, if their learning rates differ.
     highest
         The metric of `validate` that is highest for the best state. Default: the lowest `validation_loss`.
+    penalty
+        Adds its gradient to those of the parameters, before each step.
 
     Returns
     -------
@@ -92,6 +95,8 @@ def train_epochs(
             for i, batch in enumerate(batches):
                 set_learning_rate(optimizer, train, (number - 1) * source.steps + i, total)
                 losses.append(execution.backward(batch, loss))
+                if penalty:
+                    penalty()
                 optimizer.step()
                 sizes.append(len(batch))
             module.eval()

@@ -26,6 +26,8 @@ METHODS = {
     "estimate": Method(exclusive(recipe_methods.estimate, COMPUTE_LOCK), "compute"),
     "learning_curve": Method(exclusive(recipe_methods.learning_curve, COMPUTE_LOCK), "compute"),
     "compare_domains": Method(recipe_methods.compare_domains, "evaluate"),
+    "map_labels": Method(recipe_methods.map_labels, "evaluate"),
+    "soup": Method(exclusive(recipe_methods.soup, COMPUTE_LOCK), "compute"),
     "runs": Method(machine_methods.runs, "light"),
     "remove_run": Method(machine_methods.remove_run, "light"),
     "prune_runs": Method(machine_methods.prune_runs, "light"),

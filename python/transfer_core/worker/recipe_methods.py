@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 from transfer_core.runtime.allocator import releasing_memory
 from transfer_core.worker.calls import Call
@@ -98,6 +98,34 @@ def compare_domains(call: Call, recipe: Plain) -> Plain:
     streams = streams_of(call, sources_of(recipe), partial(_modality, parsed.backbone, parsed.trust))
     with releasing_memory():
         return compare(parsed, streams, call.progress).to_dict()
+
+
+def map_labels(call: Call, recipe: Plain) -> Plain:
+    """Pair the labels of the domains `source` and `data` of a recipe."""
+    from transfer_core.pipeline.label_map import map_labels as find
+    from transfer_core.recipe.parser import parse_recipe
+
+    parsed = parse_recipe(recipe)
+    streams = streams_of(call, sources_of(recipe), partial(_modality, parsed.backbone, parsed.trust))
+    with releasing_memory():
+        return find(parsed, streams, call.progress).to_dict()
+
+
+def soup(
+    call: Call, recipe: Plain, models: list[str], selection: Literal["greedy", "uniform"] = "greedy"
+) -> Plain:
+    """Average saved models; the `data` of the recipe select and measure."""
+    from pathlib import Path
+
+    from transfer_core.model.loading import open_model_file
+    from transfer_core.pipeline.soup import soup as average
+    from transfer_core.recipe.parser import parse_recipe
+
+    parsed = parse_recipe(recipe)
+    paths = list(map(Path, models))
+    streams = streams_of(call, sources_of(recipe), lambda: open_model_file(paths[0]).modality.name)
+    with _training_threads(), releasing_memory():
+        return average(paths, parsed, selection, streams, call.progress).summary()
 
 
 @contextmanager

@@ -90,12 +90,12 @@ module Transfer
                    "classes" => { each: { "share" => [{ maybe: :finite }], "distance" => { maybe: :finite } } },
                    "confidence" => { maybe: { each: :finite } }, "typical" => { each: [:text] } }
 
+      pair = %w[source target second].product([:text]) + %w[affinity second_affinity examples].product([:finite])
       RESULTS = {
-        "compare_domains" => compared,
+        "compare_domains" => compared, "map_labels" => { "pairs" => [pair.to_h], "labels" => [:text] },
         "hello" => { "protocol" => :count, "core_version?" => :text, "capabilities?" => [:text] },
-        "check" => report, "rank" => ranking, "learning_curve" => curve, "select" => selection,
-        "estimate" => estimate,
-        "train" => summary, "resume" => summary, "describe" => summary, "reload" => summary,
+        "check" => report, "rank" => ranking, "learning_curve" => curve, "select" => selection, "estimate" => estimate,
+        **%w[train resume describe reload soup].to_h { |name| [name, summary] },
         "runs" => [run], "remove_run" => run, "prune_runs" => [run],
         "predict" => predictions[false], "embed" => :embeddings, "evaluate" => MetricSchemas::ANY,
         "save" => { "path" => :text, "bytes" => :count, "sha512" => :sha512 },

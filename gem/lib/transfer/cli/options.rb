@@ -62,7 +62,11 @@ module Transfer
         lora_rank: ["N", "Then train LoRA adapters of rank N"],
         fine_tune_epochs: ["N", "Passes over the data"],
         fine_tune_optimizer: ["NAME", "adam, adamw or sgd"],
-        fine_tune_learning_rate: ["RATE", "Step size"]
+        fine_tune_learning_rate: ["RATE", "Step size"],
+        gradually: [nil, "Unfreeze one block after the other"],
+        regularize: ["NAME", "l2_sp or wise_ft: stay near published weights"],
+        distill: ["TEACHER", "Train with this model or backbone as teacher"],
+        relation: ["A,B", "kd, rkd, similarity, contrastive (kd)"]
       },
       "Machine" => {
         seed: ["N", "Seed of all random numbers (0)"],

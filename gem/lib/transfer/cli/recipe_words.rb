@@ -9,7 +9,8 @@ module Transfer
       # Groups of {OPTIONS} for a training.
       GROUPS = ["Model file", "Data", "Network", "Training", "Fine-tuning", "Machine"].freeze
       # Words of the recipe's top level that are options of the same name.
-      TOP = %i[weights trust task image_size preset budget device precision on_bad_input seed].freeze
+      TOP = %i[weights trust task image_size preset budget device precision on_bad_input seed
+               regularize].freeze
       DOMAINS = %i[source unlabelled adapt weigh].freeze
       TRAINING = OPTIONS["Training"].keys.freeze
       GENERATING = %w[translation text_to_text].freeze
@@ -26,7 +27,7 @@ module Transfer
       # @raise [Thor::Error] if options contradict each other
       def to_h
         { backbone: @options[:backbone] || "mobilenet_v2", data:, **domains, columns:, text:, languages:, generation:,
-          head:, augment: list(:augment), split:, **words(TOP), **training }.compact
+          head:, augment: list(:augment), split:, distill:, **words(TOP), **training }.compact
       end
 
       # @return [Hash{Symbol => Object}, nil] names of a manifest's columns
@@ -61,6 +62,12 @@ module Transfer
 
       def generation = some(beams: value(:beams))
 
+      def distill
+        raise Thor::Error, "--relation needs --distill TEACHER" if @options[:relation] && !@options[:distill]
+
+        some(from: @options[:distill], relation: list(:relation))
+      end
+
       def head
         hidden = list(:hidden)&.map { |width| number(width) }
         words = { hidden:, dropout: value(:dropout) }.compact
@@ -88,6 +95,9 @@ module Transfer
 
       def unfreezing
         blocks = some(last: value(:unfreeze_last), all: @options[:unfreeze_all])
+        raise Thor::Error, "--gradually needs --unfreeze-last N or --unfreeze-all" if @options[:gradually] && !blocks
+
+        blocks &&= { **blocks, gradually: @options[:gradually] }.compact
         lora = some(rank: value(:lora_rank))
         [blocks && { type: "unfreeze", **blocks }, lora && { type: "lora", **lora }].compact
       end

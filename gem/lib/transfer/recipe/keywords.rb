@@ -7,9 +7,9 @@ module Transfer
       # Words that are no methods of a block.
       PLAIN = %w[version steps].freeze
       # Words that take several values; as a keyword a list.
-      LISTS = %w[augment head freeze unfreeze finetune adapt weigh].freeze
+      LISTS = %w[augment head freeze unfreeze finetune adapt weigh regularize].freeze
       # Of these, the words that take one name.
-      NAMED = %w[head finetune adapt weigh].freeze
+      NAMED = %w[head finetune adapt weigh regularize].freeze
       private_constant :PLAIN, :LISTS, :NAMED
 
       class << self

@@ -45,14 +45,29 @@ module Transfer
       def unlabelled(source) = draft.domain("unlabelled", source)
 
       # Labels of the source by names of the target: `map_labels "feline" => "cat"`.
-      # @param names [Hash{String => String}]
-      def map_labels(names) = draft.set("map_labels", names)
+      # @param names [Hash{String => String}, LabelMap]
+      def map_labels(names) = draft.set("map_labels", names.respond_to?(:names) ? names.names : names)
 
       # Brings source and target together: `adapt :coral`, `adapt :tca, components: 40`, `adapt :auto`.
       def adapt(method = nil, **options) = chosen("adapt", method, options)
 
       # Weights the examples of the source: `weigh :kmm`, `weigh :discriminator, limit: 5`.
       def weigh(method = nil, **options) = chosen("weigh", method, options)
+
+      # Trains with a teacher: `distill from: "large.transfer", relation: [:kd, :rkd], temperature: 2, strength: 0.5`.
+      # @param options [Hash{Symbol => Object}, String, Model] `from:` a saved model, its path or the name of a backbone
+      def distill(value = nil, **options)
+        teacher = value.is_a?(Hash) ? value : { from: value, **options }.compact
+        teacher = teacher.transform_keys(&:to_sym)
+        teacher[:from] = teacher[:from].path.to_s if teacher[:from].respond_to?(:path)
+        draft.set("distill", teacher)
+      end
+
+      # Keeps fine-tuned weights near the published ones: `regularize :l2_sp, alpha: 0.1`, `regularize :wise_ft`.
+      def regularize(type = nil, **options) = draft.set("regularize", type ? { type:, **options } : options)
+
+      # The blocks that keep their published weights; the others start from random ones: `reuse first: 10`.
+      def reuse(value = nil, **options) = draft.set("reuse", value.nil? ? options : value)
 
       # The next five also take one value, as a keyword has it, whatever it is.
 
