@@ -15,6 +15,7 @@ from torch.nn import functional
 import transfer_core
 from tiny_translators import SENTENCES, write_translator
 from transfer_core import backbones
+from transfer_core.data.placeholders import changed_placeholders
 from transfer_core.finetune.smoothed_loss import smoothed_cross_entropy
 from transfer_core.finetune.teacher_forcing import (
     TeacherForcing,
@@ -22,8 +23,9 @@ from transfer_core.finetune.teacher_forcing import (
     batches_by_length,
     train_pairs,
 )
-from transfer_core.generation import TextGenerator
+from transfer_core.generation import Hypothesis, TextGenerator
 from transfer_core.model.model import Model
+from transfer_core.model.text_predictor import placeholders_first
 from transfer_core.plan.phases import Phase
 from transfer_core.recipe.schema import Generation, Languages, TextOptions
 from transfer_core.recipe.steps import Train
@@ -155,6 +157,45 @@ def test_model_file_prediction_and_evaluation(marian, tmp_path):
         loaded.predict("cat", level=0.9)
 
 
+def test_pieces_of_a_stream_are_the_text_of_a_greedy_generation(marian):
+    model = trained(marian)
+    pieces, prediction = [], None
+    stream = model.stream("cat dog house")
+    while prediction is None:
+        try:
+            pieces.append(next(stream))
+        except StopIteration as end:
+            prediction = end.value
+    assert prediction == model.predict("cat dog house")
+    assert "".join(pieces) == prediction["text"]
+    with pytest.raises(DataError, match="the text is empty"):
+        next(model.stream(""))
+
+    def check():
+        raise Cancelled("cancelled")
+
+    with pytest.raises(Cancelled):
+        next(model.stream("cat", check))
+
+
+def test_hypotheses_with_the_placeholders_come_first():
+    codec = SimpleNamespace(text=lambda hypothesis: hypothesis.tokens)
+    found = [
+        Hypothesis(text, -1.0) for text in ("el gato", "el %s {gato}", "%s <b>gato</b>", "gato <b>%s</b>")
+    ]
+    ordered = placeholders_first(codec, "the <b>%s</b> cat", found)
+    assert [one.tokens for one in ordered] == [found[number].tokens for number in (2, 3, 0, 1)]
+
+
+def test_predictions_report_changed_placeholders(marian):
+    model = trained(marian)
+    found = model.predict("cat %{name}")
+    expected = changed_placeholders("cat %{name}", found["text"])
+    assert expected["missing"] == ["%{name}"]
+    assert found["placeholders"] == expected
+    assert "placeholders" not in model.predict("cat dog")
+
+
 def test_frozen_encoder_stays_and_its_states_are_computed_once(marian, monkeypatch):
     published = backbones.load(marian)
     passes = []
@@ -243,7 +284,7 @@ def test_languages_choose_the_tokens(tmp_path):
     words = {"languages": {"source": "en", "target": "es"}}
     model = trained(f"hf/{tmp_path}", **words)
     assert model.recipe.languages == Languages("en", "es")
-    ((hypothesis,),), _ = model.compute([lambda: model.predictor.load("cat")])
+    ((_, (hypothesis,)),), _ = model.compute([lambda: model.predictor.load("cat")])
     assert hypothesis.tokens[0] == model.backbone.shape.vocabulary - 1
     with pytest.raises(RecipeError, match='has no language "ess", did you mean "es"'):
         trained(f"hf/{tmp_path}", languages={"source": "en", "target": "ess"})

@@ -126,6 +126,11 @@ RSpec.describe "An invalid result" do
     }],
     "predict outer boxes" => [[{ **boxes, "boxes" => [{ **box, "outer" => sides }] }],
                               ->(_) { model.predict("a", level: 0.9).boxes.sum { |found| found.outer[:width] } }],
+    "stream" => [{ "text" => "a", "score" => 0.5, "placeholders" => { "missing" => ["%s"], "extra" => [] } },
+                 lambda { |_|
+                   told = model.stream("a %s") { |piece| piece }
+                   [told.to_s, told.inspect, told.missing_placeholders.join, told.extra_placeholders.join]
+                 }],
     "draw" => [{ "path" => "/x.png", "bytes" => 10 }, lambda { |_|
       Transfer::Prediction.parse(boxes, "/a.jpg").draw("/x.png").to_s
     }],
@@ -216,7 +221,7 @@ RSpec.describe "An invalid result" do
     schemas = bridge::MethodSchemas
     expect(schemas.send(:const_get, :RESULTS).keys).to match_array([*methods, "hello"])
     kinds = Transfer::Event.send(:const_get, :KINDS).keys.map(&:to_s)
-    expect(schemas.send(:const_get, :EVENTS).keys).to match_array(kinds)
+    expect(schemas.send(:const_get, :EVENTS).keys).to match_array([*kinds, "piece"])
     expect(valid_results.keys.map { |name| name[/\w+/] }.uniq)
       .to match_array(schemas.send(:const_get, :RESULTS).keys - %w[hello ping serving train resume])
   end

@@ -55,6 +55,35 @@ RSpec.describe "Translation", :end_to_end do
     expect(loaded.evaluate(@catalogue)[:examples]).to eq(40)
   end
 
+  it "streams a text piece by piece" do
+    file = @model.save(File.join(@scratch, "gl.transfer"))
+    pieces = []
+    found = @model.stream("Open the file %{name}, close the window and print the page") { |piece| pieces << piece }
+    expect(found).to be_a(Transfer::Prediction::Text)
+    expect(pieces.join).to eq(found.text)
+    expect(pieces.size).to be > 2
+    expect(@model.stream("Open the page").to_a.join).to eq(@model.stream("Open the page") { nil }.text)
+    threads = Array.new(8) { Thread.new { Transfer.load(file).stream("Open the page").to_a.join } }
+    expect(threads.map(&:value).uniq).to eq([@model.stream("Open the page").to_a.join])
+  end
+
+  it "cancels a stream whose block breaks" do
+    first = @model.stream("Open the file, close the window and print the page") { |piece| break piece }
+    expect(first).to match(/\A[[:upper:]]/)
+    expect(@model.stream("Open the file").first(1)).not_to be_empty
+    expect { @model.stream("") { nil } }.to raise_error(Transfer::DataError, /the text is empty/)
+    expect { @model.stream("Open") { raise IOError, "gone" } }.to raise_error(IOError, "gone")
+    busy = -> { Transfer.stats[:workers].values.sum { |role| role[:processes].sum { |each| each[:in_flight] } } }
+    Timeout.timeout(10) { Thread.pass until busy.call.zero? }
+  end
+
+  it "reports placeholders that are missing" do
+    found = @model.predict("Open {file} of %{count} files: <b>%s</b>")
+    kept = found.text.scan(%r{\{file\}|%\{count\}|<b>|%s|</b>})
+    expect(found.missing_placeholders).to match_array(["{file}", "%{count}", "<b>", "</b>", "%s"] - kept)
+    expect(@model.predict("Open the page")).to have_attributes(placeholders: nil, missing_placeholders: [])
+  end
+
   it "predicts on the command line" do
     file = @model.save(File.join(@scratch, "gl.transfer"))
     out, err, status = transfer("predict", file.to_s, "Open the page")

@@ -8,8 +8,9 @@ import polib
 import pytest
 
 from transfer_core.data.mo_catalogue import read_mo
-from transfer_core.data.pair_checks import main_script, pair_problems, pair_warnings, placeholders
+from transfer_core.data.pair_checks import main_script, pair_problems, pair_warnings
 from transfer_core.data.pair_source import pair_columns, read_parallel_file, read_parallel_folder
+from transfer_core.data.placeholders import placeholders
 from transfer_core.data.po_catalogue import read_po
 from transfer_core.data.translation_memory import read_tmx
 from transfer_core.recipe.schema import Columns, Languages

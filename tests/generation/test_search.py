@@ -146,7 +146,7 @@ def test_pieces_are_the_text(tmp_path):
     write_translator(tmp_path, "m2m_100", seed=1)
     ours = generator(tmp_path, "m2m_100", max_length=25)
     ((whole,),) = ours.generate(ours.sources(SENTENCES[:1]))
-    pieces = list(ours.pieces(SENTENCES[0]))
+    pieces = list(ours.pieces(ours.sources(SENTENCES[:1])[0]))
     assert "".join(pieces) == ours.text(whole)
     assert len(pieces) > 1
 

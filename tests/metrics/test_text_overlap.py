@@ -93,3 +93,11 @@ def test_no_gain_over_the_untuned_model_is_a_warning():
     metrics = translation_metrics(found, truth, sources, found, 0)
     (message,) = baseline_warnings(metrics)
     assert message.startswith("no better than the untuned model: chrf2")
+
+
+def test_placeholders_kept_by_the_outputs_and_by_the_untuned_model():
+    sources = ["%s files", "hello", "<b>{name}</b>", "100 % done"]
+    outputs = ["%s ficheiros", "olá", "<b>{nome}</b>", "100 % feito"]
+    found = translation_metrics(outputs, outputs, sources, ["%s", "", "<b>{name}</b>", ""], 0)
+    assert found["placeholders"] == {"examples": 2, "kept": 0.5, "untuned": 1.0}
+    assert "placeholders" not in translation_metrics(["a", "b"], ["a", "b"], ["a", "b"], None, 0)

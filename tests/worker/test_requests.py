@@ -97,6 +97,7 @@ def requests(given: dict[str, str]) -> dict[str, list[dict[str, Any]]]:
             {**table, "level": 0.5},
             {"augment": ["flip"], "model": given["image"], "inputs": [given["photo"], b"png"]},
         ],
+        "stream": [{"model": given["model"], "text": "good morning"}],
         "embed": [table],
         "evaluate": [{"model": given["model"], **evaluated}],
         "describe": [{"model": given["model"], "trust": False}],

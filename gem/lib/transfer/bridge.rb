@@ -41,11 +41,18 @@ module Transfer
       # Cancels the call if the calling thread is interrupted.
       # @param params [Hash{String => Object}]
       # @param timeout [Numeric, nil] seconds
+      # @yieldparam event [Hash{String => Object}] each event; leaving the block early cancels the call
       # @return the result
       # @raise [Error, ArgumentError] (see Call#value)
-      def call(name, params = {}, streams: {}, timeout: Transfer.config.timeout)
+      def call(name, params = {}, streams: {}, timeout: Transfer.config.timeout, &listener)
         Telemetry.call(name, inputs: params["inputs"]&.size, model: params["model"]) do
-          call = pool.call(name, params, streams:, awaited: true)
+          call = pool.call(name, params, streams:, awaited: !listener)
+          if listener
+            call.each_event do |event|
+              Telemetry.event(event)
+              listener.call(event)
+            end
+          end
           call.value(timeout)
         ensure
           call&.cancel

@@ -109,6 +109,23 @@ module Transfer
       streamed ? predictions.lazy : predictions.to_a
     end
 
+    # Generates a text by greedy decoding, and yields it piece by piece, each as soon as it is final. An exception in
+    # the block, or `break`, cancels the generation.
+    # @param text [String]
+    # @yieldparam piece [String] joined, the pieces are the text
+    # @return [Prediction::Text]
+    # @return [Enumerator] without a block
+    # @raise [DataError] if the text is empty
+    # @raise [ConfigurationError] if the model generates no texts
+    # @example
+    #   model.stream(article) { |piece| response.stream.write(piece) }
+    def stream(text)
+      return enum_for(:stream, text) unless block_given?
+
+      on_event = ->(event) { yield event["text"] if event["event"] == "piece" }
+      Prediction.parse(call("stream", { "text" => Input.wire(text, "text") }, timeout: nil, &on_event))
+    end
+
     # @param input (see #predict)
     # @param as [Symbol] :array, or :tensor for many images: a row for each, of 4 bytes per number
     # @return [Array<Float>, Array<Array<Float>>, Tensor] the output of the backbone for each input
@@ -183,7 +200,7 @@ module Transfer
     # @raise [SignatureError] if the key is unusable; nothing is written then
     def save(file, backbone: true, sign: nil)
       key = sign && Signature::Keys.private(sign)
-      params = { "path" => Input.path(file.to_s), "backbone" => backbone, "mode" => 0o666 & ~umask }
+      params = { "path" => Input.path(file.to_s), "backbone" => backbone, "mode" => 0o666 & ~Permissions.umask }
       saved = call("save", params)
       Signature.write(saved.fetch("path"), key, saved.fetch("sha512")) if key
       Pathname.new(saved.fetch("path"))
@@ -212,7 +229,7 @@ module Transfer
       given = { "calibration" => calibration, "evaluation" => evaluation }.compact
       sources = given.transform_values { |data| Source.new(data, columns:) }
       params = { "path" => Input.path(file.to_s), "precision" => precision.to_s, "tolerance" => tolerance,
-                 "loader" => loader, "columns" => columns, "mode" => 0o666 & ~umask }
+                 "loader" => loader, "columns" => columns, "mode" => 0o666 & ~Permissions.umask }
       params = { **params.compact, **sources.transform_values(&:wire) }
       streams = sources.values.map(&:streams).reduce({}, :merge)
       ExportReport.parse(call("export", params, streams:, timeout: nil))
@@ -269,13 +286,6 @@ module Transfer
       end
     end
 
-    # `File.umask` changes it for a moment, for all threads.
-    def umask
-      File.read("/proc/self/status")[/^Umask:\s*(\d+)/, 1]&.oct || File.umask
-    rescue SystemCallError
-      File.umask
-    end
-
     def batches(inputs, streamed)
       size = streamed ? [most_predictions, STREAMED].min : most_predictions
       Input::Batches.new(inputs, modality.to_s, size:, first: streamed ? [size, FIRST].min : size)
@@ -297,6 +307,6 @@ module Transfer
       raise ArgumentError, "on_bad_input is #{others.join(', ')} or #{last}, got #{given.inspect}"
     end
 
-    def call(name, params, **) = Bridge.call(name, { "model" => path.to_s, **@demand.to_h, **params }, **)
+    def call(name, params, **, &) = Bridge.call(name, { "model" => path.to_s, **@demand.to_h, **params }, **, &)
   end
 end

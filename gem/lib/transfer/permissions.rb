@@ -23,6 +23,13 @@ module Transfer
         nil
       end
 
+      # @return [Integer] the umask of this process; `File.umask` changes it for a moment, for all threads.
+      def umask
+        File.read("/proc/self/status")[/^Umask:\s*(\d+)/, 1]&.oct || File.umask
+      rescue SystemCallError
+        File.umask
+      end
+
       private
 
       def link_of_another_user(path)

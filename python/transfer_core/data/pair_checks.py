@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
 from transfer_core.data.bad_input import LONGEST_VALUE, counted, printable
+from transfer_core.data.placeholders import placeholders
 from transfer_core.runtime.limits import excess
 
 # Pairs whose lengths differ by more than this factor are misaligned (Moses' clean-corpus-n has the same).
@@ -16,10 +16,6 @@ _SHORT = 20  # characters up to which lengths are not compared
 _SHOWN = 3
 # Share of the targets' letters that one script must have, for others to be wrong.
 _MAIN_SHARE = 0.9
-# `%s`, `%(name)s`, `%1$s`, `{name}`, `${name}`, `$1`, `%PRODUCTNAME`.
-_PLACEHOLDER = re.compile(
-    r"%\(\w+\)[sdifr]|%\d+\$[sdif]|%[sdif](?![A-Za-z])|%[A-Z]{3,}|\$?\{\w*\}|\$\(\w+\)|\$\d+|%\d+"
-)
 
 
 def pair_problems(sources: Sequence[str], targets: Sequence[str]) -> dict[int, str]:
@@ -70,15 +66,6 @@ def pair_warnings(sources: Sequence[str], targets: Sequence[str], copies: bool) 
         if found:
             examples = ", ".join(f'"{printable(text[:60])}"' for text in found[:_SHOWN])
             yield f"{counted(len(found), 'pair', 'pairs')} of {len(pairs)} {what} ({examples})"
-
-
-def placeholders(text: str) -> Counter[str]:
-    """The placeholders of a format string.
-
-    >>> sorted(placeholders("Copy %(count)d files to {name}, 50% done"))
-    ['%(count)d', '{name}']
-    """
-    return Counter(_PLACEHOLDER.findall(text))
 
 
 def main_script(texts: Sequence[str]) -> str:

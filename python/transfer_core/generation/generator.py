@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
@@ -138,14 +138,13 @@ class TextGenerator:
         """The text of a hypothesis."""
         return self.codec.text(hypothesis.tokens)
 
-    @torch.inference_mode()
-    def pieces(self, text: str, check: Callable[[], None] = _never) -> Iterator[str]:
-        """Yield the text of a greedy generation piece by piece, as soon as each is final.
+    def pieces(self, source: Ids, check: Callable[[], None] = _never) -> Generator[str, None, Hypothesis]:
+        """Yield the text of a greedy generation piece by piece, as soon as each is final; return its tokens.
 
         Joined, the pieces are the text.
         """
         batch = self.running_batch(beams=1)
-        (search,) = self.join(batch, self.sources([text]), check)
+        (search,) = self.join(batch, [source], check)
         yielded = ""
         while not search.done:
             check()
@@ -156,6 +155,7 @@ class TextGenerator:
             if len(ready) > len(yielded) and (search.done or ready.startswith(yielded)):
                 yield ready[len(yielded) :]
                 yielded = ready
+        return self.hypotheses(search)[0]
 
     def running_batch(self, beams: int | None = None) -> RunningBatch:
         """An empty batch for `join`; `beams` default: those of the recipe."""

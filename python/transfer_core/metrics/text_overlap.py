@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from transfer_core.data.placeholders import changed_placeholders, placeholders
 from transfer_core.metrics.bootstrap import interval
 from transfer_core.metrics.rouge import rouge
 from transfer_core.runtime.errors import DependencyError
@@ -41,7 +42,8 @@ def translation_metrics(
     -------
     dict
         `chrf2`, `bleu`, `exact_match`; `intervals` (95 %, bootstrap); `baseline`, which copies the source;
-        `untuned`; `signatures` of sacrebleu; `worst`, the predictions with the lowest chrF2.
+        `untuned`; `placeholders`, if sources have any: the share of such `examples` whose output has the same
+        (`kept`, `untuned`); `signatures` of sacrebleu; `worst`, the predictions with the lowest chrF2.
 
     Raises
     ------
@@ -65,6 +67,7 @@ def translation_metrics(
     found |= _common(predictions, references)
     found["intervals"] = intervals
     found |= _compared(measure, references, sources, untuned)
+    found |= _placeholders(predictions, sources, untuned)
     return found | {"signatures": signatures, "worst": _worst(predictions, references, sources)}
 
 
@@ -86,7 +89,7 @@ def text_metrics(
     -------
     dict
         `rouge_l`, `rouge1`, `rouge2`, `exact_match`, `chrf2`, and `intervals`, `baseline`, `untuned`,
-        `worst` as in `translation_metrics`.
+        `placeholders`, `worst` as in `translation_metrics`.
 
     Raises
     ------
@@ -108,6 +111,7 @@ def text_metrics(
         name: interval(column[draws].mean(axis=1)) for name, column in zip(_ROUGE, rows.T, strict=True)
     }
     found |= _compared(measure, references, sources, untuned)
+    found |= _placeholders(predictions, sources, untuned)
     return found | {"worst": _worst(predictions, references, sources)}
 
 
@@ -145,6 +149,20 @@ def _interval(scorer: Any, predictions: Sequence[str], references: Sequence[str]
 def _common(predictions: Sequence[str], references: Sequence[str]) -> dict[str, float]:
     equal = [found.strip() == wanted.strip() for found, wanted in zip(predictions, references, strict=True)]
     return {"exact_match": float(np.mean(equal)), "examples": len(equal)}
+
+
+def _placeholders(
+    predictions: Sequence[str], sources: Sequence[str], untuned: Sequence[str] | None
+) -> dict[str, Any]:
+    rows = [row for row, source in enumerate(sources) if placeholders(source)]
+    if not rows:
+        return {}
+    texts = {"kept": predictions, **({} if untuned is None else {"untuned": untuned})}
+    shares = {
+        name: float(np.mean([not changed_placeholders(sources[row], some[row]) for row in rows]))
+        for name, some in texts.items()
+    }
+    return {"placeholders": {"examples": len(rows), **shares}}
 
 
 def _compared(

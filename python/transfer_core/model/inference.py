@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from itertools import islice
@@ -28,6 +28,7 @@ from transfer_core.tasks.coverage import check_level
 
 if TYPE_CHECKING:
     from transfer_core.model.detection_predictor import DetectionPredictor
+    from transfer_core.model.text_predictor import TextPredictor
 
 Embeddings: TypeAlias = npt.NDArray[np.float32]
 
@@ -136,6 +137,39 @@ class Inference(ModelFacts):
         source = iter(inputs)
         while batch := list(islice(source, batch_size)):
             yield from self.predict(batch, level, on_bad_input, tile, augment)
+
+    def stream(
+        self, text: str, check: Callable[[], None] = lambda: None
+    ) -> Generator[str, None, dict[str, Any]]:
+        """Yield a generated text piece by piece, as soon as each is final.
+
+        Joined, the pieces are the text of a greedy generation, whatever `beams` of the recipe are.
+
+        Parameters
+        ----------
+        text
+            The source.
+        check
+            Called before each token; may raise.
+
+        Returns
+        -------
+        dict
+            The prediction, as of `predict`, as the value of `StopIteration`.
+
+        Raises
+        ------
+        ConfigurationError
+            If the model generates no texts.
+        DataError
+            If the text can't be used.
+        """
+        if self.task.needs != "encoder_decoder":
+            raise ConfigurationError(f"a model for {self.task.name} generates no text to stream")
+        predictor = cast("TextPredictor", self.predictor)
+        source = self.load(0, text, 1)
+        with use_of(self.path):
+            return (yield from predictor.pieces(source, check))
 
     def predictions(self, computed: Computed, level: float | None = None) -> list[dict[str, Any]]:
         """Predict from results of `compute`, such as embeddings (N, D); raises as `predict` does."""

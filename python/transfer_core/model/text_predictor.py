@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from torch import nn
 
 from transfer_core.backbones.encoder_decoder.encoder_decoder import EncoderDecoder
 from transfer_core.backbones.encoder_decoder.text_codec import Ids
 from transfer_core.data import Dataset
+from transfer_core.data.placeholders import changed_placeholders
 from transfer_core.generation import Hypothesis, TextGenerator
 from transfer_core.generation.generator import BATCH, Batches
 from transfer_core.generation.running_batch import Search
@@ -25,8 +26,22 @@ if TYPE_CHECKING:
     from transfer_core.model.inference import Inference
 
 
+class Source(NamedTuple):
+    """An input: its text and its tokens."""
+
+    text: str
+    tokens: Ids
+
+
+class Generated(NamedTuple):
+    """The source of an input, and its hypotheses, the best first."""
+
+    source: str
+    hypotheses: Sequence[Hypothesis]
+
+
 class TextPredictor:
-    """See `predictor.Predictor`; `compute` gives a list of hypotheses per input, the best first."""
+    """See `predictor.Predictor`; `compute` gives a `Generated` per input."""
 
     def __init__(self, model: Inference, task: TextGeneration) -> None:
         self._model = model
@@ -56,31 +71,37 @@ class TextPredictor:
         """See `Predictor`."""
         self.generator.prepare()
 
-    def load(self, input: Any, name: str | None = None) -> Any:
-        """The tokens of a source."""
+    def load(self, input: Any, name: str | None = None) -> Source:
+        """The source and its tokens."""
         if not isinstance(input, str):
             raise DataError(f"{name or 'the input'}: expected one text, got {len(input)}")
-        return self.generator.sources([input])[0]
+        return Source(input, self.generator.sources([input])[0])
 
-    def compute(
-        self, loads: Sequence[Callable[[], Any]]
-    ) -> tuple[list[list[Hypothesis]], dict[int, DataError]]:
+    def compute(self, loads: Sequence[Callable[[], Any]]) -> tuple[list[Generated], dict[int, DataError]]:
         """See `Predictor`."""
-        sources, bad = [], {}
+        sources: list[Source] = []
+        bad = {}
         for number, load in enumerate(loads):
             try:
                 sources.append(load())
             except DataError as error:
                 bad[number] = error
-        return self.generator.generate(sources), bad
+        found = self.generator.generate([source.tokens for source in sources])
+        return [Generated(source.text, some) for source, some in zip(sources, found, strict=True)], bad
 
     def running(self) -> RunningTexts:
         """See `Predictor`."""
         return RunningTexts(self.generator)
 
-    def predictions(self, computed: Sequence[list[Hypothesis]], level: float | None) -> list[dict[str, Any]]:
-        """`text` and `score`, the mean probability of its tokens; `candidates` of a beam search."""
-        return [self._prediction(hypotheses) for hypotheses in computed]
+    def predictions(self, computed: Sequence[Generated], level: float | None) -> list[dict[str, Any]]:
+        """`text` and `score`, the mean probability of its tokens; `candidates` of a beam search;
+        `placeholders` that are missing or extra in the text."""
+        return [self._prediction(generated) for generated in computed]
+
+    def pieces(self, source: Source, check: Callable[[], None]) -> Generator[str, None, dict[str, Any]]:
+        """Yield a text piece by piece by greedy decoding; return the prediction."""
+        found = yield from self.generator.pieces(source.tokens, check)
+        return self._prediction(Generated(source.text, [found]))
 
     def evaluate(self, dataset: Dataset, on_bad_input: str, progress: Progress) -> dict[str, Any]:
         """See `Predictor`."""
@@ -97,36 +118,47 @@ class TextPredictor:
         """The best text for each input."""
         return generated_texts(self.generator, inputs, progress)
 
-    def _prediction(self, hypotheses: Sequence[Hypothesis]) -> dict[str, Any]:
-        found = [{"text": self.generator.text(one), "score": one.score} for one in hypotheses]
-        return {**found[0], "candidates": found} if len(found) > 1 else found[0]
+    def _prediction(self, generated: Generated) -> dict[str, Any]:
+        found: list[dict[str, Any]] = [
+            {"text": self.generator.text(one), "score": one.score}
+            for one in placeholders_first(self.generator, *generated)
+        ]
+        changed = changed_placeholders(generated.source, found[0]["text"])
+        return {
+            **found[0],
+            **({"candidates": found} if len(found) > 1 else {}),
+            **({"placeholders": changed} if changed else {}),
+        }
 
 
 class RunningTexts:
-    """See `predictor.RunningInputs`; keys are searches."""
+    """See `predictor.RunningInputs`."""
 
     def __init__(self, generator: TextGenerator) -> None:
         self._generator = generator
         self._batch = generator.running_batch()
-        self._unfinished: list[Search] = []
+        self._sources: dict[Search, str] = {}
 
-    def join(self, loaded: Sequence[Ids]) -> list[Search]:
-        """See `RunningInputs`."""
-        searches = self._generator.join(self._batch, loaded)
-        self._unfinished += searches
+    def join(self, loaded: Sequence[Source]) -> list[Search]:
+        """See `RunningInputs`; keys are searches."""
+        searches = self._generator.join(self._batch, [source.tokens for source in loaded])
+        self._sources |= {key: source.text for key, source in zip(searches, loaded, strict=True)}
         return searches
 
-    def step(self) -> list[tuple[Search, list[Hypothesis]]]:
+    def step(self) -> list[tuple[Search, Generated]]:
         """See `RunningInputs`."""
         self._generator.step(self._batch)
-        done = [search for search in self._unfinished if search.done]
-        self._unfinished = [search for search in self._unfinished if not search.done]
-        return [(search, self._generator.hypotheses(search)) for search in done]
+        done = [search for search in self._sources if search.done]
+        return [
+            (search, Generated(self._sources.pop(search), self._generator.hypotheses(search)))
+            for search in done
+        ]
 
     def drop(self, keys: Collection[Any]) -> None:
         """See `RunningInputs`."""
         self._batch.drop(keys.__contains__)
-        self._unfinished = [search for search in self._unfinished if search not in keys]
+        for key in keys:
+            del self._sources[key]
 
 
 def generated_texts(generator: TextGenerator, inputs: Sequence[str], progress: Progress) -> list[str]:
@@ -136,7 +168,17 @@ def generated_texts(generator: TextGenerator, inputs: Sequence[str], progress: P
         return progress.track(batches, "evaluate", -(-len(inputs) // BATCH), "batches")
 
     found = generator.generate(generator.sources(inputs), progress.check, tracked)
-    return [generator.text(hypotheses[0]) for hypotheses in found]
+    best = [placeholders_first(generator, *each)[0] for each in zip(inputs, found, strict=True)]
+    return [generator.text(hypothesis) for hypothesis in best]
+
+
+def placeholders_first(
+    generator: TextGenerator, source: str, hypotheses: Sequence[Hypothesis]
+) -> Sequence[Hypothesis]:
+    """Hypotheses with the placeholders of the source before others, otherwise in the given order."""
+    if len(hypotheses) == 1:
+        return hypotheses
+    return sorted(hypotheses, key=lambda one: bool(changed_placeholders(source, generator.text(one))))
 
 
 def predictor(model: Inference) -> TextPredictor:

@@ -26,8 +26,8 @@ def _never() -> bool:
 class Progress:
     """Two callbacks: `emit` receives events; `cancelled` returns whether the user asked to stop.
 
-    Events are plain dicts with the key `event`: `run`, `stage`, `progress`, `epoch`, `warning`, or `overall`
-    (trainings only).
+    Events are plain dicts with the key `event`: `run`, `stage`, `progress`, `epoch`, `warning`, `piece`
+    (of a generated text), or `overall` (trainings only).
     """
 
     emit: Callable[[Event], None] = _ignore
@@ -50,6 +50,11 @@ class Progress:
     def warning(self, message: str) -> None:
         """Report a problem that does not stop the work."""
         self.emit({"event": "warning", "message": shortened(message)})
+
+    def piece(self, text: str) -> None:
+        """Report a piece of a generated text."""
+        self.emit({"event": "piece", "text": text})
+        self.check()
 
     def epoch(self, step: Step, number: int, of: int, metrics: dict[str, float]) -> None:
         """Report the end of an epoch."""

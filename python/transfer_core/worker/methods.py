@@ -32,6 +32,7 @@ METHODS = {
     "remove_run": Method(machine_methods.remove_run, "light"),
     "prune_runs": Method(machine_methods.prune_runs, "light"),
     "predict": Method(model_methods.predict, "serve"),
+    "stream": Method(model_methods.stream, "serve"),
     "embed": Method(model_methods.embed, "serve"),
     "serving": Method(machine_methods.serving_stats, "now"),
     "evaluate": Method(model_methods.evaluate, "evaluate"),
@@ -54,5 +55,6 @@ METHODS = {
 # Without micro-batching: in the embedded worker, one call computes at a time.
 UNBATCHED = {
     "predict": Method(model_methods.predict_alone, "compute"),
+    "stream": Method(model_methods.stream_alone, "compute"),
     "embed": Method(model_methods.embed_alone, "compute"),
 }

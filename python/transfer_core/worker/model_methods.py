@@ -10,10 +10,14 @@ from functools import cache, partial
 from hashlib import sha512
 from typing import Any, Literal, cast
 
+from transfer_core.runtime.devices import at_most_cores
 from transfer_core.worker.calls import Call
 from transfer_core.worker.model_cache import ModelRef, models, open_model
 from transfer_core.worker.row_requests import streams_of
 from transfer_core.worker.serving import serving
+
+# Texts that are streamed at the same time; further ones wait.
+_MOST_STREAMS = 16
 
 # No slow imports at module level: the handshake must not wait for them.
 
@@ -63,6 +67,22 @@ def predict(
     decode = _predictions if level is None else partial(_predictions, level=level)
     marks = on_bad_input == "mark"
     return serving().submit(call, _ref(model, signed_by), inputs, decode, _listed, marks)
+
+
+def stream(call: Call, model: str, text: Any, signed_by: Keys = None) -> Future[Plain]:
+    """Generate a text, with an event per piece; returns the prediction."""
+    return _streaming().submit(stream_alone, call, model, text, signed_by)
+
+
+def stream_alone(call: Call, model: str, text: Any, signed_by: Keys = None) -> Plain:
+    """Generate a text in this thread, with an event per piece."""
+    pieces = _open(call, model, signed_by).stream(text, call.progress.check)
+    with at_most_cores(1):
+        while True:
+            try:
+                call.progress.piece(next(pieces))
+            except StopIteration as end:
+                return cast(Plain, end.value)
 
 
 def embed(call: Call, model: str, inputs: Inputs, signed_by: Keys = None) -> Future[Any]:
@@ -178,6 +198,12 @@ def export(
         call.progress,
     )
     return {**asdict(report), "path": path, "loader": str(report.loader) if report.loader else None}
+
+
+@cache
+def _streaming() -> Executor:
+    """Threads for texts that are streamed; each waits for its reader."""
+    return ThreadPoolExecutor(_MOST_STREAMS, thread_name_prefix="transfer-stream")
 
 
 @cache

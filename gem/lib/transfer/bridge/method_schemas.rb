@@ -9,6 +9,8 @@ module Transfer
     module MethodSchemas
       range = MetricSchemas::RANGE
       place = %w[x y width height].to_h { |side| [side, :finite] }
+      generated = { "text" => :text, "score" => :share, "candidates?" => [{ "text" => :text, "score" => :share }],
+                    "placeholders?" => { "missing" => [:text], "extra" => [:text] } }
       # @param level [Boolean] true: with prediction sets or intervals
       predictions = lambda do |level|
         conformal = ->(key, schema) { level ? { key => schema } : {} }
@@ -23,7 +25,7 @@ module Transfer
             "width" => :count, "height" => :count },
           { "value" => :finite, **novelty, **conformal["interval", range] },
           { "values" => { each: :finite }, **novelty, **conformal["intervals", { each: range }] },
-          { "text" => :text, "score" => :share, "candidates?" => [{ "text" => :text, "score" => :share }] },
+          generated,
           { "error" => :text, "path?" => :text }
         ] }]
       end
@@ -95,15 +97,14 @@ module Transfer
         "compare_domains" => compared, "map_labels" => { "pairs" => [pair.to_h], "labels" => [:text] },
         "hello" => { "protocol" => :count, "core_version?" => :text, "capabilities?" => [:text] },
         "check" => report, "rank" => ranking, "learning_curve" => curve, "select" => selection, "estimate" => estimate,
-        **%w[train resume describe reload soup].to_h { |name| [name, summary] },
+        **%w[train resume describe reload soup].to_h { |name| [name, summary] }, "evaluate" => MetricSchemas::ANY,
         "runs" => [run], "remove_run" => run, "prune_runs" => [run],
-        "predict" => predictions[false], "embed" => :embeddings, "evaluate" => MetricSchemas::ANY,
+        "predict" => predictions[false], "stream" => generated, "embed" => :embeddings, "backbones" => [listed],
         "save" => { "path" => :text, "bytes" => :count, "sha512" => :sha512 },
         "draw" => { "path" => :text, "bytes" => :count },
         "export" => { "path" => :text, "bytes" => :count, "precision" => :text, "error" => :finite,
                       "metric" => { maybe: :text }, "before" => { maybe: :finite }, "after" => { maybe: :finite },
                       "examples" => :count, "loader" => { maybe: :text } },
-        "backbones" => [listed],
         "backbone" => { **facts, "embedding_width" => :count, "blocks" => [:text], "weights" => [weights],
                                  "default" => :text, "code_license" => :text, "max_length?" => { maybe: :count } },
         "doctor" => [{ "name" => :text, "ok" => :flag, "detail" => :text, "remedy" => { maybe: :text } }],
@@ -111,17 +112,16 @@ module Transfer
                            "parts" => [{ "name" => :text, "what" => :text, "files" => :count, "bytes" => :count,
                                          "rows" => { maybe: :count }, "used_at" => :finite }] },
         "cache_verify" => { "rows" => :count, "damaged" => :count, "files" => [:text] },
-        "cache_prune" => freed, "cache_clear" => freed,
+        "cache_prune" => freed, "cache_clear" => freed, "ping" => :text,
         "serving" => { "open" => :count, "refused" => :count, "seconds" => { maybe: percentiles },
                        "batches" => { "count" => :count, "mean" => { maybe: :finite }, "last" => { maybe: :count },
                                       "sizes" => { each: :count } },
-                       "models" => { "count" => :count, "bytes" => :count, "limit" => :count } },
-        "ping" => :text
+                       "models" => { "count" => :count, "bytes" => :count, "limit" => :count } }
       }.freeze
       PREDICTIONS_AT_LEVEL = predictions[true].freeze
       EVENTS = {
         "run" => { "id" => :text, "path" => :text, "history" => history },
-        "stage" => { "step" => :text, "title" => :text },
+        "stage" => { "step" => :text, "title" => :text }, "piece" => { "text" => :text },
         "progress" => { "step" => :text, "done" => :count, "total" => :count, "unit" => :text },
         "epoch" => { "step" => :text, "number" => :count, "of" => :count, "metrics" => { each: { maybe: :number } } },
         "overall" => { "share" => :share, "seconds_left" => { maybe: :finite } }, "warning" => { "message" => :text }

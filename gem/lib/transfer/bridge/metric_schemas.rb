@@ -32,7 +32,10 @@ module Transfer
       tfidf = ->(value) { value.key?("tfidf_accuracy") == value.key?("tfidf_macro_f1") }
       worst = { "source" => :text, "target" => :text, "prediction" => :text, "chrf2" => :finite }
       overlap = ->(*names) { names.to_h { |name| [name, :finite] } }
-      generated = ->(found) { { **found, "baseline" => found, "untuned?" => found, "exact_match" => :finite } }
+      generated = lambda do |found|
+        { **found, "baseline" => found, "untuned?" => found, "exact_match" => :finite,
+                   "placeholders?" => { "examples" => :count, "kept" => :finite, "untuned?" => :finite } }
+      end
       ANY = { one_of: [
         { where: [classification, "both metrics of TF-IDF or none", tfidf] },
         { "mean_average_precision" => :finite, "baseline" => { "mean_average_precision" => :finite },
