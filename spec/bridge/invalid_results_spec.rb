@@ -42,7 +42,9 @@ RSpec.describe "An invalid result" do
     "balanced_accuracy" => 0.5, "most_confused" => [{ "truth" => "red", "predicted" => "blue", "count" => 1 }],
     "groups" => { "metric" => "accuracy", "missing" => 0, "worst" => "b", "best" => "a", "gap" => 0.5,
                   "gap_interval" => [0.0, 1.0], "p_value" => 0.5,
-                  "per_group" => [{ "group" => "a", "value" => 0.5, "interval" => [0.0, 1.0], "examples" => 1 }],
+                  "per_group" => %w[a b].map do |name|
+                    { "group" => name, "value" => 0.5, "interval" => [0.0, 1.0], "examples" => 1 }
+                  end,
                   "worst_cells" => [{ "group" => "b", "label" => "red", "value" => 0.5, "examples" => 1 }] },
     "intervals" => { "accuracy" => [0, 1] }, "tfidf_accuracy" => 0.5, "tfidf_macro_f1" => 0.5,
     "per_class" => [{ "label" => "red", "precision" => 0.5, "recall" => 0.5, "f1" => 0.5, "support" => 1 }],

@@ -15,6 +15,12 @@ module Transfer
       WEIGHTS = { or_empty: { "method" => :text, "examples" => :count, "effective" => :finite, "most" => weighted,
                               "least" => weighted } }.freeze
 
+      compared = lambda do |value|
+        found = value.values_at("worst", "best", "gap", "gap_interval", "p_value")
+        named = found.first(2) - value["per_group"].map { |one| one["group"] }
+        found.none? || (found.all? && named.empty?)
+      end
+      groups = { where: [groups, "a whole comparison of groups or none", compared] }
       measured = { "groups?" => groups, "examples" => :count, "intervals?" => { each: RANGE },
                    "conformal?" => { "level" => :finite, "coverage" => :finite, "interval" => RANGE,
                                      "mean_size?" => :finite, "margin?" => :finite },
