@@ -32,8 +32,9 @@ from transfer_core.runtime.progress import Event, Progress
 
 def train(
     *,
-    backbone: str,
     data: Any,
+    backbone: str | None = None,
+    start: Model | str | os.PathLike[str] | None = None,
     on_event: Callable[[Event], None] | None = None,
     cancelled: Callable[[], bool] | None = None,
     **words: Any,
@@ -43,10 +44,14 @@ def train(
     Parameters
     ----------
     backbone
-        A name that `transfer backbones` lists.
+        A name that `transfer backbones` lists; that of the model in `start` by default.
     data
         A class folder, a manifest, `{"train": …, "valid": …, "test": …}` of these, or an iterable of rows
         `{"input": path or bytes, "label": …}`.
+    start
+        A model, or the path of a saved one, whose training is continued with new examples and classes; the
+        word `from` of a recipe. Its stored examples are fitted as well, and `metrics["kept"]` has the metric
+        on its test examples before and after.
     on_event
         Called with each event (`docs/reference/protocol.md`).
     cancelled
@@ -65,6 +70,8 @@ def train(
     TransferError
         If the recipe, the data or the weights are invalid, or the machine lacks memory or a package.
     """
+    if start is not None:
+        words = {**words, "from": start.path if isinstance(start, Model) else start}
     recipe, streams = _recipe(backbone, data, words)
     return run_training(recipe, streams, _progress(on_event, cancelled))
 
@@ -381,13 +388,14 @@ def resume(
     return five_steps.resume(run, source, streams, _progress(on_event, cancelled), trust)
 
 
-def _recipe(backbone: str, data: Any, words: Mapping[str, Any]) -> tuple[Recipe, dict[str, Rows]]:
+def _recipe(backbone: str | None, data: Any, words: Mapping[str, Any]) -> tuple[Recipe, dict[str, Rows]]:
     """The recipe, with iterables of rows as named streams."""
     source, streams = name_streams(data)
     words, more = name_domains(words)
     if isinstance(words.get("map_labels"), LabelMap):
         words = {**words, "map_labels": words["map_labels"].names}
-    recipe = parse_recipe({"backbone": backbone, "data": source, **_with_train_step(words)})
+    named = {} if backbone is None else {"backbone": backbone}
+    recipe = parse_recipe({**named, "data": source, **_with_train_step(words)})
     return recipe, streams | more
 
 
@@ -401,11 +409,11 @@ def _progress(on_event: Callable[[Event], None] | None, cancelled: Callable[[], 
 
 def _with_train_step(words: Mapping[str, Any]) -> dict[str, Any]:
     """Move the fields of a `train` step under `train`."""
-    known = [*Recipe.__struct_fields__, *Train.__struct_fields__]
+    known = [*Recipe.__struct_encode_fields__, *Train.__struct_fields__]
     unknown = [word for word in words if word not in known]
     if unknown:
         raise RecipeError([Problem(word, f"unknown word{did_you_mean(word, known)}") for word in unknown])
-    training = {word: value for word, value in words.items() if word not in Recipe.__struct_fields__}
+    training = {word: value for word, value in words.items() if word not in Recipe.__struct_encode_fields__}
     if training and "train" in words:
         message = (
             f"give training words either in train or beside it, not both (beside it: {', '.join(training)})"

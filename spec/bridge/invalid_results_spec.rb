@@ -49,7 +49,8 @@ RSpec.describe "An invalid result" do
     "intervals" => { "accuracy" => [0, 1] }, "tfidf_accuracy" => 0.5, "tfidf_macro_f1" => 0.5,
     "per_class" => [{ "label" => "red", "precision" => 0.5, "recall" => 0.5, "f1" => 0.5, "support" => 1 }],
     "conformal" => { "level" => 0.9, "coverage" => 0.9, "mean_size" => 1.5, **around },
-    "novelty" => { "flagged" => 0.05, "auroc" => 0.9 }
+    "novelty" => { "flagged" => 0.05, "auroc" => 0.9 },
+    "kept" => { "metric" => "accuracy", "examples" => 2, "before" => 0.5, "after" => 0.5 }
   }
   of_labels = {
     "mean_average_precision" => 0.5, "baseline" => { "mean_average_precision" => 0.5 }, "micro_f1" => 0.5,

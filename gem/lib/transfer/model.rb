@@ -155,6 +155,18 @@ module Transfer
       Plain.symbolize(call("evaluate", params, streams: source.streams, timeout: nil))
     end
 
+    # Trains a new model on new examples and classes, and on those that this model stores, so that nothing is forgotten:
+    # `metrics[:kept]` has the metric on this model's test examples before and after. Known examples are left out.
+    #
+    # @param data [String, Pathname, Enumerable] labelled data, as for {Transfer.train}
+    # @param words the words `columns:`, `split:`, `seed:`, `device:`, `precision:`, `on_bad_input:`, `on:` and `quiet:`
+    # @return [Model] the new model; this one is unchanged
+    # @raise [RecipeError] if the model stores no examples, as it is fine-tuned, or for another word
+    # @raise [DataError] if the data can't be used, gives an example another label than before, or has nothing new
+    # @example
+    #   model = model.continue("more_photos/")
+    def continue(data, **words) = Transfer.train(from: path, data:, **words)
+
     # Selects the inputs to label next (active learning): those whose labels are expected to improve the model the most.
     # Of copies and near-duplicates one is selected at most.
     #

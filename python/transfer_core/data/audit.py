@@ -72,7 +72,7 @@ def check_labels_kept(
         The kind of input, for messages.
     """
     counts, left, noun = task.counts(before, labels), task.counts(after, labels), task.noun
-    for index in np.flatnonzero(left == 0).tolist():
+    for index in np.flatnonzero((left == 0) & (counts > 0)).tolist():
         count = f"{counts[index]} {modality.many}"
         raise DataError(
             f"none of the {count} of the {noun} {listed([labels[index]])} can be used "

@@ -197,7 +197,7 @@ class DataSplits:
             if len(before) and not len(after):
                 count = f"{len(before)} {name} {self.modality.many}"
                 raise DataError(f"none of the {count} can be read: {left.skipped[-1]}")
-        _check_all_labels_trained(left)
+        _check_all_labels_trained(self, left)
         return left
 
 
@@ -205,11 +205,12 @@ def _without(part: Dataset, bad: Mapping[Any, str]) -> Dataset:
     return part.take(i for i, path in enumerate(part.inputs) if path not in bad)
 
 
-def _check_all_labels_trained(splits: DataSplits) -> None:
+def _check_all_labels_trained(before: DataSplits, splits: DataSplits) -> None:
     noun = splits.task.noun
     counts = splits.task.counts(splits.train.targets, splits.labels)
-    for label, count in zip(splits.labels, counts, strict=False):
-        if count == 0:
+    earlier = splits.task.counts(before.train.targets, splits.labels)
+    for label, count, had in zip(splits.labels, counts, earlier, strict=False):
+        if count == 0 and had > 0:
             raise DataError(
                 f'{noun} "{printable(label)}" has no readable training {splits.modality.one} left '
                 f"(replace its {splits.modality.many}, or remove the {noun})"

@@ -14,6 +14,7 @@ from transfer_core.data.divide import divide, in_parts
 from transfer_core.data.domains import read_domains, read_unlabelled
 from transfer_core.data.example import Example
 from transfer_core.data.groups import Edge
+from transfer_core.data.known import Known
 from transfer_core.data.labelling import ChooseTask, Labelling
 from transfer_core.data.modality import Modality
 from transfer_core.data.source import SourceContext, read_source
@@ -34,6 +35,7 @@ def read_splits(
     streams: Mapping[str, Iterable[Row]],
     spool: Path,
     progress: Progress,
+    known: Known | None = None,
 ) -> DataSplits:
     """Read, encode, check and split the data of a recipe, without decoding inputs.
 
@@ -51,6 +53,8 @@ def read_splits(
         Temporary directory for images given as bytes; the datasets contain paths in it.
     progress
         Progress events and cancellation.
+    known
+        Examples of an earlier training, which are left out. Default: none.
 
     Raises
     ------
@@ -76,12 +80,17 @@ def read_splits(
         progress.warning(warning)
     found = replace(found, examples=task.checked(found.examples, recipe.on_bad_input, progress))
     labels, targets = task.encode(found.examples, recipe.columns)
+    if known:
+        labels = known.all_labels(labels, task)
+        targets = task.encode(found.examples, recipe.columns, labels)[1]
     if all(example.problem is None for example in found.examples):  # else problems are reported first
         audit.check_variety(task, labels, targets, found, modality)
 
     columns = audit.same_columns(found.examples)
     kept = keep_usable(found.examples, task, labels, targets, recipe.on_bad_input, modality, progress)
     audit.check_labels_kept(task, labels, targets, kept.data.targets, modality)
+    if known:
+        kept = known.without_known(kept, task, labels, columns, modality, progress)
     if recipe.split.group and not any(example.group for example in kept.examples):
         raise DataError(f'no row has a value of "{printable(recipe.split.group)}", as split group: needs')
     given = tuple(example.split for example in kept.examples)

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from transfer_core.export.operators import Value
-from transfer_core.heads.novelty import UNKNOWN
+from transfer_core.heads.novelty import UNKNOWN, transformed
 
 
 def add_novelty(embeddings: Value, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
@@ -24,7 +24,8 @@ def add_novelty(embeddings: Value, arrays: Mapping[str, npt.NDArray[Any]]) -> No
     """
     if not arrays:
         return
-    examples, distances = arrays["0.examples"].astype(np.float32), arrays["0.distances"].astype(np.float32)
+    examples = transformed(arrays["0.examples"], bool(arrays["0.roots"]))
+    distances = arrays["0.distances"].astype(np.float32)
     lengths: Any = np.square(examples).sum(axis=1)
     rows = embeddings
     if arrays["0.roots"]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property
+from typing import ClassVar
 
 import numpy as np
 
@@ -19,6 +20,7 @@ UNKNOWN = 0.95
 _ROWS_AT_ONCE = 512
 # Squares of stored numbers stay within 32 bits.
 _LARGEST = 1e15
+_LARGEST_HALF = 6e4
 # Classes and test examples that an AUROC is estimated on, at most.
 _MOST_CLASSES, _MOST_MEASURED = 100, 2000
 
@@ -29,7 +31,7 @@ class Novelty(FittedLayer):
     Attributes
     ----------
     examples
-        (M, D) transformed embeddings of training examples, float16 or float32.
+        (M, D) embeddings of training examples, float16 or float32.
     distances
         (n,) float32, sorted distances of calibration examples to their nearest training example.
     roots
@@ -37,7 +39,7 @@ class Novelty(FittedLayer):
         al. 2010, section 3). 0: between the features.
     """
 
-    numbers = ("examples", "distances", "roots")
+    numbers: ClassVar[tuple[str, ...]] = ("examples", "distances", "roots")
     title = "its novelty detector"
 
     examples: Array
@@ -83,7 +85,7 @@ class Novelty(FittedLayer):
 
     @cached_property
     def _known(self) -> Array:
-        return self.examples.astype(np.float32)
+        return transformed(self.examples, bool(self.roots))
 
     @cached_property
     def _lengths(self) -> Array:
@@ -123,16 +125,23 @@ def fit_novelty(
     Novelty or None
         None with fewer than two examples, or numbers that are too large.
     """
-    examples = transformed(known[: stored_count(*known.shape)], roots)
+    examples = known[: stored_count(*known.shape)]
     if len(examples) < 2 or not (np.abs(examples) <= _LARGEST).all():
         return None
-    found = Novelty(examples.astype(np.float16) if roots else examples, np.zeros(0), np.array(int(roots)))
+    found = Novelty(packed(examples, roots), np.zeros(0), np.array(int(roots)))
     if held_out is not None:
         distances = found.nearest(held_out[:MOST_EXAMPLES])
     else:
         names = np.unique(np.asarray(groups), return_inverse=True)[1]
         distances = _from_other_groups(found, known[-MOST_EXAMPLES:], names[-MOST_EXAMPLES:], names)
     return Novelty(found.examples, np.sort(distances[np.isfinite(distances)]), found.roots)
+
+
+def packed(embeddings: Array, halved: bool) -> Array:
+    """Embeddings as they are stored: float16 where they fit, else float32."""
+    if halved and np.abs(embeddings).max(initial=0) < _LARGEST_HALF:
+        return embeddings.astype(np.float16)
+    return np.asarray(embeddings, np.float32)
 
 
 def stored_count(examples: int, width: int) -> int:
@@ -188,20 +197,3 @@ def novelty_metrics(
         if 0 < outside.sum() < len(rows):
             areas.append(auroc(without[~outside], without[outside]))
     return {**found, "auroc": float(np.mean(areas))} if areas else found
-
-
-def novelty_of(arrays: Mapping[str, Array], width: int) -> Novelty | None:
-    """Restore from the arrays of an untrusted file; None if there are none.
-
-    Raises
-    ------
-    ValueError
-        If they are not those of a `Novelty` for embeddings of `width`.
-    """
-    if not arrays:
-        return None
-    if arrays.keys() != {f"0.{name}" for name in Novelty.numbers}:
-        raise ValueError("its novelty detector has other arrays than expected")
-    found = Novelty(*(arrays[f"0.{name}"] for name in Novelty.numbers))
-    found.check(width)
-    return found

@@ -19,7 +19,8 @@ from transfer_core.backbones.frozen import AnyBackbone, SavedBackbone, open_back
 from transfer_core.backbones.registry import library_version, source_of, sources
 from transfer_core.backbones.weights import is_path, sha256
 from transfer_core.features.engines.reference import has_graph
-from transfer_core.heads.novelty import Novelty, novelty_of
+from transfer_core.heads.novelty import Novelty
+from transfer_core.heads.rehearsal import novelty_of
 from transfer_core.model.weights_identity import checked_digest
 from transfer_core.model_file.format import BACKBONE_PREFIX, NOVELTY_PREFIX, ModelHeader
 from transfer_core.model_file.strict_json import convert
@@ -127,7 +128,7 @@ def restore_novelty(header: ModelHeader, arrays: Mapping[str, Array]) -> Novelty
         It does not fit the header.
     """
     try:
-        return novelty_of(under(NOVELTY_PREFIX, arrays), header.embedding_width)
+        return novelty_of(under(NOVELTY_PREFIX, arrays), header.embedding_width, len(header.labels))
     except ValueError as error:
         raise Misfit(str(error)) from None
 

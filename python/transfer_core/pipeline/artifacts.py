@@ -9,6 +9,7 @@ from typing import Any
 from transfer_core.backbones.frozen import AnyBackbone
 from transfer_core.data import DataSplits
 from transfer_core.heads import Head
+from transfer_core.model.model import Model
 from transfer_core.model.predictor import SavedHead
 from transfer_core.plan.plan import Plan
 from transfer_core.runtime.devices import Machine
@@ -18,12 +19,16 @@ from transfer_core.tasks.criteria import Array
 
 @dataclass(frozen=True)
 class Chosen:
-    """Output of step 1: a plan, a pretrained backbone and the divided data."""
+    """Output of step 1: a plan, a pretrained backbone and the divided data.
+
+    `base` is the model whose training continues, if there is one.
+    """
 
     plan: Plan
     backbone: AnyBackbone
     splits: DataSplits
     machine: Machine
+    base: Model | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True)

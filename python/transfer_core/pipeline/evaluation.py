@@ -67,7 +67,7 @@ def _of_words_alone(frozen: Frozen, metrics: Mapping[str, Any], progress: Progre
     """Metrics of a bag-of-words baseline on the same texts, with a warning where the model is no better."""
     splits = frozen.splits
     facts = frozen.backbone.facts
-    if facts.modality != "text" or is_fitted(facts):
+    if facts.modality != "text" or is_fitted(facts) or frozen.base:
         return {}
     try:
         found = frozen.task.text_baseline(splits.train.joined(splits.valid), splits.test)

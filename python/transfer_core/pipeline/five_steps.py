@@ -17,6 +17,7 @@ from transfer_core.data import MODALITIES, Row, read_splits
 from transfer_core.model.loading import open_model_file
 from transfer_core.model.model import Model
 from transfer_core.pipeline.artifacts import Chosen
+from transfer_core.pipeline.continuing import choose_from
 from transfer_core.pipeline.reuse import partly_random
 from transfer_core.pipeline.steps import steps_for
 from transfer_core.plan.plan import complete, make_plan
@@ -93,7 +94,7 @@ def _five_steps(
     checkpoints = RunCheckpoints(folder, warnings, progress)
     progress.run(folder.id, str(folder.path), checkpoints.epochs)
     with spool_folder() as spool:
-        chosen = choose(recipe, streams, spool, progress)
+        chosen = (choose_from if recipe.start else choose)(recipe, streams, spool, progress)
         agree(folder, chosen.plan.stored_recipe, chosen.splits, progress)
         steps = steps_for(chosen.plan.task)
         overall.expect(steps.expected_work(chosen))

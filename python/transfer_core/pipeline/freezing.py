@@ -70,6 +70,7 @@ def _embedded(chosen: Chosen, seen: Seen | None, progress: Progress) -> Frozen:
         chosen.backbone,
         splits,
         chosen.machine,
+        base=chosen.base,
         state=plan.task.fit(splits.labels, splits.train),
         train=train,
         valid=valid,
@@ -86,7 +87,7 @@ def _with_fitted_backbone(chosen: Chosen, progress: Progress) -> tuple[Chosen, S
     seen: Seen | None = None
     if chosen.backbone.facts.modality == "image" and recipe.split.near_duplicates:
         seen = {}
-    if not must_be_fitted(chosen.backbone):
+    if chosen.base or not must_be_fitted(chosen.backbone):
         return chosen, seen
     if seen is not None:
         chosen, seen = replace(chosen, splits=apart(chosen, seen, progress)), None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from transfer_core.heads.novelty import MOST_EXAMPLES, Novelty, fit_novelty, novelty_metrics
+from transfer_core.heads.rehearsal import Rehearsal, with_targets
 from transfer_core.pipeline.artifacts import Frozen, Trained
 from transfer_core.pipeline.embedding import embed
 from transfer_core.runtime.progress import Progress
@@ -17,7 +18,8 @@ def detect_novelty(
     """The novelty detector of a trained model, and its metrics on the test examples.
 
     A fine-tuned backbone embeds some training examples and the validation examples once more, and the latter
-    calibrate. Its detector is not measured.
+    calibrate. Its detector is not measured. That of a frozen one also stores targets and test examples, for a
+    continued training.
     """
     splits, seed = frozen.splits, frozen.plan.recipe.seed
     roots = splits.modality.name != "table"
@@ -31,14 +33,24 @@ def detect_novelty(
         known, held_out = np.split(np.asarray(found.embeddings), [len(train)])
         return fit_novelty(known, train.groups, roots, held_out), {}
     rows = generator.permutation(len(splits.train) + len(splits.valid))[: 2 * MOST_EXAMPLES]
-    groups = [*splits.train.groups, *splits.valid.groups]
-    novelty = fit_novelty(_embeddings(frozen, rows), [groups[row] for row in rows], roots)
-    if novelty is None or frozen.test is None or not len(splits.test):
-        return novelty, {}
+    pool = splits.train.joined(splits.valid)
+    known = _embeddings(frozen, rows)
+    novelty = fit_novelty(known, [pool.groups[row] for row in rows], roots)
+    if novelty is None:
+        return None, {}
+    targets, digests = pool.targets[rows], [pool.digests[row] for row in rows]
+    has_test = frozen.test is not None and len(splits.test) > 0
+    test = splits.test if has_test else splits.test.take(())
+    held_out = np.asarray(frozen.test) if has_test else known[:0]
+    count = len(pool)
+    if frozen.base and isinstance(frozen.base.novelty, Rehearsal):
+        count += int(frozen.base.novelty.counts[0]) - len(frozen.base.novelty.examples)
+    stored = with_targets(novelty, targets, digests, count, held_out, test.targets, test.digests)
+    if not has_test:
+        return stored, {}
     if frozen.task.criterion.layout != CLASSES:
-        return novelty, novelty_metrics(novelty, frozen.test, None, None)
-    targets = np.concatenate([splits.train.targets, splits.valid.targets])[rows[: len(novelty.examples)]]
-    return novelty, novelty_metrics(novelty, frozen.test, splits.test.targets, targets)
+        return stored, novelty_metrics(stored, held_out, None, None)
+    return stored, novelty_metrics(stored, held_out, test.targets, targets[: len(stored.examples)])
 
 
 def _embeddings(frozen: Frozen, rows: Array) -> Array:

@@ -12,6 +12,7 @@ from transfer_core.heads import HeadFit
 from transfer_core.model.loading import save_new
 from transfer_core.model.model import Model
 from transfer_core.pipeline.artifacts import Chosen, Frozen, Tuned
+from transfer_core.pipeline.continuing import freeze_with_stored, kept_metrics
 from transfer_core.pipeline.domain_head import fit_domain_head, prepared
 from transfer_core.pipeline.evaluation import measure, shifted
 from transfer_core.pipeline.expected_work import expected_work
@@ -31,6 +32,8 @@ __all__ = ["add_head_and_train", "evaluate", "expected_work", "fine_tune", "free
 
 def freeze(chosen: Chosen, progress: Progress) -> Frozen:
     """Step 2: embed all examples with the frozen backbone, one forward pass each."""
+    if chosen.base:
+        return freeze_with_stored(chosen, progress)
     frozen = embed_all(chosen, progress)
     emit_data_warnings(frozen.splits, frozen.plan.recipe, progress)
     if distill := frozen.plan.recipe.distill:
@@ -107,6 +110,7 @@ def evaluate(frozen: Frozen, tuned: Tuned, path: Path, warnings: list[str], prog
     metrics = measure(draft, frozen, progress)
     if metrics and measured:
         metrics |= {"novelty": measured}
+    metrics |= kept_metrics(draft, frozen, progress)
     for warning in shifted(frozen, tuned, metrics):
         progress.warning(warning)
     header = msgspec.structs.replace(

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from transfer_core.data import Row
 from transfer_core.model.model import Model
 from transfer_core.pipeline import five_steps
+from transfer_core.pipeline.continuing import check_words
 from transfer_core.recipe.schema import Recipe
 from transfer_core.runtime.errors import Problem, RecipeError
 from transfer_core.runtime.progress import Progress
@@ -27,6 +28,9 @@ def train(
     TransferError
         For other errors of the recipe, the data, the weights or the machine.
     """
+    if recipe.start:
+        check_words(recipe)
+        return five_steps.run(recipe, streams, progress)
     if recipe.backbone != "auto":
         if recipe.budget is not None:
             raise RecipeError([Problem("budget", "is for a search. Fix: backbone: :auto, or leave it out")])

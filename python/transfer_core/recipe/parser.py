@@ -55,6 +55,10 @@ def _expand_short_forms(words: Any) -> Any:
     if not isinstance(words, Mapping):
         return words
     expanded = dict(words)
+    if expanded.get("from") is not None:
+        expanded.setdefault("backbone", "auto")
+        if isinstance(expanded["from"], os.PathLike):
+            expanded["from"] = os.fspath(expanded["from"])
     if "data" in expanded:
         expanded["data"] = _expand_source(expanded["data"])
     for word in ("source", "unlabelled"):

@@ -30,6 +30,8 @@ def stored(recipe: Recipe) -> dict[str, Any]:
     weights = os.path.expanduser(recipe.weights)
     if os.path.isfile(weights) and not weights.isidentifier():  # otherwise a published name
         recipe = msgspec.structs.replace(recipe, weights=os.path.abspath(weights))
+    if recipe.start:
+        recipe = msgspec.structs.replace(recipe, start=os.path.abspath(os.path.expanduser(recipe.start)))
     domains = {word: _absolute(part) for word in _DOMAINS if (part := getattr(recipe, word))}
     return to_plain(msgspec.structs.replace(recipe, data=_absolute(recipe.data), **domains))
 

@@ -25,7 +25,9 @@ def train(call: Call, recipe: Plain) -> Plain:
     parsed = parse_recipe(recipe)  # before torch is imported: errors are reported at once
     from transfer_core.pipeline.training import train as run_training
 
-    streams = streams_of(call, sources_of(recipe), partial(_modality, parsed.backbone, parsed.trust))
+    streams = streams_of(
+        call, sources_of(recipe), partial(_modality, parsed.backbone, parsed.trust, parsed.start)
+    )
     with _training_threads(), releasing_memory():
         return run_training(parsed, streams, call.progress).summary()
 
@@ -144,9 +146,12 @@ def _training_threads() -> Iterator[None]:
             yield
 
 
-def _modality(backbone: str, trust: bool) -> str:
+def _modality(backbone: str, trust: bool, start: str | None = None) -> str:
     from transfer_core.backbones import facts
+    from transfer_core.model_file.format import read_header
 
+    if start:
+        return read_header(start).modality
     return "auto" if backbone == "auto" else facts(backbone, trust).modality
 
 
@@ -155,4 +160,4 @@ def _modality_of_run(run: str, trust: bool) -> str:
     from transfer_core.runs import find_run
 
     recipe = parse_recipe(find_run(run, trust).recipe)
-    return _modality(recipe.backbone, recipe.trust)
+    return _modality(recipe.backbone, recipe.trust, recipe.start)

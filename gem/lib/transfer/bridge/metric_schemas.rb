@@ -24,6 +24,7 @@ module Transfer
       measured = { "groups?" => groups, "examples" => :count, "intervals?" => { each: RANGE },
                    "conformal?" => { "level" => :finite, "coverage" => :finite, "interval" => RANGE,
                                      "mean_size?" => :finite, "margin?" => :finite },
+                   "kept?" => { "metric" => :text, "examples" => :count, "before" => :finite, "after" => :finite },
                    "novelty?" => { "flagged" => :share, "auroc?" => :share } }
       per = ->(*names) { [{ "label" => :text, "support" => :count, **names.to_h { |name| [name, :finite] } }] }
       classification = { "accuracy" => :finite, "baseline" => { "label" => :text, "accuracy" => :finite },

@@ -10,6 +10,7 @@ module Transfer
         sign: ["KEY", "Sign the model with this private key (transfer help sign)"]
       },
       "Data" => {
+        from: ["MODEL", "Continue the training of this model with DATA"],
         valid: ["DATA", "Use this validation set instead of a held-out part"],
         test: ["DATA", "Use this test set instead of a held-out part"],
         source: ["DATA", "Labelled source domain; DATA may then lack labels"],

@@ -26,8 +26,8 @@ module Transfer
       # @return [Hash{Symbol => Object}] keywords of {Transfer.train}
       # @raise [Thor::Error] if options contradict each other
       def to_h
-        { backbone: @options[:backbone] || "mobilenet_v2", data:, **domains, columns:, text:, languages:, generation:,
-          head:, augment: list(:augment), split:, distill:, **words(TOP), **training }.compact
+        { backbone: @options[:backbone] || ("mobilenet_v2" unless from), from:, data:, **domains, columns:, text:,
+          languages:, generation:, head:, augment: list(:augment), split:, distill:, **words(TOP), **training }.compact
       end
 
       # @return [Hash{Symbol => Object}, nil] names of a manifest's columns
@@ -55,6 +55,8 @@ module Transfer
         some(test: value(:test_size), valid: value(:valid_size), group: @options[:split_group],
              near_duplicates: (false if @options[:ignore_duplicates]))
       end
+
+      def from = @options[:from]
 
       def text = some(max_length: value(:max_length), long: @options[:long_texts], prefix: @options[:prefix])
 

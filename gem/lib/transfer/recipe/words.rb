@@ -36,6 +36,10 @@ module Transfer
       #   `{input:, label:}`, or a relation
       def data(source) = draft.source(source)
 
+      # A saved model whose training is continued with `data`: new examples and classes beside those that it stores.
+      # @param model [Model, String, Pathname] a model, or the path of a `.transfer` file
+      def from(model) = draft.set("from", model.is_a?(Model) ? model.path : model)
+
       # A labelled source domain; `data` is then the target domain, whose labels may be missing.
       # @param source [String, Pathname, Enumerable] a folder or manifest, or rows `{input:, label:}`
       def source(source) = draft.domain("source", source)
