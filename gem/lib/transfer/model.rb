@@ -264,9 +264,7 @@ module Transfer
 
     private
 
-    def export_words(columns: nil, tolerance: 0.01, loader: nil)
-      [wire_columns(columns), Float(tolerance), loader&.to_s]
-    end
+    def export_words(columns: nil, tolerance: 0.01, loader: nil) = [wire_columns(columns), Float(tolerance), loader&.to_s]
 
     def select_words(columns: nil, on_bad_input: :raise)
       [wire_columns(columns), one_of(%i[raise skip], on_bad_input).to_s]
