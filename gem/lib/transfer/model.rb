@@ -148,7 +148,7 @@ module Transfer
     # @return [Hash{Symbol => Object}] metrics
     # @raise [DataError]
     def evaluate(data, columns: nil, on_bad_input: :raise)
-      on_bad_input = one_of(%i[raise skip], on_bad_input)
+      on_bad_input = raise_or_skip(on_bad_input)
       columns = wire_columns(columns)
       source = Source.new(data, columns:)
       params = { "data" => source.wire, "columns" => columns, "on_bad_input" => on_bad_input.to_s }.compact
@@ -264,11 +264,11 @@ module Transfer
 
     private
 
-    def export_words(columns: nil, tolerance: 0.01, loader: nil) = [wire_columns(columns), Float(tolerance), loader&.to_s]
-
-    def select_words(columns: nil, on_bad_input: :raise)
-      [wire_columns(columns), one_of(%i[raise skip], on_bad_input).to_s]
+    def export_words(columns: nil, tolerance: 0.01, loader: nil)
+      [wire_columns(columns), Float(tolerance), loader&.to_s]
     end
+
+    def select_words(columns: nil, on_bad_input: :raise) = [wire_columns(columns), raise_or_skip(on_bad_input).to_s]
 
     def worst_group
       name, rows = metrics.fetch(:groups, {}).values_at(:worst, :per_group)
@@ -308,6 +308,8 @@ module Transfer
         (Input::BATCH_BYTES / [bytes, 1].max).clamp(1, Input::BATCH_SIZE)
       end
     end
+
+    def raise_or_skip(given) = one_of(%i[raise skip], given)
 
     def one_of(words, given)
       found = words.find { |word| word.to_s == given.to_s }

@@ -124,8 +124,8 @@ class Recipe(Base, frozen=True, kw_only=True):
     `trust` allows running code that comes with the backbone. `budget`, in seconds, is for the backbone
     `auto`, which searches backbone, augmentation, head and steps. `source` is a labelled source domain beside
     the target domain `data`, whose labels may be missing, and `unlabelled` more inputs of the target domain;
-    `map_labels` renames labels of the source. `unlabelled` are also inputs to `distill` a teacher on. `from` is
-    the path of a saved model whose training is continued with `data`; its backbone is `auto` then.
+    `map_labels` renames labels of the source. `unlabelled` are also inputs to `distill` a teacher on. `from`
+    is the path of a saved model whose training is continued with `data`; its backbone is `auto` then.
     """
 
     version: Literal[1] = 1
