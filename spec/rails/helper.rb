@@ -96,6 +96,7 @@ module RailsHelpers
     Transfer::Rails::Model.update_all(live_version_id: nil, previous_version_id: nil)
     tables = %i[Feedback Prediction Example Run Version Model].map { |name| Transfer::Rails.const_get(name) }
     [*tables, ActiveStorage::Attachment, Photo, Ticket, Flat].each(&:delete_all)
+    ActiveRecord::Base.connection_handler.clear_all_connections! # sockets of PostgreSQL
   end
 end
 

@@ -43,8 +43,9 @@ RSpec.describe "Trainings" do
     whole = model.runs.create!(recipe: "SlowRecipe", status: "enqueued")
     Transfer::TrainJob.perform_now(whole)
     expect(whole.reload.history).to eq(run.history)
-    expect(whole.version.held_out).to eq(run.version.held_out)
-    expect(whole.version.load.predict(photo("red").file).scores).to eq(run.version.load.predict(Photo.last.file).scores)
+    # The weights are the same; a prediction depends on the batch by a rounding error.
+    scores = [whole, run].map { |one| one.version.held_out.map { |held| held["score"] } }
+    expect(scores.first).to match(scores.last.map { |score| be_within(1e-6).of(score) })
   end
 
   it "is cancelled from the page" do
@@ -63,6 +64,24 @@ RSpec.describe "Trainings" do
     expect(Transfer::Rails::Run.requeue_lost).to be_empty
     expect(run.begin!).to be(true)
     expect(Transfer::Rails::Run.find(run.id).begin!).to be(false)
+  end
+
+  it "goes on after kill -9" do
+    run = slow_run
+    pid = fork do
+      Transfer::TrainJob.perform_now(run)
+    ensure
+      exit!(1)
+    end
+    sleep 0.1 until run.reload.history.present?
+    Process.kill(:KILL, pid)
+    Process.wait(pid)
+    expect(run.reload.status).to eq("running")
+    run.update_columns(heartbeat_at: 2.minutes.ago)
+    expect(Transfer::Rails::Run.requeue_lost).to eq([run])
+    Transfer::TrainJob.perform_now(run)
+    expect(run.reload).to have_attributes(status: "succeeded", error: nil)
+    expect(run.history.map { |epoch| epoch["epoch"] }).to eq([*1..400])
   end
 
   it "refuses a second training, and one without labels" do

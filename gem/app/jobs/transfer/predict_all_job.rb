@@ -7,6 +7,8 @@ module Transfer
 
     queue_as { Rails.settings.queue }
     retry_on Overloaded, WorkerCrashed, TimeoutError, wait: :polynomially_longer, attempts: 10
+    # A locked database
+    retry_on ActiveRecord::StatementInvalid, wait: :polynomially_longer, attempts: 5
 
     # @param class_name [String]
     # @param name [String]

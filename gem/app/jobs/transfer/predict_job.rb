@@ -5,6 +5,8 @@ module Transfer
   class PredictJob < ActiveJob::Base
     queue_as { Rails.settings.queue }
     retry_on Overloaded, WorkerCrashed, TimeoutError, wait: :polynomially_longer, attempts: 10
+    # A locked database
+    retry_on ActiveRecord::StatementInvalid, wait: :polynomially_longer, attempts: 5
     # The file is uploaded after the commit.
     retry_on ActiveStorage::FileNotFoundError, wait: 3.seconds, attempts: 5 do |job, error|
       record, name = job.arguments
