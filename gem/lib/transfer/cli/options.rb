@@ -54,7 +54,7 @@ module Transfer
         early_stopping: ["N", "Stop after N epochs without improvement"],
         layer_decay: ["FACTOR", "Multiply the learning rate per block, top down"],
         class_weights: ["NAME", "none or balanced: weigh rare classes more"],
-        group_weights: ["NAME", "none, balanced or robust: weigh rare or hard groups more"],
+        group_weights: ["NAME", "none, balanced or robust: weigh groups"],
         label_smoothing: ["SHARE", "Label smoothing of generated texts (0.1)"]
       },
       "Fine-tuning" => {
