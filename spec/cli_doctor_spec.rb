@@ -11,13 +11,15 @@ RSpec.describe "transfer doctor", :home do
     expect([err, status]).to eq(["", 0])
     expect(out).to match(/\Aok  interpreter +.*^ok  torch  .*^ok  device  /m)
     expect(out.lines).to all(start_with("ok  "))
+    expect(out).to match(/^ok  exported models: libonnxruntime +[\d.]+, .*^ok  exported models: libwebp  /m)
   end
 
   it "prints the fix of a failed check" do
     out, err, status = executable("doctor", TRANSFER_PYTHON: nil, TRANSFER_HOME: @home, PATH: "/nowhere",
                                             VIRTUAL_ENV: nil, RUBYOPT: "-r#{no_checkout}")
     expect([err, status]).to eq(["", 4])
-    expect(out).to match(/\AFAIL  interpreter  found no Python .*\nFix for interpreter: transfer setup\n\z/)
+    expect(out).to match(/\AFAIL  interpreter +found no Python .*\nFix for interpreter: transfer setup\n\z/m)
+    expect(out).to include("ok    exported models: libturbojpeg")
   end
 
   def environment(**note)

@@ -14,7 +14,13 @@ module Transfer
                "print(json.dumps(versions()))"
     # Seconds for that program.
     TIMEOUT_S = 10
-    private_constant :BridgeTest, :Serving, :VERSIONS, :TIMEOUT_S
+    MISSING = {
+      "libonnxruntime" => "not found, needed to predict without Python: gem install onnxruntime, or apt-get install " \
+                          "libonnxruntime1.21",
+      "libturbojpeg" => "not found, needed to read JPEG files without Python: apt-get install libturbojpeg0",
+      "libwebp" => "not found, needed to read WebP files without Python: apt-get install libwebp7"
+    }.freeze
+    private_constant :BridgeTest, :Serving, :VERSIONS, :TIMEOUT_S, :MISSING
 
     # The result of one check; `remedy` is the command that fixes the fault, if there is one.
     Check = ::Data.define(:name, :ok, :detail, :remedy) do
@@ -26,9 +32,9 @@ module Transfer
       # @return [Array<Check>] in the order in which a training needs them
       def checks
         interpreter = check_interpreter
-        return [interpreter] unless interpreter.ok
+        return [interpreter, *check_libraries] unless interpreter.ok
 
-        [interpreter, check_environment, *check_core].compact
+        [interpreter, check_environment, *check_core, *check_libraries].compact
       end
 
       # @return [Array<Check>] of a worker that is started for this test, and of the shared worker
@@ -61,6 +67,13 @@ module Transfer
       rescue PythonNotFound => error
         remedy = Transfer.config.python ? "unset TRANSFER_PYTHON" : "transfer setup"
         Check.new("interpreter", false, error.message, remedy)
+      end
+
+      # Libraries for predictions without Python, which are optional.
+      def check_libraries
+        Onnx.libraries.map do |name, found|
+          Check.new("exported models: #{name}", true, found || MISSING.fetch(name), nil)
+        end
       end
 
       # Only if the managed environment is in use.

@@ -31,6 +31,20 @@ module Transfer
       # @return [Boolean] whether it names an exported file
       def file?(path) = path.to_s.downcase.end_with?(".onnx")
 
+      # The libraries that exported models need.
+      # @api private
+      # @return [Hash{String => String, nil}] by name the file, with the version of ONNX Runtime; nil if missing
+      def libraries
+        runtime = begin
+          Runtime.instance.then { |found| "#{found.version}, #{found.path}" }
+        rescue DependencyError, ConfigurationError
+          nil
+        end
+        { "libonnxruntime" => runtime, **Image.libraries }
+      rescue DependencyError
+        { "libonnxruntime" => nil }
+      end
+
       # The exported file beside a model that needs Python, which was not found.
       # @api private
       # @param path [String, Pathname]

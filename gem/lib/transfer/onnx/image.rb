@@ -56,6 +56,9 @@ module Transfer
           [raster, is_turned ? size.reverse : size]
         end
 
+        # @return [Hash{String => String, nil}] files of the libraries that decode JPEG and WebP, nil if missing
+        def libraries = { "libturbojpeg" => Jpeg.library, "libwebp" => Webp.library }
+
         private
 
         # Opening a pipe must not block.

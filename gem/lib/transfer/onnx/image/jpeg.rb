@@ -34,6 +34,9 @@ module Transfer
             Pixels.upright(raster.channels == 4 ? Pixels.of_inks(raster) : raster, orientation)
           end
 
+          # @return [String, nil] the file of libturbojpeg
+          def library = SharedLibrary.open(LIBRARIES)&.path
+
           private
 
           # @return [Hash{Symbol => Fiddle::Function}]

@@ -28,6 +28,9 @@ module Transfer
             Pixels.upright(Pixels.rgb(raster), Orientation.read(chunks["EXIF"], chunks["XMP "]))
           end
 
+          # @return [String, nil] the file of libwebp
+          def library = SharedLibrary.open(LIBRARIES)&.path
+
           private
 
           # @return [Hash{String => String}] the first chunk of each kind; those of a damaged end are missing
