@@ -29,7 +29,10 @@ module Transfer
       RELEASES = { status: 93, session: 95, value: 96, type_and_shape: 99, options: 100 }.freeze
       # `ORT_LOGGING_LEVEL_FATAL`: errors are raised, not written to standard error.
       FATAL = 4
-      private_constant :SLOW, :FUNCTIONS, :RELEASES, :FATAL
+      # Of glibc's malloc.h; and bytes from which on an allocation is returned to the system when it is freed.
+      M_MMAP_THRESHOLD = -3
+      RETURNED_BYTES = 1_000_000
+      private_constant :M_MMAP_THRESHOLD, :RETURNED_BYTES, :SLOW, :FUNCTIONS, :RELEASES, :FATAL
 
       @mutex = Mutex.new
 
@@ -48,8 +51,17 @@ module Transfer
             library = SharedLibrary.open(RuntimePlaces.candidates)
             raise DependencyError, RuntimePlaces.missing unless library
 
+            return_large_memory
             new(library).tap(&:register_operators)
           end
+        end
+
+        # glibc keeps freed memory of the size of an image for each thread, unless its threshold is fixed.
+        def return_large_memory
+          types = [[Fiddle::TYPE_INT] * 2, Fiddle::TYPE_INT]
+          Fiddle::Function.new(Fiddle::Handle::DEFAULT["mallopt"], *types).call(M_MMAP_THRESHOLD, RETURNED_BYTES)
+        rescue Fiddle::DLError
+          nil # another C library
         end
 
         # Debian's library writes a thousand lines about operators that it registers twice. No other thread of Ruby

@@ -27,6 +27,8 @@ module Transfer
       def initialize(content, threads: 1)
         @runtime = Runtime.instance
         @pid = Process.pid
+        # As many runs at a time as cores: more would take more memory, and no less time.
+        @turns = Thread::Queue.new(Array.new(threads, true))
         Runtime.while_unlocked { @address = create(content, threads) }
         ObjectSpace.define_finalizer(self, self.class.releaser(@runtime, @address, @pid))
       end
@@ -48,8 +50,8 @@ module Transfer
         values = inputs.values.map { |value| tensor(value, kept) }
         results = [0] * outputs.size
         found = memory(results.pack("J*"), kept)
-        @runtime.call(:run, @address, nil, names(inputs.keys, kept), memory(values.pack("J*"), kept), values.size,
-                      names(outputs, kept), outputs.size, found)
+        in_turn(names(inputs.keys, kept), memory(values.pack("J*"), kept), values.size, names(outputs, kept),
+                outputs.size, found)
         results = found[0, outputs.size * Fiddle::SIZEOF_VOIDP].unpack("J*")
         outputs.zip(results.map { |address| read(address) }).to_h
       ensure
@@ -57,6 +59,13 @@ module Transfer
       end
 
       private
+
+      def in_turn(*arguments)
+        turn = @turns.pop
+        @runtime.call(:run, @address, nil, *arguments)
+      ensure
+        @turns << turn if turn
+      end
 
       def create(content, threads)
         options = @runtime.out { |out| @runtime.call(:create_options, out) }
