@@ -26,7 +26,19 @@ from PIL import Image, ImageFilter, ImageOps
 import transfer_core
 from benchmarks.environment import MissingError, cache
 
-METHODS = ("coral", "subspace", "tca", "optimal_transport", "mixture", "mcc", "ensemble", "auto")
+METHODS = (
+    "coral",
+    "subspace",
+    "tca",
+    "optimal_transport",
+    "mixture",
+    "mcc",
+    "propagation",
+    "mmd",
+    "dann",
+    "ensemble",
+    "auto",
+)
 WEIGHTS = ("kmm", "kliep", "ulsif", "discriminator", "label_shift")
 PAIRS = (
     "mnist:uci",

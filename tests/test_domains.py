@@ -13,7 +13,7 @@ from transfer_core.runtime.errors import DataError, RecipeError
 pytest.importorskip("sklearn.decomposition")  # whose first import sets variables of the environment
 
 WIDTH = 6
-METHODS = ["coral", "optimal_transport", "mixture", "mcc", "ensemble", "mmd", "dann", "auto"]
+METHODS = ["coral", "optimal_transport", "mixture", "mcc", "propagation", "ensemble", "mmd", "dann", "auto"]
 
 
 def table(path, rows, classes=None):

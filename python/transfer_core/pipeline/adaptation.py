@@ -14,6 +14,7 @@ from transfer_core.kinds.class_confusion import minimum_class_confusion
 from transfer_core.kinds.coral import coral
 from transfer_core.kinds.mixture import mixture
 from transfer_core.kinds.optimal_transport import optimal_transport
+from transfer_core.kinds.propagation import propagation
 from transfer_core.kinds.subspace import subspace
 from transfer_core.kinds.tca import tca
 from transfer_core.pipeline.artifacts import Frozen
@@ -137,12 +138,12 @@ _ALIGNMENTS: Mapping[str, Callable[[Frozen, Adapt, Domains, bool, Progress], Hea
     "optimal_transport": _transport,
 }
 # Methods that fit a linear classifier themselves.
-CLASSIFIERS = ("mixture", "mcc", "ensemble")
+CLASSIFIERS = ("mixture", "mcc", "propagation", "ensemble")
 
 
 def _fit_classifier(frozen: Frozen, adapt: Adapt, domains: Domains) -> HeadFit:
-    """A linear head by EM, by minimum class confusion, or the mean of both; calibrated on aligned source
-    examples."""
+    """A linear head by EM, minimum class confusion or label propagation, or the mean of all; calibrated on
+    aligned source examples."""
     if frozen.task.name != "classification":
         _refuse(f"{adapt.method} is for classification, and the task is {frozen.task.name}. Try: coral")
     if not isinstance(frozen.plan.recipe.head, LinearHead):
@@ -153,6 +154,8 @@ def _fit_classifier(frozen: Frozen, adapt: Adapt, domains: Domains) -> HeadFit:
         layers.append(_mixture(frozen, adapt, domains))
     if adapt.method in ("mcc", "ensemble"):
         layers.append(_least_confused(frozen, adapt, domains, aligned))
+    if adapt.method in ("propagation", "ensemble"):
+        layers.append(_propagated(frozen, domains, aligned))
     weight, bias = (np.mean(part, axis=0) for part in zip(*layers, strict=True))
     head = DenseHead(named(0, np.asarray(weight, np.float32), np.asarray(bias, np.float32)))
     return HeadFit(head, [], head(aligned), domains.targets)
@@ -163,6 +166,13 @@ def _mixture(frozen: Frozen, adapt: Adapt, domains: Domains) -> tuple[Array, Arr
     sizes = (adapt.components,) if adapt.components else _MIXED_COMPONENTS
     layer = mixture(domains.source, domains.targets, domains.target, count, domains.known, sizes)
     return layer.weight, layer.bias
+
+
+def _propagated(frozen: Frozen, domains: Domains, aligned: Array) -> tuple[Array, Array]:
+    rows = np.concatenate([aligned, domains.labelled])
+    classes = np.concatenate([domains.targets, domains.labelled_targets])
+    count, seed = len(frozen.splits.labels), frozen.plan.recipe.seed
+    return propagation(rows, classes, domains.target, count, seed=seed).layer()
 
 
 def _least_confused(frozen: Frozen, adapt: Adapt, domains: Domains, aligned: Array) -> tuple[Array, Array]:

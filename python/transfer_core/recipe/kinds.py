@@ -16,6 +16,7 @@ AdaptMethod: TypeAlias = Literal[
     "optimal_transport",
     "mixture",
     "mcc",
+    "propagation",
     "ensemble",
     "mmd",
     "dann",
