@@ -1,7 +1,8 @@
 """Methods of adaptation and weighting on features in memory: ours beside skada and POT, in one run.
 
 Features can't be handed to the public API; this calls the room `transfer_core.kinds`. Each measurement is a
-process of its own, ours and the peer's in turn; the time is that of the call without imports.
+process of its own, ours and the peer's in turn; the time is the CPU time of the call on all cores, without
+imports, so that other work on the machine counts less.
 """
 
 from __future__ import annotations
@@ -79,9 +80,9 @@ def peer(path: str, rows: int) -> None:
 
 
 def _timed(call: Callable[[], Any]) -> Any:
-    started = time.perf_counter()
+    started = time.process_time()
     call()
-    took = time.perf_counter() - started
+    took = time.process_time() - started
     return took, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 

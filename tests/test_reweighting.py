@@ -19,7 +19,7 @@ def written(path, header, rows):
 
 
 def texts(rng, count, share):
-    """Texts of five words from two sets that both classes use, one oftener; `share` are of the first class."""
+    """Texts of five words from two sets, each class one of them oftener; `share` are of the first class."""
     classes = (rng.random(count) > share).astype(int)
     kinds = (rng.random((count, 5)) < 0.35 + 0.3 * classes[:, None]).astype(int)
     words = [[f"{'sun' if kind else 'rain'}{rng.integers(12)}" for kind in row] for row in kinds]

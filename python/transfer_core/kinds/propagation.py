@@ -93,7 +93,8 @@ def propagated(affinity: Floats, scores: Floats, persistence: float) -> Floats:
     spread = scores
     for _ in range(_ITERATIONS):
         spread = persistence * (affinity @ spread) + (1 - persistence) * scores
-    return spread / np.maximum(spread.sum(axis=1, keepdims=True), 1e-30)
+    shares: Floats = spread / np.maximum(spread.sum(axis=1, keepdims=True), 1e-30)
+    return shares
 
 
 def _projected(target: Floats) -> Floats:
@@ -101,7 +102,8 @@ def _projected(target: Floats) -> Floats:
     centre, covariance = moments(target)
     with one_blas_thread():
         axes = np.linalg.eigh(covariance)[1][:, ::-1][:, :_COMPONENTS]
-    return (target - centre) @ axes.astype(target.dtype)
+    projected: Floats = (target - centre) @ axes.astype(target.dtype)
+    return projected
 
 
 def _most_certain(scores: Floats, labels: Integers) -> npt.NDArray[np.float64]:
