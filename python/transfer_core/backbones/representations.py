@@ -41,6 +41,9 @@ class FeatureMap(msgspec.Struct, frozen=True):
         Whether the block's output is (N, H, W, C); `Backbone.feature_maps` returns (N, C, H, W) in any case.
     level
         Place of the map if the block's output is a tuple of maps, such as the levels of a feature pyramid.
+    queries
+        Whether places are object queries instead of places of the image; the last four channels are the
+        logits of a query's box.
     """
 
     block: Name
@@ -48,6 +51,7 @@ class FeatureMap(msgspec.Struct, frozen=True):
     channels: Width
     channels_last: bool = False
     level: Annotated[int, Meta(ge=0, le=63)] | None = None
+    queries: bool = False
 
     def of(self, output: Any) -> Any:
         """The map (N, C, H, W) in the output of the block."""

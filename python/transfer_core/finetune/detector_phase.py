@@ -204,7 +204,7 @@ def _standardize(tail: DetectorTail, rows: MapRows, examples: int, per_example: 
     """Fit mean and scale of the maps on evenly spaced unchanged views."""
     count = min(examples, _FITTED_ON)
     numbers = torch.arange(count) * examples // count * per_example
-    tail.detector.pyramid.fit(tail.maps(rows.read(numbers)))
+    tail.detector.fit(tail.maps(rows.read(numbers)))
 
 
 def _targets(detector: Detector, views: Sequence[BoxView], grids: Grids) -> list[Target]:

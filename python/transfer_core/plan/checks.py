@@ -11,7 +11,15 @@ from transfer_core.backbones.registry import is_fitted
 from transfer_core.backbones.representations import EXAMPLES
 from transfer_core.plan.phases import phases
 from transfer_core.plan.presets import is_convex
-from transfer_core.recipe.heads import ClassicHead, FewShotHead, KnnHead, LogisticHead, RandomForestHead
+from transfer_core.recipe.heads import (
+    ClassicHead,
+    FewShotHead,
+    Head,
+    KnnHead,
+    LogisticHead,
+    QueriesHead,
+    RandomForestHead,
+)
 from transfer_core.recipe.messages import shown
 from transfer_core.recipe.schema import Generation, Languages, Recipe, TextOptions
 from transfer_core.recipe.steps import OF_MINIBATCHES, Freeze, Lora, Train, Unfreeze
@@ -211,6 +219,25 @@ def check_images(recipe: Recipe, task: Task[Any]) -> None:
             message = "adapters are not available for detection. Fix: unfreeze last: 2"
             problems.append(Problem(f"steps[{i}]", message))
     raise_if(problems)
+
+
+def detection_head(recipe: Recipe, facts: BackboneFacts, default: Head | None) -> Head | None:
+    """The head for the maps of a backbone: `queries` for object queries, any other for maps of an image.
+
+    Raises
+    ------
+    RecipeError
+        At `head`, if the recipe names one that does not fit.
+    """
+    queries = any(found.queries for found in facts.feature_maps)
+    if recipe.head is None:
+        return QueriesHead() if queries else default
+    if isinstance(recipe.head, QueriesHead) != queries:
+        gives = "object queries, which need the head queries" if queries else "no object queries"
+        name = recipe.head.__struct_config__.tag
+        message = f"{facts.name} has {gives} (got {name}). Fix: leave it out"
+        raise RecipeError([Problem("head", message)])
+    return recipe.head
 
 
 def check_backbone_can(recipe: Recipe, facts: BackboneFacts) -> None:

@@ -124,6 +124,8 @@ def complete(recipe: Recipe, facts: BackboneFacts) -> Recipe:
     augment = recipe.augment if recipe.augment is not None else preset.preset_augmentation(recipe, facts)
     steps = preset.complete_steps(recipe, blocks)
     head = recipe.head or adapted_head(replace(recipe, steps=steps), blocks) or task.default_head
+    if task.needs == "feature_maps":
+        head = checks.detection_head(recipe, facts, head)
     draft = replace(recipe, steps=steps, head=head, augment=augment, train=Train())
     if task.needs == "feature_maps":
         draft = replace(draft, image_size=recipe.image_size or detection_presets.IMAGE_SIZE)

@@ -104,6 +104,12 @@ class FasterRcnnHead(Base, frozen=True, tag="faster_rcnn"):
     hidden: Width = 256
 
 
-DetectionHead: TypeAlias = FcosHead | RetinanetHead | SsdHead | FasterRcnnHead
+class QueriesHead(Base, frozen=True, tag="queries"):
+    """Classes and corrected boxes of object queries, by networks of two layers of `hidden` width."""
+
+    hidden: Width = 256
+
+
+DetectionHead: TypeAlias = FcosHead | RetinanetHead | SsdHead | FasterRcnnHead | QueriesHead
 
 Head: TypeAlias = LinearHead | MlpHead | ClassicHead | DetectionHead

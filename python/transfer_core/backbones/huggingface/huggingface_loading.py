@@ -68,7 +68,8 @@ def facts(name: str, trust: bool) -> BackboneFacts:
         if network.pool is None:
             ways = len(read_pooling(repository.read).ways)
         else:
-            images = read_preprocessing(repository.json("preprocessor_config.json"), config)
+            options = {**network.processor, **repository.json("preprocessor_config.json")}
+            images = read_preprocessing(options, config)
     count = sum(parameter.numel() for block in network.blocks.values() for parameter in block.parameters())
     card = read_card(repository.read("README.md"))
     page = f"https://huggingface.co/{repository.model}" if repository.model else ""

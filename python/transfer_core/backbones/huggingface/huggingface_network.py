@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
 
@@ -23,6 +23,7 @@ _MODULES = {
     ),
     **dict.fromkeys(("vit", "dinov2"), "vision_transformers"),
     **dict.fromkeys(("convnext", "resnet"), "convolutional_networks"),
+    "yolos": "query_detectors",
 }
 
 # Names in files from before 2020.
@@ -57,7 +58,9 @@ class Network:
     pool
         The pooling of the last block's output, for networks whose publishers all pool alike.
     feature_maps
-        Outputs of the stages of a convolutional network.
+        Outputs of the stages of a convolutional network, or the queries of a detector.
+    processor
+        Defaults of preprocessor_config.json.
     """
 
     blocks: dict[str, nn.Module]
@@ -66,6 +69,7 @@ class Network:
     positions: int = 0
     pool: nn.Module | None = None
     feature_maps: tuple[FeatureMap, ...] = ()
+    processor: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def token_states(self) -> TokenStates | None:
@@ -133,6 +137,9 @@ def own_tensors(network: Network, tensors: Mapping[str, Tensor], kind: str) -> d
         The `model_type`, a possible prefix of the names.
     """
     theirs = {_plain(name, kind): tensor for name, tensor in tensors.items()}
+    for name, tensor in list(theirs.items()):
+        if name.endswith("mid_position_embeddings"):  # of all layers but the last
+            theirs |= {f"encoder.mid_position_embeddings.{i}": part for i, part in enumerate(tensor)}
     return {own: theirs[name] for own, name in tensor_names(network).items() if name in theirs}
 
 
@@ -158,4 +165,4 @@ def _plain(name: str, kind: str) -> str:
     return name.removeprefix(f"{_PREFIXES.get(kind, kind)}.")
 
 
-_PREFIXES = {"xlm-roberta": "roberta", "camembert": "roberta", "deberta-v2": "deberta"}
+_PREFIXES = {"xlm-roberta": "roberta", "camembert": "roberta", "deberta-v2": "deberta", "yolos": "vit"}

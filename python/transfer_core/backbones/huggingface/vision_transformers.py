@@ -33,7 +33,7 @@ def network(config: Mapping[str, Any]) -> Network:
     }
     for block in blocks.values():
         block.apply(partial(draw, deviation=config.get("initializer_range", 0.02)))
-    names = _GATED if config.get("use_swiglu_ffn") else _DINO if is_dino else _VIT
+    names = _GATED if config.get("use_swiglu_ffn") else _DINO if is_dino else VIT_NAMES
     return Network(blocks, dict(_published(names, layers)), width, pool=ClassToken())
 
 
@@ -181,7 +181,7 @@ _ATTENTION = {
     "attended": "attention.output.dense",
 }
 
-_VIT = {
+VIT_NAMES = {
     **_ATTENTION,
     "norm": "layernorm_before",
     "attended_norm": "layernorm_after",

@@ -12,7 +12,15 @@ from transfer_core.heads.detection.dense import Fcos, Retinanet, Ssd
 from transfer_core.heads.detection.detector import Detector
 from transfer_core.heads.detection.faster_rcnn import FasterRcnn
 from transfer_core.heads.detection.pyramid import Pyramid
-from transfer_core.recipe.heads import DetectionHead, FasterRcnnHead, FcosHead, RetinanetHead, SsdHead
+from transfer_core.heads.detection.queries import Queries
+from transfer_core.recipe.heads import (
+    DetectionHead,
+    FasterRcnnHead,
+    FcosHead,
+    QueriesHead,
+    RetinanetHead,
+    SsdHead,
+)
 
 # Objects that a stride of 4 would add are below 8 pixels of the input; it takes three quarters of the time.
 _LEAST_STRIDE, _MOST_MAPS = 8, 3
@@ -50,6 +58,10 @@ def build_detector(
         Seed of the initial weights.
     """
     used = maps_used(maps)
+    if isinstance(spec, QueriesHead):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return Queries(spec, used[0].channels, image_size, classes)
     make: Any = _DETECTORS[type(spec)]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -18,8 +18,8 @@ from torchvision.ops import box_iou, clip_boxes_to_image
 
 from transfer_core.heads.detection.detector import (
     BACKGROUND,
-    Detector,
     Grids,
+    PyramidDetector,
     Target,
     WithoutBackbone,
     as_dicts,
@@ -31,7 +31,7 @@ from transfer_core.recipe.heads import FcosHead, RetinanetHead, SsdHead
 _GROUPS = 32
 
 
-class DenseDetector(Detector):
+class DenseDetector(PyramidDetector):
     """A detector whose outputs (N, A, …) belong to A anchors: per anchor class logits, box and more."""
 
     detector: Any

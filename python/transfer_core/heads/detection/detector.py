@@ -37,20 +37,21 @@ class Target(NamedTuple):
 
 
 class Detector(nn.Module, ABC):
-    """A feature pyramid and one of torchvision's detectors on it.
+    """Predicts boxes from feature maps.
 
     Parameters
     ----------
-    pyramid
-        Maps of the backbone to levels of one width.
     image_size
         Side of the square inputs in pixels.
     """
 
-    def __init__(self, pyramid: Pyramid, image_size: int) -> None:
+    def __init__(self, image_size: int) -> None:
         super().__init__()
-        self.pyramid = pyramid
         self.image_size = image_size
+
+    @abstractmethod
+    def fit(self, maps: Sequence[Tensor]) -> None:
+        """Standardize the inputs by the statistics of `maps` (N, C, H, W), if they need it."""
 
     @abstractmethod
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
@@ -84,6 +85,26 @@ class Detector(nn.Module, ABC):
         """Corners (A, 4) and scores (A, K) as by `decode`, for the maps of one input; can be traced."""
         corners, scores = self.decode(self(maps), grids)
         return corners[0], scores[0]
+
+
+class PyramidDetector(Detector):
+    """A feature pyramid and one of torchvision's detectors on it.
+
+    Parameters
+    ----------
+    pyramid
+        Maps of the backbone to levels of one width.
+    image_size
+        Side of the square inputs in pixels.
+    """
+
+    def __init__(self, pyramid: Pyramid, image_size: int) -> None:
+        super().__init__(image_size)
+        self.pyramid = pyramid
+
+    def fit(self, maps: Sequence[Tensor]) -> None:
+        """See `Detector`."""
+        self.pyramid.fit(maps)
 
     def levels(self, grids: Grids) -> Grids:
         """Sizes of the pyramid's levels."""

@@ -13,7 +13,7 @@ from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHe
 from torchvision.models.detection.image_list import ImageList
 from torchvision.ops import MultiScaleRoIAlign
 
-from transfer_core.heads.detection.detector import Detector, Grids, Target, WithoutBackbone, as_dicts
+from transfer_core.heads.detection.detector import Grids, PyramidDetector, Target, WithoutBackbone, as_dicts
 from transfer_core.heads.detection.pyramid import Pyramid
 from transfer_core.recipe.heads import FasterRcnnHead
 
@@ -24,7 +24,7 @@ _SAMPLES = 128
 _LEAST_SCORE = 0.01
 
 
-class FasterRcnn(Detector):
+class FasterRcnn(PyramidDetector):
     """Faster R-CNN (Ren et al. 2015) on a feature pyramid.
 
     Its outputs are the levels of the pyramid (N, values): the parts that follow need the objects in training,
