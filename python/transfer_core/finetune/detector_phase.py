@@ -23,7 +23,7 @@ from transfer_core.heads.detection.build import maps_used
 from transfer_core.heads.detection.detections import detections
 from transfer_core.heads.detection.detector import Detector, Grids, Target, pack, unpack
 from transfer_core.plan.phases import Phase
-from transfer_core.runtime.devices import Machine, choose_dtype, fast_dtype
+from transfer_core.runtime.devices import Machine, choose_dtype
 from transfer_core.runtime.progress import Progress, Step
 from transfer_core.training.batch import Batch, BatchSource, Metrics
 from transfer_core.training.checkpointer import Checkpointer
@@ -115,7 +115,7 @@ def train_phase(
     source = BatchSource(
         partial(_epoch, training, rows, targets, size, seed), steps=-(-len(training.train) // size)
     )
-    dtype = _dtype(training.machine, phase)
+    dtype = choose_dtype(training.machine.precision, training.machine.device)
     with open_execution(tail, torch.device(training.machine.device), dtype, size, progress) as execution:
         validate = None
         if len(training.valid):
@@ -135,14 +135,6 @@ def train_phase(
         )
     tail.requires_grad_(False)
     return history
-
-
-def _dtype(machine: Machine, phase: Phase) -> torch.dtype:
-    """As `choose_dtype`, but `auto` is bfloat16 for a detector alone on a CPU with fast bfloat16: dense
-    convolutions gain much from it, blocks of a backbone little."""
-    if machine.precision == "auto" and not phase.changes_backbone and machine.device.type == "cpu":
-        return torch.bfloat16 if fast_dtype(machine.device) else torch.float32
-    return choose_dtype(machine.precision, machine.device)
 
 
 def trained_part(training: DetectorTraining, phase: Phase | None) -> tuple[DetectorTail, FrozenMaps]:
