@@ -16,6 +16,7 @@ import transfer_core
 from tiny_translators import SENTENCES, write_translator
 from transfer_core import backbones
 from transfer_core.data.placeholders import changed_placeholders
+from transfer_core.finetune import teacher_forcing
 from transfer_core.finetune.smoothed_loss import smoothed_cross_entropy
 from transfer_core.finetune.teacher_forcing import (
     TeacherForcing,
@@ -244,6 +245,7 @@ def test_lora_trains_and_is_merged(marian):
         {"type": "train", "epochs": 2, "learning_rate": 1e-2},
     ]
     model = transfer_core.train(backbone=marian, data=pairs(), steps=steps, **FAST)
+    assert model.history[-1]["adapter_scale"] in teacher_forcing.SCALES
     published = backbones.load(marian)
     names = published.state_dict().keys()
     assert model.backbone.state_dict().keys() == names
@@ -251,6 +253,18 @@ def test_lora_trains_and_is_merged(marian):
     changed = {name for name in before if not torch.equal(before[name], after[name])}
     assert changed
     assert all(name.endswith("weight") and before[name].ndim == 2 for name in changed)
+
+
+@pytest.mark.parametrize(
+    ("losses", "chosen"), [((3, 2, 1, 0.9), 0.75), ((3, 1, 1, 1), 0.5), ((3, 4, 4, 3.5), 1)]
+)
+def test_adapters_are_scaled_to_most_of_the_gain(losses, chosen, monkeypatch):
+    scales = []
+    monkeypatch.setattr(teacher_forcing, "scale_adapters", lambda blocks, scale: scales.append(scale))
+    values = iter(losses)
+    validate = lambda: {"validation_loss": next(values)}  # noqa: E731
+    assert teacher_forcing.smallest_useful_scale(SimpleNamespace(blocks=None), validate) == chosen
+    assert scales == [0.0, 0.5, 0.75, 1.0, chosen]
 
 
 @pytest.mark.parametrize(

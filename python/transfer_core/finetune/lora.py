@@ -89,6 +89,15 @@ def adapted(backbone: Backbone, phase: Phase, seed: int) -> Iterator[tuple[str, 
             replace_submodule(backbone.blocks, name, layer.base_layer)
 
 
+def scale_adapters(blocks: nn.Module, scale: float) -> None:
+    """Multiply the outputs of all adapters by `scale`, relative to those that were trained."""
+    layer: Any
+    for layer in blocks.modules():
+        if hasattr(layer, "lora_A"):
+            for name in layer.lora_A:
+                layer.scaling[name] = scale * layer.lora_alpha[name] / layer.r[name]
+
+
 def only_adapters(block: nn.Module) -> None:
     """Make only the adapters of `block` trainable."""
     for name, parameter in block.named_parameters():
