@@ -34,6 +34,7 @@ NAMES = (
     "backbones",
     "head",
     "bridge",
+    "choosing",
 )
 
 

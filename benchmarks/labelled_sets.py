@@ -143,3 +143,19 @@ def _written(name: str, make: Callable[[], Iterable[tuple[str, Image.Image]]]) -
 def _rows(folder: Path) -> list[dict[str, Any]]:
     found = [path for path in sorted(folder.glob("*/*")) if path.is_file()]
     return [{"input": str(path), "label": path.parent.name} for path in found]
+
+
+def transformed(one: LabelledSet, name: str) -> npt.NDArray[np.float32]:
+    """Outputs (N, D) of a scikit-learn transformer, fitted on all rows."""
+    from sklearn import preprocessing
+    from sklearn.feature_extraction import text
+
+    transformer = name.removeprefix("sklearn:")
+    if one.modality == "text":
+        counts = getattr(text, transformer)(max_features=4096).fit_transform(
+            [row["input"] for row in one.rows]
+        )
+        return np.asarray(counts.toarray(), np.float32)
+    cells = np.array([list(row["input"].values()) for row in one.rows])
+    words = {"n_quantiles": 50} if transformer == "QuantileTransformer" else {}
+    return np.asarray(getattr(preprocessing, transformer)(**words).fit_transform(cells), np.float32)

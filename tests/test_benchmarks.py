@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import sklearn.preprocessing  # noqa: F401  its first import changes the environment
 from benchmarks import __main__ as command
-from benchmarks import growth, main_job, photos, process, results, second_run, training
+from benchmarks import choosing, growth, main_job, photos, process, results, second_run, training
 from benchmarks.part import Options
 from benchmarks.process import Run
 from benchmarks.table import Section, Table, Target, seconds, section, table
@@ -241,6 +242,16 @@ def test_every_part_measures_and_reports_and_says_what() -> None:
         assert callable(part.measure)
         assert callable(part.report)
         assert part.__doc__.splitlines()[0].endswith(".")
+
+
+def test_choosing_is_measured_on_a_table_in_a_quick_run() -> None:
+    measured = choosing.measure(Options(quick=True, say=lambda line: None))
+    (found,) = measured["ranking"].values()
+    assert all(-1 <= found[score]["tau"] <= 1 for score in choosing.SCORES)
+    assert measured["estimates"]["table"]["ratio"] > 0
+    shown = section(choosing.report(measured))
+    assert "| table wine |" in shown
+    assert "lowest tau of the default score" in shown
 
 
 def test_options_make_a_quick_run_small() -> None:

@@ -93,7 +93,7 @@ module Transfer
     # the expected metric. Embeddings are cached for the training that follows; test examples take no part.
     #
     # @param among [Array<String>, nil] names of backbones; nil: those on this machine that suit the data
-    # @param modality [Symbol, nil] `:image`, `:text` or `:table`; nil: that of `among`, or of the columns of the data
+    # @param modality [Symbol, nil] `:image`, `:text` or `:table`; nil: that of `among`, or of the data
     # @param budget [Numeric] seconds after which no further backbone is begun
     # @param words the recipe's words `data:`, `task:`, `columns:`, `split:`, `seed:` and others as keywords
     # @param quiet (see train)

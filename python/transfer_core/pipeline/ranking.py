@@ -26,6 +26,7 @@ from transfer_core.pipeline.candidates import Candidate, candidates_for, named_c
 from transfer_core.recipe.schema import Recipe
 from transfer_core.runtime.devices import choose_device
 from transfer_core.runtime.errors import DataError, DependencyError, Problem, RecipeError, TransferError
+from transfer_core.runtime.parallel import one_blas_thread
 from transfer_core.runtime.progress import Progress
 from transfer_core.runtime.temp_dir import spool_folder
 from transfer_core.selection.transferability import h_score, log_me, n_leep, trans_rate
@@ -266,11 +267,13 @@ def _rank_one(
 
 
 def _scores(embeddings: Any, targets: Any, task: PooledTask[Any], seed: int) -> dict[str, float]:
-    scores = {"log_me": log_me(embeddings, np.asarray(targets))}
-    if task.criterion.layout == CLASSES:
-        scores |= {"h_score": h_score(embeddings, targets), "trans_rate": trans_rate(embeddings, targets)}
-        with suppress(DependencyError):
-            scores["n_leep"] = n_leep(embeddings, targets, seed)
+    # Several threads cost more than they gain on matrices of a sample.
+    with one_blas_thread():
+        scores = {"log_me": log_me(embeddings, np.asarray(targets))}
+        if task.criterion.layout == CLASSES:
+            scores |= {"h_score": h_score(embeddings, targets), "trans_rate": trans_rate(embeddings, targets)}
+            with suppress(DependencyError):
+                scores["n_leep"] = n_leep(embeddings, targets, seed)
     return scores
 
 

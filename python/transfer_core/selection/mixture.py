@@ -28,7 +28,12 @@ def cluster_probabilities(
     import warnings
 
     mixture = GaussianMixture(
-        clusters, covariance_type="diag", reg_covar=1e-3, max_iter=50, random_state=seed
+        clusters,
+        covariance_type="diag",
+        reg_covar=1e-3,
+        max_iter=20,
+        init_params="random_from_data",
+        random_state=seed,
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # a rough fit is enough for a score

@@ -34,9 +34,9 @@ def log_me(embeddings: Floats, targets: npt.NDArray[Any]) -> float:
     """
     values = one_hot(targets) if np.issubdtype(targets.dtype, np.integer) else targets
     values = values.reshape(len(embeddings), -1).astype(np.float64)
-    left, singular, _ = np.linalg.svd(embeddings.astype(np.float64), full_matrices=False)
+    left, eigenvalues = _left_vectors(embeddings.astype(np.float64))
     evidences = [
-        _max_evidence(singular**2, left.T @ column, column, embeddings.shape[1]) for column in values.T
+        _max_evidence(eigenvalues, left.T @ column, column, embeddings.shape[1]) for column in values.T
     ]
     return float(np.mean(evidences))
 
@@ -217,11 +217,23 @@ def n_leep(embeddings: Floats, classes: Integers, seed: int = 0) -> float:
 def principal_components(embeddings: Floats, explained: float) -> Floats:
     """Project (N, D) on the fewest principal components that explain this share of the variance: (N, P)."""
     centered = embeddings.astype(np.float64) - embeddings.mean(axis=0, dtype=np.float64)
-    left, singular, _ = np.linalg.svd(centered, full_matrices=False)
-    share = np.cumsum(singular**2) / max(float((singular**2).sum()), 1e-300)
+    left, eigenvalues = _left_vectors(centered)
+    share = np.cumsum(eigenvalues) / max(float(eigenvalues.sum()), 1e-300)
     kept = 1 + int(np.searchsorted(share, explained))
-    projected: Floats = left[:, :kept] * singular[:kept]
+    projected: Floats = left[:, :kept] * np.sqrt(eigenvalues[:kept])
     return projected
+
+
+def _left_vectors(rows: Floats) -> tuple[Floats, Floats]:
+    """Left singular vectors (N, R) and squared singular values (R,) of (N, D), the largest first.
+
+    By the smaller Gram matrix, which is several times faster than a singular value decomposition.
+    """
+    n, width = rows.shape
+    values, vectors = np.linalg.eigh(rows @ rows.T if n <= width else rows.T @ rows)
+    kept = np.flatnonzero(values > 1e-12 * max(float(values[-1]), 1e-300))[::-1]
+    values, vectors = values[kept], vectors[:, kept]
+    return (vectors if n <= width else rows @ vectors / np.sqrt(values)), values
 
 
 def one_hot(classes: Integers) -> Floats:
