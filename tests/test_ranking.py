@@ -54,7 +54,8 @@ def test_a_table_is_ranked_by_cross_validated_heads(tmp_path):
 
 
 def test_texts_are_recognized_and_tf_idf_is_ranked(tmp_path):
-    ranking = transfer_core.rank(data=table(tmp_path / "texts.csv", text=True), task="classification")
+    data = table(tmp_path / "texts.csv", text=True)
+    ranking = transfer_core.rank(data=data, task="classification", budget=600)
     found = {entry.backbone: entry for entry in ranking.backbones}
     assert found["sklearn:TfidfVectorizer"].expected > 0.95
 
