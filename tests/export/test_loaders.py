@@ -6,8 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import sklearn  # noqa: F401 - sets variables when it is imported
+from PIL import Image
 
 import transfer_core
 from photos import class_folder
@@ -28,7 +30,9 @@ def train(tmp_path, kind):
     if kind == "image":
         photos = class_folder(tmp_path / "photos")
         model = transfer_core.train(backbone="sklearn:pixels(size=8)", data=photos)
-        return model, f"{photos}/leaf/1.png", [f"{photos}/leaf/1.png"]
+        grey = np.asarray(Image.open(f"{photos}/leaf/1.png").convert("L")).astype(np.uint16) * 257
+        Image.fromarray(grey).save(tmp_path / "deep.png")
+        return model, str(tmp_path / "deep.png"), [str(tmp_path / "deep.png")]
     if kind == "table":
         data = [{"input": row, "label": label} for row, label in ROWS]
         model = transfer_core.train(backbone="sklearn:ColumnTransformer", data=data)
