@@ -136,7 +136,7 @@ def test_a_head_that_is_not_convex_is_fitted_by_adam(head):
 def test_nothing_is_left_open_but_the_loss_and_what_does_not_apply(optimizer, momentum, preset):
     last, _ = trained(preset=preset, train=Train(optimizer=optimizer))[-1]
     open_words = {word for word, value in asdict(last).items() if value is None}
-    assert open_words == {"loss", "layer_decay", "label_smoothing"} | (
+    assert open_words == {"loss", "layer_decay", "label_smoothing", "group_weights"} | (
         {"momentum"} if momentum is None else set()
     )
     assert last.momentum == momentum

@@ -24,9 +24,9 @@ TRAIN_WORDS = (
     "early_stopping, class_weights, group_weights, layer_decay, label_smoothing"
 )
 WORDS = (
-    "version, data, source, unlabelled, map_labels, backbone, weights, trust, task, columns, text, languages, "
-    "generation, split, on_bad_input, augment, image_size, head, steps, train, adapt, weigh, "
-    "seed, device, precision, preset, budget"
+    "version, data, from, source, unlabelled, map_labels, backbone, weights, trust, task, columns, text, languages, "
+    "generation, split, on_bad_input, augment, image_size, head, steps, train, adapt, weigh, distill, "
+    "regularize, reuse, seed, device, precision, preset, budget"
 )
 FULL = {
     "data": {"train": "a", "valid": {"stream": "s1"}, "test": "c"},
