@@ -27,7 +27,7 @@ begin
   require_relative "../transfer"
   # The constants that are otherwise loaded at their first use, when `Transfer` is the application's again.
   { Amounts: [], Permissions: [], Bridge: [:PyCall], Telemetry: [], Signature: [], Python: [],
-    Onnx: %i[Pictures Image Texts Tokenizer Rows Boxes],
+    Onnx: %i[Pictures Image Texts Tokenizer Rows Boxes Sequences],
     Setup: %i[BasePython Shell Torch], Doctor: %i[BridgeTest Serving], Uninstall: [:Users],
     Testing: [] }.each do |name, within|
     within.each { |inner| TransferLearning.const_get(name).const_get(inner) }
