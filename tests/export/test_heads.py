@@ -75,6 +75,11 @@ def test_head(tmp_path, task, head):
     assert_exported(tmp_path, task, head)
 
 
+@pytest.mark.parametrize("head", ["prototype", "cosine"])
+def test_head_of_class_means(tmp_path, head):
+    assert_exported(tmp_path, "classification", {"type": head})
+
+
 def test_columns_are_described(tmp_path):
     exported = assert_exported(tmp_path, "classification", HEADS["linear"])
     assert exported.metadata["columns"] == [
