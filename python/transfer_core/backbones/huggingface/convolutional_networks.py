@@ -19,10 +19,10 @@ def network(config: Mapping[str, Any]) -> Network:
     usual = {"convnext": "gelu", "resnet": "relu"}[config["model_type"]]
     if config.get("hidden_act", usual) != usual:
         raise Unsupported(f"the activation {config['hidden_act']}")
-    return _convnext(config) if config["model_type"] == "convnext" else _resnet(config)
+    return _convnext(config) if config["model_type"] == "convnext" else resnet(config)
 
 
-def _resnet(config: Mapping[str, Any]) -> Network:
+def resnet(config: Mapping[str, Any]) -> Network:
     """ResNet (He et al. 2016); `downsample_in_bottleneck` selects the convolution with the stride."""
     widths, depths = config.get("hidden_sizes", [256, 512, 1024, 2048]), config.get("depths", [3, 4, 6, 3])
     stem = config.get("embedding_size", 64)

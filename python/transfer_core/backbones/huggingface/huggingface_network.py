@@ -24,6 +24,7 @@ _MODULES = {
     **dict.fromkeys(("vit", "dinov2"), "vision_transformers"),
     **dict.fromkeys(("convnext", "resnet"), "convolutional_networks"),
     "yolos": "query_detectors",
+    "detr": "detr",
 }
 
 # Names in files from before 2020.
@@ -106,7 +107,7 @@ def build_network(name: str, config: Mapping[str, Any]) -> Network:
 
 def _check_layers(name: str, config: Mapping[str, Any]) -> None:
     """Limit the number of layers, as the network is built before its tensors are checked."""
-    for word in ("num_hidden_layers", "n_layers", "depths"):
+    for word in ("num_hidden_layers", "n_layers", "encoder_layers", "decoder_layers", "depths"):
         value = config.get(word, 0)
         numbers = value if word == "depths" and isinstance(value, list) else [value]
         if not all(type(number) is int and number >= 0 for number in numbers) or sum(numbers) > MOST_LAYERS:
@@ -165,4 +166,10 @@ def _plain(name: str, kind: str) -> str:
     return name.removeprefix(f"{_PREFIXES.get(kind, kind)}.")
 
 
-_PREFIXES = {"xlm-roberta": "roberta", "camembert": "roberta", "deberta-v2": "deberta", "yolos": "vit"}
+_PREFIXES = {
+    "xlm-roberta": "roberta",
+    "camembert": "roberta",
+    "deberta-v2": "deberta",
+    "yolos": "vit",
+    "detr": "model",
+}

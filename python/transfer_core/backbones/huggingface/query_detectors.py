@@ -35,7 +35,7 @@ def network(config: Mapping[str, Any]) -> Network:
     for i in range(layers):
         table = _Positions(config, width) if has_positions and i < layers - 1 else nn.Identity()
         blocks[f"layer_{i}"] = _Layer(Layer(config, width, norm(), norm()), table)
-    blocks["queries"] = _Queries(width, _count(config), norm())
+    blocks["queries"] = Queries(width, _count(config), norm())
     for block in blocks.values():
         block.apply(partial(draw, deviation=config.get("initializer_range", 0.02)))
     names = {
@@ -51,7 +51,7 @@ def network(config: Mapping[str, Any]) -> Network:
         names |= {f"layer_{i}.layer.{own}": f"encoder.layer.{i}.{theirs}" for own, theirs in parts}
         names[f"layer_{i}.positions.table"] = f"encoder.mid_position_embeddings.{i}"
     maps = (FeatureMap("queries", config.get("patch_size", 16), width + 4, queries=True),)
-    return Network(blocks, names, width + 4, pool=_Mean(), feature_maps=maps, processor=_PROCESSOR)
+    return Network(blocks, names, width + 4, pool=Mean(), feature_maps=maps, processor=_PROCESSOR)
 
 
 class _Positions(nn.Module):
@@ -106,7 +106,7 @@ class _Layer(nn.Module):
         return moved
 
 
-class _Queries(nn.Module):
+class Queries(nn.Module):
     """The states of the queries, and the logits of their boxes."""
 
     def __init__(self, width: int, count: int, norm: nn.Module) -> None:
@@ -123,7 +123,7 @@ class _Queries(nn.Module):
         return torch.cat((states, boxes), 2).transpose(1, 2)[..., None]
 
 
-class _Mean(nn.Module):
+class Mean(nn.Module):
     """The mean over the queries."""
 
     def forward(self, x: Tensor) -> Tensor:
