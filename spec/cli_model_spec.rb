@@ -119,6 +119,9 @@ RSpec.describe "A model on the command line", :scratch do
         green      1.000   1.000  1.000       3
         red        1.000   0.750  0.857       4
       TEXT
+      page = "#{@scratch}/report.html"
+      expect(transfer("report", model, "--output", page, "--data", "#{@scratch}/new")).to eq(["#{page}\n", "", 0])
+      expect(File.read(page)).to include("<h2 id=\"section-1\">Summary</h2>", "data:image/jpeg;base64,")
       json = JSON.parse(transfer("evaluate", model, "#{@scratch}/new", "--json").first)
       expect(json).to include("accuracy" => be_within(1e-9).of(8 / 9r))
     end

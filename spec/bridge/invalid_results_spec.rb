@@ -194,6 +194,7 @@ RSpec.describe "An invalid result" do
     "export" => [{ "path" => "/x.onnx", "bytes" => 10, "precision" => "float32", "error" => 0.5, "metric" => nil,
                    "before" => nil, "after" => nil, "examples" => 0, "loader" => nil },
                  ->(_) { model.export("/x.onnx").to_json }],
+    "report" => [{ "path" => "/x.html", "bytes" => 10 }, ->(_) { model.report("/x.html").to_s }],
     "save" => [{ "path" => "/x", "bytes" => 10, "sha512" => "0f" * 64 }, ->(_) { model.save("/x").to_s }],
     "runs" => [[run], ->(_) { Transfer.runs.map { |told| [told.inspect, told.recipe.to_a, told.created_at&.year] } }],
     "prune_runs" => [[run], ->(_) { Transfer::Run.prune.map(&:inspect) }],

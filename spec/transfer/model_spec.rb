@@ -157,6 +157,14 @@ RSpec.describe Transfer::Model do
     )
   end
 
+  it "is reported on" do
+    expect(model.report("x.html")).to eq(Pathname(File.absolute_path("x.html")))
+    rows = [{ input: "a.jpg", label: "red" }]
+    expect(model.report(Pathname("/tmp/x.md"), data: rows, columns: { target: :label }))
+      .to eq(Pathname("/tmp/x.md"))
+    expect { model.report("x.html", on_bad_input: :mark) }.to raise_error(ArgumentError, /:raise or :skip/)
+  end
+
   it "is saved" do
     expect(model.save("/tmp/x.transfer")).to eq(Pathname("/tmp/x.transfer"))
     expect(model.save(Pathname("x.transfer"), backbone: false)).to eq(Pathname(File.absolute_path("x.transfer")))

@@ -80,6 +80,7 @@ def requests(given: dict[str, str]) -> dict[str, list[dict[str, Any]]]:
         "check": [{"recipe": recipe}],
         "estimate": [{"recipe": recipe}],
         "learning_curve": [{"recipe": recipe, "more": 100}],
+        "report": [{"model": given["model"], "path": f"{given['folder']}/a.html", "data": given["table"]}],
         "select": [
             {"model": given["model"], "unlabelled": given["table"], "labelled": given["table"], "count": 5}
         ],

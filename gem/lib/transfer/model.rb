@@ -1,12 +1,14 @@
 # frozen_string_literal: true
 
 require_relative "value_object"
+require_relative "model/evaluation"
 
 module Transfer
   # A trained model. It refers to a file, whose path is sent to the worker with every call, so that the model stays
   # usable when the worker is replaced, after a fork, and in another process that has the file.
   class Model
     include ValueObject
+    include Evaluation
 
     # Inputs of a batch of a stream, and of its first batch, so that the first predictions come soon.
     STREAMED = 64
@@ -140,19 +142,6 @@ module Transfer
       return embeddings.to_tensor if as == :tensor
 
       many ? embeddings.to_a : embeddings.to_a.first
-    end
-
-    # @param data a source with labels, as in a recipe: a path, or rows `{input:, label:}` or `{input:, boxes:}`
-    # @param columns [Hash, nil] names of a manifest's columns
-    # @param on_bad_input [Symbol] :raise or :skip
-    # @return [Hash{Symbol => Object}] metrics
-    # @raise [DataError]
-    def evaluate(data, columns: nil, on_bad_input: :raise)
-      on_bad_input = raise_or_skip(on_bad_input)
-      columns = wire_columns(columns)
-      source = Source.new(data, columns:)
-      params = { "data" => source.wire, "columns" => columns, "on_bad_input" => on_bad_input.to_s }.compact
-      Plain.symbolize(call("evaluate", params, streams: source.streams, timeout: nil))
     end
 
     # Trains a new model on new examples and classes, and on those that this model stores, so that nothing is forgotten:

@@ -32,9 +32,14 @@ def evaluate(
         progress.stage("evaluate", f"measure on {len(dataset)} {model.modality.many}")
         with naming_all([dataset], model.modality, progress):
             measured: dict[str, Any] = model.predictor.evaluate(dataset, on_bad_input, progress)
+    warn_about(model, measured, progress)
+    return measured
+
+
+def warn_about(model: Model, measured: Mapping[str, Any], progress: Progress) -> None:
+    """Report what the metrics give reason to distrust."""
     for warning in (*baseline_warnings(measured), *group_warnings(measured, model.modality.many)):
         progress.warning(warning)
-    return measured
 
 
 @contextmanager

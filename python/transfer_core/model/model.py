@@ -237,3 +237,53 @@ class Model(Inference):
         data = Data(calibration, evaluation, columns, streams or {})
         target = Path(os.path.expanduser(path))
         return export_model(self, target, precision, data, tolerance, loader, mode, progress)
+
+    def report(
+        self,
+        path: str | os.PathLike[str],
+        data: Any = None,
+        columns: Mapping[str, Any] | None = None,
+        on_bad_input: str = "raise",
+        mode: int | None = None,
+        streams: Mapping[str, Iterable[Row]] | None = None,
+        progress: Progress = Progress(),
+    ) -> Path:
+        """Write a report on the model: metrics beside the baseline, classes, groups, training, recipe.
+
+        Parameters
+        ----------
+        path
+            Target file. `….html`: one accessible page without scripts and requests; `….md`: a model card with
+            the metadata of the Hugging Face Hub.
+        data
+            Labelled data as for `evaluate`: the metrics are then of this data, and the page shows the worst
+            mistakes and a reliability diagram or the errors. Default: the metrics of the training.
+        columns
+            Columns of input and label; None: those of the training.
+        on_bad_input
+            `raise` or `skip` inputs that can't be read.
+        mode
+            Permissions of a new file, default: 0666 less the umask.
+        streams
+            Rows by name, for `data` that is `{"stream": name}`.
+        progress
+            Receives events, and cancels.
+
+        Returns
+        -------
+        Path
+            The file that was written.
+
+        Raises
+        ------
+        ConfigurationError
+            If the file can't be written, or its name ends otherwise.
+        DataError, RecipeError
+            As `evaluate`.
+        ModelFileError
+            If the metrics in the file of the model are malformed.
+        """
+        from transfer_core.model.reporting import write_report
+
+        target = Path(os.path.expanduser(path))
+        return write_report(self, target, data, columns, on_bad_input, mode, streams or {}, progress)

@@ -117,6 +117,12 @@ class PooledPredictor:
 
     def evaluate(self, dataset: Dataset, on_bad_input: str, progress: Progress) -> dict[str, Any]:
         """See `Predictor`."""
+        return self.score(*self.embed_readable(dataset, on_bad_input, progress))
+
+    def embed_readable(
+        self, dataset: Dataset, on_bad_input: str, progress: Progress
+    ) -> tuple[Embeddings, Dataset]:
+        """Embeddings (N, D) of the N readable inputs of a dataset, and these; raises as `evaluate` does."""
         store = None if self._model.header.backbone.fine_tuned else FeatureStore()
         once, many = [1] * len(dataset), self._model.modality.many
         found = embed_dataset(
@@ -125,7 +131,7 @@ class PooledPredictor:
         dataset = dataset.take(i for i, path in enumerate(dataset.inputs) if path not in found.bad)
         if not len(dataset):
             raise DataError(f"none of the {many} to measure on can be read")
-        return self.score(np.asarray(found.embeddings), dataset)
+        return np.asarray(found.embeddings), dataset
 
     def score(self, embeddings: Embeddings, dataset: Dataset) -> dict[str, Any]:
         """Compute metrics and baseline from embeddings (N, D) of a dataset, and by group if it has groups."""

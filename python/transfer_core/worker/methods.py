@@ -36,6 +36,7 @@ METHODS = {
     "embed": Method(model_methods.embed, "serve"),
     "serving": Method(machine_methods.serving_stats, "now"),
     "evaluate": Method(model_methods.evaluate, "evaluate"),
+    "report": Method(model_methods.report, "evaluate"),
     "select": Method(model_methods.select, "evaluate"),
     "describe": Method(model_methods.describe, "light"),
     "reload": Method(model_methods.reload, "light"),

@@ -128,6 +128,24 @@ def evaluate(
     )
 
 
+def report(
+    call: Call,
+    model: str,
+    path: str,
+    data: Any = None,
+    columns: Plain | None = None,
+    on_bad_input: Literal["raise", "skip"] = "raise",
+    mode: int | None = None,
+    signed_by: Keys = None,
+) -> Plain:
+    """Write a report on a saved model, as a page or a model card."""
+    known = _with_path(model, _open(call, model, signed_by))
+    streams = streams_of(call, data, lambda: known.modality.name)
+    mode = None if mode is None else mode & 0o666
+    known.report(path, data, columns, on_bad_input, mode, streams, call.progress)
+    return {"path": path, "bytes": os.path.getsize(path)}
+
+
 def select(
     call: Call,
     model: str,

@@ -101,7 +101,7 @@ module Transfer
         "runs" => [run], "remove_run" => run, "prune_runs" => [run],
         "predict" => predictions[false], "stream" => generated, "embed" => :embeddings, "backbones" => [listed],
         "save" => { "path" => :text, "bytes" => :count, "sha512" => :sha512 },
-        "draw" => { "path" => :text, "bytes" => :count },
+        **%w[draw report].to_h { |name| [name, { "path" => :text, "bytes" => :count }] },
         "export" => { "path" => :text, "bytes" => :count, "precision" => :text, "error" => :finite,
                       "metric" => { maybe: :text }, "before" => { maybe: :finite }, "after" => { maybe: :finite },
                       "examples" => :count, "loader" => { maybe: :text } },
@@ -133,13 +133,12 @@ module Transfer
       }.freeze
       # Parameters that the result repeats, by method: path in the result, the repeated value, the expected value.
       one_each = ->(params) { params.fetch("inputs").size }
+      path_of = ->(word) { [".path", ->(result) { result["path"] }, ->(params) { params[word] }] }
       REPEATED = {
         "predict" => ["'s size", :size.to_proc, one_each],
         "embed" => ["'s number of rows", ->(result) { result.shape.first }, one_each],
-        "describe" => [".path", ->(result) { result["path"] }, ->(params) { params["model"] }],
-        "reload" => [".path", ->(result) { result["path"] }, ->(params) { params["model"] }],
-        "draw" => [".path", ->(result) { result["path"] }, ->(params) { params["path"] }],
-        "save" => [".path", ->(result) { result["path"] }, ->(params) { params["path"] }]
+        **%w[describe reload].to_h { |name| [name, path_of["model"]] },
+        **%w[draw report save].to_h { |name| [name, path_of["path"]] }
       }.freeze
       private_constant :RESULTS, :PREDICTIONS_AT_LEVEL, :EVENTS, :ERROR, :REPEATED
 

@@ -1,0 +1,46 @@
+"""The worst predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from transfer_core.report.numbers import number, shortened
+from transfer_core.report.parts import Example, Examples, Section, Table
+
+
+def worst(metrics: Mapping[str, Any], examples: Examples) -> Section | None:
+    """The worst predictions: of the given data, or those that the metrics list."""
+    if examples.worst:
+        text = [f"{number(len(examples.worst))} of {number(examples.measured)} examples are shown."]
+        if examples.mistakes is not None:
+            first = "those with the highest probability first" if examples.certainty else "the worst first"
+            text = [
+                f"{number(examples.mistakes)} of {number(examples.measured)} predictions are wrong; "
+                f"{number(len(examples.worst))} are shown, {first}."
+            ]
+        return Section("Worst mistakes", text, examples=examples.worst)
+    listed = metrics.get("worst")
+    if not listed:
+        return None
+    if "image" in listed[0]:
+        return _worst_images(listed, examples)
+    columns = ["Source", "Target", "Prediction", "chrF2"]
+    rows = [
+        [*(shortened(one[name]) for name in ("source", "target", "prediction")), number(one["chrf2"])]
+        for one in listed[:10]
+    ]
+    return Section("Worst mistakes", tables=[Table("Predictions with the lowest chrF2", columns, rows)])
+
+
+def _worst_images(listed: list[Mapping[str, Any]], examples: Examples) -> Section:
+    shown = [
+        Example(
+            one["image"],
+            f"{number(one['missed'])} objects missed",
+            f"{number(one['wrong'])} boxes wrong",
+            examples.thumbnails.get(one["image"]),
+        )
+        for one in listed[:10]
+    ]
+    return Section("Worst mistakes", ["Images with the most missed objects and wrong boxes."], examples=shown)
