@@ -24,7 +24,7 @@ Gem::Specification.new do |spec|
   }
 
   spec.files = Dir.chdir(__dir__) do
-    Dir["gem/**/*", "sig/**/*", "ext/**/*.{c,h,rb}", "python/**/*.{py,typed,txt,json,toml}", "docs/**/*",
+    Dir["gem/**/*", "sig/**/*", "ext/**/*.{c,h,rb}", "python/**/*.{py,typed,txt,json,toml,html,css}", "docs/**/*",
         "pyproject.toml", "README.md", "LICENSE", "NOTICE", "SECURITY.md", "CHANGELOG.md"]
       .select { |path| File.file?(path) && !path.match?(/transfer_native\.(so|bundle)\z/) }
   end
