@@ -135,6 +135,7 @@ def test_the_home_of_nobody(monkeypatch, variable):
 
 def test_the_package_gives_a_few_names():
     functions = [
+        "audit",
         "check",
         "compare_domains",
         "draw",

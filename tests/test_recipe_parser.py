@@ -24,7 +24,7 @@ TRAIN_WORDS = (
     "early_stopping, class_weights, group_weights, layer_decay, label_smoothing"
 )
 WORDS = (
-    "version, data, from, source, unlabelled, map_labels, backbone, weights, trust, task, columns, text, languages, "
+    "version, data, corrections, from, source, unlabelled, map_labels, backbone, weights, trust, task, columns, text, languages, "
     "generation, split, on_bad_input, augment, image_size, head, steps, train, adapt, weigh, distill, "
     "regularize, reuse, seed, device, precision, preset, budget"
 )

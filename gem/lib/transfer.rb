@@ -30,6 +30,7 @@ require_relative "transfer/backbone"
 require_relative "transfer/run"
 require_relative "transfer/job"
 require_relative "transfer/data_report"
+require_relative "transfer/audit_report"
 require_relative "transfer/ranking"
 require_relative "transfer/learning_curve"
 require_relative "transfer/estimate"
@@ -87,6 +88,22 @@ module Transfer
     #   puts report.problems unless report.ok?
     def check(quiet: nil, **words, &block)
       DataCheck.new(Recipe.build({ backbone: "mobilenet_v2", **words }, &block), quiet:).perform
+    end
+
+    # Audits labelled data without a training: unreadable files, exact and near duplicates, candidates for wrong labels,
+    # outliers, rare labels, columns and properties of files that predict the label by themselves, and groups in several
+    # parts of a split.
+    #
+    # @param words (see rank); without `backbone:`, that is mobilenet_v2 and inputs are images
+    # @param quiet (see train)
+    # @yield (see train)
+    # @return [AuditReport]
+    # @raise [RecipeError] if a word is wrong, or the task is not computed from embeddings
+    # @raise [DataError] if the data can't be read
+    # @example
+    #   Transfer.audit(data: "photos/").save("audit.csv")
+    def audit(quiet: nil, **words, &block)
+      DataAudit.new(Recipe.build({ backbone: "mobilenet_v2", **words }, &block), quiet:).perform
     end
 
     # Ranks backbones on labelled data: each embeds a sample once, and a cross-validated head on these embeddings gives

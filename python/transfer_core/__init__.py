@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from transfer_core.model.loading import load_model as load
     from transfer_core.model.model import Model
     from transfer_core.public import (
+        audit,
         check,
         compare_domains,
         estimate,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Model",
     "__version__",
+    "audit",
     "check",
     "compare_domains",
     "draw",
@@ -49,6 +51,7 @@ __all__ = [
 
 # torch takes a second to import: nothing that needs it is imported before it is used.
 _LAZY = {
+    "audit": ("transfer_core.public", "audit"),
     "check": ("transfer_core.public", "check"),
     "draw": ("transfer_core.data.drawing", "draw"),
     "estimate": ("transfer_core.public", "estimate"),

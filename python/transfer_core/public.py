@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from transfer_core.data.row_streams import Rows, name_domains, name_streams
+from transfer_core.findings.report import AuditReport
 from transfer_core.kinds.domain_report import DomainReport
 from transfer_core.model.model import Model
 from transfer_core.pipeline import five_steps
 from transfer_core.pipeline.compare_domains import compare
+from transfer_core.pipeline.data_audit import audit_data
 from transfer_core.pipeline.data_check import DataReport, check_data
 from transfer_core.pipeline.estimate import Estimate
 from transfer_core.pipeline.estimate import estimate as estimate_training
@@ -105,6 +107,47 @@ def check(
     """
     recipe, streams = _recipe(backbone, data, words)
     return check_data(recipe, streams, _progress(on_event, cancelled))
+
+
+def audit(
+    *,
+    data: Any,
+    backbone: str = "mobilenet_v2",
+    on_event: Callable[[Event], None] | None = None,
+    cancelled: Callable[[], bool] | None = None,
+    **words: Any,
+) -> AuditReport:
+    """Audit labelled data without a training: duplicates, wrong labels, outliers, leaks.
+
+    Parameters
+    ----------
+    data, on_event, cancelled
+        As for `train`.
+    backbone
+        Backbone of the embeddings; it determines whether inputs are images, texts or rows of a table.
+    words
+        Other fields of a recipe: `task`, `columns`, `split` (its `group`), `corrections`, `seed`, `device`.
+
+    Returns
+    -------
+    AuditReport
+        `findings` by kind; `str()` is a text, and `save("audit.csv")` writes a table that, corrected, `train`
+        takes as `corrections`.
+
+    Raises
+    ------
+    TransferError
+        If the recipe or the data are invalid, or the task is not computed from embeddings.
+
+    Examples
+    --------
+    >>> import transfer_core
+    >>> report = transfer_core.audit(data="photos/")  # doctest: +SKIP
+    >>> report.counts  # doctest: +SKIP
+    {'near_duplicate': 3, 'wrong_label': 12}
+    """
+    recipe, streams = _recipe(backbone, data, words)
+    return audit_data(recipe, streams, _progress(on_event, cancelled))
 
 
 def rank(

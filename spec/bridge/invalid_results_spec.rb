@@ -154,6 +154,15 @@ RSpec.describe "An invalid result" do
     "check" => [{ "modality" => "image", "task" => nil, "problems" => ["p"], "warnings" => ["w"],
                   "labels" => { "a" => 1 }, "sizes" => { "train" => 1 } },
                 ->(_) { Transfer.check(data: "x", quiet: true).then { |told| told.inspect + told.to_json } }],
+    "audit" => [{ "modality" => "image", "task" => "classification", "examples" => 3, "labels" => { "a" => 1 },
+                  "findings" => [{ "kind" => "outlier", "detail" => "d", "input" => "a.png", "label" => "a",
+                                   "suggested" => "b", "score" => 0.5, "keep" => true },
+                                 { "kind" => "imbalance", "detail" => "d", "input" => nil, "label" => nil,
+                                   "suggested" => nil, "score" => nil, "keep" => true }] },
+                lambda { |_|
+                  found = Transfer.audit(data: "x", quiet: true)
+                  [found.to_s, found.inspect, found.to_json]
+                }],
     "rank" => [ranking, lambda { |_|
       found = Transfer.rank(data: "x", quiet: true)
       [found.inspect, found.map(&:inspect), found.to_json]

@@ -27,9 +27,9 @@ module Transfer
   class Recipe
     # The recipe's words. Any other keyword is an option of `train` (`epochs:`), which the core validates.
     WORDS = %w[
-      data from source unlabelled map_labels distill backbone weights trust task columns text languages generation split
-      on_bad_input augment image_size head steps freeze train unfreeze finetune adapt weigh regularize reuse seed
-      device precision preset budget on
+      data corrections from source unlabelled map_labels distill backbone weights trust task columns text languages
+      generation split on_bad_input augment image_size head steps freeze train unfreeze finetune adapt weigh regularize
+      reuse seed device precision preset budget on
     ].freeze
 
     extend Words

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 from transfer_core.data import audit
 from transfer_core.data.bad_input import counted, printable
+from transfer_core.data.corrections import corrected
 from transfer_core.data.dataset import Dataset, DataSplits, Pool
 from transfer_core.data.divide import divide, in_parts
 from transfer_core.data.domains import read_domains, read_unlabelled
@@ -74,6 +76,8 @@ def read_splits(
     if recipe.source is not None:
         return read_domains(recipe, context, choose_task)
     found = read_source(recipe.data, context)
+    if recipe.corrections:
+        found = replace(found, examples=corrected(found.examples, os.path.expanduser(recipe.corrections)))
     audit.check_split_marks(found.examples)
     task, warning = choose_task(recipe, (example.label for example in found.examples))
     if warning:

@@ -37,7 +37,7 @@ _OF_MODEL = (
     *("regularize", "reuse"),
 )
 # Words of a recipe that a continued training takes.
-_TAKEN = ("data", "start", "split", "seed", "device", "precision", "on_bad_input")
+_TAKEN = ("data", "corrections", "start", "split", "seed", "device", "precision", "on_bad_input")
 # Words of the first training that the continued one has without values.
 _RESET = (
     *("source", "unlabelled", "map_labels", "adapt", "weigh", "budget", "preset", "distill"),

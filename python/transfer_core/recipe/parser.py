@@ -228,8 +228,11 @@ def _check_columns(columns: Columns, problems: list[Problem]) -> None:
 
 def _check_domains(recipe: Recipe, problems: list[Problem]) -> None:
     if recipe.source is not None:
-        if recipe.distill:
-            problems.append(Problem("distill", "is for data of one domain. Fix: leave out source"))
+        problems += [
+            Problem(word, "is for data of one domain. Fix: leave out source")
+            for word in ("distill", "corrections")
+            if getattr(recipe, word)
+        ]
         return
     for word in ("adapt", "weigh", "map_labels", "unlabelled"):
         if getattr(recipe, word) is not None and not (word == "unlabelled" and recipe.distill):

@@ -126,10 +126,12 @@ class Recipe(Base, frozen=True, kw_only=True):
     the target domain `data`, whose labels may be missing, and `unlabelled` more inputs of the target domain;
     `map_labels` renames labels of the source. `unlabelled` are also inputs to `distill` a teacher on. `from`
     is the path of a saved model whose training is continued with `data`; its backbone is `auto` then.
+    `corrections` is a CSV of an audit that relabels and leaves out examples of `data`.
     """
 
     version: Literal[1] = 1
     data: Source
+    corrections: Name | None = None
     start: Name | None = msgspec.field(default=None, name="from")
     source: PathSource | StreamSource | None = None
     unlabelled: PathSource | StreamSource | None = None

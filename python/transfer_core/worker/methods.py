@@ -22,6 +22,7 @@ METHODS = {
     "train": Method(exclusive(recipe_methods.train, COMPUTE_LOCK), "compute"),
     "resume": Method(exclusive(recipe_methods.resume, COMPUTE_LOCK), "compute"),
     "check": Method(recipe_methods.check, "evaluate"),
+    "audit": Method(exclusive(recipe_methods.audit, COMPUTE_LOCK), "compute"),
     "rank": Method(exclusive(recipe_methods.rank, COMPUTE_LOCK), "compute"),
     "estimate": Method(exclusive(recipe_methods.estimate, COMPUTE_LOCK), "compute"),
     "learning_curve": Method(exclusive(recipe_methods.learning_curve, COMPUTE_LOCK), "compute"),

@@ -51,6 +51,17 @@ def check(call: Call, recipe: Plain) -> Plain:
     return check_data(parsed, streams, call.progress).to_dict()
 
 
+def audit(call: Call, recipe: Plain) -> Plain:
+    """Audit the data of a recipe without a training."""
+    from transfer_core.pipeline.data_audit import audit_data
+    from transfer_core.recipe.parser import parse_recipe
+
+    parsed = parse_recipe(recipe)
+    streams = streams_of(call, sources_of(recipe), partial(_modality, parsed.backbone, parsed.trust))
+    with _training_threads(), releasing_memory():
+        return audit_data(parsed, streams, call.progress).to_dict()
+
+
 def rank(
     call: Call,
     recipe: Plain,

@@ -1,5 +1,6 @@
 # frozen_string_literal: true
 
+require_relative "audit_schema"
 require_relative "metric_schemas"
 
 module Transfer
@@ -85,8 +86,7 @@ module Transfer
       input = { where: [:plain, "a path, texts or cells", shown] }
       selection = { "method" => :text, "considered" => :count,
                     "inputs" => [{ "input" => input, "index" => :count, "score" => :finite }] }
-      name_or_number = ->(value) { value.is_a?(Integer) || (value.is_a?(String) && value.encoding == Encoding::UTF_8) }
-      named = { where: [:plain, "a name or a number", name_or_number] }
+      named = AuditSchema::NAME_OR_NUMBER
       compared = { "sizes" => [:count], "proxy_a_distance" => :finite, "mmd" => :finite, "p_value" => :finite,
                    "features" => [{ "feature" => named, "effect" => :finite }],
                    "classes" => { each: { "share" => [{ maybe: :finite }], "distance" => { maybe: :finite } } },
@@ -96,7 +96,8 @@ module Transfer
       RESULTS = {
         "compare_domains" => compared, "map_labels" => { "pairs" => [pair.to_h], "labels" => [:text] },
         "hello" => { "protocol" => :count, "core_version?" => :text, "capabilities?" => [:text] },
-        "check" => report, "rank" => ranking, "learning_curve" => curve, "select" => selection, "estimate" => estimate,
+        "check" => report, "audit" => AuditSchema::REPORT, "rank" => ranking, "learning_curve" => curve,
+        "select" => selection, "estimate" => estimate,
         **%w[train resume describe reload soup].to_h { |name| [name, summary] }, "evaluate" => MetricSchemas::ANY,
         "runs" => [run], "remove_run" => run, "prune_runs" => [run],
         "predict" => predictions[false], "stream" => generated, "embed" => :embeddings, "backbones" => [listed],

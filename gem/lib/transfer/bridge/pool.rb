@@ -7,7 +7,7 @@ module Transfer
     class Pool
       LONG = %w[train resume].freeze
       # Methods for which a shared worker is not used, as they would delay all others.
-      NOT_SHARED = [*LONG, "evaluate", "export", "check", "rank", "compare_domains", "map_labels", "soup"].freeze
+      NOT_SHARED = (LONG + %w[evaluate export check audit rank compare_domains map_labels soup]).freeze
       private_constant :LONG, :NOT_SHARED
 
       # @param result [Hash] of the method `serving`, whose keys are texts on the wire

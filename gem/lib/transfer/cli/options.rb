@@ -13,6 +13,7 @@ module Transfer
         from: ["MODEL", "Continue the training of this model with DATA"],
         valid: ["DATA", "Use this validation set instead of a held-out part"],
         test: ["DATA", "Use this test set instead of a held-out part"],
+        corrections: ["CSV", "Corrected table of transfer audit: labels, and keep"],
         source: ["DATA", "Labelled source domain; DATA may then lack labels"],
         unlabelled: ["DATA", "More inputs of DATA's domain, without labels"],
         adapt: ["METHOD", "auto, coral, mmd, dann ...: bring both domains together"],

@@ -9,7 +9,7 @@ module Transfer
       # Groups of {OPTIONS} for a training.
       GROUPS = ["Model file", "Data", "Network", "Training", "Fine-tuning", "Machine"].freeze
       # Words of the recipe's top level that are options of the same name.
-      TOP = %i[weights trust task image_size preset budget device precision on_bad_input seed
+      TOP = %i[weights trust task image_size preset budget device precision on_bad_input corrections seed
                regularize].freeze
       DOMAINS = %i[source unlabelled adapt weigh].freeze
       TRAINING = OPTIONS["Training"].keys.freeze

@@ -13,7 +13,7 @@ module Transfer
         # @param words [Hash{String => Object}] the wire form
         # @return [Hash{String => String}] the words that name a file or a folder that is there, with its absolute path
         def absolute(words)
-          found = %w[backbone weights from].filter_map { |word| (path = named(words[word])) && [word, path] }.to_h
+          found = %w[backbone weights from corrections].to_h { |word| [word, named(words[word])] }.compact
           distill = words["distill"]
           teacher = named(distill["from"]) if distill.is_a?(Hash)
           teacher ? { **found, "distill" => { **distill, "from" => teacher } } : found

@@ -28,7 +28,10 @@ module Transfer
       #   With `backbone :auto`: time for the search of the best recipe; default 600.
       # @!method on_bad_input(name)
       #   `:raise` (default) or `:skip`.
-      %w[backbone weights trust task image_size seed device precision preset budget on_bad_input].each do |word|
+      # @!method corrections(path)
+      #   A CSV that {AuditReport#save} wrote, corrected: relabels and leaves out examples of `data`.
+      %w[backbone weights trust task image_size seed device precision preset budget on_bad_input
+         corrections].each do |word|
         define_method(word) { |value| draft.set(word, value) }
       end
 
