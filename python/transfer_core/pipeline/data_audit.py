@@ -191,7 +191,7 @@ def _without(read: _Read, bad: Mapping[Any, str]) -> _Read:
     examples, inputs = read.examples, read.data.inputs
     kept = [row for row, input in enumerate(inputs) if input not in bad]
     found = [
-        _unreadable(examples.keys[row], examples.labels[row], reason_in(bad[input], input))
+        _unreadable(examples.keys[row], examples.labels[row], reason_in(bad[input], str(input)))
         for row, input in enumerate(inputs)
         if input in bad
     ]
