@@ -3,7 +3,7 @@
 module Transfer
   module CLI
     class Root
-      desc "report MODEL", "Write a report on a model as a web page or a model card"
+      desc "report MODEL", "Write a report on a model as a web page or model card"
       long_desc <<~TEXT
         Writes one page without scripts: metrics beside the baseline, classes,
         confusions, loss curves, data, recipe, versions. With --data the metrics are of
