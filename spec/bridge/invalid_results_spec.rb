@@ -185,6 +185,12 @@ RSpec.describe "An invalid result" do
     "select" => [{ "method" => "margin", "considered" => 2,
                    "inputs" => [{ "input" => "a", "index" => 1, "score" => 0.5 }] },
                  ->(_) { model.select("x").then { |found| found.inspect + found.to_json } }],
+    "explain" => [{ "label" => "a", "against" => nil, "method" => "linear", "score" => 0.5, "base" => 0.25,
+                    "tokens" => [{ "text" => "w", "score" => 0.5 }], "columns" => { "x" => 0.25 } },
+                  lambda { |_|
+                    found = model.explain("x")
+                    [found.inspect, found.to_json, found.top]
+                  }],
     "compare_domains" => [{ "sizes" => [2, 3], "proxy_a_distance" => 0.5, "mmd" => 0.5, "p_value" => 0.5,
                             "features" => [{ "feature" => "x", "effect" => 0.5 }],
                             "classes" => { "red" => { "share" => [0.5, nil], "distance" => 0.5 } },

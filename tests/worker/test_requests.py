@@ -84,6 +84,10 @@ def requests(given: dict[str, str]) -> dict[str, list[dict[str, Any]]]:
         "select": [
             {"model": given["model"], "unlabelled": given["table"], "labelled": given["table"], "count": 5}
         ],
+        "explain": [
+            {"model": given["model"], "input": ROW, "label": "low", "against": "high"},
+            {"model": given["image"], "input": given["photo"]},
+        ],
         "compare_domains": [{"recipe": {**recipe, "source": "/nowhere"}}],
         "map_labels": [{"recipe": {**recipe, "source": "/nowhere"}}],
         "soup": [{"recipe": recipe, "models": [given["model"], "/nowhere.transfer"], "selection": "greedy"}],

@@ -2,6 +2,7 @@
 
 require_relative "value_object"
 require_relative "model/evaluation"
+require_relative "model/explaining"
 
 module Transfer
   # A trained model. It refers to a file, whose path is sent to the worker with every call, so that the model stays
@@ -9,6 +10,7 @@ module Transfer
   class Model
     include ValueObject
     include Evaluation
+    include Explaining
 
     # Inputs of a batch of a stream, and of its first batch, so that the first predictions come soon.
     STREAMED = 64
@@ -179,8 +181,7 @@ module Transfer
       end
       params = { "count" => count, "method" => method.to_s, "columns" => columns,
                  "on_bad_input" => on_bad_input, **sources.transform_values(&:wire) }.compact
-      streams = sources.values.map(&:streams).reduce({}, :merge)
-      Selection.new(call("select", params, streams:, timeout: nil))
+      Selection.new(call("select", params, streams: sources.values.map(&:streams).reduce({}, :merge), timeout: nil))
     end
 
     # Waits until the worker has read the present content of the file, for instance after a deployment. Without it, the

@@ -66,6 +66,21 @@ class Reader:
                     )
                 yield [_tokens(part) for part in (encoding, *further)]
 
+    def words(self, text: Text) -> tuple[Tokens, list[tuple[str, list[int]]]]:
+        """The tokens (L, 2) of the first window of a text, and its words with the places of their tokens."""
+        encoding = self._tokenizer.encode_batch([text])[0]
+        sides = (text,) if isinstance(text, str) else text
+        places: dict[tuple[int, int], list[int]] = {}
+        for place, (side, word) in enumerate(zip(encoding.sequence_ids, encoding.word_ids, strict=True)):
+            if side is not None and word is not None:
+                places.setdefault((side, word), []).append(place)
+        offsets = encoding.offsets
+        found = [
+            (sides[side][offsets[own[0]][0] : offsets[own[-1]][1]].strip(), own)
+            for (side, _), own in places.items()
+        ]
+        return _tokens(encoding), found
+
     @cached_property
     def _tokenizer(self) -> Any:
         try:

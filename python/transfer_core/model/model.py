@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from transfer_core.data import Row
+from transfer_core.data import Input, Row
 from transfer_core.model.evaluation import evaluate
 from transfer_core.model.files import save_model, write_model
 from transfer_core.model.inference import Inference
@@ -18,6 +18,7 @@ from transfer_core.model_file.format import Digest
 from transfer_core.runtime.progress import Progress
 
 if TYPE_CHECKING:
+    from transfer_core.explain.explanation import Explanation
     from transfer_core.model.exporting import ExportReport
     from transfer_core.model.label_selection import Selection
 
@@ -119,6 +120,38 @@ class Model(Inference):
         return select_inputs(
             self, unlabelled, count, method, labelled, columns, on_bad_input, streams or {}, progress
         )
+
+    def explain(self, input: Input, label: str | None = None, against: str | None = None) -> Explanation:
+        """Explain a prediction by contributions of pixels, words or columns (docs/reference/explanation.md).
+
+        The method follows from backbone and head: exact contributions to a linear head on a table or on
+        terms, HiResCAM at the last block with spatial maps, gradient-weighted attention of transformers, and
+        occlusion for all others.
+
+        Parameters
+        ----------
+        input
+            One input, as for `predict`.
+        label
+            The class, label or output to explain; None: the most probable one, or the first output.
+        against
+            A class: explain the difference of both scores.
+
+        Returns
+        -------
+        Explanation
+            `heatmap` and `overlay` of an image, `tokens` of a text, or `columns` of a row.
+
+        Raises
+        ------
+        DataError
+            If the input can't be read.
+        RecipeError
+            If the model has no such label, or it detects objects or generates texts.
+        """
+        from transfer_core.model.explaining import explain
+
+        return explain(self, input, label, against)
 
     def save(
         self,

@@ -38,6 +38,7 @@ METHODS = {
     "serving": Method(machine_methods.serving_stats, "now"),
     "evaluate": Method(model_methods.evaluate, "evaluate"),
     "report": Method(model_methods.report, "evaluate"),
+    "explain": Method(model_methods.explain, "evaluate"),
     "select": Method(model_methods.select, "evaluate"),
     "describe": Method(model_methods.describe, "light"),
     "reload": Method(model_methods.reload, "light"),

@@ -165,6 +165,21 @@ def select(
     return cast(Plain, known.select(*words, streams, call.progress).to_dict())
 
 
+def explain(
+    call: Call,
+    model: str,
+    input: Any,
+    label: str | None = None,
+    against: str | None = None,
+    signed_by: Keys = None,
+) -> Plain:
+    """Explain the prediction for one input; the heatmap is a tensor (H, W), the overlay a PNG."""
+    one = tuple(input) if isinstance(input, list) else input  # a pair of texts
+    found = _open(call, model, signed_by).explain(one, label, against)
+    plain = cast(Plain, found.to_dict())
+    return plain if found.heatmap is None else {**plain, "heatmap": found.heatmap, "overlay": found.overlay}
+
+
 def save(
     call: Call,
     model: str,

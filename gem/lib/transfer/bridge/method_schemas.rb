@@ -99,7 +99,7 @@ module Transfer
         "check" => report, "audit" => AuditSchema::REPORT, "rank" => ranking, "learning_curve" => curve,
         "select" => selection, "estimate" => estimate,
         **%w[train resume describe reload soup].to_h { |name| [name, summary] }, "evaluate" => MetricSchemas::ANY,
-        "runs" => [run], "remove_run" => run, "prune_runs" => [run],
+        "runs" => [run], "remove_run" => run, "prune_runs" => [run], "explain" => MetricSchemas::EXPLANATION,
         "predict" => predictions[false], "stream" => generated, "embed" => :embeddings, "backbones" => [listed],
         "save" => { "path" => :text, "bytes" => :count, "sha512" => :sha512 },
         **%w[draw report].to_h { |name| [name, { "path" => :text, "bytes" => :count }] },

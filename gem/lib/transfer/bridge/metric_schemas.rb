@@ -2,7 +2,7 @@
 
 module Transfer
   module Bridge
-    # Schemas ({Schema}) of the metrics of each task; see docs/reference/metrics.md.
+    # Schemas ({Schema}) of the metrics of each task (docs/reference/metrics.md), and of explanations.
     module MetricSchemas
       RANGE = { where: [[:finite], "two numbers", ->(value) { value.size == 2 }] }.freeze
 
@@ -14,6 +14,11 @@ module Transfer
       # Weights of source examples.
       WEIGHTS = { or_empty: { "method" => :text, "examples" => :count, "effective" => :finite, "most" => weighted,
                               "least" => weighted } }.freeze
+      binary = ->(value) { value.is_a?(String) && value.encoding == Encoding::BINARY }
+      EXPLANATION = { "label" => :text, "against" => { maybe: :text }, "method" => :text, "score" => :finite,
+                      "base" => { maybe: :finite }, "heatmap?" => :embeddings,
+                      "overlay?" => { where: [:plain, "bytes", binary] },
+                      "tokens?" => [{ "text" => :text, "score" => :finite }], "columns?" => { each: :finite } }.freeze
 
       compared = lambda do |value|
         found = value.values_at("worst", "best", "gap", "gap_interval", "p_value")

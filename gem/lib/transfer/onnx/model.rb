@@ -61,6 +61,9 @@ module Transfer
       def evaluate(*, **) = refuse
 
       # @raise [ConfigurationError] always
+      def explain(*, **) = refuse
+
+      # @raise [ConfigurationError] always
       def save(*, **) = refuse
 
       # @raise [ConfigurationError] always

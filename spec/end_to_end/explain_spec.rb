@@ -1,0 +1,43 @@
+# frozen_string_literal: true
+
+RSpec.describe "Explanations", :end_to_end do
+  let(:rows) { "#{@scratch}/rows.csv" }
+
+  before do
+    random = Random.new(1)
+    lines = Array.new(90) { |i| [(i % 3) + random.rand, random.rand, %w[low middle high][i % 3]].join(",") }
+    File.write(rows, ["x,y,label", *lines].join("\n"))
+  end
+
+  it "of a row add up to the score, from Ruby and from the shell" do
+    model = Transfer.train(backbone: "sklearn:StandardScaler", data: rows, quiet: true)
+    row = { x: 2.6, y: 0.5 }
+    why = model.explain(row)
+    expect(why).to have_attributes(label: "high", method: :linear, against: nil, heatmap: nil, overlay: nil)
+    expect(why.base + why.columns.values.sum).to be_within(1e-4).of(why.score)
+    expect(why.top.keys).to eq(%w[x y])
+    contrast = model.explain(row, for: "high", against: "low")
+    expect(contrast.score).to be_within(1e-4).of(why.score - model.explain(row, for: :low).score)
+    expect { model.explain(row, for: "hihg") }.to raise_error(Transfer::RecipeError, /did you mean "high"/)
+    expect { model.explain([row]) }.to raise_error(ArgumentError, "explain takes one input, got several")
+    expect { why.save("#{@scratch}/why.png") }.to raise_error(Transfer::ConfigurationError, /ends with \.json/)
+    file = model.save("#{@scratch}/rows.transfer").to_s
+    out, err, status = transfer("explain", file, row.to_json, "--output", "#{@scratch}/why.json")
+    expect([out, err, status]).to eq([why.top.map { |name, score| "#{format('%.4f', score)}\t#{name}\n" }.join, "", 0])
+    expect(JSON.parse(File.read("#{@scratch}/why.json"))).to eq(JSON.parse(why.to_json))
+  end
+
+  it "of a photo are a heatmap and a picture" do
+    model = Transfer.train(backbone: "mobilenet_v2", data: photo_folder("#{@scratch}/photos"), quiet: true)
+    photo = Dir["#{@scratch}/photos/*/*"].min
+    why = model.explain(photo)
+    expect(why).to have_attributes(method: :hirescam, tokens: nil, columns: nil)
+    expect(why.heatmap).to have_attributes(dtype: "float32", shape: [224, 224])
+    expect(why.save("#{@scratch}/why.png").binread).to eq(why.overlay).and start_with("\x89PNG".b)
+    file = model.save("#{@scratch}/photos.transfer").to_s
+    out, err, status = transfer("explain", file, photo, "--output", "#{@scratch}/cli.png")
+    expect([out, err, status]).to eq(["#{why.label} (hirescam): #{@scratch}/cli.png\n", "", 0])
+    expect(File.binread("#{@scratch}/cli.png")).to eq(why.overlay)
+    expect(transfer("explain", file, photo).values_at(1, 2)).to match([/name a file with --output/, 2])
+  end
+end

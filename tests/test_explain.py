@@ -1,0 +1,324 @@
+"""Explanations: sums against closed forms, places against images whose labels depend on a known square."""
+
+import io
+import json
+from itertools import pairwise
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import sklearn.linear_model  # noqa: F401  its first import changes the environment
+import torch
+from PIL import Image
+
+import transfer_core
+from photos import png
+from tiny_backbone import CROP, WIDTH, tiny_backbone
+from tiny_encoder import tiny_encoder
+from transfer_core.explain.attention import relevance_by_attention
+from transfer_core.explain.case import Case
+from transfer_core.explain.class_activation import class_activation, image_tensor
+from transfer_core.explain.occlusion import occluded_image
+from transfer_core.heads.dense import DenseHead, named
+from transfer_core.runtime.errors import ConfigurationError, RecipeError
+
+SIDE, SQUARE = 224, 64
+
+
+@pytest.fixture(scope="module", autouse=True)
+def home(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TRANSFER_HOME", str(tmp_path_factory.mktemp("home")))
+        yield
+
+
+def tiny_case(seed=0, hidden=()):
+    rng = np.random.default_rng(seed)
+    widths, arrays = (WIDTH, *hidden, 3), {}
+    for number, (before, after) in enumerate(pairwise(widths)):
+        weight, bias = rng.standard_normal((after, before)), rng.standard_normal(after)
+        arrays |= named(2 * number, weight.astype(np.float32), bias.astype(np.float32))
+    head, direction, backbone = DenseHead(arrays), np.array([1.0, -1.0, 0.0]), tiny_backbone(seed)
+
+    def score(loaded):
+        tensors = [image_tensor(case_of(one), backbone) for one in loaded]
+        with torch.no_grad():
+            return head(backbone(torch.cat(tensors)).numpy()).astype(np.float64) @ direction
+
+    def case_of(pixels):
+        return Case(pixels, backbone, head, (), (), lambda cells: cells, direction, 0.0, None, score)
+
+    return case_of(rng.integers(0, 256, (CROP, CROP, 3), dtype=np.uint8))
+
+
+def test_hirescam_adds_up_to_the_difference_of_two_logits():
+    for seed in range(3):
+        case = tiny_case(seed)
+        bias = case.direction @ case.head.state_dict()["0.bias"]
+        heatmap = class_activation(case).heatmap
+        assert heatmap.shape == (2, 2)
+        assert heatmap.sum() == pytest.approx(case.score([case.loaded])[0] - bias, abs=1e-4)
+
+
+def test_hirescam_of_an_mlp_is_activation_times_numeric_gradient():
+    case = tiny_case(hidden=(5,))
+    with torch.no_grad():
+        maps = case.backbone.blocks(image_tensor(case, case.backbone)).double()
+
+    def score(maps):
+        embedding = maps.mean(dim=(2, 3)).numpy().astype(np.float64)
+        return float((case.head(embedding) @ case.direction)[0])
+
+    expected = np.zeros((2, 2))
+    for channel, row, column in np.ndindex(*maps.shape[1:]):
+        up, down = maps.clone(), maps.clone()
+        up[0, channel, row, column] += 1e-4
+        down[0, channel, row, column] -= 1e-4
+        slope = (score(up) - score(down)) / 2e-4
+        expected[row, column] += slope * float(maps[0, channel, row, column])
+    np.testing.assert_allclose(class_activation(case).heatmap, expected, atol=1e-4)
+
+
+def test_occlusion_of_an_even_image_is_zero():
+    case = tiny_case()
+    case.loaded[:] = 90
+    np.testing.assert_allclose(occluded_image(case).heatmap, 0, atol=1e-6)
+
+
+def square_image(label, seed):
+    """Noise with a red or a striped square at a random place; returns the image and the place."""
+    rng = np.random.default_rng([seed, label])
+    image = rng.normal(110, 12, (SIDE, SIDE, 3))
+    top, left = rng.integers(0, SIDE - SQUARE, 2)
+    patch = np.full((SQUARE, SQUARE, 3), 20.0)
+    patch[..., 0] = 220
+    if label:
+        patch[:] = np.where(np.arange(SQUARE) // 8 % 2, 240.0, 10.0)[None, :, None]
+    image[top : top + SQUARE, left : left + SQUARE] = patch
+    return np.clip(image, 0, 255).astype(np.uint8), (top, left)
+
+
+def photo_rows(count):
+    return [
+        {"input": png(square_image(i % 2, i)[0]), "label": ["red", "striped"][i % 2]} for i in range(count)
+    ]
+
+
+@pytest.fixture(scope="module")
+def photos_model():
+    return transfer_core.train(backbone="mobilenet_v2", data=photo_rows(16), device="cpu", seed=1)
+
+
+def test_heatmap_points_at_the_square_and_its_places_matter_more_than_random_ones(photos_model):
+    hits, ordered, random = 0, [], []
+    for seed in range(100, 104):
+        image, (top, left) = square_image(seed % 2, seed)
+        found = photos_model.explain(png(image))
+        assert (found.method, found.heatmap.shape) == ("hirescam", found.image.shape[:2])
+        # The network computes on the center crop of the image.
+        scale = SIDE / photos_model.backbone.preprocessing.resize_size
+        offset = SIDE * (1 - scale * found.image.shape[0] / SIDE) / 2
+        row, column = np.unravel_index(found.heatmap.argmax(), found.heatmap.shape)
+        y, x = offset + scale * row, offset + scale * column
+        margin = 16  # half a place of the map
+        hits += top - margin <= y < top + SQUARE + margin and left - margin <= x < left + SQUARE + margin
+        cells = found.heatmap.reshape(7, 32, 7, 32).mean(axis=(1, 3)).ravel()
+        ordered.append(deletion(photos_model, found, np.argsort(-cells)))
+        random.append(deletion(photos_model, found, np.random.default_rng(seed).permutation(49)))
+    assert hits >= 3
+    assert np.mean(ordered) < 0.7 * np.mean(random), (ordered, random)
+
+
+def deletion(model, found, order):
+    """The mean margin of the label while cells are covered in this order (Petsiuk et al. 2018)."""
+    image, views = found.image.copy(), []
+    for cell in order[:12]:
+        row, column = divmod(int(cell), 7)
+        image[32 * row : 32 * row + 32, 32 * column : 32 * column + 32] = 110
+        views.append(png(image))
+    outputs = model.head(model.embed(views))
+    place = model.labels.index(found.label)
+    return float((outputs[:, place] - outputs[:, 1 - place]).mean())
+
+
+def test_explanation_of_a_random_head_differs(photos_model):
+    """The randomization check of Adebayo et al. 2018."""
+    from dataclasses import replace
+
+    image = png(square_image(0, 100)[0])
+    head = {
+        name: np.random.default_rng(5).permutation(array.ravel()).reshape(array.shape)
+        for name, array in photos_model.head.state_dict().items()
+    }
+    trained = photos_model.explain(image, label="red")
+    random = replace(photos_model, head=DenseHead(head)).explain(image, label="red")
+    assert np.corrcoef(trained.heatmap.ravel(), random.heatmap.ravel())[0, 1] < 0.7
+
+
+def test_labels_contrast_and_files(photos_model, tmp_path):
+    image = png(square_image(0, 100)[0])
+    red, striped = (photos_model.explain(image, label=label) for label in ("red", "striped"))
+    both = photos_model.explain(image, label="red", against="striped")
+    assert both.score == pytest.approx(red.score - striped.score, abs=1e-6)
+    np.testing.assert_allclose(both.heatmap, red.heatmap - striped.heatmap, atol=1e-4)
+    drawn = Image.open(io.BytesIO(red.overlay))
+    assert (drawn.format, drawn.size) == ("PNG", red.image.shape[1::-1])
+    assert red.save(tmp_path / "why.png").read_bytes() == red.overlay
+    saved = json.loads(red.save(tmp_path / "why.json").read_text())
+    np.testing.assert_allclose(saved.pop("heatmap"), red.heatmap, rtol=1e-6)
+    expected = {"label": "red", "against": None, "method": "hirescam", "score": red.score, "base": None}
+    assert saved == expected
+    with pytest.raises(ConfigurationError, match=r"expected a name that ends with \.png or \.json"):
+        red.save(tmp_path / "why.gif")
+    with pytest.raises(RecipeError, match='no label "rde", did you mean "red"'):
+        photos_model.explain(image, label="rde")
+    with pytest.raises(RecipeError, match="against: expected another label"):
+        photos_model.explain(image, label="red", against="red")
+    with pytest.raises(RecipeError, match="expected one image, got several"):
+        photos_model.explain([image])
+
+
+def homes(count=80):
+    rng = np.random.default_rng(0)
+    rooms, noise = rng.integers(1, 7, count), rng.standard_normal(count)
+    towns = rng.choice(["Ulm", "Bonn", "Kiel"], count)
+    prices = 10.0 * rooms + 20.0 * (towns == "Bonn") + 0.1 * noise
+    return [
+        {"input": {"rooms": int(r), "town": str(t), "noise": float(n)}, "label": float(p)}
+        for r, t, n, p in zip(rooms, towns, noise, prices, strict=True)
+    ]
+
+
+def test_contributions_of_columns_add_up_to_the_predicted_value():
+    model = transfer_core.train(backbone="sklearn:ColumnTransformer", data=homes(), seed=1)
+    first = {"rooms": 2, "town": "Ulm", "noise": 0.5}
+    found = model.explain(first)
+    assert (found.method, found.against) == ("linear", None)
+    assert found.score == pytest.approx(model.predict(first)["value"], abs=1e-3)
+    assert found.base + sum(found.columns.values()) == pytest.approx(found.score, abs=1e-3)
+    # The base is the mean training example; a room is worth 10, the town 20.
+    more = model.explain({**first, "rooms": 5}).columns
+    other = model.explain({**first, "town": "Bonn"}).columns
+    assert more["rooms"] - found.columns["rooms"] == pytest.approx(30, rel=0.05)
+    assert other["town"] - found.columns["town"] == pytest.approx(20, rel=0.05)
+    assert abs(found.columns["noise"]) < 1
+
+
+def test_other_heads_on_rows_are_explained_by_occlusion():
+    head = {"type": "random_forest", "trees": 20}
+    model = transfer_core.train(backbone="sklearn:ColumnTransformer", data=homes(), head=head, seed=1)
+    row = {"rooms": 6, "town": "Bonn", "noise": 0.5}
+    found = model.explain(row)
+    assert (found.method, found.base) == ("occlusion", None)
+    without = model.predict({**row, "rooms": None})["value"]
+    assert found.columns["rooms"] == pytest.approx(model.predict(row)["value"] - without, abs=1e-3)
+    assert min(found.columns, key=lambda name: abs(found.columns[name])) == "noise"
+
+
+def reviews():
+    feelings = {"good": ["lovely", "great"], "bad": ["awful", "broken"]}
+    others = [
+        f"{first}{last}" for first in ("ka", "lo", "mi", "nu", "pe") for last in ("ran", "sel", "tor", "vin")
+    ]
+    rng = np.random.default_rng(0)
+    return [
+        {"input": " ".join(rng.permutation([*rng.choice(others, 5), word])), "label": label}
+        for _ in range(20)
+        for label, words in feelings.items()
+        for word in words
+    ]
+
+
+@pytest.mark.parametrize("head", ["linear", "knn"])
+def test_terms_and_words_of_a_text(head):
+    model = transfer_core.train(
+        backbone="sklearn:TfidfVectorizer", data=reviews(), head={"type": head}, seed=1
+    )
+    text = "karan awful mitor pevin"
+    found = model.explain(text, label="bad", against="good")
+    scores = dict(found.tokens)
+    assert found.method == {"linear": "linear", "knn": "occlusion"}[head]
+    if head == "linear":
+        assert found.base + sum(scores.values()) == pytest.approx(found.score, abs=1e-4)
+    else:
+        assert " ".join(scores) == text
+    assert max((word for word in scores if " " not in word), key=scores.get) == "awful"
+
+
+def test_attention_relevance_of_words_and_its_gradients(tmp_path):
+    pytest.importorskip("tokenizers")
+    rows = [
+        {"input": f"the {word} {what} was very {word}", "label": label}
+        for label, words in {"pleased": ["good", "fine"], "angry": ["bad", "awful"]}.items()
+        for word in words
+        for what in ("train", "plane", "late train", "early plane", "train train", "plane plane")
+    ]
+    model = transfer_core.train(backbone=tiny_encoder(tmp_path / "tiny"), data=rows, seed=1, device="cpu")
+    found = model.explain("the awful train was late", label="angry")
+    assert found.method == "attention"
+    assert [word for word, _ in found.tokens] == ["the", "awful", "train", "was", "late"]
+    assert all(score >= 0 for _, score in found.tokens)
+    assert found.score == pytest.approx(model.head(model.embed(["the awful train was late"]))[0, 0], abs=1e-4)
+    pair = transfer_core.train(
+        backbone=tiny_encoder(tmp_path / "tiny"),
+        data=[{**row, "input": [row["input"], "it is"]} for row in rows],
+        seed=1,
+        device="cpu",
+    )
+    words = [word for word, _ in pair.explain(("a bad plane", "it is")).tokens]
+    assert words == ["a", "bad", "plane", "it", "is"]
+
+
+@pytest.mark.parametrize("fused", ["fused", "module"])
+def test_attention_of_one_layer_is_the_published_formula(fused):
+    """Chefer et al. 2021: of one layer, the mean over heads of max(0, A · ∂s/∂A), by numeric derivatives."""
+    torch.manual_seed(0)
+    layer = AttentionLayer(fused == "module")
+    backbone = SimpleNamespace(blocks=layer, pool=lambda states: states[:, 0])
+    backbone.module, backbone.facts = lambda: backbone, SimpleNamespace(plain=True, source="timm")
+    head = DenseHead(named(0, np.eye(2, 8, dtype=np.float32), np.zeros(2, np.float32)))
+    case = Case(None, backbone, head, (), (), lambda cells: cells, np.array([1.0, -2.0]), 0.0, None, None)
+    x = torch.randn(1, 5, 8)
+    attention = layer.attention(x)
+
+    def score(changed):
+        states = layer.mixed(x, changed)[0, 0]
+        return float(states[0] - 2 * states[1])
+
+    slopes = torch.zeros_like(attention)
+    for place in np.ndindex(*attention.shape):
+        up, down = attention.clone(), attention.clone()
+        up[place] += 1e-3
+        down[place] -= 1e-3
+        slopes[place] = (score(up) - score(down)) / 2e-3
+    expected = (attention * slopes)[0].clamp(min=0).mean(dim=0)[0]
+    np.testing.assert_allclose(relevance_by_attention(case, x), expected.detach().numpy(), atol=2e-3)
+
+
+class AttentionLayer(torch.nn.Module):
+    """Attention of two heads, by torch's module or by its fused function."""
+
+    def __init__(self, by_module):
+        super().__init__()
+        self.inner = torch.nn.MultiheadAttention(8, 2, batch_first=True).eval()
+        self.by_module = by_module
+
+    def forward(self, x):
+        if self.by_module:
+            return self.inner(x, x, x, need_weights=False)[0]
+        query, key, value = self._parts(x)
+        mixed = torch.nn.functional.scaled_dot_product_attention(query, key, value)
+        return self.inner.out_proj(mixed.transpose(1, 2).flatten(2))
+
+    def _parts(self, x):
+        projected = x @ self.inner.in_proj_weight.T + self.inner.in_proj_bias
+        return [part.view(1, -1, 2, 4).transpose(1, 2) for part in projected.chunk(3, dim=2)]
+
+    @torch.no_grad()
+    def attention(self, x):
+        query, key, _ = self._parts(x)
+        return (query @ key.transpose(2, 3) / 2).softmax(dim=3)
+
+    @torch.no_grad()
+    def mixed(self, x, attention):
+        return self.inner.out_proj((attention @ self._parts(x)[2]).transpose(1, 2).flatten(2))
