@@ -39,6 +39,27 @@ RSpec.describe "Choosing data", :end_to_end do
     expect(out.lines.drop(1).grep(/●/).size).to eq(curve.measured.size)
   end
 
+  it "audits data, and trains with the corrected table, from Ruby and from the shell" do
+    lines = File.readlines(rows, chomp: true)
+    lines[5] = lines[5].sub(/\w+\z/, "low")
+    File.write(rows, lines.join("\n"))
+    report = Transfer.audit(**words)
+    expect(report).to have_attributes(modality: :table, task: :classification, examples: 90)
+    wrong = report.of(:wrong_label)
+    expect(wrong.map { |one| [one.input, one.label, one.suggested] }).to eq([[5, "low", "middle"]])
+    table = "#{@scratch}/audit,.csv"
+    out, err, status = transfer("audit", rows, "--backbone", "sklearn:StandardScaler", "--output", table, "--quiet")
+    expect([out, err, status]).to eq(["#{report}\nsaved to #{table}\n", "", 0])
+    expect(report.save("#{@scratch}/again.csv").read).to eq(File.read(table))
+    File.write(table, File.read(table).sub("5,wrong_label,low", "5,wrong_label,middle"))
+    expect(Transfer.audit(**words, corrections: table).of(:wrong_label)).to eq([])
+    File.write(table, "input,label,keep\n5,,no\n6,,no\n")
+    expect(Transfer.train(**words, corrections: table).summary[:sizes].values.sum).to eq(88)
+    File.write(table, "input,label,keep\n5,,no\n91,,no\n")
+    expect { Transfer.train(**words, corrections: table) }
+      .to raise_error(Transfer::DataError, /line 3: no example of the data is 91/)
+  end
+
   it "estimates a training, from Ruby with a block and from the shell" do
     path = rows
     estimate = Transfer.estimate(quiet: true) do
