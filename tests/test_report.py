@@ -179,10 +179,15 @@ def test_page_of_a_multi_label_model(train, points, tmp_path):
     assert "Prediction: none" in page.text
 
 
-def test_page_of_photos_with_hostile_names(train, tmp_path, monkeypatch):
+@pytest.fixture
+def tiny(monkeypatch):
+    """A network of three small blocks in place of every backbone."""
     network = tiny_backbone()
     monkeypatch.setattr(five_steps, "open_backbone", lambda *_: network)
     monkeypatch.setattr(five_steps, "describe", lambda *_: network.facts)
+
+
+def test_page_of_photos_with_hostile_names(train, tmp_path, tiny):
     photos.class_folder(tmp_path / "photos", per_class=6)
     odd = min((tmp_path / "photos").iterdir())
     name = '"><img src=x onerror=alert(1)>.png'
@@ -195,6 +200,20 @@ def test_page_of_photos_with_hostile_names(train, tmp_path, monkeypatch):
     for source in page.values("img", "src"):
         image = Image.open(BytesIO(base64.b64decode(source.removeprefix("data:image/jpeg;base64,"))))
         assert max(image.size) <= 192
+
+
+BOX = {"label": "brick", "x": 8, "y": 8, "width": 40, "height": 30}
+
+
+def test_page_of_a_detector_with_data_has_thumbnails(train, tmp_path, tiny):
+    rows = []
+    for n in range(8):
+        path = photos.save(tmp_path / f"{n}.png", photos.pixels((220, 40, 40), n))
+        rows.append({"input": path, "boxes": [BOX]})
+    words = {"head": {"type": "fcos", "channels": 32, "layers": 1}, "epochs": 1, "batch_size": 4}
+    model = train(rows, backbone="mobilenet_v2", task="detection", image_size=96, **words)
+    page = check(model.report(tmp_path / "a.html", data=rows).read_text())
+    assert page.tags["img"] == len(model.evaluate(rows)["worst"]) > 0
 
 
 def summary(task, modality, metrics, labels=("a", "b"), history=()):
@@ -219,7 +238,7 @@ def test_page_of_a_detector():
         found, truth, ["a", "b"], [0.5, 0.5], np.array([box[0], box[0]]), [1, 1], 0, names
     )
     page = check(render_page(build_report(summary("detection", "image", metrics))))
-    assert {"Precision and recall", "Worst mistakes", HOSTILE, "Truth: 1 objects missed"} <= set(page.text)
+    assert {"Precision and recall", "Worst mistakes", HOSTILE, "Missed objects: 1"} <= set(page.text)
 
 
 def test_page_of_a_translation():

@@ -74,9 +74,8 @@ def _measured(
     """Metrics, and the examples to show."""
     if model.task.needs != "pooled":
         metrics = model.predictor.evaluate(dataset, on_bad_input, progress)
-        names = {one["image"] for one in metrics.get("worst", ()) if "image" in one}
-        shown = [path for path in dataset.inputs if path in names]
-        return metrics, Examples(thumbnails={path: found for path in shown if (found := thumbnail(path))})
+        names = [one["image"] for one in metrics.get("worst", ()) if "image" in one]
+        return metrics, Examples(thumbnails=_thumbnails(names, dataset.inputs))
     predictor = cast("PooledPredictor", model.predictor)
     embeddings, dataset = predictor.embed_readable(dataset, on_bad_input, progress)
     values, layout = predictor.values(embeddings), model.task.criterion.layout  # type: ignore[attr-defined]
@@ -143,8 +142,12 @@ def _shown(
 ) -> list[Example]:
     images = model.modality.name == "image"
     return [
-        Example(_named(model, dataset.inputs[row]), *text, thumbnail(dataset.inputs[row]) if images else None)
-        for row, text in zip(rows, texts, strict=True)
+        Example(
+            _named(model, dataset.inputs[row]),
+            [f"Truth: {truth}", f"Prediction: {prediction}"],
+            thumbnail(dataset.inputs[row]) if images else None,
+        )
+        for row, (truth, prediction) in zip(rows, texts, strict=True)
     ]
 
 
@@ -156,6 +159,17 @@ def _named(model: Model, input: Any) -> str:
     if names := model.header.columns:
         cells = [f"{name}: {cell}" for name, cell in zip(names, cells, strict=True)]
     return printable(", ".join(map(str, cells)))
+
+
+def _thumbnails(names: Sequence[str], paths: Sequence[str]) -> dict[str, bytes]:
+    """Thumbnails of images by the end of their path; of equal ends the shortest path is meant."""
+    by_length = sorted(paths, key=len)
+    found = {}
+    for name in names:
+        path = next((path for path in by_length if f"/{path}".endswith(f"/{name}")), None)
+        if path and (image := thumbnail(path)):
+            found[name] = image
+    return found
 
 
 def thumbnail(path: str) -> bytes | None:

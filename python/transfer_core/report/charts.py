@@ -92,7 +92,8 @@ class _Axes:
     """Scales and grid of the area of a chart."""
 
     def __init__(self, points: Sequence[tuple[float, float]], unit: bool = False) -> None:
-        self._x_ticks = ticks(*((0.0, 1.0) if unit else _extent([x for x, _ in points])))
+        whole = not unit and all(x == round(x) for x, _ in points)
+        self._x_ticks = ticks(*((0.0, 1.0) if unit else _extent([x for x, _ in points])), whole=whole)
         self._y_ticks = ticks(*((0.0, 1.0) if unit else _extent([y for _, y in points])))
         self.x_range = self._x_ticks[0], self._x_ticks[-1]
         self.y_range = self._y_ticks[0], self._y_ticks[-1]
@@ -133,8 +134,8 @@ class _Axes:
         return Markup('<circle class="{}" cx="{:.1f}" cy="{:.1f}" r="3"/>').format(style, *self._place(point))
 
 
-def ticks(low: float, high: float, about: int = 5) -> list[float]:
-    """Round numbers that enclose a range, about 5 of them.
+def ticks(low: float, high: float, about: int = 5, whole: bool = False) -> list[float]:
+    """Round numbers that enclose a range, about 5 of them, or whole ones.
 
     Examples
     --------
@@ -144,7 +145,7 @@ def ticks(low: float, high: float, about: int = 5) -> list[float]:
     if high - low <= 1e-9 * max(abs(low), abs(high), 1e-9):
         margin = abs(low) / 2 or 1.0
         low, high = low - margin, high + margin
-    rough = (high - low) / about
+    rough = max((high - low) / about, float(whole))
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= 0.999 * rough)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)

@@ -37,8 +37,7 @@ def _worst_images(listed: list[Mapping[str, Any]], examples: Examples) -> Sectio
     shown = [
         Example(
             one["image"],
-            f"{number(one['missed'])} objects missed",
-            f"{number(one['wrong'])} boxes wrong",
+            [f"Missed objects: {number(one['missed'])}", f"Wrong boxes: {number(one['wrong'])}"],
             examples.thumbnails.get(one["image"]),
         )
         for one in listed[:10]

@@ -10,7 +10,7 @@ from transfer_core.report.numbers import number, title_of
 from transfer_core.report.parts import Cell, Report, Section, Table
 
 # Sections of a card; the page has all of them, with recipe and inputs.
-_SECTIONS = ("Summary", "Warnings", "Metrics", "Classes", "Groups", "Environment")
+_SECTIONS = ("Summary", "Metrics", "Classes", "Groups", "Environment")
 _PIPELINES = {
     ("classification", "image"): "image-classification",
     ("multi_label", "image"): "image-classification",
@@ -28,7 +28,7 @@ _MARKUP = re.compile(r"([\\`*_\[\]<>#|~$&!])")
 def render_card(report: Report) -> str:
     """Render a report as a model card.
 
-    Recipe, data and inputs are left out, as cards are published.
+    Cards are published: recipe, data, inputs and warnings, which name inputs, are left out.
     """
     front = "".join(f"{key}: {_yaml(value)}\n" for key, value in card_metadata(report).items())
     body = [_section(section) for section in report.sections if section.title in _SECTIONS]
@@ -64,7 +64,6 @@ def _yaml(value: Any) -> str:
 
 def _section(section: Section) -> str:
     lines = [f"## {section.title}", "", *(_escaped(text) + "\n" for text in section.text)]
-    lines += [f"- {_escaped(warning)}" for warning in section.warnings]
     for table in section.tables:
         lines += _table(table)
     return "\n".join(lines) + "\n"

@@ -28,11 +28,10 @@ class Table:
 
 @dataclass(frozen=True)
 class Example:
-    """A measured example: its input, the truth and the prediction as text, and a thumbnail as JPEG."""
+    """A measured example: its input, lines about truth and prediction, and a thumbnail as JPEG."""
 
     input: str
-    truth: str
-    prediction: str
+    lines: Sequence[str]
     thumbnail: bytes | None = None
 
 
@@ -53,7 +52,7 @@ class Examples:
     residuals
         Of a regression, prediction and error, for each example.
     thumbnails
-        Thumbnails by the name of an image in the metrics.
+        Thumbnails by the name of an image in `worst` of the metrics.
     """
 
     worst: Sequence[Example] = ()
