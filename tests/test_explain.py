@@ -2,9 +2,11 @@
 
 import io
 import json
+from dataclasses import replace
 from itertools import pairwise
 from types import SimpleNamespace
 
+import msgspec
 import numpy as np
 import pytest
 import sklearn.linear_model  # noqa: F401  its first import changes the environment
@@ -79,6 +81,23 @@ def test_hirescam_of_an_mlp_is_activation_times_numeric_gradient():
     np.testing.assert_allclose(class_activation(case).heatmap, expected, atol=1e-4)
 
 
+class ChannelsLast(torch.nn.Module):
+    def forward(self, x):
+        return x.permute(0, 2, 3, 1)
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_hirescam_finds_the_maps_of_a_backbone_that_declares_none(last):
+    case = tiny_case()
+    expected = class_activation(case).heatmap
+    backbone = case.backbone
+    backbone.facts = msgspec.structs.replace(backbone.facts, feature_maps=())
+    if last:
+        backbone.blocks.append(ChannelsLast())
+        backbone.pool.forward = lambda x: x.mean(dim=(1, 2))
+    np.testing.assert_allclose(class_activation(case).heatmap, expected, atol=1e-5)
+
+
 def test_occlusion_of_an_even_image_is_zero():
     case = tiny_case()
     case.loaded[:] = 90
@@ -143,8 +162,6 @@ def deletion(model, found, order):
 
 def test_explanation_of_a_random_head_differs(photos_model):
     """The randomization check of Adebayo et al. 2018."""
-    from dataclasses import replace
-
     image = png(square_image(0, 100)[0])
     head = {
         name: np.random.default_rng(5).permutation(array.ravel()).reshape(array.shape)
@@ -176,6 +193,9 @@ def test_labels_contrast_and_files(photos_model, tmp_path):
         photos_model.explain(image, label="red", against="red")
     with pytest.raises(RecipeError, match="expected one image, got several"):
         photos_model.explain([image])
+    header = msgspec.structs.replace(photos_model.header, task="detection")
+    with pytest.raises(RecipeError, match=r"are for classification, .* this is a detection model"):
+        replace(photos_model, header=header).explain(image)
 
 
 def homes(count=80):
@@ -202,6 +222,19 @@ def test_contributions_of_columns_add_up_to_the_predicted_value():
     assert more["rooms"] - found.columns["rooms"] == pytest.approx(30, rel=0.05)
     assert other["town"] - found.columns["town"] == pytest.approx(20, rel=0.05)
     assert abs(found.columns["noise"]) < 1
+
+
+def test_contributions_to_a_label_of_several_add_up_to_its_logit():
+    rows = [
+        {**row, "label": ["bonn"] * (row["input"]["town"] == "Bonn") + ["big"] * (row["input"]["rooms"] > 3)}
+        for row in homes()
+    ]
+    model = transfer_core.train(backbone="sklearn:ColumnTransformer", data=rows, task="multi_label", seed=1)
+    row = {"rooms": 6, "town": "Bonn", "noise": 0.0}
+    for label, column in {"bonn": "town", "big": "rooms"}.items():
+        found = model.explain(row, label=label)
+        assert found.base + sum(found.columns.values()) == pytest.approx(found.score, abs=1e-4)
+        assert max(found.columns, key=found.columns.get) == column
 
 
 def test_other_heads_on_rows_are_explained_by_occlusion():

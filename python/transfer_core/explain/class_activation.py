@@ -64,11 +64,16 @@ def _last_map(backbone: Backbone, x: Any) -> tuple[int, int | None, bool, Any] |
     """The last block with a spatial map: its number, the level in a tuple, whether channels are last, and its
     output."""
     declared = backbone.facts.feature_maps[-1] if backbone.facts.feature_maps else None
+    if declared and declared.queries:
+        return None
     found = None
     for number, (name, block) in enumerate(backbone.blocks.named_children()):
         x = block(x)
         if declared and name == declared.block:
             return number, declared.level, declared.channels_last, x
-        if not declared and isinstance(x, Tensor) and x.ndim == 4 and min(x.shape[2:]) > 1:
-            found = number, None, False, x
+        if not declared and isinstance(x, Tensor) and x.ndim == 4:
+            # Crops are square.
+            _, first, second, third = x.shape
+            if second == third > 1 or first == second > 1:
+                found = number, None, second != third, x
     return found
