@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import sklearn.preprocessing  # noqa: F401  its first import changes the environment
+from benchmarks import planted_defects
 from PIL import Image, ImageOps
 
 import transfer_core
@@ -124,6 +125,17 @@ def test_copies_across_the_parts_of_a_split_come_first(tmp_path):
     report = transfer_core.audit(backbone=TABLE, data=str(path))
     (near,) = report.of("near_duplicate")
     assert (near.input, near.detail) == (41, "nearly the same as row 4 in train, while this one is in test")
+
+
+def test_the_benchmark_plants_defects_that_are_found(tmp_path):
+    labels = ["a", "b"] * 50
+    given = planted_defects.with_wrong_labels(labels, seed=1)
+    assert sum(one != other for one, other in zip(labels, given, strict=True)) == 5
+    files = [tmp_path / "ab"[seed % 2] / f"{seed}.png" for seed in range(6)]
+    for seed, file in enumerate(files):
+        file.parent.mkdir(exist_ok=True)
+        spots(seed).save(file)
+    assert planted_defects.near_duplicates(files, 3) == (3, 0)  # compressed, mirrored, smaller
 
 
 def test_only_tasks_on_embeddings(photos):
