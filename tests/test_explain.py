@@ -22,7 +22,7 @@ from transfer_core.explain.case import Case
 from transfer_core.explain.class_activation import class_activation, image_tensor
 from transfer_core.explain.occlusion import occluded_image
 from transfer_core.heads.dense import DenseHead, named
-from transfer_core.runtime.errors import ConfigurationError, RecipeError
+from transfer_core.runtime.errors import ConfigurationError, ModelFileError, RecipeError
 
 SIDE, SQUARE = 224, 64
 
@@ -170,6 +170,12 @@ def test_explanation_of_a_random_head_differs(photos_model):
     trained = photos_model.explain(image, label="red")
     random = replace(photos_model, head=DenseHead(head)).explain(image, label="red")
     assert np.corrcoef(trained.heatmap.ravel(), random.heatmap.ravel())[0, 1] < 0.7
+
+
+def test_numbers_that_are_not_finite_are_an_error(photos_model):
+    head = {name: np.full_like(array, 3e38) for name, array in photos_model.head.state_dict().items()}
+    with pytest.raises(ModelFileError, match="its contributions are not finite numbers"):
+        replace(photos_model, head=DenseHead(head)).explain(png(square_image(0, 100)[0]))
 
 
 def test_labels_contrast_and_files(photos_model, tmp_path):

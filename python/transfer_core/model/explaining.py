@@ -10,11 +10,11 @@ import numpy as np
 from PIL import Image
 
 from transfer_core.data import Input
-from transfer_core.explain.case import Case
+from transfer_core.explain.case import Attribution, Case
 from transfer_core.explain.explanation import Explanation
 from transfer_core.explain.methods import attribute
 from transfer_core.heads import Head
-from transfer_core.model.restore import use_of
+from transfer_core.model.restore import Misfit, use_of
 from transfer_core.runtime.errors import Problem, RecipeError, did_you_mean
 from transfer_core.tasks import PooledTask
 from transfer_core.tasks.criteria import VALUES, Array
@@ -35,7 +35,8 @@ def explain(model: Model, input: Input, label: str | None, against: str | None) 
     loaded = model.load(0, input, 1)
     embedding = model.compute_all([lambda: loaded])
     assert isinstance(model.head, Head)
-    outputs = model.head(np.asarray(embedding))[0].astype(np.float64)
+    with np.errstate(all="ignore"):  # reported below
+        outputs = model.head(np.asarray(embedding))[0].astype(np.float64)
     place = _place(model, "for", label) if label is not None else _predicted(task, outputs)
     direction, offset = np.zeros(len(model.labels)), 0.0
     if task.criterion.layout == VALUES:
@@ -49,8 +50,11 @@ def explain(model: Model, input: Input, label: str | None, against: str | None) 
             raise RecipeError([Problem("against", "expected another label than the explained one")])
         direction[other] = -1.0
     case = _case(model, input, loaded, direction, offset)
-    with use_of(model.path):
+    with use_of(model.path), np.errstate(all="ignore"):
         method, found = attribute(case)
+        score = float(outputs @ direction) + offset
+        if not np.isfinite(score) or not np.isfinite(_numbers(found)).all():
+            raise Misfit("its contributions are not finite numbers")
     heatmap = None
     if found.heatmap is not None:
         height, width = loaded.shape[:2]
@@ -60,7 +64,7 @@ def explain(model: Model, input: Input, label: str | None, against: str | None) 
         model.labels[place],
         against,
         method,
-        float(outputs @ direction) + offset,
+        score,
         found.base,
         heatmap,
         None if heatmap is None else loaded,
@@ -94,6 +98,12 @@ def _scores(model: Model, direction: Array, offset: float, loaded: Sequence[Any]
     outputs = cast(Head, model.head)(embeddings).astype(np.float64)
     found: Array = outputs @ direction + offset
     return found
+
+
+def _numbers(found: Attribution) -> Array:
+    if found.heatmap is not None:
+        return found.heatmap
+    return np.array([score for _, score in found.tokens or ()] + [*(found.columns or {}).values()])
 
 
 def _same(loaded: Any) -> Any:
