@@ -1,5 +1,6 @@
 # frozen_string_literal: true
 
+require_relative "recipe/augmentations"
 require_relative "value_object"
 require_relative "model/evaluation"
 require_relative "model/explaining"
@@ -101,7 +102,7 @@ module Transfer
     def predict(input, level: nil, on_bad_input: :raise, tile: false, augment: false, &)
       on_bad_input = one_of(%i[raise skip mark], on_bad_input)
       params = { "level" => level && Float(level), "on_bad_input" => "mark", "tile" => (tile ? true : nil),
-                 "augment" => Recipe.augmentations(augment) }.compact
+                 "augment" => Recipe::Augmentations.wire(augment) }.compact
       many = Input.several?(input)
       streamed = block_given? || input.is_a?(Enumerator::Lazy)
       predictions = Predictions.new(batches(many ? input : [input], streamed), on_bad_input, streamed:) do |inputs|

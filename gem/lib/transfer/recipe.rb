@@ -62,16 +62,6 @@ module Transfer
         new(draft)
       end
 
-      # @param given [Boolean, Array<Symbol, Hash>, nil] what `augment` takes, or true
-      # @return [Array<String, Hash>, true, nil] the same as plain data; nil for false
-      # @raise (see build)
-      # @api private
-      def augmentations(given)
-        return given || nil if [true, false, nil].include?(given)
-
-        build({ augment: given }).words["augment"]
-      end
-
       # Freezes the class itself, as `Module#freeze` does. The step of that name belongs into {steps}.
       # @raise [RecipeError] with arguments
       def freeze(*blocks, **options) = blocks.empty? && options.empty? ? super() : misplaced(:freeze)

@@ -1,5 +1,7 @@
 # frozen_string_literal: true
 
+require_relative "augmentations"
+
 module Transfer
   class Recipe
     # The vocabulary of a block, a class body and keywords, without the steps. Each method writes its word into the
@@ -125,16 +127,10 @@ module Transfer
 
       def chosen(word, method, options) = draft.set(word, method ? { method:, **options } : options)
 
-      # A name, names with their options, or the wire form.
       def augmentations(what)
-        return [what] unless what.is_a?(Hash) && !what.transform_keys(&:to_s).key?("type")
-
-        what.map do |name, options|
-          next name if options == true
-          next { type: name, **options } if options.is_a?(Hash)
-
-          draft.reject("augment", "#{name} takes its options as a hash, got #{options.inspect}")
-        end
+        Augmentations.list(what)
+      rescue ArgumentError => error
+        draft.reject("augment", error.message)
       end
     end
     private_constant :Words
