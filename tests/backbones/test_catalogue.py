@@ -180,6 +180,7 @@ def test_filters():
         "huggingface",
         "keras",
         "marian",
+        "nanodet",
     }
 
 
@@ -226,7 +227,7 @@ def _all():
         (
             {"source": "tim"},
             'source: unknown source "tim", did you mean "timm"? '
-            "(one of: huggingface, keras, marian, timm, torchvision)",
+            "(one of: huggingface, keras, marian, nanodet, timm, torchvision)",
         ),
         ({"license": "apache2"}, 'license: unknown license "apache2", did you mean "Apache-2.0"?'),
     ],

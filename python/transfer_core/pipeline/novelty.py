@@ -39,18 +39,23 @@ def detect_novelty(
     if novelty is None:
         return None, {}
     targets, digests = pool.targets[rows], [pool.digests[row] for row in rows]
-    has_test = frozen.test is not None and len(splits.test) > 0
-    test = splits.test if has_test else splits.test.take(())
-    held_out = np.asarray(frozen.test) if has_test else known[:0]
+    test = splits.test
+    held_out = _test_embeddings(frozen, progress) if len(test) else known[:0]
     count = len(pool)
     if frozen.base and isinstance(frozen.base.novelty, Rehearsal):
         count += int(frozen.base.novelty.counts[0]) - len(frozen.base.novelty.examples)
     stored = with_targets(novelty, targets, digests, count, held_out, test.targets, test.digests)
-    if not has_test:
+    if not len(test):
         return stored, {}
     if frozen.task.criterion.layout != CLASSES:
         return stored, novelty_metrics(stored, held_out, None, None)
     return stored, novelty_metrics(stored, held_out, test.targets, targets[: len(stored.examples)])
+
+
+def _test_embeddings(frozen: Frozen, progress: Progress) -> Array:
+    if frozen.test is not None:
+        return np.asarray(frozen.test)
+    return np.asarray(embed(frozen, [(frozen.splits.test, 1)], None, progress).embeddings)
 
 
 def _embeddings(frozen: Frozen, rows: Array) -> Array:
