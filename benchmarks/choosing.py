@@ -40,9 +40,10 @@ ESTIMATED: dict[str, dict[str, Any]] = {
 def measure(options: Options) -> Measured:
     """Every set in turn; a quick run is of one table."""
     tables = labelled_sets.table_sets()
-    sets = [*labelled_sets.image_sets(), *labelled_sets.text_sets(), *tables]
     if options.quick:
         sets = [one for one in tables if one.name == "table wine"]
+    else:
+        sets = [*labelled_sets.image_sets(), *labelled_sets.text_sets(), *tables]
     found: Measured = {"ranking": {}, "labels": {}, "estimates": {}}
     for one in sets:
         embeddings = dict(_embeddings(one))

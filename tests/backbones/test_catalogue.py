@@ -198,7 +198,8 @@ def test_the_order_is_task_then_what_is_above_the_usual_for_a_size():
     found = catalogue(task="image_classification")
     kinds = [entry.trained_for == "classification" for entry in found]
     assert kinds == sorted(kinds, reverse=True)
-    ranked = [entry.relevance for entry in found if entry.relevance is not None]
+    classifiers = [entry for entry in found if entry.trained_for == "classification"]
+    ranked = [entry.relevance for entry in classifiers if entry.relevance is not None]
     assert ranked == sorted(ranked, reverse=True)
     assert [e.trained_for for e in catalogue(task="text_classification")][:3] == ["sentence embeddings"] * 3
 

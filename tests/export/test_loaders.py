@@ -82,7 +82,7 @@ def test_refused(tmp_path):
     model, _, _ = train(tmp_path, "table")
     with pytest.raises(ConfigurationError, match='unknown loader "perl"'):
         model.export(tmp_path / "m.onnx", loader="perl")
-    with pytest.raises(ConfigurationError, match=r"takes images of models with one label or value for each. Fix: use the loader python or ruby"):
+    with pytest.raises(ConfigurationError, match=r"takes images of models .* Fix: use the loader python"):
         model.export(tmp_path / "m.onnx", loader="browser")
     with pytest.raises(ConfigurationError, match=r"Fix: use letters, digits"):
         model.export(tmp_path / 'm"; exit(1); ".onnx', loader="python")

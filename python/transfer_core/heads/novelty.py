@@ -54,7 +54,7 @@ class Novelty(FittedLayer):
         self._check_range("roots", 0, 1)
         if not len(self.examples) or self.examples.dtype.kind != "f" or self.distances.dtype.kind != "f":
             raise ValueError("its novelty detector has no examples, or numbers of a wrong type")
-        if not (np.abs(self.examples) <= _LARGEST).all():
+        if not (np.abs(self.examples.astype(np.float64)) <= _LARGEST).all():
             raise ValueError(f"its novelty detector: examples has numbers beyond {_LARGEST:g}")
         if not (np.diff(self.distances) >= 0).all() or not np.isfinite(self.distances).all():
             raise ValueError("its novelty detector: distances are not sorted, finite numbers")

@@ -1,7 +1,7 @@
 """Report on a trained model: a self-contained page, or a model card."""
 
+from transfer_core.report.card import render_card
 from transfer_core.report.content import Example, Examples, Report, Section, Table, build_report
-from transfer_core.report.model_card import render_card
 from transfer_core.report.page import render_page
 
 __all__ = [
