@@ -84,7 +84,8 @@ RSpec.describe "A model on the command line", :scratch do
 
       json = JSON.parse(transfer("predict", model, "--json", "-", input: photos[0]).first)
       expect(json).to match({ "input" => photos[0], "label" => "red", "score" => be_between(0, 1),
-                              "scores" => include("green", "red", "blue") })
+                              "scores" => include("green", "red", "blue"), "novelty" => be_between(0, 1),
+                              "unknown" => false })
     end
 
     it "reads standard input as UTF-8 in any locale, and prints names unchanged" do

@@ -9,7 +9,9 @@ RSpec.describe "examples/rails" do
   root = File.expand_path("../..", __dir__)
 
   def sh(command, folder)
-    output, status = Bundler.with_unbundled_env { Open3.capture2e(command, chdir: folder) }
+    output, status = Bundler.with_unbundled_env do
+      Open3.capture2e({ "RAILS_ENV" => "development", "DATABASE_URL" => nil }, command, chdir: folder)
+    end
     expect(status).to be_success, "#{command}\n#{output}"
     output
   end

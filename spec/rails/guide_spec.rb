@@ -17,7 +17,7 @@ RSpec.describe "docs/guides/rails.md" do
 
   def sh(command, folder)
     output, status = Bundler.with_unbundled_env do
-      Open3.capture2e({ "RAILS_ENV" => "development" }, command, chdir: folder)
+      Open3.capture2e({ "RAILS_ENV" => "development", "DATABASE_URL" => nil }, command, chdir: folder)
     end
     expect(status).to be_success, "#{command}\n#{output}"
     output
