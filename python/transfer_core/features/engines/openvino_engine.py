@@ -102,8 +102,16 @@ def _has_bfloat16(core: Any) -> bool:
     return not onednn_is_limited() and "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
-@cache
+_importing = threading.Lock()
+
+
 def _core() -> Any:
+    with _importing:
+        return _imported_core()
+
+
+@cache
+def _imported_core() -> Any:
     with _without_converter():
         try:
             import openvino
