@@ -118,7 +118,7 @@ def _imported_core() -> Any:
         except ImportError:
             raise Unusable("the package openvino is not installed") from None
     skip_destructors_in_forks()
-    # Two threads that make this conversion for the first time at once wait for each other: OpenVINO's bindings
+    # Two threads that make this conversion for the first time at once wait for each other: the bindings
     # hold Python's lock in one, and the lock of a variable that is being initialized in the other.
     openvino.Type.f32.to_dtype()
     return openvino.Core()
