@@ -160,7 +160,9 @@ def text_extractor(
     reference, reader = Reference(backbone, partial(_probe, backbone), device), Reader(backbone, options)
     choice = choose(backbone, reference, device, precision)
     choice = replace(choice, batch=BATCH_TOKENS[device.type])
-    tokenizer = hashlib.sha256(b"".join(backbone.files().values())).hexdigest()
+    # Sorted: a backbone that is known from the cache has its files in another order.
+    files = b"".join(content for _, content in sorted(backbone.files().items()))
+    tokenizer = hashlib.sha256(files).hexdigest()
     read = (tokenizer, reader.max_length, reader.long)
     what = (backbone.identity, backbone.facts.embedding_width)
     how = (CHOICE_VERSION, device.type, choice)
