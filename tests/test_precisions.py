@@ -34,7 +34,7 @@ def slow(warnings):
     return [warning for warning in warnings if "several times slower than float32" in warning]
 
 
-# Not bfloat16 with AVX2 alone, which is emulated and takes minutes; the tests below train in it without operators.
+# Not bfloat16 with AVX2 alone, which is emulated and takes minutes: see the tests below.
 @pytest.mark.parametrize(
     ("precision", "machine"),
     [("auto", {}), ("float32", {}), ("bfloat16", {}), ("auto", AVX2_ONLY), ("float32", AVX2_ONLY)],
