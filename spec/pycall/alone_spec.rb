@@ -106,6 +106,13 @@ RSpec.describe "Programs with an embedded Python", :end_to_end do
     expect(status).to be_success
   end
 
+  # Engines that are equally fast differ in the last bits: all homes choose what the first has chosen.
+  def share_measurements(home)
+    first = Dir["#{@scratch}/*/cache/measurements.json"].first or return
+    FileUtils.mkdir_p("#{home}/cache", mode: 0o700)
+    FileUtils.cp(first, "#{home}/cache")
+  end
+
   it "write the same file as with a subprocess and as plain Python" do
     env = { "SOURCE_DATE_EPOCH" => "1700000000", "TRANSFER_QUIET" => "1",
             "PYTHONPATH" => File.expand_path("../../python", Scripts::LIB) }
@@ -115,7 +122,9 @@ RSpec.describe "Programs with an embedded Python", :end_to_end do
               "import sys, transfer_core; print(transfer_core.train(" \
               "backbone='mobilenet_v2', data=sys.argv[1], seed=1, epochs=2, optimizer='adam').path)"]
     digests = { "subprocess" => ruby, "pycall" => ruby, "plain" => python }.map do |way, command|
-      own = { "TRANSFER_HOME" => File.join(@scratch, way), "TRANSFER_BRIDGE" => (way unless way == "plain") }
+      home = File.join(@scratch, way)
+      share_measurements(home)
+      own = { "TRANSFER_HOME" => home, "TRANSFER_BRIDGE" => (way unless way == "plain") }
       path, = Open3.capture2({ **env, **own }, *command, photos)
       Digest::SHA256.file(path.chomp).hexdigest
     end
