@@ -12,7 +12,7 @@ import sys
 import time
 from contextlib import suppress
 
-MODULES = ("torch", "transfer_core.pipeline.five_steps", "transfer_core.public")
+MODULES = ("torch", "transfer_core.pipeline.five_steps", "transfer_core.public.training")
 
 
 def die():

@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 import pytest
 import sklearn.preprocessing  # noqa: F401  its first import changes the environment
+import yaml
 from PIL import Image
 from sklearn.calibration import calibration_curve
 
@@ -280,7 +281,6 @@ def test_many_classes_stay_within_bounds():
 
 
 def test_model_card_has_metadata_that_yaml_reads(classes, tmp_path):
-    yaml = pytest.importorskip("yaml")
     model, _ = classes
     _, front, body = model.report(tmp_path / "README.md").read_text().split("---\n", 2)
     found = yaml.safe_load(front)
@@ -294,7 +294,6 @@ def test_model_card_has_metadata_that_yaml_reads(classes, tmp_path):
 
 
 def test_metadata_of_odd_names_is_yaml():
-    yaml = pytest.importorskip("yaml")
     odd = summary("classification", "image", {}) | {"path": "/m/\x85 \u2028 \x7f: #😀\ud800.transfer"}
     front = render_card(build_report(odd)).split("---\n")[1]
     assert yaml.safe_load(front)["library_name"] == "transfer-rb"

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from transfer_core.data.drawing import draw
     from transfer_core.model.loading import load_model as load
     from transfer_core.model.model import Model
-    from transfer_core.public import (
+    from transfer_core.public.data import (
         audit,
         check,
         compare_domains,
@@ -25,10 +25,8 @@ if TYPE_CHECKING:
         learning_curve,
         map_labels,
         rank,
-        resume,
-        soup,
-        train,
     )
+    from transfer_core.public.training import resume, soup, train
     from transfer_core.runs import resumable
 
 __all__ = [
@@ -51,17 +49,17 @@ __all__ = [
 
 # torch takes a second to import: nothing that needs it is imported before it is used.
 _LAZY = {
-    "audit": ("transfer_core.public", "audit"),
-    "check": ("transfer_core.public", "check"),
+    "audit": ("transfer_core.public.data", "audit"),
+    "check": ("transfer_core.public.data", "check"),
     "draw": ("transfer_core.data.drawing", "draw"),
-    "estimate": ("transfer_core.public", "estimate"),
-    "learning_curve": ("transfer_core.public", "learning_curve"),
-    "rank": ("transfer_core.public", "rank"),
-    "compare_domains": ("transfer_core.public", "compare_domains"),
-    "map_labels": ("transfer_core.public", "map_labels"),
-    "soup": ("transfer_core.public", "soup"),
-    "train": ("transfer_core.public", "train"),
-    "resume": ("transfer_core.public", "resume"),
+    "estimate": ("transfer_core.public.data", "estimate"),
+    "learning_curve": ("transfer_core.public.data", "learning_curve"),
+    "rank": ("transfer_core.public.data", "rank"),
+    "compare_domains": ("transfer_core.public.data", "compare_domains"),
+    "map_labels": ("transfer_core.public.data", "map_labels"),
+    "soup": ("transfer_core.public.training", "soup"),
+    "train": ("transfer_core.public.training", "train"),
+    "resume": ("transfer_core.public.training", "resume"),
     "resumable": ("transfer_core.runs", "resumable"),
     "load": ("transfer_core.model.loading", "load_model"),
     "Model": ("transfer_core.model.model", "Model"),

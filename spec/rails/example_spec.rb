@@ -1,20 +1,12 @@
 # frozen_string_literal: true
 
-require "bundler"
-require "fileutils"
-require "open3"
+require_relative "shell"
 
 # examples/rails, from the import to a page with predictions.
 RSpec.describe "examples/rails" do
-  root = File.expand_path("../..", __dir__)
+  include Shell
 
-  def sh(command, folder)
-    output, status = Bundler.with_unbundled_env do
-      Open3.capture2e({ "RAILS_ENV" => "development", "DATABASE_URL" => nil }, command, chdir: folder)
-    end
-    expect(status).to be_success, "#{command}\n#{output}"
-    output
-  end
+  root = File.expand_path("../..", __dir__)
 
   it "sorts photos" do
     Dir.mktmpdir do |folder|

@@ -1,11 +1,11 @@
 # frozen_string_literal: true
 
-require "bundler"
-require "fileutils"
-require "open3"
+require_relative "shell"
 
 # The first part of the guide, command by command, in a new application.
 RSpec.describe "docs/guides/rails.md" do
+  include Shell
+
   root = File.expand_path("../..", __dir__)
   guide = File.read(File.join(root, "docs/guides/rails.md"))[/## Ten minutes.*?(?=\n## )/m]
   commands = guide.scan(/^\$ (.+)$/).flatten
@@ -14,14 +14,6 @@ RSpec.describe "docs/guides/rails.md" do
   # What the guide does not use, and Debian lacks in part.
   left_out = %w[bundle git asset-pipeline javascript hotwire jbuilder bootsnap test system-test action-mailbox
                 action-text kamal brakeman rubocop ci]
-
-  def sh(command, folder)
-    output, status = Bundler.with_unbundled_env do
-      Open3.capture2e({ "RAILS_ENV" => "development", "DATABASE_URL" => nil }, command, chdir: folder)
-    end
-    expect(status).to be_success, "#{command}\n#{output}"
-    output
-  end
 
   it "leads from `rails new` to a prediction" do
     Dir.mktmpdir do |folder|

@@ -63,16 +63,7 @@ def read_splits(
     DataError
         The data can't be trained on as it is; docs/guides/your_data.md lists the rules.
     """
-    context = SourceContext(
-        modality,
-        recipe.columns,
-        streams,
-        spool,
-        progress,
-        recipe.split.group,
-        recipe.task,
-        recipe.languages,
-    )
+    context = source_context(recipe, modality, streams, spool, progress)
     if recipe.source is not None:
         return read_domains(recipe, context, choose_task)
     found = read_source(recipe.data, context)
@@ -119,6 +110,18 @@ def read_splits(
         domains=read_unlabelled(recipe, context, task, labels, kept, division),
     )
     return in_parts(facts, division)
+
+
+def source_context(
+    recipe: Recipe,
+    modality: Modality,
+    streams: Mapping[str, Iterable[Row]],
+    spool: Path,
+    progress: Progress,
+) -> SourceContext:
+    """The context in which the sources of a recipe are read."""
+    split, task = recipe.split.group, recipe.task
+    return SourceContext(modality, recipe.columns, streams, spool, progress, split, task, recipe.languages)
 
 
 def left_over(splits: DataSplits, bad: Mapping[Any, str]) -> DataSplits:

@@ -22,7 +22,8 @@ from transfer_core.data.example import Example
 from transfer_core.data.groups import Edge, group_rows
 from transfer_core.data.modality import Modality
 from transfer_core.data.near_images import SIDE, Thumbnails, near_images
-from transfer_core.data.source import SourceContext, read_source
+from transfer_core.data.read import source_context
+from transfer_core.data.source import read_source
 from transfer_core.features import FeatureStore, Views, build_extractor, embed_dataset, fit_backbone
 from transfer_core.features.thumbnails import Seen, thumbnails_of
 from transfer_core.findings.duplicates import duplicates
@@ -126,16 +127,7 @@ def _read(
     spool: Path,
     progress: Progress,
 ) -> _Read:
-    context = SourceContext(
-        modality,
-        recipe.columns,
-        streams,
-        spool,
-        progress,
-        recipe.split.group,
-        recipe.task,
-        recipe.languages,
-    )
+    context = source_context(recipe, modality, streams, spool, progress)
     given = list(read_source(recipe.data, context).examples)
     if recipe.corrections:
         given = corrected(given, os.path.expanduser(recipe.corrections))

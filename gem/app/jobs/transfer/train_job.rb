@@ -1,8 +1,8 @@
 # frozen_string_literal: true
 
 module Transfer
-  # Trains a model on its examples and publishes the version. It leaves when the process is to end and goes on in
-  # another one, on any machine, with the same result.
+  # Trains a model on its examples and publishes the version. When the process is about to end, the job stops and is
+  # enqueued again; another process, on any machine, resumes the training with the same result.
   #
   # @example
   #   Photo.train_prediction(:kind)   # enqueues it

@@ -29,7 +29,7 @@ module Transfer
 
         # Unpacks the attachment where this machine lacks the folder.
         # @param run [Run]
-        # @return [String, nil] the folder to resume from; nil if there is none anywhere
+        # @return [String, nil] the folder to resume from; nil without a folder and an attachment
         # @raise [Transfer::DataError] if the attachment is not the one that was uploaded
         def restore(run)
           folder = folder_of(run.core_run) or return

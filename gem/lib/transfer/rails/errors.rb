@@ -5,7 +5,7 @@ module Transfer
     # A training of the model has not ended yet.
     class TrainingUnderway < Error; end
 
-    # A version is worse than the live one, or there is none to return to.
+    # A version is worse than the live one, or the model has no previous version.
     class NotPromoted < Error; end
   end
 end

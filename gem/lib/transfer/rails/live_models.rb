@@ -46,7 +46,7 @@ module Transfer
           live
         end
 
-        # The previous version goes on serving where the new one can't be loaded.
+        # If the new version can't be loaded, the previous one keeps serving.
         def load(version, live)
           version.load.tap { |model| model.reload if live }
         rescue Error, ActiveStorage::FileNotFoundError => error

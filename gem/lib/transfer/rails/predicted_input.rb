@@ -28,7 +28,7 @@ module Transfer
         value
       end
 
-      # @return [String, nil] of the content; nil if there is none
+      # @return [String, nil] digest of the content; nil for an empty input
       def digest
         return Digest::SHA256.hexdigest(@from.map { |column| @record.public_send(column) }.to_json) if row?
 

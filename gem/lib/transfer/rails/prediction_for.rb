@@ -8,7 +8,7 @@ module Transfer
       Options = ::Data.define(:name, :from, :model, :recipe, :labels, :accept) do
         # @param record_class [Class]
         # @param name [Symbol]
-        # @return [Options] with defaults for what is left out
+        # @return [Options] with defaults for omitted words
         # @raise [ArgumentError] for an unknown word
         def self.for(record_class, name, **words)
           model = "#{record_class.table_name.tr('.', '_')}_#{name}"

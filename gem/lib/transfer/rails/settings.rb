@@ -17,7 +17,7 @@ module Transfer
       attr_accessor :training_queue
       # @return [Numeric] seconds between two writes of the state of a training
       attr_accessor :progress_every
-      # @return [Numeric] seconds without a sign of life after which a training counts as interrupted
+      # @return [Numeric] seconds without a heartbeat after which a training counts as interrupted
       attr_accessor :lost_after
       # @return [Numeric] seconds for which a process may serve the previous version after a promotion
       attr_accessor :check_every

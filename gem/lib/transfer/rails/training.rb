@@ -39,7 +39,7 @@ module Transfer
         raise unless @leaving
 
         Checkpoint.upload(@run)
-        raise Interrupted, "run #{@run.id} goes on elsewhere"
+        raise Interrupted, "run #{@run.id} is resumed by another process"
       end
 
       private

@@ -77,7 +77,7 @@ module Transfer
 
       # Makes the version before serve again.
       # @return [Version]
-      # @raise [NotPromoted] if there is none
+      # @raise [NotPromoted] if the model has no previous version
       def roll_back!
         with_lock do
           raise NotPromoted, "#{name} has no previous version" unless previous_version

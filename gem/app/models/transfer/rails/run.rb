@@ -33,7 +33,7 @@ module Transfer
       # @return [Boolean]
       def active? = ACTIVE.include?(status)
 
-      # Ends the training at its next sign of life; one that has not begun, at once.
+      # Requests the end of the training, which follows within seconds; one that has not begun ends at once.
       # @return [self]
       def cancel
         update!(cancel_requested: true)
@@ -53,7 +53,7 @@ module Transfer
       end
 
       # @return [Class] the recipe of the application
-      # @raise [Transfer::ConfigurationError] if there is none of this name
+      # @raise [Transfer::ConfigurationError] if the application has no recipe of this name
       def recipe_class
         found = recipe.safe_constantize
         return found if found.is_a?(Class) && found < Transfer::Recipe

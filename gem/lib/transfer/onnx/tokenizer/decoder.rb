@@ -41,7 +41,7 @@ module Transfer
 
           private
 
-          # The mark of the first token is none of the text.
+          # The mark of the first token is not part of the text.
           def metaspace(json)
             mark = json["replacement"] || "▁"
             prepends = (json["prepend_scheme"] || "always") != "never"

@@ -1,17 +1,13 @@
-"""Public functions of the package, with the fields of a recipe as keywords."""
+"""Analyze data before a training."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from transfer_core.data.row_streams import Rows, name_domains, name_streams
+from transfer_core.data.row_streams import name_streams
 from transfer_core.findings.report import AuditReport
 from transfer_core.kinds.domain_report import DomainReport
-from transfer_core.model.model import Model
-from transfer_core.pipeline import five_steps
 from transfer_core.pipeline.compare_domains import compare
 from transfer_core.pipeline.data_audit import audit_data
 from transfer_core.pipeline.data_check import DataReport, check_data
@@ -22,60 +18,11 @@ from transfer_core.pipeline.label_map import map_labels as find_label_map
 from transfer_core.pipeline.learning_curve import LearningCurve
 from transfer_core.pipeline.learning_curve import learning_curve as measure_learning_curve
 from transfer_core.pipeline.ranking import Ranking, rank_backbones
-from transfer_core.pipeline.soup import soup as make_soup
-from transfer_core.pipeline.training import train as run_training
+from transfer_core.public.keywords import progress_of, recipe_of
 from transfer_core.recipe.messages import shown
 from transfer_core.recipe.parser import parse_recipe
-from transfer_core.recipe.schema import Recipe
-from transfer_core.recipe.steps import Train
-from transfer_core.runtime.errors import Problem, RecipeError, did_you_mean
-from transfer_core.runtime.progress import Event, Progress
-
-
-def train(
-    *,
-    data: Any,
-    backbone: str | None = None,
-    start: Model | str | os.PathLike[str] | None = None,
-    on_event: Callable[[Event], None] | None = None,
-    cancelled: Callable[[], bool] | None = None,
-    **words: Any,
-) -> Model:
-    """Train a model on labelled data.
-
-    Parameters
-    ----------
-    backbone
-        A name that `transfer backbones` lists; that of the model in `start` by default.
-    data
-        A class folder, a manifest, `{"train": …, "valid": …, "test": …}` of these, or an iterable of rows
-        `{"input": path or bytes, "label": …}`.
-    start
-        A model, or the path of a saved one, whose training is continued with new examples and classes; the
-        word `from` of a recipe. Its stored examples are fitted as well, and `metrics["kept"]` has the metric
-        on its test examples before and after.
-    on_event
-        Called with each event (`docs/reference/protocol.md`).
-    cancelled
-        Called often; the training ends with `Cancelled` once it returns True.
-    words
-        Other fields of a recipe (`docs/reference/recipe.md`). Fields of its `train` step may be given
-        directly (`epochs=5`).
-
-    Returns
-    -------
-    Model
-        The trained model, saved in its run folder.
-
-    Raises
-    ------
-    TransferError
-        If the recipe, the data or the weights are invalid, or the machine lacks memory or a package.
-    """
-    if start is not None:
-        words = {**words, "from": start.path if isinstance(start, Model) else start}
-    recipe, streams = _recipe(backbone, data, words)
-    return run_training(recipe, streams, _progress(on_event, cancelled))
+from transfer_core.runtime.errors import Problem, RecipeError
+from transfer_core.runtime.progress import Event
 
 
 def check(
@@ -105,8 +52,8 @@ def check(
     TransferError
         If the recipe is wrong, or the check was cancelled.
     """
-    recipe, streams = _recipe(backbone, data, words)
-    return check_data(recipe, streams, _progress(on_event, cancelled))
+    recipe, streams = recipe_of(backbone, data, words)
+    return check_data(recipe, streams, progress_of(on_event, cancelled))
 
 
 def audit(
@@ -146,8 +93,8 @@ def audit(
     >>> report.counts  # doctest: +SKIP
     {'near_duplicate': 3, 'wrong_label': 12}
     """
-    recipe, streams = _recipe(backbone, data, words)
-    return audit_data(recipe, streams, _progress(on_event, cancelled))
+    recipe, streams = recipe_of(backbone, data, words)
+    return audit_data(recipe, streams, progress_of(on_event, cancelled))
 
 
 def rank(
@@ -198,7 +145,7 @@ def rank(
         raise RecipeError([Problem("budget", f"expected seconds (got {shown(budget)})")])
     source, streams = name_streams(data)
     recipe = parse_recipe({"backbone": "mobilenet_v2", "data": source, **words})
-    return rank_backbones(recipe, among, modality, budget, streams, _progress(on_event, cancelled))
+    return rank_backbones(recipe, among, modality, budget, streams, progress_of(on_event, cancelled))
 
 
 def estimate(
@@ -233,8 +180,8 @@ def estimate(
     >>> round(estimate.seconds)  # doctest: +SKIP
     14
     """
-    recipe, streams = _recipe(backbone, data, words)
-    return estimate_training(recipe, streams, _progress(on_event, cancelled))
+    recipe, streams = recipe_of(backbone, data, words)
+    return estimate_training(recipe, streams, progress_of(on_event, cancelled))
 
 
 def learning_curve(
@@ -271,7 +218,7 @@ def learning_curve(
         raise RecipeError([Problem("more", f"expected a number of examples, at least 1 (got {shown(more)})")])
     source, streams = name_streams(data)
     recipe = parse_recipe({"backbone": backbone, "data": source, **words})
-    return measure_learning_curve(recipe, more, streams, _progress(on_event, cancelled))
+    return measure_learning_curve(recipe, more, streams, progress_of(on_event, cancelled))
 
 
 def compare_domains(
@@ -306,8 +253,8 @@ def compare_domains(
     TransferError
         If a domain is empty or can't be read, or a word is wrong.
     """
-    recipe, streams = _recipe(backbone, second, {**words, "source": first})
-    return compare(recipe, streams, _progress(on_event, cancelled))
+    recipe, streams = recipe_of(backbone, second, {**words, "source": first})
+    return compare(recipe, streams, progress_of(on_event, cancelled))
 
 
 def map_labels(
@@ -342,125 +289,5 @@ def map_labels(
     TransferError
         If a domain has fewer than two labels or can't be read, or a word is wrong.
     """
-    recipe, streams = _recipe(backbone, target, {**words, "source": source})
-    return find_label_map(recipe, streams, _progress(on_event, cancelled))
-
-
-def soup(
-    models: Sequence[str | os.PathLike[str] | Model],
-    *,
-    data: Any,
-    method: str = "greedy",
-    on_event: Callable[[Event], None] | None = None,
-    cancelled: Callable[[], bool] | None = None,
-    **words: Any,
-) -> Model:
-    """Average the weights of models that were fine-tuned from the same backbone (Wortsman et al. 2022).
-
-    Parameters
-    ----------
-    models
-        Saved models, or their paths; two or more, of one backbone, task, head and set of labels.
-    data
-        Labelled data that no model was trained on: one half selects and calibrates, the other is measured on.
-    method
-        `greedy`: the best model, and each further one that does not lower the metric; `uniform`: all.
-    on_event, cancelled
-        As for `train`.
-    words
-        Other fields of a recipe: `columns`, `on_bad_input`, `trust`, `seed`.
-
-    Returns
-    -------
-    Model
-        The soup, saved in a run folder; its `history` has the metric with each model.
-
-    Raises
-    ------
-    TransferError
-        If the models don't fit one another, or the data can't be read or are too few.
-    """
-    if isinstance(models, str | os.PathLike | Model):
-        raise RecipeError([Problem("models", f"expected several models (got {shown(str(models))})")])
-    if method not in ("greedy", "uniform"):
-        raise RecipeError([Problem("method", f"expected greedy or uniform (got {shown(method)})")])
-    paths = [one.path if isinstance(one, Model) else Path(os.path.expanduser(one)) for one in models]
-    recipe, streams = _recipe("mobilenet_v2", data, words)
-    return make_soup(paths, recipe, method, streams, _progress(on_event, cancelled))  # type: ignore[arg-type]
-
-
-def resume(
-    run: str,
-    *,
-    data: Any = None,
-    trust: bool = False,
-    on_event: Callable[[Event], None] | None = None,
-    cancelled: Callable[[], bool] | None = None,
-) -> Model:
-    """Resume an interrupted training; the result is bit-identical to that of an uninterrupted one.
-
-    Parameters
-    ----------
-    run
-        Id of the run: the name of its directory in `TRANSFER_HOME`/runs. `resumable()` lists the ids, and
-        `Cancelled` has one as `run`. With `trust` also the path of a directory.
-    trust
-        Whether a run that did not start under this user here may be read, and the code that its recipe names
-        may run.
-    data
-        The same examples at their current location; required if the training was given rows.
-    on_event, cancelled
-        As for `train`.
-
-    Returns
-    -------
-    Model
-        The trained model, saved in its run folder.
-
-    Raises
-    ------
-    TransferError
-        As `train` does; `ConfigurationError` if there is no such run, it needs `trust`, or another
-        process is training it; `DataError` if its examples have changed.
-    """
-    if not isinstance(run, str):
-        raise RecipeError([Problem("run", f"expected the id of a run (got {shown(run)})")])
-    if not isinstance(trust, bool):
-        raise RecipeError([Problem("trust", f"expected True or False (got {shown(trust)})")])
-    source, streams = (None, {}) if data is None else name_streams(data)
-    return five_steps.resume(run, source, streams, _progress(on_event, cancelled), trust)
-
-
-def _recipe(backbone: str | None, data: Any, words: Mapping[str, Any]) -> tuple[Recipe, dict[str, Rows]]:
-    """The recipe, with iterables of rows as named streams."""
-    source, streams = name_streams(data)
-    words, more = name_domains(words)
-    if isinstance(words.get("map_labels"), LabelMap):
-        words = {**words, "map_labels": words["map_labels"].names}
-    named = {} if backbone is None else {"backbone": backbone}
-    recipe = parse_recipe({**named, "data": source, **_with_train_step(words)})
-    return recipe, streams | more
-
-
-def _progress(on_event: Callable[[Event], None] | None, cancelled: Callable[[], bool] | None) -> Progress:
-    for name, given in (("on_event", on_event), ("cancelled", cancelled)):
-        if given is not None and not callable(given):
-            raise RecipeError([Problem(name, f"expected something that can be called (got {shown(given)})")])
-    defaults = Progress()
-    return Progress(on_event or defaults.emit, cancelled or defaults.cancelled)
-
-
-def _with_train_step(words: Mapping[str, Any]) -> dict[str, Any]:
-    """Move the fields of a `train` step under `train`."""
-    known = [*Recipe.__struct_encode_fields__, *Train.__struct_fields__]
-    unknown = [word for word in words if word not in known]
-    if unknown:
-        raise RecipeError([Problem(word, f"unknown word{did_you_mean(word, known)}") for word in unknown])
-    training = {word: value for word, value in words.items() if word not in Recipe.__struct_encode_fields__}
-    if training and "train" in words:
-        message = (
-            f"give training words either in train or beside it, not both (beside it: {', '.join(training)})"
-        )
-        raise RecipeError([Problem("train", message)])
-    recipe = {word: value for word, value in words.items() if word not in training}
-    return {**recipe, "train": training} if training else recipe
+    recipe, streams = recipe_of(backbone, target, {**words, "source": source})
+    return find_label_map(recipe, streams, progress_of(on_event, cancelled))

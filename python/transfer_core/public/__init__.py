@@ -1,0 +1,1 @@
+"""Public functions of the package, with the fields of a recipe as keywords."""
