@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -184,6 +185,21 @@ def test_a_soup_averages_fine_tuned_backbones(photos, tmp_path):
     best = transfer_core.soup(models, data=held_out)
     assert best.history[0]["kept"]
     assert transfer_core.load(soup.path).labels == models[0].labels
+    assert soup.warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("steps", "warning"),
+    [
+        (STEPS, "a model was trained on the same data"),
+        (STEPS[:2], r"\d+ of 24 examples also trained a model"),
+    ],
+)
+def test_a_soup_on_examples_that_trained_a_model_has_a_warning(tmp_path, steps, warning):
+    data = class_folder(tmp_path / "own", per_class=8)
+    models = [train(data, seed=seed, steps=steps) for seed in (1, 2)]
+    (found,) = transfer_core.soup(models, data=data).warnings
+    assert re.match(f"{warning}: the metrics are too high. Fix: give examples that no model", found)
 
 
 SLOWLY = {"type": "train", "epochs": 10, "batch_size": 16, "optimizer": "adam", "learning_rate": 3e-3}

@@ -13,13 +13,14 @@ import numpy as np
 
 from transfer_core.data import Dataset, Row
 from transfer_core.heads.dense import DenseHead
+from transfer_core.heads.rehearsal import Rehearsal, digest_bytes
 from transfer_core.model.evaluation import labelled_data
 from transfer_core.model.loading import open_model_file, save_new
 from transfer_core.model.model import Model
 from transfer_core.model.pooled_predictor import PooledPredictor
 from transfer_core.model.restore import restore_backbone
 from transfer_core.model_file.format import BACKBONE_PREFIX, tensors_digest
-from transfer_core.recipe.schema import Recipe, to_plain
+from transfer_core.recipe.schema import PathSource, Recipe, to_plain
 from transfer_core.runs import model_date, new_run
 from transfer_core.runtime.errors import ConfigurationError, DataError
 from transfer_core.runtime.progress import Progress
@@ -80,6 +81,9 @@ def soup(
     first = models[0]
     with new_run(to_plain(recipe), library_versions()) as folder:
         with _halves(first, recipe, streams, progress) as (selecting, measuring):
+            warnings = _trained_on(models, recipe, [selecting, measuring])
+            for warning in warnings:
+                progress.warning(warning)
             judged = [_judged(model, selecting, progress) for model in models]
             chosen, history = _select(judged, method, selecting, progress)
             task = first.task
@@ -94,12 +98,29 @@ def soup(
             history=tuple(history),
             data=None,
             sizes={"valid": len(selecting), "test": len(measuring)},
-            warnings=(),
+            warnings=tuple(warnings),
             created_at=model_date().isoformat(timespec="seconds"),
         )
         model = save_new(folder.model, header, mixed.backbone, mixed.head, mixed.novelty)
         folder.finish()
     return model
+
+
+def _trained_on(models: Sequence[Model], recipe: Recipe, parts: Sequence[Dataset]) -> list[str]:
+    """A warning if examples trained a model; of a fine-tuned one only the place of its data is known."""
+    given = digest_bytes([digest for part in parts for digest in part.digests])
+    trained = [model.novelty.digests for model in models if isinstance(model.novelty, Rehearsal)]
+    seen = set(map(bytes, np.concatenate([given[:0], *trained])))
+    same = sum(bytes(one) in seen for one in given)
+    if same:
+        what = f"{same} of {len(given)} examples also trained a model"
+    elif isinstance(recipe.data, PathSource) and any(
+        model.header.recipe["data"] == to_plain(recipe)["data"] for model in models
+    ):
+        what = "a model was trained on the same data"
+    else:
+        return []
+    return [f"{what}: the metrics are too high. Fix: give examples that no model was trained on"]
 
 
 def averaged(models: Sequence[Model]) -> Model:
