@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -23,26 +24,34 @@ def network(config: Mapping[str, Any]) -> Network:
 
 
 def resnet(config: Mapping[str, Any]) -> Network:
-    """ResNet (He et al. 2016); `downsample_in_bottleneck` selects the convolution with the stride."""
+    """ResNet (He et al. 2016), or ResNet-D (He et al. 2019, Bag of tricks) for `rt_detr_resnet`.
+
+    `downsample_in_bottleneck` selects the convolution with the stride.
+    """
     widths, depths = config.get("hidden_sizes", [256, 512, 1024, 2048]), config.get("depths", [3, 4, 6, 3])
     stem = config.get("embedding_size", 64)
     first_stride = 2 if config.get("downsample_in_first_stage") else 1
     early = bool(config.get("downsample_in_bottleneck"))
     block = Bottleneck if config.get("layer_type", "bottleneck") == "bottleneck" else BasicBlock
-    blocks: dict[str, nn.Module] = {
-        "stem": nn.Sequential(
-            ConvNorm(config.get("num_channels", 3), stem, 7, 2), nn.ReLU(inplace=True), nn.MaxPool2d(3, 2, 1)
-        )
-    }
-    published = {"stem.0": "embedder.embedder"}
+    deep = config.get("model_type") == "rt_detr_resnet"
+    first, published = _deep_stem(config, stem) if deep else _stem(config, stem)
+    blocks: dict[str, nn.Module] = {"stem": first}
     for stage, (before, width, depth) in enumerate(zip([stem, *widths], widths, depths, strict=False)):
         for i in range(depth):
             stride = (2 if stage else first_stride) if i == 0 else 1
-            name = f"stage{stage + 1}_{i}"
-            blocks[name] = block(width if i else before, width, stride, early)
+            name, inputs = f"stage{stage + 1}_{i}", width if i else before
+            always = deep and block is BasicBlock and i == 0
+            shortcut: nn.Module | None = None
+            if always or inputs != width or stride > 1:
+                shortcut = ConvNorm(inputs, width, 1, stride)
+            is_pooled = deep and stride == 2 and (inputs != width or block is Bottleneck)
+            if is_pooled:
+                shortcut = nn.Sequential(nn.AvgPool2d(2, 2, ceil_mode=True), ConvNorm(inputs, width, 1))
+            blocks[name] = block(inputs, width, stride, early, shortcut)
             theirs = f"encoder.stages.{stage}.layers.{i}"
             published |= {f"{name}.{part}": f"{theirs}.layer.{k}" for k, part in enumerate(block.PARTS)}
-            published[f"{name}.shortcut"] = f"{theirs}.shortcut"
+            pooled = ".1" if is_pooled else ""
+            published[f"{name}.shortcut{pooled}"] = f"{theirs}.shortcut{pooled}"
     maps = _maps(widths, depths, 4 * first_stride)
     published = {
         f"{ours}.{own}": f"{theirs}.{name}"
@@ -51,6 +60,24 @@ def resnet(config: Mapping[str, Any]) -> Network:
     }
     pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
     return Network(blocks, published, widths[-1], pool=pool, feature_maps=maps)
+
+
+def _stem(config: Mapping[str, Any], width: int) -> tuple[nn.Module, dict[str, str]]:
+    """The first layers with one convolution, and their published names."""
+    convolution = ConvNorm(config.get("num_channels", 3), width, 7, 2)
+    return nn.Sequential(convolution, nn.ReLU(inplace=True), nn.MaxPool2d(3, 2, 1)), {
+        "stem.0": "embedder.embedder"
+    }
+
+
+def _deep_stem(config: Mapping[str, Any], width: int) -> tuple[nn.Module, dict[str, str]]:
+    """The first layers with three convolutions, and their published names."""
+    widths = [config.get("num_channels", 3), width // 2, width // 2, width]
+    layers: list[nn.Module] = []
+    for i, (before, after) in enumerate(pairwise(widths)):
+        layers += [ConvNorm(before, after, 3, 1 if i else 2), nn.ReLU(inplace=True)]
+    names = {f"stem.{2 * i}": f"embedder.embedder.{i}" for i in range(3)}
+    return nn.Sequential(*layers, nn.MaxPool2d(3, 2, 1)), names
 
 
 def _maps(widths: Sequence[int], depths: Sequence[int], stride: int) -> tuple[FeatureMap, ...]:
@@ -75,13 +102,13 @@ class Bottleneck(nn.Module):
 
     PARTS = ("narrow", "middle", "widen")
 
-    def __init__(self, before: int, width: int, stride: int, early: bool) -> None:
+    def __init__(self, before: int, width: int, stride: int, early: bool, shortcut: nn.Module | None) -> None:
         super().__init__()
         inner = width // 4
         self.narrow = ConvNorm(before, inner, 1, stride if early else 1)
         self.middle = ConvNorm(inner, inner, 3, 1 if early else stride)
         self.widen = ConvNorm(inner, width, 1)
-        self.shortcut = ConvNorm(before, width, 1, stride) if before != width or stride > 1 else None
+        self.shortcut = shortcut
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C', H', W')."""
@@ -94,11 +121,11 @@ class BasicBlock(nn.Module):
 
     PARTS = ("first", "second")
 
-    def __init__(self, before: int, width: int, stride: int, early: bool) -> None:
+    def __init__(self, before: int, width: int, stride: int, early: bool, shortcut: nn.Module | None) -> None:
         super().__init__()
         self.first = ConvNorm(before, width, 3, stride)
         self.second = ConvNorm(width, width, 3)
-        self.shortcut = ConvNorm(before, width, 1, stride) if before != width or stride > 1 else None
+        self.shortcut = shortcut
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C', H', W')."""

@@ -89,17 +89,21 @@ def _published(encoders: int, decoders: int) -> Iterator[tuple[str, str]]:
     yield "queries.boxes", "bbox_predictor.layers"
     for part, layers in (("encoder", encoders), ("decoder", decoders)):
         for i in range(layers):
-            ours, theirs = f"{part}_{i}", f"{part}.layers.{i}"
-            for attended, name in (("own", "self_attn"), ("memory", "encoder_attn")):
-                yield f"{ours}.{attended}_norm", f"{theirs}.{name}_layer_norm"
-                for letter in "qkvo":
-                    projection = "out_proj" if letter == "o" else f"{letter}_proj"
-                    yield f"{ours}.{attended}.{letter}", f"{theirs}.{name}.{projection}"
-            yield f"{ours}.dense.0", f"{theirs}.fc1"
-            yield f"{ours}.dense.2", f"{theirs}.fc2"
-            yield f"{ours}.dense_norm", f"{theirs}.final_layer_norm"
+            yield from layer_names(f"{part}_{i}", f"{part}.layers.{i}")
             # Each layer has its own copy of the one published table.
-            yield f"{ours}.places", "query_position_embeddings.weight"
+            yield f"{part}_{i}.places", "query_position_embeddings.weight"
+
+
+def layer_names(ours: str, theirs: str) -> Iterator[tuple[str, str]]:
+    """From our names of the parts of an encoder or decoder layer to the publisher's."""
+    for attended, name in (("own", "self_attn"), ("memory", "encoder_attn")):
+        yield f"{ours}.{attended}_norm", f"{theirs}.{name}_layer_norm"
+        for letter in "qkvo":
+            projection = "out_proj" if letter == "o" else f"{letter}_proj"
+            yield f"{ours}.{attended}.{letter}", f"{theirs}.{name}.{projection}"
+    yield f"{ours}.dense.0", f"{theirs}.fc1"
+    yield f"{ours}.dense.2", f"{theirs}.fc2"
+    yield f"{ours}.dense_norm", f"{theirs}.final_layer_norm"
 
 
 class _Project(nn.Module):
@@ -114,7 +118,7 @@ class _Project(nn.Module):
         return self.project(x).flatten(2).transpose(1, 2)  # type: ignore[no-any-return]
 
 
-class _Attention(nn.Module):
+class Attention(nn.Module):
     """Multi-head attention whose positions are added to queries and keys, not to values."""
 
     def __init__(self, width: int, heads: int) -> None:
@@ -129,15 +133,14 @@ class _Attention(nn.Module):
         return self.o(attention(q, k, v, None, q.shape[-1] ** -0.5, 0.0))  # type: ignore[no-any-return]
 
 
-class _Layer(nn.Module):
-    """What encoder and decoder layers share: self-attention and the dense part, each with a norm after it."""
+class Layer(nn.Module):
+    """Self-attention and the dense part of encoder and decoder layers, each with a norm after it."""
 
-    def __init__(self, config: Mapping[str, Any], part: str, width: int) -> None:
+    def __init__(self, width: int, heads: int, inner: int, activation: type[nn.Module] = nn.ReLU) -> None:
         super().__init__()
-        self.own = _Attention(width, config.get(f"{part}_attention_heads", 8))
+        self.own = Attention(width, heads)
         self.own_norm, self.dense_norm = nn.LayerNorm(width), nn.LayerNorm(width)
-        inner = config.get(f"{part}_ffn_dim", 2048)
-        self.dense = nn.Sequential(nn.Linear(width, inner), nn.ReLU(), nn.Linear(inner, width))
+        self.dense = nn.Sequential(nn.Linear(width, inner), activation(), nn.Linear(inner, width))
 
     def attend(self, x: Tensor, places: Tensor) -> Tensor:
         """(N, L, D) -> (N, L, D)."""
@@ -148,23 +151,24 @@ class _Layer(nn.Module):
         return self.dense_norm(x + self.dense(x))  # type: ignore[no-any-return]
 
 
-class _EncoderLayer(_Layer):
+class _EncoderLayer(Layer):
     """A layer over the tokens of the map."""
 
     def __init__(self, config: Mapping[str, Any], width: int) -> None:
-        super().__init__(config, "encoder", width)
+        super().__init__(width, config.get("encoder_attention_heads", 8), config.get("encoder_ffn_dim", 2048))
 
     def forward(self, memory: Tensor) -> Tensor:
         """(N, S², D) -> (N, S², D)."""
         return self.finish(self.attend(memory, _positions(memory)))
 
 
-class _DecoderLayer(_Layer):
+class _DecoderLayer(Layer):
     """A layer over the queries, which stand behind the tokens of the map; the first appends them."""
 
     def __init__(self, config: Mapping[str, Any], width: int, count: int, is_first: bool) -> None:
-        super().__init__(config, "decoder", width)
-        self.memory = _Attention(width, config.get("decoder_attention_heads", 8))
+        heads = config.get("decoder_attention_heads", 8)
+        super().__init__(width, heads, config.get("decoder_ffn_dim", 2048))
+        self.memory = Attention(width, heads)
         self.memory_norm = nn.LayerNorm(width)
         self.places = nn.Parameter(0.02 * torch.randn(count, width))
         self._is_first = is_first

@@ -25,6 +25,7 @@ _MODULES = {
     **dict.fromkeys(("convnext", "resnet"), "convolutional_networks"),
     "yolos": "query_detectors",
     "detr": "detr",
+    **dict.fromkeys(("rt_detr", "rt_detr_v2"), "rt_detr"),
 }
 
 # Names in files from before 2020.
@@ -107,6 +108,8 @@ def build_network(name: str, config: Mapping[str, Any]) -> Network:
 
 def _check_layers(name: str, config: Mapping[str, Any]) -> None:
     """Limit the number of layers, as the network is built before its tensors are checked."""
+    if isinstance(config.get("backbone_config"), Mapping):
+        _check_layers(name, config["backbone_config"])
     for word in ("num_hidden_layers", "n_layers", "encoder_layers", "decoder_layers", "depths"):
         value = config.get(word, 0)
         numbers = value if word == "depths" and isinstance(value, list) else [value]
@@ -171,5 +174,5 @@ _PREFIXES = {
     "camembert": "roberta",
     "deberta-v2": "deberta",
     "yolos": "vit",
-    "detr": "model",
+    **dict.fromkeys(("detr", "rt_detr", "rt_detr_v2"), "model"),
 }
