@@ -2,7 +2,8 @@
 
     apt-get download libreoffice-l10n-gl libreoffice-l10n-pt-br && dpkg -x … catalogues
     python -m benchmarks.translation language catalogues/…/gl   # English → Galician from English → Portuguese
-    python -m benchmarks.translation domain django catalogues/…/pt_BR
+    python -m benchmarks.translation domain django catalogues/…/pt_BR --pattern "*pt_BR/LC_MESSAGES/*.po"
+    python -m benchmarks.translation domain /usr/share/locale/pt_BR catalogues/…/pt_BR --pairs 300 --epochs 5
 
 Prints a line of JSON per run. Pairs are split by their normalized source; the test part is measured once.
 """
@@ -34,6 +35,7 @@ LONGEST = 60  # characters
 MOST_PAIRS, MEASURED = 5000, 500
 GENERAL, DROP = 100, 10.0  # sentences, and the loss of chrF2 that counts as a regression
 LORA = [{"type": "freeze"}, {"type": "lora", "rank": 16}]
+DECODER = [{"type": "freeze"}, {"type": "unfreeze", "blocks": ["decoder_0", "decoder_1", "output"]}]
 
 
 def pairs_below(folder: Path, words: int, pattern: str = "*") -> list[tuple[str, str]]:
@@ -96,10 +98,12 @@ def language(
             yield {"run": f"language, {name} weights", **figures}
 
 
-def domain(django: Path, general: Path, epochs: int, seed: int) -> Iterator[dict[str, Any]]:
-    """Django's catalogue, with LoRA and with all weights; and what is lost on sentences of another domain."""
-    pairs = pairs_below(django, 2, "*pt_BR/LC_MESSAGES/*.po")
-    parts = divided(pairs, len(pairs) - 200, 200, seed)
+def domain(
+    folder: Path, general: Path, epochs: int, seed: int, count: int, pattern: str
+) -> Iterator[dict[str, Any]]:
+    """A catalogue, with LoRA, the decoder and all weights; and the quality of sentences of another domain."""
+    pairs = pairs_below(folder, 2, pattern)
+    parts = divided(pairs, min(count, len(pairs) - 200), 200, seed)
     tuned = {normalized(row["source"]) for row in parts["train"] + parts["valid"]}
     others = [pair for pair in pairs_below(general, 5) if normalized(pair[0]) not in tuned]
     sentences = random.Random(seed).sample(others, GENERAL)
@@ -108,6 +112,7 @@ def domain(django: Path, general: Path, epochs: int, seed: int) -> Iterator[dict
     with tempfile.TemporaryDirectory() as place:
         for name, steps in (
             ("LoRA", [*LORA, {"type": "train", "epochs": epochs}]),
+            ("the decoder", [*DECODER, {"type": "train", "epochs": epochs}]),
             ("all weights", [{"type": "train", "epochs": epochs}]),
         ):
             model, figures = trained(parts, Path(place), steps=steps, seed=seed)
@@ -162,12 +167,13 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--pairs", type=int, default=MOST_PAIRS)
     parser.add_argument("--weights", nargs="+", default=("pretrained", "random"))
+    parser.add_argument("--pattern", default="*")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     if options.what == "language":
         runs = language(options.folders[0], options.epochs, options.seed, options.pairs, options.weights)
     else:
-        runs = domain(*options.folders, epochs=options.epochs, seed=options.seed)
+        runs = domain(*options.folders, options.epochs, options.seed, options.pairs, options.pattern)
     for figures in runs:
         print(json.dumps(figures), flush=True)
 

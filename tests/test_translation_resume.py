@@ -77,3 +77,18 @@ def test_killed_in_the_second_phase(process, words, uninterrupted, home):
     assert status == 0
     assert len(result["run"]["history"]) == 4
     assert same(result["model"], uninterrupted)
+
+
+def test_killed_while_adapters_train(process, words, home, tmp_path):
+    pytest.importorskip("peft")
+    lora = [{"type": "freeze"}, {"type": "lora", "rank": 4}, {"type": "train", "epochs": 3}]
+    words = {**words, "steps": lora}
+    whole = process(tmp_path, words=words)[1]["model"]
+    home.mkdir(parents=True, exist_ok=True)
+    died = process(home, words=words, die={"events": [{"event": "epoch", "number": 2}]})
+    assert died == (-signal.SIGKILL, None)
+    [run] = (home / "runs").iterdir()
+    status, result = process(home, run=run.name)
+    assert status == 0
+    assert len(result["run"]["history"]) == 2
+    assert same(result["model"], whole)

@@ -93,6 +93,15 @@ RSpec.describe "Translation", :end_to_end do
     expect(transfer("info", file.to_s).first).to include("translation")
   end
 
+  it "trains from paired text files on the command line" do
+    folder = FileUtils.mkdir_p(File.join(@scratch, "paired")).first
+    File.write(File.join(folder, "x.en"), words.keys.map { |word| "Open the #{word}\n" }.join)
+    File.write(File.join(folder, "x.gl"), words.values.first(4).map { |word| "Abrir #{word}\n" }.join)
+    _, err, status = transfer("train", folder, "--backbone", "marian/en-pt", "--task", "translation",
+                              "--input-column", "en", "--target-column", "gl", "--quiet")
+    expect([err, status]).to match([/"x.en", "x.gl" have 5 and 4 lines/, 3])
+  end
+
   it "explains words that don't go with it" do
     expect { Transfer.train(backbone: "marian/en-pt", data: @catalogue, task: :translation, head: :mlp) }
       .to raise_error(Transfer::RecipeError, /translation has no head mlp: its decoder is the head/)

@@ -219,9 +219,14 @@ def test_catalogues_below_a_folder(po, tmp_path):
 
 
 def test_columns_of_pairs():
-    assert pair_columns(["id", "source", "target"], Columns()) == Columns("source", "target")
-    assert pair_columns(["text", "label"], Columns()) == Columns("text", "label")
-    assert pair_columns(["en", "de"], Columns("en", "de")) == Columns("en", "de")
+    assert pair_columns("x.csv", ["id", "source", "target"], Columns()) == Columns("source", "target")
+    assert pair_columns("x.csv", ["text", "label"], Columns()) == Columns("text", "label")
+    assert pair_columns("x.csv", ["en", "de"], Columns("en", "de")) == Columns("en", "de")
+    message = r'x\.csv has no column source and no column target \(found: "en", "gl"\). Fix: columns: { input'
+    with pytest.raises(DataError, match=message):
+        pair_columns("x.csv", ["en", "gl"], Columns())
+    with pytest.raises(DataError, match="has no column target"):
+        pair_columns("x.csv", ["en", "gl"], Columns("en"))
 
 
 def test_problems_of_pairs():

@@ -28,7 +28,12 @@ def read_mo(path: str) -> PairsRead:
     try:
         return _read(content, path)
     except (struct.error, UnicodeDecodeError, LookupError, ValueError) as error:
-        raise DataError(f"{printable(path)} is not a compiled gettext catalogue: {error}", path) from None
+        reason = "it is cut short" if isinstance(error, struct.error) else error
+        raise DataError(
+            f"{printable(path)} is not a compiled gettext catalogue: {reason}. "
+            "Fix: compile it again (msgfmt), or name the .po file",
+            path,
+        ) from None
 
 
 def _read(content: bytes, path: str) -> PairsRead:

@@ -30,15 +30,34 @@ def is_parallel_file(path: str) -> bool:
     return path.lower().endswith(_KNOWN)
 
 
-def pair_columns(header: Sequence[str], columns: Columns) -> Columns:
+def pair_columns(path: str, header: Sequence[str], columns: Columns) -> Columns:
     """The columns of a manifest of pairs: those of the recipe, or known names that the header has.
 
-    >>> pair_columns(["id", "source", "target"], Columns()).input
+    >>> pair_columns("pairs.csv", ["id", "source", "target"], Columns()).input
     'source'
+
+    Raises
+    ------
+    DataError
+        If neither names them.
     """
     default = Columns()
     source = next((name for name in _SOURCES if name in header), None)
     target = next((name for name in _TARGETS if name in header), None)
+    missing = [
+        word
+        for word, found, given in (
+            ("source", source, columns.input is not None),
+            ("target", target, columns.target != default.target),
+        )
+        if header and not found and not given
+    ]
+    if missing:
+        raise DataError(
+            f"{printable(path)} has no column {' and no column '.join(missing)} (found: {listed(header)}). "
+            'Fix: columns: { input: "en", target: "de" } names the columns of sources and targets',
+            path,
+        )
     return Columns(
         columns.input if columns.input is not None else source,
         target if columns.target == default.target and target else columns.target,

@@ -41,7 +41,11 @@ def read_paired(folder: str, stem: str, source: str, target: str) -> PairsRead:
     path = os.path.join(folder, f"{stem}.{source}")
     if len(one) != len(other):
         names = listed([f"{stem}.{source}", f"{stem}.{target}"])
-        raise DataError(f"{printable(folder)}: {names} have {len(one)} and {len(other)} lines", path)
+        raise DataError(
+            f"{printable(folder)}: {names} have {len(one)} and {len(other)} lines, expected a line per "
+            "sentence in both. Fix: align them",
+            path,
+        )
     lines = enumerate(zip(one, other, strict=True), start=1)
     pairs = [TextPair(*texts, f"{printable(path)} line {number}") for number, texts in lines]
     return PairsRead(pairs, {})

@@ -164,9 +164,8 @@ def _read_file(path: str, context: SourceContext) -> list[Example]:
     if context.is_of_pairs:
         if is_parallel_file(path):
             return read_parallel_file(path, columns, context.languages, context.progress)
-        pairs = read_manifest(
-            path, pair_columns(header(path), columns), context.modality, context.spool, context.group
-        )
+        columns = pair_columns(path, header(path), columns)
+        pairs = read_manifest(path, columns, context.modality, context.spool, context.group)
         return _collect(pairs, context.progress, printable(path))
     if context.may_have_boxes and (of_boxes := box_columns(header(path), columns)):
         columns = of_boxes
@@ -247,7 +246,8 @@ def _known_misfit(path: str, context: SourceContext) -> str | None:
     if name.endswith(_SPREADSHEETS):
         return "a spreadsheet. Fix: save it as CSV (UTF-8)"
     if name.endswith(_DOCUMENTS):
-        return "a document. Fix: write its texts into a CSV with the columns text and label"
+        names = "source and target" if context.is_of_pairs else "text and label"
+        return f"a document. Fix: write its texts into a CSV with the columns {names}"
     if kind := layout(path):
         return None if context.may_have_boxes else f"the file of a {kind} data set, for task: :detection"
     if name.endswith(".json"):

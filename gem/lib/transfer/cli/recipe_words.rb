@@ -30,13 +30,13 @@ module Transfer
           languages:, generation:, head:, augment: list(:augment), split:, distill:, **words(TOP), **training }.compact
       end
 
-      # @return [Hash{Symbol => Object}, nil] names of a manifest's columns
+      # @return [Hash{Symbol => Object}, nil] names of a manifest's columns, or the extensions of paired text files
       # @raise [Thor::Error] if the data has none
       def columns
         named = some(input: one_or_more(:input_column), target: one_or_more(:target_column),
                      split: @options[:split_column], group: @options[:group_column])
         paths = [@data, *@options.values_at(:valid, :test)].compact
-        return named unless named && paths.all? { |path| File.directory?(path) }
+        return named unless named && !generating? && paths.all? { |path| File.directory?(path) }
 
         raise Thor::Error, "#{@data} is a directory and has no columns: its labels are the names of its directories"
       end
@@ -84,11 +84,13 @@ module Transfer
         end
         return words(TRAINING) if unfreezing.empty?
 
-        return decoder_steps if GENERATING.include?(@options[:task])
+        return decoder_steps if generating?
 
         { steps: [{ type: "freeze" }, { type: "train", **words(TRAINING) },
                   *unfreezing, { type: "train", **fine_tuning }] }
       end
+
+      def generating? = GENERATING.include?(@options[:task])
 
       # Generated texts have no new head to train first.
       def decoder_steps
