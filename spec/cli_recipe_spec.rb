@@ -37,8 +37,9 @@ RSpec.describe "The recipe of transfer train" do
 
   it "has steps if the backbone is fine-tuned" do
     expect(recipe("--backbone", "mobilenet_v2", "--epochs", "5", "--unfreeze-last", "3", "--fine-tune-epochs", "2",
-                  "--fine-tune-optimizer", "sgd", "--fine-tune-learning-rate", "1e-4")).to eq(
+                  "--fine-tune-optimizer", "sgd", "--fine-tune-learning-rate", "1e-4", "--processes", "2")).to eq(
                     built do
+                      processes 2
                       freeze :backbone
                       train epochs: 5
                       unfreeze last: 3

@@ -373,7 +373,7 @@ def test_checkpoints_take_a_small_part_of_the_time(photos, monkeypatch):
     monkeypatch.setattr(checkpoints, "SHORTEST_PAUSE_S", 1.0)
     monkeypatch.setattr(checkpoints, "PAUSE_PER_COST", 20)
     monkeypatch.setattr(checkpoints, "monotonic", lambda: clock)
-    checkpointer = checkpoints._RateLimited(None, write, Progress())
+    checkpointer = checkpoints.PhaseCheckpointer(None, write, Progress())
     for _ in range(100):
         clock += 1.0  # an epoch
         checkpointer.save(Snapshot)

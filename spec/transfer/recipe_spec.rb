@@ -13,7 +13,7 @@ RSpec.describe Transfer::Recipe do
       steps: [
         { type: "freeze" }, { type: "unfreeze", last: 3 }
       ],
-      seed: 7, device: "cpu", precision: "float32", preset: "best"
+      seed: 7, device: "cpu", precision: "float32", processes: 2, preset: "best"
     }
   end
 
@@ -22,7 +22,8 @@ RSpec.describe Transfer::Recipe do
       data: "photos/", backbone: :mobilenet_v2, weights: "IMAGENET1K_V1", task: :classification,
       columns: { input: :file, target: %i[a b] }, split: { test: 0.2, valid: 0.1 }, on_bad_input: :skip,
       augment: [:flip, :crop, { rotate: { degrees: 10 } }], head: { type: :mlp, hidden: [64, 32], dropout: 0.2 },
-      freeze: :backbone, unfreeze: { last: 3 }, seed: 7, device: :cpu, precision: :float32, preset: :best
+      freeze: :backbone, unfreeze: { last: 3 }, seed: 7, device: :cpu, precision: :float32, processes: 2,
+      preset: :best
     )
   end
 
@@ -42,6 +43,7 @@ RSpec.describe Transfer::Recipe do
       seed 7
       device :cpu
       precision :float32
+      processes 2
       preset :best
     end
   end
@@ -61,6 +63,7 @@ RSpec.describe Transfer::Recipe do
       recipe.seed 7
       recipe.device "cpu"
       recipe.precision :float32
+      recipe.processes 2
       recipe.preset :best
     end
   end
@@ -82,6 +85,7 @@ RSpec.describe Transfer::Recipe do
     seed 7
     device :cpu
     precision :float32
+    processes 2
     preset :best
   end
 

@@ -29,7 +29,7 @@ module Transfer
     WORDS = %w[
       data corrections from source unlabelled map_labels distill backbone weights trust task columns text languages
       generation split on_bad_input augment image_size head steps freeze train unfreeze finetune adapt weigh regularize
-      reuse seed device precision preset budget on
+      reuse seed device precision processes preset budget on
     ].freeze
 
     extend Words

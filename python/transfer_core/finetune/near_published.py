@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -47,17 +48,18 @@ def l2_sp(backbone: Backbone, head: nn.Module, start: State, penalty: L2Sp) -> C
     """
     pairs = [(parameter, start[name]) for name, parameter in backbone.named_parameters()]
     weights = [parameter for parameter in head.parameters() if parameter.ndim > 1]
+    # Not a closure: it is sent to other processes with the modules.
+    return partial(_add_l2_sp, pairs, weights, penalty)
 
-    @torch.no_grad()
-    def add() -> None:
-        for parameter, origin in pairs:
-            if parameter.requires_grad and parameter.grad is not None:
-                parameter.grad.add_(parameter - origin.to(parameter.device), alpha=penalty.alpha)
-        for weight in weights:
-            if weight.grad is not None:
-                weight.grad.add_(weight, alpha=penalty.beta)
 
-    return add
+@torch.no_grad()
+def _add_l2_sp(pairs: list[tuple[nn.Parameter, Tensor]], weights: list[nn.Parameter], penalty: L2Sp) -> None:
+    for parameter, origin in pairs:
+        if parameter.requires_grad and parameter.grad is not None:
+            parameter.grad.add_(parameter - origin.to(parameter.device), alpha=penalty.alpha)
+    for weight in weights:
+        if weight.grad is not None:
+            weight.grad.add_(weight, alpha=penalty.beta)
 
 
 def interpolate(

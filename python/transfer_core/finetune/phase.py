@@ -33,12 +33,15 @@ from transfer_core.runtime.progress import Progress
 from transfer_core.tasks import Criterion
 from transfer_core.tasks.criteria import Array
 from transfer_core.training.adaptation import Adaptation, DomainHead, even_size, paired_batches
-from transfer_core.training.batch import Batch, BatchSource, Metrics
+from transfer_core.training.batch import Batch, BatchSource, Metrics, Whole
 from transfer_core.training.checkpointer import NO_CHECKPOINTS, Checkpointer
+from transfer_core.training.cpu_execution import micro_batch_size
+from transfer_core.training.distributed_execution import DistributedExecution
 from transfer_core.training.execution import Execution, open_execution
 from transfer_core.training.loop import train_epochs
 from transfer_core.training.losses import loss_of
 from transfer_core.training.optimizers import Group
+from transfer_core.training.processes import ALONE, Processes
 from transfer_core.training.student import Lesson, StudentHead
 
 
@@ -72,6 +75,7 @@ def fine_tune(
     adaptation: Adaptation | None = None,
     penalty: Callable[[], None] | None = None,
     lesson: Lesson | None = None,
+    processes: Processes = ALONE,
 ) -> list[Metrics]:
     """Train the blocks of `phase`, or LoRA adapters beside them, and the head, in place.
 
@@ -96,6 +100,9 @@ def fine_tune(
         remains then: labels of the source don't tell which is best for the target.
     lesson
         Outputs and embeddings of a teacher for `examples`, whose targets are the numbers of its rows.
+    processes
+        Those that share each batch; they are called with the same arguments, and end with the same weights.
+        `adaptation` and `lesson` are for one process alone.
 
     Returns
     -------
@@ -124,15 +131,18 @@ def fine_tune(
         trainable = [*phase.trainable, *adapted_blocks]
         begin = frozen_in_front(backbone, trainable)
         trunk = trunk_of(backbone, begin, machine, text)
-        inputs_of = partial(same_every_epoch, trunk=trunk, size=size, progress=progress)
+        unit = micro_batch_size(size) if device.type == "cpu" else 1
+        share = processes.share(min(size, len(examples)), unit)
+        own_size = max(1, share.stop - share.start)
+        inputs_of = partial(same_every_epoch, trunk=trunk, size=own_size, progress=progress)
         mixing = [one for one in augmentations if isinstance(one, Mixing)]
         mixer = Mixer(mixing, examples.dataset.digests, seed) if mixing else None
         if mixer:
             examples = replace(examples, targets=soft(examples.targets, [*head.parameters()][-1].shape[0]))
         if augmentations and isinstance(trunk, Trunk):
-            inputs = random_views(examples.dataset, trunk, size, augmentations, seed, mixer)
+            inputs = random_views(examples.dataset, trunk, own_size, augmentations, seed, mixer)
         else:
-            inputs = inputs_of(examples.dataset, passes=train.epochs)
+            inputs = inputs_of(examples.dataset, passes=train.epochs if processes == ALONE else 1)
         tail = Tail(backbone, trained, trainable, begin, progress.check)
         for name in adapted_blocks:
             only_adapters(tail.blocks.get_submodule(name))
@@ -141,16 +151,19 @@ def fine_tune(
             factors = GroupFactors(tail, examples.cells, valid.cells)
         whole_batch = {"whole_batch": True} if trained is not head else {}
         dtype = training_dtype(backbone, machine)
-        with open_execution(tail, device, dtype, size, progress, **whole_batch) as execution:
+        with open_execution(tail, device, dtype, size, progress, **whole_batch) as single:
+            execution = single if processes == ALONE else DistributedExecution(single, processes)
             judge = None
             read = partial(_read, examples, inputs, mixer, factors)
             if isinstance(trained, DomainHead):
                 batches = paired_batches(trained, size, seed, train.epochs, read)
             else:
-                batches = _batch_source(len(examples), read, size, seed)
+                batches = _batch_source(len(examples), read, size, seed, partial(processes.share, unit=unit))
                 if len(valid):
-                    valid_inputs = inputs_of(valid.dataset, passes=1 + train.epochs)
-                    judge = partial(validate, execution, criterion, valid, valid_inputs, factors)
+                    valid_inputs = inputs_of(
+                        valid.dataset, passes=1 + train.epochs if processes == ALONE else 1
+                    )
+                    judge = partial(validate, execution, criterion, valid, valid_inputs, factors, processes)
             loss = loss_of(criterion)
             history = train_epochs(
                 execution,
@@ -230,15 +243,29 @@ def _read(
 
 
 def _batch_source(
-    count: int, read: Callable[[Tensor, int], Iterable[Batch]], size: int, seed: int
+    count: int,
+    read: Callable[[Tensor, int], Iterable[Batch]],
+    size: int,
+    seed: int,
+    share: Callable[[int], slice],
 ) -> BatchSource:
-    """Return batches that hold every example once per epoch, in a new order."""
+    """Return batches that hold every example once per epoch, in a new order; of each the own `share`."""
 
     def epoch(number: int) -> Iterable[Batch]:
         shuffle = torch.Generator().manual_seed(seed * 100_003 + number)
-        return read(torch.randperm(count, generator=shuffle), number)
+        steps = torch.split(torch.randperm(count, generator=shuffle), size)
+        shares = [share(len(step)) for step in steps]
+        own = torch.cat([step[part] for step, part in zip(steps, shares, strict=True)])
+        batches = iter(read(own, number) if len(own) else ())
+        for step, part in zip(steps, shares, strict=True):
+            whole = Whole(len(step), part.start)
+            yield replace(next(batches), whole=whole) if part.start < part.stop else _nothing(whole)
 
     return BatchSource(epoch, steps=-(-count // size))
+
+
+def _nothing(whole: Whole) -> Batch:
+    return Batch(torch.empty(0), torch.empty(0), torch.zeros(0), whole=whole)
 
 
 def validate(
@@ -247,12 +274,13 @@ def validate(
     valid: Examples,
     inputs: Inputs,
     factors: GroupFactors | None = None,
+    processes: Processes = ALONE,
 ) -> Metrics:
-    """Return the metrics of all examples `valid`."""
-    batches = inputs(torch.arange(len(valid)), 0)
-    numbers, outputs = zip(*((chunk, execution.outputs(batch)) for chunk, batch in batches), strict=True)
-    order = torch.cat(numbers)
-    given = [part.numpy() for part in (torch.cat(outputs), valid.targets[order], valid.weights[order])]
+    """Return the metrics of all examples `valid`, of which each process computes a part."""
+    batches = inputs(processes.padded_share(len(valid)), 0)
+    numbers, found = zip(*((chunk, execution.outputs(batch)) for chunk, batch in batches), strict=True)
+    order, outputs = processes.joined(torch.cat(numbers), torch.cat(found))
+    given = [part.numpy() for part in (outputs, valid.targets[order], valid.weights[order])]
     metrics = criterion.validation_metrics(*given)
     if factors:
         metrics["validation_loss"] = factors.update(criterion, given[0], given[1], order.numpy())

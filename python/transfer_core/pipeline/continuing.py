@@ -34,14 +34,14 @@ from transfer_core.tasks.criteria import Array
 _OF_MODEL = (
     *("weights", "head", "steps", "augment", "train", "preset", "image_size", "text", "languages"),
     *("generation", "adapt", "weigh", "source", "unlabelled", "map_labels", "budget", "distill"),
-    *("regularize", "reuse"),
+    *("regularize", "reuse", "processes"),
 )
 # Words of a recipe that a continued training takes.
 _TAKEN = ("data", "corrections", "start", "split", "seed", "device", "precision", "on_bad_input")
 # Words of the first training that the continued one has without values.
 _RESET = (
     *("source", "unlabelled", "map_labels", "adapt", "weigh", "budget", "preset", "distill"),
-    *("regularize", "reuse"),
+    *("regularize", "reuse", "processes"),
 )
 _SIGNIFICANT = 0.05
 

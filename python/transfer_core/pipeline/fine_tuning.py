@@ -129,19 +129,27 @@ def _fine_tune(
         examples, lesson = taught_examples(frozen, examples)
     if isinstance(recipe.regularize, L2Sp):
         penalty = l2_sp(frozen.backbone.module(), head, near[0], recipe.regularize)
-    how = (
-        view_changes(frozen),
-        frozen.machine,
-        frozen.task.criterion,
-        seed,
-        progress,
-        recipe.text,
-        checkpointer,
-        adaptation,
-        penalty,
-        lesson,
-    )
-    entries = fine_tune(frozen.backbone.module(), head, phase, examples, valid, *how)
+    job: dict[str, Any] = {
+        "backbone": frozen.backbone.module(),
+        "head": head,
+        "phase": phase,
+        "examples": examples,
+        "valid": valid,
+        "augmentations": view_changes(frozen),
+        "machine": frozen.machine,
+        "criterion": frozen.task.criterion,
+        "seed": seed,
+        "text": recipe.text,
+        "adaptation": adaptation,
+        "penalty": penalty,
+        "lesson": lesson,
+    }
+    if recipe.processes > 1:
+        from transfer_core.distributed.fine_tuning import fine_tune_in_processes
+
+        entries = fine_tune_in_processes(recipe.processes, job, progress, checkpointer)
+    else:
+        entries = fine_tune(**job, progress=progress, checkpointer=checkpointer)
     return [{"step": "fine_tune", **entry} for entry in entries]
 
 

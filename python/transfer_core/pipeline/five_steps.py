@@ -26,7 +26,13 @@ from transfer_core.recipe.steps import Lora
 from transfer_core.runs import RunFolder, find_run, new_run, old_run, upkeep
 from transfer_core.runs.checkpoints import RunCheckpoints
 from transfer_core.runs.resume_check import agree, stored, stored_recipe
-from transfer_core.runtime.devices import Machine, check_precision, choose_device, precision_warning
+from transfer_core.runtime.devices import (
+    Machine,
+    check_precision,
+    check_processes,
+    choose_device,
+    precision_warning,
+)
 from transfer_core.runtime.overall_progress import Overall
 from transfer_core.runtime.progress import Event, Progress
 from transfer_core.runtime.temp_dir import spool_folder
@@ -113,6 +119,7 @@ def choose(recipe: Recipe, streams: Mapping[str, Iterable[Row]], spool: Path, pr
     given, recipe = recipe, complete(recipe, facts)
     device = choose_device(recipe.device)
     check_precision(recipe.precision, device)  # before any work
+    check_processes(recipe.processes, recipe.device, device)
     if slow := precision_warning(recipe.precision, device):
         progress.warning(slow)
     if recipe.distill:

@@ -13,7 +13,7 @@ from transfer_core.runtime.errors import Problem, RecipeError
 from transfer_core.runtime.progress import Progress
 
 # Words of a recipe that a search chooses.
-_SEARCHED = ("weights", "head", "steps", "augment", "train", "preset")
+_SEARCHED = ("weights", "head", "steps", "augment", "train", "preset", "processes")
 
 
 def train(

@@ -21,6 +21,7 @@ from transfer_core.plan.augmentation_checks import check_augmentations
 from transfer_core.plan.group_checks import check_group_words
 from transfer_core.plan.phases import Phase, phases
 from transfer_core.plan.presets import ENOUGH_TO_COMPARE, Presets, must_gain, without_fine_tuning
+from transfer_core.plan.process_checks import check_processes
 from transfer_core.plan.relations import check_relations, with_gradual_steps
 from transfer_core.recipe.heads import Head
 from transfer_core.recipe.schema import Recipe, TextOptions
@@ -138,6 +139,7 @@ def complete(recipe: Recipe, facts: BackboneFacts) -> Recipe:
     check_kinds(draft, blocks)
     checks.check_layer_decay(recipe, draft, blocks)
     check_relations(draft, task, blocks)
+    check_processes(draft, task, blocks)
     return replace(draft, steps=preset.fill_train_steps(draft, blocks))
 
 

@@ -27,6 +27,7 @@ _INPUT_SIZE = "the backbone sets the size of its inputs, for detection image_siz
 _HELD_OUT = "Fix: split: { test: 0.2, valid: 0.15 }"
 _BACKBONE = 'Fix: backbone: "mobilenet_v2"'
 _DEVICE = "Fix: device: :cuda"
+_PROCESSES = "Fix: processes: 2 shares fine-tuning between two GPUs"
 _CORES = "the setting TRANSFER_THREADS limits the cores. Fix: leave it out"
 
 # Remedies for names without a direct equivalent.
@@ -41,6 +42,9 @@ INSTEAD = {
     "verbose": "Fix: quiet: true hides the progress",
     "gpu": _DEVICE,
     "cuda": _DEVICE,
+    "gpus": _PROCESSES,
+    "devices": _PROCESSES,
+    "num_processes": _PROCESSES,
     "num_classes": _NUMBERS_OF_CLASSES,
     "classes": _NUMBERS_OF_CLASSES,
     "labels": _NUMBERS_OF_CLASSES,

@@ -126,7 +126,8 @@ class Recipe(Base, frozen=True, kw_only=True):
     the target domain `data`, whose labels may be missing, and `unlabelled` more inputs of the target domain;
     `map_labels` renames labels of the source. `unlabelled` are also inputs to `distill` a teacher on. `from`
     is the path of a saved model whose training is continued with `data`; its backbone is `auto` then.
-    `corrections` is a CSV of an audit that relabels and leaves out examples of `data`.
+    `corrections` is a CSV of an audit that relabels and leaves out examples of `data`. `processes` of this
+    machine share each batch of fine-tuning, one per GPU.
     """
 
     version: Literal[1] = 1
@@ -159,6 +160,7 @@ class Recipe(Base, frozen=True, kw_only=True):
     seed: Annotated[int, Meta(ge=0, lt=2**32)] = 0
     device: Annotated[str, Meta(pattern=r"^(auto|cpu|mps|cuda(:[0-9]{1,3})?)\Z")] = "auto"
     precision: Precision = "auto"
+    processes: Annotated[int, Meta(ge=1, le=64)] = 1
     preset: Preset = "fast"
     budget: Positive | None = None
 

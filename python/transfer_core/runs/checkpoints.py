@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from math import inf
+from pathlib import Path
 from time import monotonic
 from typing import Any
 
@@ -85,14 +88,8 @@ class RunCheckpoints:
         saved = None
         if number == self.phase and self._saved.tensors:
             saved, self._saved = self._saved, Snapshot()
-
-        def write(snapshot: Snapshot) -> None:
-            backbone = {f"{_BACKBONE}{name}": tensor for name, tensor in changed().items()}
-            now = {"epoch": len(snapshot.facts["history"]), "warnings": list(self._warnings)}
-            everything = Snapshot({**snapshot.tensors, **backbone}, snapshot.facts)
-            write_checkpoint(self._path, msgspec.structs.replace(position, **now), everything)
-
-        return _RateLimited(saved, write, self._progress)
+        write = _Write(self._path, position, changed, self._warnings)
+        return PhaseCheckpointer(saved, write, self._progress)
 
     def _read(self) -> None:
         try:
@@ -106,20 +103,47 @@ class RunCheckpoints:
         self._warnings += position.warnings
 
 
-class _RateLimited:
+@dataclass(frozen=True)
+class _Write:
+    """Write a checkpoint of one training phase."""
+
+    path: Path
+    position: Position
+    changed: Callable[[], Mapping[str, Any]]
+    warnings: list[str]
+
+    def __call__(self, snapshot: Snapshot) -> None:
+        backbone = {f"{_BACKBONE}{name}": tensor for name, tensor in self.changed().items()}
+        now = {"epoch": len(snapshot.facts["history"]), "warnings": list(self.warnings)}
+        everything = Snapshot({**snapshot.tensors, **backbone}, snapshot.facts)
+        write_checkpoint(self.path, msgspec.structs.replace(self.position, **now), everything)
+
+    def last(self) -> Snapshot | None:
+        """Return the state that was written last, if it is of this phase and intact."""
+        try:
+            position, snapshot = read_checkpoint(self.path)
+        except Damaged:
+            return None
+        return snapshot if position.phase == self.position.phase else None
+
+
+class PhaseCheckpointer:
     """A checkpointer that writes as often as it costs little time."""
 
     def __init__(self, saved: Snapshot | None, write: Callable[[Snapshot], None], progress: Progress) -> None:
         self._saved = saved
         self._write = write
         self._progress = progress
-        self._due = monotonic() + SHORTEST_PAUSE_S
+        self._pause = SHORTEST_PAUSE_S
+        self._due = monotonic() + self._pause
 
     def load(self) -> Snapshot | None:
+        """See `Checkpointer.load`."""
         saved, self._saved = self._saved, None
         return saved
 
     def save(self, snapshot: Callable[[], Snapshot]) -> None:
+        """See `Checkpointer.save`."""
         started = monotonic()
         if started < self._due:
             return
@@ -128,4 +152,18 @@ class _RateLimited:
         except ConfigurationError as error:
             self._progress.warning(f"no checkpoint could be written, the training continues: {error}")
         ended = monotonic()
-        self._due = ended + max(SHORTEST_PAUSE_S, PAUSE_PER_COST * (ended - started))
+        self._due = ended + max(self._pause, PAUSE_PER_COST * (ended - started))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_saved": None, "_progress": Progress()}
+
+    def in_process(self, rank: int, progress: Progress) -> PhaseCheckpointer:
+        """Turn this unpickled copy into the checkpointer of process `rank`, and return it.
+
+        It loads the state that was saved last; process 0 alone saves.
+        """
+        if isinstance(self._write, _Write):
+            self._saved = self._write.last()
+        self._progress = progress
+        self._due = self._due if rank == 0 else inf
+        return self

@@ -125,6 +125,35 @@ def check_precision(precision: str, device: Device) -> None:
         raise ConfigurationError("precision float16 needs a GPU; on a cpu use bfloat16 or float32")
 
 
+def check_processes(count: int, wanted: str, device: Device) -> None:
+    """Check that `count` processes can train on this machine, one per GPU, or sharing its cores.
+
+    Parameters
+    ----------
+    wanted
+        The word of the recipe.
+    device
+        The device that was chosen for it.
+
+    Raises
+    ------
+    ConfigurationError
+        If there are too few GPUs or cores, or one of several GPUs is named.
+    """
+    if count == 1:
+        return
+    if ":" in wanted or device.type == "mps":
+        raise ConfigurationError(
+            f"{count} processes need a GPU each, or the CPU (got device {wanted}). Fix: device: :cuda or :cpu"
+        )
+    gpus = sum(name.startswith("cuda") for name in available_devices())
+    there, unit = (gpus, "GPUs") if device.type == "cuda" else (cores(), "cores")
+    if count > there:
+        raise ConfigurationError(
+            f"{count} processes need {count} {unit}, and there are {there}. Fix: processes: {there} or fewer"
+        )
+
+
 def choose_dtype(precision: str, device: Device) -> torch.dtype:
     """Select the floating-point type for training blocks of the backbone.
 

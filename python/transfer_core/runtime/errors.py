@@ -58,6 +58,9 @@ class RecipeError(TransferError):
         super().__init__("; ".join(str(problem) for problem in problems))
         self.problems = tuple(problems)
 
+    def __reduce__(self) -> tuple[type[RecipeError], tuple[tuple[Problem, ...]]]:
+        return type(self), (self.problems,)
+
     @property
     def details(self) -> dict[str, Any]:
         """The problems as `{path, message}`, so that Ruby can point at the user's line."""

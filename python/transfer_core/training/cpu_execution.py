@@ -32,6 +32,14 @@ Map: TypeAlias = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
 MICRO_BATCH = 8
 
 
+def micro_batch_size(batch_size: int) -> int:
+    """Return the number of examples that a core takes through the network at once.
+
+    By the machine's cores, not by those in use: the sums must not depend on TRANSFER_THREADS.
+    """
+    return min(MICRO_BATCH, -(-batch_size // machine_cores()))
+
+
 class CpuExecution:
     """Compute the micro-batches of a batch on the threads of `pool`."""
 
@@ -45,8 +53,7 @@ class CpuExecution:
     ) -> None:
         self.module = module
         self._dtype = dtype
-        # By the machine's cores, not by those in use: the sums must not depend on TRANSFER_THREADS.
-        self._size = min(MICRO_BATCH, -(-batch_size // machine_cores()))
+        self._size = micro_batch_size(batch_size)
         self._pool = pool
         self._progress = progress
         self._sequential: bool | None = None  # unknown before the first batch
@@ -90,11 +97,12 @@ class CpuExecution:
 
     def _sums(self, batch: Batch, loss: Loss, seed: int, over: Map) -> list[Tensor]:
         """Return the mean loss and its gradients, for micro-batches that `over` computes."""
-        compute = partial(self._micro_batch, loss=loss, total=batch.weights.sum())
+        compute = partial(self._micro_batch, loss=loss, total=batch.weight)
         return _summed(over(compute, self._numbered(batch, seed)))
 
     def _numbered(self, batch: Batch, seed: int) -> list[tuple[int, Batch]]:
-        return [(seed + number, part) for number, part in enumerate(batch.split(self._size))]
+        first = seed + (batch.whole.first // self._size if batch.whole else 0)
+        return [(first + number, part) for number, part in enumerate(batch.split(self._size))]
 
     def _one_by_one(self, compute: Callable[[Any], Result], parts: Iterable[Any]) -> Iterator[Result]:
         return (self._pool.submit(compute, part).result() for part in parts)
@@ -127,7 +135,7 @@ class WholeBatchCpuExecution(CpuExecution):
     def _sums(self, batch: Batch, loss: Loss, seed: int, over: Map) -> list[Tensor]:
         outputs = list(over(self._forward, self._numbered(batch, seed)))
         joined = torch.cat([part.detach() for part in outputs]).requires_grad_()
-        mean = loss(joined, batch.targets, batch.weights) / batch.weights.sum()
+        mean = loss(joined, batch.targets, batch.weights) / batch.weight
         (slope,) = torch.autograd.grad(mean, joined)
         parts = zip(outputs, torch.split(slope, self._size), strict=True)
         return [mean.detach(), *_summed(over(self._back, parts))]

@@ -98,7 +98,7 @@ def train_epochs(
                 if penalty:
                     penalty()
                 optimizer.step()
-                sizes.append(len(batch))
+                sizes.append(batch.examples)
             module.eval()
             metrics = {"loss": _mean_over_examples(losses, sizes), **(validate() if validate else {})}
             _check_finite(metrics["loss"], number)

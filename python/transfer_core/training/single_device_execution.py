@@ -56,7 +56,7 @@ class SingleDeviceExecution:
         )
 
     def _accumulate_gradients(self, batch: Batch, loss: Loss) -> Tensor:
-        total = batch.weights.sum().to(self._device)
+        total = batch.weight.to(self._device)
         self.module.zero_grad(set_to_none=True)
         losses = []
         for micro_batch in batch.split(self._size):

@@ -74,6 +74,7 @@ module Transfer
         seed: ["N", "Seed of all random numbers (0)"],
         device: ["NAME", "auto, cpu, mps, cuda, cuda:1 ..."],
         precision: ["NAME", "auto, float32, bfloat16 or float16"],
+        processes: ["N", "Processes that share fine-tuning, one per GPU (1)"],
         quiet: [nil, "Show no progress"]
       },
       "Options" => {

@@ -24,6 +24,8 @@ module Transfer
       #   `:auto` (default), `:cpu`, `:cuda`, `:mps` …
       # @!method precision(name)
       #   `:auto` (default), `:float32`, `:bfloat16` or `:float16`.
+      # @!method processes(count)
+      #   Processes of this machine that share each batch of fine-tuning, one per GPU; default 1.
       # @!method preset(name)
       #   `:fast` (default), `:balanced` or `:best`: defaults of all other options.
       # @!method budget(seconds)
@@ -32,7 +34,7 @@ module Transfer
       #   `:raise` (default) or `:skip`.
       # @!method corrections(path)
       #   A CSV that {AuditReport#save} wrote, corrected: relabels and leaves out examples of `data`.
-      %w[backbone weights trust task image_size seed device precision preset budget on_bad_input
+      %w[backbone weights trust task image_size seed device precision processes preset budget on_bad_input
          corrections].each do |word|
         define_method(word) { |value| draft.set(word, value) }
       end
