@@ -3,6 +3,7 @@
 import json
 import signal
 import threading
+from collections import Counter
 from itertools import pairwise
 from pathlib import Path
 
@@ -201,6 +202,26 @@ def test_a_second_training_computes_no_maps(rows, tiny, monkeypatch):
     train(rows, epochs=1)
     monkeypatch.setattr(FrozenMaps, "rows", lambda *_: pytest.fail("maps are computed again"))
     train(rows, epochs=1)
+
+
+def test_training_photos_are_decoded_once(rows, tiny, monkeypatch, tmp_path):
+    from transfer_core.data import decode
+
+    decoded, original = Counter(), decode._decode
+
+    def count(content, path, *sizes):
+        decoded[path] += 1
+        return original(content, path, *sizes)
+
+    monkeypatch.setattr(decode, "_decode", count)
+    fresh = draw_photos(tmp_path, seed=9)
+    model = train(fresh, epochs=1, augment=["flip", {"type": "crop", "min_scale": 0.5}])
+    assert sum(times == 1 for times in decoded.values()) == model.header.sizes["train"]
+    # Validation and test images are decoded again to measure the model.
+    assert max(decoded.values()) == 2
+    decoded.clear()
+    train(fresh, epochs=1, augment=["flip", {"type": "crop", "min_scale": 0.5}])
+    assert len(decoded) == model.header.sizes["valid"] + model.header.sizes["test"]
 
 
 def test_without_disk_the_result_is_the_same(rows, tiny, monkeypatch):

@@ -9,6 +9,7 @@ from torchvision.transforms import v2
 
 from transfer_core import backbones
 from transfer_core.data.boxes import boxes_of
+from transfer_core.data.decode import decode_sized
 from transfer_core.features.box_views import BoxView, Photo, random_view, unchanged_view, visible
 from transfer_core.features.letterbox import Placement, fitted, load_letterboxed
 from transfer_core.features.mosaic import mosaic_cells
@@ -148,3 +149,27 @@ def test_views_have_keys_of_their_own(photos):
     keys = {view.key for view in [*views, unchanged_view(photos[0], SIZE), unchanged_view(photos[1], SIZE)]}
     assert len(keys) == 11
     assert isinstance(views[0], BoxView)
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png"])
+def test_the_last_image_is_decoded_once_for_each_size(tmp_path, monkeypatch, suffix):
+    from transfer_core.features import last_decoded
+
+    path = str(tmp_path / f"photo.{suffix}")
+    pixels = np.random.default_rng(0).integers(0, 256, (150, 200, 3), np.uint8)
+    Image.fromarray(pixels).save(path)
+    decoded = []
+
+    def count(*args, **words):
+        decoded.append(words)
+        return decode_sized(*args, **words)
+
+    monkeypatch.setattr(last_decoded, "decode_sized", count)
+    decoder = last_decoded.LastDecoded()
+    requests = (60, 50, 90, 100, 101, 55, 20, 200)
+    for longer_at_least in requests:
+        found = decoder(path, longer_at_least=longer_at_least)
+        expected = decode_sized(path, longer_at_least=longer_at_least)
+        assert found[1] == expected[1]
+        np.testing.assert_array_equal(np.asarray(found[0]), np.asarray(expected[0]))
+    assert len(decoded) == {"jpg": 3, "png": 1}[suffix]

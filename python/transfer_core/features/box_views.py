@@ -13,6 +13,7 @@ from transfer_core.backbones import Preprocessing
 from transfer_core.data.boxes import Boxes
 from transfer_core.data.decode import decode_sized
 from transfer_core.features.augment import augment, random_crop
+from transfer_core.features.last_decoded import Decoder
 from transfer_core.features.letterbox import Corners, Placement, blank, fitted
 from transfer_core.features.mosaic import fill_cell, mosaic_cells
 from transfer_core.features.pixels import Pixels
@@ -62,6 +63,13 @@ class BoxView:
         digests = [photo.digest for photo in self.photos]
         return repr((digests, self.placements, self.colours, self.seed))
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether it shows the whole image, unchanged but for its size."""
+        whole = (0.0, 0.0, *self.photos[0].boxes.size)
+        one = len(self.photos) == 1 and not self.colours
+        return one and self.placements[0].part == whole and not self.placements[0].flipped
+
     def objects(self) -> tuple[Corners, Classes]:
         """Corners (B, 4) and classes (B,) of the visible objects, in pixels of the input."""
         corners, classes = [np.zeros((0, 4))], [np.zeros(0, np.int64)]
@@ -72,14 +80,14 @@ class BoxView:
             classes.append(objects.classes[rows])
         return np.concatenate(corners), np.concatenate(classes)
 
-    def load(self, image_size: int, preprocessing: Preprocessing) -> Pixels:
+    def load(self, image_size: int, preprocessing: Preprocessing, decoder: Decoder = decode_sized) -> Pixels:
         """Pixels (S, S, 3) uint8; raises `DataError` if an image can't be decoded."""
         canvas = blank(image_size, preprocessing)
         for photo, placement in zip(self.photos, self.placements, strict=True):
             left, top, right, bottom = placement.part
             # A cropped part needs more pixels of the image.
             zoom = max(photo.boxes.size) / max(right - left, bottom - top)
-            image, size = decode_sized(photo.path, longer_at_least=int(np.ceil(image_size * zoom)))
+            image, size = decoder(photo.path, longer_at_least=int(np.ceil(image_size * zoom)))
             placement.paste(image, size, canvas, preprocessing)
         if self.colours:
             canvas = augment(canvas, self.colours, np.random.default_rng(self.seed))

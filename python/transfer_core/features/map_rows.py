@@ -6,6 +6,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
@@ -15,11 +16,16 @@ import torch
 from torch import Tensor
 
 from transfer_core.cache import cache_limit
+from transfer_core.data.near_images import thumbnail
 from transfer_core.features.boundary import DISK_SHARE
 from transfer_core.features.box_views import BoxView
 from transfer_core.features.frozen_maps import FrozenMaps, Rows
+from transfer_core.features.last_decoded import LastDecoded
 from transfer_core.features.parallel import map_on_cores
+from transfer_core.features.pixels import Pixels, central_pixels
 from transfer_core.features.store import FeatureStore
+from transfer_core.features.thumbnails import Seen
+from transfer_core.runtime.errors import DataError
 from transfer_core.runtime.paths import cache
 from transfer_core.runtime.permissions import make_directory
 from transfer_core.runtime.progress import Progress, Step
@@ -35,6 +41,22 @@ class MapRows(Protocol):
 
     def read(self, numbers: Tensor) -> Tensor:
         """Rows (N, width) with these numbers."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Findings about photos while their views are loaded.
+
+    Attributes
+    ----------
+    seen
+        Thumbnails of whole photos by digest; None: not needed.
+    bad
+        Paths of photos that can't be decoded, with the reason; None: the first one raises.
+    """
+
+    seen: Seen | None
+    bad: dict[str, str] | None
 
 
 class RowsOfViews:
@@ -55,13 +77,16 @@ class RowsOfViews:
     ) -> None:
         self.store = store
         self._check = check
-        self._progress = progress
+        self.progress = progress
         self._places: dict[tuple[str, str], tuple[MapRows, int]] = {}
 
-    def rows(self, part: FrozenMaps, views: Sequence[BoxView], step: Step) -> MapRows:
+    def rows(
+        self, part: FrozenMaps, views: Sequence[BoxView], step: Step, reading: Reading | None = None
+    ) -> MapRows:
         """Rows of `views`; those that are not known are computed.
 
-        Where the disk has no room, they are computed again at each access.
+        Where the disk has no room, they are computed again at each access. Rows of views that can't be loaded
+        are undefined.
 
         Raises
         ------
@@ -73,14 +98,14 @@ class RowsOfViews:
         if len(tables) == 1 and None not in places:
             return _Selected(next(iter(tables.values())), [place[1] for place in places if place])
         unique = {view.key: view for view in views}
-        table = self._compute(list(unique.values()), part, step)
+        table = self._compute(list(unique.values()), part, step, reading or Reading(None, None))
         self._places |= {(part.fingerprint, key): (table, number) for number, key in enumerate(unique)}
         return self.rows(part, views, step)
 
-    def _compute(self, views: Sequence[BoxView], part: FrozenMaps, step: Step) -> MapRows:
+    def _compute(self, views: Sequence[BoxView], part: FrozenMaps, step: Step, reading: Reading) -> MapRows:
         size = len(views) * part.layout.width * part.dtype.itemsize
         stored = part.layout.maps and size <= _STORED_SHARE * cache_limit()
-        chunks = self._chunks(views, part, self.store if stored else None, step)
+        chunks = self._chunks(views, part, self.store if stored else None, step, reading)
         with suppress(OSError):
             make_directory(cache())
             if size <= DISK_SHARE * shutil.disk_usage(cache()).free:
@@ -94,7 +119,12 @@ class RowsOfViews:
         return _Recomputed(views, part)
 
     def _chunks(
-        self, views: Sequence[BoxView], part: FrozenMaps, store: FeatureStore | None, step: Step
+        self,
+        views: Sequence[BoxView],
+        part: FrozenMaps,
+        store: FeatureStore | None,
+        step: Step,
+        reading: Reading,
     ) -> Iterator[Rows]:
         """Yield the rows of some views at a time."""
         for start in range(0, len(views), _AT_ONCE):
@@ -104,23 +134,40 @@ class RowsOfViews:
             known = store.read(part.fingerprint, keys, rows) if store else np.zeros(len(some), bool)
             missing = np.flatnonzero(~known)
             batches = (missing[i : i + part.batch_size] for i in range(0, len(missing), part.batch_size))
-            compute = partial(self._batch, some, part)
+            compute = partial(self._batch, some, part, reading)
+            good: list[int] = []
             for numbers, computed in map_on_cores(compute, batches):
                 rows[numbers] = computed
-                self._progress.check()
-            if store and len(missing):
-                store.add(part.fingerprint, [keys[number] for number in missing], rows[missing])
+                good += numbers
+                self.progress.check()
+            if store and good:
+                store.add(part.fingerprint, [keys[number] for number in good], rows[good])
             yield rows
-            self._progress.advance(step, start + len(some), len(views), "images")
+            self.progress.advance(step, start + len(some), len(views), "images")
 
     def _batch(
-        self, views: Sequence[BoxView], part: FrozenMaps, numbers: npt.NDArray[np.int64]
-    ) -> tuple[npt.NDArray[np.int64], Rows]:
-        some = [views[number] for number in numbers]
-        pixels = [view.load(part.image_size, part.preprocessing) for view in some]
-        for view in some:
+        self, views: Sequence[BoxView], part: FrozenMaps, reading: Reading, numbers: npt.NDArray[np.int64]
+    ) -> tuple[list[int], Rows]:
+        """Numbers and rows of the views that can be loaded."""
+        loaded: dict[int, Pixels] = {}
+        decoder = LastDecoded()
+        for number in numbers.tolist():
+            view = views[number]
+            try:
+                loaded[number] = view.load(part.image_size, part.preprocessing, decoder)
+            except DataError as error:
+                if reading.bad is None:
+                    raise
+                if len(view.photos) == 1:  # each photo has a view of its own
+                    reading.bad[view.photos[0].path] = str(error)
+                continue
             self._check(view)
-        return numbers, part.rows(pixels)
+            if reading.seen is not None and view.is_whole:
+                photo = view.photos[0]
+                image, _ = decoder(photo.path, longer_at_least=part.image_size)
+                reading.seen[photo.digest] = thumbnail(central_pixels(image, part.preprocessing))
+        rows = part.rows(list(loaded.values())) if loaded else np.empty((0, part.layout.width), part.dtype)
+        return list(loaded), rows
 
 
 class _Selected:

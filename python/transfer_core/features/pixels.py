@@ -34,7 +34,11 @@ def load_pixels(input: str | bytes, preprocessing: Preprocessing, name: str | No
     DataError
         If the image can't be decoded.
     """
-    image = decode_image(input, at_least=preprocessing.resize_size, name=name)
+    return central_pixels(decode_image(input, at_least=preprocessing.resize_size, name=name), preprocessing)
+
+
+def central_pixels(image: Image.Image, preprocessing: Preprocessing) -> Pixels:
+    """Return the center crop of a decoded image, as `load_pixels` does."""
     return np.asarray(_resize(image, _centre_box(image, preprocessing), preprocessing))
 
 

@@ -15,22 +15,23 @@ import numpy.typing as npt
 from transfer_core.backbones.frozen import AnyBackbone
 from transfer_core.data import Input
 from transfer_core.data.bad_input import counted, without_skip_hint
-from transfer_core.data.decode import decode_image
 from transfer_core.features import Load
 from transfer_core.heads.novelty import Novelty
 from transfer_core.model.model_facts import ModelFacts
 from transfer_core.model.predictor import Computed, Predictor, SavedHead, predictor_module
 from transfer_core.model.restore import use_of
+from transfer_core.model.tiled import compute_tiled
 from transfer_core.model.view_average import Views, augmentations_of, predictions_over_views
 from transfer_core.runtime.bad_input_report import OnBadInput, check_on_bad_input, in_order, together
-from transfer_core.runtime.errors import ConfigurationError, DataError, Problem, RecipeError, TransferWarning
+from transfer_core.runtime.errors import ConfigurationError, DataError, TransferWarning
 from transfer_core.tasks.coverage import check_level
 
 if TYPE_CHECKING:
-    from transfer_core.model.detection_predictor import DetectionPredictor
     from transfer_core.model.text_predictor import TextPredictor
 
 Embeddings: TypeAlias = npt.NDArray[np.float32]
+# Loads an input, which errors call by this name.
+LoadInput: TypeAlias = Callable[[Any, str], Any]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -92,7 +93,7 @@ class Inference(ModelFacts):
         check_on_bad_input(on_bad_input)
         if self._is_one(inputs):
             return next(iter(self.predict([cast(Input, inputs)], level, on_bad_input, tile, augment)), None)
-        compute = self._compute_tiled if tile else self._compute_whole
+        compute = partial(compute_tiled, self) if tile else self._compute_whole
         describe: Callable[[Any], list[dict[str, Any]]] = partial(self.predictions, level=level)
         if augment:
             changes = augmentations_of(self, augment, level)
@@ -189,12 +190,9 @@ class Inference(ModelFacts):
             return cast(Embeddings, self.embed([cast(Input, inputs)])[0])
         return self.embeddings(self.compute_all(self.loads(cast(Sequence[Input], inputs))))
 
-    def load(self, number: int, input: Input, of: int) -> Any:
-        """Load input `number` of `of` for the network; raises `DataError`."""
-        return self._load(self.predictor.load, number, input, of)
-
-    def _load(self, load: Callable[[Any, str], Any], number: int, input: Input, of: int) -> Any:
-        name = _name(self.modality.one, number, of)
+    def load(self, number: int, input: Input, of: int, how: LoadInput | None = None) -> Any:
+        """Load input `number` of `of` for the network, or as the function `how` does; raises `DataError`."""
+        name, load = _name(self.modality.one, number, of), how or self.predictor.load
         try:
             with use_of(self.path):
                 return load(self.modality.from_caller(input, name, self.header.columns), name)
@@ -236,20 +234,10 @@ class Inference(ModelFacts):
     def _compute_whole(self, inputs: Sequence[Input]) -> tuple[Computed, dict[int, DataError]]:
         return self.compute(self.loads(inputs))
 
-    def _compute_tiled(self, inputs: Sequence[Input]) -> tuple[Computed, dict[int, DataError]]:
-        if self.task.needs != "feature_maps":
-            raise RecipeError(
-                [Problem("tile", f"only detectors look at tiles, this is a {self.task.name} model")]
-            )
-        predictor = cast("DetectionPredictor", self.predictor)
-        loads = [partial(self._load, _decoded, *one, len(inputs)) for one in enumerate(inputs)]
-        with use_of(self.path):
-            return predictor.compute_tiled(loads)
-
-    def loads(self, inputs: Iterable[Input]) -> list[Load]:
-        """Functions that load the inputs for `compute`."""
+    def loads(self, inputs: Iterable[Input], how: LoadInput | None = None) -> list[Load]:
+        """Functions that load the inputs for `compute`, or as `how` does."""
         inputs = list(inputs)
-        return [partial(self.load, *one, len(inputs)) for one in enumerate(inputs)]
+        return [partial(self.load, *one, len(inputs), how) for one in enumerate(inputs)]
 
     def _is_one(self, inputs: Any) -> bool:
         """Whether this is one input; True for invalid values, too, which `load` reports."""
@@ -274,7 +262,3 @@ class Inference(ModelFacts):
 def _name(one: str, number: int, of: int) -> str:
     """The name of an input without a path in messages."""
     return f"the {one}" if of == 1 else f"{one} {number + 1} of {of}"
-
-
-def _decoded(input: str | bytes, name: str) -> Any:
-    return decode_image(input, name=None if isinstance(input, str) else name)

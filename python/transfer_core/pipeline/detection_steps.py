@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -11,13 +12,14 @@ import msgspec
 import numpy as np
 
 from transfer_core.data import Dataset, DataSplits, emit_data_warnings, left_over, naming_all
+from transfer_core.data.bad_input import left_out
 from transfer_core.data.boxes import Detections
 from transfer_core.data.fingerprint import check_unchanged
 from transfer_core.features import FeatureStore
 from transfer_core.features.box_views import BoxView, Photo, random_view, unchanged_view
 from transfer_core.features.check import undecodable
 from transfer_core.features.features import RANDOM_VIEWS
-from transfer_core.features.map_rows import RowsOfViews
+from transfer_core.features.map_rows import Reading, RowsOfViews
 from transfer_core.features.thumbnails import Seen
 from transfer_core.finetune.detector_phase import (
     DetectorTraining,
@@ -83,33 +85,30 @@ def expected_work(chosen: Chosen) -> list[ExpectedPhase]:
 
 def freeze(chosen: Chosen, progress: Progress) -> FrozenViews:
     """Step 2: the feature maps of all views of the training and validation images."""
-    recipe, size = chosen.plan.recipe, _image_size(chosen)
-    chosen = _checked(chosen, progress)
-    splits = chosen.splits
-    emit_data_warnings(splits, recipe, progress)
-    train, valid = _photos(splits.train), _photos(splits.valid)
-    store = FeatureStore()
-    training = DetectorTraining(
-        backbone=chosen.backbone.module(),
-        detector=_new_detector(chosen),
-        image_size=size,
-        train=_viewed(train, chosen),
-        valid=ViewedExamples(tuple(unchanged_view(photo, size) for photo in valid)),
-        rows=RowsOfViews(store, partial(_check_file, splits), progress),
-        precision=partial(_average_precision, splits),
-        machine=chosen.machine,
-        seed=recipe.seed,
-        progress=progress,
-    )
-    views = training.train.views + training.valid.views
-    progress.stage("freeze", f"freeze it: compute the feature maps of {len(views)} views once")
-    with releasing_memory():
-        _, part = trained_part(training, None)
-        training.rows.rows(part, views, "freeze")
+    recipe, splits = chosen.plan.recipe, chosen.splits
+    skips = recipe.on_bad_input == "skip"
+    bad: dict[str, str] = {}
+    seen: Seen | None = {} if recipe.split.near_duplicates else None
+    parts = (splits.train, splits.valid, splits.test)
+    every = splits.train.joined(splits.valid, splits.test)
+    rows = RowsOfViews(FeatureStore(), partial(_check_files, every.stamps), progress)
+    with naming_all(parts, splits.modality, progress):
+        training = _computed(chosen, rows, Reading(seen, bad if skips else None))
+        if bad:
+            progress.warning(left_out(bad))
+        # Test images are only decoded, so that damaged ones are reported before the training.
+        bad |= undecodable(splits.test, chosen.backbone, recipe.on_bad_input, progress, seen)
+    if bad:
+        chosen = replace(chosen, splits=left_over(splits, bad))
+    if seen is not None and chosen.splits.pool:
+        chosen = replace(chosen, splits=apart(chosen, seen, progress))
+    if chosen.splits is not splits:
+        training = _computed(chosen, rows, None)
+    emit_data_warnings(chosen.splits, recipe, progress)
     task = chosen.plan.task
     assert isinstance(task, Detection)
-    state = task.fit(splits.labels, splits.train)
-    return FrozenViews(chosen.plan, chosen.backbone, splits, chosen.machine, state, training)
+    state = task.fit(chosen.splits.labels, chosen.splits.train)
+    return FrozenViews(chosen.plan, chosen.backbone, chosen.splits, chosen.machine, state, training)
 
 
 def add_head_and_train(
@@ -176,20 +175,28 @@ def evaluate(
     return save_new(path, header, frozen.backbone, tuned.head)
 
 
-def _checked(chosen: Chosen, progress: Progress) -> Chosen:
-    """Decode all images once, leave out bad ones, and keep near-duplicates on one side of the split."""
-    recipe, splits = chosen.plan.recipe, chosen.splits
-    parts = (splits.train, splits.valid, splits.test)
-    seen: Seen | None = {} if recipe.split.near_duplicates else None
-    progress.stage("freeze", f"read {sum(map(len, parts))} images")
-    with naming_all(parts, splits.modality, progress):
-        every = splits.train.joined(splits.valid, splits.test)
-        bad = undecodable(every, chosen.backbone, recipe.on_bad_input, progress, seen)
-    if bad:
-        chosen = replace(chosen, splits=left_over(splits, bad))
-    if seen is not None and chosen.splits.pool:
-        chosen = replace(chosen, splits=apart(chosen, seen, progress))
-    return chosen
+def _computed(chosen: Chosen, rows: RowsOfViews, reading: Reading | None) -> DetectorTraining:
+    """The training of a new detector, with all rows computed."""
+    recipe, splits, size = chosen.plan.recipe, chosen.splits, _image_size(chosen)
+    valid = tuple(unchanged_view(photo, size) for photo in _photos(splits.valid))
+    training = DetectorTraining(
+        backbone=chosen.backbone.module(),
+        detector=_new_detector(chosen),
+        image_size=size,
+        train=_viewed(_photos(splits.train), chosen),
+        valid=ViewedExamples(valid),
+        rows=rows,
+        precision=partial(_average_precision, splits),
+        machine=chosen.machine,
+        seed=recipe.seed,
+        progress=rows.progress,
+    )
+    views = training.train.views + valid
+    rows.progress.stage("freeze", f"freeze it: compute the feature maps of {len(views)} views once")
+    with releasing_memory():
+        _, part = trained_part(training, None)
+        rows.rows(part, views, "freeze", reading)
+    return training
 
 
 def _photos(dataset: Dataset) -> list[Photo]:
@@ -226,10 +233,10 @@ def _new_detector(chosen: Chosen) -> Detector:
     return build_detector(recipe.head, maps, _image_size(chosen), classes, recipe.seed)
 
 
-def _check_file(splits: DataSplits, view: BoxView) -> None:
+def _check_files(stamps: Mapping[str, str], view: BoxView) -> None:
     """Raise `DataError` if a file of the view has changed since its digest was taken."""
     for photo in view.photos:
-        if stamp := splits.train.stamps.get(photo.path) or splits.valid.stamps.get(photo.path):
+        if stamp := stamps.get(photo.path):
             check_unchanged(photo.path, stamp, photo.digest)
 
 
