@@ -1,5 +1,6 @@
 """The search of a recipe within a budget, through the public function."""
 
+import re
 import time
 
 import numpy as np
@@ -9,6 +10,7 @@ import sklearn.preprocessing  # noqa: F401  its first import changes the environ
 import transfer_core
 from transfer_core.pipeline import candidates
 from transfer_core.pipeline import search as searching
+from transfer_core.pipeline.frozen_trials import Trial
 from transfer_core.runs import list_runs
 from transfer_core.runtime.errors import DataError, RecipeError
 
@@ -48,15 +50,37 @@ def test_the_best_trial_is_trained_on_everything_and_measured_once(tmp_path):
     assert any(title.startswith("best of ") for title in titles)
 
 
-def test_every_trial_is_a_run_that_never_saw_the_test_part(tmp_path):
-    model = transfer_core.train(backbone="auto", data=table(tmp_path / "rows.csv"), budget=60)
-    trials = [run for run in list_runs() if run["recipe"]["split"]["measure"] == "valid"]
-    assert len(trials) >= 2
-    assert all(run["status"] == "finished" for run in trials)
-    trial = transfer_core.load(trials[0]["path"] + "/model.transfer")
-    parts = {part.name: part.examples for part in trial.header.data.parts}
-    assert parts["reserved"] == model.header.sizes["test"]
-    assert trial.header.sizes["test"] == model.header.sizes["valid"]
+def test_the_split_of_the_search_is_that_of_the_default(tmp_path):
+    data, events = table(tmp_path / "rows.csv"), []
+    model = transfer_core.train(backbone="auto", data=data, budget=60, on_event=events.append)
+    assert len(list_runs()) == 1  # trials on frozen embeddings leave no run
+    titles = [event["title"] for event in events if event["event"] == "stage"]
+    first = next(title for title in titles if title.startswith("trial 1: "))
+    assert first.startswith("trial 1: sklearn:StandardScaler")
+    assert any("random_forest head: loss" in title for title in titles)
+    assert model.header.data.measured == model.header.sizes["test"]
+
+
+def trial(losses):
+    return Trial("", None, None, np.asarray(losses, float)[:, None], 0.0)
+
+
+def test_the_default_is_kept_unless_the_best_is_better_by_a_standard_error():
+    rng = np.random.default_rng(0)
+    default = rng.uniform(0, 1, 200)
+    noise = rng.standard_normal(200)
+    noise -= noise.mean()
+    barely, clearly = default - 0.5 / np.sqrt(200) + noise, default - 1.5 / np.sqrt(200) + noise
+    before, small, large = map(trial, (default, barely, clearly))
+    assert searching.chosen_beside(before, small) is before
+    assert searching.chosen_beside(before, large) is large
+
+
+def test_losses_of_examples_that_were_not_held_out_are_ignored():
+    assert trial([1.0, np.nan, 3.0]).loss == 2.0
+    twice = Trial("", None, None, np.array([[1.0, 3.0], [np.nan, np.nan], [2.0, np.nan]]), 0.0)
+    assert twice.by_example().tolist()[::2] == [2.0, 2.0]
+    assert twice.by_example(1).tolist()[::2] == [1.0, 2.0]
 
 
 def test_rows_can_be_searched_too():
@@ -69,7 +93,6 @@ def test_rows_can_be_searched_too():
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ({"budget": 1}, "budget: one trial takes about"),
         ({"head": {"type": "mlp"}, "epochs": 3}, "head: is chosen by backbone :auto"),
         ({"backbone": "sklearn:StandardScaler", "budget": 60}, "budget: is for a search"),
     ],
@@ -79,10 +102,10 @@ def test_wrong_words_are_explained(words, message):
         transfer_core.train(**{"backbone": "auto", "data": rows(), **words})
 
 
-def test_a_budget_that_no_trial_fits_is_answered_with_one_that_does(monkeypatch):
-    monkeypatch.setattr(searching, "_LEAST_BUDGET", 0.0)
-    with pytest.raises(RecipeError, match=r"budget: no trial ends within 0.01 s .* Fix: budget: 1 or more"):
+def test_a_budget_that_no_trial_fits_is_answered_with_one_that_does():
+    with pytest.raises(RecipeError, match=r"budget: no trial ends within 0.01 s on this data") as raised:
         transfer_core.train(backbone="auto", data=rows(), budget=0.01, task="classification")
+    assert int(re.search(r"Fix: budget: (\d+) or more", str(raised.value))[1]) >= 6
 
 
 def test_no_candidate_and_a_single_class_are_explained(monkeypatch):

@@ -15,6 +15,8 @@ import numpy.typing as npt
 from transfer_core.backbones import backbone_loading
 from transfer_core.backbones.asset_files import PREFIX, files_in
 from transfer_core.backbones.facts import BackboneFacts, Preprocessing, WeightsFacts, identity_of
+from transfer_core.backbones.joint.joint_backbone import PREFIX as JOINT
+from transfer_core.backbones.joint.joint_backbone import JointBackbone, joint_facts, member_names
 from transfer_core.backbones.registry import library_version, source_of
 from transfer_core.backbones.representations import Representation
 from transfer_core.backbones.weights import find_weights
@@ -180,6 +182,10 @@ def open_backbone(
     RecipeError, WeightsNotFound, ModelFileError, DependencyError
         See `backbones.load`.
     """
+    if name.startswith(JOINT):
+        return JointBackbone(
+            tuple(open_backbone(one, weights, progress, trust) for one in member_names(name))
+        )
     if weights != "random" and not trust and (known := _known(name, weights, progress)):
         return known
     backbone = backbone_loading.load(name, weights, progress, trust)
@@ -190,6 +196,8 @@ def open_backbone(
 
 def describe(name: str, weights: str = "pretrained", trust: bool = False) -> BackboneFacts:
     """Describe a backbone as `backbones.facts` does, without torch if it was opened before."""
+    if name.startswith(JOINT):
+        return joint_facts([describe(one, weights, trust) for one in member_names(name)])
     if weights != "random" and not trust and not source_of(name).published:
         known = _opened_before(name, weights, library_version(source_of(name).name))
         if known:

@@ -13,10 +13,12 @@ import PIL
 
 from transfer_core.backbones import Preprocessing
 from transfer_core.backbones.frozen import AnyBackbone
+from transfer_core.backbones.joint.joint_backbone import JointBackbone
 from transfer_core.features.engines.choice import CHOICE_VERSION, choose
 from transfer_core.features.engines.engine import Array
 from transfer_core.features.engines.reference import Reference
 from transfer_core.features.fitted import fitted_extractor, must_be_fitted
+from transfer_core.features.joint import JointExtractor
 from transfer_core.features.loading import Load, load_batches, load_one
 from transfer_core.features.network import NetworkExtractor
 from transfer_core.features.parallel import map_on_cores
@@ -135,6 +137,10 @@ def build_extractor(
     backbone: AnyBackbone, device: Device, precision: str = "auto", text: TextOptions = TextOptions()
 ) -> Extractor:
     """An extractor for `backbone`, whatever goes into it; `text` is for one that takes texts."""
+    if isinstance(backbone, JointBackbone):
+        return JointExtractor(
+            tuple(build_extractor(one, device, precision, text) for one in backbone.members)
+        )
     kind = "fitted" if must_be_fitted(backbone) else backbone.facts.modality
     if kind == "text":
         return text_extractor(backbone, device, precision, text)

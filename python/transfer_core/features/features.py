@@ -18,6 +18,7 @@ from transfer_core.data.fingerprint import check_unchanged
 from transfer_core.data.near_images import thumbnail
 from transfer_core.features.engines.engine import Array
 from transfer_core.features.extractor import Extractor
+from transfer_core.features.joint import JointExtractor
 from transfer_core.features.loading import Load
 from transfer_core.features.store import FeatureStore
 from transfer_core.features.style import TargetStyle, ViewChange
@@ -92,6 +93,14 @@ def embed_dataset(
     DataError
         For the first input that can't be read, unless `on_bad_input` is `skip`.
     """
+    if isinstance(extractor, JointExtractor):
+        how = (store, progress, step, on_bad_input, noun)
+        first, *others = [
+            embed_dataset(dataset, views_of, views, member, *how, None if place else seen)
+            for place, member in enumerate(extractor.members)
+        ]
+        columns = [first.embeddings, *(other.embeddings for other in others)]
+        return Features(np.concatenate(columns, axis=1), first.bad)
     store = store if extractor.fingerprint else None
     wanted = [
         (row, view, views.key(dataset.digests[row], view))

@@ -9,6 +9,7 @@ from typing import Any
 
 from transfer_core import cache
 from transfer_core.backbones.frozen import AnyBackbone
+from transfer_core.backbones.joint.joint_backbone import members_of
 from transfer_core.heads.novelty import Novelty
 from transfer_core.model.files import write_parts
 from transfer_core.model.model import Model
@@ -91,7 +92,8 @@ def save_new(
 ) -> Model:
     """Save a newly trained model, and return it with the header as loaded from the file."""
     saved = write_parts(path, header, backbone, head, FILE, novelty=novelty)
-    note_identity(backbone)
+    for one in members_of(backbone):
+        note_identity(one)
     if header.recipe.get("trust"):
         trust_list.trust(saved.digest, str(path))
     return Model(path, saved.header, backbone, head, saved.digest, novelty)

@@ -16,13 +16,15 @@ from msgspec.structs import replace
 from transfer_core import backbones
 from transfer_core.backbones import BackboneFacts, Preprocessing
 from transfer_core.backbones.frozen import AnyBackbone, SavedBackbone, open_backbone
+from transfer_core.backbones.joint.joint_backbone import JointBackbone
 from transfer_core.backbones.registry import library_version, source_of, sources
 from transfer_core.backbones.weights import is_path, sha256
 from transfer_core.features.engines.reference import has_graph
 from transfer_core.heads.novelty import Novelty
 from transfer_core.heads.rehearsal import novelty_of
 from transfer_core.model.weights_identity import checked_digest
-from transfer_core.model_file.format import BACKBONE_PREFIX, NOVELTY_PREFIX, ModelHeader
+from transfer_core.model_file.format import BACKBONE_PREFIX, NOVELTY_PREFIX, BackboneSource, ModelHeader
+from transfer_core.model_file.header import Member
 from transfer_core.model_file.strict_json import convert
 from transfer_core.runtime.errors import ModelFileError, RecipeError, TransferError
 from transfer_core.runtime.memory_errors import lack_of_memory
@@ -111,6 +113,7 @@ def restore_backbone(
     """
     if header.backbone.inside:
         backbone = _inside(header, under(BACKBONE_PREFIX, arrays), trust)
+        _check_equal("backbone.name", header.backbone.name, backbone.facts.name)
     else:
         backbone = _with_external_weights(header, progress, trust)
     facts = backbone.facts
@@ -135,9 +138,26 @@ def restore_novelty(header: ModelHeader, arrays: Mapping[str, Array]) -> Novelty
 
 def _inside(header: ModelHeader, arrays: Mapping[str, Array], trust: bool) -> AnyBackbone:
     source = header.backbone
-    facts = facts_of(header)
+    if source.members:
+        members = enumerate(source.members)
+        return JointBackbone(tuple(_member(one, under(f"{n}.", arrays), trust) for n, one in members))
+    return _member(
+        Member(
+            name=source.name,
+            weights=source.weights,
+            weights_digest=source.weights_digest,
+            facts=source.facts,
+            preprocessing=header.preprocessing,
+        ),
+        arrays,
+        trust,
+    )
+
+
+def _member(source: Member, arrays: Mapping[str, Array], trust: bool) -> AnyBackbone:
+    facts = _facts(source)
     published = {weights.name: weights for weights in facts.weights}
-    stored = header.preprocessing
+    stored = source.preprocessing
     # The stored preprocessing: published metadata may change, a saved model must not.
     weights = replace(
         published.get(source.weights, facts.default_weights),
@@ -188,7 +208,10 @@ def _may_be_large(facts: BackboneFacts, preprocessing: Preprocessing) -> bool:
 
 def facts_of(header: ModelHeader) -> BackboneFacts:
     """The facts of the backbone of a saved model; raises `Misfit` if they are missing or invalid."""
-    source = header.backbone
+    return _facts(header.backbone)
+
+
+def _facts(source: BackboneSource | Member) -> BackboneFacts:
     if source.facts is None:
         # By name only: paths in an untrusted header are not opened.
         if not source_of(source.name).published:

@@ -29,7 +29,8 @@ class BackboneSource(msgspec.Struct, frozen=True, kw_only=True):
     """Where the backbone came from, and whether the file holds its tensors (`inside`).
 
     `weights` is the published name, a path, or `random`; `weights_digest` the sha256 of what was loaded.
-    `facts` are those of a backbone that is in no catalogue of ours.
+    `facts` are those of a backbone that is in no catalogue of ours. `members` are those of several backbones
+    whose embeddings are concatenated.
     """
 
     name: Name
@@ -38,6 +39,17 @@ class BackboneSource(msgspec.Struct, frozen=True, kw_only=True):
     fine_tuned: bool = False
     inside: bool = True
     facts: dict[str, Any] | None = None
+    members: Annotated[tuple[Member, ...], Meta(max_length=8)] = ()
+
+
+class Member(msgspec.Struct, frozen=True, kw_only=True):
+    """One of several backbones: see `BackboneSource`, and its preprocessing."""
+
+    name: Name
+    weights: Name
+    weights_digest: Short
+    facts: dict[str, Any] | None = None
+    preprocessing: dict[str, Any]
 
 
 class DataPart(msgspec.Struct, frozen=True):

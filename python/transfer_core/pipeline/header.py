@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
+from transfer_core.backbones.frozen import AnyBackbone
+from transfer_core.backbones.joint.joint_backbone import JointBackbone
 from transfer_core.backbones.registry import sources
 from transfer_core.model_file.format import BackboneSource, ModelHeader
+from transfer_core.model_file.header import Member
 from transfer_core.pipeline.artifacts import Chosen, Trained
 from transfer_core.pipeline.data_summary import data_summary
 from transfer_core.recipe.schema import to_plain
@@ -18,13 +23,10 @@ from transfer_core.tasks import State
 def header_of(chosen: Chosen, state: State, trained: Trained) -> ModelHeader:
     """The header without metrics and warnings."""
     task, splits, backbone = chosen.plan.task, chosen.splits, chosen.backbone
-    is_image = backbone.facts.modality == "image"
     source = BackboneSource(
-        name=backbone.facts.name,
-        weights=backbone.weights.name if backbone.weights else "random",
-        weights_digest=backbone.weights_digest,
+        **_origin(backbone),
         fine_tuned=trained.backbone_changed or chosen.plan.recipe.reuse is not None,
-        facts=None if sources()[backbone.facts.source].published else msgspec.to_builtins(backbone.facts),
+        members=_members(backbone) if isinstance(backbone, JointBackbone) else (),
     )
     return ModelHeader(
         task=task.name,
@@ -35,7 +37,7 @@ def header_of(chosen: Chosen, state: State, trained: Trained) -> ModelHeader:
         embedding_width=backbone.facts.embedding_width,
         modality=backbone.facts.modality,
         columns=splits.columns,
-        preprocessing=msgspec.to_builtins(backbone.preprocessing) if is_image else {},
+        preprocessing=_preprocessing(backbone),
         metrics={},
         history=tuple(trained.history),
         data=data_summary(splits, trained),
@@ -44,3 +46,23 @@ def header_of(chosen: Chosen, state: State, trained: Trained) -> ModelHeader:
         data_fingerprint=data_fingerprint(splits),
         created_at=model_date().isoformat(timespec="seconds"),
     )
+
+
+def _origin(backbone: AnyBackbone) -> dict[str, Any]:
+    published = sources()[backbone.facts.source].published
+    return {
+        "name": backbone.facts.name,
+        "weights": backbone.weights.name if backbone.weights else "random",
+        "weights_digest": backbone.weights_digest,
+        "facts": None if published else msgspec.to_builtins(backbone.facts),
+    }
+
+
+def _members(backbone: JointBackbone) -> tuple[Member, ...]:
+    return tuple(Member(**_origin(one), preprocessing=_preprocessing(one)) for one in backbone.members)
+
+
+def _preprocessing(backbone: AnyBackbone) -> dict[str, Any]:
+    is_image = backbone.facts.modality == "image"
+    found: dict[str, Any] = msgspec.to_builtins(backbone.preprocessing) if is_image else {}
+    return found

@@ -1,70 +1,77 @@
-"""Search the best recipe within a time budget: backbone, augmentation, head and depth of fine-tuning.
+"""Search the best recipe within a time budget: backbones, head and depth of fine-tuning.
 
-1. Rank backbones on a sample (`ranking`). 2. Fit heads on the frozen embeddings of the best ones.
-3. Fine-tune the best of these, with options that Optuna's TPE sampler proposes (Akiba et al. 2019; Bergstra
-et al. 2011); the other trials end here (successive halving, Jamieson and Talwalkar 2016).
-4. Train the best recipe on all training examples, and evaluate it once on the test examples.
-
-Every trial is a run of its own. It is measured on the validation part, and never sees the test part.
+1. Cross-validate the default recipe, then a head on the frozen embeddings of every other backbone that there
+is time for, of several concatenated, and other heads (`frozen_trials`). Of many examples, a ranking on a
+sample decides which backbones embed all.
+2. Repeat the cross-validation of the best ones, and choose: the default, unless the best has a lower loss by
+more than its standard error.
+3. Fine-tune, where an estimate fits into the time that is left, with options that Optuna's TPE sampler
+proposes (Akiba et al. 2019; Bergstra et al. 2011). Such a trial is a run of its own.
+4. Train the best recipe on all training examples, and evaluate it once on the test examples, whose labels no
+trial has used.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from dataclasses import replace as replaced
+from pathlib import Path
 from time import monotonic
 from typing import Any
 
+import numpy as np
 from msgspec.structs import replace
 
 from transfer_core.data import Row
+from transfer_core.data.modality_of_source import modality_of
 from transfer_core.model.model import Model
 from transfer_core.pipeline import five_steps
-from transfer_core.pipeline.ranking import Ranking, rank_backbones
-from transfer_core.recipe.augmentations import Crop, Flip
-from transfer_core.recipe.heads import LinearHead, MlpHead
+from transfer_core.pipeline.candidates import Candidate, candidates_for
+from transfer_core.pipeline.fine_tuning_trials import best_fine_tuned
+from transfer_core.pipeline.frozen_trials import (
+    Embedded,
+    Trial,
+    embed_split,
+    joined_trial,
+    other_heads,
+    repeated,
+    run_trial,
+)
+from transfer_core.pipeline.ranking import SAMPLE, rank_backbones
+from transfer_core.recipe.heads import ClassicHead
 from transfer_core.recipe.schema import Recipe
-from transfer_core.recipe.steps import Train, Unfreeze
+from transfer_core.recipe.steps import Train
 from transfer_core.runtime.errors import Cancelled, DependencyError, Problem, RecipeError, TransferError
 from transfer_core.runtime.progress import Event, Progress
+from transfer_core.runtime.temp_dir import spool_folder
 
-# Backbones whose frozen heads are compared, and frozen trials that are fine-tuned.
-_BACKBONES, _FINE_TUNED = 3, 2
-# Seconds; less does not suffice for one trial.
-_LEAST_BUDGET = 10.0
-# Shares of the budget: for the ranking, and kept for the final training beyond the time of its trial.
-_RANKING_SHARE, _RESERVE = 0.3, 1.5
-
-
-@dataclass(frozen=True)
-class Trial:
-    """A recipe with its `loss` on the validation part, and the `seconds` and id of its run."""
-
-    recipe: Recipe
-    title: str
-    loss: float
-    seconds: float
-    run: str
+# Examples up to which every backbone embeds all of them, without a ranking on a sample.
+_FEW = 2 * SAMPLE
+# Trials that are repeated, and further repetitions.
+_FINALISTS, _REPETITIONS = 4, 2
+# The final training: seconds, and its part that grows with the fit of a head.
+_FINAL, _FITS = 3.0, 3.0
 
 
 @dataclass
 class Clock:
-    """The time budget."""
+    """The time budget; `reserve` seconds are kept for the final training."""
 
     began: float
     budget: float
+    reserve: float = 0.0
 
     @property
     def left(self) -> float:
-        """Seconds until the budget is used up."""
-        return self.began + self.budget - monotonic()
+        """Seconds until the final training must begin."""
+        return self.began + self.budget - self.reserve - monotonic()
 
     @property
-    def share(self) -> float:
-        """The used share of the budget."""
-        return min(1.0, 1 - self.left / self.budget)
+    def used(self) -> float:
+        """Seconds since the beginning."""
+        return monotonic() - self.began
 
 
 def search(recipe: Recipe, streams: Mapping[str, Iterable[Row]], progress: Progress) -> Model:
@@ -73,210 +80,194 @@ def search(recipe: Recipe, streams: Mapping[str, Iterable[Row]], progress: Progr
     Raises
     ------
     RecipeError
-        At `budget`, if it is too small for one trial; at `backbone`, if no backbone can be used.
+        At `budget`, if it is too small for the default recipe; at `backbone`, if no backbone can be used.
     DependencyError
         Without Optuna.
     TransferError
         As a training does.
     """
     clock = Clock(monotonic(), recipe.budget or 600.0)
-    if clock.budget < _LEAST_BUDGET:
-        message = f"one trial takes about {_LEAST_BUDGET:.0f} s (got {clock.budget:g})"
-        raise RecipeError([Problem("budget", message)])
-    study = _study(recipe.seed)
-    # Rows of a stream are read once per trial.
+    check_optuna()
+    # Rows of a stream are read once per backbone.
     kept = {name: list(rows) for name, rows in streams.items()}
-    ranking = _ranked(recipe, kept, clock, progress)
-    trials = _Trials(recipe, kept, clock, progress)
-    for title, candidate in _frozen_candidates(recipe, ranking, clock):
-        trials.run(title, candidate)
-    frozen = trials.best(_FINE_TUNED)
-    if not frozen:
-        raise _too_small(clock, trials.needed)
-    if _can_fine_tune(ranking):
-        while trials.time_for_another():
-            title, candidate, report = _proposal(study, frozen)
-            report(trials.run(title, candidate))
-    best = trials.best(1)[0]
-    progress.stage("train", f"best of {len(trials.ended)} trials: {best.title}")
-    return five_steps.run(replace(best.recipe, split=recipe.split), kept, progress)
+    base = replace(recipe, budget=None, preset="fast", steps=(), train=Train())
+    with spool_folder() as spool:
+        searching = _Search(base, kept, spool, clock, progress)
+        best = searching.best_frozen()
+        tuned = best_fine_tuned(best, searching.singles(), kept, clock, progress)
+    chosen = tuned or best
+    progress.stage("train", f"best of {searching.count} trials: {chosen.title}")
+    return five_steps.run(chosen.recipe, kept, progress)
 
 
-def _ranked(recipe: Recipe, streams: Mapping[str, list[Row]], clock: Clock, progress: Progress) -> Ranking:
-    """Rank the backbones on this machine; at least one, unless the whole budget is used up before.
+def check_optuna() -> None:
+    """Raise `DependencyError` without Optuna, before any work."""
+    from importlib.util import find_spec
 
-    Raises
-    ------
-    RecipeError
-        At `budget`, if no backbone was ranked in time; at `backbone`, if none can be used.
-    """
-    needed = [0.0]
-
-    def emit(event: Event) -> None:
-        if event["event"] == "progress" and event["step"] == "freeze" and event["done"]:
-            needed[0] = (clock.budget - clock.left) * event["total"] / event["done"]
-        progress.emit(event)
-
-    def cancelled() -> bool:
-        return progress.cancelled() or clock.left < 0
-
-    watched = replaced(progress, emit=emit, cancelled=cancelled)
-    try:
-        return rank_backbones(recipe, None, None, clock.budget * _RANKING_SHARE, streams, watched)
-    except Cancelled:
-        progress.check()  # raises if the user cancelled, not the clock
-        raise _too_small(clock, 3 * needed[0]) from None
-    except RecipeError as error:
-        renamed = {"among": "backbone"}
-        problems = [Problem(renamed.get(one.path, one.path), one.message) for one in error.problems]
-        raise RecipeError(problems) from None
+    if find_spec("optuna") is None:
+        raise DependencyError("backbone auto", "optuna", "search")
 
 
-def _too_small(clock: Clock, needed: float) -> RecipeError:
-    """An error that states the seconds that are needed for one trial and the final training."""
-    enough = max(needed, 2 * clock.budget)
-    message = (
-        f"no trial ends within {clock.budget:g} s on this data. Fix: budget: {math.ceil(enough)} or more"
-    )
-    return RecipeError([Problem("budget", message)])
-
-
-class _Trials:
-    """Runs trials while there is time, and keeps their results."""
+class _Search:
+    """Trials on frozen embeddings, as many as there is time for."""
 
     def __init__(
-        self, recipe: Recipe, streams: Mapping[str, list[Row]], clock: Clock, progress: Progress
+        self, base: Recipe, streams: Mapping[str, list[Row]], spool: Path, clock: Clock, progress: Progress
     ) -> None:
-        self._split = replace(recipe.split, measure="valid")
-        self._streams, self._clock, self._progress = streams, clock, progress
-        self.ended: list[Trial] = []
-        # Seconds of budget with which a trial that was stopped would have ended.
-        self.needed = 0.0
-        self._longest = 0.0
+        self._base, self._streams, self._spool = base, streams, spool
+        self._clock, self._progress = clock, progress
+        self._trials: list[Trial] = []
 
-    def best(self, count: int) -> list[Trial]:
-        """The trials with the lowest losses."""
-        return sorted(self.ended, key=lambda trial: trial.loss)[:count]
+    @property
+    def count(self) -> int:
+        """Number of trials."""
+        return len(self._trials)
 
-    def time_for_another(self) -> bool:
-        """Whether a trial as long as the longest so far leaves the time of the final training."""
-        return self._clock.left > self._longest + self._reserve()
+    def singles(self) -> list[Trial]:
+        """Trials of one backbone with the default head, the best first."""
+        found = [t for t in self._trials if len(t.embedded.names) == 1 and t.recipe.head is None]
+        return sorted(found, key=lambda trial: trial.loss)
 
-    def run(self, title: str, recipe: Recipe) -> float:
-        """Run a trial; returns its loss, infinite if it failed or the time was up."""
-        if self._clock.left < self._reserve():
-            return math.inf
-        self._progress.stage("train", f"trial {len(self.ended) + 1}: {title}")
-        began, run = monotonic(), [""]
+    def best_frozen(self) -> Trial:
+        """The trial with the lowest cross-validated loss, or the default."""
+        candidates = self._candidates()
+        default = self._default(candidates[0])
         try:
-            model = five_steps.run(replace(recipe, split=self._split), self._streams, self._watched(run))
+            for candidate in self._affordable(candidates[1:], default):
+                self._single(candidate)
+            best = min(self._trials, key=lambda trial: trial.loss)
+            for head in other_heads(best.embedded):
+                self._head(best.embedded, head)
+            self._repeat()
         except Cancelled:
             self._progress.check()  # raises if the user cancelled, not the clock
-            return math.inf
-        except TransferError as error:
-            self._progress.warning(f"trial left out: {title}: {error}")
-            return math.inf
-        seconds = monotonic() - began
-        self._longest = max(self._longest, seconds)
-        loss = loss_of(model.metrics, model.task.main_metric)  # type: ignore[attr-defined]
-        self.ended.append(Trial(recipe, title, loss, seconds, run[0]))
-        return loss
+        default, *others = self._trials
+        most = max((trial.losses.shape[1] for trial in others), default=0)
+        finalists = [trial for trial in others if trial.losses.shape[1] == most]
+        return chosen_beside(default, min(finalists, key=lambda trial: trial.loss, default=default))
 
-    def _reserve(self) -> float:
-        """Seconds of the final training of the best trial."""
-        return _RESERVE * self.best(1)[0].seconds if self.ended else 0.0
+    def _candidates(self) -> list[Candidate]:
+        try:
+            return candidates_for(modality_of(self._base.data, self._base.columns, self._streams))
+        except RecipeError as error:
+            raise _at_backbone(error) from None
 
-    def _watched(self, run: list[str]) -> Progress:
-        """Forward warnings, note the run, report the share of the budget, and stop when it is used up."""
+    def _default(self, candidate: Candidate) -> Trial:
+        """The trial of the default recipe.
+
+        Raises
+        ------
+        RecipeError
+            At `budget`, if it does not end in time.
+        """
+        needed = [0.0]
 
         def emit(event: Event) -> None:
-            if event["event"] == "run":
-                run[0] = event["id"]
-            if event["event"] in ("warning", "epoch", "progress"):
+            if event["event"] == "progress" and event["step"] == "freeze" and event["done"]:
+                needed[0] = self._clock.used * event["total"] / event["done"]
+            self._progress.emit(event)
+
+        self._clock.reserve = _FINAL
+        try:
+            watched = replaced(self._watched(), emit=emit)
+            embedded = self._embedded(candidate, None, watched)
+            self._progress.stage("train", f"trial 1: {candidate.facts.name}")
+            self._add(run_trial(self._base, embedded, None, watched))
+        except Cancelled:
+            self._progress.check()
+            raise too_small(self._clock.budget, max(needed[0], self._clock.used) + 2 * _FINAL) from None
+        return self._trials[0]
+
+    def _affordable(self, candidates: Sequence[Candidate], default: Trial) -> list[Candidate]:
+        """Candidates that embed all examples in the time that is left, the most promising first."""
+        splits = default.embedded.frozen.splits
+        if len(splits.train) + len(splits.valid) <= _FEW or not candidates:
+            return list(candidates)
+        by_name = {candidate.facts.name: candidate for candidate in candidates}
+        share = max(1.0, self._clock.left / 4)
+        try:
+            ranking = rank_backbones(self._base, list(by_name), None, share, self._streams, self._watched())
+        except RecipeError:  # none of the others can be used
+            return []
+        inputs = ranking.examples / (1 - self._base.split.test) - ranking.sampled
+        left, found = self._clock.left, []
+        for entry in ranking.backbones:
+            needed = inputs * (entry.seconds_per_input or 0)
+            if needed < left:
+                found.append(by_name[entry.backbone])
+                left -= needed
+        return found
+
+    def _single(self, candidate: Candidate) -> None:
+        try:
+            embedded = self._embedded(candidate, self._trials[0].embedded, self._watched())
+            self._add(run_trial(self._base, embedded, None, self._watched()))
+            if joined := joined_trial(self._base, self._trials, embedded, self._watched()):
+                self._add(joined)
+        except TransferError as error:
+            self._leave_out(candidate.facts.name, error)
+
+    def _head(self, embedded: Embedded, head: ClassicHead) -> None:
+        try:
+            self._add(run_trial(self._base, embedded, head, self._watched()))
+        except TransferError as error:
+            self._leave_out(str(head.__struct_config__.tag), error)
+
+    def _leave_out(self, title: str, error: TransferError) -> None:
+        if isinstance(error, Cancelled):
+            raise error
+        self._progress.warning(f"trial left out: {title}: {error}")
+
+    def _repeat(self) -> None:
+        """Cross-validate the default and the best other trials in further folds."""
+        order = sorted(range(1, len(self._trials)), key=lambda place: self._trials[place].loss)
+        for _ in range(_REPETITIONS):
+            for place in (0, *order[:_FINALISTS]):
+                self._trials[place] = repeated(self._trials[place], self._watched())
+
+    def _embedded(self, candidate: Candidate, like: Embedded | None, watched: Progress) -> Embedded:
+        recipe = replace(self._base, backbone=candidate.facts.name)
+        return embed_split(recipe, self._streams, self._spool, like.frozen if like else None, watched)
+
+    def _add(self, trial: Trial) -> None:
+        self._trials.append(trial)
+        self._clock.reserve = max(self._clock.reserve, _FINAL + _FITS * trial.seconds)
+        number = len(self._trials)
+        self._progress.stage("train", f"trial {number}: {trial.title}: loss {trial.loss:.3f}")
+
+    def _watched(self) -> Progress:
+        """Report the share of the budget, and stop when it is used up."""
+
+        def emit(event: Event) -> None:
+            if event["event"] != "overall":
                 self._progress.emit(event)
-            if event["event"] == "overall" and event["seconds_left"] is not None:
-                used = self._clock.budget - self._clock.left
-                self.needed = used + (1 + _RESERVE) * event["seconds_left"]
-            overall = {
-                "event": "overall",
-                "share": self._clock.share,
-                "seconds_left": max(0.0, self._clock.left),
-            }
-            self._progress.emit(overall)
+            self._progress.emit(self._overall())
 
         def cancelled() -> bool:
-            return self._progress.cancelled() or self._clock.left < self._reserve()
+            return self._progress.cancelled() or self._clock.left < 0
 
         return replaced(self._progress, emit=emit, cancelled=cancelled)
 
-
-def loss_of(metrics: Mapping[str, Any], main_metric: str) -> float:
-    """The log loss, which is finer than the accuracy; without one, 1 less the main metric."""
-    return float(metrics["log_loss"]) if "log_loss" in metrics else 1 - float(metrics[main_metric])
-
-
-def _frozen_candidates(recipe: Recipe, ranking: Ranking, clock: Clock) -> list[tuple[str, Recipe]]:
-    """Recipes with a frozen backbone: a linear head on the best backbones; on the best also others.
-
-    Raises
-    ------
-    RecipeError
-        At `budget`, if no backbone embeds the data in the time that is left.
-    """
-    base = replace(recipe, budget=None, preset="fast", steps=(), train=Train())
-    # The test part is embedded too, by the final training.
-    inputs = ranking.examples / (1 - recipe.split.test) - ranking.sampled
-    seconds = {entry.backbone: inputs * (entry.seconds_per_input or 0) for entry in ranking.backbones}
-    names = [name for name, needed in seconds.items() if needed < clock.left][:_BACKBONES]
-    if not names:
-        raise _too_small(clock, clock.budget - clock.left + 2 * min(seconds.values()))
-    first = replace(base, backbone=names[0])
-    found = [(f"{name}, linear head", replace(base, backbone=name)) for name in names]
-    found.append((f"{names[0]}, mlp head", replace(first, head=MlpHead())))
-    if ranking.modality == "image":
-        augment = (Crop(min_scale=0.8), Flip())
-        found.append((f"{names[0]}, linear head, crops and flips", replace(first, augment=augment)))
-    return found
+    def _overall(self) -> dict[str, Any]:
+        left = max(0.0, self._clock.budget - self._clock.used)
+        return {"event": "overall", "share": 1 - left / self._clock.budget, "seconds_left": left}
 
 
-def _can_fine_tune(ranking: Ranking) -> bool:
-    return ranking.modality != "table"
+def chosen_beside(default: Trial, best: Trial) -> Trial:
+    """`best`, if its mean loss is lower than that of the default by more than a standard error."""
+    gains = default.by_example(best.losses.shape[1]) - best.by_example()
+    gains = gains[np.isfinite(gains)]
+    if len(gains) < 2 or gains.mean() <= gains.std(ddof=1) / math.sqrt(len(gains)):
+        return default
+    return best
 
 
-def _proposal(study: Any, frozen: Sequence[Trial]) -> tuple[str, Recipe, Callable[[float], None]]:
-    """A recipe that fine-tunes one of the `frozen` trials, and the function that reports its loss."""
-    trial = study.ask()
-    base = frozen[trial.suggest_categorical("trial", list(range(len(frozen))))]
-    last = trial.suggest_categorical("last", [1, 2, 4, 8])
-    rate = trial.suggest_float("learning_rate", 1e-5, 1e-3, log=True)
-    epochs = trial.suggest_categorical("epochs", [3, 6, 12])
-    flips = trial.suggest_categorical("flips", [False, True])
-    recipe = base.recipe
-    steps = (Train(), Unfreeze(last=last), Train(epochs=epochs, learning_rate=rate, early_stopping=3))
-    head = recipe.head if isinstance(recipe.head, LinearHead | MlpHead) else None
-    augment = (Crop(min_scale=0.8), Flip()) if flips else ()
-    changed = replace(recipe, steps=steps, head=head, augment=augment)
-    title = f"{recipe.backbone}, last {last} blocks, rate {rate:.1g}, {epochs} epochs"
-
-    def report(loss: float) -> None:
-        if math.isfinite(loss):
-            study.tell(trial, loss)
-        else:
-            study.tell(trial, state=_failed())
-
-    return title, changed, report
+def too_small(budget: float, needed: float) -> RecipeError:
+    """An error that states the seconds that are needed for one trial and the final training."""
+    message = f"no trial ends within {budget:g} s on this data. Fix: budget: {math.ceil(needed)} or more"
+    return RecipeError([Problem("budget", message)])
 
 
-def _failed() -> Any:
-    from optuna.trial import TrialState
-
-    return TrialState.FAIL
-
-
-def _study(seed: int) -> Any:
-    try:
-        import optuna
-    except ImportError:
-        raise DependencyError("backbone auto", "optuna", "search") from None
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    return optuna.create_study(sampler=optuna.samplers.TPESampler(seed=seed, n_startup_trials=4))
+def _at_backbone(error: RecipeError) -> RecipeError:
+    renamed = {"among": "backbone"}
+    return RecipeError([Problem(renamed.get(one.path, one.path), one.message) for one in error.problems])

@@ -1,0 +1,1 @@
+"""Several backbones whose embeddings are concatenated."""
