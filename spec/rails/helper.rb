@@ -2,35 +2,8 @@
 
 # A real Rails application in a temporary directory: `rspec --exclude-pattern none spec/rails`, in a process of its own,
 # since Rails changes everything that is loaded after it.
-require "rails"
-require "active_record/railtie"
-require "active_storage/engine"
-require "action_controller/railtie"
 require "rubygems/package"
-require "tmpdir"
-
-FOLDER = File.realpath(Dir.mktmpdir("transfer-rails"))
-ENV["DATABASE_URL"] ||= "sqlite3:#{FOLDER}/app.sqlite3"
-ENV["RAILS_ENV"] = ENV["RACK_ENV"] = "test"
-at_exit { FileUtils.rm_rf(FOLDER) }
-
-require "transfer/engine" # the spec helper loads the gem before Rails
-require "transfer/testing"
-
-class Application < Rails::Application
-  config.root = FOLDER
-  config.load_defaults 7.2
-  config.eager_load = true
-  config.secret_key_base = "a secret of this test"
-  config.logger = Logger.new(File.join(FOLDER, "test.log"))
-  config.consider_all_requests_local = true
-  config.hosts.clear
-  config.active_storage.service = :disk
-  config.active_storage.service_configurations = { disk: { service: "Disk", root: "#{FOLDER}/storage" } }
-  config.active_job.queue_adapter = :inline
-end
-Application.initialize!
-Rails.application.routes.draw { mount Transfer::Engine, at: "/transfer" }
+require_relative "test_app"
 
 ActiveRecord::Migration.verbose = ActiveRecord::Schema.verbose = false
 ActiveRecord::Schema.define do
@@ -47,30 +20,6 @@ ActiveRecord::Schema.define do
 end
 migrations = [ActiveStorage::Engine, Transfer::Engine].map { |engine| engine.root.join("db/migrate").to_s }
 ActiveRecord::MigrationContext.new(migrations).migrate
-
-class PhotoKindRecipe < Transfer::Recipe
-  backbone "mobilenet_v2"
-end
-
-# Long enough to be interrupted, with checkpoints.
-class SlowRecipe < Transfer::Recipe
-  backbone "mobilenet_v2"
-  head :mlp, hidden: [8]
-  steps { train epochs: 400, optimizer: :adam, early_stopping: 0, batch_size: 2 }
-end
-
-class Photo < ActiveRecord::Base
-  has_one_attached :file
-  has_prediction :kind, from: :file, labels: :species, accept: 0.8
-end
-
-class Ticket < ActiveRecord::Base
-  has_prediction :queue, from: :body, model: "tickets", recipe: "TicketRecipe", on: :demand
-end
-
-class Flat < ActiveRecord::Base
-  has_prediction :price, from: %i[size district], model: "flats", recipe: "FlatRecipe", on: :demand
-end
 
 # What the specs share.
 module RailsHelpers

@@ -31,7 +31,9 @@ RSpec.describe "Trainings" do
     run = slow_run { |one| stopped ||= one.reload.history.present? }
     Transfer::TrainJob.perform_now(run)
     expect(run.reload).to have_attributes(status: "interrupted", checkpoint: be_attached)
-    expect(ActiveJob::Base.queue_adapter.enqueued_jobs.map { |job| job["job_class"] }).to include("Transfer::TrainJob")
+    again = ActiveJob::Base.queue_adapter.enqueued_jobs.find { |job| job["job_class"] == "Transfer::TrainJob" }
+    expect(again["arguments"]).to eq([{ "_aj_globalid" => run.to_global_id.to_s }])
+    expect(again["continuation"]).to include("current" => ["train", nil]) if ActiveJob.const_defined?(:Continuable)
 
     Transfer.shutdown
     FileUtils.rm_rf(File.join(Transfer.config.home, "runs"))
@@ -48,11 +50,20 @@ RSpec.describe "Trainings" do
     expect(scores.first).to match(scores.last.map { |score| be_within(1e-6).of(score) })
   end
 
+  it "stops when the adapter of Active Job announces the end of its process" do
+    stopping = false
+    adapter = Struct.new(:stop) { def stopping? = stop.call }.new(-> { stopping })
+    allow(Transfer::TrainJob).to receive(:queue_adapter).and_return(adapter)
+    expect(Transfer::Rails::Shutdown.begun?).to be(false)
+    stopping = true
+    expect(Transfer::Rails::Shutdown.begun?).to be(true)
+  end
+
   it "is cancelled from the page" do
     run = slow_run { |one| one.reload.cancel && false if one.reload.core_run }
     Transfer::TrainJob.perform_now(run)
     expect(run.reload).to have_attributes(status: "cancelled", version: nil)
-    expect(Transfer::TrainJob.perform_now(run)).to be_nil
+    Transfer::TrainJob.perform_now(run)
     expect(run.reload.status).to eq("cancelled")
   end
 

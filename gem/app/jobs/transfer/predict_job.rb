@@ -8,11 +8,13 @@ module Transfer
     # A locked database
     retry_on ActiveRecord::StatementInvalid, wait: :polynomially_longer, attempts: 5
     # The file is uploaded after the commit.
-    retry_on ActiveStorage::FileNotFoundError, wait: 3.seconds, attempts: 5 do |job, error|
-      record, name = job.arguments
-      record.prediction_for(name).fail(error)
-    end
+    retry_on(ActiveStorage::FileNotFoundError, wait: 3.seconds, attempts: 5) { nil }
     discard_on ActiveJob::DeserializationError
+    # Whatever ends the job is a state of the record.
+    after_discard do |job, error|
+      record, name = job.arguments
+      record.prediction_for(name).fail(error) if record && !error.is_a?(ActiveJob::DeserializationError)
+    end
 
     # @param record [ActiveRecord::Base]
     # @param name [String]

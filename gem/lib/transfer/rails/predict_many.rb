@@ -19,8 +19,10 @@ module Transfer
 
         due = due_for(live)
         predictions = live.model.predict(due.map(&:last), on_bad_input: :mark)
-        due.zip(predictions) do |(prediction_for, digest, _), prediction|
-          prediction_for.put(**prediction_for.outcome(prediction), version_id: live.version_id, digest:)
+        Record.transaction do
+          due.zip(predictions) do |(prediction_for, digest, _), prediction|
+            prediction_for.put(**prediction_for.outcome(prediction), version_id: live.version_id, digest:)
+          end
         end
         due.size
       end

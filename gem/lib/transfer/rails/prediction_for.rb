@@ -100,9 +100,11 @@ module Transfer
       def correct!(label, by: nil)
         raise ArgumentError, "a label is text, got #{label.inspect}" if label.to_s.strip.empty?
 
+        # Read before the transaction, see {Record#exclusively}.
+        predicted = stored&.label
+        digest = input.digest
         Record.transaction do
-          predicted = stored&.label
-          prediction = put(state: "accepted", corrected_label: label.to_s, error: nil, digest: input.digest)
+          prediction = put(state: "accepted", corrected_label: label.to_s, error: nil, digest:)
           prediction.feedback.create!(user: by, predicted:, label: label.to_s)
           learn(label)
         end

@@ -38,7 +38,7 @@ module Transfer
       rescue Cancelled
         raise unless @leaving
 
-        Checkpoint.upload(@run)
+        upload
         raise Interrupted, "run #{@run.id} is resumed by another process"
       end
 
@@ -47,12 +47,17 @@ module Transfer
       def start
         folder = Checkpoint.restore(@run)
         # The attachment was compared with the digest in the database, and a folder here is this application's own.
-        return Transfer.resume_async(folder, trust: true, quiet: true, data: rows, **columns) if folder
+        return Transfer.resume_async(folder, trust: true, quiet: true, data: rows) if folder
 
-        @run.recipe_class.train_async(quiet: true, data: rows, **columns)
+        @run.recipe_class.train_async(quiet: true, data: rows)
       end
 
-      def columns = { columns: { input: "input", target: "label", split: "split" } }
+      # Without it, the training can be resumed on this machine alone: another one starts anew.
+      def upload
+        Checkpoint.upload(@run)
+      rescue SystemCallError, ActiveStorage::Error => error
+        ::Rails.logger.error("transfer: the checkpoint of run #{@run.id} is not uploaded: #{error.message}")
+      end
 
       # Ids, labels and splits of the examples, so that a resumed training has the same whatever has been labelled
       # meanwhile.
@@ -61,7 +66,6 @@ module Transfer
       end
 
       def rows
-        regression = @run.recipe_class.to_h[:task].to_s == "regression"
         Enumerator.new do |to|
           @run.examples.each_slice(256) do |some|
             found = Example.where(id: some.map(&:first)).includes(:record, :model).index_by(&:id)
@@ -69,11 +73,13 @@ module Transfer
               example = found[id]
               next unless example&.record
 
-              to << { input: Training.input_of(example), label: regression ? Float(label) : label, split: }
+              to << { input: Training.input_of(example), label: regression? ? Float(label) : label, split: }
             end
           end
         end
       end
+
+      def regression? = @run.recipe_class.to_h[:task].to_s == "regression"
 
       def watch(job)
         written = 0
@@ -96,13 +102,30 @@ module Transfer
         job.cancel
       end
 
+      # A locked database delays the next state, and ends no training.
       def record(job)
         # Not through the record: `cancel_requested` belongs to others.
         Run.where(id: @run.id).update_all(
-          core_run: job.run_id, progress: job.progress.to_h, history: job.history, warnings: job.warnings,
+          core_run: job.run_id, progress: job.progress.to_h, history: job.history,
+          warnings: [*job.warnings, *unknown_labels],
           heartbeat_at: Time.current, updated_at: Time.current
         )
         @run.core_run = job.run_id
+      rescue Busy => error
+        ::Rails.logger.warn("transfer: the state of run #{@run.id} is not written: #{error.message}")
+      end
+
+      # Held-out labels that no training example has, as after a label was renamed in the application.
+      def unknown_labels
+        return if regression?
+
+        @unknown_labels ||= begin
+          training, held_out = @run.examples.partition { |_, _, split| split == "train" }
+          (held_out.map(&:second).uniq - training.map(&:second)).map do |label|
+            "no training example has the held-out label #{label}. Fix, if it was renamed: " \
+              "Transfer::Rails.model(#{@model.name.inspect}).rename_label!(#{label.inspect}, …)"
+          end
+        end
       end
 
       def now = Process.clock_gettime(Process::CLOCK_MONOTONIC)

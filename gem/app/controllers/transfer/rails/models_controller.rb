@@ -7,12 +7,12 @@ module Transfer
       def index
         Run.requeue_lost
         @models = Model.includes(:live_version).order(:name)
-        @runs = Run.includes(:model).recent.limit(10)
+        @runs = Run.listed.limit(10)
       end
 
       def show
         @versions = model.versions.order(number: :desc).limit(50)
-        @runs = model.runs.recent.limit(10)
+        @runs = model.runs.listed.limit(10)
         @uses = Uses.of(model)
         @counts = model.examples.group(:label, :split).count
       end

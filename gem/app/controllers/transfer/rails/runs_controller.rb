@@ -11,7 +11,7 @@ module Transfer
       # Pages by id, which stay fast however many runs there are.
       def index
         Run.requeue_lost
-        runs = Run.includes(:model).order(id: :desc)
+        runs = Run.listed
         runs = runs.where(id: ...params[:before].to_i) if params[:before]
         @runs = runs.limit(PAGE + 1).to_a
         @more = @runs.size > PAGE

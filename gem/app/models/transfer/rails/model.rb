@@ -10,7 +10,7 @@ module Transfer
       belongs_to :live_version, class_name: "Transfer::Rails::Version", optional: true
       belongs_to :previous_version, class_name: "Transfer::Rails::Version", optional: true
 
-      validates :name, presence: true, uniqueness: true
+      validates :name, presence: true # unique by its index
 
       # @param name [String, Symbol]
       # @return [Model] created on first use
@@ -25,7 +25,7 @@ module Transfer
       # @raise [TrainingUnderway] if one has not ended yet
       # @raise [Transfer::DataError] if there are no labelled examples
       def train(recipe:)
-        run = with_lock { enqueued(recipe.to_s) }
+        run = exclusively { enqueued(recipe.to_s) }
         TrainJob.perform_later(run)
         run
       end
@@ -33,7 +33,7 @@ module Transfer
       # Divides the examples, once: the held-out ones measure every version and never train one. Later examples train.
       # @return [self]
       def divide!
-        with_lock do
+        exclusively do
           next if divided_at
 
           HeldOut.choose(examples, Rails.settings.held_out).each_slice(1000) do |ids|
@@ -49,12 +49,28 @@ module Transfer
       # on the examples that they were measured on, so the live one is measured again before the next comparison.
       # @return [self]
       def divide_again!
-        with_lock do
+        exclusively do
           examples.where.not(proposed_label: nil).find_each { |one| one.update!(label: one.proposed_label) }
           examples.update_all(split: nil, proposed_label: nil)
           update!(divided_at: nil)
         end
         divide!
+      end
+
+      # Gives a label another name, also in held-out examples: this is no correction of them. Stored predictions keep
+      # the name that their version was trained with.
+      #
+      # @param from [String]
+      # @param to [String]
+      # @return [Integer] number of renamed examples
+      # @raise [ArgumentError] if `to` is blank
+      def rename_label!(from, to)
+        raise ArgumentError, "a label is text, got #{to.inspect}" if to.to_s.strip.empty?
+
+        exclusively do
+          examples.where(proposed_label: from).update_all(proposed_label: to)
+          examples.where(label: from).update_all(label: to)
+        end
       end
 
       # Makes a version serve, within {Settings#check_every} in every process.
@@ -68,7 +84,7 @@ module Transfer
         raise NotPromoted, "#{name} #{version.number} is worse: #{comparison}" if comparison&.worse? && !force
 
         VersionFiles.fetch(version)
-        with_lock do
+        exclusively do
           update!(previous_version: live_version, live_version: version) unless live_version == version
           version.update!(promoted_at: Time.current)
         end
@@ -79,7 +95,7 @@ module Transfer
       # @return [Version]
       # @raise [NotPromoted] if the model has no previous version
       def roll_back!
-        with_lock do
+        exclusively do
           raise NotPromoted, "#{name} has no previous version" unless previous_version
 
           update!(live_version: previous_version, previous_version: live_version)

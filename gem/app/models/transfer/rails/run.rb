@@ -15,7 +15,8 @@ module Transfer
       validates :recipe, format: /\A[A-Z]\w*(::[A-Z]\w*)*\z/
 
       scope :active, -> { where(status: ACTIVE) }
-      scope :recent, -> { order(created_at: :desc, id: :desc) }
+      # The columns of a table of runs; examples and history of a long training are megabytes.
+      scope :listed, -> { select(:id, :model_id, :status, :created_at, :finished_at).includes(:model).order(id: :desc) }
       scope :lost, lambda {
         where(status: "running").where(heartbeat_at: ...Rails.settings.lost_after.seconds.ago)
       }

@@ -7,19 +7,21 @@ module Transfer
       belongs_to :model
       has_one_attached :file
 
+      # Uploads the file first: a version without a file is never visible.
       # @param run [Run]
       # @param trained [Transfer::Model]
-      # @return [Version] promoted if it is the first or not worse than the live one
+      # @return [Version] not promoted yet
       def self.publish(run, trained)
-        path = VersionFiles.keep(trained)
         model = run.model
-        facts = { sha256: VersionFiles.sha256(path), summary: trained.summary.except(:history, :path),
+        path = VersionFiles.keep(trained)
+        file = File.open(path) { |io| ActiveStorage::Blob.create_and_upload!(io:, filename: "#{model.name}.transfer") }
+        facts = { file:, sha256: VersionFiles.sha256(path), summary: trained.summary.except(:history, :path),
                   held_out: HeldOut.measure(trained, model) }
-        version = model.with_lock do
-          model.versions.create!(number: (model.versions.maximum(:number) || 0) + 1, **facts)
+        model.exclusively do
+          version = model.versions.create!(number: (model.versions.maximum(:number) || 0) + 1, **facts)
+          run.update!(version:)
+          version
         end
-        File.open(path) { |io| version.file.attach(io:, filename: "#{model.name}-#{version.number}.transfer") }
-        version
       end
 
       # @return [Boolean]
