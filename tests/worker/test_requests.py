@@ -96,7 +96,10 @@ def requests(given: dict[str, str]) -> dict[str, list[dict[str, Any]]]:
         ],
         "audit": [{"recipe": recipe}],
         "rank": [{"recipe": recipe, "among": ["sklearn:StandardScaler"], "modality": "table", "budget": 5.0}],
-        "resume": [{"run": "20260314-150926-535897", "data": "/nowhere", "trust": False}],
+        "resume": [
+            {"run": "20260314-150926-535897", "data": "/nowhere", "trust": False},
+            {"run": "20260314-150926-5358", "engine": "local", "storage": "/nowhere"},
+        ],
         "remove_run": [{"run": "20260314-150926-535897"}],
         "prune_runs": [{"max_bytes": 2**40, "older_than_s": 1e9, "dry_run": True}],
         "predict": [

@@ -112,6 +112,11 @@ module Transfer
     setting :environment, :names
     # @return [String, nil] the folder of runs, cache and environment; nil: the core's default
     setting :home, :path
+    # @return [String, nil] the Ray cluster that trains, such as `"ray://head:8265"`; nil: this machine
+    #   (docs/guides/cluster.md)
+    setting :engine, :location
+    # @return [String, nil] what the nodes of the cluster share: a directory, or a URL such as `"s3://bucket/transfer"`
+    setting :storage, :location
     # @return [Boolean] true: the core downloads nothing
     setting :offline, :switch
     # @return [Array<#fingerprint>, nil] Ed25519 public keys: {Transfer.load} takes no model that none of them signed

@@ -29,7 +29,7 @@ module Transfer
     WORDS = %w[
       data corrections from source unlabelled map_labels distill backbone weights trust task columns text languages
       generation split on_bad_input augment image_size head steps freeze train unfreeze finetune adapt weigh regularize
-      reuse seed device precision processes preset budget on
+      reuse seed device precision processes preset budget engine storage on
     ].freeze
 
     extend Words
@@ -65,6 +65,10 @@ module Transfer
       # Freezes the class itself, as `Module#freeze` does. The step of that name belongs into {steps}.
       # @raise [RecipeError] with arguments
       def freeze(*blocks, **options) = blocks.empty? && options.empty? ? super() : misplaced(:freeze)
+
+      # @return [Hash{String => String}] the cluster of the settings; empty: this machine
+      # @api private
+      def cluster = Files.cluster
 
       private :new
 
@@ -112,7 +116,7 @@ module Transfer
 
     # @return [Hash{String => Object}] the words with absolute paths, for a worker that runs in another folder
     # @api private
-    def wire = { **words, **Files.absolute(words) }
+    def wire = { **words, **Files.absolute(words), **Files.cluster(words) }
 
     # @param error [RecipeError] from the training core
     # @return [RecipeError] the same, pointing at the user's lines

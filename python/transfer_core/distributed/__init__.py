@@ -1,1 +1,1 @@
-"""Trainings that several processes share."""
+"""Trainings that several processes share, on one machine or on a Ray cluster."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
@@ -14,7 +14,7 @@ import PIL
 from transfer_core.backbones import Preprocessing
 from transfer_core.backbones.frozen import AnyBackbone
 from transfer_core.backbones.joint.joint_backbone import JointBackbone
-from transfer_core.features.engines.choice import CHOICE_VERSION, choose
+from transfer_core.features.engines.choice import CHOICE_VERSION, Choice, choose
 from transfer_core.features.engines.engine import Array
 from transfer_core.features.engines.reference import Reference
 from transfer_core.features.fitted import fitted_extractor, must_be_fitted
@@ -118,10 +118,12 @@ class ImageExtractor(NetworkExtractor):
 FEW = 8
 
 
-def image_extractor(backbone: AnyBackbone, device: Device, precision: str = "auto") -> ImageExtractor:
-    """An extractor of images for `backbone`; how it runs is measured, unless it was before (see `choice`)."""
+def image_extractor(
+    backbone: AnyBackbone, device: Device, precision: str = "auto", choice: Choice | None = None
+) -> ImageExtractor:
+    """An extractor of images for `backbone`; without `choice`, the choice is measured once per machine."""
     reference = Reference(backbone, partial(_probe, backbone.preprocessing.crop_size), device)
-    choice = choose(backbone, reference, device, precision)
+    choice = choice or choose(backbone, reference, device, precision)
     pixels = (PIXELS_VERSION, PIL.__version__, backbone.preprocessing)
     # The size of the batch too: some layers add up in another order for another size.
     how = (CHOICE_VERSION, device.type, choice)
@@ -134,23 +136,30 @@ def _probe(size: int) -> Array:
 
 
 def build_extractor(
-    backbone: AnyBackbone, device: Device, precision: str = "auto", text: TextOptions = TextOptions()
+    backbone: AnyBackbone,
+    device: Device,
+    precision: str = "auto",
+    text: TextOptions = TextOptions(),
+    choice: Choice | None = None,
 ) -> Extractor:
-    """An extractor for `backbone`, whatever goes into it; `text` is for one that takes texts."""
+    """An extractor for `backbone`, whatever goes into it.
+
+    Parameters
+    ----------
+    text
+        Tokenization, for a backbone that takes texts.
+    choice
+        Engine, precision and batch size that another machine chose. Default: the fastest, measured.
+    """
     if isinstance(backbone, JointBackbone):
         return JointExtractor(
             tuple(build_extractor(one, device, precision, text) for one in backbone.members)
         )
-    kind = "fitted" if must_be_fitted(backbone) else backbone.facts.modality
-    if kind == "text":
-        return text_extractor(backbone, device, precision, text)
-    return _EXTRACTORS[kind](backbone, device, precision)
-
-
-_EXTRACTORS: dict[str, Callable[[AnyBackbone, Device, str], Extractor]] = {
-    "image": image_extractor,
-    "fitted": fitted_extractor,
-}
+    if must_be_fitted(backbone):
+        return fitted_extractor(backbone)
+    if backbone.facts.modality == "text":
+        return text_extractor(backbone, device, precision, text, choice)
+    return image_extractor(backbone, device, precision, choice)
 
 
 def embedded_batches(extractor: ImageExtractor, loads: Sequence[Load]) -> Iterator[list[Array | DataError]]:

@@ -77,7 +77,7 @@ class FittedExtractor:
         return found
 
 
-def fitted_extractor(backbone: AnyBackbone, device: Device, precision: str) -> FittedExtractor:
+def fitted_extractor(backbone: AnyBackbone) -> FittedExtractor:
     """scikit-learn calculates on the processor, in a precision of its own."""
     return FittedExtractor(backbone, "", Device("cpu"), _AT_ONCE)
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from transfer_core.backbones.frozen import AnyBackbone
 from transfer_core.data.text import Text
-from transfer_core.features.engines.choice import CHOICE_VERSION, choose
+from transfer_core.features.engines.choice import CHOICE_VERSION, Choice, choose
 from transfer_core.features.engines.engine import Array
 from transfer_core.features.engines.reference import Reference
 from transfer_core.features.loading import Load, load_one
@@ -154,11 +154,15 @@ def padded_length(length: int) -> int:
 
 
 def text_extractor(
-    backbone: AnyBackbone, device: Device, precision: str = "auto", options: TextOptions = TextOptions()
+    backbone: AnyBackbone,
+    device: Device,
+    precision: str = "auto",
+    options: TextOptions = TextOptions(),
+    choice: Choice | None = None,
 ) -> TextExtractor:
-    """An extractor of texts for `backbone`; how it runs is measured, unless it was before (see `choice`)."""
+    """An extractor of texts for `backbone`; without `choice`, the choice is measured once per machine."""
     reference, reader = Reference(backbone, partial(_probe, backbone), device), Reader(backbone, options)
-    choice = choose(backbone, reference, device, precision)
+    choice = choice or choose(backbone, reference, device, precision)
     choice = replace(choice, batch=BATCH_TOKENS[device.type])
     # Sorted: a backbone that is known from the cache has its files in another order.
     files = b"".join(content for _, content in sorted(backbone.files().items()))

@@ -33,7 +33,7 @@ def thumbnails_of(
 
     An image that can't be decoded gets zeros, which match no other image.
     """
-    store, owner = RowStore(paths.cache() / "near_duplicates.sqlite"), _owner(preprocessing)
+    store, owner = thumbnail_store(), thumbnail_owner(preprocessing)
     found = np.zeros((len(dataset), WIDTH), np.uint8)
     known = store.read(owner, dataset.digests, found)
     missing = [row for row in np.flatnonzero(~known).tolist() if dataset.digests[row] not in seen]
@@ -50,7 +50,12 @@ def thumbnails_of(
     return found
 
 
-def _owner(preprocessing: Preprocessing) -> str:
+def thumbnail_store() -> RowStore:
+    """The store of thumbnails, in `TRANSFER_HOME`/cache/near_duplicates.sqlite."""
+    return RowStore(paths.cache() / "near_duplicates.sqlite")
+
+
+def thumbnail_owner(preprocessing: Preprocessing) -> str:
     """Identify everything that a thumbnail depends on except the image."""
     how = (THUMBNAIL_VERSION, PIXELS_VERSION, PIL.__version__, preprocessing)
     return hashlib.sha256(repr(how).encode()).hexdigest()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from transfer_core.data import MODALITIES, Dataset
+from transfer_core.distributed.embedding import fill
 from transfer_core.features import Features, FeatureStore, Views, build_extractor, embed_dataset
-from transfer_core.features.thumbnails import Seen
+from transfer_core.features.thumbnails import Seen, thumbnail_owner
 from transfer_core.pipeline.artifacts import Chosen
 from transfer_core.pipeline.views import view_changes
 from transfer_core.recipe.augmentations import of_one_image
@@ -45,10 +46,14 @@ def embed(
     views = Views(of_one_image(view_changes(chosen)) if augmented else (), recipe.seed)
     step: Step = "freeze" if store else "fine_tune"
     first, *rest = (part for part, _ in parts)
+    dataset = first.joined(*rest)
     many = MODALITIES[chosen.backbone.facts.modality].many
     with releasing_memory():
+        if store:
+            owner = "" if seen is None else thumbnail_owner(chosen.backbone.preprocessing)
+            fill(dataset, views_of, views, extractor, recipe, owner, many, progress)
         return embed_dataset(
-            first.joined(*rest),
+            dataset,
             views_of,
             views,
             extractor,

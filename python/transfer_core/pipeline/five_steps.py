@@ -53,7 +53,7 @@ def run(
     upkeep(progress)
     # Created before the training, so that an unwritable directory is reported first.
     with new_run(stored(recipe), library_versions()) as folder:
-        return _five_steps(folder, recipe, streams or {}, progress)
+        return run_in(folder, recipe, streams or {}, progress)
 
 
 def resume(
@@ -87,12 +87,13 @@ def resume(
     with old_run(find_run(name, trust)) as folder:
         if folder.model.exists():
             return open_model_file(folder.model, progress, trust)
-        return _five_steps(folder, stored_recipe(folder, data), streams or {}, progress)
+        return run_in(folder, stored_recipe(folder, data), streams or {}, progress)
 
 
-def _five_steps(
+def run_in(
     folder: RunFolder, recipe: Recipe, streams: Mapping[str, Iterable[Row]], progress: Progress
 ) -> Model:
+    """Run all steps in a locked run folder, from its checkpoint if it has one."""
     if message := cache.ignored():
         progress.warning(message)
     overall = Overall()

@@ -9,8 +9,8 @@ from typing import Any
 
 from transfer_core.data.row_streams import name_streams
 from transfer_core.model.model import Model
-from transfer_core.pipeline import five_steps
 from transfer_core.pipeline.soup import soup as make_soup
+from transfer_core.pipeline.training import resume as resume_training
 from transfer_core.pipeline.training import train as run_training
 from transfer_core.public.keywords import progress_of, recipe_of
 from transfer_core.recipe.messages import shown
@@ -69,6 +69,8 @@ def resume(
     *,
     data: Any = None,
     trust: bool = False,
+    engine: str | None = None,
+    storage: str | None = None,
     on_event: Callable[[Event], None] | None = None,
     cancelled: Callable[[], bool] | None = None,
 ) -> Model:
@@ -84,6 +86,8 @@ def resume(
         may run.
     data
         The same examples at their current location; required if the training was given rows.
+    engine, storage
+        The cluster of the run, as in its recipe. Default: `TRANSFER_ENGINE` and `TRANSFER_STORAGE`.
     on_event, cancelled
         As for `train`.
 
@@ -103,7 +107,7 @@ def resume(
     if not isinstance(trust, bool):
         raise RecipeError([Problem("trust", f"expected True or False (got {shown(trust)})")])
     source, streams = (None, {}) if data is None else name_streams(data)
-    return five_steps.resume(run, source, streams, progress_of(on_event, cancelled), trust)
+    return resume_training(run, source, streams, progress_of(on_event, cancelled), trust, engine, storage)
 
 
 def soup(

@@ -128,6 +128,8 @@ class Recipe(Base, frozen=True, kw_only=True):
     is the path of a saved model whose training is continued with `data`; its backbone is `auto` then.
     `corrections` is a CSV of an audit that relabels and leaves out examples of `data`. `processes` of this
     machine share each batch of fine-tuning, one per GPU.
+    `engine` is the address of a Ray cluster and `storage` what its nodes share; both count for the call and are
+    not stored.
     """
 
     version: Literal[1] = 1
@@ -163,6 +165,8 @@ class Recipe(Base, frozen=True, kw_only=True):
     processes: Annotated[int, Meta(ge=1, le=64)] = 1
     preset: Preset = "fast"
     budget: Positive | None = None
+    engine: Name | None = None
+    storage: Name | None = None
 
 
 def to_plain(recipe: Recipe) -> dict[str, Any]:

@@ -5,6 +5,7 @@ lock                      locked by the training process
 checkpoint.safetensors    state of the training, written after its first epochs
 model.transfer            the result; the other three files are then removed
 saved                     an empty file: the model was also saved elsewhere
+cluster                   an empty file: the training runs on a cluster, which has the checkpoint
 """
 
 from __future__ import annotations
@@ -28,8 +29,9 @@ from transfer_core.runtime.errors import ConfigurationError
 from transfer_core.runtime.permissions import FILE, Exposure, exposure, exposure_of_entry
 
 FACTS, LOCK, CHECKPOINT, MODEL = "run.json", "lock", "checkpoint.safetensors", "model.transfer"
+CLUSTER = "cluster"
 # Any other file in the directory belongs to the user.
-OWN_FILES = (CHECKPOINT, MODEL, SAVED, FACTS, LOCK)
+OWN_FILES = (CHECKPOINT, MODEL, SAVED, CLUSTER, FACTS, LOCK)
 ID = re.compile(r"[\w-]+", re.ASCII)
 # Longer than a listing of the runs holds each lock.
 _PATIENCE_S = 0.2
@@ -104,7 +106,12 @@ class RunFolder:
 
     def finish(self) -> None:
         """Remove all but the model."""
-        for name in (CHECKPOINT, LOCK, FACTS):  # run.json last: it marks the others as files of a run
+        for name in (
+            CHECKPOINT,
+            CLUSTER,
+            LOCK,
+            FACTS,
+        ):  # run.json last: it marks the others as files of a run
             with suppress(OSError):
                 (self.path / name).unlink(missing_ok=True)
 

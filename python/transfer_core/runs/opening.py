@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from transfer_core.model_file import trust as trusted
-from transfer_core.runs.folder import FACTS, ID, LOCK, RunFacts, RunFolder
+from transfer_core.runs.folder import CLUSTER, FACTS, ID, LOCK, RunFacts, RunFolder
 from transfer_core.runs.listing import resumable
 from transfer_core.runtime import paths
 from transfer_core.runtime.errors import Cancelled, ConfigurationError, RecipeError, did_you_mean
@@ -163,7 +163,8 @@ def _removed_if_useless(folder: RunFolder) -> Iterator[None]:
         yield
     except BaseException as error:
         was_stopped = isinstance(error, (Cancelled, KeyboardInterrupt))
-        can_resume = folder.checkpoint.exists() and not isinstance(error, RecipeError)
+        is_kept = folder.checkpoint.exists() or (folder.path / CLUSTER).exists()
+        can_resume = is_kept and not isinstance(error, RecipeError)
         if not (was_stopped or can_resume or folder.model.exists()):
             shutil.rmtree(folder.path, ignore_errors=True)
         raise

@@ -32,13 +32,21 @@ def train(call: Call, recipe: Plain) -> Plain:
         return run_training(parsed, streams, call.progress).summary()
 
 
-def resume(call: Call, run: str, data: Any = None, trust: bool = False) -> Plain:
-    """Resume an interrupted run; the model is on disk when this returns."""
-    from transfer_core.pipeline import five_steps
+def resume(
+    call: Call,
+    run: str,
+    data: Any = None,
+    trust: bool = False,
+    engine: str | None = None,
+    storage: str | None = None,
+) -> Plain:
+    """Resume an interrupted run, of this machine or a cluster; the model is on disk when this returns."""
+    from transfer_core.pipeline.training import resume as resume_training
 
     streams = streams_of(call, data, partial(_modality_of_run, run, trust))
     with _training_threads(), releasing_memory(), forward_warnings(call.progress.warning):
-        return five_steps.resume(run, data, streams, call.progress, trust).summary()
+        how = trust, engine, storage
+        return resume_training(run, data, streams, call.progress, *how).summary()
 
 
 def check(call: Call, recipe: Plain) -> Plain:

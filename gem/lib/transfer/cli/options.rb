@@ -75,6 +75,8 @@ module Transfer
         device: ["NAME", "auto, cpu, mps, cuda, cuda:1 ..."],
         precision: ["NAME", "auto, float32, bfloat16 or float16"],
         processes: ["N", "Processes that share fine-tuning, one per GPU (1)"],
+        engine: ["ADDRESS", "Train on a Ray cluster: ray://head:8265"],
+        storage: ["PLACE", "Directory or URL that its nodes share"],
         quiet: [nil, "Show no progress"]
       },
       "Options" => {

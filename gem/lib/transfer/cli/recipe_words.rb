@@ -9,8 +9,8 @@ module Transfer
       # Groups of {OPTIONS} for a training.
       GROUPS = ["Model file", "Data", "Network", "Training", "Fine-tuning", "Machine"].freeze
       # Words of the recipe's top level that are options of the same name.
-      TOP = %i[weights trust task image_size preset budget device precision processes on_bad_input corrections
-               seed regularize].freeze
+      TOP = %i[weights trust task image_size preset budget engine storage device precision processes on_bad_input
+               corrections seed regularize].freeze
       DOMAINS = %i[source unlabelled adapt weigh].freeze
       TRAINING = OPTIONS["Training"].keys.freeze
       GENERATING = %w[translation text_to_text].freeze

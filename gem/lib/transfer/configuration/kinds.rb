@@ -20,6 +20,8 @@ module Transfer
       class << self
         def path(value) = value.nil? ? nil : text(value) || refuse("a path, or nil")
 
+        def location(value) = value.nil? ? nil : text(value) || refuse("a path or an address, or nil")
+
         def switch(value) = yes_or_no(value) { refuse("true or false") }
 
         def sharing(value) = yes_or_no(value) { text(value) || refuse("true, false or a folder") }

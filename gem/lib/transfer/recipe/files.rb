@@ -19,6 +19,16 @@ module Transfer
           teacher ? { **found, "distill" => { **distill, "from" => teacher } } : found
         end
 
+        # @param words [Hash{String => Object}] the wire form
+        # @return [Hash{String => String}] engine and storage of the words, or of the settings; empty on this machine
+        def cluster(words = {})
+          engine, storage = %w[engine storage].map { |word| (words[word] || Transfer.config.public_send(word))&.to_s }
+          return {} unless engine
+
+          storage = Input.path(storage) unless storage.nil? || storage.include?("://")
+          { "engine" => engine, "storage" => storage }.compact
+        end
+
         private
 
         def named(value)

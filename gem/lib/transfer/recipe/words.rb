@@ -30,12 +30,16 @@ module Transfer
       #   `:fast` (default), `:balanced` or `:best`: defaults of all other options.
       # @!method budget(seconds)
       #   With `backbone :auto`: time for the search of the best recipe; default 600.
+      # @!method engine(address)
+      #   `"ray://head:8265"`: trains on this Ray cluster; default {Configuration#engine}. `:local`: on this machine.
+      # @!method storage(place)
+      #   What the nodes of the cluster share: a directory, or a URL; default {Configuration#storage}.
       # @!method on_bad_input(name)
       #   `:raise` (default) or `:skip`.
       # @!method corrections(path)
       #   A CSV that {AuditReport#save} wrote, corrected: relabels and leaves out examples of `data`.
-      %w[backbone weights trust task image_size seed device precision processes preset budget on_bad_input
-         corrections].each do |word|
+      %w[backbone weights trust task image_size seed device precision processes preset budget engine storage
+         on_bad_input corrections].each do |word|
         define_method(word) { |value| draft.set(word, value) }
       end
 
