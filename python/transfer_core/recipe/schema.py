@@ -127,8 +127,8 @@ class Recipe(Base, frozen=True, kw_only=True):
     `map_labels` renames labels of the source. `unlabelled` are also inputs to `distill` a teacher on. `from`
     is the path of a saved model whose training is continued with `data`; its backbone is `auto` then.
     `corrections` is a CSV of an audit that relabels and leaves out examples of `data`. `processes` of this
-    machine share each batch of fine-tuning, one per GPU. `engine` is the address of a Ray cluster and `storage`
-    what its nodes share; both count for the call and are not stored.
+    machine share each batch of fine-tuning, one per GPU. `engine` is the address of a Ray cluster and
+    `storage` what its nodes share; both count for the call and are not stored.
     """
 
     version: Literal[1] = 1
