@@ -84,6 +84,44 @@ def test_squares_are_found(trained, rows):
     assert abs(best["x"] - box["x"]) + abs(best["y"] - box["y"]) < 16
 
 
+@pytest.mark.parametrize("method", ["auto", "occlusion"])
+def test_each_box_has_a_heatmap_that_points_at_its_square(trained, rows, method):
+    _, model = trained
+    hits = []
+    for row in rows[:4]:
+        predicted = model.predict(row["input"])["boxes"]
+        found = model.explain(row["input"], method=method)
+        assert found.method == {"auto": "hirescam", "occlusion": "occlusion"}[method]
+        assert [box.label for box in found.boxes] == [box["label"] for box in predicted]
+        for box, wanted in zip(found.boxes, predicted, strict=True):
+            sides = ("x", "y", "width", "height")
+            assert box.box == pytest.approx({side: wanted[side] for side in sides}, abs=1e-3)
+            assert box.heatmap.shape == found.image.shape[:2]
+            place = np.unravel_index(box.heatmap.argmax(), box.heatmap.shape)
+            y, x = np.array(place) * max(Image.open(row["input"]).size) / 96
+            inside_x = wanted["x"] - 8 <= x <= wanted["x"] + wanted["width"] + 8
+            hits.append(inside_x and wanted["y"] - 8 <= y <= wanted["y"] + wanted["height"] + 8)
+    assert len(hits) >= 2
+    assert np.mean(hits) >= 0.5  # a box covers about a sixth of a photo
+    label = predicted[0]["label"] if predicted else "sky"
+    own = model.explain(rows[0]["input"], label=label, method=method)
+    assert {box.label for box in own.boxes} <= {label}
+    assert own.overlay.startswith(b"\x89PNG")
+
+
+def test_score_of_a_box_is_the_logit_of_the_network(trained, rows):
+    _, model = trained
+    found = model.explain(rows[0]["input"])
+    other = model.explain(rows[0]["input"], against=next(n for n in COLOURS if n != found.boxes[0].label))
+    state = model.state
+    for box, wanted in zip(found.boxes, model.predict(rows[0]["input"])["boxes"], strict=True):
+        calibrated = 1 / (1 + np.exp(-(state.slope * box.score + state.offset)))
+        assert calibrated == pytest.approx(wanted["score"], abs=1e-4)
+    assert other.boxes[0].score > found.boxes[0].score  # the other class has a negative logit
+    with pytest.raises(RecipeError, match='unknown method "rise"'):
+        model.explain(rows[0]["input"], method="rise")
+
+
 def test_a_saved_model_predicts_the_same(trained, rows):
     path, model = trained
     loaded = transfer_core.load(path)

@@ -17,10 +17,13 @@ import transfer_core
 from photos import png
 from tiny_backbone import CROP, WIDTH, tiny_backbone
 from tiny_encoder import tiny_encoder
-from transfer_core.explain.attention import relevance_by_attention
+from transfer_core.explain.alignment import Alignment
+from transfer_core.explain.attention import relevance_by_attention, rolled_out
 from transfer_core.explain.case import Case
 from transfer_core.explain.class_activation import class_activation, image_tensor
+from transfer_core.explain.explanation import Explanation
 from transfer_core.explain.occlusion import occluded_image
+from transfer_core.explain.rise import randomly_masked_image
 from transfer_core.heads.dense import DenseHead, named
 from transfer_core.runtime.errors import ConfigurationError, ModelFileError, RecipeError
 
@@ -43,7 +46,7 @@ def tiny_case(seed=0, hidden=()):
     head, direction, backbone = DenseHead(arrays), np.array([1.0, -1.0, 0.0]), tiny_backbone(seed)
 
     def score(loaded):
-        tensors = [image_tensor(case_of(one), backbone) for one in loaded]
+        tensors = [image_tensor(one, backbone) for one in loaded]
         with torch.no_grad():
             return head(backbone(torch.cat(tensors)).numpy()).astype(np.float64) @ direction
 
@@ -65,7 +68,7 @@ def test_hirescam_adds_up_to_the_difference_of_two_logits():
 def test_hirescam_of_an_mlp_is_activation_times_numeric_gradient():
     case = tiny_case(hidden=(5,))
     with torch.no_grad():
-        maps = case.backbone.blocks(image_tensor(case, case.backbone)).double()
+        maps = case.backbone.blocks(image_tensor(case.loaded, case.backbone)).double()
 
     def score(maps):
         embedding = maps.mean(dim=(2, 3)).numpy().astype(np.float64)
@@ -191,7 +194,7 @@ def test_labels_contrast_and_files(photos_model, tmp_path):
     np.testing.assert_allclose(saved.pop("heatmap"), red.heatmap, rtol=1e-6)
     expected = {"label": "red", "against": None, "method": "hirescam", "score": red.score, "base": None}
     assert saved == expected
-    with pytest.raises(ConfigurationError, match=r"expected a name that ends with \.png or \.json"):
+    with pytest.raises(ConfigurationError, match=r"expected a name that ends with \.png, \.html or \.json"):
         red.save(tmp_path / "why.gif")
     with pytest.raises(RecipeError, match='no label "rde", did you mean "red"'):
         photos_model.explain(image, label="rde")
@@ -199,9 +202,6 @@ def test_labels_contrast_and_files(photos_model, tmp_path):
         photos_model.explain(image, label="red", against="red")
     with pytest.raises(RecipeError, match="expected one image, got several"):
         photos_model.explain([image])
-    header = msgspec.structs.replace(photos_model.header, task="detection")
-    with pytest.raises(RecipeError, match=r"are for classification, .* this is a detection model"):
-        replace(photos_model, header=header).explain(image)
 
 
 def homes(count=80):
@@ -298,6 +298,12 @@ def test_attention_relevance_of_words_and_its_gradients(tmp_path):
     assert [word for word, _ in found.tokens] == ["the", "awful", "train", "was", "late"]
     assert all(score >= 0 for _, score in found.tokens)
     assert found.score == pytest.approx(model.head(model.embed(["the awful train was late"]))[0, 0], abs=1e-4)
+    rolled = model.explain("the awful train was late", method="rollout").tokens
+    assert 0 < sum(score for _, score in rolled) < 1  # the rest is that of special tokens
+    for text in ("the awful train was late", "good plane"):
+        gradients = model.explain(text, label="angry", method="integrated_gradients")
+        total = gradients.base + sum(score for _, score in gradients.tokens)
+        assert total == pytest.approx(gradients.score, abs=0.05)
     pair = transfer_core.train(
         backbone=tiny_encoder(tmp_path / "tiny"),
         data=[{**row, "input": [row["input"], "it is"]} for row in rows],
@@ -332,6 +338,9 @@ def test_attention_of_one_layer_is_the_published_formula(fused):
         slopes[place] = (score(up) - score(down)) / 2e-3
     expected = (attention * slopes)[0].clamp(min=0).mean(dim=0)[0]
     np.testing.assert_allclose(relevance_by_attention(case, x), expected.detach().numpy(), atol=2e-3)
+    # Abnar and Zuidema 2020: of one layer, half of the mean attention, and half of the token itself.
+    rolled = (attention[0].mean(dim=0)[0] + torch.eye(5)[0]) / 2
+    np.testing.assert_allclose(relevance_by_attention(case, x, rolled_out), rolled.numpy(), atol=1e-6)
 
 
 class AttentionLayer(torch.nn.Module):
@@ -361,3 +370,89 @@ class AttentionLayer(torch.nn.Module):
     @torch.no_grad()
     def mixed(self, x, attention):
         return self.inner.out_proj((attention @ self._parts(x)[2]).transpose(1, 2).flatten(2))
+
+
+def test_contributions_through_an_mlp_are_the_integral_of_its_gradients():
+    model = transfer_core.train(
+        backbone="sklearn:ColumnTransformer", data=homes(), head={"type": "mlp", "hidden": [8]}, seed=1
+    )
+    row = {"rooms": 6, "town": "Bonn", "noise": 0.5}
+    found = model.explain(row)
+    assert found.method == "integrated_gradients"
+    assert found.score == pytest.approx(model.predict(row)["value"], abs=1e-3)
+    assert found.base + sum(found.columns.values()) == pytest.approx(found.score, rel=0.01)
+    start = torch.from_numpy(model.novelty.examples.astype(np.float64).mean(axis=0))
+    end = torch.from_numpy(model.embed(row).astype(np.float64))
+    zero, one = model.task.decode(np.array([[0.0], [1.0]]), model.state)[:, 0]
+    path = start + torch.linspace(0, 1, 1001, dtype=torch.float64)[:, None] * (end - start)
+    path.requires_grad_()
+    torch_of = {name: torch.from_numpy(array).double() for name, array in model.head.state_dict().items()}
+    (first, bias), (last, _) = (
+        (torch_of[f"{n}.weight"], torch_of[f"{n}.bias"])
+        for n in sorted({int(name.partition(".")[0]) for name in torch_of})
+    )
+    ((path @ first.T + bias).relu() @ last.T).sum().backward()
+    integral = ((end - start) * path.grad.mean(dim=0)).numpy() * (one - zero)
+    # The features are the numbers by name, then the towns.
+    expected = {"noise": integral[0], "rooms": integral[1], "town": integral[2:].sum()}
+    assert found.columns == pytest.approx(expected, rel=0.01, abs=0.01)
+
+
+def test_outputs_of_a_regression_are_compared(tmp_path):
+    lines = [f"{row['input']['rooms']},{row['label']},{-2 * row['label'] + 1}" for row in homes(40)]
+    (tmp_path / "homes.csv").write_text("\n".join(["rooms,price,cost", *lines]))
+    columns = {"target": ["price", "cost"]}
+    model = transfer_core.train(
+        backbone="sklearn:StandardScaler", data=str(tmp_path / "homes.csv"), columns=columns, seed=1
+    )
+    values = model.predict({"rooms": 6})["values"]
+    both = model.explain({"rooms": 6}, label="price", against="cost")
+    assert both.score == pytest.approx(values["price"] - values["cost"], abs=1e-3)
+    assert both.base + sum(both.columns.values()) == pytest.approx(both.score, abs=1e-3)
+
+
+def test_methods_by_name(photos_model):
+    image, _ = square_image(0, 100)
+    found = photos_model.explain(png(image), method="occlusion", against="striped")
+    assert (found.method, found.heatmap.shape) == ("occlusion", found.image.shape[:2])
+    with pytest.raises(RecipeError, match=r'"rize", did you mean "rise"\? \(one of: auto, hirescam'):
+        photos_model.explain(png(image), method="rize")
+    with pytest.raises(RecipeError, match='"attention" does not apply to mobilenet_v2 with this head'):
+        photos_model.explain(png(image), method="attention")
+    with pytest.raises(RecipeError, match="rollout does not depend on labels"):
+        photos_model.explain(png(image), method="rollout", against="red")
+
+
+def test_rise_of_a_linear_score_is_proportional_to_its_weights():
+    """Of a score that adds up over places, the difference of means is the effect of each place."""
+    pixels = np.full((14, 14, 3), 255, np.uint8)
+    pixels[:, 7:] = 55
+    weights = np.zeros((14, 14))
+    weights[2:5, 9:12] = 1.0
+
+    def score(views):
+        return np.array([(view[..., 0] * weights).sum() for view in views])
+
+    case = replace(tiny_case(), loaded=pixels, score=score)
+    heatmap = randomly_masked_image(case).heatmap
+    # Hidden places get the mean color, 155: the visible ones are darker here, so they lower the score.
+    assert np.unravel_index(heatmap.argmin(), heatmap.shape)[0] in range(1, 6)
+    assert np.unravel_index(heatmap.argmin(), heatmap.shape)[1] in range(8, 13)
+    assert heatmap[2:5, 9:12].mean() < 4 * heatmap[8:, :6].mean()
+    np.testing.assert_allclose(
+        randomly_masked_image(replace(case, score=lambda v: np.ones(len(v)))).heatmap, 0
+    )
+
+
+def test_html_escapes_labels_and_inputs(tmp_path):
+    hostile = "<script>alert('1')</script>&\""
+    found = Explanation(
+        hostile, hostile, "linear", 1.0, 0.5, tokens=((hostile, 0.5), ("b", -1.0)), columns={hostile: 1.0}
+    )
+    for text in (found._repr_html_(), found.save(tmp_path / "why.html").read_text()):
+        assert "<script" not in text
+        assert text.count("&lt;script&gt;") == 4
+    alignment = Alignment((hostile,), (hostile, "b"), np.array([[0.5], [0.25]], np.float32))
+    text = Explanation(hostile, None, "cross_attention", 0.5, alignment=alignment).to_html()
+    assert "<script" not in text
+    assert text.count("&lt;script&gt;") == 3

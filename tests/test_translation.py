@@ -16,6 +16,7 @@ import transfer_core
 from tiny_translators import SENTENCES, write_translator
 from transfer_core import backbones
 from transfer_core.data.placeholders import changed_placeholders
+from transfer_core.explain.alignment import align
 from transfer_core.finetune import teacher_forcing
 from transfer_core.finetune.smoothed_loss import smoothed_cross_entropy
 from transfer_core.finetune.teacher_forcing import (
@@ -376,3 +377,42 @@ def test_no_warning_escapes(marian):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         trained(marian)
+
+
+def test_alignment_with_the_source(marian):
+    model = trained(marian, epochs=1)
+    found = model.explain("cat dog house")
+    prediction = model.predict("cat dog house")
+    assert (found.label, found.method) == (prediction["text"], "cross_attention")
+    assert found.score == pytest.approx(prediction["score"], rel=1e-4)
+    alignment = found.alignment
+    assert "".join(alignment.source).strip() == "cat dog house"
+    assert "".join(alignment.target).strip() == prediction["text"]
+    assert alignment.weights.shape == (len(alignment.target), len(alignment.source))
+    assert (alignment.weights >= 0).all()
+    assert (alignment.weights.sum(axis=1) <= 1 + 1e-5).all()
+    with pytest.raises(RecipeError, match="against: a generated text has no classes"):
+        model.explain("cat", against="dog")
+    forced = model.explain("cat dog house", label="gato")
+    assert "".join(forced.alignment.target).strip() == forced.label == "gato"
+
+
+def test_alignment_is_the_cross_attention_of_transformers(marian):
+    from transformers import MarianMTModel
+
+    options = TextOptions(), Languages(), Generation()
+    generator = TextGenerator(backbones.load(marian), *options, torch.device("cpu"))
+    published = MarianMTModel.from_pretrained(marian.removeprefix("hf/"), attn_implementation="eager").eval()
+    [source], [target] = generator.sources(["cat dog house"]), generator.codec.targets(["gato perro"])
+    start = published.config.decoder_start_token_id
+    with torch.no_grad():
+        expected = published(
+            input_ids=torch.tensor(source[None].astype("int64")),
+            decoder_input_ids=torch.tensor([[start, *target[:-1].tolist()]]),
+            output_attentions=True,
+        )
+    maps = torch.stack(expected.cross_attentions)[1:, 0].mean(dim=(0, 1))  # the upper 2 of 3 layers
+    alignment, score = align(generator, source, target)
+    torch.testing.assert_close(torch.from_numpy(alignment.weights), maps[:-1, :-1], atol=1e-4, rtol=0)
+    likelihoods = expected.logits[0].log_softmax(dim=1)[range(len(target)), target.tolist()]
+    assert score == pytest.approx(float(likelihoods.mean().exp()), rel=1e-3)

@@ -186,10 +186,13 @@ RSpec.describe "An invalid result" do
                    "inputs" => [{ "input" => "a", "index" => 1, "score" => 0.5 }] },
                  ->(_) { model.select("x").then { |found| found.inspect + found.to_json } }],
     "explain" => [{ "label" => "a", "against" => nil, "method" => "linear", "score" => 0.5, "base" => 0.25,
-                    "tokens" => [{ "text" => "w", "score" => 0.5 }], "columns" => { "x" => 0.25 } },
+                    "tokens" => [{ "text" => "w", "score" => 0.5 }], "columns" => { "x" => 0.25 }, "html" => "<p>",
+                    "boxes" => [{ "label" => "a", "against" => nil, "method" => "hirescam", "score" => 0.5,
+                                  "base" => nil,
+                                  "box" => { "x" => 0.5, "y" => 0.5, "width" => 0.5, "height" => 0.5 } }] },
                   lambda { |_|
                     found = model.explain("x")
-                    [found.inspect, found.to_json, found.top]
+                    [found.inspect, found.to_json, found.top, found.to_iruby]
                   }],
     "compare_domains" => [{ "sizes" => [2, 3], "proxy_a_distance" => 0.5, "mmd" => 0.5, "p_value" => 0.5,
                             "features" => [{ "feature" => "x", "effect" => 0.5 }],

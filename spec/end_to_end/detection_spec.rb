@@ -38,6 +38,11 @@ RSpec.describe "Object detection with the real core", :end_to_end do
       found = model.predict(data.first[:input])
       expect(found).to have_attributes(width: 64, height: 64)
 
+      why = model.explain(data.first[:input], method: :occlusion)
+      expect(why).to have_attributes(method: :occlusion, score: nil, overlay: start_with("\x89PNG".b))
+      expect(why.boxes.map(&:label)).to eq(found.boxes.first(20).map(&:label))
+      expect(why.boxes.map { |one| one.heatmap.shape }).to all(eq([96, 96]))
+
       path = model.save(File.join(folder, "squares.transfer"))
       loaded = Transfer.load(path)
       inputs = data.map { |row| row[:input] }

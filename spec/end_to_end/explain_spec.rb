@@ -20,11 +20,16 @@ RSpec.describe "Explanations", :end_to_end do
     expect(contrast.score).to be_within(1e-4).of(why.score - model.explain(row, for: :low).score)
     expect { model.explain(row, for: "hihg") }.to raise_error(Transfer::RecipeError, /did you mean "high"/)
     expect { model.explain([row]) }.to raise_error(ArgumentError, "explain takes one input, got several")
-    expect { why.save("#{@scratch}/why.png") }.to raise_error(Transfer::ConfigurationError, /ends with \.json/)
+    expect { why.save("#{@scratch}/why.png") }.to raise_error(Transfer::ConfigurationError, /with \.html or \.json/)
     file = model.save("#{@scratch}/rows.transfer").to_s
     out, err, status = transfer("explain", file, row.to_json, "--output", "#{@scratch}/why.json")
     expect([out, err, status]).to eq([why.top.map { |name, score| "#{format('%.4f', score)}\t#{name}\n" }.join, "", 0])
     expect(JSON.parse(File.read("#{@scratch}/why.json"))).to eq(JSON.parse(why.to_json))
+    expect(why.to_iruby).to match(["text/html", /<table>.*<th scope="row"[^>]*>x</m])
+    expect(why.save("#{@scratch}/why.html").read).to include(why.to_html, "default-src 'none'")
+    other = model.explain(row, method: :occlusion)
+    expect(other).to have_attributes(method: :occlusion, base: nil, label: "high")
+    expect { model.explain(row, method: :rise) }.to raise_error(Transfer::RecipeError, /unknown method "rise"/)
   end
 
   it "of a photo are a heatmap and a picture" do

@@ -45,6 +45,15 @@ RSpec.describe "Translation", :end_to_end do
     expect(streamed).to eq(many.map(&:text))
   end
 
+  it "is explained by its alignment with the source" do
+    why = @model.explain("Open the page")
+    expect(why).to have_attributes(method: :cross_attention, label: @model.predict("Open the page").text, boxes: nil)
+    expect(why.alignment.source.join.strip).to eq("Open the page")
+    expect(why.alignment.weights.shape).to eq([why.alignment.target.size, why.alignment.source.size])
+    expect(why.overlay).to start_with("\x89PNG".b)
+    expect(why.to_h[:alignment][:weights].flatten).to all(be_between(0, 1))
+  end
+
   it "is served by several threads, from a saved file" do
     file = @model.save(File.join(@scratch, "gl.transfer"))
     loaded = Transfer.load(file)

@@ -86,7 +86,7 @@ def requests(given: dict[str, str]) -> dict[str, list[dict[str, Any]]]:
         ],
         "explain": [
             {"model": given["model"], "input": ROW, "label": "low", "against": "high"},
-            {"model": given["image"], "input": given["photo"]},
+            {"model": given["image"], "input": given["photo"], "method": "occlusion"},
         ],
         "compare_domains": [{"recipe": {**recipe, "source": "/nowhere"}}],
         "map_labels": [{"recipe": {**recipe, "source": "/nowhere"}}],

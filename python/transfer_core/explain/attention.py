@@ -1,125 +1,139 @@
-"""Gradient-weighted attention of transformers (Chefer et al. 2021, section 3.1)."""
+"""Relevance of tokens by attention: gradient-weighted (Chefer et al. 2021, section 3.1) and rolled out
+(Abnar and Zuidema 2020)."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
-from torch.nn import functional
-from torch.overrides import TorchFunctionMode
 
+from transfer_core.backbones.backbone import Backbone
+from transfer_core.explain.attention_recorder import AttentionRecorder
 from transfer_core.explain.case import Attribution, Case
 from transfer_core.explain.class_activation import differentiable, image_tensor, score_of
 from transfer_core.tasks.criteria import Array
 
 
+class Recorded(NamedTuple):
+    """A forward pass: attention maps (1, heads, L, L) of each layer, the last states, and the score."""
+
+    maps: list[Tensor]
+    states: Any
+    score: Tensor
+
+
+# From a recorded pass to the relevance (L,) of each token.
+Relevance: TypeAlias = Callable[[Recorded], Array]
+
+
 def attended_image(case: Case) -> Attribution | None:
-    """Relevance of the patches of an image; None if the backbone has no attention over all patches."""
-    if not differentiable(case):
-        return None
-    relevance = relevance_by_attention(case, image_tensor(case, case.backbone.module()))
-    if relevance is None:
-        return None
-    # Class and register tokens precede the patches.
-    side = math.isqrt(len(relevance))
-    return Attribution(heatmap=relevance[-side * side :].reshape(side, side))
+    """Gradient-weighted relevance of the patches; None if the backbone has no attention over all patches."""
+    return _of_image(case, gradient_weighted)
 
 
 def attended_text(case: Case) -> Attribution | None:
-    """Relevance of the words of a text, each the sum over its tokens; a longer text is cut."""
-    if case.reader is None or not differentiable(case):
-        return None
-    tokens, words = case.reader.words(case.loaded)
-    relevance = relevance_by_attention(case, torch.from_numpy(tokens)[None])
-    if relevance is None:
-        return None
-    found = [(word, float(relevance[places].sum())) for word, places in words]
-    return Attribution(tokens=tuple(found))
+    """Gradient-weighted relevance of the words of a text, each the sum over its tokens."""
+    return _of_text(case, gradient_weighted)
 
 
-def relevance_by_attention(case: Case, inputs: Tensor) -> Array | None:
-    """Relevance (L,) of each token for the score, not negative.
+def rolled_out_image(case: Case) -> Attribution | None:
+    """Attention rollout to the patches, which does not depend on the label; None as `attended_image`."""
+    return _of_image(case, rolled_out)
 
-    With A (heads, L, L) the attention of a layer and s the score, R ← R + M R, where M is the mean over heads
-    of max(0, A · ∂s/∂A), from R = I on. The rows of R - I are averaged with the norms of ∂s/∂x of the last
-    states x as weights, so that only pooled tokens count.
-    """
+
+def rolled_out_text(case: Case) -> Attribution | None:
+    """Attention rollout to the words of a text, which does not depend on the label."""
+    return _of_text(case, rolled_out)
+
+
+def relevance_by_attention(case: Case, inputs: Tensor, relevance: Relevance | None = None) -> Array | None:
+    """Relevance (L,) of each token, not negative; None if attention is not over all tokens."""
     backbone = case.backbone.module()
-    with torch.enable_grad(), _Recorder() as recorder:
-        states = backbone.blocks(inputs.requires_grad_() if inputs.is_floating_point() else inputs)
+    with torch.enable_grad():
+        maps, states = record(backbone, inputs)
+        if maps is None or not isinstance(states, Tensor):
+            return None
         score = score_of(case, backbone.pool(states))
+    return (relevance or gradient_weighted)(Recorded(maps, states, score))
+
+
+def record(backbone: Backbone, inputs: Tensor) -> tuple[list[Tensor] | None, Any]:
+    """The attention maps (1, heads, L, L) of all layers, and the last states; None without maps of one L."""
+    with AttentionRecorder() as recorder:
+        states = backbone.blocks(inputs.requires_grad_() if inputs.is_floating_point() else inputs)
     maps = recorder.maps
     length = maps[0].shape[-1] if maps else 0
-    if not maps or not isinstance(states, Tensor) or any(one.shape[-2:] != (length, length) for one in maps):
-        return None
-    found = torch.autograd.grad(score, [*maps, states], allow_unused=True)
-    *gradients, last = found
+    if not maps or any(one.shape[-2:] != (length, length) for one in maps):
+        return None, states
+    return maps, states
+
+
+def gradient_weighted(recorded: Recorded) -> Array:
+    """Relevance by attention times its gradient, through all layers.
+
+    With A (heads, L, L) the attention of a layer and s the score, R ← R + M R, where M is the mean over heads
+    of max(0, A · ∂s/∂A), from R = I on. The rows of R - I are averaged over the pooled tokens.
+    """
+    maps = recorded.maps
+    length = maps[0].shape[-1]
+    gradients = torch.autograd.grad(recorded.score, maps, retain_graph=True, allow_unused=True)
     relevance = torch.eye(length, dtype=torch.float64)
     for attention, gradient in zip(maps, gradients, strict=True):
         if gradient is not None:
             weighted = (attention * gradient).detach()[0].double().clamp(min=0).mean(dim=0)
             relevance = relevance + weighted @ relevance
-    weights = torch.ones(length, dtype=torch.float64)
-    if last is not None and last.ndim == 3 and last.shape[1] == length and last.any():
-        weights = last[0].double().norm(dim=1)
-    own = relevance - torch.eye(length, dtype=torch.float64)
-    result: Array = (weights @ own / weights.sum()).numpy()
-    return result
+    weights = _pooled(recorded)
+    found: Array = (weights @ (relevance - torch.eye(length)) / weights.sum()).numpy()
+    return found
 
 
-class _Recorder(TorchFunctionMode):
-    """Context that computes attention explicitly; `maps` are (1, heads, L, L) for each layer."""
+def rolled_out(recorded: Recorded) -> Array:
+    """The rows of `rollout`, averaged over the pooled tokens."""
+    weights = _pooled(recorded)
+    found: Array = (weights @ rollout(recorded.maps) / weights.sum()).numpy()
+    return found
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.maps: list[Tensor] = []
 
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Sequence[type],
-        args: Sequence[Any] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
-        kwargs = kwargs or {}
-        if func is functional.scaled_dot_product_attention:
-            return self._attend(*args, **kwargs)
-        if func is functional.multi_head_attention_forward:
-            query, key, value = args[:3]
-            if query is key is value and kwargs.get("attn_mask") is None:
-                return self._attend_to_itself(*args), None
-        return func(*args, **kwargs)
+def rollout(maps: Sequence[Tensor]) -> Tensor:
+    """(L, L) float64: the product over layers of (Ā + I) / 2, with Ā (L, L) the mean attention of heads."""
+    rolled = torch.eye(maps[0].shape[-1], dtype=torch.float64)
+    for attention in maps:
+        mean = attention.detach()[0].double().mean(dim=0)
+        rolled = (mean @ rolled + rolled) / 2
+    return rolled
 
-    def _attend_to_itself(self, x: Tensor, *arguments: Any) -> Tensor:
-        """See `torch.nn.functional.multi_head_attention_forward`: (L, 1, E) -> (L, 1, E), without a mask."""
-        heads, weight, bias = arguments[3:6]
-        length, count, width = x.shape
-        parts = functional.linear(x, weight, bias).chunk(3, dim=2)
-        query, key, value = (one.reshape(length, count, heads, -1).permute(1, 2, 0, 3) for one in parts)
-        mixed = self._attend(query, key, value).permute(2, 0, 1, 3).reshape(length, count, width)
-        return functional.linear(mixed, *arguments[10:12])
 
-    def _attend(
-        self,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        attn_mask: Tensor | None = None,
-        dropout_p: float = 0.0,
-        is_causal: bool = False,
-        scale: float | None = None,
-        enable_gqa: bool = False,
-    ) -> Tensor:
-        """See `torch.nn.functional.scaled_dot_product_attention`, for one input that is not padded."""
-        logits = query @ key.transpose(-2, -1) * (scale or 1 / math.sqrt(query.shape[-1]))
-        if attn_mask is not None:
-            unseen = attn_mask.dtype == torch.bool
-            logits = logits.masked_fill(~attn_mask, -math.inf) if unseen else logits + attn_mask
-        attention = logits.softmax(dim=-1)
-        if not attention.requires_grad:
-            attention.requires_grad_()
-        self.maps.append(attention)
-        return attention @ value
+def patches(relevance: Array) -> Array:
+    """(side, side): the relevance of the patches, which follow class and register tokens."""
+    side = math.isqrt(len(relevance))
+    return relevance[-side * side :].reshape(side, side)
+
+
+def _pooled(recorded: Recorded) -> Tensor:
+    """Weights (L,) of the last tokens: the norms of ∂s/∂x of their states x, zero for those not pooled."""
+    states, length = recorded.states, recorded.maps[0].shape[-1]
+    (gradient,) = torch.autograd.grad(recorded.score, states, retain_graph=True, allow_unused=True)
+    if gradient is not None and gradient.ndim == 3 and gradient.shape[1] == length and gradient.any():
+        norms: Tensor = gradient[0].double().norm(dim=1)
+        return norms
+    return torch.ones(length, dtype=torch.float64)
+
+
+def _of_image(case: Case, relevance: Relevance) -> Attribution | None:
+    if not differentiable(case):
+        return None
+    found = relevance_by_attention(case, image_tensor(case.loaded, case.backbone.module()), relevance)
+    return None if found is None else Attribution(heatmap=patches(found))
+
+
+def _of_text(case: Case, relevance: Relevance) -> Attribution | None:
+    if case.reader is None or not differentiable(case):
+        return None
+    tokens, words = case.reader.words(case.loaded)
+    found = relevance_by_attention(case, torch.from_numpy(tokens)[None], relevance)
+    if found is None:
+        return None
+    return Attribution(tokens=tuple((word, float(found[places].sum())) for word, places in words))

@@ -11,6 +11,7 @@ from transfer_core.backbones.backbone import Backbone
 from transfer_core.explain.case import Attribution, Case
 from transfer_core.features.image_tensors import normalize
 from transfer_core.heads.dense import DenseHead
+from transfer_core.tasks.criteria import Array
 
 
 def class_activation(case: Case) -> Attribution | None:
@@ -22,7 +23,7 @@ def class_activation(case: Case) -> Attribution | None:
     if not differentiable(case):
         return None
     backbone = case.backbone.module()
-    place = _last_map(backbone, image_tensor(case, backbone))
+    place = last_map(backbone, image_tensor(case.loaded, backbone))
     if place is None:
         return None
     number, level, channels_last, x = place
@@ -42,10 +43,10 @@ def differentiable(case: Case) -> bool:
     return facts.plain and facts.source != "scikit_learn" and isinstance(case.head, DenseHead)
 
 
-def image_tensor(case: Case, backbone: Backbone) -> Tensor:
-    """The image as the network takes it, (1, 3, H, W) float32."""
-    pixels = torch.from_numpy(case.loaded.copy())[None].permute(0, 3, 1, 2)
-    return normalize(pixels, backbone.preprocessing, torch.float32)
+def image_tensor(pixels: Array, backbone: Backbone) -> Tensor:
+    """An image (H, W, 3) uint8 as the network takes it, (1, 3, H, W) float32."""
+    batch = torch.from_numpy(pixels.copy())[None].permute(0, 3, 1, 2)
+    return normalize(batch, backbone.preprocessing, torch.float32)
 
 
 def score_of(case: Case, embedding: Tensor) -> Tensor:
@@ -60,7 +61,7 @@ def score_of(case: Case, embedding: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def _last_map(backbone: Backbone, x: Any) -> tuple[int, int | None, bool, Any] | None:
+def last_map(backbone: Backbone, x: Any) -> tuple[int, int | None, bool, Any] | None:
     """The last block with a spatial map: its number, the level in a tuple, whether channels are last, and its
     output."""
     declared = backbone.facts.feature_maps[-1] if backbone.facts.feature_maps else None

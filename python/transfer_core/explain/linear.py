@@ -39,12 +39,12 @@ def linear_row(case: Case) -> Attribution | None:
     `base` is the score of the mean training example; with the contributions it adds up to the score.
     """
     layer = linear_weights(case)
-    owners = _owners(_estimators(case), case)
+    owners = feature_owners(case)
     if layer is None or owners is None:
         return None
     weights, bias = layer
-    mean = _mean(case, weights)
-    products = weights * (_embedding(case) - mean)
+    mean = mean_of(case, len(weights))
+    products = weights * (embedding_of(case) - mean)
     if len(owners) != len(products):
         return None
     sums = np.bincount(owners, products, len(case.columns))
@@ -58,30 +58,29 @@ def linear_text(case: Case) -> Attribution | None:
     `base` is the score of a text in which these terms have their mean values, and that has no others.
     """
     layer = linear_weights(case)
-    estimators = _estimators(case)
-    names = [type(one).__name__ for one in estimators]
-    if layer is None or len(names) != 1 or names[0] not in _COUNTS or not isinstance(case.loaded, str):
+    terms = feature_terms(case)
+    if layer is None or terms is None:
         return None
     weights, bias = layer
-    embedding = _embedding(case)
-    terms = {place: term for term, place in estimators[0].vocabulary_.items()}
+    embedding = embedding_of(case)
     present = [place for place in np.flatnonzero(embedding).tolist() if place in terms]
-    mean = _mean(case, weights)
+    mean = mean_of(case, len(weights))
     products = {terms[at]: float(weights[at] * (embedding[at] - mean[at])) for at in present}
     base = bias + float(weights[present] @ mean[present])
     return Attribution(tokens=tuple(sorted(products.items(), key=_by_size)), base=base)
 
 
-def _mean(case: Case, weights: Array) -> Array:
+def mean_of(case: Case, width: int) -> Array:
     """The mean embedding (D,), zeros where no training examples are stored."""
-    return np.zeros(len(weights)) if case.mean is None else case.mean
+    return np.zeros(width) if case.mean is None else case.mean
 
 
 def _by_size(token: tuple[str, float]) -> float:
     return -abs(token[1])
 
 
-def _embedding(case: Case) -> Array:
+def embedding_of(case: Case) -> Array:
+    """The embedding (D,) float64 of the input."""
     import torch
 
     with torch.no_grad():
@@ -97,8 +96,18 @@ def _estimators(case: Case) -> list[Any]:
     return list(chain.estimators)
 
 
-def _owners(estimators: list[Any], case: Case) -> list[int] | None:
+def feature_terms(case: Case) -> dict[int, str] | None:
+    """The term of each feature of a text; None unless one vectorizer counts them."""
+    estimators = _estimators(case)
+    names = [type(one).__name__ for one in estimators]
+    if len(names) != 1 or names[0] not in _COUNTS or not isinstance(case.loaded, str):
+        return None
+    return {place: term for term, place in estimators[0].vocabulary_.items()}
+
+
+def feature_owners(case: Case) -> list[int] | None:
     """The column of each feature; None if a feature depends on several, or it is not known."""
+    estimators = _estimators(case)
     if not estimators:
         return None
     owners = list(range(len(case.columns)))

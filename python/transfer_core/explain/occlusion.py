@@ -6,37 +6,46 @@ It needs predictions alone, so it explains every backbone and head.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 import numpy as np
 
 from transfer_core.explain.case import Attribution, Case
+from transfer_core.features.pixels import Pixels
 from transfer_core.tasks.criteria import Array
 
 # Cells per side of an image, and those that are covered at a time.
 CELLS, COVERED = 8, 2
+_SQUARES = tuple(np.ndindex(CELLS - COVERED + 1, CELLS - COVERED + 1))
 # Parts that a text is divided into, at most.
 MOST_PARTS = 100
 
 
 def occluded_image(case: Case) -> Attribution:
     """Cover squares of the image with its mean color; a cell has the mean over squares that cover it."""
-    pixels = case.loaded
+    return Attribution(heatmap=averaged(_drops(case, list(covered_squares(case.loaded)))))
+
+
+def covered_squares(pixels: Pixels) -> Iterator[Pixels]:
+    """Copies of an image (H, W, 3), each with another square of cells in its mean color."""
     edges = [np.linspace(0, side, CELLS + 1).astype(int) for side in pixels.shape[:2]]
     color = pixels.mean(axis=(0, 1)).astype(np.uint8)
-    squares = list(np.ndindex(CELLS - COVERED + 1, CELLS - COVERED + 1))
-    covered = []
-    for row, column in squares:
+    for row, column in _SQUARES:
         changed = pixels.copy()
         rows = slice(edges[0][row], edges[0][row + COVERED])
         changed[rows, edges[1][column] : edges[1][column + COVERED]] = color
-        covered.append(changed)
-    drops = _drops(case, covered)
+        yield changed
+
+
+def averaged(drops: Array) -> Array:
+    """Drops of the score by covered square to means (CELLS, CELLS) over the squares that cover a cell."""
     total, count = np.zeros((CELLS, CELLS)), np.zeros((CELLS, CELLS))
-    for (row, column), drop in zip(squares, drops, strict=True):
+    for (row, column), drop in zip(_SQUARES, drops, strict=True):
         square = np.s_[row : row + COVERED, column : column + COVERED]
         total[square] += drop
         count[square] += 1
-    return Attribution(heatmap=total / count)
+    mean: Array = total / count
+    return mean
 
 
 def occluded_text(case: Case) -> Attribution:

@@ -19,6 +19,7 @@ from transfer_core.features.frozen_maps import FrozenMaps
 from transfer_core.features.letterbox import Letterboxed, letterboxed, load_letterboxed
 from transfer_core.features.loading import load_one
 from transfer_core.features.parallel import map_on_cores
+from transfer_core.features.pixels import Pixels
 from transfer_core.heads.detection.build import build_detector, maps_used
 from transfer_core.heads.detection.detections import detections
 from transfer_core.heads.detection.detector import Detector
@@ -48,18 +49,23 @@ class DetectionPredictor:
 
     def __init__(self, model: Inference, detector: Detector, task: Detection) -> None:
         self._model = model
-        self._detector = detector
+        self.detector = detector
         self._task = task
+
+    def feature_maps(self, pixels: Sequence[Pixels]) -> list[torch.Tensor]:
+        """The feature maps (N, C, H, W) of N inputs that the detector takes."""
+        with torch_threads(cores()):
+            return self._maps.maps(pixels, few=True)
 
     @cached_property
     def _maps(self) -> FrozenMaps:
         model, recipe = self._model, self._model.recipe
         device, precision = choose_like(recipe.device, recipe.precision)
-        self._detector.to(device)
+        self.detector.to(device)
         maps = maps_used(model.backbone.facts.feature_maps)
         backbone = model.backbone.module()
         blocks = len(backbone.blocks)
-        return FrozenMaps(backbone, maps, blocks, self._detector.image_size, device, precision)
+        return FrozenMaps(backbone, maps, blocks, self.detector.image_size, device, precision)
 
     @property
     def concurrent(self) -> bool:
@@ -185,11 +191,11 @@ class DetectionPredictor:
         if good:
             maps = self._maps.maps([one.pixels for one in good], few)
             grids = tuple((x.shape[2], x.shape[3]) for x in maps)
-            outputs = self._detector(maps).float()
+            outputs = self.detector(maps).float()
             if not outputs.isfinite().all():
                 raise Misfit("its predictions are not finite numbers")
             places, sizes = [one.placement for one in good], [one.size for one in good]
-            each = detections(self._detector, outputs, grids, places, sizes)
+            each = detections(self.detector, outputs, grids, places, sizes)
             found = iter(map(Found, each, sizes))
         return [one if isinstance(one, DataError) else next(found) for one in loaded]
 

@@ -24,46 +24,37 @@ if TYPE_CHECKING:
     from transfer_core.model.pooled_predictor import PooledPredictor
 
 
-def explain(model: Model, input: Input, label: str | None, against: str | None) -> Explanation:
+def explain(
+    model: Model, input: Input, label: str | None, against: str | None, method: str = "auto"
+) -> Explanation:
     """Explain the prediction for one input; see `Model.explain`."""
-    task = model.task
-    if not isinstance(task, PooledTask):
-        supported = "classification, multi_label and regression"
-        raise RecipeError([Problem("", f"explanations are for {supported}, this is a {task.name} model")])
-    if not model._is_one(input):
-        raise RecipeError([Problem("input", f"expected one {model.modality.one}, got several")])
+    check_one(model, input)
+    if model.task.needs == "feature_maps":
+        from transfer_core.model.explaining_boxes import explain_photo
+
+        return explain_photo(model, input, label, against, method)
+    if model.task.needs == "encoder_decoder":
+        from transfer_core.model.explaining_texts import explain_text
+
+        return explain_text(model, input, label, against, method)
     loaded = model.load(0, input, 1)
-    embedding = model.compute_all([lambda: loaded])
     assert isinstance(model.head, Head)
     with np.errstate(all="ignore"):  # reported below
-        outputs = model.head(np.asarray(embedding))[0].astype(np.float64)
-    place = _place(model, "for", label) if label is not None else _predicted(task, outputs)
-    direction, offset = np.zeros(len(model.labels)), 0.0
-    if task.criterion.layout == VALUES:
-        zero, one = task.decode(np.array([[0.0], [1.0]]).repeat(len(direction), 1), model.state)[:, place]
-        direction[place], offset = one - zero, float(zero)
-    else:
-        direction[place] = 1.0
-    if against is not None:
-        other = _place(model, "against", against)
-        if task.criterion.layout == VALUES or other == place:
-            raise RecipeError([Problem("against", "expected another label than the explained one")])
-        direction[other] = -1.0
-    case = _case(model, input, loaded, direction, offset)
+        outputs = model.head(np.asarray(model.compute_all([partial(_same, loaded)])))[0].astype(np.float64)
+    if against is not None and method == "rollout":
+        raise RecipeError([Problem("against", 'rollout does not depend on labels. Fix: method "attention"')])
+    place, direction, offset = _explained(model, outputs, label, against)
+    case = case_of(model, input, loaded, direction, offset)
     with use_of(model.path), np.errstate(all="ignore"):
-        method, found = attribute(case)
+        name, found = attribute(case, method)
         score = float(outputs @ direction) + offset
         if not np.isfinite(score) or not np.isfinite(_numbers(found)).all():
             raise Misfit("its contributions are not finite numbers")
-    heatmap = None
-    if found.heatmap is not None:
-        height, width = loaded.shape[:2]
-        small = Image.fromarray(found.heatmap.astype(np.float32))
-        heatmap = np.asarray(small.resize((width, height), Image.Resampling.BILINEAR), np.float32)
+    heatmap = None if found.heatmap is None else enlarged(found.heatmap, loaded.shape[:2])
     return Explanation(
         model.labels[place],
         against,
-        method,
+        name,
         score,
         found.base,
         heatmap,
@@ -73,7 +64,20 @@ def explain(model: Model, input: Input, label: str | None, against: str | None) 
     )
 
 
-def _case(model: Model, input: Input, loaded: Any, direction: Array, offset: float) -> Case:
+def check_one(model: Model, input: Input) -> None:
+    """Check that this is one input.
+
+    Raises
+    ------
+    RecipeError
+        At `input`, otherwise.
+    """
+    if not model._is_one(input):
+        raise RecipeError([Problem("input", f"expected one {model.modality.one}, got several")])
+
+
+def case_of(model: Model, input: Input, loaded: Any, direction: Array, offset: float) -> Case:
+    """The case of a loaded input whose score is `outputs @ direction + offset`."""
     predictor = cast("PooledPredictor", model.predictor)
     columns = model.header.columns if model.modality.name == "table" else ()
     cells = model.modality.from_caller(input, "the row", columns) if columns else ()
@@ -93,6 +97,62 @@ def _case(model: Model, input: Input, loaded: Any, direction: Array, offset: flo
     )
 
 
+def place_of(model: Model, word: str, label: str) -> int:
+    """The index of a label.
+
+    Raises
+    ------
+    RecipeError
+        At `word`, if the model has no such label.
+    """
+    if label in model.labels:
+        return model.labels.index(label)
+    nearest = did_you_mean(label, model.labels)
+    raise RecipeError([Problem(word, f'the model has no label "{label}"{nearest or ""}')])
+
+
+def other_place(model: Model, against: str, place: int | None) -> int:
+    """The index of the label `against`.
+
+    Raises
+    ------
+    RecipeError
+        If the model has no such label, or it is the explained one.
+    """
+    found = place_of(model, "against", against)
+    if found == place:
+        raise RecipeError([Problem("against", "expected another label than the explained one")])
+    return found
+
+
+def enlarged(heatmap: Array, size: Sequence[int]) -> Array:
+    """A heatmap (h, w) resized to (height, width) float32."""
+    height, width = size
+    small = Image.fromarray(heatmap.astype(np.float32))
+    return np.asarray(small.resize((width, height), Image.Resampling.BILINEAR), np.float32)
+
+
+def _explained(
+    model: Model, outputs: Array, label: str | None, against: str | None
+) -> tuple[int, Array, float]:
+    """The index of the explained label, and its score as direction (K,) and offset."""
+    task = cast("PooledTask[Any]", model.task)
+    is_value = task.criterion.layout == VALUES
+    place = 0 if is_value else int(outputs.argmax())
+    if label is not None:
+        place = place_of(model, "for", label)
+    slopes, offsets = np.ones(len(outputs)), np.zeros(len(outputs))
+    if is_value:
+        offsets, ones = task.decode(np.array([[0.0], [1.0]]).repeat(len(outputs), 1), model.state)
+        slopes = ones - offsets
+    direction, offset = np.zeros(len(outputs)), float(offsets[place])
+    direction[place] = slopes[place]
+    if against is not None:
+        other = other_place(model, against, place)
+        direction[other], offset = -slopes[other], offset - float(offsets[other])
+    return place, direction, offset
+
+
 def _scores(model: Model, direction: Array, offset: float, loaded: Sequence[Any]) -> Array:
     embeddings = np.asarray(model.compute_all([partial(_same, one) for one in loaded]))
     outputs = cast(Head, model.head)(embeddings).astype(np.float64)
@@ -108,15 +168,3 @@ def _numbers(found: Attribution) -> Array:
 
 def _same(loaded: Any) -> Any:
     return loaded
-
-
-def _predicted(task: PooledTask[Any], outputs: Array) -> int:
-    """The most probable class or label; the first output of a regression."""
-    return 0 if task.criterion.layout == VALUES else int(outputs.argmax())
-
-
-def _place(model: Model, word: str, label: str) -> int:
-    if label in model.labels:
-        return model.labels.index(label)
-    nearest = did_you_mean(label, model.labels)
-    raise RecipeError([Problem(word, f'the model has no label "{label}"{nearest or ""}')])

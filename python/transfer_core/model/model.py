@@ -121,37 +121,45 @@ class Model(Inference):
             self, unlabelled, count, method, labelled, columns, on_bad_input, streams or {}, progress
         )
 
-    def explain(self, input: Input, label: str | None = None, against: str | None = None) -> Explanation:
+    def explain(
+        self, input: Input, label: str | None = None, against: str | None = None, method: str = "auto"
+    ) -> Explanation:
         """Explain a prediction by contributions of pixels, words or columns (docs/reference/explanation.md).
 
-        The method follows from backbone and head: exact contributions to a linear head on a table or on
-        terms, HiResCAM at the last block with spatial maps, gradient-weighted attention of transformers, and
-        occlusion for all others.
+        By default the method follows from backbone and head: exact contributions to a linear head on a table
+        or on terms, integrated gradients of other heads of dense layers, HiResCAM at the last block with
+        spatial maps or at the level of the feature pyramid that gave a box, gradient-weighted attention of
+        transformers, attention to the source of translations, and occlusion for all others.
 
         Parameters
         ----------
         input
             One input, as for `predict`.
         label
-            The class, label or output to explain; None: the most probable one, or the first output.
+            The class, label or output to explain; None: the most probable one, or the first output. Of a
+            detector: only boxes of this class. Of a model that generates texts: the target to align.
         against
-            A class: explain the difference of both scores.
+            A class or output: explain the difference of both scores.
+        method
+            `auto`, or one of `hirescam`, `attention`, `rollout`, `linear`, `integrated_gradients`,
+            `occlusion`, `rise` and `cross_attention`, where it applies.
 
         Returns
         -------
         Explanation
-            `heatmap` and `overlay` of an image, `tokens` of a text, or `columns` of a row.
+            `heatmap` and `overlay` of an image, `tokens` of a text, `columns` of a row, `boxes` of a
+            detector, or `alignment` of a translation.
 
         Raises
         ------
         DataError
             If the input can't be read.
         RecipeError
-            If the model has no such label, or it detects objects or generates texts.
+            If the model has no such label, or the method does not apply.
         """
         from transfer_core.model.explaining import explain
 
-        return explain(self, input, label, against)
+        return explain(self, input, label, against, method)
 
     def save(
         self,

@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 # Slightly above the largest input size of torchvision's networks, in pixels.
 _USUAL_CROP = 640
 
-# Recipe fields whose errors the caller can fix, although they are in the file.
-_OF_THE_CALLER = {"trust"}
+# Fields whose errors the caller can fix.
+_OF_THE_CALLER = {"trust", "method"}
 
 T = TypeVar("T")
 

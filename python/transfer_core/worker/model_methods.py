@@ -171,13 +171,27 @@ def explain(
     input: Any,
     label: str | None = None,
     against: str | None = None,
+    method: str = "auto",
     signed_by: Keys = None,
 ) -> Plain:
-    """Explain the prediction for one input; the heatmap is a tensor (H, W), the overlay a PNG."""
+    """Explain the prediction for one input; heatmaps are tensors (H, W), overlays PNGs."""
     one = tuple(input) if isinstance(input, list) else input  # a pair of texts
-    found = _open(call, model, signed_by).explain(one, label, against)
-    plain = cast(Plain, found.to_dict())
-    return plain if found.heatmap is None else {**plain, "heatmap": found.heatmap, "overlay": found.overlay}
+    found = _open(call, model, signed_by).explain(one, label, against, method)
+    plain = {**_shown(found), "html": found.to_html()}
+    if found.boxes is not None:
+        plain["boxes"] = [_shown(box) for box in found.boxes]
+    if found.alignment is not None:
+        plain["alignment"]["weights"] = found.alignment.weights
+    return plain
+
+
+def _shown(explanation: Any) -> Plain:
+    """An explanation as plain data, with its heatmap as a tensor and its picture."""
+    plain = cast(Plain, explanation.to_dict())
+    if explanation.heatmap is not None:
+        plain["heatmap"] = explanation.heatmap
+    overlay = explanation.overlay
+    return plain if overlay is None else {**plain, "overlay": overlay}
 
 
 def save(

@@ -15,10 +15,15 @@ module Transfer
       WEIGHTS = { or_empty: { "method" => :text, "examples" => :count, "effective" => :finite, "most" => weighted,
                               "least" => weighted } }.freeze
       binary = ->(value) { value.is_a?(String) && value.encoding == Encoding::BINARY }
-      EXPLANATION = { "label" => :text, "against" => { maybe: :text }, "method" => :text, "score" => :finite,
-                      "base" => { maybe: :finite }, "heatmap?" => :embeddings,
-                      "overlay?" => { where: [:plain, "bytes", binary] },
-                      "tokens?" => [{ "text" => :text, "score" => :finite }], "columns?" => { each: :finite } }.freeze
+      place = %w[x y width height].to_h { |side| [side, :finite] }
+      explanation = {
+        "label" => { maybe: :text }, "against" => { maybe: :text }, "method" => :text, "score" => { maybe: :finite },
+        "base" => { maybe: :finite }, "heatmap?" => :embeddings, "overlay?" => { where: [:plain, "bytes", binary] },
+        "tokens?" => [{ "text" => :text, "score" => :finite }], "columns?" => { each: :finite }, "box?" => place,
+        "alignment?" => { "source" => [:text], "target" => [:text], "weights" => :embeddings }
+      }
+      boxes = [{ **explanation, "label" => :text, "score" => :finite, "box" => place }]
+      EXPLANATION = { **explanation, "html" => :text, "boxes?" => boxes }.freeze
 
       compared = lambda do |value|
         found = value.values_at("worst", "best", "gap", "gap_interval", "p_value")

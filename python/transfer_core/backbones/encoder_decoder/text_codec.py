@@ -75,6 +75,21 @@ class TextCodec:
             ids = [id for id in known if id is not None]
         return str(self._target.decode(ids, skip_special_tokens=True)).strip()
 
+    def ordinary(self, tokens: Sequence[int], of_target: bool) -> list[tuple[int, str]]:
+        """Places and pieces of the tokens that are not special; a leading space begins a word."""
+        layout, tokenizer = self.layout, self._target if of_target else self._source
+        around = (layout.source_before, layout.source_after, layout.target_before, layout.target_after)
+        special = {layout.start, *layout.languages.values()}.union(*around)
+        found = []
+        for place, token in enumerate(tokens):
+            if token in special:
+                continue
+            piece = self._by_token.get(token) if self._pieces is not None else tokenizer.id_to_token(token)
+            if piece is not None and "▁" not in piece and self._pieces is None:
+                piece = tokenizer.decode([token], skip_special_tokens=False) or piece
+            found.append((place, (piece or "").replace("▁", " ")))
+        return found
+
     def prepare(self) -> None:
         """Read the tokenizers, which the first text would wait for."""
         self._source  # noqa: B018
