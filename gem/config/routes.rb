@@ -8,6 +8,7 @@ Transfer::Engine.routes.draw do
     post :roll_back, on: :member
     resources :versions, only: :show, param: :number do
       post :promote, on: :member
+      get :report, on: :member
       get "compare/:other", action: :compare, as: :compare, on: :member
     end
     resources :reviews, only: %i[index update]

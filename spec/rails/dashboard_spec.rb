@@ -69,6 +69,50 @@ RSpec.describe "The dashboard" do
     expect(page("/models/nothing").status).to eq(404)
   end
 
+  it "asks first for novel inputs, then for uncertain ones" do
+    open_it
+    model
+    records = { 0.6 => 0.3, 0.7 => 0.97, 0.5 => 0.94 }.map do |score, novelty|
+      Transfer::Testing.fake!(photos_kind: { "red" => score, "blue" => 1 - score })
+      photo("red").tap { |one| one.reload.kind_prediction.update!(novelty:) }
+    end
+    queue = records.size.times.map do
+      id = page("/models/photos_kind/reviews").body[%r{pictures/p(\d+)}, 1].to_i
+      Transfer::Rails::Prediction.find(id).tap { |one| one.update!(state: "accepted") }.record
+    end
+    expect(queue).to eq(records.values_at(1, 2, 0))
+    Transfer::Rails::Prediction.update_all(state: "abstained")
+    expect(Photo.needs_review(:kind).most_novel).to eq(records.values_at(1, 2, 0))
+  end
+
+  it "has the pictures of a cell of the confusion matrix" do
+    open_it
+    examples
+    version
+    pictures = lambda do |query|
+      page("/models/photos_kind/versions/1#{query}").body.scan(%r{pictures/e(\d+)}).flatten.map(&:to_i)
+    end
+    right, wrong = model.examples.partition { |one| one.label == "red" }.map { |some| some.map(&:id) }
+    expect(pictures.call("")).to eq(wrong)
+    expect(pictures.call("?truth=red&predicted=red")).to eq(right)
+    expect(pictures.call("?truth=blue&predicted=blue")).to be_empty
+  end
+
+  it "serves the report of a version without scripts" do
+    open_it
+    expect(page("/models/photos_kind/versions/#{version.number}/report").status).to eq(404)
+    content = "<style>p { color: red }</style><script>alert(1)</script>"
+    model.versions.last.report.attach(io: StringIO.new(content), filename: "report.html", content_type: "text/html")
+    expect(page("/models/photos_kind/versions/1").body).to include("/versions/1/report")
+    report = page("/models/photos_kind/versions/1/report")
+    expect(report.body).to eq(content)
+    expect(report.headers["Content-Security-Policy"]).to match(/\Adefault-src 'none'; .*; sandbox\z/)
+    expect(report.headers)
+      .to include("Content-Type" => "text/html; charset=utf-8", "X-Content-Type-Options" => "nosniff")
+    Transfer::Rails.settings.access = nil
+    expect(page("/models/photos_kind/versions/1/report").status).to eq(401)
+  end
+
   it "asks for the state of a training by its ETag" do
     open_it
     run = model.runs.create!(recipe: "PhotoKindRecipe", status: "running", heartbeat_at: Time.current)

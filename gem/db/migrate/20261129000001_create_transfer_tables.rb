@@ -84,6 +84,7 @@ class CreateTransferTables < ActiveRecord::Migration[7.2]
       t.string :digest
       t.string :label
       t.float :score
+      t.float :novelty
       t.string :corrected_label
       t.json :output
       t.text :error

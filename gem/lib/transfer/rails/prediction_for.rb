@@ -73,7 +73,7 @@ module Transfer
         output = prediction.to_h.transform_keys(&:to_s)
         score = output["score"]
         state = score.nil? || score >= @options.accept ? "accepted" : "abstained"
-        { state:, label: output["label"], score:, output:, error: nil }
+        { state:, label: output["label"], score:, novelty: output["novelty"], output:, error: nil }
       end
 
       # Stores that the input can't be predicted.
@@ -132,7 +132,7 @@ module Transfer
       def failure(problem)
         reason = problem.message.sub(/\A\w+ \d+ of \d+: /, "")
         error = "#{@record.class.name} #{@record.id}: #{reason}"
-        { state: "failed", error:, label: nil, score: nil, output: nil }
+        { state: "failed", error:, label: nil, score: nil, novelty: nil, output: nil }
       end
 
       def learn(label)

@@ -15,6 +15,9 @@ module Transfer
       module Order
         # @return [ActiveRecord::Relation] the least probable prediction first
         def most_uncertain = order(Prediction.arel_table[:score].asc.nulls_first)
+
+        # @return [ActiveRecord::Relation] the input least similar to the training examples first
+        def most_novel = order(Prediction.arel_table[:novelty].desc.nulls_last)
       end
 
       included do

@@ -3,6 +3,7 @@
 require "digest"
 require "fileutils"
 require "securerandom"
+require "tmpdir"
 
 module Transfer
   module Rails
@@ -42,6 +43,19 @@ module Transfer
           path
         ensure
           FileUtils.rm_f(part) if part
+        end
+
+        # @param trained [Transfer::Model]
+        # @return [ActiveStorage::Blob, nil] the page of {Model#report}; nil if it can't be written, as without Jinja
+        def report(trained)
+          Dir.mktmpdir("transfer-report") do |folder|
+            trained.report(File.join(folder, "report.html")).open("rb") do |io|
+              ActiveStorage::Blob.create_and_upload!(io:, filename: "report.html", content_type: "text/html")
+            end
+          end
+        rescue Error => error
+          ::Rails.logger.warn("transfer: no report of the version: #{error.message}")
+          nil
         end
 
         # @param path [String]

@@ -8,6 +8,7 @@ module Transfer
       protect_from_forgery with: :exception
       layout "transfer/rails/application"
       helper FrontendHelper
+      helper_method :use_of
 
       before_action :authenticate
       rescue_from ActiveRecord::RecordNotFound, with: :not_found
@@ -22,6 +23,7 @@ module Transfer
         policy.base_uri :none
         policy.frame_ancestors :none
       end
+      content_security_policy_report_only false
 
       private
 
@@ -43,6 +45,16 @@ module Transfer
       end
 
       def not_found = render("transfer/rails/not_found", status: :not_found)
+
+      # @param held [Example, Prediction]
+      # @return [Uses, nil] where the application uses the model for its record
+      def use_of(held)
+        uses.find do |use|
+          held.record.is_a?(use.record_class) && (held.is_a?(Example) || use.options.name == held.name)
+        end
+      end
+
+      def uses = @uses ||= Uses.of(model)
 
       # @return [Rails::Model]
       def model = @model ||= Model.find_by!(name: params[:model_name] || params[:name])

@@ -13,13 +13,13 @@ module Transfer
       def show
         @versions = model.versions.order(number: :desc).limit(50)
         @runs = model.runs.listed.limit(10)
-        @uses = Uses.of(model)
+        uses
         @counts = model.examples.group(:label, :split).count
       end
 
       # Only recipes that the application connects with this model: the web names neither classes, paths nor backbones.
       def train
-        recipe = Uses.of(model).map(&:recipe).uniq.find { |name| name == params[:recipe] }
+        recipe = uses.map(&:recipe).uniq.find { |name| name == params[:recipe] }
         return head(:unprocessable_entity) unless recipe
 
         redirect_to run_path(model.train(recipe:))

@@ -25,8 +25,7 @@ module Transfer
       def source
         kind, id = params[:id].match(/\A([ep])(\d+)\z/)&.captures
         held = kind == "e" ? model.examples.find(id) : Prediction.find(id)
-        uses = Uses.of(model).select { |one| held.record.is_a?(one.record_class) }
-        use = uses.find { |one| kind == "e" || one.options.name == held.name }
+        use = use_of(held)
         [(held.record if use), use&.options&.from]
       end
     end

@@ -2,18 +2,17 @@
 
 module Transfer
   module Rails
-    # The labelling queue: predictions that were not accepted, the least certain first.
+    # The labelling queue: predictions that were not accepted, those of novel inputs first, then the least certain.
     class ReviewsController < BaseController
       def index
-        @queue = waiting
-        @prediction = @queue.first
+        @count = waiting.count
+        @prediction = waiting.first
         @labels = labels
       end
 
       def update
         prediction = Prediction.find(params[:id])
-        use = uses.find { |one| prediction.record.is_a?(one.record_class) && one.options.name == prediction.name }
-        raise ActiveRecord::RecordNotFound unless use
+        raise ActiveRecord::RecordNotFound unless use_of(prediction)
 
         prediction.record.prediction_for(prediction.name).correct!(params.require(:label))
         redirect_to model_reviews_path(model.name)
@@ -23,13 +22,10 @@ module Transfer
 
       private
 
-      def uses = @uses ||= Uses.of(model)
-
       def waiting
         names = uses.map { |use| use.options.name }
         types = uses.map { |use| use.record_class.polymorphic_name }
-        @count = Prediction.where(state: "abstained", name: names, record_type: types).count
-        Prediction.where(state: "abstained", name: names, record_type: types).order(:score, :id).limit(1)
+        Prediction.to_review.where(name: names, record_type: types)
       end
 
       def labels

@@ -22,6 +22,19 @@ module Transfer
         file&.attached? && PicturesController::TYPES.include?(file.blob.content_type)
       end
 
+      # @param held [Example, Prediction]
+      # @param use [Uses, nil] that of its record
+      # @return [String] its picture, or the beginning of its text or row
+      def input_of(held, use, name:, length: 200, **picture)
+        return "–" unless use && held.record
+
+        from = use.options.from
+        picture = { alt: "", loading: "lazy", src: model_picture_path(name, picture_id(held)), **picture }
+        return tag.img(**picture) if picture?(held.record, from)
+
+        tag.blockquote(Array(from).map { |column| held.record.public_send(column) }.join(" · ").truncate(length))
+      end
+
       # A curve as SVG, without a script.
       # @param values [Array<Float>]
       # @return [String, nil] nil for fewer than two values
@@ -34,6 +47,8 @@ module Transfer
       end
 
       private
+
+      def picture_id(held) = "#{held.is_a?(Example) ? 'e' : 'p'}#{held.id}"
 
       def points(values, width, height)
         low, high = values.minmax

@@ -14,6 +14,15 @@ module Transfer
 
       STATES.each { |name| define_method(:"#{name}?") { state == name } }
 
+      # From this novelty on, an input is unlike the training examples.
+      NOVEL = 0.95
+
+      # Predictions that wait for a person's label: those of novel inputs first, then the least certain ones.
+      scope :to_review, lambda {
+        known = Arel::Nodes::Case.new.when(arel_table[:novelty].gteq(NOVEL)).then(0).else(1)
+        where(state: "abstained").order(known, :score, :id)
+      }
+
       # @return [Hash{String => Float}] probability of every class, highest first
       def scores = output&.fetch("scores", nil) || {}
     end

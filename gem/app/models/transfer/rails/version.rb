@@ -6,6 +6,7 @@ module Transfer
     class Version < Record
       belongs_to :model
       has_one_attached :file
+      has_one_attached :report
 
       # Uploads the file first: a version without a file is never visible.
       # @param run [Run]
@@ -15,8 +16,8 @@ module Transfer
         model = run.model
         path = VersionFiles.keep(trained)
         file = File.open(path) { |io| ActiveStorage::Blob.create_and_upload!(io:, filename: "#{model.name}.transfer") }
-        facts = { file:, sha256: VersionFiles.sha256(path), summary: trained.summary.except(:history, :path),
-                  held_out: HeldOut.measure(trained, model) }
+        facts = { file:, sha256: VersionFiles.sha256(path), report: VersionFiles.report(trained),
+                  summary: trained.summary.except(:history, :path), held_out: HeldOut.measure(trained, model) }
         model.exclusively do
           version = model.versions.create!(number: (model.versions.maximum(:number) || 0) + 1, **facts)
           run.update!(version:)
