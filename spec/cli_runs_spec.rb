@@ -10,7 +10,7 @@ RSpec.describe "transfer runs", :home do
   before do
     run(waiting, "run.json" => JSON.generate(format_version: 1, versions: {}, created_at: "2026-03-14T15:09:26+00:00",
                                              recipe: { backbone: "resnet18", data: { type: "path", path: "/photos" } }))
-    run(done, "model.transfer" => "x" * 2_000_000, "saved" => "")
+    run(done, "model.transfer" => "x" * 1_999_999, "report.html" => "y", "saved" => "")
   end
 
   def runs(...) = transfer("runs", ...)
@@ -52,7 +52,10 @@ RSpec.describe "transfer runs", :home do
     expect([err, status]).to eq(["", 0])
     expect(out).to match(/^status +interrupted\n/).and match(%r{^data +/photos\n})
     expect(out).to end_with("Next: transfer resume #{waiting}\n")
-    expect(JSON.parse(runs("show", done, "--json").first)).to include("id" => done, "path" => "#{@home}/runs/#{done}")
+    expect(out).not_to match(/^report/)
+    page = "#{@home}/runs/#{done}/report.html"
+    expect(runs("show", done).first).to match(/^report +#{page}$/)
+    expect(JSON.parse(runs("show", done, "--json").first)).to include("id" => done, "report" => page)
     expect(runs("show", done[..-2])).to eq(
       ["", %(transfer: there is no run "#{done[..-2]}", did you mean "#{done}"?\n), 4]
     )

@@ -62,7 +62,7 @@ RSpec.describe "docs/reference/recipe.md" do
     core, = parse({ "data" => "p", "backbone" => "vgg11", "head" => "mlp", "augment" => %w[crop rotate color flip] })
     expect(core).to include(
       "weights" => "pretrained", "task" => "auto", "on_bad_input" => "raise", "preset" => "fast", "seed" => 0,
-      "device" => "auto", "precision" => "auto", "trust" => false,
+      "device" => "auto", "precision" => "auto", "trust" => false, "keep_examples" => true,
       "split" => { "test" => 0.2, "valid" => 0.15, "group" => nil, "near_duplicates" => true,
                    "measure" => "test" },
       "columns" => { "input" => nil, "target" => "label", "split" => "split", "group" => nil },

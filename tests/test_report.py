@@ -13,6 +13,7 @@ import sklearn.preprocessing  # noqa: F401  its first import changes the environ
 import yaml
 from PIL import Image
 from sklearn.calibration import calibration_curve
+from sklearn.metrics import average_precision_score, precision_recall_curve
 
 import photos
 import transfer_core
@@ -20,8 +21,9 @@ from tiny_backbone import tiny_backbone
 from transfer_core.data.boxes import Boxes, Detections
 from transfer_core.metrics.detection import detection_metrics
 from transfer_core.pipeline import five_steps
-from transfer_core.report import build_report, render_card, render_page
+from transfer_core.report import Scores, build_report, render_card, render_page
 from transfer_core.report.calibration import reliability
+from transfer_core.report.precision_recall import curve, logit_interval, precision_recall
 from transfer_core.runtime.errors import ConfigurationError, ModelFileError
 
 VOID = {"meta", "link", "img", "br"}
@@ -64,7 +66,8 @@ class Page(HTMLParser):
 
 TITLES = (
     "Summary", "Warnings", "Metrics", "Classes", "Confusion matrix", "Precision and recall", "Calibration",
-    "Errors", "Groups", "Worst mistakes", "Kept", "Training", "Data", "Recipe", "Environment",
+    "Errors", "Groups", "Worst mistakes", "Out-of-domain examples", "Adaptation", "Kept", "Training", "Data",
+    "Recipe", "Environment",
 )  # fmt: skip
 
 
@@ -74,6 +77,9 @@ def check(html):
     ids = [value for _, name, value in page.attributes if name == "id"]
     assert len(ids) == len(set(ids)) > 3
     assert {link[1:] for link in page.values("a", "href")} <= set(ids)
+    assert set(page.values("button", "popovertarget")) == {id for id in ids if id.startswith("cell-")} - {
+        id for id in ids if id.endswith("-title")
+    }
     assert page.tags["html"] == page.tags["main"] == page.tags["h1"] == page.tags["title"] == 1
     assert not {"script", "iframe", "object", "form"} & set(page.tags)
     assert not [one for one in page.attributes if one[1].startswith("on") or one[1] == "style"]
@@ -188,19 +194,92 @@ def tiny(monkeypatch):
     monkeypatch.setattr(five_steps, "describe", lambda *_: network.facts)
 
 
-def test_page_of_photos_with_hostile_names(train, tmp_path, tiny):
+def test_page_of_photos_with_hostile_names_and_a_corrupt_one(train, tmp_path, tiny):
     photos.class_folder(tmp_path / "photos", per_class=6)
     odd = min((tmp_path / "photos").iterdir())
     name = '"><img src=x onerror=alert(1)>.png'
     min(odd.iterdir()).rename(odd / name)
     model = train(str(tmp_path / "photos"), backbone="mobilenet_v2")
     others = [{"input": str(p), "label": model.labels[-1]} for p in sorted(odd.iterdir())]
-    page = check(model.report(tmp_path / "a.html", data=others).read_text())
-    assert page.tags["img"] == len(others)
-    assert f"{odd.name}/{name}" in page.text
-    for source in page.values("img", "src"):
-        image = Image.open(BytesIO(base64.b64decode(source.removeprefix("data:image/jpeg;base64,"))))
-        assert max(image.size) <= 192
+    corrupt = tmp_path / "corrupt.png"
+    corrupt.write_bytes((odd / "3.png").read_bytes()[:80])
+    given = [*others[:3], {"input": str(corrupt), "label": model.labels[-1]}, *others[3:]]
+    html = model.report(tmp_path / "a.html", data=given, on_bad_input="skip").read_text()
+    page = check(html)
+    assert page.text.count(f"{odd.name}/{name}") == 2
+    shown = Counter(
+        (section, max(image.size))
+        for section in ("Worst mistakes", "Confusion matrix")
+        for image in pictures(html, section)
+    )
+    # An overlay has the size of the network's input.
+    mistakes = {("Worst mistakes", 64): 6, ("Worst mistakes", 16): 6}
+    assert shown == {**mistakes, ("Confusion matrix", 64): 6, ("Confusion matrix", 48): 1}
+
+
+def pictures(html, section):
+    """The images of a section; only data URIs of JPEG are decoded."""
+    part = html.split(f">{section}</h2>")[1].split("</section>")[0]
+    return [
+        Image.open(BytesIO(base64.b64decode(source.removeprefix("data:image/jpeg;base64,"))))
+        for source in Page(f"<section>{part}</section>").values("img", "src")
+    ]
+
+
+def test_a_training_writes_a_report_with_its_test_examples(classes):
+    model, _ = classes
+    page = check(model.path.with_name("report.html").read_text())
+    assert f"{model.metrics['examples']} examples" in " ".join(page.text)
+    assert "Time of each step" in page.text
+    assert set(model.summary()["seconds"]) == {"choose", "freeze", "head", "train", "evaluate"}
+
+
+def test_without_kept_examples_the_report_of_a_training_has_no_inputs(train, points):
+    rows = [
+        {"input": {"x": float(x[0]), "place": f"town {n}"}, "label": "ab"[n % 2]}
+        for n, x in enumerate(points)
+    ]
+    words = {"backbone": "sklearn:ColumnTransformer"}
+    kept, dropped = train(rows, **words), train(rows, keep_examples=False, **words)
+    assert "place: town" in kept.path.with_name("report.html").read_text()
+    assert "place: town" not in dropped.path.with_name("report.html").read_text()
+    assert "place: town" in dropped.report(dropped.path.with_name("b.html"), data=rows).read_text()
+
+
+def test_precision_and_recall_agree_with_scikit_learn():
+    rng = np.random.default_rng(5)
+    truth = rng.uniform(size=200) < 0.3
+    scores = np.round(truth * 0.3 + rng.uniform(size=200), 1)
+    precision, recall, _ = precision_recall_curve(truth, scores)
+    expected = list(zip(recall[:-1][::-1], precision[:-1][::-1], strict=True))
+    np.testing.assert_allclose(curve(scores, truth)[1:], expected)
+    labels = np.stack([truth, ~truth], axis=1)
+    section = precision_recall(Scores(np.stack([scores, 1 - scores], 1), labels, ["sea", None] * 100), "ab")
+    found = {row[0]: float(row[1]) for table in section.tables for row in table.rows}
+    both = np.stack([scores, 1 - scores], 1)[::2].ravel(), labels[::2].ravel()
+    for name, value in (
+        ("a", average_precision_score(truth, scores)),
+        ("b", average_precision_score(~truth, 1 - scores)),
+        ("sea", average_precision_score(both[1], both[0])),
+    ):
+        assert found[name] == pytest.approx(value, abs=5e-4)
+
+
+def test_the_interval_of_an_average_precision_covers_it():
+    """The expected average precision of a model of known scores, on 300 samples of 200 examples."""
+    rng = np.random.default_rng(6)
+
+    def sample(count):
+        truth = np.arange(count) < count // 4
+        return truth, truth * 1.0 + rng.standard_normal(count)
+
+    true = average_precision_score(*sample(200_000))
+    hits = 0
+    for _ in range(300):
+        truth, scores = sample(200)
+        low, high = logit_interval(average_precision_score(truth, scores), 50)
+        hits += low <= true <= high
+    assert 0.91 <= hits / 300 <= 1
 
 
 BOX = {"label": "brick", "x": 8, "y": 8, "width": 40, "height": 30}
@@ -215,6 +294,9 @@ def test_page_of_a_detector_with_data_has_thumbnails(train, tmp_path, tiny):
     model = train(rows, backbone="mobilenet_v2", task="detection", image_size=96, **words)
     page = check(model.report(tmp_path / "a.html", data=rows).read_text())
     assert page.tags["img"] == len(model.evaluate(rows)["worst"]) > 0
+    first = pictures((tmp_path / "a.html").read_text(), "Worst mistakes")[0]
+    red, green, _ = np.asarray(first, int).transpose(2, 0, 1)
+    assert (green > red + 40).any()  # the frame of the true box around a red brick
 
 
 def summary(task, modality, metrics, labels=("a", "b"), history=()):
@@ -223,9 +305,14 @@ def summary(task, modality, metrics, labels=("a", "b"), history=()):
         "embedding_width": 6, "modality": modality, "columns": [], "metrics": metrics,
         "history": list(history),
         "recipe": {"backbone": "tiny", "steps": [{"type": "train", "epochs": 2}]}, "sizes": {"train": 8},
-        "data": {}, "instance_weights": {}, "warnings": [HOSTILE], "created_at": "2026-01-01T00:00:00Z",
-        "versions": {"numpy": "2"}, "bytes": 1000,
+        "data": {}, "instance_weights": {}, "warnings": [HOSTILE], "seconds": {},
+        "created_at": "2026-01-01T00:00:00Z", "versions": {"numpy": "2"}, "bytes": 1000,
     }  # fmt: skip
+
+
+def page_of(facts):
+    report = build_report(facts)
+    return render_page(report.title, report.sections)
 
 
 def test_page_of_a_detector():
@@ -238,7 +325,7 @@ def test_page_of_a_detector():
     metrics = detection_metrics(
         found, truth, ["a", "b"], [0.5, 0.5], np.array([box[0], box[0]]), [1, 1], 0, names
     )
-    page = check(render_page(build_report(summary("detection", "image", metrics))))
+    page = check(page_of(summary("detection", "image", metrics)))
     assert {"Precision and recall", "Worst mistakes", HOSTILE, "Missed objects: 1"} <= set(page.text)
 
 
@@ -253,14 +340,14 @@ def test_page_of_a_translation():
     history = [
         {"step": "fine_tune", "epoch": n, "loss": 3.0 / n, "validation_loss": 2.0 / n} for n in (1, 2, 3)
     ]
-    page = check(render_page(build_report(summary("translation", "text", metrics, history=history))))
+    page = check(page_of(summary("translation", "text", metrics, history=history)))
     assert {HOSTILE, "44.500", "Before training", "Loss of the step fine-tune by epoch"} <= set(page.text)
     assert "60" in page.text
     assert page.tags["polyline"] == 2
 
 
 def test_page_of_a_model_without_metrics():
-    page = check(render_page(build_report(summary("classification", "table", {}))))
+    page = check(page_of(summary("classification", "table", {})))
     assert "No examples were held out, so nothing was measured." in page.text
 
 
@@ -276,7 +363,7 @@ def test_many_classes_stay_within_bounds():
         "most_confused": [{"truth": "a", "predicted": "b", "count": 2}],
     }  # fmt: skip
     labels = [one["label"] for one in per_class]
-    page = check(render_page(build_report(summary("classification", "image", metrics, labels))))
+    page = check(page_of(summary("classification", "image", metrics, labels)))
     assert page.tags["tr"] < 1100
 
 

@@ -80,14 +80,15 @@ RSpec.describe "An invalid result" do
     "instance_weights" => { "method" => "kmm", "examples" => 2, "effective" => 1.5,
                             "most" => [{ "input" => "a.jpg", "weight" => 1.5 }],
                             "least" => [{ "input" => "b.jpg", "weight" => 0.5 }] },
-    "warnings" => ["few"], "created_at" => "2026-03-14T15:09:26Z",
+    "warnings" => ["few"], "seconds" => { "train" => 1.5 }, "created_at" => "2026-03-14T15:09:26Z",
     "versions" => { "torch" => "2" }, "bytes" => 10
   }
   weights = { "name" => "V1", "license" => "MIT", "top1" => 71.9, "hub" => "", "file" => "v1.pth", "trained_on" => "x",
               "terms" => "", "preprocessing" => { "crop_size" => 224 } }
   facts = { "name" => "b", "parameters" => 10, "source" => "timm", "family" => "B", "modality" => "image",
             "paper" => "P", "arxiv" => "1", "code_url" => "u", "embedding_width" => 2, "license" => "MIT" }
-  run = { "id" => "r", "path" => "/r", "status" => "interrupted", "saved" => false, "bytes" => 10, "used_at" => 1.5,
+  run = { "id" => "r", "path" => "/r", "report" => "/r/report.html", "status" => "interrupted",
+          "saved" => false, "bytes" => 10, "used_at" => 1.5,
           "created_at" => "2026-03-14T15:09:26Z", "recipe" => { "a" => 1 }, "backbone" => "b", "data" => "/p",
           "step" => "train", "epoch" => 1, "epochs" => 2 }
   freed = { "freed" => 1, "left" => 2 }

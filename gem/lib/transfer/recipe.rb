@@ -28,8 +28,8 @@ module Transfer
     # The recipe's words. Any other keyword is an option of `train` (`epochs:`), which the core validates.
     WORDS = %w[
       data corrections from source unlabelled map_labels distill backbone weights trust task columns text languages
-      generation split on_bad_input augment image_size head steps freeze train unfreeze finetune adapt weigh regularize
-      reuse seed device precision processes preset budget engine storage on
+      generation split on_bad_input keep_examples augment image_size head steps freeze train unfreeze finetune adapt
+      weigh regularize reuse seed device precision processes preset budget engine storage on
     ].freeze
 
     extend Words

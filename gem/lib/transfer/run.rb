@@ -43,6 +43,8 @@ module Transfer
     attr_reader :id
     # @return [Pathname] its directory
     attr_reader :path
+    # @return [Pathname, nil] a page about the trained model, which a finished training has written
+    attr_reader :report
     # @return [Symbol] `:running`, `:interrupted`, `:finished`; `:damaged`, which can't be resumed; or `:untrusted`,
     #   which another user could have written to
     attr_reader :status
@@ -71,6 +73,7 @@ module Transfer
     def initialize(plain)
       @id, @backbone, @data, @epoch, @epochs = plain.values_at("id", "backbone", "data", "epoch", "epochs")
       @path = Pathname(plain["path"])
+      @report = plain["report"]&.then { |path| Pathname(path) }
       @status = plain["status"].to_sym
       @saved = plain["saved"]
       @created_at = plain["created_at"]&.then { |text| Time.iso8601(text) }
@@ -107,8 +110,8 @@ module Transfer
 
     # @return [Hash{Symbol => Object}] the attributes that are not nil
     def to_h
-      { id:, path:, status:, created_at:, used_at:, size:, backbone:, data:, step:, epoch:, epochs:, saved: saved?,
-        recipe: }.compact
+      { id:, path:, report:, status:, created_at:, used_at:, size:, backbone:, data:, step:, epoch:, epochs:,
+        saved: saved?, recipe: }.compact
     end
 
     def to_s = id

@@ -110,6 +110,8 @@ class ModelHeader(msgspec.Struct, frozen=True, kw_only=True):
         Names of the cells of a table's rows.
     data
         The use of each part of the examples.
+    seconds
+        Duration of each step up to the evaluation; empty if `created_at` is from `SOURCE_DATE_EPOCH`.
     created_at
         ISO 8601 in UTC.
 
@@ -132,6 +134,7 @@ class ModelHeader(msgspec.Struct, frozen=True, kw_only=True):
     data: DataSummary | None = None
     instance_weights: InstanceWeights | None = None
     warnings: tuple[str, ...] = ()
+    seconds: dict[str, Annotated[float, Meta(ge=0)]] = {}
     versions: dict[str, str] = {}
     data_fingerprint: Short = ""
     created_at: Short

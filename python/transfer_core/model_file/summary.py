@@ -28,6 +28,7 @@ def summarize(path: Path, header: ModelHeader) -> dict[str, Any]:
         "data": msgspec.json.decode(msgspec.json.encode(header.data)) if header.data else {},
         "instance_weights": msgspec.to_builtins(header.instance_weights) if header.instance_weights else {},
         "warnings": list(header.warnings),
+        "seconds": header.seconds,
         "created_at": header.created_at,
         "versions": header.versions,
         "bytes": _size(path),

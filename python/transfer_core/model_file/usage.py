@@ -12,6 +12,8 @@ from transfer_core.runtime import paths
 from transfer_core.runtime.permissions import FILE
 
 SAVED = "saved"
+# Name of the report beside the model of a run.
+REPORT = "report.html"
 # Each use of a model in memory is offered; one mark per hour is enough for a limit in days.
 _INTERVAL_S = 3600.0
 _marked: dict[Path, float] = {}

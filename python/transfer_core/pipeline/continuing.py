@@ -101,6 +101,7 @@ def _plan(base: Model, given: Recipe, task: PooledTask[Any]) -> Plan:
         before,
         **{word: getattr(given, word) for word in _TAKEN},
         **{word: getattr(plain, word) for word in _RESET},
+        keep_examples=given.keep_examples and before.keep_examples,
         columns=given.columns if given.columns != Columns() else before.columns,
         head=head,
         augment=(),

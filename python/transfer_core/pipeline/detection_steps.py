@@ -34,6 +34,7 @@ from transfer_core.metrics.baseline_warnings import baseline_warnings
 from transfer_core.model.detection_predictor import DetectionPredictor
 from transfer_core.model.loading import save_new
 from transfer_core.model.model import Model
+from transfer_core.model.reporting import write_run_report
 from transfer_core.model_file.format import tensors_digest
 from transfer_core.pipeline.artifacts import Chosen, Trained
 from transfer_core.pipeline.header import header_of
@@ -44,6 +45,7 @@ from transfer_core.runs.checkpoints import RunCheckpoints
 from transfer_core.runtime.allocator import releasing_memory
 from transfer_core.runtime.overall_progress import ExpectedPhase
 from transfer_core.runtime.progress import Progress, Step
+from transfer_core.runtime.run_log import RunLog
 from transfer_core.tasks.detection import Detection, DetectionState
 
 # In forward passes of one input: reading and loading; one input of an epoch of the head, and of blocks.
@@ -149,9 +151,7 @@ def fine_tune(
     return Trained(training.detector, changed_backbone, history, len(frozen.splits.valid), False)
 
 
-def evaluate(
-    frozen: FrozenViews, tuned: Trained, path: Path, warnings: list[str], progress: Progress
-) -> Model:
+def evaluate(frozen: FrozenViews, tuned: Trained, path: Path, log: RunLog, progress: Progress) -> Model:
     """Calibrate scores and thresholds, evaluate on the test images, and save the model at `path`."""
     splits, task, state = frozen.splits, frozen.task, frozen.state
     progress.stage("evaluate", f"evaluate on {len(splits.test)} {splits.test_name} images")
@@ -171,8 +171,11 @@ def evaluate(
         progress.warning("nothing was held out, so the model was not measured")
     for warning in baseline_warnings(metrics) if metrics else ():
         progress.warning(warning)
-    header = msgspec.structs.replace(header, metrics=metrics, warnings=tuple(warnings))
-    return save_new(path, header, frozen.backbone, tuned.head)
+    noted = {"warnings": tuple(log.warnings), "seconds": log.seconds()}
+    header = msgspec.structs.replace(header, metrics=metrics, **noted)
+    model = save_new(path, header, frozen.backbone, tuned.head)
+    write_run_report(model, splits.test, None, progress)
+    return model
 
 
 def _computed(chosen: Chosen, rows: RowsOfViews, reading: Reading | None) -> DetectorTraining:

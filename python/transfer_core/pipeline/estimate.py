@@ -33,6 +33,7 @@ from transfer_core.runtime import paths
 from transfer_core.runtime.errors import Problem, RecipeError
 from transfer_core.runtime.machine_memory import machine_memory
 from transfer_core.runtime.progress import Event, Progress, Step
+from transfer_core.runtime.run_log import RunLog
 from transfer_core.runtime.temp_dir import spool_folder
 from transfer_core.tasks import PooledTask
 
@@ -143,7 +144,7 @@ def estimate(recipe: Recipe, streams: Mapping[str, Iterable[Row]], progress: Pro
         tuned = pooled_steps.fine_tune(frozen, head, checkpoints, watch.progress(quiet))
         tuning = watch.lap()
         file = Path(folder) / "model.transfer"
-        pooled_steps.evaluate(frozen, tuned, file, [], quiet)
+        pooled_steps.evaluate(frozen, tuned, file, RunLog(), quiet)
         evaluating, model_bytes = watch.lap(), file.stat().st_size
     splits, width = chosen.splits, frozen.backbone.facts.embedding_width or frozen.train.shape[1]
     rows = len(splits.train) * frozen.views + len(splits.valid) + len(splits.test)

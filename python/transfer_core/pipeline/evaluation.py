@@ -6,12 +6,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from transfer_core.backbones.registry import is_fitted
 from transfer_core.metrics.baseline_warnings import baseline_warnings
 from transfer_core.metrics.groups import group_warnings
 from transfer_core.metrics.shift import coverage_warnings
 from transfer_core.model.model import Model
-from transfer_core.model.pooled_predictor import PooledPredictor
+from transfer_core.model.pooled_predictor import Embeddings, PooledPredictor
 from transfer_core.pipeline.artifacts import Frozen, Tuned
 from transfer_core.runtime.errors import DependencyError
 from transfer_core.runtime.progress import Progress
@@ -20,19 +22,28 @@ from transfer_core.runtime.progress import Progress
 _MAIN = ("accuracy", "micro_f1", "r2", "macro_f1")
 
 
-def measure(draft: Model, frozen: Frozen, progress: Progress) -> dict[str, Any]:
-    """Evaluate `draft` on the test examples and warn about weak metrics; empty without test examples."""
+def measure(draft: Model, frozen: Frozen, progress: Progress) -> tuple[dict[str, Any], Embeddings]:
+    """Evaluate `draft` on the N test examples, and warn about weak metrics.
+
+    Returns
+    -------
+    dict
+        Metrics; empty without test examples.
+    ndarray
+        Embeddings (N, D) of the test examples.
+    """
     test = frozen.splits.test
     if not len(test):
         progress.warning("nothing was held out, so the model was not measured")
-        return {}
+        return {}, np.zeros((0, draft.header.embedding_width), np.float32)
     predictor, known = draft.predictor, None if frozen.plan.changes_backbone else frozen.test
     assert isinstance(predictor, PooledPredictor)
-    measured = predictor.evaluate(test, "raise", progress) if known is None else predictor.score(known, test)
+    embeddings = predictor.embed_readable(test, "raise", progress)[0] if known is None else np.asarray(known)
+    measured = predictor.score(embeddings, test)
     for warning in (*baseline_warnings(measured), *group_warnings(measured, frozen.splits.modality.many)):
         progress.warning(warning)
     compared = dict(_compared(draft, frozen, measured, progress))
-    return measured | compared | _of_words_alone(frozen, measured, progress)
+    return measured | compared | _of_words_alone(frozen, measured, progress), embeddings
 
 
 def _compared(

@@ -35,6 +35,7 @@ from transfer_core.runtime.devices import (
 )
 from transfer_core.runtime.overall_progress import Overall
 from transfer_core.runtime.progress import Event, Progress
+from transfer_core.runtime.run_log import RunLog
 from transfer_core.runtime.temp_dir import spool_folder
 from transfer_core.runtime.version import library_versions
 from transfer_core.tasks import TASKS, choose_task
@@ -97,8 +98,8 @@ def run_in(
     if message := cache.ignored():
         progress.warning(message)
     overall = Overall()
-    progress, warnings = _listening(progress, overall)
-    checkpoints = RunCheckpoints(folder, warnings, progress)
+    progress, log = _listening(progress, overall)
+    checkpoints = RunCheckpoints(folder, log.warnings, progress)
     progress.run(folder.id, str(folder.path), checkpoints.epochs)
     with spool_folder() as spool:
         chosen = (choose_from if recipe.start else choose)(recipe, streams, spool, progress)
@@ -108,7 +109,7 @@ def run_in(
         frozen = steps.freeze(chosen, progress)
         frozen, head = steps.add_head_and_train(frozen, checkpoints, progress)
         tuned = steps.fine_tune(frozen, head, checkpoints, progress)
-        model = steps.evaluate(frozen, tuned, folder.model, warnings, progress)
+        model = steps.evaluate(frozen, tuned, folder.model, log, progress)
     folder.finish()
     return model
 
@@ -143,17 +144,15 @@ def choose(recipe: Recipe, streams: Mapping[str, Iterable[Row]], spool: Path, pr
     return Chosen(plan, backbone, splits, Machine(device, recipe.precision))
 
 
-def _listening(progress: Progress, overall: Overall) -> tuple[Progress, list[str]]:
-    """Deduplicate warnings and add the events of `overall`; returns the progress and the list of warnings."""
-    warnings: list[str] = []
+def _listening(progress: Progress, overall: Overall) -> tuple[Progress, RunLog]:
+    """Deduplicate warnings and add the events of `overall`; returns the progress and the log."""
+    log = RunLog()
 
     def emit(event: Event) -> None:
-        if event["event"] == "warning":
-            if event["message"] in warnings:
-                return
-            warnings.append(event["message"])
+        if not log.add(event):
+            return
         progress.emit(event)
         if derived := overall.after(event):
             progress.emit(derived)
 
-    return Progress(emit, progress.cancelled), warnings
+    return Progress(emit, progress.cancelled), log

@@ -23,6 +23,7 @@ from transfer_core.metrics.baseline_warnings import baseline_warnings
 from transfer_core.metrics.text_overlap import check_scorers
 from transfer_core.model.loading import save_new
 from transfer_core.model.model import Model
+from transfer_core.model.reporting import write_run_report
 from transfer_core.model.text_predictor import TextPredictor, generated_texts
 from transfer_core.model_file.format import tensors_digest
 from transfer_core.pipeline.artifacts import Chosen, Trained
@@ -31,6 +32,7 @@ from transfer_core.runs.backbone_changes import changed_by, restore_backbone
 from transfer_core.runs.checkpoints import RunCheckpoints
 from transfer_core.runtime.overall_progress import ExpectedPhase
 from transfer_core.runtime.progress import Progress
+from transfer_core.runtime.run_log import RunLog
 from transfer_core.tasks import State
 
 # In forward passes of one example: a training step, and the generation of one text.
@@ -112,7 +114,7 @@ def fine_tune(frozen: Tokenized, head: None, checkpoints: RunCheckpoints, progre
     return Trained(nn.Identity(), digest != published, history, 0, fitted_on_valid=False)
 
 
-def evaluate(frozen: Tokenized, tuned: Trained, path: Path, warnings: list[str], progress: Progress) -> Model:
+def evaluate(frozen: Tokenized, tuned: Trained, path: Path, log: RunLog, progress: Progress) -> Model:
     """Evaluate on the test sources beside the untuned model, and save at `path`."""
     splits = frozen.splits
     progress.stage("evaluate", f"evaluate on {len(splits.test)} {splits.test_name} {splits.modality.many}")
@@ -130,8 +132,11 @@ def evaluate(frozen: Tokenized, tuned: Trained, path: Path, warnings: list[str],
     else:
         progress.warning("nothing was held out, so the model was not measured")
     frozen.backbone.module().to("cpu")
-    header = msgspec.structs.replace(draft.header, metrics=metrics, warnings=tuple(warnings))
-    return save_new(path, header, frozen.backbone, tuned.head)
+    noted = {"warnings": tuple(log.warnings), "seconds": log.seconds()}
+    header = msgspec.structs.replace(draft.header, metrics=metrics, **noted)
+    model = save_new(path, header, frozen.backbone, tuned.head)
+    write_run_report(model, splits.test, None, progress)
+    return model
 
 
 def _pairs(part: Dataset, generator: TextGenerator) -> TokenPairs:

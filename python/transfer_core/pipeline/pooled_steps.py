@@ -11,6 +11,7 @@ from transfer_core.data import emit_data_warnings
 from transfer_core.heads import HeadFit
 from transfer_core.model.loading import save_new
 from transfer_core.model.model import Model
+from transfer_core.model.reporting import write_run_report
 from transfer_core.pipeline.artifacts import Chosen, Frozen, Tuned
 from transfer_core.pipeline.continuing import freeze_with_stored, kept_metrics
 from transfer_core.pipeline.domain_head import fit_domain_head, prepared
@@ -25,6 +26,7 @@ from transfer_core.pipeline.weights_summary import weights_summary
 from transfer_core.recipe.relations import WiseFt
 from transfer_core.runs.checkpoints import RunCheckpoints
 from transfer_core.runtime.progress import Progress
+from transfer_core.runtime.run_log import RunLog
 from transfer_core.training.checkpointer import NO_CHECKPOINTS
 
 __all__ = ["add_head_and_train", "evaluate", "expected_work", "fine_tune", "freeze"]
@@ -82,7 +84,7 @@ def fine_tune(frozen: Frozen, fitted: HeadFit, checkpoints: RunCheckpoints, prog
     return without_fine_tuning(fitted, history, frozen.plan.head_phase.cross_validates)
 
 
-def evaluate(frozen: Frozen, tuned: Tuned, path: Path, warnings: list[str], progress: Progress) -> Model:
+def evaluate(frozen: Frozen, tuned: Tuned, path: Path, log: RunLog, progress: Progress) -> Model:
     """Calibrate the scores, evaluate on the test examples, and save at `path`.
 
     Parameters
@@ -91,8 +93,8 @@ def evaluate(frozen: Frozen, tuned: Tuned, path: Path, warnings: list[str], prog
         Outputs of steps 2 and 5.
     path
         The model file.
-    warnings
-        The warnings of this run, for the header.
+    log
+        Warnings and times of this run, for the header.
     progress
         Progress events and cancellation.
     """
@@ -107,7 +109,7 @@ def evaluate(frozen: Frozen, tuned: Tuned, path: Path, warnings: list[str], prog
         progress.warning(warning)
     if _gained_nothing(tuned):
         progress.warning("fine-tuning gained nothing; the frozen head was kept")
-    metrics = measure(draft, frozen, progress)
+    metrics, embeddings = measure(draft, frozen, progress)
     if metrics and measured:
         metrics |= {"novelty": measured}
     metrics |= kept_metrics(draft, frozen, progress)
@@ -117,9 +119,12 @@ def evaluate(frozen: Frozen, tuned: Tuned, path: Path, warnings: list[str], prog
         draft.header,
         metrics=metrics,
         instance_weights=weights_summary(frozen),
-        warnings=tuple(warnings),
+        warnings=tuple(log.warnings),
+        seconds=log.seconds(),
     )
-    return save_new(path, header, frozen.backbone, tuned.head, novelty)
+    model = save_new(path, header, frozen.backbone, tuned.head, novelty)
+    write_run_report(model, splits.test, embeddings, progress)
+    return model
 
 
 def _gained_nothing(tuned: Tuned) -> bool:

@@ -12,6 +12,7 @@ from transfer_core.pipeline.artifacts import Chosen
 from transfer_core.runs.checkpoints import RunCheckpoints
 from transfer_core.runtime.overall_progress import ExpectedPhase
 from transfer_core.runtime.progress import Progress
+from transfer_core.runtime.run_log import RunLog
 from transfer_core.tasks import Task
 
 
@@ -32,8 +33,8 @@ class Steps(Protocol):
     def fine_tune(self, frozen: Any, head: Any, checkpoints: RunCheckpoints, progress: Progress) -> Any:
         """Step 5: train the further phases of the plan, if there are any."""
 
-    def evaluate(self, frozen: Any, tuned: Any, path: Path, warnings: list[str], progress: Progress) -> Model:
-        """Calibrate, evaluate on the test examples, and save the model at `path` with the `warnings`."""
+    def evaluate(self, frozen: Any, tuned: Any, path: Path, log: RunLog, progress: Progress) -> Model:
+        """Calibrate, evaluate on the test examples, save the model at `path`, and a report beside it."""
 
 
 _STEPS: dict[Representation, str] = {

@@ -126,7 +126,8 @@ class Recipe(Base, frozen=True, kw_only=True):
     the target domain `data`, whose labels may be missing, and `unlabelled` more inputs of the target domain;
     `map_labels` renames labels of the source. `unlabelled` are also inputs to `distill` a teacher on. `from`
     is the path of a saved model whose training is continued with `data`; its backbone is `auto` then.
-    `corrections` is a CSV of an audit that relabels and leaves out examples of `data`. `processes` of this
+    `corrections` is a CSV of an audit that relabels and leaves out examples of `data`. Without
+    `keep_examples` neither model file nor report contain inputs of the training data. `processes` of this
     machine share each batch of fine-tuning, one per GPU. `engine` is the address of a Ray cluster and
     `storage` what its nodes share; both count for the call and are not stored.
     """
@@ -158,6 +159,7 @@ class Recipe(Base, frozen=True, kw_only=True):
     distill: Distill | None = None
     regularize: Regularization | None = None
     reuse: Reuse | None = None
+    keep_examples: bool = True
     seed: Annotated[int, Meta(ge=0, lt=2**32)] = 0
     device: Annotated[str, Meta(pattern=r"^(auto|cpu|mps|cuda(:[0-9]{1,3})?)\Z")] = "auto"
     precision: Precision = "auto"

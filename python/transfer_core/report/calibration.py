@@ -30,7 +30,7 @@ def calibration(metrics: Mapping[str, Any], examples: Examples) -> Section | Non
     caption = f"Share of right predictions by predicted probability, {len(examples.certainty)} examples"
     points = [(confidence, accuracy) for confidence, accuracy, _ in bins]
     figure = line_chart(
-        [Line("model", points)], caption, "predicted probability", "share that is right", True
+        [Line("model", points)], caption, "predicted probability", "share that is right", True, True
     )
     rows = [[number(confidence), number(accuracy), number(count)] for confidence, accuracy, count in bins]
     columns = ["Mean probability", "Share that is right", "Examples"]

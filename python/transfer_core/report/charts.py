@@ -49,7 +49,12 @@ def bar_chart(bars: Sequence[Bar], title: str) -> Markup:
 
 
 def line_chart(
-    lines: Sequence[Line], title: str, x_title: str, y_title: str, diagonal: bool = False
+    lines: Sequence[Line],
+    title: str,
+    x_title: str,
+    y_title: str,
+    unit: bool = False,
+    diagonal: bool = False,
 ) -> Markup:
     """Draw up to 6 lines, told apart by colour and dashes, with a legend.
 
@@ -61,12 +66,14 @@ def line_chart(
         Text alternative.
     x_title, y_title
         Titles of the axes.
+    unit
+        Whether both axes are shares, 0 to 1.
     diagonal
-        Whether both axes are shares and the line y = x is drawn.
+        Whether the line y = x is drawn.
     """
     lines = lines[:_STYLES]
     points = [point for line in lines for point in line.points]
-    axes = _Axes(points, unit=diagonal)
+    axes = _Axes(points, unit)
     parts = [axes.drawn(x_title, y_title)]
     if diagonal:
         parts.append(axes.line([(0, 0), (1, 1)], "ideal"))

@@ -7,7 +7,7 @@ from typing import Any
 
 from transfer_core.report.charts import Bar, Line, bar_chart, line_chart
 from transfer_core.report.numbers import number, number_range, shortened, title_of
-from transfer_core.report.parts import Cell, Section, Table
+from transfer_core.report.parts import Cell, Examples, Gallery, Section, Table
 
 # Classes of the tables, of the matrix, and of the charts.
 _MOST_ROWS, _MOST_CELLS, _MOST_BARS, _MOST_CURVES = 1000, 40, 40, 6
@@ -28,23 +28,40 @@ def per_class(metrics: Mapping[str, Any]) -> Section | None:
     return Section("Classes", figures=figures if lowest else (), tables=[table])
 
 
-def confusions(metrics: Mapping[str, Any], labels: Sequence[str]) -> Section | None:
+def confusions(metrics: Mapping[str, Any], labels: Sequence[str], examples: Examples) -> Section | None:
     """The confusion matrix, or for many classes the most frequent confusions alone."""
     matrix = metrics.get("confusion_matrix")
     if not matrix:
         return None
-    tables = []
+    tables, text = [], []
     if len(labels) <= _MOST_CELLS:
-        rows: list[list[str | Cell]] = []
-        for label, counts in zip(labels, matrix, strict=True):
-            total = sum(counts) or 1
-            shaded = [Cell(number(n), min(9, int(10 * n / total)) if n else None) for n in counts]
-            rows.append([label, *shaded])
-        tables.append(Table("Rows are true classes, columns predicted ones", ["Truth", *labels], rows))
+        rows: list[list[str | Cell]] = [[label] for label in labels]
+        for truth, counts in enumerate(matrix):
+            cells = (_cell(truth, column, counts, labels, examples) for column in range(len(labels)))
+            rows[truth] += cells
+        caption = "Rows are true classes, columns predicted ones"
+        tables.append(Table(caption, ["Truth", *labels], rows, matrix=True))
+        if tables[0].galleries:
+            text.append("Open an underlined number to see examples of that cell.")
     if most := metrics.get("most_confused"):
         pairs = [(one["truth"], one["predicted"], number(one["count"])) for one in most]
         tables.append(Table("Most frequent confusions", ["Truth", "Predicted", "Examples"], pairs))
-    return Section("Confusion matrix", tables=tables) if tables else None
+    return Section("Confusion matrix", text, tables=tables) if tables else None
+
+
+def _cell(
+    truth: int, predicted: int, counts: Sequence[int], labels: Sequence[str], examples: Examples
+) -> Cell:
+    count = counts[predicted]
+    heat = min(9, int(10 * count / (sum(counts) or 1))) if count else None
+    shown = examples.cells.get((truth, predicted))
+    if not shown or not count:
+        return Cell(number(count), heat)
+    how = "correctly predicted" if truth == predicted else f"predicted as {shortened(labels[predicted], 60)}"
+    some = f", {number(len(shown))} of them shown" if len(shown) < count else ""
+    title = f"{shortened(labels[truth], 60)}, {how}: {number(count)}{some}"
+    gallery = Gallery(f"cell-{truth}-{predicted}", title, shown)
+    return Cell(number(count), heat, gallery, examples.icons.get((truth, predicted)))
 
 
 def curves(metrics: Mapping[str, Any]) -> Section | None:
@@ -55,7 +72,7 @@ def curves(metrics: Mapping[str, Any]) -> Section | None:
     most = sorted(classes, key=lambda one: -one["support"])[:_MOST_CURVES]
     lines = [Line(one["label"], [(recall, precision) for recall, precision in one["curve"]]) for one in most]
     caption = "Precision against recall at an IoU of 0.5, for the classes with the most objects"
-    figure = caption, line_chart(lines, caption, "recall", "precision")
+    figure = caption, line_chart(lines, caption, "recall", "precision", unit=True)
     rows = [[line.name, number(x), number(y)] for line in lines for x, y in _sampled(line.points)]
     table = Table("Points of the curves", ["Class", "Recall", "Precision"], rows, folded=True)
     return Section("Precision and recall", figures=[figure], tables=[table])

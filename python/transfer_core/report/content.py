@@ -8,13 +8,15 @@ from typing import Any
 
 from transfer_core.report.calibration import calibration, residuals
 from transfer_core.report.classes import confusions, curves, groups, per_class
-from transfer_core.report.examples import worst
+from transfer_core.report.domains import domains
+from transfer_core.report.examples import unknown, worst
 from transfer_core.report.metrics import kept, measured, overview
 from transfer_core.report.numbers import number, shortened, title_of
-from transfer_core.report.parts import Example, Examples, Report, Section, Table
+from transfer_core.report.parts import Example, Examples, Report, Scores, Section, Table
+from transfer_core.report.precision_recall import precision_recall
 from transfer_core.report.training import learning
 
-__all__ = ["Example", "Examples", "Report", "Section", "Table", "build_report"]
+__all__ = ["Example", "Examples", "Report", "Scores", "Section", "Table", "build_report"]
 
 _MOST_ROWS = 500
 
@@ -47,14 +49,16 @@ def build_report(
         _warnings(summary),
         measured(metrics),
         per_class(metrics),
-        confusions(metrics, summary["labels"]),
-        curves(metrics),
+        confusions(metrics, summary["labels"], examples),
+        curves(metrics) or precision_recall(examples.scores, summary["labels"]),
         calibration(metrics, examples),
         residuals(examples),
         groups(metrics),
         worst(metrics, examples),
+        unknown(examples),
+        domains(metrics, summary),
         kept(metrics),
-        learning(summary["history"]),
+        learning(summary["history"], summary["seconds"]),
         _data(summary),
         _recipe(summary["recipe"]),
         _environment(summary),
@@ -79,10 +83,6 @@ def _data(summary: Mapping[str, Any]) -> Section:
         text.append(f"{number(data['near_duplicates'])} near-duplicates were kept in one part of the split.")
     rows = [(part["name"], number(part["examples"]), part["use"]) for part in data["parts"]]
     tables = [Table("Use of each part", ["Part", "Examples", "Use"], rows)]
-    if weights := summary.get("instance_weights"):
-        for ends, caption in (("most", "Most useful source examples"), ("least", "Least useful ones")):
-            chosen = [(shortened(one["input"]), number(one["weight"])) for one in weights[ends][:10]]
-            tables.append(Table(caption, ["Input", "Weight"], chosen))
     return Section("Data", text, tables=tables)
 
 

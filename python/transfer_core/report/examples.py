@@ -19,6 +19,13 @@ def worst(metrics: Mapping[str, Any], examples: Examples) -> Section | None:
                 f"{number(examples.mistakes)} of {number(examples.measured)} predictions are wrong; "
                 f"{number(len(examples.worst))} are shown, {first}."
             ]
+        if any(one.overlay for one in examples.worst):
+            text.append(
+                "The second image of an example shows what contributes to the predicted class compared with "
+                "the true one: red for it, blue against it."
+            )
+        elif any(one.contributions for one in examples.worst):
+            text.append("Contributions to the prediction are listed, the largest first.")
         return Section("Worst mistakes", text, examples=examples.worst)
     listed = metrics.get("worst")
     if not listed:
@@ -31,6 +38,21 @@ def worst(metrics: Mapping[str, Any], examples: Examples) -> Section | None:
         for one in listed[:10]
     ]
     return Section("Worst mistakes", tables=[Table("Predictions with the lowest chrF2", columns, rows)])
+
+
+def unknown(examples: Examples) -> Section | None:
+    """The examples that are flagged as unlike the training examples."""
+    if examples.unknown is None:
+        return None
+    share = examples.flagged / max(1, examples.measured)
+    text = (
+        f"{number(examples.flagged)} of {number(examples.measured)} examples ({number(100 * share)} %) are "
+        "flagged as unknown: their novelty is 0.95 or more. About 5 % of new examples like those of the "
+        "training are flagged."
+    )
+    if examples.unknown:
+        text += f" {number(len(examples.unknown))} are shown, the most novel first."
+    return Section("Out-of-domain examples", [text], examples=examples.unknown)
 
 
 def _worst_images(listed: list[Mapping[str, Any]], examples: Examples) -> Section:

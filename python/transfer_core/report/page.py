@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 from base64 import b64encode
+from collections.abc import Sequence
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
-from transfer_core.report.parts import Report
+from transfer_core.report.parts import Section
 
 _FOLDER = Path(__file__).parent
 
 
-def render_page(report: Report) -> str:
-    """Render a report as HTML.
+def render_page(title: str, sections: Sequence[Section]) -> str:
+    """Render sections as HTML.
 
-    Texts of the report are escaped. The content security policy allows images in the page and the one style
+    Their texts are escaped. The content security policy allows images in the page and the one style
     sheet in it, by its hash.
     """
     style = (_FOLDER / "page.css").read_text(encoding="utf-8")
     digest = b64encode(sha256(style.encode()).digest()).decode()
+    return _template().render(title=title, sections=sections, style=style, digest=digest)
+
+
+@cache
+def _template() -> Template:
     environment = Environment(
         loader=FileSystemLoader(_FOLDER),
         autoescape=True,
@@ -29,4 +36,4 @@ def render_page(report: Report) -> str:
         lstrip_blocks=True,
     )
     environment.filters["data_uri"] = lambda jpeg: f"data:image/jpeg;base64,{b64encode(jpeg).decode()}"
-    return environment.get_template("page.html").render(report=report, style=style, digest=digest)
+    return environment.get_template("page.html")

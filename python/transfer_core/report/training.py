@@ -2,21 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from math import log10
 from typing import Any
 
 from transfer_core.report.charts import Line, line_chart
-from transfer_core.report.numbers import number, title_of
+from transfer_core.report.numbers import number, shortened, title_of
 from transfer_core.report.parts import Section, Table
 
 _MOST_ROWS = 300
 
 
-def learning(history: Sequence[dict[str, Any]]) -> Section | None:
-    """Loss by epoch, or by strength of the penalty, for each step of the training."""
+_STEPS = {
+    "choose": "Choose the backbone, read the data",
+    "freeze": "Compute embeddings",
+    "head": "Add the head",
+    "train": "Train the head",
+    "fine_tune": "Fine-tune",
+    "evaluate": "Evaluate",
+}
+
+
+def learning(history: Sequence[dict[str, Any]], seconds: Mapping[str, float]) -> Section | None:
+    """Loss by epoch, or by strength of the penalty, for each step of the training; time of each step."""
     figures, tables = [], []
+    if seconds:
+        total = sum(seconds.values()) or 1.0
+        rows = [
+            [_STEPS.get(step, shortened(step)), number(spent), f"{number(100 * spent / total)} %"]
+            for step, spent in [*seconds.items()][:_MOST_ROWS]
+        ]
+        tables.append(Table("Time of each step", ["Step", "Seconds", "Share"], rows))
     for step, group in groupby(history[:_MOST_ROWS], key=lambda entry: str(entry.get("step", "train"))):
         entries = list(group)
         by = "epoch" if "epoch" in entries[0] else next((key for key in entries[0] if key != "step"), "")

@@ -3,7 +3,8 @@
 run.json                  recipe, versions of libraries, digests of the examples
 lock                      locked by the training process
 checkpoint.safetensors    state of the training, written after its first epochs
-model.transfer            the result; the other three files are then removed
+model.transfer            the result; the three files above are then removed
+report.html               a page about the result
 saved                     an empty file: the model was also saved elsewhere
 cluster                   an empty file: the training runs on a cluster, which has the checkpoint
 """
@@ -23,7 +24,7 @@ from typing import Any
 import msgspec
 
 from transfer_core.model_file import trust as trusted
-from transfer_core.model_file.usage import SAVED
+from transfer_core.model_file.usage import REPORT, SAVED
 from transfer_core.runtime.atomic import UNFINISHED, replacing
 from transfer_core.runtime.errors import ConfigurationError
 from transfer_core.runtime.permissions import FILE, Exposure, exposure, exposure_of_entry
@@ -31,7 +32,7 @@ from transfer_core.runtime.permissions import FILE, Exposure, exposure, exposure
 FACTS, LOCK, CHECKPOINT, MODEL = "run.json", "lock", "checkpoint.safetensors", "model.transfer"
 CLUSTER = "cluster"
 # Any other file in the directory belongs to the user.
-OWN_FILES = (CHECKPOINT, MODEL, SAVED, CLUSTER, FACTS, LOCK)
+OWN_FILES = (CHECKPOINT, MODEL, REPORT, SAVED, CLUSTER, FACTS, LOCK)
 ID = re.compile(r"[\w-]+", re.ASCII)
 # Longer than a listing of the runs holds each lock.
 _PATIENCE_S = 0.2
@@ -73,6 +74,11 @@ class RunFolder:
         return self.path / MODEL
 
     @property
+    def report(self) -> Path:
+        """Path of the report, which a finished training has written."""
+        return self.path / REPORT
+
+    @property
     def facts(self) -> RunFacts:
         """Content of `run.json`; raises `ConfigurationError` if it cannot be read."""
         try:
@@ -105,13 +111,9 @@ class RunFolder:
             temporary.write_bytes(msgspec.json.encode(facts))
 
     def finish(self) -> None:
-        """Remove all but the model."""
-        for name in (
-            CHECKPOINT,
-            CLUSTER,
-            LOCK,
-            FACTS,
-        ):  # run.json last: it marks the others as files of a run
+        """Remove all but the model and its report."""
+        # run.json last: it marks the others as files of a run.
+        for name in (CHECKPOINT, CLUSTER, LOCK, FACTS):
             with suppress(OSError):
                 (self.path / name).unlink(missing_ok=True)
 

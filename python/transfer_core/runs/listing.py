@@ -58,10 +58,10 @@ def list_runs() -> list[dict[str, Any]]:
 
     Returns
     -------
-    A dict per run: `id`, `path`, `status` (`running`, `finished`, `interrupted`, `damaged`, `untrusted`),
-    `resumable`, `saved` (its model was saved elsewhere, too), `bytes`, `used_at` (seconds since 1970),
-    `created_at` (ISO 8601), `recipe`, `backbone`, `data` (a path), and where an interrupted run is:
-    `step`, `epoch`, `epochs`. Unknown values are None.
+    A dict per run: `id`, `path`, `report` (the path of its page), `status` (`running`, `finished`,
+    `interrupted`, `damaged`, `untrusted`), `resumable`, `saved` (its model was saved elsewhere, too),
+    `bytes`, `used_at` (seconds since 1970), `created_at` (ISO 8601), `recipe`, `backbone`, `data` (a path),
+    and where an interrupted run is: `step`, `epoch`, `epochs`. Unknown values are None.
     """
     return [describe(state) for state in states()]
 
@@ -97,6 +97,7 @@ def describe(state: RunState) -> dict[str, Any]:
     return {
         "id": folder.id,
         "path": str(folder.path),
+        "report": str(folder.report) if folder.report.is_file() else None,
         "status": state.status,
         "resumable": state.status == "interrupted",
         "saved": state.saved,

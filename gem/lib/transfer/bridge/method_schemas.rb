@@ -39,12 +39,13 @@ module Transfer
         "path" => :text, "task" => :task, "labels" => [:text], "backbone" => :text, "embedding_width" => :count,
         "modality" => :modality, "columns" => [:text], "metrics" => { or_empty: MetricSchemas::ANY },
         "history" => history, "recipe" => { each: :plain }, "sizes" => { each: :count }, "data?" => { or_empty: data },
-        "instance_weights?" => MetricSchemas::WEIGHTS, "warnings" => [:text], "created_at" => :text,
+        "instance_weights?" => MetricSchemas::WEIGHTS, "warnings" => [:text], "seconds?" => { each: :finite },
+        "created_at" => :text,
         "versions" => { each: :text }, "bytes" => :count
       }
       run = { "id" => :text, "path" => :text, "status" => :status, "saved" => :flag, "bytes" => :count,
               "used_at" => :finite, "created_at" => { maybe: :time }, "recipe" => { maybe: { each: :plain } },
-              "backbone" => { maybe: :text }, "data" => { maybe: :text }, "step" => { maybe: :text },
+              **%w[report? backbone data step].to_h { |name| [name, { maybe: :text }] },
               "epoch" => { maybe: :count }, "epochs" => { maybe: :count } }
       facts = { "name" => :text, "parameters" => :count, "source" => :text, "family" => :text, "modality" => :modality,
                 "paper" => :text, "arxiv" => :text, "code_url" => :text }

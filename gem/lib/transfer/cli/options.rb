@@ -14,6 +14,7 @@ module Transfer
         valid: ["DATA", "Use this validation set instead of a held-out part"],
         test: ["DATA", "Use this test set instead of a held-out part"],
         corrections: ["CSV", "Corrected table of transfer audit: labels, and keep"],
+        without_examples: [nil, "Keep no inputs of DATA in the model file and its report"],
         source: ["DATA", "Labelled source domain; DATA may then lack labels"],
         unlabelled: ["DATA", "More inputs of DATA's domain, without labels"],
         adapt: ["METHOD", "auto, coral, mmd, dann ...: bring both domains together"],

@@ -27,7 +27,8 @@ module Transfer
       # @raise [Thor::Error] if options contradict each other
       def to_h
         { backbone: @options[:backbone] || ("mobilenet_v2" unless from), from:, data:, **domains, columns:, text:,
-          languages:, generation:, head:, augment: list(:augment), split:, distill:, **words(TOP), **training }.compact
+          languages:, generation:, head:, augment: list(:augment), split:, distill:,
+          keep_examples: (false if @options[:without_examples]), **words(TOP), **training }.compact
       end
 
       # @return [Hash{Symbol => Object}, nil] names of a manifest's columns, or the extensions of paired text files

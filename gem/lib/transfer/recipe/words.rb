@@ -36,10 +36,12 @@ module Transfer
       #   What the nodes of the cluster share: a directory, or a URL; default {Configuration#storage}.
       # @!method on_bad_input(name)
       #   `:raise` (default) or `:skip`.
+      # @!method keep_examples(kept)
+      #   `false`: neither the model file nor the report of a training contain inputs; default true.
       # @!method corrections(path)
       #   A CSV that {AuditReport#save} wrote, corrected: relabels and leaves out examples of `data`.
       %w[backbone weights trust task image_size seed device precision processes preset budget engine storage
-         on_bad_input corrections].each do |word|
+         on_bad_input corrections keep_examples].each do |word|
         define_method(word) { |value| draft.set(word, value) }
       end
 

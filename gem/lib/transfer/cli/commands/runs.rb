@@ -27,7 +27,8 @@ module Transfer
 
       desc "show RUN", "Show one training"
       long_desc <<~TEXT
-        Prints status, dates, data, directory, and the command that resumes it.
+        Prints status, dates, data, directory, the page that reports on the trained model,
+        and the command that resumes it.
 
           transfer runs show 20260314-150926-535897
       TEXT
@@ -93,7 +94,8 @@ module Transfer
         { "run" => run.id, "status" => [run.status, *("saved" if run.saved?)].join(", "),
           "started" => minute(run.created_at), "last used" => minute(run.used_at), "size" => Amounts.size(run.size),
           "backbone" => run.backbone, "data" => run.data || ("rows" if run.backbone), "done" => done(run),
-          "directory" => run.path }
+          "directory" => run.path,
+          "report" => run.report }.compact
       end
 
       def minute(time) = time&.localtime&.strftime("%F %R")
@@ -111,7 +113,7 @@ module Transfer
       desc "runs COMMAND", "List, show and remove trainings"
       long_desc <<~TEXT
         Each training has a directory in ~/.local/share/transfer/runs, or TRANSFER_HOME:
-        with its checkpoint until it is finished, then with its model.
+        with its checkpoint until it is finished, then with its model and a report.
       TEXT
       subcommand "runs", Runs
     end
