@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -21,14 +22,14 @@ class Coordinates:
     ----------
     x
         (N, R) coordinates if `is_copy`; otherwise (N, D), the features of the caller: mean, scale and basis
-        are moved into the coefficients then.
+        are moved into the coefficients then. They may be `ShardedFeatures`.
     mean, scale
         (D,)
     basis
         (D, R), a column per coordinate; None if the coordinates are the scaled features.
     """
 
-    x: Array
+    x: Any
     is_copy: bool
     mean: Array
     scale: Array
@@ -88,7 +89,7 @@ def coordinates_of(features: Array, scaling: Scaling, outputs: int = 1) -> Coord
             return Coordinates(features, False, mean, scale, None)
         part = (features[:: rows // (FEW * width)] - mean) / scale
         return Coordinates(features, False, mean, scale, _axes(part))
-    z = (features - mean) / scale
+    z = (features[:] - mean) / scale
     if rows >= width:
         axes = basis = _axes(z)
     else:

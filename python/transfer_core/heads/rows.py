@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +18,7 @@ class Rows:
     Attributes
     ----------
     features
-        (N, D) float32.
+        (N, D) float32, an array or `ShardedFeatures`.
     targets
         (N,) or (N, K), as `criterion` takes them.
     weights
@@ -30,7 +31,7 @@ class Rows:
         (N,) int64, equal for rows that share a fold; by default `groups`.
     """
 
-    features: Array
+    features: Any
     targets: Array
     weights: Array
     groups: Array

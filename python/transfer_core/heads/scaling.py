@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from transfer_core.heads.shards import total
 from transfer_core.tasks.criteria import Array
 
 # Share of nonzero features below which they are counts of words or categories.
@@ -53,16 +54,30 @@ def scalings(features: Array) -> list[Scaling]:
 
 def are_counts(features: Array) -> bool:
     """Return whether `features` (N, D) are sparse, and so counts of words or categories."""
-    present = sum(int(np.count_nonzero(part)) for part in parts_of(features))
+    present: int = total(_nonzeros, features)
     return present < _SPARSE * features.size
 
 
 def _moments(features: Array) -> Scaling:
     """Return mean (D,) and standard deviation (D,)."""
-    total, squares = np.zeros(features.shape[1]), np.zeros(features.shape[1])
-    for part in parts_of(features):
-        total += part.sum(axis=0, dtype=np.float64)
-    mean = (total / len(features)).astype(features.dtype)
-    for part in parts_of(features):
-        squares += np.square(part - mean).sum(axis=0, dtype=np.float64)
+    mean = (total(_sum, features) / len(features)).astype(features.dtype)
+    squares = total(_squares, features, mean)
     return Scaling(mean, np.sqrt(squares / len(features)).astype(features.dtype))
+
+
+def _nonzeros(features: Array) -> int:
+    return sum(int(np.count_nonzero(part)) for part in parts_of(features))
+
+
+def _sum(features: Array) -> Array:
+    found = np.zeros(features.shape[1])
+    for part in parts_of(features):
+        found += part.sum(axis=0, dtype=np.float64)
+    return found
+
+
+def _squares(features: Array, mean: Array) -> Array:
+    found = np.zeros(features.shape[1])
+    for part in parts_of(features):
+        found += np.square(part - mean).sum(axis=0, dtype=np.float64)
+    return found

@@ -10,7 +10,7 @@ import numpy as np
 from transfer_core.heads.coordinates import coordinates_of
 from transfer_core.heads.folds import first_views, left_out_rows, weights_without
 from transfer_core.heads.heartbeat import Heartbeat
-from transfer_core.heads.linear_problem import LinearProblems, linear_problems
+from transfer_core.heads.linear_problem import Problems, linear_problems
 from transfer_core.heads.many_outputs import Part
 from transfer_core.heads.rows import Rows
 from transfer_core.heads.scaling import Scaling, parts_of
@@ -38,7 +38,7 @@ class Candidate:
 class Search:
     """`problems` and held-out rows of the folds, and the `tried` strengths by index in `STRENGTHS`."""
 
-    problems: LinearProblems
+    problems: Problems
     held_out: list[Array]
     tried: dict[int, Candidate]
 
@@ -152,7 +152,7 @@ def _start(tried: dict[int, Candidate], i: int, zeros: Array) -> Array:
     return tried[i - 2].coefficients if tried else zeros
 
 
-def _loss_of(problems: LinearProblems, coefficients: Array, rows: Rows, held_out: list[Array]) -> float:
+def _loss_of(problems: Problems, coefficients: Array, rows: Rows, held_out: list[Array]) -> float:
     """Return the mean loss on the held-out rows of all folds."""
     total = weights = 0.0
     for layer, out in zip(coefficients, held_out, strict=True):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -57,6 +57,23 @@ class Processes:
         totals = torch.split(flat, [tensor.numel() for tensor in tensors])
         for tensor, total in zip(tensors, totals, strict=True):
             tensor.copy_(total.view(tensor.shape))
+
+    def everyone(self, value: Any) -> list[Any]:
+        """Return the value of each process, in order; it can be pickled.
+
+        Raises
+        ------
+        LostProcess
+            If another process ended.
+        """
+        if self.count == 1:
+            return [value]
+        import torch
+
+        values = [None] * self.count
+        with _lost_processes():
+            torch.distributed.all_gather_object(values, value)
+        return values
 
     def joined(self, numbers: Tensor, outputs: Tensor) -> tuple[Tensor, Tensor]:
         """Return the numbers (N,) of examples and their outputs (N, K) from all processes, on the CPU.
