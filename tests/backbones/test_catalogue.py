@@ -181,6 +181,7 @@ def test_filters():
         "keras",
         "marian",
         "nanodet",
+        "ssdlite",
     }
 
 
@@ -228,7 +229,7 @@ def _all():
         (
             {"source": "tim"},
             'source: unknown source "tim", did you mean "timm"? '
-            "(one of: huggingface, keras, marian, nanodet, timm, torchvision)",
+            "(one of: huggingface, keras, marian, nanodet, ssdlite, timm, torchvision)",
         ),
         ({"license": "apache2"}, 'license: unknown license "apache2", did you mean "Apache-2.0"?'),
     ],
@@ -252,6 +253,7 @@ def test_offline_lists_what_a_training_would_find(tmp_path, monkeypatch):
         "hf/sentence-transformers/all-MiniLM-L6-v2": "pretrained",
         "marian/en-pt": "pretrained",
         "marian/pt-en": "pretrained",
+        "ssdlite_person": "PEDESTRIANS",
     }
     assert {e.name: e.weights for e in catalogue(offline=True)} == packaged
     snapshot = tmp_path / "hf/hub/models--timm--resnet18.a1_in1k/snapshots/0123456789"

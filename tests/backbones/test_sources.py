@@ -20,7 +20,7 @@ from transfer_core.backbones.registry import Loading, Source, bare_name, registe
 CORE = Path(transfer_core.__file__).parent
 ROOM = CORE / "backbones"
 BUILT_IN = {
-    "joint", "marian", "nanodet",
+    "joint", "marian", "nanodet", "ssdlite",
     "huggingface", "keras", "onnx", "scikit_learn", "tensorflow", "timm", "torch_hub", "torchvision",
 }  # fmt: skip
 

