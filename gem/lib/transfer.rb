@@ -304,7 +304,8 @@ module Transfer
     #   `:text_classification` or `:text_regression`
     # @param max_parameters [Numeric, nil] at most so many parameters
     # @param license [String, nil] only weights under this licence
-    # @param source [Symbol, String, nil] only of `:torchvision`, `:nanodet`, `:ssdlite`, `:timm`, `:huggingface` or `:keras`
+    # @param source [Symbol, String, nil] only of `:torchvision`, `:nanodet`, `:ssdlite`, `:timm`, `:huggingface` or
+    #   `:keras`
     # @param offline [Boolean] only those whose weights are on this machine
     # @return [Array<Backbone>]
     # @raise [RecipeError] for a word that is unknown, with the nearest

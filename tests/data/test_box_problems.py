@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+import transfer_core
 from box_sets import (
     SIGNS,
     coco_document,
@@ -75,6 +76,18 @@ def test_a_bad_box_is_named_with_its_line(read, warned, line, reason):
     else:
         assert names_of(splits) == set(SIGNS) - {"0.png"}
         assert warned[0].startswith("left out 1 image that can't be used")
+
+
+def test_a_check_reports_boxes_that_a_training_would_refuse():
+    write_photos("images")
+    number = with_line("images/0.png,stop,10,10,0,20")
+    words = {"data": "signs.csv", "task": "detection"}
+    report = transfer_core.check(**words)
+    assert not report.ok
+    assert f"signs.csv line {number}: the box has no area, 0 x 20 px" in report.problems[0]
+    skipping = transfer_core.check(**words, on_bad_input="skip")
+    assert skipping.ok
+    assert f"left out 1 box: signs.csv line {number}" in skipping.warnings[0]
 
 
 def test_a_small_overhang_is_clipped_with_a_warning(read, warned):

@@ -38,6 +38,7 @@ def read_splits(
     spool: Path,
     progress: Progress,
     known: Known | None = None,
+    labels_checked: OnBadInput | None = None,
 ) -> DataSplits:
     """Read, encode, check and split the data of a recipe, without decoding inputs.
 
@@ -57,6 +58,8 @@ def read_splits(
         Progress events and cancellation.
     known
         Examples of an earlier training, which are left out. Default: none.
+    labels_checked
+        `on_bad_input` of the task's own check of labels. Default: that of the recipe.
 
     Raises
     ------
@@ -73,7 +76,9 @@ def read_splits(
     task, warning = choose_task(recipe, (example.label for example in found.examples))
     if warning:
         progress.warning(warning)
-    found = replace(found, examples=task.checked(found.examples, recipe.on_bad_input, progress))
+    found = replace(
+        found, examples=task.checked(found.examples, labels_checked or recipe.on_bad_input, progress)
+    )
     labels, targets = task.encode(found.examples, recipe.columns)
     if known:
         labels = known.all_labels(labels, task)

@@ -74,7 +74,7 @@ def check_data(
     progress.stage("choose", "check the data")
     listening, warnings = _listening(progress)
     try:
-        splits = _read(structs.replace(completed, on_bad_input="skip"), streams, known.modality, listening)
+        splits = _read(completed, streams, known.modality, listening)
     except DataError as error:
         return DataReport(known.modality, (str(error),), tuple(warnings))
     raises = recipe.on_bad_input == "raise"
@@ -87,8 +87,10 @@ def check_data(
 def _read(
     recipe: Recipe, streams: Mapping[str, Iterable[Row]], modality: str, progress: Progress
 ) -> DataSplits:
+    skipping = structs.replace(recipe, on_bad_input="skip")
+    kind, strict = MODALITIES[modality], recipe.on_bad_input
     with spool_folder() as spool:
-        splits = read_splits(recipe, MODALITIES[modality], choose_task, streams, spool, progress)
+        splits = read_splits(skipping, kind, choose_task, streams, spool, progress, labels_checked=strict)
         parts = (splits.train, splits.valid, splits.test)
         inputs = [input for part in parts for input in part.inputs]
         bad = {inputs[row]: why for row, why in splits.modality.undecodable(inputs, progress).items()}
