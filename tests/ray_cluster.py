@@ -12,6 +12,7 @@ import urllib.request
 from contextlib import suppress
 from pathlib import Path
 
+TOKEN = "0123456789abcdef" * 4
 # Seconds until a node must have started.
 PATIENCE_S = 60
 
@@ -103,6 +104,8 @@ class RayCluster:
             "RAY_health_check_failure_threshold": "4",
             "RAY_health_check_timeout_ms": "2000",
             "TRANSFER_OFFLINE": "1",
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN": TOKEN,
             **(env or {}),
         }
         self.head = self.worker = None
@@ -119,18 +122,19 @@ class RayCluster:
         options += [f"--dashboard-port={self._dashboard}", f"--ray-client-server-port={self._client}"]
         options += [f"--temp-dir={self.folder / 's'}"]
         self.head = self._node(options, self.homes[0], "head.log")
-        url = f"http://127.0.0.1:{self._dashboard}/api/version"
-        self._until(lambda: urllib.request.urlopen(url, timeout=5).close(), "head.log")
+        url = f"http://127.0.0.1:{self._dashboard}/api/jobs/"
+        request = urllib.request.Request(url, headers={"Authorization": f"Bearer {TOKEN}"})
+        self._until(lambda: urllib.request.urlopen(request, timeout=5).close(), "head.log")
 
     def start_worker(self):
         """Start the worker node; the head need not have noticed it yet."""
         self.worker = self._node([f"--address=127.0.0.1:{self._gcs}"], self.homes[1], "worker.log")
 
     def restart_head(self):
-        """Kill both nodes, as the worker does not outlive its head, and start them again."""
+        """Kill both nodes, as the worker does not outlive its head, and start the head again."""
         self.kill_worker()
         self.head.kill()
-        self.start()
+        self.start_head()
 
     def kill_worker(self):
         if self.worker:
@@ -158,12 +162,33 @@ class RayCluster:
             time.sleep(0.1)
 
 
-def main():
-    """Start a cluster for another program: prints the address, and ends it with standard input."""
+class ClusterProcess:
+    """A process that has a `RayCluster`, and ends it when this one ends."""
+
+    def __init__(self):
+        path = Path(__file__)
+        self._process = subprocess.Popen(
+            [sys.executable, path, "start"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        self.engine = self._process.stdout.readline().split()[0]
+
+    def __call__(self, method):
+        """Call a method of the cluster, and wait for its end."""
+        print(method, file=self._process.stdin, flush=True)
+        assert self._process.stdout.readline() == "done\n"
+
+    def end(self):
+        self._process.stdin.close()
+        self._process.stdout.close()
+        self._process.wait(30)
+
+
+def main(start):
+    """Start a cluster, print its address and token, and call a method per line of standard input."""
     cluster = RayCluster()
     try:
-        cluster.start()
-        print(cluster.engine, flush=True)
+        getattr(cluster, start)()
+        print(cluster.engine, TOKEN, flush=True)
         for line in sys.stdin:
             getattr(cluster, line.strip())()
             print("done", flush=True)
@@ -172,4 +197,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1])

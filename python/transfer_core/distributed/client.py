@@ -30,9 +30,6 @@ from transfer_core.runtime.progress import Event, Progress
 from transfer_core.runtime.version import __version__, library_versions
 
 ENTRYPOINT = "python -m transfer_core.pipeline.cluster_job"
-# A job prints an error that it can't write into the storage behind this word.
-MARK = "transfer-error:"
-NONCE = "nonce"
 # Variables of this process that are limits, or settings of the result, and count in the job as well.
 _PASSED = ("SOURCE_DATE_EPOCH", "TRANSFER_OFFLINE")
 _PASSED_PREFIX = "TRANSFER_MAX_"
@@ -145,7 +142,7 @@ class _Run:
         self._storage.remove(self._remote(journal.FILE))
         if not self._storage.exists(self._remote(FACTS)):
             self._storage.put(self._folder.path / FACTS, self._remote(FACTS))
-        self._storage.write(self._remote(NONCE), nonce.encode())
+        self._storage.write(self._remote(journal.NONCE), nonce.encode())
         words = [
             self._cluster.storage,
             self._folder.id,
@@ -222,7 +219,7 @@ class _Run:
 
     def _forget(self) -> None:
         """Remove the traces of a run that can't be resumed."""
-        for name in (FACTS, NONCE, journal.FILE):
+        for name in (FACTS, journal.NONCE, journal.FILE):
             self._storage.remove(self._remote(name))
         (self._folder.path / CLUSTER).unlink(missing_ok=True)
 
@@ -233,9 +230,9 @@ class _Run:
 def _printed_error(log: str) -> dict[str, Any] | None:
     """The error that a job printed since it could not write it into the storage."""
     for line in reversed(log.splitlines()):
-        if line.startswith(MARK):
+        if line.startswith(journal.MARK):
             try:
-                found = json.loads(line.removeprefix(MARK))
+                found = json.loads(line.removeprefix(journal.MARK))
             except ValueError:
                 continue
             return found if isinstance(found, dict) else None

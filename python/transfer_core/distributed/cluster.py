@@ -71,7 +71,7 @@ def check_sources(recipe: Recipe) -> None:
     """Raise `RecipeError` for rows, which the nodes of a cluster can't read."""
     sources = {"data": recipe.data, "source": recipe.source, "unlabelled": recipe.unlabelled}
     problems = [
-        Problem(word, "rows stay in this process. Fix: give a path that all nodes of the cluster see")
+        Problem(word, "rows stay here, in this process. Fix: give a path that all nodes of the cluster see")
         for word, source in sources.items()
         if source and not all(isinstance(part, PathSource) for part in _parts(source))
     ]

@@ -232,7 +232,8 @@ def _computed(
 def _report_lost(before: dict[str, str], progress: Progress) -> dict[str, str]:
     now = {node["NodeID"]: _name(node) for node in nodes.alive()}
     for id in before.keys() - now.keys():
-        progress.warning(f"{before[id]} was lost: other nodes compute its part")
+        # Not a warning, which the model would keep: its embeddings are the same.
+        progress.stage("freeze", f"{before[id]} was lost: other nodes compute its part")
     return now
 
 

@@ -18,6 +18,10 @@ from transfer_core.runtime.errors import Cancelled, DataError, Problem, RecipeEr
 from transfer_core.runtime.progress import Event
 
 FILE = "events.json"
+# The file that shows that the storage is shared.
+NONCE = "nonce"
+# A job prints an error that it can't write into the storage behind this word.
+MARK = "transfer-error:"
 _EVENTS = ("run", "stage", "progress", "epoch", "warning", "overall")
 # Of these only the last counts.
 _LATEST = ("progress", "overall")

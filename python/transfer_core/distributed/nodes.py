@@ -76,8 +76,26 @@ def alive() -> list[dict[str, Any]]:
     return [node for node in import_ray().nodes() if node["Alive"]]
 
 
-def check_nodes(location: str, file: str, nonce: str, expected: str) -> None:
-    """Check each node: same code, and storage where the file `file` has the content `nonce`.
+def begin_checks(location: str, file: str, nonce: str, expected: str) -> dict[Any, str]:
+    """Begin to check each node: same code, and storage where the file `file` has the content `nonce`.
+
+    Returns
+    -------
+    Tasks to names of nodes, for `end_checks`: processes take seconds to start, for which other work is done.
+    """
+    ray = import_ray()
+    strategy = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
+    check = ray.remote(num_cpus=0, max_retries=0)(_check_node)
+    return {
+        check.options(scheduling_strategy=strategy(node["NodeID"], soft=False)).remote(
+            location, file, nonce, expected
+        ): name_of(node["NodeManagerAddress"], node["NodeID"])
+        for node in alive()
+    }
+
+
+def end_checks(tasks: dict[Any, str]) -> None:
+    """Wait for the checks of `begin_checks`.
 
     Raises
     ------
@@ -85,14 +103,6 @@ def check_nodes(location: str, file: str, nonce: str, expected: str) -> None:
         With the node and the remedy.
     """
     ray = import_ray()
-    strategy = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
-    check = ray.remote(num_cpus=0, max_retries=0)(_check_node)
-    tasks = {
-        check.options(scheduling_strategy=strategy(node["NodeID"], soft=False)).remote(
-            location, file, nonce, expected
-        ): name_of(node["NodeManagerAddress"], node["NodeID"])
-        for node in alive()
-    }
     for task, node in tasks.items():
         try:
             problem = ray.get(task, timeout=_PATIENCE_S)

@@ -15,18 +15,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Event
+from typing import Any
 
 from transfer_core.distributed import nodes
-from transfer_core.distributed.client import MARK, NONCE
-from transfer_core.distributed.embedding import on_cluster
-from transfer_core.distributed.journal import FILE, JournalWriter, outcome_of
+from transfer_core.distributed.journal import FILE, MARK, NONCE, JournalWriter, outcome_of
 from transfer_core.distributed.storage import Storage
-from transfer_core.pipeline import five_steps
-from transfer_core.pipeline.search import search
-from transfer_core.pipeline.training import is_search
-from transfer_core.runs import RunFolder, old_run
-from transfer_core.runs.folder import CHECKPOINT, FACTS, MODEL
-from transfer_core.runs.resume_check import stored_recipe
+from transfer_core.runs.folder import CHECKPOINT, FACTS, MODEL, RunFolder
 from transfer_core.runtime import measurements, paths
 from transfer_core.runtime.errors import Cancelled
 from transfer_core.runtime.permissions import make_directory
@@ -59,12 +53,12 @@ def main(location: str, run: str, nonce: str, code: str, trust: bool) -> None:
     ray = nodes.import_ray()
     ray.init(address="auto", log_to_driver=False, configure_logging=False)
     signal.signal(signal.SIGTERM, lambda *_: stopped.set())
+    checks = nodes.begin_checks(location, f"runs/{run}/{NONCE}", nonce, code)
     with _folder_of(storage, run, trust) as folder:
         journal = JournalWriter(storage, f"runs/{run}/{FILE}", _Copies(storage, folder))
         try:
             with journal:
-                nodes.check_nodes(location, f"runs/{run}/{NONCE}", nonce, code)
-                _train(folder, storage, Progress(journal.emit, stopped.is_set))
+                _train(folder, storage, checks, Progress(journal.emit, stopped.is_set))
         except BaseException as error:
             journal.write(outcome_of(Cancelled("cancelled") if isinstance(error, SystemExit) else error))
             raise
@@ -73,7 +67,16 @@ def main(location: str, run: str, nonce: str, code: str, trust: bool) -> None:
         storage.remove(f"runs/{run}/{CHECKPOINT}")
 
 
-def _train(folder: RunFolder, storage: Storage, progress: Progress) -> None:
+def _train(folder: RunFolder, storage: Storage, checks: dict[Any, str], progress: Progress) -> None:
+    # Imported while the nodes are checked.
+    from transfer_core.distributed.embedding import on_cluster
+    from transfer_core.pipeline import five_steps
+    from transfer_core.pipeline.search import search
+    from transfer_core.pipeline.training import is_search
+    from transfer_core.runs import old_run
+    from transfer_core.runs.resume_check import stored_recipe
+
+    nodes.end_checks(checks)
     with old_run(folder), on_cluster(storage):
         recipe = stored_recipe(folder, None)
         if not is_search(recipe):
