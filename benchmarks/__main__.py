@@ -35,7 +35,10 @@ NAMES = (
     "head",
     "bridge",
     "choosing",
+    "gpu",
 )
+# Without peers, which need not be installed for it.
+OF_OURS_ALONE = {"gpu"}
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -50,7 +53,8 @@ def main(arguments: Sequence[str]) -> int:
             return 0
         if said.render:
             return _render(parts)
-        set_up_peers()
+        if set(said.parts or NAMES) - OF_OURS_ALONE:
+            set_up_peers()
         failed = _measure({name: parts[name] for name in NAMES if name in (said.parts or NAMES)}, said)
     except MissingError as error:
         print(f"benchmarks: {error}", file=sys.stderr)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import sklearn.preprocessing  # noqa: F401  its first import changes the environment
 from benchmarks import __main__ as command
-from benchmarks import choosing, growth, main_job, photos, process, results, second_run, training
+from benchmarks import choosing, gpu, growth, main_job, photos, process, results, second_run, training
 from benchmarks.part import Options
 from benchmarks.process import Run
 from benchmarks.table import Section, Table, Target, seconds, section, table
@@ -242,6 +242,18 @@ def test_every_part_measures_and_reports_and_says_what() -> None:
         assert callable(part.measure)
         assert callable(part.report)
         assert part.__doc__.splitlines()[0].endswith(".")
+
+
+def test_the_gpu_part_measures_a_cpu_in_a_quick_run() -> None:
+    measured = gpu.measure(Options(quick=True, say=lambda line: None))
+    if measured["device"] != "CPU, no GPU":
+        pytest.skip("this machine has a GPU: bin/measure-gpu measures it")
+    speeds = measured["networks"]["mobilenet_v2"]["float32"]
+    assert speeds["embed"] > 0
+    assert speeds["train"] > 0
+    shown = section(gpu.report(measured))
+    assert "mobilenet_v2" in shown
+    assert "not run" in shown
 
 
 def test_choosing_is_measured_on_a_table_in_a_quick_run() -> None:

@@ -25,8 +25,10 @@ from transfer_core.runtime.errors import Cancelled, DataError, RecipeError
 from transfer_core.runtime.progress import Progress
 from transfer_core.tasks.criteria import CrossEntropy, SquaredError
 from transfer_core.training import optimizers
+from transfer_core.training.batch import Batch
 from transfer_core.training.cpu_execution import CpuExecution
-from transfer_core.training.single_device_execution import single_device_execution
+from transfer_core.training.losses import loss_of
+from transfer_core.training.single_device_execution import SingleDeviceExecution, single_device_execution
 
 CPU = torch.device("cpu")
 MACHINE = Machine(CPU, "float32")
@@ -537,3 +539,33 @@ def test_blocks_further_from_the_head_learn_slower(images, monkeypatch):
     for part, expected in zip((head, *reversed(backbone.blocks)), (1, 0.5, 0.25, 0.125), strict=True):
         found = [rates[id(p)] for p in part.parameters()]
         assert found == pytest.approx([1e-2 * expected] * len(found))
+
+
+@pytest.mark.parametrize("factor", [1.0, 200.0])
+def test_float16_scales_the_loss_until_gradients_are_finite(images, monkeypatch, factor):
+    """The execution of a GPU, on the CPU; a loss times 200 overflows with the first scale."""
+    backbone, head = tiny_backbone(), new_head()
+    tail = Tail(backbone, head, BLOCKS, 0)
+    some = images(8)
+    pixels = to_batch([load_pixels(path, backbone.preprocessing) for path in some.dataset.inputs])
+    batch = Batch(pixels, some.targets, some.weights)
+
+    def loss(outputs, targets, weights):
+        return factor * loss_of(CROSS_ENTROPY)(outputs, targets, weights)
+
+    gradients, scales = [], []
+    usual = SingleDeviceExecution._unscale_gradients
+    monkeypatch.setattr(
+        SingleDeviceExecution,
+        "_unscale_gradients",
+        lambda self, scale: scales.append(scale) or usual(self, scale),
+    )
+    for dtype in (torch.float32, torch.float16):
+        with single_device_execution(tail, CPU, dtype, 8, Progress()) as execution:
+            execution.backward(batch, loss)
+        gradients.append(torch.cat([p.grad.flatten() for p in tail.parameters()]))
+    exact, halved = gradients
+    assert torch.isfinite(halved).all()
+    assert (exact - halved).norm() < 0.02 * exact.norm()
+    assert scales[0] == 4096
+    assert (len(scales) > 1) == (factor > 1)

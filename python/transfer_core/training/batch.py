@@ -75,8 +75,12 @@ class Batch:
         return (Batch(*part) for part in zip(*parts, strict=True))
 
     def to(self, device: torch.device) -> Batch:
-        """Return the batch on `device`."""
-        return Batch(self.inputs.to(device), self.targets.to(device), self.weights.to(device))
+        """Return the batch on `device`; to a GPU the copy is asynchronous, from page-locked memory."""
+        parts = self.inputs, self.targets, self.weights
+        if device.type != "cuda":
+            return Batch(*(part.to(device) for part in parts))
+        locked = (part if part.is_cuda else part.pin_memory() for part in parts)
+        return Batch(*(part.to(device, non_blocking=True) for part in locked))
 
 
 @dataclass(frozen=True)

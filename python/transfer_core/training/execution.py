@@ -51,8 +51,8 @@ def open_execution(
     Parameters
     ----------
     dtype
-        Precision of the forward pass: float32, or mixed precision in bfloat16 for anything lower. float16 is
-        run as bfloat16, because its range is too small for gradients.
+        Precision of the forward pass: float32, or mixed precision in bfloat16 or float16, whose loss is
+        scaled because its range is too small for gradients.
     batch_size
         Largest number of examples per batch.
     progress

@@ -7,10 +7,10 @@ from torch import Tensor, nn
 
 
 def float32_outputs(module: nn.Module, inputs: Tensor, dtype: torch.dtype) -> Tensor:
-    """Return `module(inputs)` as float32, computed under bfloat16 autocast unless `dtype` is float32."""
+    """Return `module(inputs)` as float32, computed in mixed precision with `dtype` unless it is float32."""
     if dtype == torch.float32:
         outputs: Tensor = module(inputs)
     else:
-        with torch.autocast(inputs.device.type, torch.bfloat16):
+        with torch.autocast(inputs.device.type, dtype):
             outputs = module(inputs)
     return outputs.float()

@@ -15,6 +15,10 @@ from transfer_core.training.forward import float32_outputs
 
 Result = TypeVar("Result")
 
+# Of the loss in float16 (Micikevicius et al., Mixed Precision Training, 2018, section 3.2). A batch whose
+# gradients overflow is computed again with less: no step is skipped, and no state needs to be in checkpoints.
+LOSS_SCALE = 4096.0
+
 
 @runtime_checkable
 class ActivationCheckpointing(Protocol):
@@ -56,15 +60,30 @@ class SingleDeviceExecution:
         )
 
     def _accumulate_gradients(self, batch: Batch, loss: Loss) -> Tensor:
+        scale = LOSS_SCALE if self._dtype == torch.float16 else 1.0
+        while True:
+            mean = self._accumulate_scaled(batch, loss, scale)
+            if scale == 1 or self._unscale_gradients(scale):
+                return mean
+            scale = max(1.0, scale / 8)
+
+    def _accumulate_scaled(self, batch: Batch, loss: Loss, scale: float) -> Tensor:
+        """Set the gradients to those of the mean loss times `scale`; return the mean loss."""
         total = batch.weight.to(self._device)
         self.module.zero_grad(set_to_none=True)
         losses = []
         for micro_batch in batch.split(self._size):
             part = micro_batch.to(self._device)
             share = loss(self._forward(part.inputs), part.targets, part.weights) / total
-            share.backward()  # type: ignore[no-untyped-call]
+            (share * scale).backward()  # type: ignore[no-untyped-call]
             losses.append(share.detach())
         return sum(losses[1:], losses[0])
+
+    def _unscale_gradients(self, scale: float) -> bool:
+        """Divide the gradients by `scale`; return whether all are finite."""
+        gradients = [p.grad for p in self.module.parameters() if p.grad is not None]
+        torch._foreach_div_(gradients, scale)
+        return bool(torch.isfinite(torch.stack(torch._foreach_norm(gradients))).all())
 
     def _forward(self, inputs: Tensor) -> Tensor:
         return float32_outputs(self.module, inputs.to(self._device), self._dtype)
