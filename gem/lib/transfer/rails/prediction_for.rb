@@ -18,6 +18,10 @@ module Transfer
         end
       end
 
+      # Attributes of a prediction in its notification.
+      ANNOUNCED = %w[name state label score version_id].freeze
+      private_constant :ANNOUNCED
+
       # @param record [ActiveRecord::Base]
       # @param options [Options]
       def initialize(record, options)
@@ -89,6 +93,10 @@ module Transfer
         end
         prediction.update!(attributes)
         @record.association(:"#{@options.name}_prediction").target = prediction
+        ActiveSupport::Notifications.instrument(
+          "prediction.transfer", record: @record, **prediction.slice(*ANNOUNCED).symbolize_keys
+        )
+        prediction
       end
 
       # Stores the label that a person gives: it is the value from now on, and an example for the next training.

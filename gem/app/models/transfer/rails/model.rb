@@ -85,8 +85,8 @@ module Transfer
 
         VersionFiles.fetch(version)
         exclusively do
-          update!(previous_version: live_version, live_version: version) unless live_version == version
           version.update!(promoted_at: Time.current)
+          serve(version) unless live_version == version
         end
         version
       end
@@ -98,12 +98,20 @@ module Transfer
         exclusively do
           raise NotPromoted, "#{name} has no previous version" unless previous_version
 
-          update!(live_version: previous_version, previous_version: live_version)
+          serve(previous_version)
         end
         live_version
       end
 
       private
+
+      def serve(version)
+        previous = live_version
+        update!(previous_version: previous, live_version: version)
+        ActiveSupport::Notifications.instrument(
+          "promote.transfer", model: name, version: version.number, previous: previous&.number
+        )
+      end
 
       def enqueued(recipe)
         active = runs.active.first

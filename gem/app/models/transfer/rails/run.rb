@@ -11,6 +11,8 @@ module Transfer
       belongs_to :version, optional: true
       has_one_attached :checkpoint
 
+      after_update_commit :announce, if: :saved_change_to_status?
+
       validates :status, inclusion: STATUSES
       validates :recipe, format: /\A[A-Z]\w*(::[A-Z]\w*)*\z/
 
@@ -60,6 +62,12 @@ module Transfer
         return found if found.is_a?(Class) && found < Transfer::Recipe
 
         raise ConfigurationError, "there is no recipe #{recipe}. Fix: define it in app/recipes"
+      end
+
+      private
+
+      def announce
+        ActiveSupport::Notifications.instrument("run.transfer", run: self, model: model.name, status:, error:)
       end
     end
   end
