@@ -12,7 +12,8 @@ from PIL import Image, ImageOps
 
 import transfer_core
 from photos import COLORS, class_folder, png
-from transfer_core.runtime.errors import RecipeError
+from test_report import check, pictures
+from transfer_core.runtime.errors import ConfigurationError, RecipeError
 
 TABLE = "sklearn:StandardScaler"
 HOSTILE = ('=1+1,"x".png', "a\nb.png", "<script>.png")
@@ -47,7 +48,7 @@ def photos(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def report(photos):
-    return transfer_core.audit(data=str(photos))
+    return transfer_core.audit(data=str(photos), report=photos.parent / "audit.html")
 
 
 def test_unreadable_copies_and_near_duplicates(photos, report):
@@ -65,6 +66,19 @@ def test_unreadable_copies_and_near_duplicates(photos, report):
     ]
     assert str(report).splitlines()[0] == f"23 readable examples, {len(report.findings)} findings"
     assert all(line.isprintable() for line in str(report).splitlines())
+
+
+def test_the_page_shows_the_findings_with_their_pictures(photos, report):
+    page = check((photos.parent / "audit.html").read_text())
+    assert {"Unreadable inputs", "Exact duplicates", "Near-duplicates", "23 readable examples"} <= {
+        text.split(" (")[0] for text in page.text
+    }
+    copies = pictures((photos.parent / "audit.html").read_text(), "Exact duplicates")
+    assert [image.size for image in copies] == [(64, 64)] * 2
+    assert np.abs(np.subtract(*(np.asarray(image, int) for image in copies))).max() == 0
+    assert str(photos / "leaf" / "3.png") in page.text
+    with pytest.raises(ConfigurationError, match=r"audit\.pdf. Fix: end the name with \.html"):
+        transfer_core.audit(data=str(photos), report="audit.pdf")
 
 
 def test_a_corrected_table_trains_without_the_defects(photos, report, tmp_path):

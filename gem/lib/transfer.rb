@@ -95,16 +95,19 @@ module Transfer
     # outliers, rare labels, columns and properties of files that predict the label by themselves, and groups in several
     # parts of a split.
     #
+    # @param report [String, Pathname, nil] a file `….html` for one page with the findings and their pictures
     # @param words (see rank); without `backbone:`, that is mobilenet_v2 and inputs are images
     # @param quiet (see train)
     # @yield (see train)
     # @return [AuditReport]
+    # @raise [ConfigurationError] if the page can't be written
     # @raise [RecipeError] if a word is wrong, or the task is not computed from embeddings
     # @raise [DataError] if the data can't be read
     # @example
     #   Transfer.audit(data: "photos/").save("audit.csv")
-    def audit(quiet: nil, **words, &block)
-      DataAudit.new(Recipe.build({ backbone: "mobilenet_v2", **words }, &block), quiet:).perform
+    def audit(report: nil, quiet: nil, **words, &block)
+      page = report && { "report" => Input.path(report.to_s), "mode" => 0o666 & ~Permissions.umask }
+      DataAudit.new(Recipe.build({ backbone: "mobilenet_v2", **words }, &block), page, quiet:).perform
     end
 
     # Ranks backbones on labelled data: each embeds a sample once, and a cross-validated head on these embeddings gives

@@ -157,9 +157,9 @@ RSpec.describe "An invalid result" do
                 ->(_) { Transfer.check(data: "x", quiet: true).then { |told| told.inspect + told.to_json } }],
     "audit" => [{ "modality" => "image", "task" => "classification", "examples" => 3, "labels" => { "a" => 1 },
                   "findings" => [{ "kind" => "outlier", "detail" => "d", "input" => "a.png", "label" => "a",
-                                   "suggested" => "b", "score" => 0.5, "keep" => true },
+                                   "suggested" => "b", "score" => 0.5, "keep" => true, "other" => "b.png" },
                                  { "kind" => "imbalance", "detail" => "d", "input" => nil, "label" => nil,
-                                   "suggested" => nil, "score" => nil, "keep" => true }] },
+                                   "suggested" => nil, "score" => nil, "keep" => true, "other" => nil }] },
                 lambda { |_|
                   found = Transfer.audit(data: "x", quiet: true)
                   [found.to_s, found.inspect, found.to_json]

@@ -48,8 +48,10 @@ RSpec.describe "Choosing data", :end_to_end do
     wrong = report.of(:wrong_label)
     expect(wrong.map { |one| [one.input, one.label, one.suggested] }).to eq([[5, "low", "middle"]])
     table = "#{@scratch}/audit,.csv"
-    out, err, status = transfer("audit", rows, "--backbone", "sklearn:StandardScaler", "--output", table, "--quiet")
-    expect([out, err, status]).to eq(["#{report}\nsaved to #{table}\n", "", 0])
+    out, err, status = transfer("audit", rows, "--backbone", "sklearn:StandardScaler", "--output", table, "--report",
+                                page = "#{@scratch}/audit.html", "--quiet")
+    expect([out, err, status]).to eq(["#{report}\nsaved to #{table}\nsaved to #{page}\n", "", 0])
+    expect(File.read(page)).to include("Candidates for wrong labels", "Suggested: middle")
     expect(report.save("#{@scratch}/again.csv").read).to eq(File.read(table))
     File.write(table, File.read(table).sub("5,wrong_label,low", "5,wrong_label,middle"))
     expect(Transfer.audit(**words, corrections: table).of(:wrong_label)).to eq([])

@@ -28,8 +28,11 @@ RSpec.describe "Pages in a browser", :end_to_end do
   it "of a model: nothing is requested, labels are text, the keyboard opens pictures, contrast suffices" do
     model = Transfer.train(backbone: "mobilenet_v2", data: photos, on_bad_input: :skip, quiet: true)
     file = model.report("#{@scratch}/report.html", data: "#{@scratch}/photos", on_bad_input: :skip).to_s
+    audit = "#{@scratch}/audit.html"
+    Transfer.audit(data: "#{@scratch}/photos", report: audit, quiet: true)
     browse("#{@scratch}/chromium") do |page|
-      [file, model.path.dirname.join("report.html").to_s].each { |path| expect_accessible(page, path) }
+      [file, model.path.dirname.join("report.html").to_s, audit].each { |path| expect_accessible(page, path) }
+      expect(page.text).to include(label, "green/6.png", "the file is truncated")
       page.open(file)
       page.driver.manage.window.resize_to(400, 800)
       expect(page.run("document.documentElement.scrollWidth <= window.innerWidth")).to be(true)

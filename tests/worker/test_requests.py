@@ -94,7 +94,7 @@ def requests(given: dict[str, str]) -> dict[str, list[dict[str, Any]]]:
         "export": [
             {"model": given["model"], "path": "/nowhere/a.onnx", "precision": "float32", "tolerance": 0.01}
         ],
-        "audit": [{"recipe": recipe}],
+        "audit": [{"recipe": recipe, "report": "/nowhere/a.html", "mode": 0o600}],
         "rank": [{"recipe": recipe, "among": ["sklearn:StandardScaler"], "modality": "table", "budget": 5.0}],
         "resume": [
             {"run": "20260314-150926-535897", "data": "/nowhere", "trust": False},

@@ -15,8 +15,9 @@ module Transfer
 
     # One finding. `kind` is :unreadable, :duplicate, :near_duplicate, :wrong_label, :outlier, :imbalance,
     # :leaking_column, :spurious_cue or :group; `input` a path or the number of a row, nil: about the data as a whole;
-    # `suggested` a label that fits better; `keep?` whether a training with the saved table keeps the input.
-    Finding = Data.define(:kind, :detail, :input, :label, :suggested, :score, :keep) do
+    # `suggested` a label that fits better; `other` the input that it is a copy of; `keep?` whether a training with
+    # the saved table keeps the input.
+    Finding = Data.define(:kind, :detail, :input, :label, :suggested, :score, :keep, :other) do
       alias_method :keep?, :keep
     end
 
@@ -101,8 +102,9 @@ module Transfer
   # A running audit.
   class DataAudit < Job
     # @param recipe [Recipe]
+    # @param page [Hash{String => Object}, nil] parameters for the page to write
     # @param quiet [Boolean, nil] nil: as configured
-    def initialize(recipe, quiet: nil) = super(recipe, Request.new("audit", recipe), quiet:)
+    def initialize(recipe, page, quiet: nil) = super(recipe, Request.new("audit", recipe, options: page || {}), quiet:)
 
     private
 

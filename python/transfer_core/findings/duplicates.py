@@ -58,6 +58,7 @@ def _finding(kind: str, how: str, examples: Examples, row: int, other: int, scor
         label,
         others if label != others else None,
         score,
+        other=examples.keys[other],
     )
 
 

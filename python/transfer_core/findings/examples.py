@@ -36,6 +36,8 @@ class Finding:
         The larger, the more certain: see each kind.
     keep
         Whether a training with the findings as corrections keeps the input.
+    other
+        The input that it is a copy of; None for other kinds.
     """
 
     kind: str
@@ -45,6 +47,7 @@ class Finding:
     suggested: str | None = None
     score: float | None = None
     keep: bool = True
+    other: Key | None = None
 
 
 @dataclass(frozen=True, eq=False)

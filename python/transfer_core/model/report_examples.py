@@ -22,6 +22,7 @@ from transfer_core.data.decode import decode_sized
 from transfer_core.heads.novelty import UNKNOWN
 from transfer_core.report import Example, Examples, Scores
 from transfer_core.report.numbers import number, shortened
+from transfer_core.report.thumbnails import ICON, PICTURE, THUMBNAIL, jpeg, thumbnail
 from transfer_core.runtime.errors import DataError
 from transfer_core.tasks.criteria import CLASSES, LABELS, Array
 
@@ -36,8 +37,6 @@ Floats = npt.NDArray[np.float64]
 MOST_EXAMPLES, _MOST_UNKNOWN, _MOST_OF_CELL = 30, 12, 12
 # Classes of a shown confusion matrix; images whose boxes are drawn; parts of an explanation.
 _MOST_CLASSES, _MOST_DRAWN, _MOST_PARTS = 40, 10, 8
-# Pixels of the longer side of thumbnails: some 10, 4 and 1 kB.
-THUMBNAIL, PICTURE, ICON = 192, 112, 48
 _TRUE_BOX, _PREDICTED_BOX = (26, 127, 55), (179, 89, 0)
 
 
@@ -212,7 +211,7 @@ def _as_given(model: Model, input: Any) -> Any:
 
 def _overlay(explanation: Explanation) -> bytes | None:
     png = explanation.overlay
-    return None if png is None else _jpeg(Image.open(BytesIO(png)), THUMBNAIL)
+    return None if png is None else jpeg(Image.open(BytesIO(png)), THUMBNAIL)
 
 
 def _contributions(explanation: Explanation) -> list[tuple[str, float]]:
@@ -259,21 +258,4 @@ def _with_boxes(model: Model, path: str, truth: Boxes) -> bytes | None:
         left, top = box["x"], box["y"]
         corners = np.array([left, top, left + box["width"], top + box["height"]]) * scale
         draw.rectangle(corners.tolist(), outline=_PREDICTED_BOX, width=2)
-    return _jpeg(image, 2 * THUMBNAIL)
-
-
-def thumbnail(path: str, side: int) -> bytes | None:
-    """A JPEG of an image with a longer side of at most `side` pixels; None if it can't be read any more."""
-    try:
-        image, _ = decode_sized(path, longer_at_least=side)
-    except DataError:
-        return None
-    return _jpeg(image, side)
-
-
-def _jpeg(image: Image.Image, side: int) -> bytes:
-    image = image.convert("RGB")
-    image.thumbnail((side, side))
-    file = BytesIO()
-    image.save(file, "JPEG", quality=80)
-    return file.getvalue()
+    return jpeg(image, 2 * THUMBNAIL)

@@ -13,7 +13,7 @@ from transfer_core.model.report_examples import Detail, drawn_worst, examples_of
 from transfer_core.model.restore import use_of
 from transfer_core.model_file.usage import REPORT
 from transfer_core.report import Examples, Report, build_report, render_card, render_page
-from transfer_core.runtime.atomic import replacing, unfollowed
+from transfer_core.runtime.atomic import write_text
 from transfer_core.runtime.errors import ConfigurationError, TransferError
 from transfer_core.runtime.permissions import FILE
 from transfer_core.runtime.progress import Progress
@@ -82,15 +82,6 @@ def write_run_report(model: Model, test: Dataset, embeddings: Embeddings | None,
         write_text(target, _page(build_report(model.summary(), None, examples)), FILE)
     except (TransferError, OSError) as error:
         progress.warning(f"no report was written to {target}: {error}")
-
-
-def write_text(target: Path, text: str, mode: int | None) -> None:
-    """Replace a text file; raises `ConfigurationError` if it can't be written."""
-    with (
-        replacing(target, mode) as temporary,
-        open(temporary, "w", encoding="utf-8", errors="replace", opener=unfollowed) as file,
-    ):
-        file.write(text)
 
 
 def _page(report: Report) -> str:

@@ -32,14 +32,16 @@ from transfer_core.findings.held_out import held_out_probabilities
 from transfer_core.findings.imbalance import imbalance
 from transfer_core.findings.leaking_columns import leaking_columns
 from transfer_core.findings.outliers import outliers
+from transfer_core.findings.page import audit_page
 from transfer_core.findings.report import AuditReport
 from transfer_core.findings.split_groups import shared_groups
 from transfer_core.findings.spurious_cues import name_pattern, spurious_cues
 from transfer_core.findings.wrong_labels import wrong_labels
 from transfer_core.heads.rows import rows_of
 from transfer_core.recipe.schema import Recipe
+from transfer_core.runtime.atomic import write_text
 from transfer_core.runtime.devices import choose_device
-from transfer_core.runtime.errors import DataError, Problem, RecipeError
+from transfer_core.runtime.errors import ConfigurationError, DataError, Problem, RecipeError
 from transfer_core.runtime.progress import Progress
 from transfer_core.runtime.temp_dir import spool_folder
 from transfer_core.tasks import TASKS, PooledTask, choose_task
@@ -61,7 +63,11 @@ class _Read:
 
 
 def audit_data(
-    recipe: Recipe, streams: Mapping[str, Iterable[Row]], progress: Progress = Progress()
+    recipe: Recipe,
+    streams: Mapping[str, Iterable[Row]],
+    progress: Progress = Progress(),
+    page: Path | None = None,
+    mode: int | None = None,
 ) -> AuditReport:
     """Audit the data of a recipe.
 
@@ -73,14 +79,23 @@ def audit_data(
         Name to the rows of each stream of the recipe.
     progress
         Progress events and cancellation.
+    page
+        File of a page with pictures, `….html`; None: none.
+    mode
+        Permissions of a new page; None: 0666 less the umask.
 
     Raises
     ------
+    ConfigurationError
+        If the page can't be written.
     RecipeError
         If the recipe is invalid, or its task is not computed from embeddings.
     DataError
         If the data has no labels, or fewer than two readable examples.
     """
+    if page is not None and page.suffix.lower() != ".html":
+        name = printable(str(page))
+        raise ConfigurationError(f"can't write a report to {name}. Fix: end the name with .html")
     facts = backbones.facts(recipe.backbone, recipe.trust)
     modality = MODALITIES[facts.modality]
     progress.stage("choose", f"read {recipe.backbone}'s {modality.many}")
@@ -116,8 +131,11 @@ def audit_data(
         else:
             edges = modality.near_duplicates(read.data.inputs, progress.check)
         findings = _findings(recipe, read, np.asarray(found.embeddings), edges, thumbnails, progress)
-    labels = dict(Counter(read.examples.labels)) if read.task.categorical else {}
-    return AuditReport(modality.name, read.task.name, len(read.data), labels, tuple(findings))
+        labels = dict(Counter(read.examples.labels)) if read.task.categorical else {}
+        report = AuditReport(modality.name, read.task.name, len(read.data), labels, tuple(findings))
+        if page is not None:
+            write_text(page, audit_page(report, read.examples), mode)
+    return report
 
 
 def _read(

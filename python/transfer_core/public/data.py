@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from transfer_core.data.row_streams import name_streams
@@ -60,6 +62,7 @@ def audit(
     *,
     data: Any,
     backbone: str = "mobilenet_v2",
+    report: str | os.PathLike[str] | None = None,
     on_event: Callable[[Event], None] | None = None,
     cancelled: Callable[[], bool] | None = None,
     **words: Any,
@@ -72,6 +75,8 @@ def audit(
         As for `train`.
     backbone
         Backbone of the embeddings; it determines whether inputs are images, texts or rows of a table.
+    report
+        A file `….html` for one page with the findings and their pictures; None: none.
     words
         Other fields of a recipe: `task`, `columns`, `split` (its `group`), `corrections`, `seed`, `device`.
 
@@ -94,7 +99,8 @@ def audit(
     {'near_duplicate': 3, 'wrong_label': 12}
     """
     recipe, streams = recipe_of(backbone, data, words)
-    return audit_data(recipe, streams, progress_of(on_event, cancelled))
+    page = None if report is None else Path(os.path.expanduser(report))
+    return audit_data(recipe, streams, progress_of(on_event, cancelled), page)
 
 
 def rank(

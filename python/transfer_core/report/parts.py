@@ -57,6 +57,8 @@ class Example:
         JPEG of an image with the contributions to its prediction.
     contributions
         Words or columns with their contributions, the largest first.
+    original
+        JPEG of the image that this one is a copy of.
     """
 
     input: str
@@ -64,6 +66,7 @@ class Example:
     thumbnail: bytes | None = None
     overlay: bytes | None = None
     contributions: Sequence[tuple[str, float]] = ()
+    original: bytes | None = None
 
 
 class Gallery(NamedTuple):

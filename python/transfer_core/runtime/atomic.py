@@ -104,3 +104,12 @@ def _flush(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def write_text(target: Path, text: str, mode: int | None) -> None:
+    """Replace a text file; raises `ConfigurationError` if it can't be written."""
+    with (
+        replacing(target, mode) as temporary,
+        open(temporary, "w", encoding="utf-8", errors="replace", opener=unfollowed) as file,
+    ):
+        file.write(text)

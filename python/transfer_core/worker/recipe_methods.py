@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any, Literal
 
 from transfer_core.runtime.allocator import releasing_memory
@@ -59,15 +60,16 @@ def check(call: Call, recipe: Plain) -> Plain:
     return check_data(parsed, streams, call.progress).to_dict()
 
 
-def audit(call: Call, recipe: Plain) -> Plain:
-    """Audit the data of a recipe without a training."""
+def audit(call: Call, recipe: Plain, report: str | None = None, mode: int | None = None) -> Plain:
+    """Audit the data of a recipe; `report` is the path of a page, `mode` has its permissions."""
     from transfer_core.pipeline.data_audit import audit_data
     from transfer_core.recipe.parser import parse_recipe
 
     parsed = parse_recipe(recipe)
     streams = streams_of(call, sources_of(recipe), partial(_modality, parsed.backbone, parsed.trust))
     with _training_threads(), releasing_memory():
-        return audit_data(parsed, streams, call.progress).to_dict()
+        page = None if report is None else Path(report)
+        return audit_data(parsed, streams, call.progress, page, mode).to_dict()
 
 
 def rank(

@@ -8,7 +8,7 @@ module Transfer
       NAME_OR_NUMBER = { where: [:plain, "a name or a number", text_or_number] }.freeze
       FINDING = { "kind" => :text, "detail" => :text, "input" => { maybe: NAME_OR_NUMBER },
                   "label" => { maybe: :text }, "suggested" => { maybe: :text }, "score" => { maybe: :finite },
-                  "keep" => :flag }.freeze
+                  "keep" => :flag, "other" => { maybe: NAME_OR_NUMBER } }.freeze
       REPORT = { "modality" => :modality, "task" => :task, "examples" => :count, "labels" => { each: :count },
                  "findings" => [FINDING] }.freeze
     end
