@@ -141,7 +141,6 @@ def test_metrics_on_other_photos_are_those_of_pycocotools(trained, tmp_path):
     _, model = trained
     rows = draw_photos(tmp_path, count=12, seed=5)
     metrics = model.evaluate(rows)
-    everything = replaced_thresholds(model)
     images = [{"id": n, "width": 1, "height": 1} for n in range(len(rows))]
     truth, found = [], []
     for number, row in enumerate(rows):
@@ -149,7 +148,7 @@ def test_metrics_on_other_photos_are_those_of_pycocotools(trained, tmp_path):
             area = box["width"] * box["height"]
             extent = [box[side] for side in ("x", "y", "width", "height")]
             truth.append({"image_id": number, "category_id": box["label"], "bbox": extent, "area": area})
-        for box in everything.predict(row["input"])["boxes"]:
+        for box in model.predict(row["input"], min_score=0)["boxes"]:
             extent = [box[side] for side in ("x", "y", "width", "height")]
             found.append(
                 {"image_id": number, "bbox": extent, "score": box["score"], "category_id": box["label"]}
@@ -171,15 +170,15 @@ def test_metrics_on_other_photos_are_those_of_pycocotools(trained, tmp_path):
     assert metrics["average_precision_50"] == pytest.approx(evaluation.stats[1], abs=1e-6)
 
 
-def replaced_thresholds(model):
-    """The model with thresholds of zero, which shows every candidate."""
-    import msgspec
-
-    from transfer_core.model.model import Model
-
-    state = {**model.header.state, "thresholds": [0.0] * len(model.labels)}
-    header = msgspec.structs.replace(model.header, state=state)
-    return Model(model.path, header, model.backbone, model.head, model.digest)
+def test_the_least_score_replaces_the_thresholds(trained, rows):
+    _, model = trained
+    inputs = [row["input"] for row in rows[:6]]
+    every = [box["score"] for one in model.predict(inputs, min_score=0) for box in one["boxes"]]
+    some = [box["score"] for one in model.predict(inputs, min_score=0.4) for box in one["boxes"]]
+    assert sorted(some) == sorted(score for score in every if score >= 0.4)
+    assert 0 < len(some) < len(every)
+    with pytest.raises(RecipeError, match="min_score: expected a number from 0 to 1, got 2"):
+        model.predict(inputs, min_score=2)
 
 
 def test_threads_predict_the_same(trained, rows):

@@ -49,6 +49,8 @@ RSpec.describe "Object detection with the real core", :end_to_end do
       expected = loaded.predict(inputs).map { |prediction| prediction.boxes.size }
       counts = Array.new(8) { Thread.new { loaded.predict(inputs).map { |each| each.boxes.size } } }.map(&:value)
       expect(counts).to all(eq(expected))
+      every = loaded.predict(inputs, min_score: 0).sum { |prediction| prediction.boxes.size }
+      expect(every).to be > expected.sum
       expect(loaded.predict(inputs.first, tile: true).boxes.size).to eq(expected.first)
     end
   end

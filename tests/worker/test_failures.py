@@ -183,13 +183,13 @@ def test_an_unknown_method_lists_the_known_ones(worker: Client) -> None:
             "predict",
             {},
             "predict: missing model; missing inputs "
-            "(it takes: model, inputs, level, on_bad_input, tile, augment, signed_by)",
+            "(it takes: model, inputs, level, on_bad_input, tile, augment, min_score, signed_by)",
         ),
         (
             "predict",
             {"modle": "m.transfer", "inputs": []},
             'predict: missing model; unknown "modle", did you mean "model"? '
-            "(it takes: model, inputs, level, on_bad_input, tile, augment, signed_by)",
+            "(it takes: model, inputs, level, on_bad_input, tile, augment, min_score, signed_by)",
         ),
         ("predict", {"model": 5, "inputs": []}, "predict: model: Expected `str`, got `int`"),
         ("ping", {"loud": True}, 'ping: unknown "loud" (it takes: nothing)'),

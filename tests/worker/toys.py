@@ -69,7 +69,9 @@ class Toy:
         assert not inputs
         return np.empty((0, 1), np.float32)
 
-    def predictions(self, computed: Any, level: float | None = None) -> list[dict[str, float]]:
+    def predictions(
+        self, computed: Any, level: float | None = None, min_score: float | None = None
+    ) -> list[dict[str, float]]:
         return [{"value": float(embedding[0])} for embedding in computed]
 
     def _wait_for(self, name: Any) -> None:

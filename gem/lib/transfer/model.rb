@@ -88,6 +88,8 @@ module Transfer
     #   the network's input (object detection)
     # @param augment [Boolean, Array<Symbol, Hash>] test-time augmentation: the mean of the probabilities or values over
     #   views of an image; true (crops), or augmentations as in a recipe, such as `[:flip]`
+    # @param min_score [Float, nil] the least score of boxes in place of the thresholds of their classes; 0: all boxes,
+    #   at most 100 per image (object detection)
     # @yieldparam prediction [Prediction, BadInput] in the order of the inputs; the next batch is predicted meanwhile
     # @return [Prediction, BadInput, nil] of one input
     # @return [Array<Prediction, BadInput>] of many
@@ -99,10 +101,13 @@ module Transfer
     # @raise [RecipeError] if the model can't guarantee this coverage
     # @example
     #   model.predict(Photo.find_each.lazy, on_bad_input: :mark) { |prediction| puts prediction }
-    def predict(input, level: nil, on_bad_input: :raise, tile: false, augment: false, &)
+    def predict( # rubocop:disable Metrics/ParameterLists
+      input, level: nil, on_bad_input: :raise, tile: false, augment: false, min_score: nil, &
+    )
       on_bad_input = one_of(%i[raise skip mark], on_bad_input)
       params = { "level" => level && Float(level), "on_bad_input" => "mark", "tile" => (tile ? true : nil),
-                 "augment" => Recipe::Augmentations.wire(augment) }.compact
+                 "augment" => Recipe::Augmentations.wire(augment),
+                 "min_score" => min_score && Float(min_score) }.compact
       many = Input.several?(input)
       streamed = block_given? || input.is_a?(Enumerator::Lazy)
       predictions = Predictions.new(batches(many ? input : [input], streamed), on_bad_input, streamed:) do |inputs|

@@ -7,6 +7,7 @@ from functools import cached_property, partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
+import msgspec
 import torch
 from PIL import Image
 from torch import nn
@@ -129,9 +130,13 @@ class DetectionPredictor:
     def running(self) -> None:
         """See `Predictor`."""
 
-    def predictions(self, computed: Sequence[Found], level: float | None) -> list[dict[str, Any]]:
-        """See `Predictor`."""
+    def predictions(
+        self, computed: Sequence[Found], level: float | None, min_score: float | None = None
+    ) -> list[dict[str, Any]]:
+        """See `Predictor`; `min_score` in place of the thresholds of the classes."""
         task, labels, state = self._task, self._model.labels, self._state
+        if min_score is not None:
+            state = msgspec.structs.replace(state, thresholds=(min_score,) * len(labels))
         return [
             task.prediction(task.calibrated(found, state), size, labels, state, level)
             for found, size in computed

@@ -17,10 +17,10 @@ from transfer_core.data import Input
 from transfer_core.data.bad_input import counted, without_skip_hint
 from transfer_core.features import Load
 from transfer_core.heads.novelty import Novelty
+from transfer_core.model.box_options import boxes_from, compute_tiled
 from transfer_core.model.model_facts import ModelFacts
 from transfer_core.model.predictor import Computed, Predictor, SavedHead, predictor_module
 from transfer_core.model.restore import use_of
-from transfer_core.model.tiled import compute_tiled
 from transfer_core.model.view_average import Views, augmentations_of, predictions_over_views
 from transfer_core.runtime.bad_input_report import OnBadInput, check_on_bad_input, in_order, together
 from transfer_core.runtime.errors import ConfigurationError, DataError, TransferWarning
@@ -51,6 +51,7 @@ class Inference(ModelFacts):
         on_bad_input: OnBadInput = "raise",
         tile: bool = False,
         augment: Views = False,
+        min_score: float | None = None,
     ) -> Any:
         """Predict a label, labels, numbers or boxes for one input (dict), or for many (list of dicts).
 
@@ -78,23 +79,30 @@ class Inference(ModelFacts):
         augment
             Test-time augmentation: average the probabilities or values over views of each photo. True
             (crops), or augmentations as in a recipe, such as `["flip"]`.
+        min_score
+            The least score of the boxes of a detector, 0 to 1, in place of the thresholds of the classes: 0
+            gives all of them, at most 100 per photo, for precision-recall curves.
 
         Raises
         ------
         DataError
             If inputs can't be read and `on_bad_input` is `raise`.
         RecipeError
-            If the model has no prediction sets at this level, `on_bad_input` is invalid, `tile` is true and
-            it is no detector, or `augment` is given and it is no classifier or regression of images.
+            If the model has no prediction sets at this level, `on_bad_input` is invalid, `tile` or
+            `min_score` is given and it is no detector, or `augment` is given and it is no classifier or
+            regression of images.
         ModelFileError
             If the network of the file can't be computed, or its outputs are not finite.
         """
         self._check_level(level)
         check_on_bad_input(on_bad_input)
         if self._is_one(inputs):
-            return next(iter(self.predict([cast(Input, inputs)], level, on_bad_input, tile, augment)), None)
+            one = [cast(Input, inputs)]
+            return next(iter(self.predict(one, level, on_bad_input, tile, augment, min_score)), None)
         compute = partial(compute_tiled, self) if tile else self._compute_whole
-        describe: Callable[[Any], list[dict[str, Any]]] = partial(self.predictions, level=level)
+        describe: Callable[[Any], list[dict[str, Any]]] = partial(
+            self.predictions, level=level, min_score=min_score
+        )
         if augment:
             changes = augmentations_of(self, augment, level)
             compute, describe = partial(predictions_over_views, self, augmentations=changes), list
@@ -116,6 +124,7 @@ class Inference(ModelFacts):
         batch_size: int = 64,
         tile: bool = False,
         augment: Views = False,
+        min_score: float | None = None,
     ) -> Iterator[dict[str, Any] | None]:
         """Yield the predictions of `predict` for any iterable, `batch_size` inputs at a time.
 
@@ -127,7 +136,7 @@ class Inference(ModelFacts):
             As for `predict`. With `raise` the error names the bad inputs of one batch.
         batch_size
             Inputs per batch.
-        tile, augment
+        tile, augment, min_score
             As for `predict`.
 
         Raises
@@ -137,7 +146,7 @@ class Inference(ModelFacts):
         """
         source = iter(inputs)
         while batch := list(islice(source, batch_size)):
-            yield from self.predict(batch, level, on_bad_input, tile, augment)
+            yield from self.predict(batch, level, on_bad_input, tile, augment, min_score)
 
     def stream(
         self, text: str, check: Callable[[], None] = lambda: None
@@ -172,9 +181,13 @@ class Inference(ModelFacts):
         with use_of(self.path):
             return (yield from predictor.pieces(source, check))
 
-    def predictions(self, computed: Computed, level: float | None = None) -> list[dict[str, Any]]:
+    def predictions(
+        self, computed: Computed, level: float | None = None, min_score: float | None = None
+    ) -> list[dict[str, Any]]:
         """Predict from results of `compute`, such as embeddings (N, D); raises as `predict` does."""
         self._check_level(level)
+        if min_score is not None:
+            return boxes_from(self, computed, level, min_score)
         with use_of(self.path):
             return self.predictor.predictions(computed, level)
 

@@ -57,14 +57,15 @@ def predict(
     on_bad_input: OnBadInput = "raise",
     tile: bool = False,
     augment: bool | list[Any] | None = None,
+    min_score: float | None = None,
     signed_by: Keys = None,
 ) -> Future[list[Plain]]:
     """Predict for each input, in order; concurrent requests share batches, unless an image has several
     views."""
     if tile or augment:
-        how = level, on_bad_input, tile, augment, signed_by
+        how = level, on_bad_input, tile, augment, min_score, signed_by
         return _views().submit(predict_alone, call, model, inputs, *how)
-    decode = _predictions if level is None else partial(_predictions, level=level)
+    decode = partial(_predictions, level=level, min_score=min_score)
     marks = on_bad_input == "mark"
     return serving().submit(call, _ref(model, signed_by), inputs, decode, _listed, marks)
 
@@ -98,12 +99,13 @@ def predict_alone(
     on_bad_input: OnBadInput = "raise",
     tile: bool = False,
     augment: bool | list[Any] | None = None,
+    min_score: float | None = None,
     signed_by: Keys = None,
 ) -> list[Plain]:
     """Predict for each input, in order, without micro-batching."""
     return cast(
         list[Plain],
-        _open(call, model, signed_by).predict(inputs, level, on_bad_input, tile, augment or False),
+        _open(call, model, signed_by).predict(inputs, level, on_bad_input, tile, augment or False, min_score),
     )
 
 
@@ -274,8 +276,10 @@ def _with_path(path: str, model: Any) -> Any:
     return replace(model, path=Path(path))
 
 
-def _predictions(model: Any, computed: Any, level: float | None = None) -> list[Plain]:
-    return cast(list[Plain], model.predictions(computed, level))
+def _predictions(
+    model: Any, computed: Any, level: float | None = None, min_score: float | None = None
+) -> list[Plain]:
+    return cast(list[Plain], model.predictions(computed, level, min_score))
 
 
 def _listed(model: Any, predictions: Sequence[Plain]) -> list[Plain]:

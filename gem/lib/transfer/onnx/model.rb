@@ -75,7 +75,7 @@ module Transfer
 
       # In place of the worker.
       def call(name, params, **)
-        %w[tile augment].each { |word| refuse_word(word) if params[word] }
+        %w[tile augment min_score].each { |word| refuse_word(word) if params[word] }
         Telemetry.call(name, inputs: params["inputs"].size, model: @file.path) do
           name == "embed" ? embeddings(params["inputs"]) : predictions(params["inputs"], params["level"])
         end

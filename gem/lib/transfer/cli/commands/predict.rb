@@ -32,6 +32,8 @@ module Transfer
       option :top, type: :numeric, banner: "N", desc: "Print the N most probable labels, a line each"
       option :level, type: :numeric, banner: "SHARE", desc: "Add the prediction set or interval at this coverage"
       option :tile, type: :boolean, desc: "Detect in overlapping parts of large images, too"
+      option :min_score, type: :numeric, banner: "SCORE",
+                         desc: "Print all boxes of at least this score (default: a threshold per class)"
       option :augment, banner: "A,B", desc: "Average over views of each image: flip, crop ..."
       option :draw, banner: "FILE", desc: "Draw the boxes on the image, and write it to this file"
       option :on_bad_input, banner: "WORD", enum: %w[mark skip raise], default: "mark",
@@ -96,7 +98,9 @@ module Transfer
         end
       end
 
-      def views = { tile: options[:tile], augment: options[:augment]&.split(",") }
+      def views
+        { tile: options[:tile], augment: options[:augment]&.split(","), min_score: options[:min_score] }
+      end
 
       def show(input, result)
         return puts(JSON.generate({ input:, **json(result) })) if options[:json]

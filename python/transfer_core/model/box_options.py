@@ -1,4 +1,4 @@
-"""Detections in whole photos and in overlapping tiles of them."""
+"""Options of predictions of boxes: tiles of photos, and the least score."""
 
 from __future__ import annotations
 
@@ -23,13 +23,34 @@ def compute_tiled(model: Inference, inputs: Sequence[Input]) -> tuple[Computed, 
     RecipeError
         At `tile`, if the model is no detector.
     """
-    if model.task.needs != "feature_maps":
-        message = f"only detectors look at tiles, this is a {model.task.name} model"
-        raise RecipeError([Problem("tile", message)])
-    predictor: Any = model.predictor
+    predictor = _detector(model, "tile")
     with use_of(model.path):
         found: tuple[Computed, dict[int, DataError]] = predictor.compute_tiled(model.loads(inputs, _decoded))
     return found
+
+
+def boxes_from(
+    model: Inference, computed: Computed, level: float | None, min_score: float
+) -> list[dict[str, Any]]:
+    """Predictions with all boxes of at least this score.
+
+    Raises
+    ------
+    RecipeError
+        At `min_score`, if it is not within 0 and 1 or the model is no detector.
+    """
+    predictor = _detector(model, "min_score")
+    if not 0 <= min_score <= 1:
+        raise RecipeError([Problem("min_score", f"expected a number from 0 to 1, got {min_score:g}")])
+    with use_of(model.path):
+        found: list[dict[str, Any]] = predictor.predictions(computed, level, min_score)
+    return found
+
+
+def _detector(model: Inference, word: str) -> Any:
+    if model.task.needs != "feature_maps":
+        raise RecipeError([Problem(word, f"only for detectors, this is a {model.task.name} model")])
+    return model.predictor
 
 
 def _decoded(input: str | bytes, name: str) -> Any:
