@@ -1,6 +1,7 @@
 """Trainings on two nodes of Ray, with nodes that are killed, compared with trainings on one machine."""
 
 import shutil
+import time
 from errno import EDQUOT
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from interrupting import same
 from photos import class_folder, rows
 from ray_cluster import TOKEN, ClusterProcess, free_ports
 from transfer_core.distributed import nodes
+from transfer_core.distributed.jobs import ENDED, JobServer
 from transfer_core.distributed.storage import Storage
 from transfer_core.runtime.errors import Cancelled, ConfigurationError, RecipeError
 from transfer_core.runtime.version import __version__
@@ -119,6 +121,16 @@ def test_a_cancelled_run_stops_on_the_cluster(cluster, token, photos, tmp_path):
             **WORDS,
         )
     assert error.value.run == listener.of("run")[0]["id"]
+
+
+def test_tasks_return_their_results_in_order(cluster, token, tmp_path):
+    script = Path(__file__).with_name("ray_tasks.py")
+    server = JobServer(cluster.engine.replace("ray://", "http://"))
+    assert server.submit("tasks", f"python {script} {tmp_path}", {})
+    assert not server.submit("tasks", f"python {script} {tmp_path}", {})
+    while server.status("tasks") not in ENDED:
+        time.sleep(0.2)
+    assert "results: [1, 4, 9, 16, 25] False" in server.log("tasks")
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,11 @@ def on_cluster(storage: Storage) -> Iterator[None]:
         _STORAGE.reset(token)
 
 
+def current_storage() -> Storage | None:
+    """The storage of the cluster; None outside of `on_cluster`."""
+    return _STORAGE.get()
+
+
 @dataclass(frozen=True)
 class Network:
     """An extractor, as a task rebuilds it: `choice` and `fingerprint` are those of the driver."""
@@ -145,7 +150,7 @@ def fill(
     shards = [shard for shard in _shards(dataset, views_of, order) if not _known(shard, order)]
     total = sum(len(shard.data) for shard in shards)
     done = 0
-    for shard in _computed(shards, order, storage, progress):
+    for shard in _stored_first(shards, order, storage, progress):
         _take(shard, order, storage)
         done += len(shard.data)
         progress.advance("freeze", done, total, noun)
@@ -196,6 +201,20 @@ def _known(shard: _Shard, order: Order) -> bool:
         return True
     thumbnails = np.empty((len(shard.data), WIDTH), np.uint8)
     return bool(thumbnail_store().read(order.thumbnails, shard.data.digests, thumbnails).all())
+
+
+def _stored_first(
+    shards: Sequence[_Shard], order: Order, storage: Storage, progress: Progress
+) -> Iterator[_Shard]:
+    """Yield the shards that the storage has, then the others as they are computed."""
+    missing = []
+    for shard in shards:
+        if storage.exists(shard.name):
+            yield shard
+        else:
+            missing.append(shard)
+    if missing:
+        yield from _computed(missing, order, storage, progress)
 
 
 def _computed(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from msgspec.structs import replace
 
 from transfer_core.data import Row
+from transfer_core.distributed.trials import at_once, map_tasks
 from transfer_core.heads import Head
 from transfer_core.metrics.paired import gain_p_value
 from transfer_core.model.model import Model
@@ -85,26 +86,43 @@ def best_fine_tuned(
     bases = [one.recipe for one in singles if one.embedded.frozen.backbone.facts.trainable][:_BACKBONES]
     if not bases or len(before) < ENOUGH_TO_COMPARE or not all(map(math.isfinite, before)):
         return None
+    # Without embeddings and network, which a task on another node does not need.
+    measured = replaced(frozen, train=before[:0], valid=before[:0], backbone=None)  # type: ignore[arg-type]
     study, estimates = new_study(frozen.plan.recipe.seed), _Estimates(streams, clock, progress)
     found: FineTuned | None = None
     while clock.left > _LEAST:
-        proposal = study.ask()
-        title, recipe = _proposed(proposal, bases)
-        epochs = estimates.affordable_epochs(recipe)
-        if epochs < _FEWEST_EPOCHS:
-            return found
-        recipe = _with_epochs(recipe, epochs)
-        progress.stage("train", f"trial: {title}, {epochs} epochs")
-        losses = _losses(recipe, frozen, streams, _watched(clock, progress))
-        if losses is None:
-            progress.check()  # raises if the user cancelled, not the clock
-            return found
-        loss = float(losses.mean())
-        study.tell(proposal, loss)
-        better = loss < (found.loss if found else math.inf)
-        if better and gain_p_value(before, losses, recipe.seed) <= SIGNIFICANT:
-            found = FineTuned(title, recipe, loss)
+        # On a cluster several trials run at once; they are compared in the order of their proposals.
+        proposals, trials = [study.ask() for _ in range(at_once())], []
+        for proposal in proposals:
+            title, recipe = _proposed(proposal, bases)
+            epochs = estimates.affordable_epochs(recipe)
+            if epochs < _FEWEST_EPOCHS:
+                return found
+            progress.stage("train", f"trial: {title}, {epochs} epochs")
+            trials.append(_Trial(title, _with_epochs(recipe, epochs), measured, streams, clock.left))
+        for proposal, trial, losses in zip(
+            proposals, trials, map_tasks(_losses, trials, progress), strict=True
+        ):
+            if losses is None:
+                progress.check()  # raises if the user cancelled, not the clock
+                return found
+            loss = float(losses.mean())
+            study.tell(proposal, loss)
+            better = loss < (found.loss if found else math.inf)
+            if better and gain_p_value(before, losses, trial.recipe.seed) <= SIGNIFICANT:
+                found = FineTuned(trial.title, trial.recipe, loss)
     return found
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """A recipe with what it is measured with: the validation part of `frozen`, within `seconds`."""
+
+    title: str
+    recipe: Recipe
+    frozen: Frozen
+    streams: Mapping[str, list[Row]]
+    seconds: float
 
 
 def new_study(seed: int) -> optuna.Study:
@@ -146,7 +164,7 @@ class _Estimates:
         key = recipe.backbone, recipe.steps[1], bool(recipe.augment)
         try:
             if key not in self._known:
-                watched = _watched(self._clock, self._progress)
+                watched = _watched(self._clock.left, self._progress)
                 quiet = Progress(cancelled=watched.cancelled)
                 found = estimate(recipe, self._streams, quiet)
                 tuning = sum(step.seconds for step in found.steps if step.step == "fine_tune")
@@ -162,14 +180,13 @@ class _Estimates:
         return max(0, min(_MOST_EPOCHS, int(left / max(epoch, 1e-3))))
 
 
-def _losses(
-    recipe: Recipe, frozen: Frozen, streams: Mapping[str, list[Row]], watched: Progress
-) -> Array | None:
+def _losses(trial: _Trial, progress: Progress) -> Array | None:
     """Losses (M,) on the validation examples of a run; None if it failed or the time was up."""
+    recipe, watched = trial.recipe, _watched(trial.seconds, progress)
     try:
         split = replace(recipe.split, measure="valid")
-        model = five_steps.run(replace(recipe, split=split), streams, watched)
-        return _measured(model, frozen, watched)
+        model = five_steps.run(replace(recipe, split=split), trial.streams, watched)
+        return _measured(model, trial.frozen, watched)
     except Cancelled:
         return None
     except TransferError as error:
@@ -190,9 +207,9 @@ def _measured(model: Model, frozen: Frozen, progress: Progress) -> Array:
     return losses_of(frozen, task.targets(replaced(valid, targets=values), frozen.state), targets)
 
 
-def _watched(clock: Clock, progress: Progress) -> Progress:
-    """Forward warnings, epochs and progress, and stop when the time is up."""
-    deadline = monotonic() + clock.left
+def _watched(seconds: float, progress: Progress) -> Progress:
+    """Forward warnings, epochs and progress, and stop after `seconds`."""
+    deadline = monotonic() + seconds
 
     def emit(event: Event) -> None:
         if event["event"] in ("warning", "epoch", "progress"):
