@@ -40,7 +40,7 @@ def read_folder(root: str) -> Found:
 def read_images(root: str) -> Found:
     """List all images below a folder without labels, sorted by path; raises `DataError` as `read_folder`."""
     try:
-        found = [Example(path, None, None, path) for path in sorted(_images_under(root))]
+        found = [Example(path, None, None, path) for path in sorted(images_below(root))]
     except OSError as error:
         place = error.filename or root
         raise DataError(f"{_shown(place)} can't be listed: {explain(error)}", escaped(place)) from error
@@ -100,7 +100,7 @@ def _read_classes(root: str, part: Part | None) -> Found:
     empty = []
     for folder in folders:
         label = unicodedata.normalize("NFC", folder)
-        paths = sorted(_images_under(os.path.join(root, folder)))
+        paths = sorted(images_below(os.path.join(root, folder)))
         examples += (Example(path, label, part, path) for path in paths)
         if not paths:
             empty.append(os.path.join(root, folder))
@@ -115,12 +115,13 @@ def _merge(parts: Iterable[Found]) -> Found:
     )
 
 
-def _images_under(folder: str) -> Iterator[str]:
-    """List images recursively; each real folder once, so that symbolic links can't loop.
+def images_below(folder: str) -> Iterator[str]:
+    """List images recursively, in an order that depends on names alone; each real folder once, so that
+    symbolic links can't loop.
 
     Links to the parent of `folder` aren't followed: it contains the other classes.
     """
-    seen = {_identity(os.path.dirname(folder))}
+    seen = {_identity(os.path.dirname(os.path.abspath(folder)))}
     waiting = [folder]
     while waiting:
         current = waiting.pop()

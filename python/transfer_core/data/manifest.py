@@ -65,7 +65,8 @@ def read_manifest(
     group
         Name of the column of groups. Default: none.
     labels
-        Whether the target columns are needed. Where the file has none, or with `none`, all labels are None.
+        Whether the target columns are needed. Where the file has none, or with `none`, all labels are None;
+        with `none` a row whose input can't be used is an example with a `problem`.
     lacks_subgroups
         Whether the file may lack the column `columns.group`.
 
@@ -88,6 +89,9 @@ def read_manifest(
         try:
             input, name, named = modality.from_cells(cells, inputs, where, folder, spool)
         except DataError as error:
+            if labels == "none":
+                yield Example(None, None, None, where, problem=str(error))
+                continue
             raise DataError(str(error), path) from None
         split = part_named(record.get(columns.split), where)
         kin = group_named(record[group]) if group else None

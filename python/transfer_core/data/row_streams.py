@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from transfer_core.data import Row
@@ -29,6 +29,18 @@ def name_domains(words: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Ro
     named = {word: _name(words[word], word) for word in ("source", "unlabelled") if word in words}
     streams = {name: rows for _, found in named.values() for name, rows in found.items()}
     return {**words, **{word: plain for word, (plain, _) in named.items()}}, streams
+
+
+def rows_of_inputs(data: Any) -> Any:
+    """Rows `{"input": …}` of an iterable of inputs; paths and rows stay as they are."""
+    if isinstance(data, str | bytes | os.PathLike | Mapping) or not isinstance(data, Iterable):
+        return data
+    return _each_row(data)
+
+
+def _each_row(data: Iterable[Any]) -> Iterator[Row]:
+    for one in data:
+        yield one if isinstance(one, Mapping) and {"input", "problem"} & set(one) else {"input": one}
 
 
 def _name(data: Any, name: str) -> tuple[Any, dict[str, Rows]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -13,7 +13,7 @@ from transfer_core.data import Dataset, Row
 from transfer_core.data.example import Example
 from transfer_core.data.groups import DisjointSets, Edge
 from transfer_core.data.near_images import near_images
-from transfer_core.data.row_streams import name_streams
+from transfer_core.data.row_streams import name_streams, rows_of_inputs
 from transfer_core.data.source import SourceContext, read_source
 from transfer_core.data.usable import keep_usable, naming_all
 from transfer_core.features import FeatureStore, Views, embed_dataset
@@ -105,7 +105,7 @@ def select_inputs(
         sizes = []
         for pool in (unlabelled, labelled):
             if pool is not None:
-                source, rows = name_streams(_rows(pool))
+                source, rows = name_streams(rows_of_inputs(pool))
                 recipe = parse_recipe({**words, "data": source})
                 given = rows or streams
                 where = model.modality, recipe.columns, given, spool, progress
@@ -183,18 +183,6 @@ def _checked(model: Model, count: int, method: str) -> str:
         message = f'"{method}" is not for a model of {model.task.name}. Fix: one of {choices}'
         raise RecipeError([Problem("method", message)])
     return method
-
-
-def _rows(data: Any) -> Any:
-    """Rows `{"input": …}` of an iterable of inputs; paths and rows stay."""
-    if isinstance(data, str | bytes | Mapping) or not isinstance(data, Iterable):
-        return data
-    return _each_row(data)
-
-
-def _each_row(data: Iterable[Any]) -> Iterator[Row]:
-    for one in data:
-        yield one if isinstance(one, Mapping) and {"input", "problem"} & set(one) else {"input": one}
 
 
 def _representatives(

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from transfer_core.explain.explanation import Explanation
     from transfer_core.model.exporting import ExportReport
     from transfer_core.model.label_selection import Selection
+    from transfer_core.model.predict_all import PredictedFile
 
 Embeddings: TypeAlias = npt.NDArray[np.float32]
 
@@ -120,6 +121,61 @@ class Model(Inference):
         return select_inputs(
             self, unlabelled, count, method, labelled, columns, on_bad_input, streams or {}, progress
         )
+
+    def predict_all(
+        self,
+        data: Any,
+        into: str | os.PathLike[str],
+        columns: Mapping[str, Any] | None = None,
+        level: float | None = None,
+        part: int = 1000,
+        streams: Mapping[str, Iterable[Row]] | None = None,
+        progress: Progress = Progress(),
+    ) -> PredictedFile:
+        """Predict every input of a folder, bucket or table into a file with a row for each, in their order.
+
+        An interrupted call goes on where it stopped: finished parts lie in the folder `into`.parts, and are
+        used again if model, level and inputs are the same. Memory does not grow with the number of inputs.
+
+        Parameters
+        ----------
+        data
+            A folder of images, a manifest (CSV, JSONL, Parquet), the URL of one of them in a store of fsspec
+            (`s3://bucket/photos`), or an iterable of inputs as for `predict`. Labels are ignored.
+        into
+            The file, `….parquet`, `….csv` or `….jsonl`. Columns: `row`, from 0; `input`, a path, a text or
+            the name of a row; those of the prediction; `error`, for an input that can't be read.
+        columns
+            Columns of a manifest; None: those of the training.
+        level
+            As for `predict`.
+        part
+            Inputs of a part.
+        streams
+            Rows by name, for data that is `{"stream": name}`.
+        progress
+            Receives events, and cancels.
+
+        Raises
+        ------
+        ConfigurationError
+            If the file can't be written, or another process writes it.
+        DataError
+            If the data don't exist or a manifest is malformed.
+        DependencyError
+            If pyarrow, or the package for the URL, is missing.
+        RecipeError
+            If the model has no predictions at this level, or `columns` are wrong.
+
+        Examples
+        --------
+        >>> model.predict_all("new/", "new.parquet").rows  # doctest: +SKIP
+        12000
+        """
+        from transfer_core.model.predict_all import predict_all
+
+        target = Path(os.path.expanduser(into))
+        return predict_all(self, data, target, columns, level, part, streams or {}, progress)
 
     def explain(
         self, input: Input, label: str | None = None, against: str | None = None, method: str = "auto"
