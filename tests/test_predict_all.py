@@ -163,7 +163,7 @@ def test_rows_without_a_photo_are_marked(photo_model, photos, tmp_path):
             "expected a name that ends with .parquet, .csv, .jsonl",
         ),
         ("new.csv", "none/out.csv", {}, ConfigurationError, "there is no folder"),
-        ("new.csv", "out.csv", {"part": 0}, RecipeError, "at least 1"),
+        ("new.csv", "out.csv", {"part": 0}, RecipeError, "1 to 100000"),
         ("new.csv", "out.csv", {"level": 2}, RecipeError, "level"),
         ("file:///etc/passwd", "out.csv", {}, DataError, "the URL of a store"),
         ("none://bucket/a.csv", "out.csv", {}, DataError, "can't be opened"),

@@ -183,6 +183,8 @@ RSpec.describe "An invalid result" do
                      found = Transfer.estimate(data: "x", backbone: "b", quiet: true)
                      [found.to_s, found.inspect, found.to_json]
                    }],
+    "predict_all" => [{ "path" => "/a.csv", "rows" => 3, "failed" => 1, "reused" => 2 },
+                      ->(_) { model.predict_all("x", into: "a.csv").then { |found| found.inspect + found.to_json } }],
     "select" => [{ "method" => "margin", "considered" => 2,
                    "inputs" => [{ "input" => "a", "index" => 1, "score" => 0.5 }] },
                  ->(_) { model.select("x").then { |found| found.inspect + found.to_json } }],

@@ -84,6 +84,9 @@ def requests(given: dict[str, str]) -> dict[str, list[dict[str, Any]]]:
         "select": [
             {"model": given["model"], "unlabelled": given["table"], "labelled": given["table"], "count": 5}
         ],
+        "predict_all": [
+            {"model": given["model"], "data": given["table"], "into": f"{given['folder']}/a.csv", "part": 5}
+        ],
         "explain": [
             {"model": given["model"], "input": ROW, "label": "low", "against": "high"},
             {"model": given["image"], "input": given["photo"], "method": "occlusion"},

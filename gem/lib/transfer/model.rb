@@ -3,6 +3,7 @@
 require_relative "recipe/augmentations"
 require_relative "value_object"
 require_relative "model/evaluation"
+require_relative "model/predicting_all"
 require_relative "model/explaining"
 
 module Transfer
@@ -12,6 +13,7 @@ module Transfer
     include ValueObject
     include Evaluation
     include Explaining
+    include PredictingAll
 
     # Inputs of a batch of a stream, and of its first batch, so that the first predictions come soon.
     STREAMED = 64

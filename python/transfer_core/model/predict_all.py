@@ -21,6 +21,7 @@ from transfer_core.data.unlabelled import Unlabelled, count, unlabelled
 from transfer_core.model.evaluation import columns_for
 from transfer_core.model.predicted_file import check_target, write_predictions
 from transfer_core.recipe.parser import parse_recipe
+from transfer_core.recipe.schema import PathSource, Source, StreamSource
 from transfer_core.runtime.atomic import replacing
 from transfer_core.runtime.bad_input_report import in_order
 from transfer_core.runtime.errors import ConfigurationError, Problem, RecipeError
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from transfer_core.model.model import Model
 
 _LOCK = "lock"
+# Inputs of a part, whose predictions are in memory.
+_MOST = 100_000
 
 
 @dataclass(frozen=True)
@@ -67,15 +70,15 @@ def predict_all(
     progress: Progress,
 ) -> PredictedFile:
     """See `Model.predict_all`; `streams` are rows by name for data that is `{"stream": name}`."""
-    if not isinstance(part, int) or isinstance(part, bool) or part < 1:
-        raise RecipeError([Problem("part", f"expected a number of inputs, at least 1 (got {part!r})")])
+    if not isinstance(part, int) or isinstance(part, bool) or not 1 <= part <= _MOST:
+        raise RecipeError([Problem("part", f"expected a number of inputs, 1 to {_MOST} (got {part!r})")])
     check_target(into)
     # Fails early for a level that the model does not have.
     model.predictions(model.compute([])[0], level)
     source, rows = name_streams(rows_of_inputs(data))
     words = {"backbone": model.header.backbone.name, "columns": columns_for(model.header, columns)}
     recipe = parse_recipe({**words, "data": source})
-    given = source if isinstance(source, str) else (rows or streams)[source["stream"]]
+    given = _one_source(recipe.data, rows or streams)
     many = model.modality.many
     progress.stage("evaluate", f"predict {many}")
     total = count(given, model.modality)
@@ -96,6 +99,15 @@ def predict_all(
         progress.advance("evaluate", done, total or done, many)
         failed = write_predictions(partial(_lines, found, progress), into)
     return PredictedFile(into, done, failed, reused)
+
+
+def _one_source(source: Source, streams: Mapping[str, Iterable[Row]]) -> str | Iterable[Row]:
+    """A path or URL, or rows."""
+    if isinstance(source, PathSource):
+        return source.path
+    if isinstance(source, StreamSource) and source.stream in streams:
+        return streams[source.stream]
+    raise RecipeError([Problem("data", "expected a path, a URL or rows that can be iterated")])
 
 
 @contextmanager

@@ -39,6 +39,7 @@ METHODS = {
     "evaluate": Method(model_methods.evaluate, "evaluate"),
     "report": Method(model_methods.report, "evaluate"),
     "explain": Method(model_methods.explain, "evaluate"),
+    "predict_all": Method(model_methods.predict_all, "evaluate"),
     "select": Method(model_methods.select, "evaluate"),
     "describe": Method(model_methods.describe, "light"),
     "reload": Method(model_methods.reload, "light"),

@@ -167,6 +167,23 @@ def select(
     return cast(Plain, known.select(*words, streams, call.progress).to_dict())
 
 
+def predict_all(
+    call: Call,
+    model: str,
+    data: Any,
+    into: str,
+    columns: Plain | None = None,
+    level: float | None = None,
+    part: int = 1000,
+    signed_by: Keys = None,
+) -> Plain:
+    """Predict all inputs of a source into a file."""
+    known = _open(call, model, signed_by)
+    streams = streams_of(call, data, lambda: known.modality.name)
+    written = known.predict_all(data, into, columns, level, part, streams, call.progress)
+    return {**asdict(written), "path": str(written.path)}
+
+
 def explain(
     call: Call,
     model: str,

@@ -98,6 +98,7 @@ module Transfer
         "compare_domains" => compared, "map_labels" => { "pairs" => [pair.to_h], "labels" => [:text] },
         "hello" => { "protocol" => :count, "core_version?" => :text, "capabilities?" => [:text] },
         "check" => report, "audit" => AuditSchema::REPORT, "rank" => ranking, "learning_curve" => curve,
+        "predict_all" => { "path" => :text, "rows" => :count, "failed" => :count, "reused" => :count },
         "select" => selection, "estimate" => estimate,
         **%w[train resume describe reload soup].to_h { |name| [name, summary] }, "evaluate" => MetricSchemas::ANY,
         "runs" => [run], "remove_run" => run, "prune_runs" => [run], "explain" => MetricSchemas::EXPLANATION,
