@@ -1,6 +1,7 @@
 # frozen_string_literal: true
 
 require_relative "audit_schema"
+require_relative "machine_schemas"
 require_relative "metric_schemas"
 
 module Transfer
@@ -43,21 +44,6 @@ module Transfer
         "created_at" => :text,
         "versions" => { each: :text }, "bytes" => :count
       }
-      run = { "id" => :text, "path" => :text, "status" => :status, "saved" => :flag, "bytes" => :count,
-              "used_at" => :finite, "created_at" => { maybe: :time }, "recipe" => { maybe: { each: :plain } },
-              **%w[report? backbone data step].to_h { |name| [name, { maybe: :text }] },
-              "epoch" => { maybe: :count }, "epochs" => { maybe: :count } }
-      facts = { "name" => :text, "parameters" => :count, "source" => :text, "family" => :text, "modality" => :modality,
-                "paper" => :text, "arxiv" => :text, "code_url" => :text }
-      listed = { **facts, "embedding_width" => { maybe: :count }, "license" => :text, "metric" => :text,
-                          "metric_value" => { maybe: :finite }, "relevance" => { maybe: :finite },
-                          "images_per_second" => { maybe: :finite } }
-      weights = { "name" => :text, "license?" => :text, "top1?" => { maybe: :finite }, "hub?" => :text,
-                  "file?" => :text, "trained_on?" => :text, "terms?" => :text,
-                  "preprocessing?" => { maybe: { "crop_size" => :count } } }
-      percentiles = { "p50" => :finite, "p90" => :finite, "p99" => :finite, "max" => :finite }
-      freed = { "freed" => :count, "left" => :count }
-
       report = { "modality" => :modality, "task" => { maybe: :task }, "problems" => [:text], "warnings" => [:text],
                  "labels" => { each: :count }, "sizes" => { each: :count } }
 
@@ -95,31 +81,19 @@ module Transfer
 
       pair = %w[source target second].product([:text]) + %w[affinity second_affinity examples].product([:finite])
       RESULTS = {
+        **MachineSchemas::RESULTS,
         "compare_domains" => compared, "map_labels" => { "pairs" => [pair.to_h], "labels" => [:text] },
-        "hello" => { "protocol" => :count, "core_version?" => :text, "capabilities?" => [:text] },
         "check" => report, "audit" => AuditSchema::REPORT, "rank" => ranking, "learning_curve" => curve,
         "predict_all" => { "path" => :text, "rows" => :count, "failed" => :count, "reused" => :count },
         "select" => selection, "estimate" => estimate,
         **%w[train resume describe reload soup].to_h { |name| [name, summary] }, "evaluate" => MetricSchemas::ANY,
-        "runs" => [run], "remove_run" => run, "prune_runs" => [run], "explain" => MetricSchemas::EXPLANATION,
-        "predict" => predictions[false], "stream" => generated, "embed" => :embeddings, "backbones" => [listed],
+        "explain" => MetricSchemas::EXPLANATION,
+        "predict" => predictions[false], "stream" => generated, "embed" => :embeddings,
         "save" => { "path" => :text, "bytes" => :count, "sha512" => :sha512 },
         **%w[draw report].to_h { |name| [name, { "path" => :text, "bytes" => :count }] },
         "export" => { "path" => :text, "bytes" => :count, "precision" => :text, "error" => :finite,
                       "metric" => { maybe: :text }, "before" => { maybe: :finite }, "after" => { maybe: :finite },
-                      "examples" => :count, "loader" => { maybe: :text } },
-        "backbone" => { **facts, "embedding_width" => :count, "blocks" => [:text], "weights" => [weights],
-                                 "default" => :text, "code_license" => :text, "max_length?" => { maybe: :count } },
-        "doctor" => [{ "name" => :text, "ok" => :flag, "detail" => :text, "remedy" => { maybe: :text } }],
-        "cache_stats" => { "path" => :text, "limit" => :count, "bytes" => :count, "runs" => :count,
-                           "parts" => [{ "name" => :text, "what" => :text, "files" => :count, "bytes" => :count,
-                                         "rows" => { maybe: :count }, "used_at" => :finite }] },
-        "cache_verify" => { "rows" => :count, "damaged" => :count, "files" => [:text] },
-        "cache_prune" => freed, "cache_clear" => freed, "ping" => :text,
-        "serving" => { "open" => :count, "refused" => :count, "seconds" => { maybe: percentiles },
-                       "batches" => { "count" => :count, "mean" => { maybe: :finite }, "last" => { maybe: :count },
-                                      "sizes" => { each: :count } },
-                       "models" => { "count" => :count, "bytes" => :count, "limit" => :count } }
+                      "examples" => :count, "loader" => { maybe: :text } }
       }.freeze
       PREDICTIONS_AT_LEVEL = predictions[true].freeze
       EVENTS = {
