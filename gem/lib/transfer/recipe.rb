@@ -66,10 +66,6 @@ module Transfer
       # @raise [RecipeError] with arguments
       def freeze(*blocks, **options) = blocks.empty? && options.empty? ? super() : misplaced(:freeze)
 
-      # @return [Hash{String => String}] the cluster of the settings; empty: this machine
-      # @api private
-      def cluster = Files.cluster
-
       private :new
 
       private
@@ -113,6 +109,10 @@ module Transfer
     # @return [Hash{Symbol => Object}] the words, which `Transfer.train` takes as keywords. Labels, as in
     #   `class_weights`, stay text; rows of an Enumerable stand as `{stream: "rows"}`
     def to_h = Plain.symbolize(words)
+
+    # @return [Hash{String => String}] the cluster of the settings; empty: this machine
+    # @api private
+    def cluster = Files.cluster
 
     # @return [Hash{String => Object}] the words with absolute paths, for a worker that runs in another folder
     # @api private

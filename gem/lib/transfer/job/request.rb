@@ -23,7 +23,7 @@ module Transfer
 
           # The worker runs in another directory, so it gets absolute paths.
           id = id.to_s.include?("/") ? Input.path(id.to_s) : Plain.text(id.to_s)
-          new("resume", recipe, { "run" => id, "trust" => trust, **Recipe.cluster })
+          new("resume", recipe, { "run" => id, "trust" => trust, **recipe.cluster })
         end
       end
 
