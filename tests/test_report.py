@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import sklearn.preprocessing  # noqa: F401  its first import changes the environment
 import yaml
+from huggingface_hub import ModelCard
 from PIL import Image
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import average_precision_score, precision_recall_curve
@@ -376,6 +377,13 @@ def test_model_card_has_metadata_that_yaml_reads(classes, tmp_path):
     results = found["model-index"][0]["results"][0]
     values = {one["type"]: one["value"] for one in results["metrics"]}
     assert values["accuracy"] == model.metrics["accuracy"]
+    groups = model.metrics["groups"]["per_group"]
+    assert len(found["model-index"][0]["results"]) == 1 + len(groups) == 3
+    # The reader of the Hugging Face Hub.
+    read = ModelCard.load(tmp_path / "README.md").data.eval_results
+    assert {(one.dataset_name, one.metric_type): one.metric_value for one in read}.items() >= {
+        ((f"{one['examples']} examples, group {one['group']}", "accuracy"), one["value"]) for one in groups
+    }
     assert "<script>" not in body.replace("\\<script\\>", "")
     assert "\n## Classes\n" in body
 

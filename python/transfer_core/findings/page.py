@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import PurePath
 from typing import Any
 
-from transfer_core.data.bad_input import printable
+from transfer_core.data.bad_input import escaped, printable
 from transfer_core.findings.examples import Examples, Finding, Key
 from transfer_core.findings.report import AuditReport
 from transfer_core.report import Example, Section, Table, render_page
@@ -14,6 +15,7 @@ from transfer_core.report.thumbnails import PICTURE, thumbnail
 
 # Findings of a kind that are shown with their inputs, and rows of a table.
 _MOST_SHOWN, _MOST_ROWS = 60, 1000
+_COLUMNS = ("Input", "Label", "Suggested", "Finding")
 _TITLES = {
     "unreadable": "Unreadable inputs",
     "duplicate": "Exact duplicates",
@@ -58,11 +60,13 @@ def _kind(kind: str, report: AuditReport, inputs: Mapping[Key, Any]) -> Section:
     found = report.of(kind)
     shown = [_example(one, report.modality, inputs) for one in found[:_MOST_SHOWN] if one.input in inputs]
     text = [f"{number(len(shown))} of {number(len(found))} are shown."] if shown else []
-    rows = [
-        [_place(one.input), *(shortened(part or "") for part in (one.label, one.suggested, one.detail))]
+    parts = [
+        (_place(one.input), *(shortened(part or "") for part in (one.label, one.suggested, one.detail)))
         for one in found[:_MOST_ROWS]
     ]
-    columns = ["Input", "Label", "Suggested", "Finding"]
+    filled = [place for place, column in enumerate(zip(*parts, strict=True)) if any(column)]
+    columns = [_COLUMNS[place] for place in filled]
+    rows = [[row[place] for place in filled] for row in parts]
     title = _TITLES[kind]
     table = Table(f"{title}: {number(len(rows))} of {number(len(found))}", columns, rows, folded=bool(shown))
     return Section(title, text, tables=[table], examples=shown)
@@ -80,12 +84,17 @@ def _example(one: Finding, modality: str, inputs: Mapping[Key, Any]) -> Example:
             other = thumbnail(inputs[one.other], PICTURE)
     else:
         lines.insert(0, _shown(inputs[one.input]))
-    return Example(_place(one.input), [*lines, shortened(one.detail)], picture, original=other)
+    return Example(_short(one.input), [*lines, shortened(one.detail)], picture, original=other)
 
 
 def _shown(input: Any) -> str:
     cells = (input,) if isinstance(input, str) else input
     return shortened(printable(", ".join(map(str, cells))))
+
+
+def _short(key: Key) -> str:
+    """The end of a path, or the number of a row."""
+    return escaped("/".join(PurePath(key).parts[-2:])) if isinstance(key, str) else f"row {key}"
 
 
 def _place(key: Key | None) -> str:

@@ -22,6 +22,8 @@ _PIPELINES = {
     ("translation", "text"): "translation",
     ("text_to_text", "text"): "text-generation",
 }
+# Groups with a result of their own in the metadata.
+_MOST_GROUPS = 100
 _MARKUP = re.compile(r"([\\`*_\[\]<>#|~$&!])")
 
 
@@ -52,6 +54,12 @@ def card_metadata(report: Report) -> dict[str, Any]:
         task = {"type": pipeline or summary["task"]}
         dataset = {"name": f"{number(metrics['examples'])} examples", "type": "private"}
         results = [{"task": task, "dataset": dataset, "metrics": values}]
+        groups = metrics.get("groups") or {"per_group": ()}
+        for one in groups["per_group"][:_MOST_GROUPS]:
+            name = groups["metric"]
+            measured = {"type": name, "name": title_of(name), "value": one["value"]}
+            dataset = {"name": f"{number(one['examples'])} examples, group {one['group']}", "type": "private"}
+            results.append({"task": task, "dataset": dataset, "metrics": [measured]})
         found["model-index"] = [{"name": report.title, "results": results}]
     return found
 
