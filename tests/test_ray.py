@@ -2,19 +2,25 @@
 
 import shutil
 import time
+from dataclasses import replace
 from errno import EDQUOT
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import transfer_core
 from interrupting import same
 from photos import class_folder, rows
 from ray_cluster import TOKEN, ClusterProcess, free_ports
-from transfer_core.distributed import nodes
+from transfer_core.data import Dataset
+from transfer_core.distributed import embedding, nodes
 from transfer_core.distributed.jobs import ENDED, JobServer
 from transfer_core.distributed.storage import Storage
-from transfer_core.runtime.errors import Cancelled, ConfigurationError, RecipeError
+from transfer_core.features import Views
+from transfer_core.features.engines.choice import Choice
+from transfer_core.recipe.schema import TextOptions
+from transfer_core.runtime.errors import Cancelled, ConfigurationError, RecipeError, WeightsNotFound
 from transfer_core.runtime.version import __version__
 
 pytestmark = [pytest.mark.slow, pytest.mark.extras]
@@ -82,14 +88,14 @@ def test_nodes_are_lost_and_the_model_is_that_of_one_machine(cluster, token, pho
     def has_checkpoint(event):
         return event["event"] == "epoch" and any(storage.glob("runs/*/checkpoint.safetensors"))
 
-    embedding = Listener(
+    listener = Listener(
         (lambda event: event.get("step") == "freeze", lambda: cluster("kill_worker")),
         (has_checkpoint, leave),
     )
     with pytest.raises(Left):
-        transfer_core.train(data=photos, on_event=embedding, **WORDS, **on)
-    assert [event for event in embedding.of("stage") if "was lost: other nodes" in event["title"]]
-    run = embedding.of("run")[0]["id"]
+        transfer_core.train(data=photos, on_event=listener, **WORDS, **on)
+    assert [event for event in listener.of("stage") if "was lost: other nodes" in event["title"]]
+    run = listener.of("run")[0]["id"]
     assert [each["id"] for each in transfer_core.resumable()] == [run]
     with pytest.raises(ConfigurationError, match=r"is on a cluster\. Fix: give the cluster's engine"):
         transfer_core.resume(run)
@@ -189,6 +195,27 @@ def test_words_that_a_cluster_does_not_take(photos, words, path, message):
 def test_other_code_of_the_same_version():
     with pytest.raises(ConfigurationError, match=r"node a has other code .* Fix: install the same files"):
         nodes.require_same_code(f"{__version__}+0123", "node a")
+
+
+def test_weights_that_a_node_lacks(photos, tmp_path, monkeypatch):
+    def lack(*_):
+        raise WeightsNotFound("no weights of mobilenet_v2 in /a, /b. Fix: install them")
+
+    monkeypatch.setattr(nodes, "this_node", lambda: "node 10.0.0.7 (ab12cd34)")
+    monkeypatch.setattr(embedding, "open_backbone", lack)
+    choice = Choice("torch", "2", "float32", 1)
+    network = embedding.Network(
+        "mobilenet_v2", "pretrained", False, TextOptions(), "cpu", "auto", choice, "f" * 64
+    )
+    order = embedding.Order(network, Views(), 1280, "images", "")
+    inputs = tuple(map(str, sorted(Path(photos).rglob("*.png"))))
+    data = Dataset(inputs, tuple(f"{i:064x}" for i in range(len(inputs))), np.zeros(len(inputs)))
+    shard = embedding.Shard(data, (1,) * len(inputs), "shards/one.sqlite")
+    problem = embedding.embed_shard(order, shard, str(tmp_path / "storage"))
+    assert problem == "node 10.0.0.7 (ab12cd34): no weights of mobilenet_v2 in /a, /b. Fix: install them"
+    gone = replace(data, stamps={"/gone.png": "stamp"}, inputs=("/gone.png", *inputs[1:]))
+    problem = embedding.embed_shard(order, replace(shard, data=gone), str(tmp_path / "storage"))
+    assert problem.startswith("node 10.0.0.7 (ab12cd34): there is no file /gone.png. Fix: put the data where")
 
 
 def test_a_storage_that_is_full(tmp_path, monkeypatch):

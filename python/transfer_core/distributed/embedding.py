@@ -157,7 +157,7 @@ def fill(
 
 
 @dataclass(frozen=True)
-class _Shard:
+class Shard:
     """Inputs with their numbers of views; `name` is the file of their rows."""
 
     data: Dataset
@@ -165,6 +165,7 @@ class _Shard:
     name: str
 
     def keys(self, views: Views) -> list[str]:
+        """The keys of the rows in the store of embeddings."""
         return [
             views.key(digest, view)
             for digest, count in zip(self.data.digests, self.views_of, strict=True)
@@ -172,7 +173,7 @@ class _Shard:
         ]
 
 
-def _shards(dataset: Dataset, views_of: Sequence[int], order: Order) -> list[_Shard]:
+def _shards(dataset: Dataset, views_of: Sequence[int], order: Order) -> list[Shard]:
     """Cut the inputs in shards, in the order of their digests."""
     first: dict[str, int] = {}
     for row, (digest, count) in enumerate(zip(dataset.digests, views_of, strict=True)):
@@ -183,7 +184,7 @@ def _shards(dataset: Dataset, views_of: Sequence[int], order: Order) -> list[_Sh
     found = []
     for start in range(0, len(rows), size):
         some = rows[start : start + size]
-        shard = _Shard(dataset.take(some), tuple(views_of[row] for row in some), "")
+        shard = Shard(dataset.take(some), tuple(views_of[row] for row in some), "")
         content = "\n".join([order.network.fingerprint, order.thumbnails, *shard.keys(order.views)])
         digest = hashlib.sha256(content.encode()).hexdigest()[:40]
         name = f"shards/{order.network.fingerprint[:16]}/{digest}.sqlite"
@@ -191,7 +192,7 @@ def _shards(dataset: Dataset, views_of: Sequence[int], order: Order) -> list[_Sh
     return found
 
 
-def _known(shard: _Shard, order: Order) -> bool:
+def _known(shard: Shard, order: Order) -> bool:
     """Whether this machine has all rows of a shard."""
     keys = shard.keys(order.views)
     into = np.empty((len(keys), order.width), np.float32)
@@ -204,8 +205,8 @@ def _known(shard: _Shard, order: Order) -> bool:
 
 
 def _stored_first(
-    shards: Sequence[_Shard], order: Order, storage: Storage, progress: Progress
-) -> Iterator[_Shard]:
+    shards: Sequence[Shard], order: Order, storage: Storage, progress: Progress
+) -> Iterator[Shard]:
     """Yield the shards that the storage has, then the others as they are computed."""
     missing = []
     for shard in shards:
@@ -217,15 +218,13 @@ def _stored_first(
         yield from _computed(missing, order, storage, progress)
 
 
-def _computed(
-    shards: Sequence[_Shard], order: Order, storage: Storage, progress: Progress
-) -> Iterator[_Shard]:
+def _computed(shards: Sequence[Shard], order: Order, storage: Storage, progress: Progress) -> Iterator[Shard]:
     """Yield each shard once its file is in the storage; a lost task is repeated on another node."""
     ray = nodes.import_ray()
     gpus = 1 if order.network.device.startswith("cuda") else 0
     # A process of a GPU serves many shards: its backbone stays loaded.
     task = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=-1, max_calls=0)(embed_shard)
-    waiting, running = deque(shards), dict[Any, _Shard]()
+    waiting, running = deque(shards), dict[Any, Shard]()
     order_ref = ray.put(order)
     idle_s, names = 0.0, {node["NodeID"]: _name(node) for node in nodes.alive()}
     while waiting or running:
@@ -260,7 +259,7 @@ def _name(node: dict[str, Any]) -> str:
     return nodes.name_of(node["NodeManagerAddress"], node["NodeID"])
 
 
-def _take(shard: _Shard, order: Order, storage: Storage) -> None:
+def _take(shard: Shard, order: Order, storage: Storage) -> None:
     """Add the rows of a shard's file to the stores of this machine."""
     with tempfile.TemporaryDirectory(prefix="transfer-") as folder:
         path = Path(folder) / "rows.sqlite"
@@ -280,7 +279,7 @@ def _add(store: RowStore, owner: str, keys: Sequence[str], into: Any, source: Ro
     store.add(owner, [key for key, known in zip(keys, found, strict=True) if known], into[found])
 
 
-def embed_shard(order: Order, shard: _Shard, location: str) -> str | None:
+def embed_shard(order: Order, shard: Shard, location: str) -> str | None:
     """Compute a shard and write its file, in a task on a node; returns the problem of the node, if any."""
     node = nodes.this_node()
     try:
