@@ -1,13 +1,15 @@
 """Train a detector on frozen feature maps, compared with torchvision's loop on the same network.
 
     python -m benchmarks.detection SCENES [EPOCHS [IMAGES]]
+    python -m benchmarks.detection --quick
 
 SCENES is the folder that examples/scenes.py makes. The loop is that of torchvision's references/detection:
 every epoch decodes, resizes and augments each image and runs the whole network, with the backbone frozen.
 Both use FCOS on MobileNetV2 at 320 pixels, the same head, batches of 8 and AdamW with a cosine schedule, and
 are measured by COCO's average precision on the test part. CPU seconds are compared, since other programs
 disturb them less than wall seconds. The freezing is part of ours: seconds before the first epoch are given
-apart from those of an epoch, so that the ratio for any number of epochs follows.
+apart from those of an epoch, so that the ratio for any number of epochs follows. `--quick` measures both on a
+few small drawn photos: does everything work?
 """
 
 from __future__ import annotations
@@ -22,8 +24,11 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
+from unittest.mock import patch
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor, nn
 from torchvision.io import ImageReadMode, read_image
 from torchvision.models.detection import FCOS
@@ -60,7 +65,7 @@ class Trunk(nn.Module):
         return OrderedDict((str(number), level) for number, level in enumerate(levels))
 
 
-def reference(rows: Rows, test: Rows, epochs: int, ended: Callable[[], None]) -> float:
+def reference(rows: Rows, test: Rows, epochs: int, size: int, ended: Callable[[], None]) -> float:
     """Train with torchvision's loop; returns the average precision on `test`."""
     from transfer_core import backbones
     from transfer_core.data.boxes import boxes_of, detections_of
@@ -70,13 +75,13 @@ def reference(rows: Rows, test: Rows, epochs: int, ended: Callable[[], None]) ->
 
     backbone = backbones.load("mobilenet_v2")
     labels = sorted({box["label"] for row in rows for box in row["boxes"]})
-    detector = build_detector(FcosHead(), backbone.facts.feature_maps, SIZE, len(labels), 0)
+    detector = build_detector(FcosHead(), backbone.facts.feature_maps, size, len(labels), 0)
     parts: Any = detector.detector
     trunk = Trunk(backbone, detector.pyramid, maps_used(backbone.facts.feature_maps))
     backbone.requires_grad_(False)
     options = {"anchor_generator": parts.anchor_generator, "head": parts.head}
     thresholds = {"score_thresh": 0.05, "nms_thresh": 0.5}
-    model = FCOS(trunk, len(labels), min_size=SIZE, max_size=SIZE, **options, **thresholds).train()
+    model = FCOS(trunk, len(labels), min_size=size, max_size=size, **options, **thresholds).train()
     trained = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trained, RATE)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * -(-len(rows) // BATCH))
@@ -101,25 +106,24 @@ def reference(rows: Rows, test: Rows, epochs: int, ended: Callable[[], None]) ->
     return coco_metrics(found, truth, len(labels)).mean_precision() or 0.0
 
 
-def ours(rows: Rows, test: Rows, epochs: int, ended: Callable[[], None]) -> float:
+def ours(rows: Rows, test: Rows, epochs: int, size: int, ended: Callable[[], None]) -> float:
     """Train with transfer-rb; nothing is held out. Returns the average precision on `test`."""
     import transfer_core
 
-    with tempfile.TemporaryDirectory() as home:
-        os.environ["TRANSFER_HOME"] = home
+    with tempfile.TemporaryDirectory() as home, patch.dict(os.environ, TRANSFER_HOME=home):
         model = transfer_core.train(
             backbone="mobilenet_v2",
             data=rows,
             task="detection",
             epochs=epochs,
             split={"test": 0, "valid": 0},
-            image_size=SIZE,
+            image_size=size,
             on_event=lambda event: ended() if event["event"] == "epoch" else None,
         )
         return float(model.evaluate(test)["average_precision"])
 
 
-PROGRAMS: dict[str, Callable[[Rows, Rows, int, Callable[[], None]], float]] = {
+PROGRAMS: dict[str, Callable[[Rows, Rows, int, int, Callable[[], None]], float]] = {
     "transfer-rb": ours,
     "torchvision's loop": reference,
 }
@@ -127,6 +131,12 @@ PROGRAMS: dict[str, Callable[[Rows, Rows, int, Callable[[], None]], float]] = {
 
 def main(scenes: str, epochs: str = "12", images: str = "400", program: str = "") -> None:
     """Print CPU seconds and average precision of each program, a process of its own, and their ratios."""
+    if scenes == "--quick":
+        with tempfile.TemporaryDirectory() as folder:
+            draw_scenes(Path(folder))
+            for name in PROGRAMS:
+                print(f"{name}: {json.dumps(_measured(name, Path(folder), 2, 8, 96))}")
+        return
     if program:
         print(json.dumps(_measured(program, Path(scenes), int(epochs), int(images))))
         return
@@ -143,11 +153,14 @@ def main(scenes: str, epochs: str = "12", images: str = "400", program: str = ""
         print(f"{count} epochs: the loop takes {ratio:.1f} times the CPU time")
 
 
-def _measured(program: str, scenes: Path, epochs: int, images: int) -> tuple[float, float, float]:
+def _measured(
+    program: str, scenes: Path, epochs: int, images: int, size: int = SIZE
+) -> tuple[float, float, float]:
     """CPU seconds before the first epoch, CPU seconds of an epoch, and average precision."""
     rows, test = list(rows_of(scenes, "train"))[:images], list(rows_of(scenes, "test"))
     start, ends = time.process_time(), []
-    precision = PROGRAMS[program](rows, test, epochs, lambda: ends.append(time.process_time() - start))
+    ended = lambda: ends.append(time.process_time() - start)  # noqa: E731
+    precision = PROGRAMS[program](rows, test, epochs, size, ended)
     each = (ends[-1] - ends[0]) / (len(ends) - 1)
     return ends[0] - each, each, precision
 
@@ -163,6 +176,27 @@ def rows_of(scenes: Path, part: str) -> Iterator[dict[str, Any]]:
     for image in listed["images"]:
         path = scenes / "images" / part / image["file_name"]
         yield {"input": str(path), "boxes": boxes.get(image["id"], [])}
+
+
+def draw_scenes(scenes: Path) -> None:
+    """Write a few small photos with a square each, in the layout of examples/scenes.py."""
+    rng = np.random.default_rng(0)
+    for part, count in (("train", 8), ("test", 4)):
+        folder = scenes / "images" / part
+        folder.mkdir(parents=True)
+        listed: dict[str, list[dict[str, Any]]] = {"images": [], "annotations": []}
+        for number in range(count):
+            pixels = rng.integers(60, 140, (64, 96, 3), np.uint8)
+            x, y, side = (int(value) for value in rng.integers((0, 0, 20), (60, 30, 32)))
+            pixels[y : y + side, x : x + side] = (220, 40, 40) if number % 2 else (40, 60, 230)
+            Image.fromarray(pixels).save(folder / f"{number}.png")
+            listed["images"].append({"id": number, "file_name": f"{number}.png"})
+            box = {"image_id": number, "category_id": number % 2, "bbox": [x, y, side, side]}
+            listed["annotations"].append(box)
+        listed["categories"] = [{"id": 0, "name": "sky"}, {"id": 1, "name": "brick"}]
+        file = scenes / "annotations" / f"instances_{part}.json"
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(json.dumps(listed))
 
 
 def _example(row: dict[str, Any], labels: Sequence[str]) -> tuple[Tensor, dict[str, Tensor]]:

@@ -13,7 +13,19 @@ import numpy as np
 import pytest
 import sklearn.preprocessing  # noqa: F401  its first import changes the environment
 from benchmarks import __main__ as command
-from benchmarks import choosing, gpu, growth, main_job, photos, process, results, second_run, training
+from benchmarks import (
+    choosing,
+    detection,
+    gpu,
+    growth,
+    main_job,
+    photos,
+    pretrained_detectors,
+    process,
+    results,
+    second_run,
+    training,
+)
 from benchmarks.part import Options
 from benchmarks.process import Run
 from benchmarks.table import Section, Table, Target, seconds, section, table
@@ -264,6 +276,19 @@ def test_choosing_is_measured_on_a_table_in_a_quick_run() -> None:
     shown = section(choosing.report(measured))
     assert "| table wine |" in shown
     assert "lowest tau of the default score" in shown
+
+
+def test_detectors_are_measured_in_a_quick_run(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("TRANSFER_HOME", str(tmp_path))
+    detection.main("--quick")
+    pretrained_detectors.quick()
+    lines = capsys.readouterr().out.splitlines()
+    measured = {name: json.loads(rest) for name, rest in (line.split(": ", 1) for line in lines[:2])}
+    assert list(measured) == list(detection.PROGRAMS)
+    assert all(each > 0 and 0 <= precision <= 1 for _, each, precision in measured.values())
+    assert [line.split(", ")[2][:10] for line in lines[2:]] == ["mobilenet_", "nanodet_g:"]
 
 
 def test_options_make_a_quick_run_small() -> None:
