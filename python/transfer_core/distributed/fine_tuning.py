@@ -1,4 +1,4 @@
-"""Fine-tuning by several processes of this machine, which share each batch."""
+"""Fine-tuning by several processes, of this machine or of a cluster, which share each batch."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
+from transfer_core.distributed import nodes
 from transfer_core.distributed.group import machine_of, open_group
 from transfer_core.distributed.launch import Member, run_in_processes
 from transfer_core.finetune import fine_tune
@@ -22,7 +23,7 @@ from transfer_core.training.processes import Processes
 # Arguments of `fine_tune` by name, without `progress` and `checkpointer`.
 Job: TypeAlias = Mapping[str, Any]
 # The history, and the tensors of the backbone and the head that were trained.
-_Result: TypeAlias = tuple[list[Metrics], dict[str, Tensor], dict[str, Tensor]]
+Result: TypeAlias = tuple[list[Metrics], dict[str, Tensor], dict[str, Tensor]]
 
 
 def fine_tune_in_processes(
@@ -38,8 +39,13 @@ def fine_tune_in_processes(
     TransferError
         As `fine_tune` does; and if processes ended too often.
     """
-    work = partial(_train_in_group, dict(job), checkpointer)
-    history, blocks, head = run_in_processes(count, work, progress)
+    if nodes.is_driver():
+        from transfer_core.distributed.node_group import train_on_nodes
+
+        history, blocks, head = train_on_nodes(count, job, progress, checkpointer)
+    else:
+        work = partial(_train_in_group, dict(job), checkpointer)
+        history, blocks, head = run_in_processes(count, work, progress)
     for module, tensors in ((job["backbone"], blocks), (job["head"], head)):
         module.requires_grad_(False)
         module.load_state_dict(tensors, strict=False)
@@ -47,19 +53,20 @@ def fine_tune_in_processes(
     return result
 
 
-def _train_in_group(job: Job, checkpointer: Checkpointer, member: Member, progress: Progress) -> _Result:
+def _train_in_group(job: Job, checkpointer: Checkpointer, member: Member, progress: Progress) -> Result:
+    job = {**job, "machine": machine_of(member.rank, job["machine"])}
     with open_group(member):
         return train_part(job, checkpointer, Processes(member.rank, member.count), progress)
 
 
-def train_part(job: Job, checkpointer: Checkpointer, processes: Processes, progress: Progress) -> _Result:
+def train_part(job: Job, checkpointer: Checkpointer, processes: Processes, progress: Progress) -> Result:
     """Compute the part of one process of a group; all return the same."""
     if isinstance(checkpointer, PhaseCheckpointer):
         checkpointer = checkpointer.in_process(processes.rank, progress)
     backbone, head, phase = job["backbone"], job["head"], job["phase"]
     assert isinstance(phase, Phase)
     history = fine_tune(
-        **{**job, "machine": machine_of(processes.rank, job["machine"])},
+        **job,
         progress=progress,
         checkpointer=checkpointer,
         processes=processes,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 from transfer_core.distributed.storage import Storage
 from transfer_core.runtime import version as code_version
+from transfer_core.runtime.devices import Device
 from transfer_core.runtime.errors import ConfigurationError, DependencyError, TransferError
 from transfer_core.runtime.version import __version__
 
@@ -74,6 +76,25 @@ def name_of(address: str, id: str) -> str:
 def alive() -> list[dict[str, Any]]:
     """The nodes of the cluster that are alive, as `ray.nodes()` describes them."""
     return [node for node in import_ray().nodes() if node["Alive"]]
+
+
+def is_driver() -> bool:
+    """Whether this process is connected to a Ray cluster."""
+    ray = sys.modules.get("ray")
+    return bool(ray and ray.is_initialized())
+
+
+def check_nodes(count: int, device: Device) -> None:
+    """Raise `ConfigurationError` if the cluster has too few cores, or GPUs, for `count` processes."""
+    if count == 1:
+        return
+    kind, noun = ("GPU", "GPUs") if device.type == "cuda" else ("CPU", "cores")
+    there = int(import_ray().cluster_resources().get(kind, 0))
+    if count > there:
+        raise ConfigurationError(
+            f"{count} processes need {count} {noun}, and the cluster has {there}. Fix: start more nodes, or "
+            f"processes: {there}"
+        )
 
 
 def begin_checks(location: str, file: str, nonce: str, expected: str) -> dict[Any, str]:

@@ -14,6 +14,7 @@ from typing import Any
 from transfer_core import cache
 from transfer_core.backbones.frozen import describe, open_backbone
 from transfer_core.data import MODALITIES, Row, read_splits
+from transfer_core.distributed import nodes
 from transfer_core.model.loading import open_model_file
 from transfer_core.model.model import Model
 from transfer_core.pipeline.artifacts import Chosen
@@ -121,7 +122,10 @@ def choose(recipe: Recipe, streams: Mapping[str, Iterable[Row]], spool: Path, pr
     given, recipe = recipe, complete(recipe, facts)
     device = choose_device(recipe.device)
     check_precision(recipe.precision, device)  # before any work
-    check_processes(recipe.processes, recipe.device, device)
+    if nodes.is_driver():
+        nodes.check_nodes(recipe.processes, device)
+    else:
+        check_processes(recipe.processes, recipe.device, device)
     if slow := precision_warning(recipe.precision, device):
         progress.warning(slow)
     if recipe.distill:
