@@ -65,7 +65,7 @@ class Client:
         content = msgpack.packb(message)
         self.socket.sendall(struct.pack(">I", len(content)) + content)
 
-    def request(self, method: str, **params: Any) -> int:
+    def request(self, method: str, /, **params: Any) -> int:
         id, self._next_id = self._next_id, self._next_id + 1
         self.send([0, id, method, params])
         return id
@@ -85,7 +85,7 @@ class Client:
                 case [1, answered, error, result] if answered == id:
                     return error or result
 
-    def call(self, method: str, **params: Any) -> Any:
+    def call(self, method: str, /, **params: Any) -> Any:
         return self.response(self.request(method, **params))
 
     def messages(self) -> Iterator[Any]:
