@@ -16,7 +16,7 @@ from PIL import Image
 import transfer_core
 from photos import png
 from tiny_backbone import CROP, WIDTH, tiny_backbone
-from tiny_encoder import tiny_encoder
+from tiny_encoder import LAYERS, tiny_encoder
 from transfer_core.explain.alignment import Alignment
 from transfer_core.explain.attention import relevance_by_attention, rolled_out
 from transfer_core.explain.case import Case
@@ -304,6 +304,16 @@ def test_attention_relevance_of_words_and_its_gradients(tmp_path):
         gradients = model.explain(text, label="angry", method="integrated_gradients")
         total = gradients.base + sum(score for _, score in gradients.tokens)
         assert total == pytest.approx(gradients.score, abs=0.05)
+    maps = model.attention("the awful train was late")
+    assert maps.tokens == ("", "the", "awful", "train", "was", "late", "")
+    assert maps.heads.shape == (LAYERS, 2, 7, 7)
+    np.testing.assert_allclose(maps.heads.sum(axis=3), 1, atol=1e-5)
+    product = np.eye(7)
+    for layer in maps.heads:
+        product = (layer.mean(axis=0) + np.eye(7)) @ product / 2
+    np.testing.assert_allclose(maps.rolled_out, product, atol=1e-6)
+    measured = model.faithfulness(["the awful train was late", "the plane is very good"])
+    assert (measured.method, measured.inputs) == ("attention", 2)
     pair = transfer_core.train(
         backbone=tiny_encoder(tmp_path / "tiny"),
         data=[{**row, "input": [row["input"], "it is"]} for row in rows],
@@ -456,3 +466,37 @@ def test_html_escapes_labels_and_inputs(tmp_path):
     text = Explanation(hostile, None, "cross_attention", 0.5, alignment=alignment).to_html()
     assert "<script" not in text
     assert text.count("&lt;script&gt;") == 3
+
+
+def test_channel_maps_are_the_outputs_of_the_block(photos_model, tmp_path):
+    image = png(square_image(0, 100)[0])
+    found = photos_model.features(image, block="features_3", most=5)
+    backbone, pixels = photos_model.backbone.module(), photos_model.load(0, image, 1)
+    with torch.no_grad():
+        x = image_tensor(pixels, backbone)
+        for name, block in backbone.blocks.named_children():
+            x = block(x)
+            if name == "features_3":
+                break
+    activity = x[0].abs().mean(dim=(1, 2))
+    assert list(found.channels) == activity.topk(5).indices.tolist()
+    np.testing.assert_array_equal(found.maps, x[0, list(found.channels)].numpy())
+    assert found.save(tmp_path / "maps.png").read_bytes() == found.overlay
+    assert photos_model.features(image).maps.shape == (16, 7, 7)
+    with pytest.raises(
+        RecipeError, match='block: mobilenet_v2 has no block "feature_3", did you mean "features_3"'
+    ):
+        photos_model.features(image, block="feature_3")
+    with pytest.raises(RecipeError, match="mobilenet_v2 has no attention over all tokens"):
+        photos_model.attention(image)
+
+
+def test_explanations_are_better_than_random_and_depend_on_the_head(photos_model):
+    images = [png(square_image(seed % 2, seed)[0]) for seed in range(100, 108)]
+    found = photos_model.faithfulness(images)
+    assert (found.method, found.inputs) == ("hirescam", 8)
+    assert found.better_than_random, found
+    assert found.randomized < 0.7
+    assert found == photos_model.faithfulness(images)
+    with pytest.raises(RecipeError, match="expected one or more inputs"):
+        photos_model.faithfulness([])

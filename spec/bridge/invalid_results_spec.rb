@@ -197,6 +197,16 @@ RSpec.describe "An invalid result" do
                     found = model.explain("x")
                     [found.inspect, found.to_json, found.top, found.to_iruby]
                   }],
+    "features" => [{ "block" => "b", "channels" => [1], "maps" => Transfer::Tensor.from([[[0.5]]]),
+                     "overlay" => "png".b, "html" => "<p>" },
+                   ->(_) { model.features("x").then { |found| found.inspect + found.to_json } }],
+    "attention" => [{ "heads" => Transfer::Tensor.from([[[[1.0]]]]), "rolled_out" => Transfer::Tensor.from([[1.0]]),
+                      "tokens" => ["w"], "overlay" => "png".b, "html" => "<p>" },
+                    ->(_) { model.attention("x").then { |found| found.inspect + found.to_json } }],
+    "faithfulness" => [{ "method" => "hirescam", "inputs" => 1, "deletion" => 0.1, "random_deletion" => 0.2,
+                         "insertion" => 0.5, "random_insertion" => 0.3, "randomized" => 0.1,
+                         "better_than_random" => true },
+                       ->(_) { model.faithfulness(["x"]) }],
     "compare_domains" => [{ "sizes" => [2, 3], "proxy_a_distance" => 0.5, "mmd" => 0.5, "p_value" => 0.5,
                             "features" => [{ "feature" => "x", "effect" => 0.5 }],
                             "classes" => { "red" => { "share" => [0.5, nil], "distance" => 0.5 } },

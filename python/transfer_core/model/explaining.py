@@ -20,12 +20,12 @@ from transfer_core.tasks import PooledTask
 from transfer_core.tasks.criteria import VALUES, Array
 
 if TYPE_CHECKING:
-    from transfer_core.model.model import Model
+    from transfer_core.model.inference import Inference
     from transfer_core.model.pooled_predictor import PooledPredictor
 
 
 def explain(
-    model: Model, input: Input, label: str | None, against: str | None, method: str = "auto"
+    model: Inference, input: Input, label: str | None, against: str | None, method: str = "auto"
 ) -> Explanation:
     """Explain the prediction for one input; see `Model.explain`."""
     check_one(model, input)
@@ -64,7 +64,7 @@ def explain(
     )
 
 
-def check_one(model: Model, input: Input) -> None:
+def check_one(model: Inference, input: Input) -> None:
     """Check that this is one input.
 
     Raises
@@ -76,7 +76,7 @@ def check_one(model: Model, input: Input) -> None:
         raise RecipeError([Problem("input", f"expected one {model.modality.one}, got several")])
 
 
-def case_of(model: Model, input: Input, loaded: Any, direction: Array, offset: float) -> Case:
+def case_of(model: Inference, input: Input, loaded: Any, direction: Array, offset: float) -> Case:
     """The case of a loaded input whose score is `outputs @ direction + offset`."""
     predictor = cast("PooledPredictor", model.predictor)
     columns = model.header.columns if model.modality.name == "table" else ()
@@ -97,7 +97,7 @@ def case_of(model: Model, input: Input, loaded: Any, direction: Array, offset: f
     )
 
 
-def place_of(model: Model, word: str, label: str) -> int:
+def place_of(model: Inference, word: str, label: str) -> int:
     """The index of a label.
 
     Raises
@@ -111,7 +111,7 @@ def place_of(model: Model, word: str, label: str) -> int:
     raise RecipeError([Problem(word, f'the model has no label "{label}"{nearest or ""}')])
 
 
-def other_place(model: Model, against: str, place: int | None) -> int:
+def other_place(model: Inference, against: str, place: int | None) -> int:
     """The index of the label `against`.
 
     Raises
@@ -133,7 +133,7 @@ def enlarged(heatmap: Array, size: Sequence[int]) -> Array:
 
 
 def _explained(
-    model: Model, outputs: Array, label: str | None, against: str | None
+    model: Inference, outputs: Array, label: str | None, against: str | None
 ) -> tuple[int, Array, float]:
     """The index of the explained label, and its score as direction (K,) and offset."""
     task = cast("PooledTask[Any]", model.task)
@@ -153,7 +153,7 @@ def _explained(
     return place, direction, offset
 
 
-def _scores(model: Model, direction: Array, offset: float, loaded: Sequence[Any]) -> Array:
+def _scores(model: Inference, direction: Array, offset: float, loaded: Sequence[Any]) -> Array:
     embeddings = np.asarray(model.compute_all([partial(_same, one) for one in loaded]))
     outputs = cast(Head, model.head)(embeddings).astype(np.float64)
     found: Array = outputs @ direction + offset

@@ -18,11 +18,11 @@ from transfer_core.tasks.detection import Detection, DetectionState
 
 if TYPE_CHECKING:
     from transfer_core.model.detection_predictor import DetectionPredictor
-    from transfer_core.model.model import Model
+    from transfer_core.model.inference import Inference
 
 
 def explain_photo(
-    model: Model, input: Input, label: str | None, against: str | None, method: str
+    model: Inference, input: Input, label: str | None, against: str | None, method: str
 ) -> Explanation:
     """One explanation for each predicted box, or for each of a class; see `Model.explain`."""
     place = None if label is None else place_of(model, "for", label)
@@ -57,7 +57,7 @@ def explain_photo(
     return Explanation(label, against, name, None, image=image, boxes=tuple(explained), scale=scale)
 
 
-def _predicted(model: Model, found: Detections) -> Detections:
+def _predicted(model: Inference, found: Detections) -> Detections:
     """The detections that reach their thresholds, with the scores of the network."""
     task, state = cast(Detection, model.task), cast(DetectionState, model.state)
     scores = task.calibrated(found, state).scores

@@ -15,12 +15,12 @@ from transfer_core.model.text_predictor import Source, placeholders_first
 from transfer_core.runtime.errors import Problem, RecipeError
 
 if TYPE_CHECKING:
-    from transfer_core.model.model import Model
+    from transfer_core.model.inference import Inference
     from transfer_core.model.text_predictor import TextPredictor
 
 
 def explain_text(
-    model: Model, input: Input, label: str | None, against: str | None, method: str
+    model: Inference, input: Input, label: str | None, against: str | None, method: str
 ) -> Explanation:
     """The alignment of the generated text, or of the target `label`; see `Model.explain`."""
     check_method(method, ("cross_attention",))

@@ -10,15 +10,14 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from transfer_core.data import Input, Row
+from transfer_core.data import Row
 from transfer_core.model.evaluation import evaluate
+from transfer_core.model.explainable import Explainable
 from transfer_core.model.files import save_model, write_model
-from transfer_core.model.inference import Inference
 from transfer_core.model_file.format import Digest
 from transfer_core.runtime.progress import Progress
 
 if TYPE_CHECKING:
-    from transfer_core.explain.explanation import Explanation
     from transfer_core.model.exporting import ExportReport
     from transfer_core.model.label_selection import Selection
     from transfer_core.model.predict_all import PredictedFile
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 Embeddings: TypeAlias = npt.NDArray[np.float32]
 
 
-class Model(Inference):
+class Model(Explainable):
     """A trained model."""
 
     def evaluate(
@@ -176,46 +175,6 @@ class Model(Inference):
 
         target = Path(os.path.expanduser(into))
         return predict_all(self, data, target, columns, level, part, streams or {}, progress)
-
-    def explain(
-        self, input: Input, label: str | None = None, against: str | None = None, method: str = "auto"
-    ) -> Explanation:
-        """Explain a prediction by contributions of pixels, words or columns (docs/reference/explanation.md).
-
-        By default the method follows from backbone and head: exact contributions to a linear head on a table
-        or on terms, integrated gradients of other heads of dense layers, HiResCAM at the last block with
-        spatial maps or at the level of the feature pyramid that gave a box, gradient-weighted attention of
-        transformers, attention to the source of translations, and occlusion for all others.
-
-        Parameters
-        ----------
-        input
-            One input, as for `predict`.
-        label
-            The class, label or output to explain; None: the most probable one, or the first output. Of a
-            detector: only boxes of this class. Of a model that generates texts: the target to align.
-        against
-            A class or output: explain the difference of both scores.
-        method
-            `auto`, or one of `hirescam`, `attention`, `rollout`, `linear`, `integrated_gradients`,
-            `occlusion`, `rise` and `cross_attention`, where it applies.
-
-        Returns
-        -------
-        Explanation
-            `heatmap` and `overlay` of an image, `tokens` of a text, `columns` of a row, `boxes` of a
-            detector, or `alignment` of a translation.
-
-        Raises
-        ------
-        DataError
-            If the input can't be read.
-        RecipeError
-            If the model has no such label, or the method does not apply.
-        """
-        from transfer_core.model.explaining import explain
-
-        return explain(self, input, label, against, method)
 
     def save(
         self,

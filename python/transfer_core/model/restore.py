@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 _USUAL_CROP = 640
 
 # Fields whose errors the caller can fix.
-_OF_THE_CALLER = {"trust", "method"}
+_OF_THE_CALLER = {"trust", "method", "block", "input"}
 
 T = TypeVar("T")
 

@@ -204,6 +204,43 @@ def explain(
     return plain
 
 
+def features(
+    call: Call,
+    model: str,
+    input: Any,
+    block: str | None = None,
+    most: int = 16,
+    signed_by: Keys = None,
+) -> Plain:
+    """The most active channels of a block for one image; maps are a tensor (C, h, w)."""
+    found = _open(call, model, signed_by).features(input, block, most)
+    plain = {"block": found.block, "channels": [*found.channels], "maps": found.maps}
+    return {**plain, "overlay": found.overlay, "html": found.to_html()}
+
+
+def attention(call: Call, model: str, input: Any, signed_by: Keys = None) -> Plain:
+    """The attention of a transformer for one input; `heads` is a tensor (layers, H, L, L)."""
+    one = tuple(input) if isinstance(input, list) else input
+    found = _open(call, model, signed_by).attention(one)
+    tokens = None if found.tokens is None else [*found.tokens]
+    plain = {"heads": found.heads, "rolled_out": found.rolled_out, "tokens": tokens}
+    return {**plain, "overlay": found.overlay, "html": found.to_html()}
+
+
+def faithfulness(
+    call: Call,
+    model: str,
+    inputs: Inputs,
+    method: str = "auto",
+    most: int = 20,
+    seed: int = 0,
+    signed_by: Keys = None,
+) -> Plain:
+    """Measure whether explanations are faithful, on some inputs."""
+    found = _open(call, model, signed_by).faithfulness(inputs, method, most, seed=seed)
+    return cast(Plain, found.to_dict())
+
+
 def _shown(explanation: Any) -> Plain:
     """An explanation as plain data, with its heatmap as a tensor and its picture."""
     plain = cast(Plain, explanation.to_dict())

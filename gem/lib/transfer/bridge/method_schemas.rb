@@ -87,7 +87,7 @@ module Transfer
         "predict_all" => { "path" => :text, "rows" => :count, "failed" => :count, "reused" => :count },
         "select" => selection, "estimate" => estimate,
         **%w[train resume describe reload soup].to_h { |name| [name, summary] }, "evaluate" => MetricSchemas::ANY,
-        "explain" => MetricSchemas::EXPLANATION,
+        **MetricSchemas::EXPLANATIONS,
         "predict" => predictions[false], "stream" => generated, "embed" => :embeddings,
         "save" => { "path" => :text, "bytes" => :count, "sha512" => :sha512 },
         **%w[draw report].to_h { |name| [name, { "path" => :text, "bytes" => :count }] },

@@ -23,7 +23,15 @@ module Transfer
         "alignment?" => { "source" => [:text], "target" => [:text], "weights" => :embeddings }
       }
       boxes = [{ **explanation, "label" => :text, "score" => :finite, "box" => place }]
-      EXPLANATION = { **explanation, "html" => :text, "boxes?" => boxes }.freeze
+      tensor = { where: [:plain, "a float32 tensor", ->(value) { value.is_a?(Tensor) && value.dtype == "float32" }] }
+      picture = { "overlay" => { where: [:plain, "bytes", binary] }, "html" => :text }
+      features = { "block" => :text, "channels" => [:count], "maps" => tensor, **picture }
+      attention = { "heads" => tensor, "rolled_out" => :embeddings, "tokens" => { maybe: [:text] }, **picture }
+      measures = %w[deletion random_deletion insertion random_insertion].to_h { |name| [name, :share] }
+      faithfulness = { "method" => :text, "inputs" => :count, **measures, "randomized" => { maybe: :finite },
+                       "better_than_random" => :flag }
+      EXPLANATIONS = { "explain" => { **explanation, "html" => :text, "boxes?" => boxes }, "features" => features,
+                       "attention" => attention, "faithfulness" => faithfulness }.freeze
 
       compared = lambda do |value|
         found = value.values_at("worst", "best", "gap", "gap_interval", "p_value")

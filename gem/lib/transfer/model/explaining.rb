@@ -32,6 +32,47 @@ module Transfer
         Explanation.new(call("explain", params.compact, timeout: nil))
       end
 
+      # @param input an image (see Model#predict)
+      # @param block [String, Symbol, nil] a block, as in `unfreeze`; nil: the last one with spatial maps or patches
+      # @param most [Integer] channels
+      # @return [Features] the most active channels of the block
+      # @raise [DataError] if the image can't be read
+      # @raise [RecipeError] if the model takes other inputs, has no such block, or is no network of PyTorch
+      # @example
+      #   model.features("photo.jpg", block: "features_3").save("channels.png")
+      def features(input, block: nil, most: 16)
+        params = { "input" => one_input("features", input), "block" => block&.to_s, "most" => Integer(most) }
+        Features.new(call("features", params.compact, timeout: nil))
+      end
+
+      # @param input an image or a text (see Model#predict)
+      # @return [AttentionMaps] the attention of a transformer, per head and rolled out
+      # @raise [DataError] if the input can't be read
+      # @raise [RecipeError] if the network has no attention over all tokens
+      # @example
+      #   model.attention("What a day!").heads.shape   # => [6, 12, 7, 7]
+      def attention(input)
+        AttentionMaps.new(call("attention", { "input" => one_input("attention", input) }, timeout: nil))
+      end
+
+      # Measures whether explanations are faithful: parts are removed and added in their order, the most important first
+      # (docs/reference/explanation.md).
+      # @param inputs [Enumerable] images or texts that the model was not trained on
+      # @param method [Symbol] as for {#explain}
+      # @param most [Integer] inputs that are measured at most
+      # @param seed [Integer]
+      # @return [Hash{Symbol => Object}] `method`, `inputs`, `deletion`, `random_deletion`, `insertion`,
+      #   `random_insertion`, `randomized` and `better_than_random`
+      # @raise [DataError] if an input can't be read
+      # @raise [RecipeError] if the model is no classifier of images or texts, or the method does not apply
+      # @example
+      #   model.faithfulness(Dir["unseen/*.jpg"])[:better_than_random]   # => true
+      def faithfulness(inputs, method: :auto, most: 20, seed: 0)
+        wired = inputs.first(most).map { |input| Input.wire(input, modality.to_s) }
+        params = { "inputs" => wired, "method" => method.to_s, "most" => most, "seed" => seed }
+        Plain.symbolize(call("faithfulness", params, timeout: nil))
+      end
+
       private
 
       # @return the input on the wire
