@@ -28,9 +28,10 @@ from transfer_core.finetune.teacher_forcing import (
 from transfer_core.generation import Hypothesis, TextGenerator
 from transfer_core.model.model import Model
 from transfer_core.model.text_predictor import placeholders_first
+from transfer_core.plan import generation_presets
 from transfer_core.plan.phases import Phase
 from transfer_core.recipe.schema import Generation, Languages, TextOptions
-from transfer_core.recipe.steps import Train
+from transfer_core.recipe.steps import Freeze, Lora, Train
 from transfer_core.runtime.devices import Machine
 from transfer_core.runtime.errors import Cancelled, DataError, RecipeError
 from transfer_core.runtime.progress import Progress
@@ -71,9 +72,11 @@ FAST = {
 }
 
 
-def trained(backbone, **words):
-    given = {"backbone": backbone, "data": pairs(), "epochs": 2, **FAST, **words}
-    return transfer_core.train(**{word: value for word, value in given.items() if value is not None})
+def trained(backbone, epochs=2, **words):
+    """A model whose decoder was trained."""
+    encoder = {"type": "freeze", "blocks": ["embeddings", "encoder_0", "encoder_1"]}
+    steps = [encoder, {"type": "train", "epochs": epochs}]
+    return transfer_core.train(**{"backbone": backbone, "data": pairs(), "steps": steps, **FAST, **words})
 
 
 def test_loss_is_that_of_torch():
@@ -256,6 +259,16 @@ def test_lora_trains_and_is_merged(marian):
     assert all(name.endswith("weight") and before[name].ndim == 2 for name in changed)
 
 
+def test_few_pairs_train_adapters_by_default(marian, monkeypatch):
+    pytest.importorskip("peft")
+    model = transfer_core.train(backbone=marian, data=pairs(), epochs=1, **FAST)
+    freeze, lora, train = model.recipe.steps
+    assert (freeze, lora, train.epochs, train.learning_rate) == (Freeze(), Lora(rank=16), 1, 1e-3)
+    monkeypatch.setattr(generation_presets, "FEW_PAIRS", 30)
+    many = transfer_core.train(backbone=marian, data=pairs(), epochs=1, **FAST)
+    assert [step.__struct_config__.tag for step in many.recipe.steps] == ["freeze", "train"]
+
+
 @pytest.mark.parametrize(
     ("losses", "chosen"), [((3, 2, 1, 0.9), 0.75), ((3, 1, 1, 1), 0.5), ((3, 4, 4, 3.5), 1)]
 )
@@ -273,10 +286,10 @@ def test_adapters_are_scaled_to_most_of_the_gain(losses, chosen, monkeypatch):
     [
         ({"head": "mlp"}, "translation has no head mlp: its decoder is the head. Fix: leave it out"),
         (
-            {"epochs": None, "steps": [{"type": "freeze"}, {"type": "train"}]},
+            {"steps": [{"type": "freeze"}, {"type": "train"}]},
             "nothing trains in this step: the decoder is the head",
         ),
-        ({"epochs": None, "optimizer": "lbfgs"}, "L-BFGS fits a linear head"),
+        ({"optimizer": "lbfgs"}, "L-BFGS fits a linear head"),
         ({"class_weights": "balanced"}, "a generated text has no class"),
         ({"languages": {"target": "de"}}, "has a single pair of languages. Fix: leave it out"),
         ({"task": "classification"}, "gives encoder_decoder, but classification needs pooled"),
@@ -286,7 +299,7 @@ def test_adapters_are_scaled_to_most_of_the_gain(losses, chosen, monkeypatch):
 )
 def test_wrong_words_are_explained(marian, words, message):
     with pytest.raises(RecipeError, match=message.replace("(", r"\(")):
-        trained(marian, **words)
+        transfer_core.train(**{"backbone": marian, "data": pairs(), **FAST, **words})
 
 
 def test_words_of_generation_need_a_backbone_that_generates():

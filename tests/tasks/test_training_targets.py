@@ -40,7 +40,7 @@ class Fitted:
 def planned(fitted, *trains):
     recipe = Recipe(data=PathSource("p"), backbone="b", steps=(Freeze(), *(trains or (Train(),))))
     facts = backbones.facts("mobilenet_v2")
-    return make_plan(recipe, recipe, facts, fitted.task, fitted.labels, 0)
+    return make_plan(recipe, recipe, facts, fitted.task, fitted.labels, 0, 0)
 
 
 def messages(fitted, *trains):

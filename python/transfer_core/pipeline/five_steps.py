@@ -134,17 +134,17 @@ def choose(recipe: Recipe, streams: Mapping[str, Iterable[Row]], spool: Path, pr
         recipe = identified(recipe, progress)
     splits = read_splits(recipe, MODALITIES[facts.modality], choose_task, streams, spool, progress)
     task = TASKS[splits.task.name]
-    plan = make_plan(given, recipe, facts, task, splits.labels, len(splits.valid))
+    plan = make_plan(given, recipe, facts, task, splits.labels, len(splits.train), len(splits.valid))
     for warning in plan.warnings:
         progress.warning(warning)
     backbone = open_backbone(recipe.backbone, recipe.weights, progress, recipe.trust)
     backbone = partly_random(backbone, recipe, progress)
     if task.needs != "pooled" or plan.further_phases:
         backbone = backbone.module()
-    if any(isinstance(step, Lora) for step in recipe.steps):
+    if any(isinstance(step, Lora) for step in plan.recipe.steps):
         from transfer_core.finetune.lora import check_adapters
 
-        check_adapters(recipe, backbone.module())
+        check_adapters(plan.recipe, backbone.module())
     return Chosen(plan, backbone, splits, Machine(device, recipe.precision))
 
 

@@ -14,8 +14,13 @@ from transfer_core.backbones.facts import BackboneFacts
 from transfer_core.plan.phases import Phase, phases
 from transfer_core.recipe.augmentations import Augmentation
 from transfer_core.recipe.schema import Recipe
-from transfer_core.recipe.steps import Freeze, Step, Train
+from transfer_core.recipe.steps import Freeze, Lora, Step, Train
 from transfer_core.runtime.errors import Problem, RecipeError
+
+# Training pairs below which the preset `fast` trains adapters: as good on texts of their kind as the decoder,
+# and better on others (benchmarks/NOTES.md).
+FEW_PAIRS = 1000
+_RANK = 16
 
 
 def preset_augmentation(recipe: Recipe, facts: BackboneFacts) -> tuple[Augmentation, ...]:
@@ -26,7 +31,7 @@ def preset_augmentation(recipe: Recipe, facts: BackboneFacts) -> tuple[Augmentat
 def complete_steps(recipe: Recipe, blocks: Sequence[str]) -> tuple[Step, ...]:
     """The user's steps or the preset's.
 
-    fast: the decoder, with source states computed once; balanced and best: everything.
+    fast: the decoder, with source states computed once (see `adapters_for`); balanced and best: everything.
 
     Raises
     ------
@@ -46,6 +51,13 @@ def complete_steps(recipe: Recipe, blocks: Sequence[str]) -> tuple[Step, ...]:
         )
         raise RecipeError([Problem(f"steps[{number}]", message) for number in idle])
     return steps
+
+
+def adapters_for(pairs: int, given: Recipe) -> Recipe:
+    """The recipe with LoRA adapters as its steps, if its preset is fast and there are few training pairs."""
+    if given.steps or given.preset != "fast" or pairs >= FEW_PAIRS:
+        return given
+    return replace(given, steps=(Freeze(), Lora(rank=_RANK), given.train), train=Train())
 
 
 def fill_train_steps(recipe: Recipe, blocks: Sequence[str]) -> tuple[Step, ...]:

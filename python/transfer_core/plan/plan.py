@@ -149,6 +149,7 @@ def make_plan(
     facts: BackboneFacts,
     task: Task[Any],
     labels: Sequence[str],
+    training_examples: int,
     validation_examples: int,
 ) -> Plan:
     """Make the plan for data of this task with these labels.
@@ -165,6 +166,8 @@ def make_plan(
         The task.
     labels
         K names of classes, labels or outputs.
+    training_examples
+        Their number; a preset trains adapters with few pairs of texts.
     validation_examples
         Their number; with too few, a preset's fine-tuning is skipped because it could not show a gain.
 
@@ -178,6 +181,9 @@ def make_plan(
     checks.check_representation(task, facts)
     if named_task(given) is None and task.needs != "pooled":  # recognized from the data after `complete`
         recipe = complete(replace(given, task=task.name), facts)
+    if task.needs == "encoder_decoder":
+        few = generation_presets.adapters_for(training_examples, given)
+        recipe = recipe if few is given else complete(replace(few, task=task.name), facts)
     checks.check_task(recipe, task, labels)
     check_group_words(given, task)
     steps = tuple(replace(step, loss=task.loss) if isinstance(step, Train) else step for step in recipe.steps)
