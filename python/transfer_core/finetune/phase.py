@@ -35,6 +35,7 @@ from transfer_core.tasks.criteria import Array
 from transfer_core.training.adaptation import Adaptation, DomainHead, even_size, paired_batches
 from transfer_core.training.batch import Batch, BatchSource, Metrics, Whole
 from transfer_core.training.checkpointer import NO_CHECKPOINTS, Checkpointer
+from transfer_core.training.contrastive import contrastive_loss
 from transfer_core.training.cpu_execution import micro_batch_size
 from transfer_core.training.distributed_execution import DistributedExecution
 from transfer_core.training.execution import Execution, open_execution
@@ -81,7 +82,7 @@ def fine_tune(
 
     The state with the lowest loss on `valid` is restored at the end. The state before the first epoch is
     among the candidates, so the validation loss never rises. Backbone and head return on the CPU, with
-    adapters merged.
+    adapters merged. After a contrastive phase the last state remains, and `head` is as before.
 
     Parameters
     ----------
@@ -127,6 +128,8 @@ def fine_tune(
     if lesson:
         generator = torch.Generator().manual_seed(seed)
         trained = StudentHead(head, backbone.facts.embedding_width, lesson, generator)
+    if phase.is_contrastive:
+        trained = nn.Sequential()  # the loss is of the embeddings
     with adapted(backbone, phase, seed) as adapted_blocks:
         trainable = [*phase.trainable, *adapted_blocks]
         begin = frozen_in_front(backbone, trainable)
@@ -159,12 +162,12 @@ def fine_tune(
                 batches = paired_batches(trained, size, seed, train.epochs, read)
             else:
                 batches = _batch_source(len(examples), read, size, seed, partial(processes.share, unit=unit))
-                if len(valid):
+                if len(valid) and not phase.is_contrastive:
                     valid_inputs = inputs_of(
                         valid.dataset, passes=1 + train.epochs if processes == ALONE else 1
                     )
                     judge = partial(validate, execution, criterion, valid, valid_inputs, factors, processes)
-            loss = loss_of(criterion)
+            loss = contrastive_loss if phase.is_contrastive else loss_of(criterion)
             history = train_epochs(
                 execution,
                 batches,

@@ -10,7 +10,7 @@ from transfer_core.heads.novelty import Novelty, packed
 from transfer_core.tasks.criteria import Array
 
 # Held-out examples and numbers that are stored, at most, and digests of held-out examples.
-_MOST_HELD_OUT, _MOST_NUMBERS, MOST_DIGESTS = 500, 1 << 20, 100_000
+MOST_HELD_OUT, _MOST_NUMBERS, MOST_DIGESTS = 500, 1 << 20, 100_000
 # Bytes of a digest.
 _BYTES = 8
 
@@ -94,10 +94,10 @@ def with_targets(
     count
         Number of training examples.
     held_out, held_out_targets, held_out_digests
-        (H, D), (H, …) and H hex digests of test examples.
+        (H, D), (H, …) and at least H hex digests of test examples.
     """
     stored, width = len(novelty.examples), held_out.shape[1]
-    kept = np.arange(min(len(held_out), _MOST_HELD_OUT, _MOST_NUMBERS // width))
+    kept = np.arange(min(len(held_out), MOST_HELD_OUT, _MOST_NUMBERS // width))
     order = np.random.default_rng(0).permutation(len(held_out)) if len(kept) < len(held_out) else kept
     kept = np.sort(order[: len(kept)])
     return Rehearsal(
@@ -106,7 +106,7 @@ def with_targets(
         novelty.roots,
         targets[:stored],
         digest_bytes(digests[:stored]),
-        np.array([count, len(held_out)]),
+        np.array([count, len(held_out_digests)]),
         packed(held_out[kept], bool(novelty.roots)),
         held_out_targets[kept],
         digest_bytes(held_out_digests[:MOST_DIGESTS]),

@@ -1,4 +1,8 @@
-"""Continue the training of a saved model: new examples and labels beside its stored ones (rehearsal)."""
+"""Continue the training of a saved model: new examples and labels beside its stored ones (rehearsal).
+
+The backbone keeps the weights of the model, fine-tuned ones too: training it further would make the stored
+embeddings those of another network.
+"""
 
 from __future__ import annotations
 
@@ -77,8 +81,10 @@ def choose_from(
             message = f"is {found} of the model in from (got {given}). Fix: leave it out"
             raise RecipeError([Problem(word, message)])
     if not isinstance(task, PooledTask) or not isinstance(base.novelty, Rehearsal):
-        message = "the model has no stored examples: it is fine-tuned, or has none of its own embeddings. "
-        message += "Fix: train with all data"
+        message = (
+            "the model has no stored examples: it was fine-tuned without validation examples, or its task "
+        )
+        message += "has no embeddings of whole inputs. Fix: train with all data"
         raise RecipeError([Problem("from", message)])
     plan = _plan(base, recipe, task)
     splits = read_splits(

@@ -85,8 +85,8 @@ def _all_phases(frozen: Frozen, fitted: HeadFit, checkpoints: RunCheckpoints, pr
         if phase.changes_backbone:
             history += _fine_tune(frozen, head, phase, seed, progress, checkpointer, near)
             now = tensors_digest(backbone.state_dict())
-            continue
-        progress.stage("train", f"train the head further with {phase.train.optimizer}")
+            if not phase.is_contrastive:
+                continue
         if now != embedded:
             loaded = backbone.weights_digest
             if now != published:
@@ -94,6 +94,13 @@ def _all_phases(frozen: Frozen, fitted: HeadFit, checkpoints: RunCheckpoints, pr
             frozen, embedded = embedded_anew(frozen, progress), now
             # Fine-tuning uses the settings measured for its initial weights, resumed or not.
             backbone.weights_digest = loaded
+        if phase.is_contrastive:
+            progress.stage("train", "fit the head on the trained embeddings")
+            anew = fit_frozen_head(frozen, False, progress)
+            head = module_of(anew.head, frozen.plan.recipe.head)
+            history += [{"step": "train", **entry} for entry in anew.history]
+            continue
+        progress.stage("train", f"train the head further with {phase.train.optimizer}")
         history += _train_head_further(frozen, head, phase, seed, progress, checkpointer)
     if isinstance(regularize := frozen.plan.recipe.regularize, WiseFt) and now != published:
         history += _interpolated(frozen, head, near, regularize, progress)

@@ -23,9 +23,11 @@ from transfer_core.tasks import State
 def header_of(chosen: Chosen, state: State, trained: Trained) -> ModelHeader:
     """The header without metrics and warnings."""
     task, splits, backbone = chosen.plan.task, chosen.splits, chosen.backbone
+    base = chosen.base.header.backbone if chosen.base else None
+    changed = trained.backbone_changed or chosen.plan.recipe.reuse is not None
     source = BackboneSource(
         **_origin(backbone),
-        fine_tuned=trained.backbone_changed or chosen.plan.recipe.reuse is not None,
+        fine_tuned=base.fine_tuned if base else changed,
         members=_members(backbone) if isinstance(backbone, JointBackbone) else (),
     )
     return ModelHeader(

@@ -11,6 +11,7 @@ from transfer_core.backbones.registry import is_fitted
 from transfer_core.backbones.representations import EXAMPLES
 from transfer_core.plan.phases import phases
 from transfer_core.plan.presets import is_convex
+from transfer_core.recipe.augmentations import Mixing
 from transfer_core.recipe.heads import (
     ClassicHead,
     FewShotHead,
@@ -22,7 +23,7 @@ from transfer_core.recipe.heads import (
 )
 from transfer_core.recipe.messages import shown
 from transfer_core.recipe.schema import Generation, Languages, Recipe, TextOptions
-from transfer_core.recipe.steps import OF_MINIBATCHES, Freeze, Lora, Train, Unfreeze
+from transfer_core.recipe.steps import CONTRASTIVE, OF_MINIBATCHES, Freeze, Lora, Train, Unfreeze
 from transfer_core.runtime.errors import DependencyError, Problem, RecipeError, did_you_mean
 from transfer_core.tasks import TASKS, PooledTask, Task
 from transfer_core.tasks.criteria import CLASSES, LABELS, VALUES
@@ -37,7 +38,7 @@ def raise_if(problems: Sequence[Problem]) -> None:
 def check_names(recipe: Recipe) -> None:
     """Raise `RecipeError` unless the task and all losses exist."""
     names = ["auto", *sorted(TASKS)]
-    losses = sorted({task.loss for task in TASKS.values()})
+    losses = sorted({CONTRASTIVE, *(task.loss for task in TASKS.values())})
     problems = [] if recipe.task in names else [Problem("task", _unknown("task", recipe.task, names))]
     for path, train in train_steps(recipe):
         if train.loss not in (None, *losses):
@@ -138,7 +139,10 @@ def check_task(recipe: Recipe, task: Task[Any], labels: Sequence[str]) -> None:
 
 
 def _train_problems(train: Train, task: Task[Any], labels: Sequence[str]) -> Iterator[Problem]:
-    if train.loss not in (None, task.loss):
+    of_classes = isinstance(task, PooledTask) and task.criterion.layout == CLASSES
+    if train.loss == CONTRASTIVE and not of_classes:
+        yield Problem("loss", f"contrastive is for classes, not for {task.name}. Fix: leave it out")
+    elif train.loss not in (None, CONTRASTIVE, task.loss):
         message = f"{train.loss} does not go with {task.name}, which takes {task.loss}"
         yield Problem("loss", message)
     if train.class_weights not in (None, "none"):
@@ -197,6 +201,21 @@ def check_layer_decay(recipe: Recipe, draft: Recipe, blocks: Sequence[str]) -> N
     wrong = [i for i, phase in enumerate(found) if phase.train.layer_decay and not phase.changes_backbone]
     message = "no block of the backbone trains in this step: unfreeze some before it, or leave it out"
     _refuse(wrong, "layer_decay", message, recipe, len(found))
+
+
+def check_contrastive(recipe: Recipe, draft: Recipe, blocks: Sequence[str]) -> None:
+    """Raise `RecipeError` for a contrastive loss where no block trains, or beside words about the head."""
+    found = phases(draft, blocks)
+    some = [i for i, phase in enumerate(found) if phase.is_contrastive]
+    frozen = [i for i in some if not found[i].changes_backbone]
+    message = "contrastive trains embeddings, and no block of the backbone trains in this step"
+    _refuse(frozen, "loss", f"{message}. Fix: unfreeze :all before it", recipe, len(found))
+    others = [word for word in ("adapt", "distill", "regularize") if getattr(recipe, word)]
+    if any(isinstance(change, Mixing) for change in recipe.augment or ()):
+        others.append("augment (mixup, cutmix)")
+    if some and others:
+        message = f"contrastive can't be combined with {', '.join(others)}. Fix: leave out one"
+        _refuse(some, "loss", message, recipe, len(found))
 
 
 def _refuse(wrong: Sequence[int], word: str, message: str, recipe: Recipe, trains: int) -> None:

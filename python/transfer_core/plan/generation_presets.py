@@ -19,7 +19,7 @@ from transfer_core.runtime.errors import Problem, RecipeError
 
 # Training pairs below which the preset `fast` trains adapters: as good on texts of their kind as the decoder,
 # and better on others (benchmarks/NOTES.md).
-FEW_PAIRS = 1000
+FEW_PAIRS = 500
 _RANK = 16
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from transfer_core.recipe.schema import Recipe
-from transfer_core.recipe.steps import Freeze, Lora, Train, Unfreeze
+from transfer_core.recipe.steps import CONTRASTIVE, Freeze, Lora, Train, Unfreeze
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,11 @@ class Phase:
         """Whether L-BFGS or scikit-learn fits the head: judged by cross-validation, it can be fitted on
         validation examples too."""
         return self.train.optimizer in ("lbfgs", None)
+
+    @property
+    def is_contrastive(self) -> bool:
+        """Whether the embeddings train without the head."""
+        return self.train.loss == CONTRASTIVE
 
     @property
     def changes_backbone(self) -> bool:

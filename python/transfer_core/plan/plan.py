@@ -25,7 +25,7 @@ from transfer_core.plan.process_checks import check_processes
 from transfer_core.plan.relations import check_relations, with_gradual_steps
 from transfer_core.recipe.heads import Head
 from transfer_core.recipe.schema import Recipe, TextOptions
-from transfer_core.recipe.steps import Freeze, Train
+from transfer_core.recipe.steps import CONTRASTIVE, Freeze, Train
 from transfer_core.runtime.errors import Problem
 from transfer_core.tasks import TASKS, Task, named_task
 
@@ -138,6 +138,7 @@ def complete(recipe: Recipe, facts: BackboneFacts) -> Recipe:
     checks.check_lbfgs(recipe, draft)
     check_kinds(draft, blocks)
     checks.check_layer_decay(recipe, draft, blocks)
+    checks.check_contrastive(recipe, draft, blocks)
     check_relations(draft, task, blocks)
     check_processes(draft, task, blocks)
     return replace(draft, steps=preset.fill_train_steps(draft, blocks))
@@ -186,8 +187,8 @@ def make_plan(
         recipe = recipe if few is given else complete(replace(few, task=task.name), facts)
     checks.check_task(recipe, task, labels)
     check_group_words(given, task)
-    steps = tuple(replace(step, loss=task.loss) if isinstance(step, Train) else step for step in recipe.steps)
-    recipe = replace(recipe, task=task.name, steps=steps)
+    steps = (_with_loss(step, task) if isinstance(step, Train) else step for step in recipe.steps)
+    recipe = replace(recipe, task=task.name, steps=tuple(steps))
     warnings: tuple[str, ...] = ()
     must_show = task.needs == "pooled" and must_gain(given) and not given.steps
     if must_show and validation_examples < ENOUGH_TO_COMPARE:
@@ -199,6 +200,10 @@ def make_plan(
     found = tuple(phases(recipe, facts.blocks))
     is_default = given.head is None and len(found) == 1 and found[0].train.optimizer == "lbfgs"
     return Plan(recipe, task, found, given.augment is None, warnings, is_default)
+
+
+def _with_loss(train: Train, task: Task[Any]) -> Train:
+    return train if train.loss == CONTRASTIVE else replace(train, loss=task.loss)
 
 
 def _text_options(recipe: Recipe, draft: Recipe, facts: BackboneFacts) -> TextOptions:

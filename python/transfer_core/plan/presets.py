@@ -104,6 +104,9 @@ def _fill_finetune(phase: Phase, recipe: Recipe) -> Train:
     optimizer = phase.train.optimizer or "adamw"
     rate = 1e-3 if optimizer == "sgd" else 3e-4 if phase.lora else 1e-4
     defaults = _finetune_defaults(optimizer, rate, recipe.preset)
+    if phase.is_contrastive:
+        rate = rate if optimizer == "sgd" or phase.lora else 2e-5
+        defaults = replace(defaults, epochs=20, learning_rate=rate, batch_size=16, early_stopping=0)
     if isinstance(recipe.regularize, L2Sp):  # in the place of a decay toward zero
         defaults = replace(defaults, weight_decay=0.0)
     return filled(phase.train, optimizer, defaults)

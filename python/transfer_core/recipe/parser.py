@@ -22,7 +22,7 @@ from transfer_core.recipe.messages import (
     wrong_value,
 )
 from transfer_core.recipe.schema import Columns, Recipe
-from transfer_core.recipe.steps import OF_MINIBATCHES, Freeze, Train, Unfreeze
+from transfer_core.recipe.steps import CONTRASTIVE, OF_MINIBATCHES, Freeze, Train, Unfreeze
 from transfer_core.runtime.errors import Problem, RecipeError
 
 # Options of one part: no part has as many, and each unknown one costs a search for the nearest name.
@@ -216,7 +216,7 @@ def _check_combinations(recipe: Recipe, problems: list[Problem]) -> None:
     elif recipe.steps and not isinstance(recipe.steps[-1], Train):
         message = "nothing is trained after it: add a train step, or leave it out"
         problems.append(Problem(f"steps[{len(recipe.steps) - 1}]", message))
-    if len({train.loss for train in trains if train.loss}) > 1:
+    if len({train.loss for train in trains if train.loss and train.loss != CONTRASTIVE}) > 1:
         problems.append(Problem("steps", "all train steps must use the same loss"))
 
 

@@ -49,9 +49,15 @@ Optimizer: TypeAlias = Literal["lbfgs", "adam", "adamw", "sgd"]
 Schedule: TypeAlias = Literal["constant", "cosine"]
 
 
+# The loss of a step that trains the embeddings, after which the head is fitted anew.
+CONTRASTIVE = "contrastive"
+
+
 class Train(Base, frozen=True, tag="train"):
     """Train the head and the blocks that are not frozen.
 
+    `loss` is that of the task, or `contrastive`: blocks train to embed examples of one class alike, then the
+    head is fitted.
     `early_stopping` is the number of epochs without a better validation loss after which training
     ends (0: never). `warmup` is the share of all steps during which the learning rate rises from 0.
     `class_weights` is `balanced`, `none`, or a weight per label; `group_weights` weights the

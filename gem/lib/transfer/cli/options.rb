@@ -66,6 +66,7 @@ module Transfer
         fine_tune_epochs: ["N", "Passes over the data"],
         fine_tune_optimizer: ["NAME", "adam, adamw or sgd"],
         fine_tune_learning_rate: ["RATE", "Step size"],
+        fine_tune_loss: ["NAME", "contrastive: train embeddings, then the head"],
         gradually: [nil, "Unfreeze one block after the other"],
         regularize: ["NAME", "l2_sp or wise_ft: stay near published weights"],
         distill: ["TEACHER", "Train with this model or backbone as teacher"],

@@ -109,7 +109,7 @@ module Transfer
 
       def fine_tuning
         { epochs: value(:fine_tune_epochs), optimizer: @options[:fine_tune_optimizer],
-          learning_rate: value(:fine_tune_learning_rate) }.compact
+          learning_rate: value(:fine_tune_learning_rate), loss: @options[:fine_tune_loss] }.compact
       end
 
       def words(names) = names.to_h { |name| [name, value(name)] }.compact
