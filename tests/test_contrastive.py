@@ -98,6 +98,7 @@ def test_killed_and_resumed(encoder, home, tmp_path):
             "no block of the backbone trains",
         ),
         ({"steps": STEPS, "regularize": "l2_sp"}, "contrastive can't be combined with regularize"),
+        ({"steps": STEPS, "processes": 2}, "loss: :contrastive compares the examples of a whole batch"),
     ],
 )
 def test_words_that_do_not_go_with_it(encoder, words, message):

@@ -7,6 +7,7 @@ from typing import Any
 
 from transfer_core.plan.phases import phases
 from transfer_core.recipe.schema import Recipe
+from transfer_core.recipe.steps import CONTRASTIVE
 from transfer_core.runtime.errors import Problem, RecipeError
 from transfer_core.tasks import Task
 
@@ -38,10 +39,11 @@ def _problems(recipe: Recipe, task: Task[Any], blocks: Sequence[str]) -> Iterato
         yield f"{task.name} trains in one process, not in {count}. {_ALONE}"
     elif not tuned:
         yield f"{count} processes share fine-tuning, but every block is frozen. Fix: unfreeze blocks"
-    for word in ("adapt", "distill"):
-        if getattr(recipe, word):
-            message = f"{word} compares the examples of a whole batch, which one process must have"
-            yield f"{message} (got {count}). {_ALONE}"
+    given = [word for word in ("adapt", "distill") if getattr(recipe, word)]
+    given += ["loss: :contrastive"] if any(train.loss == CONTRASTIVE for train in tuned) else []
+    for word in given:
+        message = f"{word} compares the examples of a whole batch, which one process must have"
+        yield f"{message} (got {count}). {_ALONE}"
     smallest = min((train.batch_size or 32 for train in tuned), default=count)
     if smallest < count:
         yield f"{count} processes can't share batches of {smallest}. Fix: batch_size: {count} or more"
