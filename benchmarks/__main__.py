@@ -36,6 +36,7 @@ NAMES = (
     "bridge",
     "choosing",
     "gpu",
+    "search",
 )
 # Without peers, which need not be installed for it.
 OF_OURS_ALONE = {"gpu"}

@@ -135,7 +135,7 @@ def _scores(rows: Floats, classes: Classes, seed: int) -> dict[str, float]:
     from transfer_core.selection.transferability import h_score, log_me, n_leep, trans_rate
 
     _, classes = np.unique(classes, return_inverse=True)
-    given = _rows(rows, classes)
+    given = rows_with(rows, classes)
     fit = fit_linear(given, int(classes.max()) + 1, 5, seed, Progress())
     left_out = np.concatenate(left_out_rows(given, 5, seed))
     return {
@@ -230,14 +230,15 @@ def _fitted(rows: Floats, classes: Classes, outputs: int, seed: int) -> tuple[Fl
     from transfer_core.runtime.progress import Progress
 
     present, numbers = np.unique(classes, return_inverse=True)
-    fit = fit_linear(_rows(rows, numbers), len(present), 5, seed, Progress())
+    fit = fit_linear(rows_with(rows, numbers), len(present), 5, seed, Progress())
     weight = np.zeros((outputs, rows.shape[1]), np.float32)
     bias = np.full(outputs, -30, np.float32)
     weight[present], bias[present] = fit.weight, fit.bias
     return weight, bias
 
 
-def _rows(rows: Floats, classes: Classes) -> Any:
+def rows_with(rows: Floats, classes: Classes) -> Any:
+    """Rows of a fit."""
     from transfer_core.heads.rows import rows_of
     from transfer_core.tasks.criteria import CrossEntropy
 

@@ -23,6 +23,7 @@ from benchmarks import (
     pretrained_detectors,
     process,
     results,
+    search,
     second_run,
     training,
 )
@@ -359,3 +360,17 @@ def test_an_unknown_part_is_refused_with_the_known_ones() -> None:
     )
     assert done.returncode == 2
     assert "invalid choice: 'speed' (choose from" in done.stderr
+
+
+def test_the_gain_of_a_search_is_the_mean_over_sets() -> None:
+    def trained(accuracy: float) -> dict[str, float]:
+        return {"accuracy": accuracy, "seconds": 60.0}
+
+    measured = {
+        "sets": {"a": [{"default": trained(0.5), "auto": trained(0.6)}]},
+        "stored": {"b": [{"default": 0.8, "auto": 0.8}, {"default": 0.7, "auto": 0.8}]},
+        "peers": {},
+    }
+    found = search.report(measured)
+    assert found.targets[0].value == pytest.approx((10 + 5) / 2)
+    assert "b, stored embeddings" in section(found)

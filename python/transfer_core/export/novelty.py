@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from transfer_core.export.operators import Value
-from transfer_core.heads.novelty import UNKNOWN, transformed
+from transfer_core.heads.novelty import UNKNOWN, Novelty, transformed
 
 
 def add_novelty(embeddings: Value, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
@@ -25,7 +25,8 @@ def add_novelty(embeddings: Value, arrays: Mapping[str, npt.NDArray[Any]]) -> No
     if not arrays:
         return
     examples = transformed(arrays["0.examples"], bool(arrays["0.roots"]))
-    distances = arrays["0.distances"].astype(np.float32)
+    at, share = Novelty(arrays["0.examples"], arrays["0.distances"], arrays["0.roots"]).knots
+    beyond = 1.0 / (len(arrays["0.distances"]) + 1)
     lengths: Any = np.square(examples).sum(axis=1)
     rows = embeddings
     if arrays["0.roots"]:
@@ -35,8 +36,11 @@ def add_novelty(embeddings: Value, arrays: Mapping[str, npt.NDArray[Any]]) -> No
     else:
         squares = rows @ (-2 * examples.T) + lengths + (rows * rows).sum(1, keepdims=True)
     nearest = squares.apply("ReduceMin", axes=[1], keepdims=1).apply("Max", 0.0).apply("Sqrt")
-    is_nearer = nearest.apply("Greater", distances[None], dtype=bool).cast(np.float64)
-    novelty = is_nearer.sum(1) / (len(distances) + 1)
+    nearest = nearest.cast(np.float64)
+    steps = (nearest - at[None, :-1]) / np.diff(at)[None]
+    within = steps.apply("Max", 0.0).apply("Min", 1.0) @ np.diff(share)[:, None]
+    rest = nearest.apply("Max", at[-1]).apply("Reciprocal") * -at[-1] + 1.0
+    novelty = (within + rest * beyond).sum(1)
     graph = embeddings.graph
     graph.output("novelty", novelty, ["N"])
     graph.output("unknown", novelty.apply("Less", UNKNOWN, dtype=bool).apply("Not"), ["N"])

@@ -26,7 +26,8 @@ _MOST_CLASSES, _MOST_MEASURED = 100, 2000
 
 
 class Novelty(FittedLayer):
-    """Novelty (N,) of embeddings: the share of calibration examples nearer to the training examples.
+    """Novelty (N,) of embeddings: the share of calibration examples nearer to the training examples,
+    interpolated.
 
     Attributes
     ----------
@@ -60,13 +61,34 @@ class Novelty(FittedLayer):
             raise ValueError("its novelty detector: distances are not sorted, finite numbers")
 
     def __call__(self, features: Array) -> Array:
-        """Novelty (N,) float64, 0 to 1, of embeddings (N, D).
+        """Novelty (N,) float64, 0 to 1, of embeddings (N, D); continuous, and larger for larger distances.
 
-        One minus a conformal p-value: of inputs from the distribution of the training examples, at most the
-        share α has a novelty of 1 - α or more (Vovk et al. 2005, section 2.2).
+        At most one minus a conformal p-value: of inputs from the distribution of the training examples, at
+        most the share α ≥ 1 / (n + 1) has a novelty of 1 - α or more (Vovk et al. 2005, section 2.2).
         """
-        nearer = np.searchsorted(self.distances, self.nearest(features), side="left")
-        return np.asarray(nearer / (len(self.distances) + 1), np.float64)
+        nearest = self.nearest(features).astype(np.float64)
+        at, novelty = self.knots
+        beyond = at[-1] / np.maximum(nearest, at[-1])
+        return np.interp(nearest, at, novelty) + (1 - beyond) / (len(self.distances) + 1)
+
+    @cached_property
+    def knots(self) -> tuple[Array, Array]:
+        """Increasing distances from 0 on, and the novelty at each, interpolated linearly between them.
+
+        At a calibration distance it is the share of nearer ones. The share of all is reached beyond the
+        largest, by the difference of the largest and the median; further away, the rest of the way to 1 is
+        that to the inverse of the distance.
+        """
+        distances = self.distances.astype(np.float64)
+        if not len(distances):
+            return np.array([0.0, 1.0]), np.zeros(2)
+        at, nearer = np.unique(distances, return_index=True)
+        last = 2 * at[-1] - np.median(distances)
+        at = np.append(at, max(last, 1.001 * at[-1], 1e-6))
+        novelty = np.append(nearer, len(distances)) / (len(distances) + 1)
+        if at[0] > 0:
+            at, novelty = np.append(0.0, at), np.append(0.0, novelty)
+        return at, novelty
 
     def nearest(self, features: Array) -> Array:
         """Distances (N,) float32 to the nearest example."""
