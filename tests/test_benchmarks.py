@@ -372,5 +372,5 @@ def test_the_gain_of_a_search_is_the_mean_over_sets() -> None:
         "peers": {},
     }
     found = search.report(measured)
-    assert found.targets[0].value == pytest.approx((10 + 5) / 2)
+    assert found.targets[0].measured == pytest.approx((10 + 5) / 2)
     assert "b, stored embeddings" in section(found)
