@@ -69,7 +69,8 @@ class Novelty(FittedLayer):
         nearest = self.nearest(features).astype(np.float64)
         at, novelty = self.knots
         beyond = at[-1] / np.maximum(nearest, at[-1])
-        return np.interp(nearest, at, novelty) + (1 - beyond) / (len(self.distances) + 1)
+        found: Array = np.interp(nearest, at, novelty) + (1 - beyond) / (len(self.distances) + 1)
+        return found
 
     @cached_property
     def knots(self) -> tuple[Array, Array]:
