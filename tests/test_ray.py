@@ -31,8 +31,9 @@ WORDS = {
     "steps": [
         {"type": "freeze"},
         {"type": "train"},
-        {"type": "unfreeze", "last": 1},
-        {"type": "train", "epochs": 8, "batch_size": 8},
+        {"type": "unfreeze", "last": 4},
+        # Seconds on an idle machine, so that the job is still training when its node is killed.
+        {"type": "train", "epochs": 14, "early_stopping": 14, "batch_size": 8},
     ],
 }
 
