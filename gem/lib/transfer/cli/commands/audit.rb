@@ -8,8 +8,8 @@ module Transfer
         Embeds the inputs with a frozen backbone and prints unreadable files, exact and
         near duplicates, candidates for wrong labels, outliers, rare labels, columns and
         properties of files that predict the label by themselves, and groups in several
-        parts. --report writes a page with the pictures. --output writes a table. Correct
-        its labels, set keep to no for inputs to leave out, and train with it.
+        parts. --report writes a page with the pictures. --output writes a table.
+        Correct its labels, set keep to no for inputs to leave out, and train with it.
 
           transfer audit photos/ --report audit.html --output audit.csv
           transfer train photos/ --corrections audit.csv

@@ -27,8 +27,8 @@ module Transfer
 
       desc "show RUN", "Show one training"
       long_desc <<~TEXT
-        Prints status, dates, data, directory, the page that reports on the trained model,
-        and the command that resumes it.
+        Prints status, dates, data, directory, the page about the trained model, and the
+        command that resumes it.
 
           transfer runs show 20260314-150926-535897
       TEXT
