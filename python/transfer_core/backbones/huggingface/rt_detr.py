@@ -148,7 +148,7 @@ class _Pyramid(nn.Module):
         places = _positions(side, x.shape[1], self._temperature).to(tokens)
         for layer in layers:
             tokens = layer.finish(layer.attend(tokens, places))
-        found: Tensor = tokens.transpose(1, 2).reshape(x.shape)
+        found: Tensor = tokens.transpose(1, 2).reshape(-1, x.shape[1], side, side)
         return found
 
     def _fused(self, maps: list[Tensor]) -> list[Tensor]:
@@ -292,10 +292,10 @@ class _DeformableAttention(nn.Module):
         for level, part in enumerate(values.split([side * side for side in sides], dim=2)):
             grid, side = 2 * points[:, :, level] - 1, sides[level]
             sampled = functional.grid_sample(
-                part.view(*part.shape[:2], side, side), grid.to(part.dtype), align_corners=False
+                part.view(-1, part.shape[1], side, side), grid.to(part.dtype), align_corners=False
             )  # (N · heads, d, Q, points)
             found.append((sampled * shares[:, None, :, level]).sum(3))
-        mixed = torch.stack(found).sum(0).view(len(queries), -1, queries.shape[1])
+        mixed = torch.stack(found).sum(0).view(-1, queries.shape[2], queries.shape[1])
         return self.output_proj(mixed.transpose(1, 2))  # type: ignore[no-any-return]
 
 
