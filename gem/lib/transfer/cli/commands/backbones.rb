@@ -19,7 +19,7 @@ module Transfer
       option :task, banner: "NAME", desc: "For image_classification, text_regression ..."
       option :max_parameters, banner: "N", desc: "With at most N parameters, such as 10M"
       option :license, banner: "NAME", desc: "With weights under this licence"
-      option :source, banner: "NAME", desc: "From torchvision, nanodet, ssdlite, timm, huggingface or keras"
+      option :source, banner: "NAME", desc: "torchvision, nanodet, ssdlite, timm, huggingface, keras"
       option :offline, type: :boolean, desc: "With weights on this machine"
       option :sort, banner: "ORDER", enum: Catalogue::ORDERS.keys, default: "relevance",
                     desc: "By relevance, name, parameters or metric"

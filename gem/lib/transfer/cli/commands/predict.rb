@@ -33,7 +33,7 @@ module Transfer
       option :level, type: :numeric, banner: "SHARE", desc: "Add the prediction set or interval at this coverage"
       option :tile, type: :boolean, desc: "Detect in overlapping parts of large images, too"
       option :min_score, type: :numeric, banner: "SCORE",
-                         desc: "Print all boxes of at least this score (default: a threshold per class)"
+                         desc: "All boxes of at least this score (threshold per class)"
       option :augment, banner: "A,B", desc: "Average over views of each image: flip, crop ..."
       option :draw, banner: "FILE", desc: "Draw the boxes on the image, and write it to this file"
       option :on_bad_input, banner: "WORD", enum: %w[mark skip raise], default: "mark",
