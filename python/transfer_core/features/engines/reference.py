@@ -15,12 +15,13 @@ from transfer_core.features.engines.engine import Array, Unusable
 from transfer_core.features.parallel import on_one_core
 from transfer_core.runtime.devices import Device
 from transfer_core.runtime.errors import DependencyError, RecipeError
+from transfer_core.runtime.version import __version__
 
 if TYPE_CHECKING:
     from transfer_core.backbones.frozen import AnyBackbone
 
-# Changes whenever the same backbone would get another graph.
-GRAPH_VERSION = 1
+# Changes whenever the same backbone would get another graph. A release may change the code of a network, too.
+GRAPH_VERSION = f"1 {__version__}"
 # Of so many inputs the activations are in memory at the same time.
 _AT_ONCE = 4
 
