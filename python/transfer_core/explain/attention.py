@@ -14,6 +14,7 @@ from transfer_core.backbones.backbone import Backbone
 from transfer_core.explain.attention_recorder import AttentionRecorder
 from transfer_core.explain.case import Attribution, Case
 from transfer_core.explain.class_activation import differentiable, image_tensor, score_of
+from transfer_core.runtime.devices import torch_threads
 from transfer_core.tasks.criteria import Array
 
 
@@ -52,12 +53,12 @@ def rolled_out_text(case: Case) -> Attribution | None:
 def relevance_by_attention(case: Case, inputs: Tensor, relevance: Relevance | None = None) -> Array | None:
     """Relevance (L,) of each token, not negative; None if attention is not over all tokens."""
     backbone = case.backbone.module()
-    with torch.enable_grad():
+    with torch_threads(1), torch.enable_grad():  # as in `class_activation`
         maps, states = record(backbone, inputs)
         if maps is None or not isinstance(states, Tensor):
             return None
         score = score_of(case, backbone.pool(states))
-    return (relevance or gradient_weighted)(Recorded(maps, states, score))
+        return (relevance or gradient_weighted)(Recorded(maps, states, score))
 
 
 def record(backbone: Backbone, inputs: Tensor) -> tuple[list[Tensor] | None, Any]:

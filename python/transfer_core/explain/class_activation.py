@@ -11,6 +11,7 @@ from transfer_core.backbones.backbone import Backbone
 from transfer_core.explain.case import Attribution, Case
 from transfer_core.features.image_tensors import normalize
 from transfer_core.heads.dense import DenseHead
+from transfer_core.runtime.devices import torch_threads
 from transfer_core.tasks.criteria import Array
 
 
@@ -22,6 +23,12 @@ def class_activation(case: Case) -> Attribution | None:
     """
     if not differentiable(case):
         return None
+    # Several threads wait for each other longer than they compute, on a machine that is busy.
+    with torch_threads(1):
+        return _by_gradient(case)
+
+
+def _by_gradient(case: Case) -> Attribution | None:
     backbone = case.backbone.module()
     place = last_map(backbone, image_tensor(case.loaded, backbone))
     if place is None:
