@@ -255,13 +255,13 @@ def test_blocks_that_the_backbone_lacks():
         (
             {"steps": (Freeze(), Train(loss="cross_entropi"))},
             'steps[1].loss: unknown loss "cross_entropi", did you mean "cross_entropy"? '
-            "(one of: binary_cross_entropy, cross_entropy, detection, mean_squared_error, "
+            "(one of: binary_cross_entropy, contrastive, cross_entropy, detection, mean_squared_error, "
             "token_cross_entropy)",
         ),
         (
             {"train": Train(loss="hinge")},
             'train.loss: unknown loss "hinge" '
-            "(one of: binary_cross_entropy, cross_entropy, detection, mean_squared_error, "
+            "(one of: binary_cross_entropy, contrastive, cross_entropy, detection, mean_squared_error, "
             "token_cross_entropy)",
         ),
     ],
