@@ -1,18 +1,17 @@
 # frozen_string_literal: true
 
 require "json"
+require_relative "axe"
 
 # Chromium without a window, for files that open without a server.
 module Browser
   CHROMIUM = ENV["CHROMIUM"] || "/usr/bin/chromium"
   CHROMEDRIVER = ENV["CHROMEDRIVER"] || "/usr/bin/chromedriver"
-  # An accessibility checker, which `bin/setup --dev` installs.
-  AXE = File.expand_path("../../tmp/axe/node_modules/axe-core/axe.min.js", __dir__)
   FLAGS = %w[--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking
              --disable-component-update --disable-sync --window-size=1000,900].freeze
 
   # @return [String, nil] a program that is missing
-  def self.missing = [CHROMIUM, CHROMEDRIVER, AXE].find { |file| !File.exist?(file) }
+  def self.missing = [CHROMIUM, CHROMEDRIVER].find { |file| !File.exist?(file) }
 
   # Opens a browser whose processes end with the block.
   # @param folder [String] of its profile
@@ -54,11 +53,7 @@ module Browser
     end
 
     # @return [Array<String>] violations of WCAG 2.2 AA and of best practices
-    def violations
-      driver.execute_script(File.read(AXE))
-      found = driver.execute_async_script("axe.run().then(arguments[0])")
-      found["violations"].flat_map { |one| one["nodes"].map { |node| "#{one['id']}: #{node['html'][0, 200]}" } }
-    end
+    def violations = Axe.violations(driver)
 
     # Presses Tab until an element has the focus.
     # @param css [String]
