@@ -3,7 +3,6 @@
 import io
 import json
 from dataclasses import replace
-from itertools import pairwise
 from types import SimpleNamespace
 
 import msgspec
@@ -15,7 +14,7 @@ from PIL import Image
 
 import transfer_core
 from photos import png
-from tiny_backbone import CROP, WIDTH, tiny_backbone
+from tiny_case import tiny_case
 from tiny_encoder import LAYERS, tiny_encoder
 from transfer_core.explain.alignment import Alignment
 from transfer_core.explain.attention import relevance_by_attention, rolled_out
@@ -35,25 +34,6 @@ def home(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TRANSFER_HOME", str(tmp_path_factory.mktemp("home")))
         yield
-
-
-def tiny_case(seed=0, hidden=()):
-    rng = np.random.default_rng(seed)
-    widths, arrays = (WIDTH, *hidden, 3), {}
-    for number, (before, after) in enumerate(pairwise(widths)):
-        weight, bias = rng.standard_normal((after, before)), rng.standard_normal(after)
-        arrays |= named(2 * number, weight.astype(np.float32), bias.astype(np.float32))
-    head, direction, backbone = DenseHead(arrays), np.array([1.0, -1.0, 0.0]), tiny_backbone(seed)
-
-    def score(loaded):
-        tensors = [image_tensor(one, backbone) for one in loaded]
-        with torch.no_grad():
-            return head(backbone(torch.cat(tensors)).numpy()).astype(np.float64) @ direction
-
-    def case_of(pixels):
-        return Case(pixels, backbone, head, (), (), lambda cells: cells, direction, 0.0, None, score)
-
-    return case_of(rng.integers(0, 256, (CROP, CROP, 3), dtype=np.uint8))
 
 
 def test_hirescam_adds_up_to_the_difference_of_two_logits():

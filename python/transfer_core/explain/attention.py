@@ -80,22 +80,19 @@ def gradient_weighted(recorded: Recorded) -> Array:
     """
     maps = recorded.maps
     length = maps[0].shape[-1]
-    gradients = torch.autograd.grad(recorded.score, maps, retain_graph=True, allow_unused=True)
+    *gradients, of_states = torch.autograd.grad(recorded.score, [*maps, recorded.states], allow_unused=True)
     relevance = torch.eye(length, dtype=torch.float64)
     for attention, gradient in zip(maps, gradients, strict=True):
         if gradient is not None:
             weighted = (attention * gradient).detach()[0].double().clamp(min=0).mean(dim=0)
             relevance = relevance + weighted @ relevance
-    weights = _pooled(recorded)
-    found: Array = (weights @ (relevance - torch.eye(length)) / weights.sum()).numpy()
-    return found
+    return _averaged(relevance - torch.eye(length), of_states)
 
 
 def rolled_out(recorded: Recorded) -> Array:
     """The rows of `rollout`, averaged over the pooled tokens."""
-    weights = _pooled(recorded)
-    found: Array = (weights @ rollout(recorded.maps) / weights.sum()).numpy()
-    return found
+    (of_states,) = torch.autograd.grad(recorded.score, recorded.states, allow_unused=True)
+    return _averaged(rollout(recorded.maps), of_states)
 
 
 def rollout(maps: Sequence[Tensor]) -> Tensor:
@@ -113,14 +110,14 @@ def patches(relevance: Array) -> Array:
     return relevance[-side * side :].reshape(side, side)
 
 
-def _pooled(recorded: Recorded) -> Tensor:
-    """Weights (L,) of the last tokens: the norms of ∂s/∂x of their states x, zero for those not pooled."""
-    states, length = recorded.states, recorded.maps[0].shape[-1]
-    (gradient,) = torch.autograd.grad(recorded.score, states, retain_graph=True, allow_unused=True)
-    if gradient is not None and gradient.ndim == 3 and gradient.shape[1] == length and gradient.any():
-        norms: Tensor = gradient[0].double().norm(dim=1)
-        return norms
-    return torch.ones(length, dtype=torch.float64)
+def _averaged(rows: Tensor, of_states: Tensor | None) -> Array:
+    """The mean (L,) of rows (L, L), weighted with the norms of ∂s/∂x (1, L, D) of the last states x, which
+    are zero for tokens that are not pooled."""
+    weights = torch.ones(len(rows), dtype=torch.float64)
+    if of_states is not None and of_states.shape[:2] == (1, len(rows)) and of_states.any():
+        weights = of_states[0].double().norm(dim=1)
+    found: Array = (weights @ rows / weights.sum()).numpy()
+    return found
 
 
 def _of_image(case: Case, relevance: Relevance) -> Attribution | None:
