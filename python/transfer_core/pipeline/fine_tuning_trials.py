@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from msgspec.structs import replace
 
+from transfer_core.backbones.facts import BackboneFacts
 from transfer_core.data import Row
 from transfer_core.distributed.trials import at_once, map_tasks
 from transfer_core.heads import Head
@@ -50,11 +51,12 @@ class Clock(Protocol):
 
 @dataclass(frozen=True)
 class FineTuned:
-    """A configuration that fine-tunes, with its mean `loss` on the validation part."""
+    """A configuration that fine-tunes, with its mean `loss` on the validation part and its estimated time."""
 
     title: str
     recipe: Recipe
     loss: float
+    seconds: float
 
 
 def best_fine_tuned(
@@ -63,10 +65,11 @@ def best_fine_tuned(
     streams: Mapping[str, list[Row]],
     clock: Clock,
     progress: Progress,
-) -> FineTuned | None:
+) -> tuple[FineTuned | None, int]:
     """Fine-tune while there is time; the best trial, if its loss is significantly below that of `best`.
 
-    Both are compared on the validation part, on which no trial is fitted.
+    Both are compared on the validation part: `best` by its out-of-fold losses, and the trials, which are
+    trained on the training part alone, by those of their models.
 
     Parameters
     ----------
@@ -80,49 +83,62 @@ def best_fine_tuned(
         The time that is left.
     progress
         Progress events and cancellation.
+
+    Returns
+    -------
+    The best trial, or None, and the number of trials.
     """
     frozen = best.embedded.frozen
     before = best.by_example()[len(frozen.train) :]
-    bases = [one.recipe for one in singles if one.embedded.frozen.backbone.facts.trainable][:_BACKBONES]
+    bases = [
+        (one.recipe, one.embedded.frozen.backbone.facts)
+        for one in singles
+        if one.embedded.frozen.backbone.facts.trainable
+    ][:_BACKBONES]
     if not bases or len(before) < ENOUGH_TO_COMPARE or not all(map(math.isfinite, before)):
-        return None
+        return None, 0
     # Without embeddings and network, which a task on another node does not need.
     measured = replaced(frozen, train=before[:0], valid=before[:0], backbone=None)  # type: ignore[arg-type]
     study, estimates = new_study(frozen.plan.recipe.seed), _Estimates(streams, clock, progress)
-    found: FineTuned | None = None
+    found, count = None, 0
     while clock.left > _LEAST:
         # On a cluster several trials run at once; they are compared in the order of their proposals.
         proposals, trials = [study.ask() for _ in range(at_once())], []
         for proposal in proposals:
             title, recipe = _proposed(proposal, bases)
-            epochs = estimates.affordable_epochs(recipe)
+            # The time that is left also suffices for the final training, of this trial or of the best one.
+            share = min(clock.left / 2, clock.left - (found.seconds if found else 0))
+            epochs, needed = estimates.affordable(recipe, share / _CAUTION)
             if epochs < _FEWEST_EPOCHS:
-                return found
+                return found, count
             progress.stage("train", f"trial: {title}, {epochs} epochs")
-            trials.append(_Trial(title, _with_epochs(recipe, epochs), measured, streams, clock.left))
+            recipe = _with_epochs(recipe, epochs)
+            trials.append(_Trial(title, recipe, measured, streams, share, needed * _CAUTION))
         for proposal, trial, losses in zip(
             proposals, trials, map_tasks(_losses, trials, progress), strict=True
         ):
             if losses is None:
                 progress.check()  # raises if the user cancelled, not the clock
-                return found
-            loss = float(losses.mean())
+                return found, count
+            loss, count = float(losses.mean()), count + 1
             study.tell(proposal, loss)
             better = loss < (found.loss if found else math.inf)
             if better and gain_p_value(before, losses, trial.recipe.seed) <= SIGNIFICANT:
-                found = FineTuned(trial.title, trial.recipe, loss)
-    return found
+                found = FineTuned(trial.title, trial.recipe, loss, trial.needed)
+    return found, count
 
 
 @dataclass(frozen=True)
 class _Trial:
-    """A recipe with what it is measured with: the validation part of `frozen`, within `seconds`."""
+    """A recipe that is measured on the validation part of `frozen`, within `seconds`; `needed` is its
+    estimate."""
 
     title: str
     recipe: Recipe
     frozen: Frozen
     streams: Mapping[str, list[Row]]
     seconds: float
+    needed: float
 
 
 def new_study(seed: int) -> optuna.Study:
@@ -133,11 +149,11 @@ def new_study(seed: int) -> optuna.Study:
     return optuna.create_study(sampler=optuna.samplers.TPESampler(seed=seed, n_startup_trials=4))
 
 
-def _proposed(proposal: optuna.Trial, bases: Sequence[Recipe]) -> tuple[str, Recipe]:
-    base = bases[proposal.suggest_categorical("backbone", list(range(len(bases))))]
-    last = proposal.suggest_categorical("last", [1, 2, 4, 8])
+def _proposed(proposal: optuna.Trial, bases: Sequence[tuple[Recipe, BackboneFacts]]) -> tuple[str, Recipe]:
+    base, facts = bases[proposal.suggest_categorical("backbone", list(range(len(bases))))]
+    last = min(proposal.suggest_categorical("last", [1, 2, 4, 8]), len(facts.blocks))
     rate = proposal.suggest_float("learning_rate", 1e-5, 1e-3, log=True)
-    flips = proposal.suggest_categorical("flips", [False, True])
+    flips = facts.modality == "image" and proposal.suggest_categorical("flips", [False, True])
     train = Train(epochs=_MOST_EPOCHS, learning_rate=rate, early_stopping=3)
     augment = (Crop(min_scale=0.8), Flip()) if flips else ()
     steps = (Train(), Unfreeze(last=last), train)
@@ -159,8 +175,8 @@ class _Estimates:
         self._streams, self._clock, self._progress = streams, clock, progress
         self._known: dict[Any, tuple[float, float]] = {}
 
-    def affordable_epochs(self, recipe: Recipe) -> int:
-        """Epochs of which a trial and the final training fit into the time that is left."""
+    def affordable(self, recipe: Recipe, seconds: float) -> tuple[int, float]:
+        """The number of epochs of a training that fits into `seconds`, and the time of the training."""
         key = recipe.backbone, recipe.steps[1], bool(recipe.augment)
         try:
             if key not in self._known:
@@ -171,13 +187,13 @@ class _Estimates:
                 self._known[key] = found.seconds - tuning, tuning / _MOST_EPOCHS
         except Cancelled:
             self._progress.check()
-            return 0
+            return 0, 0.0
         except TransferError as error:
             self._progress.warning(f"trial left out: {recipe.backbone}: {error}")
-            return 0
+            return 0, 0.0
         fixed, epoch = self._known[key]
-        left = self._clock.left / 2 / _CAUTION - fixed
-        return max(0, min(_MOST_EPOCHS, int(left / max(epoch, 1e-3))))
+        epochs = max(0, min(_MOST_EPOCHS, int((seconds - fixed) / max(epoch, 1e-3))))
+        return epochs, fixed + epochs * epoch
 
 
 def _losses(trial: _Trial, progress: Progress) -> Array | None:

@@ -94,9 +94,9 @@ def search(recipe: Recipe, streams: Mapping[str, Iterable[Row]], progress: Progr
     with spool_folder() as spool:
         searching = _Search(base, kept, spool, clock, progress)
         best = searching.best_frozen()
-        tuned = best_fine_tuned(best, searching.singles(), kept, clock, progress)
+        tuned, more = best_fine_tuned(best, searching.singles(), kept, clock, progress)
     chosen = tuned or best
-    progress.stage("train", f"best of {searching.count} trials: {chosen.title}")
+    progress.stage("train", f"best of {searching.count + more} trials: {chosen.title}")
     return five_steps.run(chosen.recipe, kept, progress)
 
 
