@@ -26,4 +26,13 @@ RSpec.describe "Texts on the command line", :folder do
     expect([err, status]).to eq(["", 0])
     expect(out).to match(/\Apositive.*lovely.*\nnegative.*worst.*\n\z/)
   end
+
+  it "prints the attention to each token, and writes the weights of all heads" do
+    out, err, status = transfer("attention", model, "What a day!", "--output", "#{@folder}/attention.json")
+    rows = out.lines(chomp: true).map { |line| line.split("\t", 2) }
+    found = Transfer.load(model).attention("What a day!")
+    expect([rows.map(&:last), err, status]).to eq([found.tokens.map(&:strip), "", 0])
+    expect(rows.map(&:first)).to eq(found.rolled_out.to_a.first.map { |share| format("%.4f", share) })
+    expect(JSON.parse(File.read("#{@folder}/attention.json"))["heads"].size).to eq(found.heads.shape.first)
+  end
 end

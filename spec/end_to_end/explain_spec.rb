@@ -44,5 +44,16 @@ RSpec.describe "Explanations", :end_to_end do
     expect([out, err, status]).to eq(["#{why.label} (hirescam): #{@scratch}/cli.png\n", "", 0])
     expect(File.binread("#{@scratch}/cli.png")).to eq(why.overlay)
     expect(transfer("explain", file, photo).values_at(1, 2)).to match([/name a file with --output/, 2])
+
+    maps = model.features(photo, block: "features_3", most: 2)
+    out, err, status = transfer("features", file, photo, "--block", "features_3", "--most", "2",
+                                "--output", "#{@scratch}/maps.png")
+    means = maps.maps.to_a.map { |map| map.flatten.sum(&:abs) / map.flatten.size }
+    expect([out.lines.map { |line| line.split("\t").first(2) }, err, status]).to eq(
+      [maps.channels.zip(means).map { |channel, mean| [channel.to_s, format("%.4f", mean)] }, "", 0]
+    )
+    expect(File.binread("#{@scratch}/maps.png")).to eq(maps.overlay)
+    expect(JSON.parse(transfer("features", file, photo, "--most", "2", "--json").first)["channels"].size).to eq(2)
+    expect(transfer("attention", file, photo, "--json").values_at(1, 2)).to match(["", 2])
   end
 end

@@ -28,17 +28,23 @@ module Transfer
       def explain(model, input)
         file = output_file(:output, "why.png") if options[:output]
         loaded = open_model(model)
-        if loaded.modality == :image && !file && !options[:json]
-          raise Thor::Error, "name a file with --output (.png, .html, .json), or give --json"
-        end
-
-        value = Inputs.enum_for(:each_group, [input], loaded.modality).first.first.value
-        explanation = loaded.explain(value, **%i[for against method].to_h { |word| [word, options[word]] })
+        check_picture_wanted(loaded, file)
+        words = %i[for against method].to_h { |word| [word, options[word]] }
+        explanation = loaded.explain(one_value(loaded, input), **words)
         explanation.save(file) if file
         output(explanation.to_h) { explanation_lines(explanation, file) }
       end
 
       private
+
+      # @return the input as the model takes it
+      def one_value(model, input) = Inputs.enum_for(:each_group, [input], model.modality).first.first.value
+
+      def check_picture_wanted(model, file)
+        return if model.modality != :image || file || options[:json]
+
+        raise Thor::Error, "name a file with --output (.png, .html, .json), or give --json"
+      end
 
       def explanation_lines(explanation, file)
         return "#{explanation.label} (#{explanation.method}): #{file}" if explanation.heatmap
