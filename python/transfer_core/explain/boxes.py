@@ -92,9 +92,8 @@ def _class_activations(case: BoxCase) -> Sequence[BoxAttribution]:
     detector.pyramid = _Given(levels)  # type: ignore[assignment]
     found = []
     with torch.enable_grad():
-        corners, scores = _decoded(detector, maps)
-        logits = torch.logit(scores.double(), _NEAREST)
-        for score in _contrast(case, logits, _places(case, corners, scores)):
+        corners, logits = _logits(detector, maps)
+        for score in _contrast(case, logits, _places(case, corners, logits.sigmoid())):
             gradients = torch.autograd.grad(score, levels, retain_graph=True)
             products = [(a * g)[0].detach().sum(dim=0) for a, g in zip(levels, gradients, strict=True)]
             own = max(products, key=lambda one: float(one.abs().sum()))
@@ -140,14 +139,22 @@ def _occluded(case: BoxCase) -> list[BoxAttribution]:
 
 def _decoded(detector: Detector, maps: list[Tensor]) -> tuple[Tensor, Tensor]:
     """Corners (A, 4) and scores (A, K) of one input."""
-    grids: Grids = tuple((x.shape[2], x.shape[3]) for x in maps)
-    outputs = detector(maps).float()
-    # In 32 bits, the sigmoid of a certain box is 1, without a gradient; the levels in Faster R-CNN's outputs
-    # are the input of further layers.
-    corners, scores = detector.decode(
-        outputs if isinstance(detector, FasterRcnn) else outputs.double(), grids
-    )
+    corners, scores = detector.decode(detector(maps).float(), _grids(maps))
     return corners[0], scores[0]
+
+
+def _logits(detector: Detector, maps: list[Tensor]) -> tuple[Tensor, Tensor]:
+    """Corners (A, 4) and the logits (A, K) of the scores of one input, in 64 bits: in 32 bits the
+    probability of a certain box is 1, without a gradient."""
+    outputs = detector(maps).float()
+    if isinstance(detector, FasterRcnn):
+        return detector.logits(outputs, _grids(maps))
+    corners, scores = detector.decode(outputs.double(), _grids(maps))
+    return corners[0], torch.logit(scores[0], _NEAREST)
+
+
+def _grids(maps: list[Tensor]) -> Grids:
+    return tuple((x.shape[2], x.shape[3]) for x in maps)
 
 
 def _places(case: BoxCase, corners: Tensor, scores: Tensor) -> list[int]:

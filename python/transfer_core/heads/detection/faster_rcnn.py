@@ -11,7 +11,7 @@ from torchvision.models.detection import FasterRCNN
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
 from torchvision.models.detection.image_list import ImageList
-from torchvision.ops import MultiScaleRoIAlign
+from torchvision.ops import MultiScaleRoIAlign, clip_boxes_to_image
 
 from transfer_core.heads.detection.detector import Grids, PyramidDetector, Target, WithoutBackbone, as_dicts
 from transfer_core.heads.detection.pyramid import Pyramid
@@ -89,6 +89,29 @@ class FasterRcnn(PyramidDetector):
         [found], _ = self.detector.roi_heads(levels, proposals, images.image_sizes)
         is_own = found["labels"][:, None] == torch.arange(1, self._classes + 1)
         return found["boxes"], found["scores"][:, None] * is_own
+
+    def logits(self, outputs: Tensor, grids: Grids) -> tuple[Tensor, Tensor]:
+        """Logits of the probabilities of all proposals for one input, before suppression.
+
+        In 32 bits the probability of a certain box is 1, and has no gradient; its logit has one.
+
+        Returns
+        -------
+        corners : Tensor
+            (P · K, 4): the box of each of P proposals for each class.
+        logits : Tensor
+            (P · K, K) float64.
+        """
+        images, levels = self._images(1), self._levels(outputs, grids)
+        proposals, _ = self.detector.rpn(images, levels)
+        heads = self.detector.roi_heads
+        pooled = heads.box_roi_pool(levels, proposals, images.image_sizes)
+        scores, deltas = heads.box_predictor(heads.box_head(pooled))
+        corners = clip_boxes_to_image(heads.box_coder.decode(deltas, proposals), images.image_sizes[0])
+        each = scores.double()[:, None].expand(-1, self._classes + 1, -1)
+        own = torch.eye(self._classes + 1, dtype=torch.bool)
+        logits = scores.double() - each.masked_fill(own, -torch.inf).logsumexp(dim=2)
+        return corners[:, 1:].flatten(0, 1), logits[:, 1:].repeat_interleave(self._classes, dim=0)
 
     def _images(self, count: int) -> ImageList:
         size = (self.image_size, self.image_size)
