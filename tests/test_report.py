@@ -21,6 +21,7 @@ import transfer_core
 from tiny_backbone import tiny_backbone
 from transfer_core.data.boxes import Boxes, Detections
 from transfer_core.metrics.detection import detection_metrics
+from transfer_core.model import report_faithfulness
 from transfer_core.pipeline import five_steps
 from transfer_core.report import Scores, build_report, render_card, render_page
 from transfer_core.report.calibration import reliability
@@ -147,6 +148,7 @@ def test_page_with_data_has_its_mistakes_and_reliability(classes, tmp_path):
         in (page.text)
     )
     assert page.text.count("Truth: plain") == 30
+    assert "Faithfulness of explanations" not in page.text  # of rows
     assert "Share of right predictions by predicted probability, 120 examples" in page.text
 
 
@@ -216,6 +218,23 @@ def test_page_of_photos_with_hostile_names_and_a_corrupt_one(train, tmp_path, ti
     # An overlay has the size of the network's input.
     mistakes = {("Worst mistakes", 64): 6, ("Worst mistakes", 16): 6}
     assert shown == {**mistakes, ("Confusion matrix", 64): 6, ("Confusion matrix", 48): 1}
+
+
+def test_page_of_photos_has_the_faithfulness_of_explanations(train, tmp_path, tiny, monkeypatch):
+    folder = photos.class_folder(tmp_path / "photos", per_class=6)
+    model = train(folder, backbone="mobilenet_v2")
+    page = check(model.report(tmp_path / "a.html", data=folder).read_text())
+    title = "Faithfulness of explanations"
+    assert title in page.text
+    inputs = [str(path) for path in sorted((tmp_path / "photos").glob("*/*"))]
+    for name, row in zip(("deletion", "insertion"), ("Deletion", "Insertion"), strict=True):
+        shown = float(page.text[page.text.index(row) + 2])
+        assert shown == pytest.approx(getattr(model.faithfulness(inputs), name), abs=6e-4)
+    monkeypatch.setattr(report_faithfulness, "_MOST_SECONDS", 0)
+    page = check(model.report(tmp_path / "b.html", data=folder).read_text())
+    assert any(text.startswith("Not measured: it would take about") for text in page.text)
+    assert "Deletion" not in page.text
+    assert title not in check(model.report(tmp_path / "c.html").read_text()).text
 
 
 def pictures(html, section):

@@ -128,7 +128,7 @@ def _importance(found: Attribution, loaded: Any, random: np.random.Generator | N
         return enlarged(heatmap, loaded.shape[:2])
     if found.tokens is None or not isinstance(loaded, str):
         raise RecipeError([Problem("", "faithfulness is measured for images and single texts")])
-    words = loaded.split()
+    words = _words(loaded)
     if random is not None:
         return random.random(len(words))
     scores = np.zeros(len(words))
@@ -141,6 +141,10 @@ def _importance(found: Attribution, loaded: Any, random: np.random.Generator | N
     return scores
 
 
+def _words(text: str) -> list[str]:
+    return text.split() or [text]
+
+
 def _reduced(loaded: Any, importance: Array, steps: int, delete: bool) -> Iterator[Any]:
     """The input with growing shares of its parts removed, or shown, the most important first."""
     order = np.argsort(-importance, axis=None, kind="stable")
@@ -150,8 +154,9 @@ def _reduced(loaded: Any, importance: Array, steps: int, delete: bool) -> Iterat
         mask[chosen] = True
         shown = ~mask if delete else mask
         if isinstance(loaded, str):
-            kept = [word for word, keep in zip(loaded.split(), shown, strict=True) if keep]
-            yield " ".join(kept) or loaded.split()[order[-1]]
+            words = _words(loaded)
+            kept = [word for word, keep in zip(words, shown, strict=True) if keep]
+            yield " ".join(kept) or words[order[-1]]
             continue
         hidden = np.asarray(Image.fromarray(loaded).filter(ImageFilter.GaussianBlur(_BLUR)))
         yield np.where(shown.reshape(importance.shape)[..., None], loaded, hidden)

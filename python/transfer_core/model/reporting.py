@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -10,6 +11,7 @@ from transfer_core.data import Dataset, Row, naming_all
 from transfer_core.data.bad_input import printable
 from transfer_core.model.evaluation import labelled_data, warn_about
 from transfer_core.model.report_examples import Detail, drawn_worst, examples_of
+from transfer_core.model.report_faithfulness import faithfulness_on
 from transfer_core.model.restore import use_of
 from transfer_core.model_file.usage import REPORT
 from transfer_core.report import Examples, Report, build_report, render_card, render_page
@@ -22,8 +24,9 @@ if TYPE_CHECKING:
     from transfer_core.model.model import Model
     from transfer_core.model.pooled_predictor import Embeddings, PooledPredictor
 
-# Explanations and pictures of a report on request, and of the one that each training writes in a second.
-_ON_REQUEST, _OF_RUN = Detail(explained=8, pictures=240), Detail(explained=0, pictures=60)
+# Explanations and pictures of a report on request, of the one that each training writes in a second, and of
+# a model card, which has none.
+_ON_REQUEST, _OF_RUN, _OF_CARD = Detail(8, 240), Detail(0, 60), Detail(0, 0)
 
 
 def write_report(
@@ -48,7 +51,8 @@ def write_report(
         with labelled_data(model, data, columns, on_bad_input, streams, progress) as dataset:
             progress.stage("evaluate", f"measure on {len(dataset)} {model.modality.many}")
             with naming_all([dataset], model.modality, progress):
-                metrics, examples = _measured(model, dataset, on_bad_input, progress)
+                detail = _ON_REQUEST if target.suffix.lower() == ".html" else _OF_CARD
+                metrics, examples = _measured(model, dataset, on_bad_input, detail, progress)
         warn_about(model, metrics, progress)
     # Metrics in a file may have any form.
     with use_of(model.path):
@@ -89,7 +93,7 @@ def _page(report: Report) -> str:
 
 
 def _measured(
-    model: Model, dataset: Dataset, on_bad_input: str, progress: Progress
+    model: Model, dataset: Dataset, on_bad_input: str, detail: Detail, progress: Progress
 ) -> tuple[dict[str, Any], Examples]:
     """Metrics, and the examples to show."""
     if model.task.needs != "pooled":
@@ -97,4 +101,7 @@ def _measured(
         return metrics, drawn_worst(model, dataset, metrics)
     predictor = cast("PooledPredictor", model.predictor)
     embeddings, dataset = predictor.embed_readable(dataset, on_bad_input, progress)
-    return predictor.score(embeddings, dataset), examples_of(model, dataset, embeddings, _ON_REQUEST)
+    examples = examples_of(model, dataset, embeddings, detail)
+    if detail.explained:
+        examples = replace(examples, faithfulness=faithfulness_on(model, dataset))
+    return predictor.score(embeddings, dataset), examples

@@ -10,6 +10,7 @@ from transfer_core.report.calibration import calibration, residuals
 from transfer_core.report.classes import confusions, curves, groups, per_class
 from transfer_core.report.domains import domains
 from transfer_core.report.examples import unknown, worst
+from transfer_core.report.faithfulness import faithfulness
 from transfer_core.report.metrics import kept, measured, overview
 from transfer_core.report.numbers import number, shortened, title_of
 from transfer_core.report.parts import Example, Examples, Report, Scores, Section, Table
@@ -55,6 +56,7 @@ def build_report(
         residuals(examples),
         groups(metrics),
         worst(metrics, examples),
+        faithfulness(examples),
         unknown(examples),
         domains(metrics, summary),
         kept(metrics),

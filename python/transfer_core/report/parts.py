@@ -85,6 +85,13 @@ class Scores(NamedTuple):
     groups: Sequence[str | None]
 
 
+class Faithfulness(NamedTuple):
+    """Measures of `Model.faithfulness` as plain data, or None if their estimated `seconds` are too many."""
+
+    measures: Mapping[str, Any] | None
+    seconds: float
+
+
 @dataclass(frozen=True)
 class Examples:
     """Predictions for labelled data.
@@ -113,6 +120,8 @@ class Examples:
         Examples that are flagged as unknown, the most novel first; None if novelty is not detected.
     flagged
         The number of all flagged examples.
+    faithfulness
+        Whether explanations are faithful; None for models and data without this measure.
     """
 
     worst: Sequence[Example] = ()
@@ -126,6 +135,7 @@ class Examples:
     scores: Scores | None = None
     unknown: Sequence[Example] | None = None
     flagged: int = 0
+    faithfulness: Faithfulness | None = None
 
 
 @dataclass(frozen=True)
