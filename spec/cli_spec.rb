@@ -19,15 +19,15 @@ RSpec.describe Transfer::CLI, :scratch do
       expect([err, status]).to eq(["", 0])
       expect(out.scan(/^  transfer (\S+)  /).flatten).to eq(
         %w[train check audit estimate compare rank learning-curve soup resume runs predict predict-all explain
-           features attention evaluate report select embed export info backbones keygen sign verify cache worker setup
-           doctor version completions uninstall]
+           features attention similar evaluate report select embed export info backbones keygen sign verify cache worker
+           setup doctor version completions uninstall]
       )
       expect(transfer).to eq([out, err, status])
       expect(transfer("--help")).to eq([out, err, status])
     end
 
     it "has a page with an example for each command, in 80 columns" do
-      expect(pages.size).to eq(39)
+      expect(pages.size).to eq(40)
       pages.each do |path, page|
         expect(page).to start_with("Usage: transfer #{path.join(' ')}").and match(/^  .*\btransfer #{path.join(' ')}\b/)
         expect(page.lines(chomp: true).map(&:size).max).to be <= 80

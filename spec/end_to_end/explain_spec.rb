@@ -30,6 +30,13 @@ RSpec.describe "Explanations", :end_to_end do
     other = model.explain(row, method: :occlusion)
     expect(other).to have_attributes(method: :occlusion, base: nil, label: "high")
     expect { model.explain(row, method: :rise) }.to raise_error(Transfer::RecipeError, /unknown method "rise"/)
+    nearest = model.similar(row, 2)
+    expect(nearest.map(&:label)).to eq(%w[high high])
+    expect(nearest.first).to have_attributes(text: /\Ax: 2\.\d+, y: 0\.\d+\z/, name: nil, thumbnail: nil)
+    expect(nearest.map(&:distance)).to eq(nearest.map(&:distance).sort)
+    out, err, status = transfer("similar", file, row.to_json, "--count", "2", "--json")
+    expect([JSON.parse(out), err, status]).to eq([JSON.parse(nearest.to_json), "", 0])
+    expect { model.similar(row, 0) }.to raise_error(Transfer::RecipeError, /expected 1 or more/)
   end
 
   it "of a photo are a heatmap and a picture" do
@@ -43,6 +50,10 @@ RSpec.describe "Explanations", :end_to_end do
     out, err, status = transfer("explain", file, photo, "--output", "#{@scratch}/cli.png")
     expect([out, err, status]).to eq(["#{why.label} (hirescam): #{@scratch}/cli.png\n", "", 0])
     expect(File.binread("#{@scratch}/cli.png")).to eq(why.overlay)
+    nearest = model.similar(photo, 1).first
+    expect(nearest).to have_attributes(label: File.basename(File.dirname(photo)), thumbnail: start_with("\xFF\xD8".b))
+    expect(transfer("similar", file, photo, "--count", "1").first)
+      .to eq("#{[format('%.4f', nearest.distance), nearest.label, nearest.name].join("\t")}\n")
     expect(transfer("explain", file, photo).values_at(1, 2)).to match([/name a file with --output/, 2])
 
     maps = model.features(photo, block: "features_3", most: 2)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -118,21 +118,3 @@ def digest_bytes(digests: Sequence[str]) -> Array:
     return np.frombuffer(b"".join(bytes.fromhex(one[: 2 * _BYTES]) for one in digests), np.uint8).reshape(
         -1, _BYTES
     )
-
-
-def novelty_of(arrays: Mapping[str, Array], width: int, outputs: int) -> Novelty | None:
-    """Restore from the arrays of an untrusted file; None if there are none.
-
-    Raises
-    ------
-    ValueError
-        If they are not those of a `Novelty` for embeddings of `width`, or of a `Rehearsal` for `outputs`.
-    """
-    if not arrays:
-        return None
-    for kind in (Novelty, Rehearsal):
-        if arrays.keys() == {f"0.{name}" for name in kind.numbers}:
-            found = kind(*(arrays[f"0.{name}"] for name in kind.numbers))
-            found.check(width, outputs)
-            return found
-    raise ValueError("its novelty detector has other arrays than expected")

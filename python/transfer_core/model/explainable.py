@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from transfer_core.explain.attention_maps import AttentionMaps
     from transfer_core.explain.explanation import Explanation
     from transfer_core.explain.features import Features
+    from transfer_core.model.by_example import Similar
     from transfer_core.model.faithfulness import Faithfulness
 
 
@@ -109,6 +110,34 @@ class Explainable(Inference):
         from transfer_core.model.looking_inside import attention
 
         return attention(self, input)
+
+    def similar(self, input: Input, count: int = 5) -> list[Similar]:
+        """The stored training examples nearest to an input, by the distance of their embeddings.
+
+        A model stores up to 1,000 training examples, chosen at random.
+
+        Parameters
+        ----------
+        input
+            One input, as for `predict`.
+        count
+            Number of examples, the nearest first.
+
+        Returns
+        -------
+        list of Similar
+            Each with `distance`, `label`, and `name` and `thumbnail` of an image or `text` of a text or row.
+
+        Raises
+        ------
+        DataError
+            If the input can't be read.
+        RecipeError
+            If the model stores no examples, or `count` is less than 1.
+        """
+        from transfer_core.model.by_example import similar
+
+        return similar(self, input, count)
 
     def faithfulness(
         self, inputs: Iterable[Input], method: str = "auto", most: int = 20, steps: int = 5, seed: int = 0

@@ -221,13 +221,19 @@ def _contributions(explanation: Explanation) -> list[tuple[str, float]]:
 
 
 def _named(model: Model, input: Any) -> str:
-    """The end of a path, a text, or the cells of a row."""
-    if model.modality.name == "image":
-        return escaped("/".join(PurePath(input).parts[-2:]))
+    modality = model.modality.name
+    name = name_of(input, modality, model.header.columns)
+    return escaped(name) if modality == "image" else shortened(printable(name))
+
+
+def name_of(input: Any, modality: str, columns: Sequence[str]) -> str:
+    """The end of a path, a text, or the cells of a row with their columns; not escaped."""
+    if modality == "image":
+        return "/".join(PurePath(input).parts[-2:])
     cells = (input,) if isinstance(input, str) else input
-    if names := model.header.columns:
-        cells = [f"{name}: {cell}" for name, cell in zip(names, cells, strict=True)]
-    return shortened(printable(", ".join(map(str, cells))))
+    if columns:
+        cells = [f"{name}: {cell}" for name, cell in zip(columns, cells, strict=True)]
+    return ", ".join(map(str, cells))
 
 
 def drawn_worst(model: Model, dataset: Dataset, metrics: Mapping[str, Any]) -> Examples:

@@ -20,8 +20,8 @@ from transfer_core.backbones.joint.joint_backbone import JointBackbone
 from transfer_core.backbones.registry import library_version, source_of, sources
 from transfer_core.backbones.weights import is_path, sha256
 from transfer_core.features.engines.reference import has_graph
+from transfer_core.heads.gallery import novelty_of
 from transfer_core.heads.novelty import Novelty
-from transfer_core.heads.rehearsal import novelty_of
 from transfer_core.model.weights_identity import checked_digest
 from transfer_core.model_file.format import BACKBONE_PREFIX, NOVELTY_PREFIX, BackboneSource, ModelHeader
 from transfer_core.model_file.header import Member

@@ -8,6 +8,7 @@ from transfer_core.heads.novelty import MOST_EXAMPLES, Novelty, fit_novelty, nov
 from transfer_core.heads.rehearsal import MOST_HELD_OUT, Rehearsal, with_targets
 from transfer_core.pipeline.artifacts import Frozen, Trained
 from transfer_core.pipeline.embedding import embed
+from transfer_core.pipeline.gallery import gallery_of
 from transfer_core.runtime.progress import Progress
 from transfer_core.tasks.criteria import CLASSES, Array
 
@@ -17,8 +18,9 @@ def detect_novelty(
 ) -> tuple[Novelty | None, dict[str, float]]:
     """The novelty detector of a trained model, and its metrics on the test examples.
 
-    It also stores targets and test examples, for a continued training. A fine-tuned backbone embeds some
-    examples of each part once more, and those of validation calibrate. Its detector is not measured.
+    It also stores targets and test examples, for a continued training, and names, texts and thumbnails. A
+    fine-tuned backbone embeds some examples of each part once more, and those of validation calibrate. Its
+    detector is not measured.
     """
     splits, seed = frozen.splits, frozen.plan.recipe.seed
     roots = splits.modality.name != "table"
@@ -41,6 +43,7 @@ def detect_novelty(
     if frozen.base and isinstance(frozen.base.novelty, Rehearsal):
         count += int(frozen.base.novelty.counts[0]) - len(frozen.base.novelty.examples)
     stored = with_targets(novelty, targets, digests, count, held_out, test.targets, test.digests)
+    stored = gallery_of(stored, frozen, [pool.inputs[row] for row in rows], digests)
     if not len(test) or was_tuned:
         return stored, {}
     if frozen.task.criterion.layout != CLASSES:
@@ -64,7 +67,8 @@ def _of_changed_backbone(
     if novelty is None:
         return None
     examples = train.targets, train.digests, len(splits.train)
-    return with_targets(novelty, *examples, held_out, some.targets, test.digests)
+    stored = with_targets(novelty, *examples, held_out, some.targets, test.digests)
+    return gallery_of(stored, frozen, train.inputs, train.digests)
 
 
 def _test_embeddings(frozen: Frozen, progress: Progress) -> Array:

@@ -9,8 +9,8 @@ from PIL import Image
 from transfer_core.data.decode import decode_sized
 from transfer_core.runtime.errors import DataError
 
-# Pixels of the longer side: some 10, 4 and 1 kB.
-THUMBNAIL, PICTURE, ICON = 192, 112, 48
+# Pixels of the longer side: some 10, 4, 2 and 1 kB.
+THUMBNAIL, PICTURE, SMALL, ICON = 192, 112, 64, 48
 
 
 def thumbnail(path: str, side: int) -> bytes | None:

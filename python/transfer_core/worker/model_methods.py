@@ -227,6 +227,12 @@ def attention(call: Call, model: str, input: Any, signed_by: Keys = None) -> Pla
     return {**plain, "overlay": found.overlay, "html": found.to_html()}
 
 
+def similar(call: Call, model: str, input: Any, count: int = 5, signed_by: Keys = None) -> list[Plain]:
+    """The training examples nearest to one input; thumbnails are JPEGs."""
+    one = tuple(input) if isinstance(input, list) else input  # a pair of texts
+    return [found.to_dict() for found in _open(call, model, signed_by).similar(one, count)]
+
+
 def faithfulness(
     call: Call,
     model: str,

@@ -27,11 +27,23 @@ module Transfer
       picture = { "overlay" => { where: [:plain, "bytes", binary] }, "html" => :text }
       features = { "block" => :text, "channels" => [:count], "maps" => tensor, **picture }
       attention = { "heads" => tensor, "rolled_out" => :embeddings, "tokens" => { maybe: [:text] }, **picture }
+      bytes = { maybe: { where: [:plain, "bytes", binary] } }
+      real = ->(value) { value.is_a?(Numeric) && value.finite? }
+      truth = lambda do |value|
+        texts = value.is_a?(Hash) ? value.keys : [*value]
+        next true if real[value]
+
+        texts.all? { |text| text.is_a?(String) && text.encoding == Encoding::UTF_8 && text.valid_encoding? } &&
+          (!value.is_a?(Hash) || value.values.all?(&real))
+      end
+      truth = { where: [:plain, "a label, labels, a number or numbers by name", truth] }
+      similar = [{ "distance" => :finite, "label" => truth, "name" => { maybe: :text }, "text" => { maybe: :text },
+                   "thumbnail" => bytes }]
       measures = %w[deletion random_deletion insertion random_insertion].to_h { |name| [name, :share] }
       faithfulness = { "method" => :text, "inputs" => :count, **measures, "randomized" => { maybe: :finite },
                        "better_than_random" => :flag }
       EXPLANATIONS = { "explain" => { **explanation, "html" => :text, "boxes?" => boxes }, "features" => features,
-                       "attention" => attention, "faithfulness" => faithfulness }.freeze
+                       "attention" => attention, "similar" => similar, "faithfulness" => faithfulness }.freeze
 
       compared = lambda do |value|
         found = value.values_at("worst", "best", "gap", "gap_interval", "p_value")

@@ -67,7 +67,7 @@ end
 
 # In the order of `transfer help`.
 %w[train check audit estimate compare rank learning_curve soup resume runs predict predict_all explain
-   features attention evaluate report select embed export info backbones keygen sign verify cache worker setup doctor
-   version completions uninstall].each do |name|
+   features attention similar evaluate report select embed export info backbones keygen sign verify cache worker setup
+   doctor version completions uninstall].each do |name|
   require_relative "commands/#{name}"
 end

@@ -55,6 +55,20 @@ module Transfer
         AttentionMaps.new(call("attention", { "input" => one_input("attention", input) }, timeout: nil))
       end
 
+      # The stored training examples nearest to an input, by the distance of their embeddings. A model stores up to
+      # 1,000 training examples, chosen at random.
+      # @param input (see Model#predict)
+      # @param count [Integer]
+      # @return [Array<Similar>] the nearest first
+      # @raise [DataError] if the input can't be read
+      # @raise [RecipeError] if the model stores no examples, or `count` is less than 1
+      # @example
+      #   model.similar("photo.jpg", 3).map(&:name)   # => ["stop/12.jpg", "stop/3.jpg", "yield/7.jpg"]
+      def similar(input, count = 5)
+        params = { "input" => one_input("similar", input), "count" => Integer(count) }
+        call("similar", params, timeout: nil).map { |plain| Similar.parse(plain) }
+      end
+
       # Measures whether explanations are faithful: parts are removed and added in their order, the most important first
       # (docs/reference/explanation.md).
       # @param inputs [Enumerable] images or texts that the model was not trained on
