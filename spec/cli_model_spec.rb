@@ -119,12 +119,50 @@ RSpec.describe "A model on the command line", :scratch do
         blue       0.667   1.000  0.800       2
         green      1.000   1.000  1.000       3
         red        1.000   0.750  0.857       4
+
+        truth / predicted  blue  green  red
+        blue                  2      0    0
+        green                 0      3    0
+        red                   1      0    3
       TEXT
       page = "#{@scratch}/report.html"
       expect(transfer("report", model, "--output", page, "--data", "#{@scratch}/new")).to eq(["#{page}\n", "", 0])
       expect(File.read(page)).to include("<h2 id=\"section-1\">Summary</h2>", "data:image/jpeg;base64,")
       json = JSON.parse(transfer("evaluate", model, "#{@scratch}/new", "--json").first)
       expect(json).to include("accuracy" => be_within(1e-9).of(8 / 9r))
+    end
+
+    it "shows pictures on terminals that can, and nowhere else" do
+      none = %i[KITTY_WINDOW_ID TERM TERM_PROGRAM LC_TERMINAL TMUX STY TRANSFER_PICTURES].to_h { |name| [name, nil] }
+      png = Transfer.load(model).explain(photo("red")).overlay.b
+      text = "red (hirescam)\n"
+      shown, = transfer_on_terminal("explain", model, photo("red"), **none, KITTY_WINDOW_ID: "1")
+      chunks = shown.delete_prefix(text).delete_suffix("\n").scan(/\e_G([^;]*);([^\e]*)\e\\/)
+      expect(shown).to eq("#{text}#{chunks.map { |keys, data| "\e_G#{keys};#{data}\e\\" }.join}\n")
+      expect(chunks.sum("".b) { |_, data| data }.unpack1("m0")).to eq(png)
+      expect(chunks.map { |_, data| data.size }).to all(be <= 4096)
+      expect(chunks.map(&:first)).to eq(["a=T,f=100,q=2,m=1", *["m=1"] * (chunks.size - 2), "m=0"])
+
+      iterm = { **none, TERM_PROGRAM: "iTerm.app" }
+      shown, = transfer_on_terminal("explain", model, photo("red"), **iterm)
+      expect(shown).to eq("#{text}\e]1337;File=inline=1;size=#{png.bytesize}:#{[png].pack('m0')}\a\n")
+
+      saved = ["explain", model, photo("red"), "--force", "--output", "#{@scratch}/why.png"]
+      text = "red (hirescam): #{@scratch}/why.png\n"
+      [{ TERM: "xterm-256color" }, { **iterm, TRANSFER_PICTURES: "0" }, { **iterm, TMUX: "/tmp/x" }].each do |env|
+        expect(transfer_on_terminal(*saved, **none, **env)).to eq([text, 0])
+      end
+      expect(transfer_on_terminal(*saved, "--no-pictures", **iterm)).to eq([text, 0])
+      expect(transfer_on_terminal(*saved, "--json", **iterm).first).not_to include("\e")
+      expect(transfer_on_terminal(*saved, "--pictures", **iterm, TRANSFER_PICTURES: "0").first).to include("\e]1337;")
+      expect(transfer(*saved, "--pictures").first).to eq(text)
+    end
+
+    it "draws the loss of trainings with three epochs or more" do
+      arguments = ["train", "#{@folder}/photos", "--backbone", "mobilenet_v2", "--optimizer", "adam"]
+      line = transfer(*arguments, "--epochs", "3").first[/^Loss.*/]
+      expect(line).to match(/\ALoss of train, 3 epochs: [▁-█]{3} [\d.e-]+ to [\d.e-]+\z/)
+      expect(transfer(*arguments, "--epochs", "2").first).not_to match(/^Loss/)
     end
 
     # Reads the three formats as others would, and compares.

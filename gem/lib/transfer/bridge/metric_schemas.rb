@@ -59,7 +59,7 @@ module Transfer
       per = ->(*names) { [{ "label" => :text, "support" => :count, **names.to_h { |name| [name, :finite] } }] }
       classification = { "accuracy" => :finite, "baseline" => { "label" => :text, "accuracy" => :finite },
                          "most_confused" => [{ "truth" => :text, "predicted" => :text, "count" => :count }],
-                         "balanced_accuracy" => :finite, "macro_f1" => :finite,
+                         "balanced_accuracy" => :finite, "macro_f1" => :finite, "confusion_matrix?" => [[:count]],
                          "tfidf_accuracy?" => :finite, "tfidf_macro_f1?" => :finite,
                          "per_class?" => per["precision", "recall", "f1"], **measured }
       average = { maybe: :finite }

@@ -2,6 +2,7 @@
 
 require_relative "help"
 require_relative "options"
+require_relative "pictures"
 require_relative "table"
 
 module Transfer
@@ -50,6 +51,14 @@ module Transfer
       # Prints the result as JSON with `--json`, else the text that the block returns, if any.
       def output(result)
         options[:json] ? puts(JSON.pretty_generate(result)) : puts(*yield)
+      end
+
+      # @return [Symbol, nil] the protocol for pictures, if the command shows some
+      def pictures = (Pictures.protocol($stdout, options[:pictures]) unless options[:json])
+
+      # Shows a PNG in the terminal, if it can.
+      def show_picture(png)
+        $stdout.write(Pictures.encode(png, pictures)) if png&.start_with?("\x89PNG".b) && pictures
       end
 
       # Ends a command whose output is complete.

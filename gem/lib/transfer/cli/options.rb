@@ -91,6 +91,7 @@ module Transfer
         force: [nil, "Overwrite the output file"],
         max_size: ["SIZE", "Size to keep, such as 500MB"],
         older_than: ["TIME", "Remove what was not used for this time, such as 30d"],
+        pictures: [nil, "Show pictures in the terminal; --no-pictures: don't"],
         json: [nil, "Print JSON, errors included"]
       }
     }.freeze

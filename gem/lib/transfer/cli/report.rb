@@ -2,6 +2,7 @@
 
 require "shellwords"
 require_relative "group_report"
+require_relative "sparkline"
 
 module Transfer
   module CLI
@@ -16,7 +17,7 @@ module Transfer
         # @return [Array<String>]
         def training(summary, seconds)
           [*held_out(summary), "#{nouns(summary).capitalize}: #{parts(summary)}; took #{format('%.1f', seconds)} s",
-           *instance_weights(summary), *warnings(summary)]
+           *Sparkline.lines(summary.fetch(:history, [])), *instance_weights(summary), *warnings(summary)]
         end
 
         # @param summary [Hash{Symbol => Object}] a model summary

@@ -1,5 +1,6 @@
 # frozen_string_literal: true
 
+require_relative "../matrix"
 require_relative "../report"
 
 module Transfer
@@ -23,8 +24,8 @@ module Transfer
         metrics = loaded.evaluate(data, columns:, on_bad_input: options[:on_bad_input])
         output(metrics) do
           nouns = Report::NOUNS.fetch(loaded.modality)
-          table = Report.per_class(metrics, nouns)
-          [*Report.metrics(metrics, nouns), *Report.coverage(metrics), *(["", table] if table)]
+          tables = [Report.per_class(metrics, nouns), Matrix.render(metrics)].compact
+          [*Report.metrics(metrics, nouns), *Report.coverage(metrics), *tables.flat_map { |table| ["", table] }]
         end
       end
     end

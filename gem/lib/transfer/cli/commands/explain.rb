@@ -12,7 +12,7 @@ module Transfer
         tabs: contribution and name, the largest first; of a translation a line per
         token and the source token that it attends to most. --output writes the image
         with a heatmap (.png), a page (.html) or all contributions (.json); of an image
-        it is required, unless --json is given.
+        it is required, unless --json is given or the terminal shows pictures.
 
           transfer explain signs.transfer photo.jpg --output why.png
           transfer explain signs.transfer photo.jpg --for stop --against yield --json
@@ -24,7 +24,7 @@ module Transfer
       option :for, banner: "LABEL", desc: "Explain this label (the predicted one)"
       option :against, banner: "LABEL", desc: "Explain the difference from this label"
       option :method, banner: "NAME", desc: "Method, such as occlusion (the first that applies)"
-      shared_options :force, :trust, :signed_by, :json
+      shared_options :pictures, :force, :trust, :signed_by, :json
       def explain(model, input)
         file = output_file(:output, "why.png") if options[:output]
         loaded = open_model(model)
@@ -33,6 +33,7 @@ module Transfer
         explanation = loaded.explain(one_value(loaded, input), **words)
         explanation.save(file) if file
         output(explanation.to_h) { explanation_lines(explanation, file) }
+        show_picture(explanation.overlay)
       end
 
       private
@@ -41,13 +42,13 @@ module Transfer
       def one_value(model, input) = Inputs.enum_for(:each_group, [input], model.modality).first.first.value
 
       def check_picture_wanted(model, file)
-        return if model.modality != :image || file || options[:json]
+        return if model.modality != :image || file || options[:json] || pictures
 
         raise Thor::Error, "name a file with --output (.png, .html, .json), or give --json"
       end
 
       def explanation_lines(explanation, file)
-        return "#{explanation.label} (#{explanation.method}): #{file}" if explanation.heatmap
+        return ["#{explanation.label} (#{explanation.method})", file].compact.join(": ") if explanation.heatmap
         return box_lines(explanation, file) if explanation.boxes
         return aligned_lines(explanation.alignment) if explanation.alignment
 
@@ -59,7 +60,7 @@ module Transfer
           sides = one.box.values.map { |side| format("%.1f", side) }
           [format("%.4f", one.score), one.label.tr("\t\n", " "), *sides].join("\t")
         end
-        [*lines, "#{lines.size} boxes (#{explanation.method}): #{file}"]
+        [*lines, ["#{lines.size} boxes (#{explanation.method})", file].compact.join(": ")]
       end
 
       def aligned_lines(alignment)

@@ -15,12 +15,13 @@ module Transfer
       option :output, banner: "FILE", desc: "Write this .png, .html or .json file"
       option :block, banner: "NAME", desc: "Block, as in unfreeze (the last with maps)"
       option :most, type: :numeric, banner: "N", default: 16, desc: "Channels (16)"
-      shared_options :force, :trust, :signed_by, :json
+      shared_options :pictures, :force, :trust, :signed_by, :json
       def features(model, image)
         file = output_file(:output, "maps.png") if options[:output]
         features = open_model(model).features(image, block: options[:block], most: options[:most])
         features.save(file) if file
         output(features.to_h) { channel_lines(features) }
+        show_picture(features.overlay)
       end
 
       private

@@ -38,7 +38,7 @@ module Transfer
       option :draw, banner: "FILE", desc: "Draw the boxes on the image, and write it to this file"
       option :on_bad_input, banner: "WORD", enum: %w[mark skip raise], default: "mark",
                             desc: "mark, skip or raise unreadable inputs (mark)"
-      shared_options :trust, :signed_by
+      shared_options :pictures, :trust, :signed_by
       option :json, type: :boolean, desc: "Print a JSON object per line, errors included"
       def predict(model, *inputs)
         check_top
@@ -77,7 +77,11 @@ module Transfer
       def draw(result)
         raise Thor::Error, "--draw needs a model for object detection" unless result.respond_to?(:draw)
 
-        warn "transfer: wrote #{result.draw(options[:draw])}" unless options[:json]
+        file = result.draw(options[:draw])
+        return if options[:json]
+
+        warn "transfer: wrote #{file}"
+        show_picture(file.binread) if pictures
       end
 
       def skip_bad? = options[:on_bad_input] == "skip"
