@@ -114,8 +114,9 @@ def searched(photos, monkeypatch):
         compared.extend((before, after, usual(before, after, seed)))
         return compared[-1]
 
-    def watched(*words):
-        trained.append(run(*words))
+    def watched(recipe, streams, progress):
+        progress.warning(f"of run {len(trained)}")  # those of a trial are not for the user
+        trained.append(run(recipe, streams, progress))
         return trained[-1]
 
     monkeypatch.setattr(fine_tuning_trials, "gain_p_value", compare)
@@ -124,6 +125,8 @@ def searched(photos, monkeypatch):
     titles = [event["title"] for event in events if event["event"] == "stage"]
     assert len(trained) == 2  # one trial, and the final training
     assert len(list_runs()) == 2
+    warnings = [event["message"] for event in events if event["event"] == "warning"]
+    assert [message for message in warnings if message.startswith("of run ")] == ["of run 1"]
     return Search(photos, model, trained[0], titles, *compared)
 
 

@@ -206,7 +206,7 @@ def _losses(trial: _Trial, progress: Progress) -> Array | None:
     except Cancelled:
         return None
     except TransferError as error:
-        watched.warning(f"trial left out: {recipe.backbone}: {error}")
+        progress.warning(f"trial left out: {recipe.backbone}: {error}")
         return None
 
 
@@ -224,11 +224,11 @@ def _measured(model: Model, frozen: Frozen, progress: Progress) -> Array:
 
 
 def _watched(seconds: float, progress: Progress) -> Progress:
-    """Forward warnings, epochs and progress, and stop after `seconds`."""
+    """Forward epochs and progress, and stop after `seconds`; the warnings of a trial are in its model."""
     deadline = monotonic() + seconds
 
     def emit(event: Event) -> None:
-        if event["event"] in ("warning", "epoch", "progress"):
+        if event["event"] in ("epoch", "progress"):
             progress.emit(event)
 
     def cancelled() -> bool:
