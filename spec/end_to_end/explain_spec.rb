@@ -11,6 +11,8 @@ RSpec.describe "Explanations", :end_to_end do
 
   it "of a row add up to the score, from Ruby and from the shell" do
     model = Transfer.train(backbone: "sklearn:StandardScaler", data: rows, quiet: true)
+    expect(model.to_iruby).to match(["text/html", %r{<th scope="row">labels</th><td>high, low, middle</td>.*accuracy}])
+    expect(model.evaluate(rows)).to be_a(Transfer::Metrics).and be_frozen
     row = { x: 2.6, y: 0.5 }
     why = model.explain(row)
     expect(why).to have_attributes(label: "high", method: :linear, against: nil, heatmap: nil, overlay: nil)

@@ -1,5 +1,6 @@
 # frozen_string_literal: true
 
+require_relative "tabular"
 require_relative "value_object"
 
 module Transfer
@@ -12,6 +13,7 @@ module Transfer
   #   Transfer.train(backbone: "mobilenet_v2", data: "photos/", corrections: "audit.csv")
   class AuditReport
     include ValueObject
+    include Tabular
 
     # One finding. `kind` is :unreadable, :duplicate, :near_duplicate, :wrong_label, :outlier, :imbalance,
     # :leaking_column, :spurious_cue or :group; `input` a path or the number of a row, nil: about the data as a whole;

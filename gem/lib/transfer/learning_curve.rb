@@ -1,5 +1,6 @@
 # frozen_string_literal: true
 
+require_relative "tabular"
 require_relative "value_object"
 
 module Transfer
@@ -11,6 +12,7 @@ module Transfer
   #   curve.forecast.last.value        # => 0.86
   class LearningCurve
     include ValueObject
+    include Tabular
 
     # The metric with this number of training examples, and its 95 % interval.
     Point = Data.define(:examples, :value, :low, :high)

@@ -75,6 +75,7 @@ module Transfer
       @task, @modality = @summary.values_at(:task, :modality).map(&:to_sym)
       @metrics, @history, @labels, @recipe, @backbone, @warnings =
         @summary.values_at(:metrics, :history, :labels, :recipe, :backbone, :warnings)
+      @metrics = Metrics[@metrics].freeze
     end
 
     # Predicts the label, labels or number of one input, or of many a batch at a time.

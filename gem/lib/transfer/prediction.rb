@@ -1,5 +1,6 @@
 # frozen_string_literal: true
 
+require_relative "tabular"
 require_relative "value_object"
 
 module Transfer
@@ -13,6 +14,7 @@ module Transfer
   #   end
   module Prediction
     include ValueObject
+    include Tabular
 
     # The class of a prediction by the field that only this class has.
     CLASSES = { "label" => :Classification, "labels" => :MultiLabel, "boxes" => :Detection, "text" => :Text,

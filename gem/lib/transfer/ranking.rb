@@ -1,5 +1,6 @@
 # frozen_string_literal: true
 
+require_relative "tabular"
 require_relative "value_object"
 
 module Transfer
@@ -11,6 +12,7 @@ module Transfer
   #   ranking.map { |entry| [entry.backbone, entry.expected] }
   class Ranking
     include ValueObject
+    include Tabular
     include Enumerable
 
     # A backbone on the data of the caller.

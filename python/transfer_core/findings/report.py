@@ -12,6 +12,7 @@ from transfer_core.data.bad_input import printable
 from transfer_core.data.corrections import COLUMNS
 from transfer_core.findings.examples import Finding
 from transfer_core.runtime.atomic import replacing
+from transfer_core.runtime.tables import html
 
 _SHOWN = 10
 
@@ -50,6 +51,9 @@ class AuditReport:
     def to_dict(self) -> dict[str, Any]:
         """Convert to plain data."""
         return {**asdict(self), "findings": [asdict(one) for one in self.findings]}
+
+    def _repr_html_(self) -> str:
+        return html(self.to_dict())
 
     def save(self, path: str | Path) -> None:
         """Write the findings about single inputs as CSV, to be corrected and given to `corrections`."""

@@ -24,6 +24,7 @@ from transfer_core.model.restore import use_of
 from transfer_core.model.view_average import Views, augmentations_of, predictions_over_views
 from transfer_core.runtime.bad_input_report import OnBadInput, check_on_bad_input, in_order, together
 from transfer_core.runtime.errors import ConfigurationError, DataError, TransferWarning
+from transfer_core.runtime.tables import ShownDict
 from transfer_core.tasks.coverage import check_level
 
 if TYPE_CHECKING:
@@ -114,7 +115,8 @@ class Inference(ModelFacts):
             many = counted(len(bad), "input", "inputs")
             message = f"left out {many} of {count} that can't be read: {together(list(bad.values()), count)}"
             warnings.warn(message, TransferWarning, stacklevel=2)
-        return in_order(describe(computed), bad, keep_marks=on_bad_input == "mark")
+        found = in_order(describe(computed), bad, keep_marks=on_bad_input == "mark")
+        return [ShownDict(one) for one in found]
 
     def predict_each(
         self,

@@ -16,6 +16,7 @@ from transfer_core.model.explainable import Explainable
 from transfer_core.model.files import save_model, write_model
 from transfer_core.model_file.format import Digest
 from transfer_core.runtime.progress import Progress
+from transfer_core.runtime.tables import ShownDict
 
 if TYPE_CHECKING:
     from transfer_core.model.exporting import ExportReport
@@ -63,7 +64,7 @@ class Model(Explainable):
         RecipeError
             If `data` or `columns` are not as in a recipe.
         """
-        return evaluate(self, data, columns, on_bad_input, streams or {}, progress)
+        return ShownDict(evaluate(self, data, columns, on_bad_input, streams or {}, progress))
 
     def select(
         self,

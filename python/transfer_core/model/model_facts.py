@@ -14,6 +14,7 @@ from transfer_core.model_file.header import InstanceWeights
 from transfer_core.model_file.summary import summarize
 from transfer_core.recipe.parser import parse_recipe
 from transfer_core.recipe.schema import Recipe
+from transfer_core.runtime.tables import ShownDict, html
 from transfer_core.tasks import TASKS, State, Task
 
 
@@ -32,7 +33,7 @@ class ModelFacts:
     @property
     def metrics(self) -> dict[str, Any]:
         """Metrics on the held-out set; empty if there is none."""
-        return self.header.metrics
+        return ShownDict(self.header.metrics)
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -74,6 +75,11 @@ class ModelFacts:
         task, labels = self.task, self.labels
         outputs = f"{len(labels)} {task.nouns}" if task.categorical else ", ".join(labels)
         return f"<Model {self.path.name}: {self.header.backbone.name}, {task.name} of {outputs}>"
+
+    def _repr_html_(self) -> str:
+        measured = {name: value for name, value in self.metrics.items() if isinstance(value, int | float)}
+        facts = {"backbone": self.header.backbone.name, "task": self.task.name, "labels": self.labels}
+        return html({"file": self.path.name, **facts, "metrics": measured, "warnings": self.warnings})
 
     def summary(self) -> dict[str, Any]:
         """All facts about the model as plain data; raises `ModelFileError` if its file is gone."""

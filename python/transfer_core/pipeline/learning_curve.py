@@ -21,6 +21,7 @@ from transfer_core.pipeline.pooled_steps import freeze
 from transfer_core.recipe.schema import Recipe
 from transfer_core.runtime.errors import DataError, Problem, RecipeError
 from transfer_core.runtime.progress import Progress
+from transfer_core.runtime.tables import html
 from transfer_core.runtime.temp_dir import spool_folder
 from transfer_core.selection.extrapolation import PowerLaw, fit_power_law
 from transfer_core.tasks import PooledTask
@@ -85,6 +86,9 @@ class LearningCurve:
     def to_dict(self) -> dict[str, Any]:
         """Convert to plain data."""
         return asdict(self)
+
+    def _repr_html_(self) -> str:
+        return html(self.to_dict())
 
 
 def learning_curve(

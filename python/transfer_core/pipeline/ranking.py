@@ -28,6 +28,7 @@ from transfer_core.runtime.devices import choose_device
 from transfer_core.runtime.errors import DataError, DependencyError, Problem, RecipeError, TransferError
 from transfer_core.runtime.parallel import one_blas_thread
 from transfer_core.runtime.progress import Progress
+from transfer_core.runtime.tables import html
 from transfer_core.runtime.temp_dir import spool_folder
 from transfer_core.selection.transferability import h_score, log_me, n_leep, trans_rate
 from transfer_core.tasks import TASKS, PooledTask, choose_task
@@ -101,6 +102,9 @@ class Ranking:
     def to_dict(self) -> dict[str, Any]:
         """Convert to plain data."""
         return asdict(self)
+
+    def _repr_html_(self) -> str:
+        return html(self.to_dict())
 
 
 def rank_backbones(

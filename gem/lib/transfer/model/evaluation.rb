@@ -1,20 +1,24 @@
 # frozen_string_literal: true
 
+require_relative "../metrics"
+
 module Transfer
   class Model
     # Metrics on labelled data, and reports.
     module Evaluation
+      include Tabular
+
       # @param data a source with labels, as in a recipe: a path, or rows `{input:, label:}` or `{input:, boxes:}`
       # @param columns [Hash, nil] names of a manifest's columns
       # @param on_bad_input [Symbol] :raise or :skip
-      # @return [Hash{Symbol => Object}] metrics
+      # @return [Metrics] a Hash{Symbol => Object}
       # @raise [DataError]
       def evaluate(data, columns: nil, on_bad_input: :raise)
         on_bad_input = raise_or_skip(on_bad_input)
         columns = wire_columns(columns)
         source = Source.new(data, columns:)
         params = { "data" => source.wire, "columns" => columns, "on_bad_input" => on_bad_input.to_s }.compact
-        Plain.symbolize(call("evaluate", params, streams: source.streams, timeout: nil))
+        Metrics[Plain.symbolize(call("evaluate", params, streams: source.streams, timeout: nil))].freeze
       end
 
       # Writes a report: a summary, metrics beside the baseline with intervals, classes, confusions, calibration,
@@ -37,6 +41,12 @@ module Transfer
         params = { "path" => Input.path(file.to_s), "data" => source&.wire, "columns" => columns,
                    "on_bad_input" => on_bad_input.to_s, "mode" => 0o666 & ~Permissions.umask }.compact
         Pathname.new(call("report", params, streams: source&.streams || {}, timeout: nil).fetch("path"))
+      end
+
+      # @return [String] a fragment of HTML: a table of the file, the task and the metrics, with all texts escaped
+      def to_html
+        measured = metrics.select { |_, value| value.is_a?(Numeric) }
+        Tabular.html({ file: path.basename, backbone:, task:, labels:, metrics: measured, warnings: })
       end
     end
   end
