@@ -37,6 +37,13 @@ def main(folder: Path, per_sign: int) -> None:
 
 def photo(sign: Image.Image, rng: np.random.Generator) -> Image.Image:
     """A photo of the sign: 32 to 110 pixels tall, tilted, seen from the side, blurred, in any light."""
+    return photo_and_box(sign, rng)[0]
+
+
+def photo_and_box(
+    sign: Image.Image, rng: np.random.Generator
+) -> tuple[Image.Image, tuple[int, int, int, int]]:
+    """As `photo`, with the place of the sign: left, top, right, bottom in pixels."""
     size = int(rng.uniform(32, 110))
     seen = sign.resize((max(8, int(size * rng.uniform(0.75, 1))), size), Image.Resampling.LANCZOS)
     seen = seen.rotate(rng.uniform(-10, 10), Image.Resampling.BICUBIC, expand=True)
@@ -45,7 +52,8 @@ def photo(sign: Image.Image, rng: np.random.Generator) -> Image.Image:
     scene.paste(seen, (left, top), seen)
     scene = ImageEnhance.Brightness(scene).enhance(rng.uniform(0.35, 1.2))
     scene = ImageEnhance.Color(scene).enhance(rng.uniform(0.4, 1.2))
-    return scene.filter(ImageFilter.GaussianBlur(rng.uniform(0, 1.5)))
+    box = (left, top, left + seen.width, top + seen.height)
+    return scene.filter(ImageFilter.GaussianBlur(rng.uniform(0, 1.5))), box
 
 
 def background(rng: np.random.Generator) -> Image.Image:

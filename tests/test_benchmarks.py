@@ -7,6 +7,7 @@ import subprocess
 import sys
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from benchmarks import __main__ as command
 from benchmarks import (
     choosing,
     detection,
+    faithfulness,
     gpu,
     growth,
     main_job,
@@ -290,6 +292,28 @@ def test_detectors_are_measured_in_a_quick_run(
     assert list(measured) == list(detection.PROGRAMS)
     assert all(each > 0 and 0 <= precision <= 1 for _, each, precision in measured.values())
     assert [line.split(", ")[2][:10] for line in lines[2:]] == ["mobilenet_", "nanodet_g:"]
+
+
+def test_explanations_are_measured_in_a_quick_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("TRANSFER_HOME", str(tmp_path))
+    measured = faithfulness.measure(Options(quick=True, say=lambda line: None))
+    assert list(measured) == ["mobilenet_v2, hirescam", "mobilenet_v2, occlusion"]
+    for one in measured.values():
+        assert one["pointing"] in (0, 1)
+        assert 0 < one["chance"] < 1
+    assert "mobilenet_v2, hirescam" in section(faithfulness.report(measured))
+
+
+def test_a_pointing_game_is_won_in_the_box_only() -> None:
+    # A photo of 128 pixels, resized to 232, of which the crop are the 224 in the middle.
+    heatmap = np.zeros((224, 224))
+    heatmap[100, 40] = 1
+    box = (24, 57, 26, 59)  # 39.5 to 43.1 and 99.3 to 102.9 in the crop
+    hit, chance = faithfulness._pointed(SimpleNamespace(heatmap=heatmap), box, 232)
+    assert hit
+    assert chance == pytest.approx((2 * 16 + 3.6) ** 2 / 224**2, rel=0.06)
+    heatmap[100, 70] = 2
+    assert not faithfulness._pointed(SimpleNamespace(heatmap=heatmap), box, 232)[0]
 
 
 def test_options_make_a_quick_run_small() -> None:
