@@ -134,13 +134,13 @@ module Transfer
     end
 
     # Estimates time, memory and disk space of each step of a training on this machine, by a pilot of seconds on a few
-    # of its examples. Nothing is trained or saved, but their embeddings are cached for the training.
+    # of its examples, for any task. Nothing is saved, but their embeddings or feature maps are cached for the training.
     #
     # @param words (see train)
     # @param quiet (see train)
     # @yield (see train)
     # @return [Estimate]
-    # @raise [RecipeError] if a word or value is wrong, or the task is not computed from embeddings
+    # @raise [RecipeError] if a word or value is wrong, or the backbone is `:auto`, which takes its budget
     # @raise [DataError] if the data can't be trained on
     # @example
     #   estimate = Transfer.estimate(backbone: "mobilenet_v2", data: "photos/", preset: :best)

@@ -74,6 +74,8 @@ RSpec.describe "Choosing data", :end_to_end do
     out, err, status = transfer("estimate", rows, "--backbone", "sklearn:StandardScaler", "--quiet")
     expect([out.lines.map { |line| line[/\w+/] }, err, status])
       .to eq([%w[choose freeze head train fine_tune evaluate total], "", 0])
+    adapted = Transfer.estimate(**words, source: rows, adapt: :coral)
+    expect(adapted).to have_attributes(examples: be > 90, steps: have_attributes(size: 6))
     expect { Transfer.estimate(**words, backbone: :auto) }.to raise_error(Transfer::RecipeError, /takes its budget/)
   end
 end

@@ -33,6 +33,12 @@ RSpec.describe "Object detection with the real core", :end_to_end do
         backbone: "mobilenet_v2", data:, task: :detection, image_size: 96, epochs: 2, batch_size: 4,
         head: { type: :fcos, channels: 32, layers: 1 }
       )
+      estimate = Transfer.estimate(
+        backbone: "mobilenet_v2", data:, task: :detection, image_size: 96, epochs: 2, batch_size: 4,
+        head: { type: :fcos, channels: 32, layers: 1 }, quiet: true
+      )
+      expect(estimate).to have_attributes(task: :detection, examples: 16, seconds: be_positive)
+      expect(estimate.steps.last.disk).to be_within(20_000).of(File.size(model.path))
       expect(model.task).to eq("detection").or eq(:detection)
       expect(model.metrics).to include(:average_precision, :baseline)
       found = model.predict(data.first[:input])

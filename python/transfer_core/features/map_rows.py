@@ -104,8 +104,8 @@ class RowsOfViews:
 
     def _compute(self, views: Sequence[BoxView], part: FrozenMaps, step: Step, reading: Reading) -> MapRows:
         size = len(views) * part.layout.width * part.dtype.itemsize
-        stored = part.layout.maps and size <= _STORED_SHARE * cache_limit()
-        chunks = self._chunks(views, part, self.store if stored else None, step, reading)
+        store = self.store if is_stored(part, len(views)) else None
+        chunks = self._chunks(views, part, store, step, reading)
         with suppress(OSError):
             make_directory(cache())
             if size <= DISK_SHARE * shutil.disk_usage(cache()).free:
@@ -168,6 +168,12 @@ class RowsOfViews:
                 reading.seen[photo.digest] = thumbnail(central_pixels(image, part.preprocessing))
         rows = part.rows(list(loaded.values())) if loaded else np.empty((0, part.layout.width), part.dtype)
         return list(loaded), rows
+
+
+def is_stored(part: FrozenMaps, views: int) -> bool:
+    """Whether rows of this number of views go into the cache of features."""
+    size = views * part.layout.width * part.dtype.itemsize
+    return bool(part.layout.maps) and size <= _STORED_SHARE * cache_limit()
 
 
 class _Selected:

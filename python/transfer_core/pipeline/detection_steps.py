@@ -180,26 +180,36 @@ def evaluate(frozen: FrozenViews, tuned: Trained, path: Path, log: RunLog, progr
 
 def _computed(chosen: Chosen, rows: RowsOfViews, reading: Reading | None) -> DetectorTraining:
     """The training of a new detector, with all rows computed."""
-    recipe, splits, size = chosen.plan.recipe, chosen.splits, _image_size(chosen)
-    valid = tuple(unchanged_view(photo, size) for photo in _photos(splits.valid))
+    recipe, splits = chosen.plan.recipe, chosen.splits
+    train, valid = _views(chosen)
     training = DetectorTraining(
         backbone=chosen.backbone.module(),
         detector=_new_detector(chosen),
-        image_size=size,
-        train=_viewed(_photos(splits.train), chosen),
-        valid=ViewedExamples(valid),
+        image_size=_image_size(chosen),
+        train=train,
+        valid=valid,
         rows=rows,
         precision=partial(_average_precision, splits),
         machine=chosen.machine,
         seed=recipe.seed,
         progress=rows.progress,
     )
-    views = training.train.views + valid
+    views = train.views + valid.views
     rows.progress.stage("freeze", f"freeze it: compute the feature maps of {len(views)} views once")
     with releasing_memory():
         _, part = trained_part(training, None)
         rows.rows(part, views, "freeze", reading)
     return training
+
+
+def different_views(chosen: Chosen) -> list[BoxView]:
+    """All views of the training and validation images whose feature maps are computed."""
+    return list({view.key: view for part in _views(chosen) for view in part.views}.values())
+
+
+def _views(chosen: Chosen) -> tuple[ViewedExamples, ViewedExamples]:
+    valid = (unchanged_view(photo, _image_size(chosen)) for photo in _photos(chosen.splits.valid))
+    return _viewed(_photos(chosen.splits.train), chosen), ViewedExamples(tuple(valid))
 
 
 def _photos(dataset: Dataset) -> list[Photo]:

@@ -9,6 +9,7 @@ from typing import Any, Protocol, cast
 from transfer_core.backbones.representations import Representation
 from transfer_core.model.model import Model
 from transfer_core.pipeline.artifacts import Chosen
+from transfer_core.pipeline.pilot import StepEstimate, Stopwatch
 from transfer_core.runs.checkpoints import RunCheckpoints
 from transfer_core.runtime.overall_progress import ExpectedPhase
 from transfer_core.runtime.progress import Progress
@@ -37,6 +38,15 @@ class Steps(Protocol):
         """Calibrate, evaluate on the test examples, save the model at `path`, and a report beside it."""
 
 
+class Pilot(Protocol):
+    """Measures steps 2 to 5 and evaluation on a few examples."""
+
+    def measure(
+        self, chosen: Chosen, folder: Path, watch: Stopwatch, progress: Progress
+    ) -> tuple[StepEstimate, ...]:
+        """Estimate all steps after `choose`; `folder` is for checkpoints and the model of the pilot."""
+
+
 _STEPS: dict[Representation, str] = {
     "pooled": "transfer_core.pipeline.pooled_steps",
     "feature_maps": "transfer_core.pipeline.detection_steps",
@@ -47,3 +57,8 @@ _STEPS: dict[Representation, str] = {
 def steps_for(task: Task[Any]) -> Steps:
     """The steps of a task; imports their module."""
     return cast(Steps, import_module(_STEPS[task.needs]))
+
+
+def pilot_for(task: Task[Any]) -> Pilot:
+    """The pilot of a task; imports its module."""
+    return cast(Pilot, import_module(_STEPS[task.needs].replace("_steps", "_pilot")))

@@ -177,7 +177,8 @@ def estimate(
     Raises
     ------
     TransferError
-        As `train` does for the recipe, the data and the weights; also for a task that is not on embeddings.
+        As `train` does for the recipe, the data and the weights; also for `backbone="auto"`, which takes its
+        budget.
 
     Examples
     --------
