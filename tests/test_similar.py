@@ -7,14 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.stats import spearmanr
 from sklearn.datasets import load_digits
+from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import NearestNeighbors
 
 import transfer_core
 from forged import fields_of, forge, tensors_of
 from photos import class_folder, pixels, png
 from transfer_core.heads import gallery
-from transfer_core.heads.gallery import Gallery
 from transfer_core.runtime.errors import ModelFileError, RecipeError
 
 DIGITS, CLASSES = load_digits(return_X_y=True)
@@ -94,7 +95,7 @@ def test_a_training_photo_is_nearest_to_itself_with_its_thumbnail(photos, tmp_pa
 
 def test_without_kept_examples_only_labels_are_stored(rows):
     model = transfer_core.train(backbone="sklearn:ColumnTransformer", data=rows[:60], keep_examples=False)
-    assert not isinstance(model.novelty, Gallery)
+    assert len(model.novelty.inputs) == len(model.novelty.thumbnails) == 0
     found = model.similar(rows[0]["input"])
     assert [(one.name, one.text, one.thumbnail) for one in found] == [(None, None, None)] * 5
     assert found[0].label.startswith("digit ")
@@ -107,6 +108,64 @@ def test_a_continued_training_keeps_the_texts_of_both(digits, rows):
     assert None not in texts
     numbers = [row_of(text) for text in texts]
     assert min(numbers) < 100 <= max(numbers)
+
+
+def test_influences_are_those_of_training_again_without_an_example(rows):
+    data = [row for row in rows if row["label"] in ("digit 3", "digit 8", "digit 9")]
+    model = transfer_core.train(backbone="sklearn:ColumnTransformer", data=data)
+    stored, new = model.novelty, data[3]["input"]
+    scale = np.sqrt(stored.penalty.astype(float))
+    x, y = stored.examples / scale, stored.targets
+    own = model.embed(new)[None] / scale
+
+    def score(row, weight):
+        weights = np.where(np.arange(len(x)) == row, weight, 1)
+        fit = LogisticRegression(C=1 / len(x), tol=1e-10, max_iter=10_000).fit(x, y, weights)
+        return fit.predict_log_proba(own)[0, predicted]
+
+    predicted = model.labels.index(model.predict(new)["label"])
+    everything = range(len(x))
+    retrained = [score(row, 1) - score(row, 0) for row in everything]
+    found = model.influential(new, len(x))
+    by_text = {one.text: one.influence for one in found}
+    influence = np.array([by_text[stored.input(row)] for row in everything])
+    assert spearmanr(influence, retrained)[0] > 0.9
+    for row in np.argsort(-np.abs(influence))[:3]:
+        derivative = (score(row, 1.01) - score(row, 0.99)) / 0.02
+        assert influence[row] == pytest.approx(derivative, rel=0.05)
+    assert [abs(one.influence) for one in found] == sorted(np.abs(influence))[::-1]
+
+
+def test_influences_on_values_and_labels():
+    rng = np.random.default_rng(4)
+    x = rng.normal(size=(40, 3))
+    rows = [
+        {"input": {"a": float(a), "b": float(b), "c": float(c)}, "label": float(a - b + rng.normal())}
+        for a, b, c in x
+    ]
+    model = transfer_core.train(backbone="sklearn:ColumnTransformer", data=rows, task="regression")
+    stored, own = model.novelty, model.embed(rows[0]["input"]).astype(float)
+    z, y = stored.examples.astype(float), stored.targets.astype(float).reshape(-1)
+    count, penalty = len(z), np.append(stored.penalty.astype(float), 0)
+    design = np.append(z, np.ones((count, 1)), axis=1)
+
+    def value(kept):
+        gram = design[kept].T @ design[kept] / count + np.diag(penalty)
+        return np.append(own, 1) @ np.linalg.solve(gram, design[kept].T @ y[kept] / count)
+
+    everything = np.arange(count)
+    retrained = [value(everything) - value(np.delete(everything, row)) for row in everything]
+    by_text = {one.text: one.influence for one in model.influential(rows[0]["input"], count)}
+    influence = [by_text[stored.input(row)] for row in everything]
+    assert spearmanr(influence, retrained)[0] > 0.9
+    assert influence == pytest.approx(retrained, abs=0.3 * np.abs(retrained).max())
+
+
+def test_other_heads_have_no_influences(rows):
+    model = transfer_core.train(backbone="sklearn:ColumnTransformer", data=rows[:60], head="random_forest")
+    assert len(model.similar(rows[0]["input"])) == 5
+    with pytest.raises(RecipeError, match=r"influences are of linear heads .* this model has another head"):
+        model.influential(rows[0]["input"])
 
 
 def test_labels_and_values():
@@ -147,6 +206,8 @@ DAMAGES = {
     "text of other numbers": ("inputs", lambda x: x.astype(np.int64)),
     "a table of thumbnails": ("thumbnails", lambda x: x[None]),
     "too many bytes": ("thumbnails", lambda x: np.zeros(2_000_001, np.uint8)),
+    "a negative penalty": ("penalty", lambda x: np.full(512, -1, np.float32)),
+    "a short penalty": ("penalty", lambda x: np.ones(5, np.float32)),
     "no thumbnails": ("thumbnails", None),
 }
 

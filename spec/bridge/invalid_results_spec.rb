@@ -202,6 +202,8 @@ RSpec.describe "An invalid result" do
                    ->(_) { model.features("x").then { |found| found.inspect + found.to_json } }],
     "similar" => [[{ "distance" => 0.5, "label" => ["a"], "name" => "n", "text" => "t", "thumbnail" => "jpeg".b }],
                   ->(_) { model.similar("x").map { |found| found.inspect + found.to_json } }],
+    "influential" => [[{ "influence" => 0.5, "label" => ["a"], "name" => "n", "text" => "t", "thumbnail" => "jpeg".b }],
+                      ->(_) { model.influential("x").map { |found| found.inspect + found.to_json } }],
     "attention" => [{ "heads" => Transfer::Tensor.from([[[[1.0]]]]), "rolled_out" => Transfer::Tensor.from([[1.0]]),
                       "tokens" => ["w"], "overlay" => "png".b, "html" => "<p>" },
                     ->(_) { model.attention("x").then { |found| found.inspect + found.to_json } }],

@@ -38,6 +38,10 @@ RSpec.describe "Explanations", :end_to_end do
     expect(nearest.map(&:distance)).to eq(nearest.map(&:distance).sort)
     out, err, status = transfer("similar", file, row.to_json, "--count", "2", "--json")
     expect([JSON.parse(out), err, status]).to eq([JSON.parse(nearest.to_json), "", 0])
+    found = model.influential(row, 3)
+    expect(found.map { |one| one.influence.abs }).to eq(found.map { |one| one.influence.abs }.sort.reverse)
+    expect(transfer("similar", file, row.to_json, "--count", "3", "--influential").first.lines.first)
+      .to eq("#{format('%.4g', found.first.influence)}\t#{found.first.label}\t#{found.first.text}\n")
     expect { model.similar(row, 0) }.to raise_error(Transfer::RecipeError, /expected 1 or more/)
   end
 
@@ -55,7 +59,7 @@ RSpec.describe "Explanations", :end_to_end do
     nearest = model.similar(photo, 1).first
     expect(nearest).to have_attributes(label: File.basename(File.dirname(photo)), thumbnail: start_with("\xFF\xD8".b))
     expect(transfer("similar", file, photo, "--count", "1").first)
-      .to eq("#{[format('%.4f', nearest.distance), nearest.label, nearest.name].join("\t")}\n")
+      .to eq("#{[format('%.4g', nearest.distance), nearest.label, nearest.name].join("\t")}\n")
     expect(transfer("explain", file, photo).values_at(1, 2)).to match([/name a file with --output/, 2])
 
     maps = model.features(photo, block: "features_3", most: 2)

@@ -93,6 +93,7 @@ def requests(given: dict[str, str]) -> dict[str, list[dict[str, Any]]]:
         ],
         "features": [{"model": given["image"], "input": given["photo"], "block": "features_18", "most": 4}],
         "similar": [{"model": given["model"], "input": ROW, "count": 2}],
+        "influential": [{"model": given["model"], "input": ROW, "count": 2}],
         "attention": [{"model": given["image"], "input": given["photo"]}],
         "faithfulness": [{"model": given["image"], "inputs": [given["photo"]], "method": "auto", "most": 1}],
         "compare_domains": [{"recipe": {**recipe, "source": "/nowhere"}}],

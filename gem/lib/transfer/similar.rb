@@ -18,4 +18,19 @@ module Transfer
     # @return [Hash{Symbol => Object}] without the thumbnail
     def to_h = { distance:, label:, name:, text: }.compact
   end
+
+  # A training example that influences a prediction ({Model#influential}). `influence` is the estimated change of the
+  # log probability of the predicted class or label, or of the predicted value, by having it in the training; the others
+  # are as in {Similar}.
+  Influential = ::Data.define(:influence, :label, :name, :text, :thumbnail) do
+    include ValueObject
+
+    # @param plain [Hash{String => Object}] as the worker sends it
+    # @return [Influential]
+    # @api private
+    def self.parse(plain) = new(**plain.transform_keys(&:to_sym))
+
+    # @return [Hash{Symbol => Object}] without the thumbnail
+    def to_h = { influence:, label:, name:, text: }.compact
+  end
 end

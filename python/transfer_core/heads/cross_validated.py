@@ -47,7 +47,8 @@ class LinearFit:
     """`weight` (K, D) and `bias` (K,) for unscaled features.
 
     `held_out` (M, K) are out-of-fold outputs for the rows `held_out_rows` with `held_out_targets`. `path` has
-    strength and held-out loss of each strength that was tried, the strongest first.
+    strength and held-out loss of each strength that was tried, the strongest first. `penalty` (D,) are the
+    factors of the squared unscaled weights, halved, in the minimized loss; None if rows differ in weight.
     """
 
     weight: Array
@@ -57,6 +58,7 @@ class LinearFit:
     held_out_targets: Array
     held_out_rows: Array
     path: list[dict[str, float]]
+    penalty: Array | None
 
 
 def fit_linear(rows: Rows, outputs: int, folds: int, seed: int, progress: Progress) -> LinearFit:
@@ -87,6 +89,7 @@ def fit_linear(rows: Rows, outputs: int, folds: int, seed: int, progress: Progre
         path=[
             {"strength": STRENGTHS[i], "validation_loss": found.tried[i].loss} for i in sorted(found.tried)
         ],
+        penalty=strength * np.square(at.scale) if (rows.weights == rows.weights.flat[0]).all() else None,
     )
 
 

@@ -29,7 +29,8 @@ class HeadFit:
     """A fitted `head` and its history.
 
     `held_out` (M, K) are outputs for examples, with `held_out_targets`, that the fit did not use; scores are
-    calibrated on them. `held_out_rows` (M,) are their numbers among training, then validation rows.
+    calibrated on them. `held_out_rows` (M,) are their numbers among training, then validation rows. `penalty`
+    (D,) is that of a linear head at the minimum of its loss, see `LinearFit`.
     """
 
     head: Head
@@ -37,6 +38,7 @@ class HeadFit:
     held_out: Array
     held_out_targets: Array
     held_out_rows: Array = field(default_factory=lambda: np.zeros(0, np.int64))
+    penalty: Array | None = None
 
 
 def fit_head(
@@ -67,7 +69,7 @@ def fit_head(
     if train.optimizer == "lbfgs":
         fit = fit_linear(rows, outputs, FOLDS, seed, progress)
         head = DenseHead(named(0, fit.weight, fit.bias))
-        return HeadFit(head, fit.path, fit.held_out, fit.held_out_targets, fit.held_out_rows)
+        return HeadFit(head, fit.path, fit.held_out, fit.held_out_targets, fit.held_out_rows, fit.penalty)
     assert isinstance(spec, LinearHead | MlpHead)
     return _fit_in_epochs(spec, train, rows, valid, outputs, seed, progress, checkpointer)
 

@@ -28,14 +28,17 @@ class Gallery(Rehearsal):
         (B,) uint8, a JPEG of each image.
     thumbnail_ends
         (M,) int64, as `input_ends`.
+    penalty
+        (D,) float32 of a linear head at the minimum of its loss, see `influence.Fitted`; (0,) of others.
     """
 
-    numbers = (*Rehearsal.numbers, "inputs", "input_ends", "thumbnails", "thumbnail_ends")
+    numbers = (*Rehearsal.numbers, "inputs", "input_ends", "thumbnails", "thumbnail_ends", "penalty")
 
     inputs: Array
     input_ends: Array
     thumbnails: Array
     thumbnail_ends: Array
+    penalty: Array
 
     def check(self, width: int, outputs: int = 1) -> None:
         """See `Head`."""
@@ -50,6 +53,10 @@ class Gallery(Rehearsal):
                 raise ValueError(f"{self.title}: {name} are no 8-bit numbers, {MOST_BYTES:,} at most")
             if (np.diff(at) < 0).any() or at[-1] != len(content):
                 raise ValueError(f"{self.title}: {ends} are not sorted, or end elsewhere than {name}")
+        if self.penalty.dtype != np.float32 or self.penalty.shape not in ((0,), (width,)):
+            raise ValueError(f"{self.title}: penalty is not of {width} 32-bit numbers")
+        if not (self.penalty > 0).all() or not np.isfinite(self.penalty).all():
+            raise ValueError(f"{self.title}: penalty has numbers that are not positive and finite")
         for row in range(len(self.examples)):
             self.input(row)  # UnicodeDecodeError is a ValueError
 
@@ -62,11 +69,14 @@ class Gallery(Rehearsal):
         return _part(self.thumbnails, self.thumbnail_ends, row) or None
 
 
-def with_inputs(stored: Rehearsal, inputs: Sequence[str], thumbnails: Sequence[bytes]) -> Gallery:
+def with_inputs(
+    stored: Rehearsal, inputs: Sequence[str], thumbnails: Sequence[bytes], penalty: Array | None = None
+) -> Gallery:
     """Add inputs and thumbnails (empty: none) of the M stored examples, as many as fit."""
     arrays = [getattr(stored, name) for name in Rehearsal.numbers]
     shown = [one.encode(errors="backslashreplace") for one in inputs]
-    return Gallery(*arrays, *_joined(shown), *_joined(thumbnails))
+    numbers = np.zeros(0, np.float32) if penalty is None else penalty.astype(np.float32)
+    return Gallery(*arrays, *_joined(shown), *_joined(thumbnails), numbers)
 
 
 def novelty_of(arrays: Mapping[str, Array], width: int, outputs: int) -> Novelty | None:

@@ -1,4 +1,4 @@
-"""Stored training examples that are near to an input."""
+"""Stored training examples that are near to an input, or influence its prediction."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from PIL import Image
 
-from transfer_core.data import Input
+from transfer_core.data import Dataset, Input
+from transfer_core.heads import Head
 from transfer_core.heads.gallery import Gallery
+from transfer_core.heads.influence import Fitted, influences, slope_of
 from transfer_core.heads.novelty import transformed
 from transfer_core.heads.rehearsal import Rehearsal
 from transfer_core.model.explaining import check_one
@@ -20,7 +22,7 @@ from transfer_core.model.restore import Misfit, use_of
 from transfer_core.report.thumbnails import SMALL
 from transfer_core.runtime.errors import Problem, RecipeError
 from transfer_core.tasks import PooledTask
-from transfer_core.tasks.criteria import CLASSES, LABELS, Array
+from transfer_core.tasks.criteria import CLASSES, LABELS, VALUES, Array
 
 if TYPE_CHECKING:
     from transfer_core.model.inference import Inference
@@ -58,6 +60,30 @@ class Similar:
         return asdict(self)
 
 
+@dataclass(frozen=True)
+class Influential:
+    """A training example that influences a prediction.
+
+    Attributes
+    ----------
+    influence
+        Estimated change of the log probability of the predicted class or label, or of the predicted value, by
+        having the example in the training.
+    label, name, text, thumbnail
+        See `Similar`.
+    """
+
+    influence: float
+    label: Truth
+    name: str | None = None
+    text: str | None = None
+    thumbnail: bytes | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all attributes as plain data."""
+        return asdict(self)
+
+
 def similar(model: Inference, input: Input, count: int) -> list[Similar]:
     """The nearest training examples; see `Model.similar`."""
     check_one(model, input)
@@ -67,6 +93,50 @@ def similar(model: Inference, input: Input, count: int) -> list[Similar]:
         distances = _distances(stored, embedding)
         nearest = np.argsort(distances, kind="stable")[:count].tolist()
         return [Similar(float(distances[row]), **_shown(model, stored, row)) for row in nearest]
+
+
+def influential(model: Inference, input: Input, count: int) -> list[Influential]:
+    """The training examples of the largest influence; see `Model.influential`."""
+    check_one(model, input)
+    stored = _stored(model, count)
+    if not isinstance(stored, Gallery) or not len(stored.penalty):
+        message = (
+            "influences are of linear heads on a frozen backbone, fitted by L-BFGS on examples of equal "
+            'weight; this model has another head. Try: "similar"'
+        )
+        raise RecipeError([Problem("input", message)])
+    embedding = np.asarray(model.compute_all([partial(model.load, 0, input, 1)]))
+    with use_of(model.path), np.errstate(all="ignore"):
+        found = _influences(model, stored, embedding)
+        if not np.isfinite(found).all():
+            raise Misfit("its influences are not finite numbers")
+        largest = np.argsort(-np.abs(found), kind="stable")[:count].tolist()
+        return [Influential(float(found[row]), **_shown(model, stored, row)) for row in largest]
+
+
+def _influences(model: Inference, stored: Gallery, embedding: Array) -> Array:
+    """Influences (M,) on the prediction for an embedding (1, D)."""
+    task, head, state = model.task, model.head, model.state
+    assert isinstance(task, PooledTask)
+    assert isinstance(head, Head)
+    examples = stored.examples.astype(np.float32)
+    outputs, own = head(examples).astype(np.float64), head(embedding)[0].astype(np.float64)
+    names = ("",) * len(examples)
+    targets = task.targets(Dataset(names, names, stored.targets), state)
+    fitted = Fitted(
+        examples.astype(np.float64),
+        targets,
+        outputs,
+        stored.penalty.astype(np.float64),
+        max(int(stored.counts[0]), len(examples)),
+        task.criterion,
+    )
+    layout = task.criterion.layout
+    slope = slope_of(layout, own, 0 if layout == VALUES else int(own.argmax()))
+    if layout == VALUES:
+        zero, one = task.decode(np.array([[0.0], [1.0]]).repeat(len(own), 1), state)
+        slope *= one - zero
+    return influences(fitted, embedding[0], slope)
 
 
 def _distances(stored: Rehearsal, embedding: Array) -> Array:

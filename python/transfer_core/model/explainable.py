@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from transfer_core.explain.attention_maps import AttentionMaps
     from transfer_core.explain.explanation import Explanation
     from transfer_core.explain.features import Features
-    from transfer_core.model.by_example import Similar
+    from transfer_core.model.by_example import Influential, Similar
     from transfer_core.model.faithfulness import Faithfulness
 
 
@@ -138,6 +138,37 @@ class Explainable(Inference):
         from transfer_core.model.by_example import similar
 
         return similar(self, input, count)
+
+    def influential(self, input: Input, count: int = 5) -> list[Influential]:
+        """The stored training examples that influence a prediction most, by influence functions.
+
+        The change of the log probability of the predicted class or label, or of the first predicted value, by
+        having an example in the training, is estimated from gradient and Hessian of the loss at its minimum
+        (Koh and Liang 2017).
+
+        Parameters
+        ----------
+        input
+            One input, as for `predict`.
+        count
+            Number of examples, those of the largest influence first, positive or negative.
+
+        Returns
+        -------
+        list of Influential
+            Each with `influence`, `label`, and `name` and `thumbnail` of an image or `text` of a text or row.
+
+        Raises
+        ------
+        DataError
+            If the input can't be read.
+        RecipeError
+            If the head is not linear and fitted by L-BFGS on a frozen backbone with examples of equal weight,
+            the model stores no examples, or `count` is less than 1.
+        """
+        from transfer_core.model.by_example import influential
+
+        return influential(self, input, count)
 
     def faithfulness(
         self, inputs: Iterable[Input], method: str = "auto", most: int = 20, steps: int = 5, seed: int = 0

@@ -113,7 +113,7 @@ def _common_space(
     assert found.target
     fitted = fit_frozen_head(_aligned(frozen, found.source, found.target), with_valid, progress)
     assert isinstance(fitted.head, DenseHead)
-    return replace(fitted, head=fitted.head.after_dense(*found.target.weight_and_bias))
+    return replace(fitted, head=fitted.head.after_dense(*found.target.weight_and_bias), penalty=None)
 
 
 def _transport(

@@ -95,8 +95,9 @@ class Trained:
 @dataclass(frozen=True)
 class Tuned(Trained):
     """Output of step 5 on pooled embeddings, with outputs (M, K) for examples that no step was fitted on and
-    their targets."""
+    their targets, and the penalty of a linear head (see `HeadFit`)."""
 
     head: Head
     held_out: Array
     held_out_targets: Array
+    penalty: Array | None = None

@@ -46,7 +46,7 @@ def labelled_only(fitted: HeadFit, criterion: Criterion) -> HeadFit:
         return fitted
     known, targets, _ = criterion.parts(fitted.held_out_targets)
     rows = known > 0
-    return replace(fitted, held_out=fitted.held_out[rows], held_out_targets=targets[rows])
+    return replace(fitted, held_out=fitted.held_out[rows], held_out_targets=targets[rows], penalty=None)
 
 
 def taught_examples(frozen: Frozen, examples: Examples) -> tuple[Examples, Lesson]:

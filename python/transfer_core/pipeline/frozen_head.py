@@ -108,7 +108,9 @@ def fit_best(
 def without_fine_tuning(fitted: HeadFit, history: list[dict[str, Any]], fitted_on_valid: bool) -> Tuned:
     """The result of step 5 with a head on the published backbone."""
     held_out, targets = fitted.held_out, fitted.held_out_targets
-    return Tuned(fitted.head, False, history, len(held_out), fitted_on_valid, held_out, targets)
+    return Tuned(
+        fitted.head, False, history, len(held_out), fitted_on_valid, held_out, targets, fitted.penalty
+    )
 
 
 def _rows(frozen: Frozen, dataset: Dataset, embeddings: Array, phase: Phase, views: int) -> Rows:

@@ -13,12 +13,19 @@ from transfer_core.pipeline.artifacts import Frozen
 from transfer_core.report.numbers import shortened
 from transfer_core.report.thumbnails import SMALL, thumbnail
 from transfer_core.runtime.parallel import map_on_cores
+from transfer_core.tasks.criteria import Array
 
 # Characters of a text or row that are stored.
 _LONGEST = 500
 
 
-def gallery_of(stored: Rehearsal, frozen: Frozen, inputs: Sequence[Any], digests: Sequence[str]) -> Rehearsal:
+def gallery_of(
+    stored: Rehearsal,
+    frozen: Frozen,
+    inputs: Sequence[Any],
+    digests: Sequence[str],
+    penalty: Array | None = None,
+) -> Gallery:
     """Add what is shown of the stored examples, the first of these inputs; not with `keep_examples` false.
 
     Parameters
@@ -30,13 +37,16 @@ def gallery_of(stored: Rehearsal, frozen: Frozen, inputs: Sequence[Any], digests
         it stores.
     inputs, digests
         At least M inputs as in a data set, and their digests.
+    penalty
+        See `Gallery`.
     """
     if not frozen.plan.recipe.keep_examples:
-        return stored
+        nothing = len(stored.examples)
+        return with_inputs(stored, [""] * nothing, [b""] * nothing, penalty)
     before = _stored_by_digest(frozen)
     rows = list(zip(inputs, digests, strict=True))[: len(stored.examples)]
     shown = list(map_on_cores(partial(_shown, frozen, before), rows))
-    return with_inputs(stored, [name for name, _ in shown], [image for _, image in shown])
+    return with_inputs(stored, [name for name, _ in shown], [image for _, image in shown], penalty)
 
 
 def _shown(frozen: Frozen, before: dict[str, tuple[str, bytes]], row: tuple[Any, str]) -> tuple[str, bytes]:

@@ -6,7 +6,7 @@ import numpy as np
 
 from transfer_core.heads.novelty import MOST_EXAMPLES, Novelty, fit_novelty, novelty_metrics
 from transfer_core.heads.rehearsal import MOST_HELD_OUT, Rehearsal, with_targets
-from transfer_core.pipeline.artifacts import Frozen, Trained
+from transfer_core.pipeline.artifacts import Frozen, Tuned
 from transfer_core.pipeline.embedding import embed
 from transfer_core.pipeline.gallery import gallery_of
 from transfer_core.runtime.progress import Progress
@@ -14,7 +14,7 @@ from transfer_core.tasks.criteria import CLASSES, Array
 
 
 def detect_novelty(
-    frozen: Frozen, trained: Trained, progress: Progress
+    frozen: Frozen, trained: Tuned, progress: Progress
 ) -> tuple[Novelty | None, dict[str, float]]:
     """The novelty detector of a trained model, and its metrics on the test examples.
 
@@ -43,7 +43,7 @@ def detect_novelty(
     if frozen.base and isinstance(frozen.base.novelty, Rehearsal):
         count += int(frozen.base.novelty.counts[0]) - len(frozen.base.novelty.examples)
     stored = with_targets(novelty, targets, digests, count, held_out, test.targets, test.digests)
-    stored = gallery_of(stored, frozen, [pool.inputs[row] for row in rows], digests)
+    stored = gallery_of(stored, frozen, [pool.inputs[row] for row in rows], digests, trained.penalty)
     if not len(test) or was_tuned:
         return stored, {}
     if frozen.task.criterion.layout != CLASSES:

@@ -42,6 +42,7 @@ METHODS = {
     "predict_all": Method(model_methods.predict_all, "evaluate"),
     "features": Method(model_methods.features, "evaluate"),
     "similar": Method(model_methods.similar, "evaluate"),
+    "influential": Method(model_methods.influential, "evaluate"),
     "attention": Method(model_methods.attention, "evaluate"),
     "faithfulness": Method(model_methods.faithfulness, "evaluate"),
     "select": Method(model_methods.select, "evaluate"),

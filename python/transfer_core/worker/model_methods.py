@@ -233,6 +233,12 @@ def similar(call: Call, model: str, input: Any, count: int = 5, signed_by: Keys 
     return [found.to_dict() for found in _open(call, model, signed_by).similar(one, count)]
 
 
+def influential(call: Call, model: str, input: Any, count: int = 5, signed_by: Keys = None) -> list[Plain]:
+    """The training examples that influence the prediction for one input most; thumbnails are JPEGs."""
+    one = tuple(input) if isinstance(input, list) else input
+    return [found.to_dict() for found in _open(call, model, signed_by).influential(one, count)]
+
+
 def faithfulness(
     call: Call,
     model: str,

@@ -37,13 +37,14 @@ module Transfer
           (!value.is_a?(Hash) || value.values.all?(&real))
       end
       truth = { where: [:plain, "a label, labels, a number or numbers by name", truth] }
-      similar = [{ "distance" => :finite, "label" => truth, "name" => { maybe: :text }, "text" => { maybe: :text },
-                   "thumbnail" => bytes }]
+      example = { "label" => truth, "name" => { maybe: :text }, "text" => { maybe: :text }, "thumbnail" => bytes }
       measures = %w[deletion random_deletion insertion random_insertion].to_h { |name| [name, :share] }
       faithfulness = { "method" => :text, "inputs" => :count, **measures, "randomized" => { maybe: :finite },
                        "better_than_random" => :flag }
       EXPLANATIONS = { "explain" => { **explanation, "html" => :text, "boxes?" => boxes }, "features" => features,
-                       "attention" => attention, "similar" => similar, "faithfulness" => faithfulness }.freeze
+                       "attention" => attention, "similar" => [{ "distance" => :finite, **example }],
+                       "influential" => [{ "influence" => :finite, **example }],
+                       "faithfulness" => faithfulness }.freeze
 
       compared = lambda do |value|
         found = value.values_at("worst", "best", "gap", "gap_interval", "p_value")

@@ -69,6 +69,22 @@ module Transfer
         call("similar", params, timeout: nil).map { |plain| Similar.parse(plain) }
       end
 
+      # The stored training examples that influence a prediction most: the change of the log probability of the
+      # predicted class or label, or of the first predicted value, by having an example in the training, is estimated by
+      # influence functions (Koh and Liang 2017).
+      # @param input (see Model#predict)
+      # @param count [Integer]
+      # @return [Array<Influential>] those of the largest influence first, positive or negative
+      # @raise [DataError] if the input can't be read
+      # @raise [RecipeError] if the head is not linear, fitted by L-BFGS on a frozen backbone with examples of equal
+      #   weight; if the model stores no examples, or `count` is less than 1
+      # @example
+      #   model.influential("photo.jpg").first.influence   # => 0.12
+      def influential(input, count = 5)
+        params = { "input" => one_input("influential", input), "count" => Integer(count) }
+        call("influential", params, timeout: nil).map { |plain| Influential.parse(plain) }
+      end
+
       # Measures whether explanations are faithful: parts are removed and added in their order, the most important first
       # (docs/reference/explanation.md).
       # @param inputs [Enumerable] images or texts that the model was not trained on
