@@ -32,7 +32,17 @@ pytestmark = pytest.mark.slow
 
 SUMMARY = {
     *("path", "task", "labels", "backbone", "embedding_width", "metrics", "history", "recipe", "sizes"),
-    *("warnings", "created_at", "versions", "bytes", "modality", "columns", "data", "instance_weights"),
+    *(
+        "warnings",
+        "created_at",
+        "versions",
+        "bytes",
+        "modality",
+        "columns",
+        "data",
+        "instance_weights",
+        "seconds",
+    ),
 }
 
 
