@@ -254,8 +254,8 @@ def test_training_photos_are_decoded_once(rows, tiny, monkeypatch, tmp_path):
     fresh = draw_photos(tmp_path, seed=9)
     model = train(fresh, epochs=1, augment=["flip", {"type": "crop", "min_scale": 0.5}])
     assert sum(times == 1 for times in decoded.values()) == model.header.sizes["train"]
-    # Validation and test images are decoded again to measure the model.
-    assert max(decoded.values()) == 2
+    # Validation and test images are decoded again to measure the model, and for pictures of the report.
+    assert max(decoded.values()) <= 4
     decoded.clear()
     train(fresh, epochs=1, augment=["flip", {"type": "crop", "min_scale": 0.5}])
     assert len(decoded) == model.header.sizes["valid"] + model.header.sizes["test"]

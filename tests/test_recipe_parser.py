@@ -26,7 +26,7 @@ TRAIN_WORDS = (
 WORDS = (
     "version, data, corrections, from, source, unlabelled, map_labels, backbone, weights, trust, task, columns, text, languages, "
     "generation, split, on_bad_input, augment, image_size, head, steps, train, adapt, weigh, distill, "
-    "regularize, reuse, seed, device, precision, preset, budget"
+    "regularize, reuse, keep_examples, seed, device, precision, processes, preset, budget, engine, storage"
 )
 FULL = {
     "data": {"train": "a", "valid": {"stream": "s1"}, "test": "c"},

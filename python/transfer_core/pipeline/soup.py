@@ -107,7 +107,7 @@ def soup(
 
 
 def _trained_on(models: Sequence[Model], recipe: Recipe, parts: Sequence[Dataset]) -> list[str]:
-    """A warning if examples trained a model; of a fine-tuned one only the place of its data is known."""
+    """A warning if examples trained a model; else, by the place of its data, for a model without examples."""
     given = digest_bytes([digest for part in parts for digest in part.digests])
     trained = [model.novelty.digests for model in models if isinstance(model.novelty, Rehearsal)]
     seen = set(map(bytes, np.concatenate([given[:0], *trained])))
