@@ -63,7 +63,8 @@ RSpec.describe "transfer setup", :home do
   end
 
   it "rejects an unknown extra" do
-    known = "parquet, sklearn, huggingface, peft, tensorflow, onnx, keras, timm, translation, signing, search"
+    known = "parquet, sklearn, huggingface, peft, tensorflow, onnx, keras, timm, translation, signing, " \
+            "search, ray"
     expect(setup("--extras", "parket")).to eq(["", %(transfer: unknown extra "parket" (one of: #{known})\n), 4])
   end
 

@@ -130,7 +130,7 @@ RSpec.describe "A shared worker" do
     end
 
     it "is replaced by one after concurrent timeouts" do
-      clients = Array.new(5) { client(timeout: 0.2) }
+      clients = Array.new(5) { client(timeout: 0.5) }
       frozen = clients.map { |each| each.call("pid") }.uniq
       suspend(frozen.first)
       found = clients.each { |each| each.ask("pid") }.map(&:answer)
