@@ -4,8 +4,8 @@ RSpec.describe Transfer::RecipeError do
   here = "spec/transfer/recipe_error_spec.rb"
   words = "data, corrections, from, source, unlabelled, map_labels, distill, backbone, weights, trust, task, " \
           "columns, text, languages, generation, split, on_bad_input, keep_examples, augment, image_size, head, " \
-          "steps, freeze, train, unfreeze, finetune, adapt, weigh, regularize, reuse, seed, device, precision, processes, " \
-          "preset, budget, engine, storage, on"
+          "steps, freeze, train, unfreeze, finetune, adapt, weigh, regularize, reuse, seed, device, precision, " \
+          "processes, preset, budget, engine, storage, on"
 
   describe "a wrong word" do
     it "points at its line and suggests the nearest" do
