@@ -342,7 +342,7 @@ def test_a_failure_after_the_model_is_written_leaves_it(photos, home, monkeypatc
     [run] = (home / "runs").iterdir()
     assert transfer_core.resumable() == []
     assert same_tensors(transfer_core.resume(run.name), train(photos, head="linear"))
-    assert {path.name for path in run.iterdir()} == {"model.transfer", "report.html"}
+    assert [path.name for path in run.iterdir()] == ["model.transfer"]
 
 
 @pytest.mark.parametrize("seconds", ["1700000000.5", "soon", "9" * 30])

@@ -13,6 +13,7 @@ from transfer_core.pipeline.artifacts import Frozen
 from transfer_core.report.numbers import shortened
 from transfer_core.report.thumbnails import SMALL, thumbnail
 from transfer_core.runtime.parallel import map_on_cores
+from transfer_core.runtime.temp_dir import is_spooled
 from transfer_core.tasks.criteria import Array
 
 # Characters of a text or row that are stored.
@@ -57,7 +58,8 @@ def _shown(frozen: Frozen, before: dict[str, tuple[str, bytes]], row: tuple[Any,
     modality = frozen.splits.modality.name
     name = name_of(input, modality, frozen.splits.columns)
     if modality == "image":
-        return name, thumbnail(input, SMALL) or b""
+        # Images given as bytes have a name for this call alone.
+        return "" if is_spooled(input) else name, thumbnail(input, SMALL) or b""
     return shortened(name, _LONGEST), b""
 
 
