@@ -175,7 +175,8 @@ def cached():
 
 @pytest.mark.extras
 def test_a_translation_grows_with_epochs_and_its_states_take_room(tmp_path, ticking):
-    sentencepiece = pytest.importorskip("sentencepiece")
+    import sentencepiece
+
     write_translator(tmp_path, "marian")
 
     def estimated(epochs, copies):

@@ -24,7 +24,6 @@ from transfer_core.runtime.errors import Cancelled, ConfigurationError, RecipeEr
 from transfer_core.runtime.version import __version__
 
 pytestmark = [pytest.mark.slow, pytest.mark.extras]
-pytest.importorskip("ray")
 
 WORDS = {
     "backbone": "mobilenet_v2",

@@ -20,7 +20,6 @@ from transfer_core.pipeline.candidates import Candidate
 from transfer_core.runs import list_runs
 from transfer_core.runtime.errors import Cancelled
 
-optuna = pytest.importorskip("optuna")
 pytestmark = pytest.mark.extras
 
 SIZES = {"train": 120, "valid": 104, "test": 24}

@@ -242,7 +242,6 @@ def test_cached_states_train_as_computed_ones(marian):
 
 
 def test_lora_trains_and_is_merged(marian):
-    pytest.importorskip("peft")
     steps = [
         {"type": "freeze"},
         {"type": "lora", "rank": 4},
@@ -260,7 +259,6 @@ def test_lora_trains_and_is_merged(marian):
 
 
 def test_few_pairs_train_adapters_by_default(marian, monkeypatch):
-    pytest.importorskip("peft")
     model = transfer_core.train(backbone=marian, data=pairs(), epochs=1, **FAST)
     freeze, lora, train = model.recipe.steps
     assert (freeze, lora, train.epochs, train.learning_rate) == (Freeze(), Lora(rank=16), 1, 1e-3)

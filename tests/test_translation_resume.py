@@ -80,7 +80,6 @@ def test_killed_in_the_second_phase(process, words, uninterrupted, home):
 
 
 def test_killed_while_adapters_train(process, words, home, tmp_path):
-    pytest.importorskip("peft")
     lora = [{"type": "freeze"}, {"type": "lora", "rank": 4}, {"type": "train", "epochs": 3}]
     words = {**words, "steps": lora}
     whole = process(tmp_path, words=words)[1]["model"]

@@ -30,7 +30,7 @@ RSpec.describe "Predicting all inputs", :end_to_end do
     expect { model.predict_all("s3:/new", into:) }.to raise_error(Transfer::DataError, /does not exist/)
   end
 
-  it "goes on after the worker was killed" do
+  it "resumes after the worker was killed" do
     table(1500)
     caller = Thread.new { model.predict_all(source, into:, part: 1, quiet: true) }
     caller.report_on_exception = false

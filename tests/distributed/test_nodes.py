@@ -10,7 +10,6 @@ from ray_cluster import TOKEN, ClusterProcess
 from transfer_core.model_file.format import read_model
 
 pytestmark = [pytest.mark.slow, pytest.mark.extras]
-pytest.importorskip("ray")
 
 WORDS = {
     "backbone": "mobilenet_v2",

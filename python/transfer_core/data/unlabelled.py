@@ -82,9 +82,8 @@ def unlabelled(
     if os.path.isdir(path):
         yield from _images(path, modality)
         return
-    folder = None if path == data or not is_url(data) else data
     for example in read_manifest(path, columns, modality, spool, labels="none", lacks_subgroups=True):
-        yield _of(example, modality, folder)
+        yield _of(example, modality, is_remote=is_url(data))
 
 
 def count(data: Any, modality: Modality) -> int | None:
@@ -108,7 +107,7 @@ def _images(path: str, modality: Modality) -> Iterator[Unlabelled]:
         raise DataError(f"{printable(path)} can't be listed: {explain(error)}", escaped(path)) from error
 
 
-def _of(example: Example, modality: Modality, url: str | None = None) -> Unlabelled:
+def _of(example: Example, modality: Modality, is_remote: bool = False) -> Unlabelled:
     if example.problem is not None:
         message = example.problem
         return Unlabelled(example.name, message, partial(_fail, message))
@@ -121,7 +120,7 @@ def _of(example: Example, modality: Modality, url: str | None = None) -> Unlabel
     path = example.input
     if is_spooled(path):  # under the digest of its content
         return Unlabelled(example.name, os.path.basename(path), partial(str, path))
-    if url is not None:
+    if is_remote:
         message = (
             f"{example.name}: a manifest of a URL has no files beside it. Fix: the images in the manifest"
         )

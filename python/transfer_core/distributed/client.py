@@ -1,7 +1,7 @@
 """Train on a cluster from this process: submit a job, follow it, and fetch its model.
 
-The job goes on when this process ends; `resume` finds it again by the id of the run. A job whose node or head
-was lost is submitted again, and resumes from the checkpoint in the storage.
+The job continues when this process ends; `resume` finds it again by the id of the run. A job whose node or
+head was lost is submitted again, and resumes from the checkpoint in the storage.
 """
 
 from __future__ import annotations

@@ -55,26 +55,10 @@ def fit_on_shards(
 
 
 @dataclass(frozen=True)
-class GroupShards:
+class GroupShards(LocalShards):
     """Shards of which process r of n computes the numbers r, r + n, …; every process gets all results."""
 
-    features: Sequence[Array]
     processes: Processes
-
-    @property
-    def lengths(self) -> list[int]:
-        """See `Shards`."""
-        return [len(part) for part in self.features]
-
-    @property
-    def width(self) -> int:
-        """See `Shards`."""
-        return int(self.features[0].shape[1])
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """See `Shards`."""
-        return self.features[0].dtype
 
     def place(self, make: Callable[..., Any], arguments: Sequence[tuple[Any, ...]]) -> Placed:
         """See `Shards.place`; objects of other processes are not made."""

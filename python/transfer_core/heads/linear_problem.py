@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -25,7 +26,7 @@ ROWS_FOR_WHITENING = 8
 USUAL_EVALUATIONS = 20
 
 
-class Problems:
+class Problems(ABC):
     """B problems over all rows; see `LinearProblems`, which has them in one array."""
 
     at: Coordinates
@@ -39,9 +40,9 @@ class Problems:
         return np.zeros((len(self.share), self.outputs, self.at.count + 1), self.at.x.dtype)
 
     @property
+    @abstractmethod
     def checks(self) -> int:
         """Expected number of calls of `check` in a fit."""
-        raise NotImplementedError
 
     def solve(self, strength: float, start: Array, tolerance: float) -> Array:
         """Return the minima (B, K, R + 1), found by preconditioned L-BFGS from `start` (B, K, R + 1)."""
@@ -58,18 +59,18 @@ class Problems:
         flat = (start / unit).reshape(len(start), -1)
         return minimize(objective, flat, tolerance).reshape(start.shape) * unit
 
+    @abstractmethod
     def loss(self, coefficients: Array) -> tuple[Array, Array]:
         """Return the losses (B,) without penalty, float64, and their gradients (B, K, R + 1)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def output(self, coefficients: Array, rows: Array) -> Array:
         """Return the outputs (M, K) of one layer (K, R + 1) for the rows with these indices (M,)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def curvature(self, coefficients: Array, rows: Array, share: Array) -> tuple[Array, np.floating[Any]]:
         """Return the diagonal (R,) of the Hessian by the weights of one layer (K, R + 1), and the second
         derivative by the bias, both averaged over outputs, of the rows (M,) with these shares (M,)."""
-        raise NotImplementedError
 
     def _whitening(self, strength: float, coefficients: Array) -> Array:
         """Return units (R + 1,) of variables in which the penalized loss has second derivatives of about 1.

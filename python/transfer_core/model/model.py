@@ -134,7 +134,7 @@ class Model(Explainable):
     ) -> PredictedFile:
         """Predict every input of a folder, bucket or table into a file with a row for each, in their order.
 
-        An interrupted call goes on where it stopped: finished parts lie in the folder `into`.parts, and are
+        After an interruption the same call resumes: finished parts are in the directory `into`.parts, and are
         used again if model, level and inputs are the same. Memory does not grow with the number of inputs.
 
         Parameters

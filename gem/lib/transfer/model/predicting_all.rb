@@ -7,7 +7,7 @@ module Transfer
     # Predictions of whole folders, buckets and tables.
     module PredictingAll
       # Predicts every input of a folder, bucket or table into a file with a row for each, in their order. After an
-      # interruption, the same call goes on where it stopped. Memory does not grow with the number of inputs.
+      # interruption, the same call resumes with the first missing part. Memory does not grow with the number of inputs.
       #
       # @param data [String, Pathname, #each] a folder of images, a manifest (.csv, .jsonl, .parquet), the URL of one of
       #   them in a store (`s3://bucket/photos`; needs the Python package of its protocol, such as s3fs), or inputs as

@@ -8,8 +8,8 @@ module Transfer
         DATA is a directory of images, a manifest (CSV, JSONL, Parquet), or the URL of
         one of them in a store. The file, Parquet, CSV or JSONL by its name, has a row
         for each input in their order: row, input, the prediction, and error for an
-        input that can't be read. Interrupted, the same command goes on where it
-        stopped. The exit status is 5 if some inputs can't be read.
+        input that can't be read. After an interruption the same command resumes. The
+        exit status is 5 if some inputs can't be read.
 
           transfer predict-all signs.transfer new/ --into new.parquet
           transfer predict-all mood.transfer tweets.csv --into moods.csv
